@@ -1,0 +1,1 @@
+"""Which pictures there are: sources, scan, duplicates, splits."""

@@ -1,0 +1,115 @@
+"""A table of pictures: CSV, TSV, JSON Lines or Parquet, with path, label and optionally split and group.
+
+Paths are relative to the table's own folder, or absolute. Column names are recognised in any case:
+`path` may also be called file, filename, filepath, image or image_path, and `label` class, class_name, category or target.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tellapart.errors import UserError, needs_extra
+
+COLUMN_NAMES = {
+    "path": ("path", "file", "filename", "filepath", "image", "image_path"),
+    "label": ("label", "class", "class_name", "category", "target"),
+    "split": ("split", "subset", "set"),
+    "group": ("group", "group_id"),
+}
+
+
+class ManifestRow(NamedTuple):
+    """One picture as the table states it; `number` counts from 1, without the header."""
+
+    number: int
+    path: str
+    label: str
+    split: str = ""
+    group: str = ""
+
+
+def read_manifest(path: Path) -> list[ManifestRow]:
+    """The rows of a table.
+
+    Raises:
+        UserError: it cannot be read, a column is missing or named twice, or a row lacks its path or label.
+    """
+    try:
+        records = MANIFEST_SUFFIXES[path.suffix.lower()](path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as a table ({error}).", "Save it anew as UTF-8 CSV.") from None
+    if not records:
+        raise UserError(f"{path} holds no rows.", "Give it a header and one row a picture.")
+    columns = {want: _column(path, list(records[0]), want) for want in COLUMN_NAMES}
+    return [_row(path, number, record, columns) for number, record in enumerate(records, 1)]
+
+
+def _column(path: Path, names: Sequence[str], want: str) -> str:
+    found = [name for name in names if isinstance(name, str) and name.strip().lower() in COLUMN_NAMES[want]]
+    if len(found) > 1:
+        raise UserError(f"{path} has {len(found)} columns for {want}: {', '.join(found)}.", "Keep or rename one.")
+    if not found and want in ("path", "label"):
+        raise UserError(
+            f"{path} has no column for {want}; its columns are {', '.join(map(str, names))}.",
+            f"Name one of them {want!r}.",
+        )
+    return found[0] if found else ""
+
+
+def _row(path: Path, number: int, record: Mapping[str, Any], columns: Mapping[str, str]) -> ManifestRow:
+    cells = {want: _text(record.get(name)) if name else "" for want, name in columns.items()}
+    for want in ("path", "label"):
+        if not cells[want]:
+            raise UserError(f"{path}, row {number}: {want} is missing.", "Fill it in, or take the row out.")
+    return ManifestRow(number, **cells)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _read_csv(path: Path, delimiter: str = ",") -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def _read_tsv(path: Path) -> list[dict[str, Any]]:
+    return _read_csv(path, "\t")
+
+
+def _read_json_lines(path: Path) -> list[dict[str, Any]]:
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict):
+                raise UserError(f"{path}, line {number} is not a JSON object.", "Write one object a line.")
+            records.append(record)
+    return records
+
+
+def _read_parquet(path: Path) -> list[dict[str, Any]]:
+    try:
+        import polars
+    except ImportError:
+        raise needs_extra("polars", "train") from None
+    try:
+        return polars.read_parquet(path).to_dicts()
+    except polars.exceptions.PolarsError:
+        raise UserError(f"{path} is not a Parquet table that can be read.", "Write it anew.") from None
+
+
+MANIFEST_SUFFIXES: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,45 @@
+"""File names as text: one reversible escape at the catalog's edge, and which names are junk."""
+
+from __future__ import annotations
+
+import os
+import re
+
+# Left by operating systems, editors and archivers; never a picture of the user's, never a class.
+JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"})
+JUNK_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
+
+
+def is_junk(name: str, *, folder: bool) -> bool:
+    """Whether a file or folder of this name is passed over, and counted as ignored.
+
+    >>> is_junk("._cat.jpg", folder=False), is_junk(".ipynb_checkpoints", folder=True), is_junk("cat", folder=True)
+    (True, True, False)
+    """
+    return name.startswith(".") or (name in JUNK_FOLDERS if folder else name.lower() in JUNK_FILES)
+
+
+def escape(name: str) -> str:
+    r"""A name as the file system gives it (undecodable bytes as surrogates) → text that any file can hold.
+
+    A backslash is doubled and an undecodable byte becomes `\xNN`, so `unescape` gives back the exact name.
+
+    >>> escape(os.fsdecode(b"caf\xe9.jpg"))
+    'caf\\xe9.jpg'
+    """
+    if os.name == "nt":  # there "\" separates folders and every name is text
+        return name
+    doubled = name.replace("\\", "\\\\")
+    return re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", doubled)
+
+
+def unescape(text: str) -> str:
+    r"""The name that `escape` was given.
+
+    >>> unescape(escape("a\\b")) == "a\\b"
+    True
+    """
+    if os.name == "nt":
+        return text
+    pattern = r"\\(\\|x[0-9a-f]{2})"
+    return re.sub(pattern, lambda match: "\\" if match[1] == "\\" else chr(0xDC00 + int(match[1][1:], 16)), text)

@@ -1,0 +1,85 @@
+"""The catalog: which pictures there are. One row a file, no pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPLITS = ("train", "val", "test")
+
+Column = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The table of pictures, in the order of their paths. All columns have N rows.
+
+    Args:
+        root: the folder that `paths` are relative to.
+        source: how the source was recognised, in one sentence for the user.
+        classes: C class names; the position is the label.
+        paths: (N,) str, relative to `root`, "/" between folders, escaped by `names.escape`.
+        labels: (N,) int64 in [0, C), or -1 where the source gives no label.
+        given_splits: (N,) str, "train", "val", "test", or "" where the source does not say.
+        groups: (N,) str, pictures of one group never cross a split; "" for a picture without one.
+        statuses: (N,) str, "ok" or why the file is not used; "" before the scan.
+        notes: (N,) str, remarks that do not stop a picture, joined by "; ".
+        widths, heights: (N,) int64, pixels after orientation; 0 where the status is not ok.
+        digests: (N,) str, SHA-256 of the file's bytes; "" where it could not be read.
+        ignored: what was passed over without becoming a row: reason → count.
+        remarks: what the user should know of the source, a sentence each.
+    """
+
+    root: Path
+    source: str
+    classes: tuple[str, ...]
+    paths: Column
+    labels: Column
+    given_splits: Column
+    groups: Column
+    statuses: Column
+    notes: Column
+    widths: Column
+    heights: Column
+    digests: Column
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def ok(self) -> NDArray[np.bool_]:
+        """(N,) which rows can be used."""
+        return np.asarray(self.statuses == "ok")
+
+    def counts(self, rows: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """(C,) pictures of each class among the chosen rows; among the usable ones by default."""
+        chosen = self.ok if rows is None else rows
+        return np.bincount(self.labels[chosen & (self.labels >= 0)], minlength=len(self.classes))
+
+    def replace(self, **columns: Any) -> Catalog:
+        """The same catalog with some columns changed."""
+        return replace(self, **columns)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over classes, paths, labels and contents: equal exactly when the data is."""
+        total = hashlib.sha256("\0".join(self.classes).encode())
+        for row in zip(self.paths, self.labels, self.statuses, self.digests, strict=True):
+            total.update("\0".join(map(str, row)).encode() + b"\n")
+        return total.hexdigest()
+
+
+def text_column(values: Iterable[str]) -> Column:
+    """Strings as a column: objects, because numpy's own text would cut off a trailing NUL and pad the rest."""
+    texts = list(values)
+    column = np.empty(len(texts), object)
+    column[:] = texts
+    return column

@@ -1,0 +1,476 @@
+"""Any file → RGB pixels, or a named status. The one decode contract: scan, training, prediction and server all use it.
+
+    path ── read_file ──▶ bytes ── decode ──▶ Decoded(status="ok", pixels=(H, W, 3) uint8 RGB, notes=...)
+                 └──────────────────┴───────▶ Decoded(status="truncated", detail="The JPEG data stops before ...")
+
+A file that cannot be decoded never raises, never becomes a substitute picture, and never stops a run.
+The content decides what a file is, never its name.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import stat
+import struct
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+DEFAULT_MAX_PIXELS = 89_478_485  # where Pillow starts to warn; at twice as many it refuses, whatever limit is set here
+MAX_FILE_BYTES = 2**30  # 1 GiB: the largest file that is read into memory
+HEAD_BYTES = 4096  # enough to recognise what a file is
+
+STATUSES: dict[str, str] = {
+    "ok": "The picture was decoded.",
+    "missing": "There is no such file, or it is a link that leads nowhere. Check the path.",
+    "unreadable": "The file exists but could not be read. Check its permissions and the disk.",
+    "not_a_file": "This is a folder, pipe, socket or device, not a file. Remove it from the pictures.",
+    "empty": "The file has no content. Copy or download it again, or delete it.",
+    "not_an_image": "The content is not a picture, whatever the name says. Remove it from the pictures.",
+    "unsupported": "It is a picture of a kind that is not read here. Convert it to PNG or JPEG.",
+    "truncated": "The file stops before its picture is complete. Copy or download it again, or delete it.",
+    "corrupt": "The picture data is damaged, or of a rare kind. Open it in an editor and save it again, or delete it.",
+    "too_large": "The picture is larger than the limit. Make it smaller, or raise the limit.",
+}
+
+NOTES: dict[str, str] = {
+    "first_frame": "The file holds several pictures, of an animation or of many pages; only the first is used.",
+    "wrong_extension": "The file name ends like another format. It was read by its content; rename it when convenient.",
+    "16_bit_scaled": "Grey values of more than 8 bits were scaled down over their full range. "
+    "A picture that uses only part of that range comes out dark.",
+    "bad_exif": "The EXIF data is damaged, so the picture may lie on its side. Check that it stands upright.",
+    "cmyk_converted": "Printing inks (CMYK) were converted by the plain formula, so colours may differ a little.",
+    "alpha_on_white": "Transparent parts were laid on white.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What became of one file: its pixels, or why there are none.
+
+    `pixels` is read-only: copy it before changing it.
+    """
+
+    status: str  # a name from STATUSES
+    notes: tuple[str, ...] = ()  # names from NOTES; a note leaves the status "ok"
+    pixels: NDArray[np.uint8] | None = field(default=None, repr=False)  # (H, W, 3) RGB, C-contiguous; None unless ok
+    format: str = ""  # "JPEG", "PNG", ... when recognised
+    detail: str = ""  # when not ok: one sentence in our own words, without path or address
+
+    @property
+    def width(self) -> int:
+        """Pixels across, after the EXIF orientation was applied; 0 if not ok."""
+        return 0 if self.pixels is None else self.pixels.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Pixels down, after the EXIF orientation was applied; 0 if not ok."""
+        return 0 if self.pixels is None else self.pixels.shape[0]
+
+
+def decode_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
+    """Read and decode one file. Never raises for what the path or the file is; see `decode` and `read_file`."""
+    data = read_file(path)
+    return data if isinstance(data, Decoded) else decode(data, name=path.name, max_pixels=max_pixels)
+
+
+def read_file(path: Path) -> bytes | Decoded:
+    """Return the bytes of a file that starts like a readable picture, or the verdict that says why there are none.
+
+    Only the first bytes of anything else are read, so a 10 GB video called x.jpg costs nothing.
+
+    Returns:
+        At most 1 GiB of bytes, or a `Decoded` whose status is missing, unreadable, not_a_file, empty, not_an_image,
+        unsupported or too_large.
+    """
+    # Opening a device can already do harm, so the kind is asked first; and once more when open, should the path have
+    # changed hands between. O_NONBLOCK, because opening a pipe that nobody writes to would wait for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return Decoded("not_a_file", detail="It is a folder, pipe, socket or device.")
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                return Decoded("not_a_file", detail="It is a folder, pipe, socket or device.")
+            head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
+            if not head:
+                return Decoded("empty", detail="The file has no content.")
+            status, kind = _recognise(head)
+            if status != "ok":
+                return _refused(status, kind)
+            if info.st_size > MAX_FILE_BYTES:
+                return Decoded("too_large", format=kind, detail=f"The file is larger than {MAX_FILE_BYTES:,} bytes.")
+            return file.read(info.st_size)
+    except ValueError:  # a path with a zero byte
+        return Decoded("missing", detail="There is no such file.")
+    except MemoryError:
+        return Decoded("too_large", detail="It does not fit into memory.")
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return Decoded("missing", detail="There is no such file, or it is a link that leads nowhere.")
+        why = "is not permitted" if isinstance(error, PermissionError) else "failed in the operating system"
+        return Decoded("unreadable", detail=f"Reading it {why}.")
+
+
+def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
+    """Turn the bytes of a picture file into RGB pixels, or into the reason why not. Never raises for what they are.
+
+    EXIF orientation is applied, transparency laid on white, 16 bits scaled to 8, the first frame of an animation
+    used, an ICC profile ignored. Safe to call from many threads.
+
+    Args:
+        data: a whole JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF file; anything else gets a status.
+        name: the file's name, only to note that its extension is wrong.
+        max_pixels: width times height above which nothing is decoded; up to 178,956,970, where Pillow refuses.
+
+    >>> decode(b"%PDF-1.7", name="cat.jpg")
+    Decoded(status='not_an_image', notes=(), format='', detail='It is a PDF document.')
+    """
+    if not data:
+        return Decoded("empty", detail="The file has no content.")
+    status, kind = _recognise(data[:HEAD_BYTES])
+    if status != "ok":
+        return _refused(status, kind)
+    _hush_pillow()
+    try:
+        return _decode(data, kind, extension_note(name, data), max_pixels)
+    except (Image.DecompressionBombError, MemoryError):
+        return Decoded("too_large", format=kind, detail="It needs more pixels or memory than the limit.")
+    except Exception:  # decoders raise about every type there is; each means that the bytes are bad
+        if _is_cut(data, kind):
+            return _truncated(kind)
+        return Decoded("corrupt", format=kind, detail=f"The {kind} data is damaged, or of a kind that cannot be read.")
+
+
+def extension_note(name: str, data: bytes) -> tuple[str, ...]:
+    """The note "wrong_extension" where the bytes are not what the file's name says, else nothing."""
+    status, kind = _recognise(data[:HEAD_BYTES])
+    fits = status != "ok" or _SUFFIXES.get(Path(name).suffix.lower(), kind) == kind
+    return () if fits else ("wrong_extension",)
+
+
+def encode_thumbnail(pixels: NDArray[np.uint8], side: int) -> bytes:
+    """Return a small JPEG of `pixels` (H, W, 3), its longest side at most `side` pixels; never enlarged."""
+    img = Image.fromarray(pixels)
+    img.thumbnail((side, side))
+    out = io.BytesIO()
+    img.save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+# ── from an open picture to pixels ──
+
+
+def _decode(data: bytes, kind: str, remarks: tuple[str, ...], max_pixels: int) -> Decoded:
+    # Only the plugin of the recognised format runs: no Ghostscript, no rare decoder. (MPO is served by JPEG's.)
+    with Image.open(io.BytesIO(data), formats=[kind]) as img:
+        if refusal := _refusal(img, kind, max_pixels):
+            return refusal
+        # Decode first, read metadata after: Pillow's PNG reader hides a failed decode from whoever asks for EXIF first.
+        img.load()
+        if ImageFile.LOAD_TRUNCATED_IMAGES and _is_cut(data, kind):
+            return _truncated(kind)  # another library told Pillow to fill what is missing with grey
+        notes = [*remarks]
+        rgb = _to_rgb(img, data, notes)
+        turn = _orientation(img, notes)
+        pixels = np.asarray(rgb if turn is None else rgb.transpose(turn))
+        # Last, because a GIF looks for its second frame and drops the first. Frames are never counted.
+        if _is_animated(img):
+            notes.append("first_frame")
+        return Decoded("ok", tuple(notes), pixels, kind)
+
+
+def _refusal(img: Image.Image, kind: str, max_pixels: int) -> Decoded | None:
+    """Why an opened picture is not decoded, or None. Nothing has been allocated for its pixels yet."""
+    if img.width * img.height > max_pixels:
+        detail = f"It has {img.width:,} × {img.height:,} pixels; the limit is {max_pixels:,} in all."
+        return Decoded("too_large", format=kind, detail=detail)
+    if img.mode in ("I", "F"):
+        what = "whole numbers with a sign or of 32 bits" if img.mode == "I" else "floating-point numbers"
+        detail = f"Its pixels are {what}, whose range is not known. Save it with 8 or 16 bits first."
+        return Decoded("unsupported", format=kind, detail=detail)
+    # DNG, NEF and ARW are TIFFs whose first page is a thumbnail, not the picture that was taken.
+    tags = getattr(img, "tag_v2", {})
+    if _DNG_VERSION in tags or (_SUB_PICTURES in tags and tags.get(_REDUCED) == 1):
+        return _refused("unsupported", "a camera raw file", kind)
+    return None
+
+
+def _truncated(kind: str) -> Decoded:
+    return Decoded("truncated", format=kind, detail=f"The {kind} data stops before the picture is complete.")
+
+
+def _to_rgb(img: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
+    """Every mode the formats can open in, as RGB."""
+    if img.mode == "RGB" and "transparency" not in img.info:
+        return img
+    if img.mode.startswith("I;16"):
+        return _from_16_bit(img, notes)
+    if img.has_transparency_data:
+        return _on_white(img, data, notes)
+    if img.mode == "CMYK":
+        # JPEG stores inks inverted when written by Adobe, and by Pillow. Without Adobe's marker the file does not say;
+        # Pillow inverts then too, as browsers do, so nothing that it writes comes back as a negative.
+        notes.append("cmyk_converted")
+    return img.convert("RGB")  # CMYK by the plain ink formula, LAB to sRGB by ImageCms
+
+
+def _from_16_bit(img: Image.Image, notes: list[str]) -> Image.Image:
+    """Grey of 9 to 16 bits scaled to 8; Pillow's own convert() would clip everything above 255 to white."""
+    notes.append("16_bit_scaled")
+    values = np.asarray(img).astype(np.float32)
+    tags = getattr(img, "tag_v2", {})
+    full = 2 ** int(tags.get(_BITS_PER_SAMPLE, (16,))[0]) - 1  # a TIFF of 12 bits opens in the same mode, unscaled
+    grey = (values * (255 / full) + 0.5).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow turns 8-bit greys round but not these
+        grey = 255 - grey
+    if "transparency" in img.info and (hidden := values == img.info["transparency"]).any():
+        grey[hidden] = 255
+        notes.append("alpha_on_white")
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _on_white(img: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
+    """Lay the picture on white; where it is fully transparent, its hidden colour has no effect."""
+    if img.format == "PNG" and "transparency" in img.info:
+        # Pillow leaves a PNG's one transparent colour in the file's depth but scales the pixels to 8 bits.
+        depth, key = data[24], img.info["transparency"]
+        if img.mode == "L" and depth < 8:
+            img.info["transparency"] = key * 255 // (2**depth - 1)
+        elif img.mode == "RGB" and depth == 16:
+            img.info["transparency"] = tuple(value >> 8 for value in key)
+    rgba = (img.convert("LA") if img.mode == "La" else img).convert("RGBA")  # La converts to nothing else
+    alpha = rgba.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return rgba.convert("RGB")
+    notes.append("alpha_on_white")
+    canvas = Image.new("RGB", img.size, "white")
+    canvas.paste(rgba, mask=alpha)
+    return canvas
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _orientation(img: Image.Image, notes: list[str]) -> Image.Transpose | None:
+    """The turn that EXIF asks for. TIFF is turned by Pillow while loading, which then forgets the tag."""
+    try:
+        exif = img.getexif()
+        if not exif and "exif" in img.info:
+            Image.Exif().load(img.info["exif"])  # raises once more what Pillow's JPEG reader has swallowed
+        return _TURNS.get(exif.get(_ORIENTATION, 1))
+    except Exception:  # bad metadata never rejects a good picture
+        notes.append("bad_exif")
+        return None
+
+
+def _is_animated(img: Image.Image) -> bool:
+    try:
+        return bool(getattr(img, "is_animated", False))
+    except Exception:  # what follows the first frame is damaged, and is not used
+        return True
+
+
+def _hush_pillow() -> None:
+    """Silence Pillow's warnings about odd files: here they are statuses and notes.
+
+    Process-wide, because `warnings.catch_warnings` is not safe with threads. Checked each time, because
+    others, such as test runners, put the old filters back, and a filter "error" would reject good pictures.
+    """
+    if not warnings.filters or warnings.filters[0] != _QUIET:
+        warnings.filterwarnings("ignore", module=_QUIET_MODULE)
+
+
+_QUIET_MODULE = r"PIL\."
+_QUIET = ("ignore", None, Warning, re.compile(_QUIET_MODULE), 0)
+
+# TIFF and EXIF tags
+_REDUCED, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SUB_PICTURES, _DNG_VERSION = 254, 258, 262, 274, 330, 50706
+_STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
+_TIFF_TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # the others take one byte
+
+
+# ── what a file is, by its first bytes ──
+
+_SIGNATURES = [  # (offset, bytes, status, what it is); the first match wins
+    (8, b"CR\x02", "unsupported", "a camera raw file"),  # starts like a TIFF, as others do: see _refusal
+    (0, b"\xff\xd8\xff", "ok", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "ok", "PNG"),
+    (0, b"GIF87a", "ok", "GIF"),
+    (0, b"GIF89a", "ok", "GIF"),
+    (8, b"WEBP", "ok", "WEBP"),
+    (0, b"II*\0", "ok", "TIFF"),
+    (0, b"MM\0*", "ok", "TIFF"),
+    (0, b"MM*\0", "ok", "TIFF"),
+    (0, b"II\0*", "ok", "TIFF"),
+    (0, b"II+\0", "ok", "TIFF"),
+    (0, b"MM\0+", "ok", "TIFF"),
+    (4, b"ftypavif", "ok", "AVIF"),
+    (4, b"ftypavis", "ok", "AVIF"),
+    (4, b"ftyphe", "unsupported", "a HEIC picture"),
+    (4, b"ftypmif1", "unsupported", "a HEIF picture"),
+    (4, b"ftypmsf1", "unsupported", "a HEIF picture"),
+    (0, b"\0\0\0\x0cJXL ", "unsupported", "a JPEG XL picture"),
+    (0, b"\xff\x0a", "unsupported", "a JPEG XL picture"),
+    (0, b"\0\0\0\x0cjP  ", "unsupported", "a JPEG 2000 picture"),
+    (0, b"\xff\x4f\xff\x51", "unsupported", "a JPEG 2000 picture"),
+    (0, b"8BPS", "unsupported", "a Photoshop document"),
+    (0, b"v/1\x01", "unsupported", "an OpenEXR picture"),
+    (0, b"SIMPLE  =", "unsupported", "a FITS picture"),
+    (128, b"DICM", "unsupported", "a DICOM picture"),
+    (0, b"\0\0\x01\0", "unsupported", "a Windows icon"),
+    (4, b"ftypcrx", "unsupported", "a camera raw file"),
+    (0, b"IIRO", "unsupported", "a camera raw file"),
+    (0, b"IIU\0", "unsupported", "a camera raw file"),
+    (0, b"FUJIFILMCCD-RAW", "unsupported", "a camera raw file"),
+    (0, b"version https://git-lfs", "not_an_image", "a Git LFS pointer: the picture itself was not downloaded"),
+    (0, b"%!PS-Adobe-3.0 EPSF", "not_an_image", "an EPS drawing"),
+    (0, b"\xc5\xd0\xd3\xc6", "not_an_image", "an EPS drawing"),
+    (0, b"%!PS", "not_an_image", "a PostScript document"),
+    (0, b"\xd7\xcd\xc6\x9a", "not_an_image", "a WMF drawing"),
+    (40, b" EMF", "not_an_image", "an EMF drawing"),
+    (0, b"PK\x03\x04", "not_an_image", "a ZIP archive or office document"),
+    (0, b"\x1f\x8b", "not_an_image", "a gzip archive"),
+    (0, b"Rar!", "not_an_image", "a RAR archive"),
+    (257, b"ustar", "not_an_image", "a tar archive"),
+    (0, b"\x7fELF", "not_an_image", "a program"),
+    (0, b"MZ", "not_an_image", "a program"),
+    (0, b"\x93NUMPY", "not_an_image", "a NumPy array"),
+    (0, b"\0\x05\x16\x07", "not_an_image", "a macOS companion file"),
+    (0, b"\x1aE\xdf\xa3", "not_an_image", "a video"),
+    (8, b"AVI ", "not_an_image", "a video"),
+    (4, b"ftyp", "not_an_image", "a video or sound file"),
+    (8, b"WAVE", "not_an_image", "a sound file"),
+    (0, b"ID3", "not_an_image", "a sound file"),
+    (0, b"OggS", "not_an_image", "a video or sound file"),
+]
+
+_SUFFIXES = {
+    **dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"], "JPEG"),
+    **dict.fromkeys([".png", ".apng"], "PNG"),
+    **dict.fromkeys([".tif", ".tiff"], "TIFF"),
+    **dict.fromkeys([".bmp", ".dib"], "BMP"),
+    **dict.fromkeys([".avif", ".avifs"], "AVIF"),
+    **{".gif": "GIF", ".webp": "WEBP", ".heic": "HEIC", ".jp2": "JPEG 2000", ".jxl": "JPEG XL", ".psd": "PSD"},
+}
+
+
+def _recognise(head: bytes) -> tuple[str, str]:
+    """("ok", format) for what is worth decoding, else (status, what it is). `head`: the first HEAD_BYTES bytes."""
+    if head.startswith((b"ftypmif1", b"ftypmsf1"), 4) and b"avif" in head[8 : int.from_bytes(head[:4], "big")]:
+        return "ok", "AVIF"  # a container that can hold HEIC too; its list of brands tells
+    for offset, magic, status, what in _SIGNATURES:
+        if head.startswith(magic, offset):
+            return status, what
+        if status == "ok" and offset == 0 and magic.startswith(head):  # a picture cut within its very first bytes
+            return status, what
+    if head.startswith(b"RIFF"[: len(head)]) and len(head) < 12:
+        return "ok", "WEBP"
+    if head.startswith(b"BM") and (len(head) < 18 or head[14] in (12, 16, 40, 52, 56, 64, 108, 124)):
+        return "ok", "BMP"  # two letters alone would claim many a text
+    return "not_an_image", _describe(head)
+
+
+def _describe(head: bytes) -> str:
+    """What an unknown file looks like, or ""."""
+    if b"%PDF-" in head[:1024]:
+        return "a PDF document"
+    if re.match(rb"\x80[\x02-\x05]", head):
+        return "a Python pickle"
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"<"):
+        if b"<svg" in text and b"<html" not in text:
+            return "an SVG drawing"
+        return "an XML document" if text.startswith(b"<?xml") and b"<html" not in text else "an HTML page"
+    return "" if re.search(rb"[\0-\x08\x0e-\x1f]", head) else "a text file"
+
+
+def _refused(status: str, what: str, kind: str = "") -> Decoded:
+    if not what:
+        return Decoded(status, detail="Its first bytes are those of no known picture format.")
+    way_out = " Convert it to JPEG or PNG first." if status == "unsupported" else ""
+    return Decoded(status, format=kind, detail=f"It is {what}.{way_out}")
+
+
+# ── whether a file that failed was cut short ──
+
+
+def _is_cut(data: bytes, kind: str) -> bool:
+    """Whether the file stops before the end that its format declares."""
+    match kind:
+        case "JPEG":
+            return _jpeg_is_cut(data)
+        case "PNG":
+            return b"IEND\xaeB`\x82" not in data
+        case "GIF":
+            return not data.rstrip(b"\0").endswith(b"\0;")
+        case "WEBP":
+            return 8 + int.from_bytes(data[4:8], "little") > len(data)
+        case "BMP":
+            return max(26, int.from_bytes(data[2:6], "little")) > len(data)
+        case "AVIF":
+            return _boxes_are_cut(data)
+        case _:
+            return _tiff_is_cut(data)
+
+
+def _jpeg_is_cut(data: bytes) -> bool:
+    """Walk the segments up to the scan, then look for the end marker; an EXIF thumbnail has one of its own."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        if data[at + 1] == 0xDA:
+            return data.find(b"\xff\xd9", at) < 0
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return at + 4 > len(data) and not data.endswith(b"\xff\xd9")
+
+
+def _boxes_are_cut(data: bytes) -> bool:
+    """Whether the boxes of an AVIF file reach its end, and one of them holds pixels."""
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size == 1:  # the size follows in 64 bits
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size < 8:  # 0: up to the end of the file; less is nonsense
+            return False
+        at += size
+    return at != len(data) or b"mdat" not in data
+
+
+def _tiff_is_cut(data: bytes) -> bool:
+    """Whether the directory of the first page, a value in it, or a strip or tile of pixels ends after the file does."""
+    order = "<" if data[:1] == b"I" else ">"
+    try:
+        (directory,) = struct.unpack_from(order + "I", data, 4)
+        (entries,) = struct.unpack_from(order + "H", data, directory)
+        for at in range(directory + 2, directory + 2 + 12 * entries, 12):
+            _, kind, count, start = struct.unpack_from(order + "HHII", data, at)
+            size = count * _TIFF_TYPE_BYTES.get(kind, 1)
+            if size > 4 and start + size > len(data):
+                return True
+    except struct.error:  # it ends within the directory
+        return True
+    try:
+        with Image.open(io.BytesIO(data), formats=["TIFF"]) as img:
+            tags = getattr(img, "tag_v2", {})
+            offsets = (*tags.get(_STRIP_OFFSETS, ()), *tags.get(_TILE_OFFSETS, ()))
+            sizes = (*tags.get(_STRIP_BYTES, ()), *tags.get(_TILE_BYTES, ()))
+            return any(offset + size > len(data) for offset, size in zip(offsets, sizes, strict=False))
+    except Exception:  # the tags may hold anything, text included
+        return False

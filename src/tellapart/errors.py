@@ -1,0 +1,86 @@
+"""What a user can fix, worded so that they can.
+
+    UserError            wrong use: an option, a path, a class name            exit 2
+    ├── InputsRejected   the work is done, some inputs were rejected           exit 3
+    ├── Interrupted      stopped by the user; running again goes on            exit 4
+    └── Refused          a leak, a failed gate, changed data, no disk space    exit 5
+
+Anything else that reaches the command line is our fault, and exits with 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+
+class UserError(Exception):
+    """Something the user can fix. The command line prints it as one line, without a traceback.
+
+    Args:
+        message: what is wrong, and where.
+        hint: what to do next.
+    """
+
+    kind = "usage"
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}".rstrip())
+        self.message = message
+        self.hint = hint
+
+
+class InputsRejected(UserError):
+    """The work is done, but some of the inputs could not be used; each is named with its status."""
+
+    kind = "inputs_rejected"
+    exit_code = 3
+
+
+class Interrupted(UserError):
+    """The user stopped the work. What was finished is kept, and running the command again goes on from it."""
+
+    kind = "interrupted"
+    exit_code = 4
+
+
+class Refused(UserError):
+    """The work could be done but must not be: a leak, a failed gate, changed data, a full disk."""
+
+    kind = "refused"
+    exit_code = 5
+
+
+def choose(kind: str, name: str, options: Collection[str]) -> str:
+    """Return `name` if it is one of `options`, else say which ones exist.
+
+    >>> choose("verb", "train", ["train", "predict"])
+    'train'
+    >>> choose("verb", "trian", ["train", "predict"])
+    Traceback (most recent call last):
+        ...
+    tellapart.errors.UserError: Unknown verb 'trian'. Did you mean 'train'? Choose one of: predict, train.
+    """
+    if name in options:
+        return name
+    close = difflib.get_close_matches(name, options, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    raise UserError(f"Unknown {kind} {name!r}.", f"{hint}Choose one of: {', '.join(sorted(options))}.")
+
+
+def require(ok: bool, name: str, got: object, rule: str) -> None:
+    """Check one option at birth.
+
+    >>> require(False, "seed", -1, "must be 0 or more")
+    Traceback (most recent call last):
+        ...
+    tellapart.errors.UserError: seed must be 0 or more, got -1. Set it with --set seed=… or in the recipe file.
+    """
+    if not ok:
+        raise UserError(f"{name} {rule}, got {got!r}.", f"Set it with --set {name}=… or in the recipe file.")
+
+
+def needs_extra(package: str, extra: str) -> UserError:
+    """The error for a verb whose package is not installed, with the command that installs it."""
+    return UserError(f"This needs {package}, which is not installed.", f"Run: pip install 'tellapart[{extra}]'")

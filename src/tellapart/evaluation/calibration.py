@@ -1,0 +1,165 @@
+"""Logits → probabilities that mean what they say: one temperature, and the check that it worked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.evaluation.predictions import Predictions
+
+NUM_BINS = 15
+COLDEST, HOTTEST = 1 / 20, 20.0
+
+_BLOCK_LOGITS = 1_000_000  # float64 logits worked on at once, so that memory does not grow with N
+
+
+def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float32]:
+    """Probabilities of logits / temperature. Computed in float64: no overflow, rows sum to 1.
+
+    Args:
+        logits: (N, C) or (C,), finite.
+        temperature: above 0; more than 1 makes the model less sure, less than 1 surer. Never changes the answer.
+
+    Returns:
+        float32 of the same shape, in [0, 1].
+
+    Raises:
+        ValueError: if the temperature is not above 0.
+
+    >>> softmax(np.array([[1000.0, 1000.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}")
+    scaled = np.asarray(logits, np.float64) / temperature
+    exp: NDArray[np.float64] = np.exp(scaled - scaled.max(axis=-1, keepdims=True, initial=-np.inf))
+    exp /= exp.sum(axis=-1, keepdims=True)
+    return exp.astype(np.float32)
+
+
+def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
+    """The temperature whose probabilities fit the labels best.
+
+    The target is 1 - e on the label and e / (C - 1) elsewhere, e = 1 / (N + 2). With plain labels a small val that
+    is all right would ask for a temperature of 0, that is for certainty; ten right answers do not prove that.
+
+    Args:
+        logits: (N, C) on pictures that the model was not fitted on: val.
+        labels: (N,) int64 in [0, C).
+
+    Returns:
+        T in [1/20, 20] that minimises the cross-entropy of softmax(logits / T); 1 where nothing can be
+        learned: no pictures, one class, or logits that are all equal.
+
+    Raises:
+        ValueError: if shapes, labels or logits (NaN, infinite) cannot be used.
+
+    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2 (temperature scaling); Platt 1999,
+    "Probabilistic outputs for support vector machines", section 2.2 (the smoothed targets).
+
+    >>> sure_but_half_right = np.array([[8.0, 0.0], [8.0, 0.0]])
+    >>> fit_temperature(sure_but_half_right, np.array([0, 1]))
+    20.0
+    """
+    _check(logits, labels)
+    if not logits.size or logits.shape[1] == 1:
+        return 1.0
+    low, high, b = 1 / HOTTEST, 1 / COLDEST, 1.0
+    if _slope(logits, labels, low)[0] > 0:
+        return HOTTEST
+    if _slope(logits, labels, high)[0] < 0:
+        return COLDEST
+    # The cross-entropy is convex in b = 1/T: Newton's steps on its slope, kept inside a shrinking bracket, find it.
+    for _ in range(100):
+        slope, curvature = _slope(logits, labels, b)
+        low, high = (low, b) if slope > 0 else (b, high)
+        newton = b - slope / curvature if curvature > 0 else b
+        nearer = newton if low <= newton <= high else math.sqrt(low * high)
+        if abs(nearer - b) < 1e-9 * b:
+            break
+        b = nearer
+    return 1 / b
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often the model was right, by how sure it was. All zero where a bin is empty.
+
+    Args:
+        edges: (B + 1,) from 0 to 1; a bin holds its lower edge, the last one also confidence 1.
+        counts: (B,) int64, pictures.
+        confidence: (B,) their mean confidence, in [0, 1].
+        accuracy: (B,) the share of them that was right, in [0, 1].
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+
+def reliability(predictions: Predictions, num_bins: int = NUM_BINS) -> Reliability:
+    """What a reliability diagram draws: pictures, mean confidence and accuracy of equal-width confidence bins.
+
+    Args:
+        predictions: any number of pictures, also none.
+        num_bins: bins over [0, 1].
+
+    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 2.
+
+    >>> sure = np.array([[0.8, 0.2], [0.8, 0.2]], np.float32)
+    >>> table = reliability(Predictions(sure, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog")), num_bins=2)
+    >>> table.counts.tolist(), table.confidence.round(3).tolist(), table.accuracy.tolist()
+    ([0, 2], [0.0, 0.8], [0.0, 0.5])
+    """
+    bins = confidence_bins(predictions.confidence, num_bins)
+    counts = np.bincount(bins, minlength=num_bins)
+    divisor = np.maximum(counts, 1)
+    return Reliability(
+        edges=np.linspace(0, 1, num_bins + 1),
+        counts=counts,
+        confidence=np.bincount(bins, weights=predictions.confidence, minlength=num_bins) / divisor,
+        accuracy=np.bincount(bins, weights=predictions.correct, minlength=num_bins) / divisor,
+    )
+
+
+def confidence_bins(confidence: NDArray[np.float32], num_bins: int = NUM_BINS) -> NDArray[np.int64]:
+    """(N,) the equal-width bin of each confidence, in [0, num_bins); a confidence of exactly 1 is in the last.
+
+    >>> confidence_bins(np.array([0.0, 0.5, 1.0], np.float32), num_bins=2).tolist()
+    [0, 1, 1]
+    """
+    bins = (confidence.astype(np.float64) * num_bins).astype(np.int64)
+    return np.clip(bins, 0, num_bins - 1)
+
+
+def _slope(logits: NDArray[np.floating], labels: NDArray[np.int64], b: float) -> tuple[float, float]:
+    """First and second derivative in b of the mean smoothed cross-entropy of softmax(b * logits)."""
+    count, num_classes = logits.shape
+    e = 1 / (count + 2)
+    on_label, elsewhere = 1 - e, e / (num_classes - 1)
+    slope = curvature = 0.0
+    rows = max(1, _BLOCK_LOGITS // num_classes)
+    for start in range(0, count, rows):
+        z = np.asarray(logits[start : start + rows], np.float64)
+        z = z - z.max(axis=1, keepdims=True)  # the highest is 0: exp cannot overflow
+        of_label = z[np.arange(len(z)), labels[start : start + rows]]
+        probs = np.exp(b * z)
+        probs /= probs.sum(axis=1, keepdims=True)
+        weighted = probs * z
+        mean, square = weighted.sum(axis=1), np.einsum("nc,nc->n", weighted, z)
+        slope += float((mean - elsewhere * z.sum(axis=1) - (on_label - elsewhere) * of_label).sum())
+        curvature += float((square - mean**2).sum())
+    return slope / count, curvature / count
+
+
+def _check(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> None:
+    if logits.ndim != 2 or labels.shape != (len(logits),):
+        raise ValueError(f"logits must be (N, C) and labels (N,), got {logits.shape} and {labels.shape}")
+    if labels.size and (labels.min() < 0 or labels.max() >= logits.shape[1]):
+        raise ValueError(f"labels must be in [0, {logits.shape[1]})")
+    if not np.isfinite(logits).all():
+        raise ValueError("logits must be finite")

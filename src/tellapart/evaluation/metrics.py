@@ -1,0 +1,314 @@
+"""Predictions → numbers with error bars. Every number can be computed again from the predictions alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.evaluation.calibration import NUM_BINS, confidence_bins
+from tellapart.evaluation.intervals import Statistic, bootstrap, percentile_interval, wilson
+from tellapart.evaluation.predictions import Predictions
+
+# Below this many test pictures a class's recall is uncertain by more than 17 points either way.
+TRUSTED_COUNT = 30
+# Beyond this ratio of largest to smallest class, accuracy mostly speaks of the largest.
+BALANCED_RATIO = 5
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number, its 95 % interval, and the pictures it was measured on.
+
+    Args:
+        value: NaN where there was nothing to measure; null in JSON.
+        low, high: the interval around `value`; NaN where pictures were too few to have one.
+        count: pictures.
+
+    >>> print(proportion(397, 400))
+    99.2 % (97.8 to 99.7, 400 pictures)
+    >>> f"{Score(0.031, 0.02, 0.045, 1):.3f}"
+    '0.031 (0.020 to 0.045, 1 picture)'
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    def __str__(self) -> str:
+        return format(self)
+
+    def __format__(self, spec: str) -> str:
+        """In percent, or as plain numbers in the format given, for what is no share of the pictures."""
+        pictures = f"{self.count:,} picture{'' if self.count == 1 else 's'}"
+        if math.isnan(self.value):
+            return f"not measured ({pictures})"
+        scale, unit, spec = (1, "", spec) if spec else (100, " %", ".1f")
+        value, low, high = (format(scale * number, spec) for number in (self.value, self.low, self.high))
+        interval = "" if math.isnan(self.low) else f"{low} to {high}, "
+        return f"{value}{unit} ({interval}{pictures})"
+
+    def as_json(self) -> dict[str, float | int | None]:
+        """`{"value", "low", "high", "count"}`, null where the number is not finite."""
+        bounds = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: _finite(number) for name, number in bounds.items()} | {"count": self.count}
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """The numbers of one class.
+
+    Args:
+        name: the class.
+        count: test pictures of it.
+        predicted_count: test pictures that were called it.
+        recall: the share of its pictures that was found. NaN without pictures.
+        precision: the share of the pictures called it that are it. NaN where it was never the answer.
+        f1: harmonic mean of both, in [0, 1]. NaN without pictures.
+    """
+
+    name: str
+    count: int
+    predicted_count: int
+    recall: Score
+    precision: Score
+    f1: float
+
+    @property
+    def trusted(self) -> bool:
+        """Whether there are enough test pictures (TRUSTED_COUNT) to say much about this class."""
+        return self.count >= TRUSTED_COUNT
+
+    def as_json(self) -> dict[str, Any]:
+        """A plain dict, null where a number does not exist."""
+        counts = {"name": self.name, "count": self.count, "predicted_count": self.predicted_count}
+        scores = {"recall": self.recall.as_json(), "precision": self.precision.as_json(), "f1": _finite(self.f1)}
+        return {**counts, **scores, "trusted": self.trusted}
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What one split's predictions are worth.
+
+    Args:
+        accuracy: the share of right answers.
+        balanced_accuracy: the mean recall of the classes that have pictures.
+        macro_f1: the mean F1 of the classes that have pictures.
+        log_loss: mean of -ln(probability of the label), nats, 0 is best; probabilities below 1.2e-7 count as that.
+        brier: mean squared distance of the probabilities to the truth, in [0, 2], 0 is best.
+        ece: mean gap between confidence and accuracy over 15 confidence bins, in [0, 1]. Few pictures alone
+            make it positive: 400 from a perfectly calibrated model give about 0.04.
+        top5_accuracy: the share whose label is among the five likeliest classes; None up to five classes.
+        majority_baseline: the accuracy of always answering the largest train class; None if that is not known.
+        balanced_first: the classes are so uneven that balanced accuracy is the number to read first.
+        per_class: one entry a class, in class order.
+    """
+
+    accuracy: Score
+    balanced_accuracy: Score
+    macro_f1: Score
+    log_loss: Score
+    brier: Score
+    ece: Score
+    top5_accuracy: Score | None
+    majority_baseline: Score | None
+    balanced_first: bool
+    per_class: tuple[ClassScores, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """`{"accuracy": {"value", "low", "high", "count"}, …, "per_class": […]}`, numbers finite or null."""
+        scores = {name: field.as_json() if isinstance(field, Score) else field for name, field in vars(self).items()}
+        return {**scores, "per_class": [scores_of_class.as_json() for scores_of_class in self.per_class]}
+
+
+def measure(
+    predictions: Predictions,
+    *,
+    seed: int = 0,
+    baseline_label: int | None = None,
+    class_counts: NDArray[np.int64] | None = None,
+) -> Metrics:
+    """Every number of one split, with its 95 % interval.
+
+    Shares of pictures have Wilson's interval, the others a stratified bootstrap. The order of the pictures and the
+    numbering of the classes change nothing. A split without pictures gives NaN (null in JSON) and the interval 0 to 1,
+    or none; a class without pictures is listed and left out of the means. Mistakes of a kind that did not happen
+    are unknown to a bootstrap: with a handful of mistakes the upper bounds of log loss and Brier score are too low.
+
+    Args:
+        predictions: any number of pictures, also none.
+        seed: of the bootstrap; moves the bounds a little, never the values.
+        baseline_label: the largest train class, in [0, C), for `majority_baseline`.
+        class_counts: (C,) the pictures of each class that decide `balanced_first`, usually train's; those of
+            `predictions` by default. Uneven is the largest above five times the smallest, empty ones aside.
+
+    Raises:
+        ValueError: if `baseline_label` or `class_counts` does not fit the classes.
+
+    Source: log loss and Brier score as in Gneiting & Raftery 2007, https://doi.org/10.1198/016214506000001437;
+    ECE as in Guo et al. 2017, https://arxiv.org/abs/1706.04599.
+
+    >>> probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], np.float32)
+    >>> truth = np.array([0, 1, 1, 1])
+    >>> metrics = measure(Predictions(probs, truth, ("a.jpg", "b.jpg", "c.jpg", "d.jpg"), ("cat", "dog")))
+    >>> print(metrics.accuracy)
+    75.0 % (30.1 to 95.4, 4 pictures)
+    >>> print(metrics.per_class[1].recall)
+    66.7 % (20.8 to 93.9, 3 pictures)
+    """
+    num_classes, count = len(predictions.classes), len(predictions)
+    if baseline_label is not None and not 0 <= baseline_label < num_classes:
+        raise ValueError(f"baseline_label must be in [0, {num_classes}), got {baseline_label}")
+    if class_counts is not None and class_counts.shape != (num_classes,):
+        raise ValueError(f"class_counts must be ({num_classes},), got {class_counts.shape}")
+    labels = predictions.labels
+    baseline = None if baseline_label is None else proportion(int((labels == baseline_label).sum()), count)
+    test_counts = np.bincount(labels, minlength=num_classes)
+    return Metrics(
+        accuracy=proportion(int(predictions.correct.sum()), count),
+        **_bootstrapped(predictions, seed),
+        top5_accuracy=_top5(predictions) if num_classes > 5 else None,
+        majority_baseline=baseline,
+        balanced_first=_uneven(test_counts if class_counts is None else class_counts),
+        per_class=_per_class(predictions),
+    )
+
+
+def confusion(predictions: Predictions) -> NDArray[np.int64]:
+    """(C, C) pictures by true class (row) and answer (column).
+
+    >>> probs = np.array([[0.9, 0.1], [0.7, 0.3]], np.float32)
+    >>> confusion(Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))).tolist()
+    [[1, 0], [1, 0]]
+    """
+    num_classes = len(predictions.classes)
+    pairs = predictions.labels * num_classes + predictions.predicted
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def proportion(successes: int, count: int) -> Score:
+    """A share of pictures with Wilson's interval; NaN between 0 and 1 for no pictures."""
+    return Score(successes / count if count else math.nan, *wilson(successes, count), count)
+
+
+# What the bootstrap measures, and how high each can be.
+_HIGHEST = {"balanced_accuracy": 1.0, "macro_f1": 1.0, "log_loss": math.inf, "brier": 2.0, "ece": 1.0}
+
+
+def _bootstrapped(predictions: Predictions, seed: int) -> dict[str, Score]:
+    """The scores that are no plain share of pictures."""
+    predictions = _by_path(predictions)
+    count, missing = len(predictions), np.full((1, len(_HIGHEST)), math.nan)
+    statistic = _statistic(predictions)
+    values = statistic(np.arange(count)[None], np.ones(count)) if count else missing
+    resampled = bootstrap(statistic, predictions.labels, seed=seed) if count > 1 else missing
+    scores = {}
+    for column, (name, highest) in enumerate(_HIGHEST.items()):
+        value = float(values[0, column])
+        low, high = percentile_interval(value, resampled[:, column])
+        scores[name] = Score(value, max(low, 0.0), min(high, highest), count)
+    for name in ("balanced_accuracy", "macro_f1"):
+        scores[name] = _at_least_wilson(scores[name], predictions.labels)
+    return scores
+
+
+def _statistic(predictions: Predictions) -> Statistic:
+    """Rows (B, M) and weights (M,) → (B, 5), the columns of _HIGHEST."""
+    labels, predicted, correct = predictions.labels, predictions.predicted, predictions.correct
+    losses, distances = _losses(predictions)
+    gaps, bins = predictions.confidence - correct.astype(np.float64), confidence_bins(predictions.confidence)
+    num_classes = len(predictions.classes)
+
+    def statistic(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Weighted counts by class, (B, C): never a (B, C, C) table.
+        support = _totals(labels[rows], weights, num_classes)
+        called = _totals(predicted[rows], weights, num_classes)
+        right = _totals(labels[rows], weights * correct[rows], num_classes)
+        gap = _totals(bins[rows], weights * gaps[rows], NUM_BINS)
+        present, total = (support > 0).sum(axis=1), weights.sum()
+        recall = _ratio(right, support)
+        f1 = np.where(support > 0, _ratio(2 * right, support + called), 0)
+        means = [losses[rows] @ weights / total, distances[rows] @ weights / total, np.abs(gap).sum(axis=1) / total]
+        return np.stack([recall.sum(axis=1) / present, f1.sum(axis=1) / present, *means], axis=1)
+
+    return statistic
+
+
+def _losses(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N,) -ln(probability of the label), and (N,) squared distance of the probabilities to the truth."""
+    probs, labels = predictions.probs, predictions.labels
+    of_label = probs[np.arange(len(labels)), labels].astype(np.float64)
+    # One certain mistake must not make the mean infinite: the smallest step of float32 is the floor.
+    losses = -np.log(np.maximum(of_label, np.finfo(np.float32).eps))
+    squares = np.einsum("nc,nc->n", probs, probs, dtype=np.float64)
+    return losses, np.maximum(squares - 2 * of_label + 1, 0)
+
+
+def _totals(groups: NDArray[np.int64], weights: NDArray[np.float64], num_groups: int) -> NDArray[np.float64]:
+    """groups (B, M) in [0, G), weights (M,) or (B, M) → the weight of each group in each row, (B, G)."""
+    cells = groups + num_groups * np.arange(len(groups))[:, None]
+    spread = np.broadcast_to(weights, groups.shape)
+    totals = np.bincount(cells.ravel(), weights=spread.ravel(), minlength=len(groups) * num_groups)
+    return totals.astype(np.float64, copy=False).reshape(len(groups), num_groups)
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """part / whole, 0 where there is nothing to divide."""
+    return part / np.where(whole > 0, whole, 1)
+
+
+def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
+    """No narrower than Wilson's interval at the effective number of pictures: without mistakes nothing varies.
+
+    Source of the effective number, 1 / sum of squared weights: Kish 1965, "Survey Sampling", section 11.7.
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    effective = len(counts) ** 2 / (1 / counts).sum() if len(counts) else 0.0
+    low, high = wilson(min(score.value, 1.0) * effective if effective else 0, effective)
+    return replace(score, low=float(np.fmin(score.low, low)), high=float(np.fmax(score.high, high)))
+
+
+def _by_path(predictions: Predictions) -> Predictions:
+    """The same predictions sorted by path: a resample is the same pictures in whatever order they came."""
+    order = np.array(sorted(range(len(predictions)), key=predictions.paths.__getitem__), np.int64)
+    paths = tuple(predictions.paths[row] for row in order)
+    return Predictions(predictions.probs[order], predictions.labels[order], paths, predictions.classes)
+
+
+def _per_class(predictions: Predictions) -> tuple[ClassScores, ...]:
+    num_classes = len(predictions.classes)
+    supports = np.bincount(predictions.labels, minlength=num_classes).tolist()
+    called = np.bincount(predictions.predicted, minlength=num_classes).tolist()
+    right = np.bincount(predictions.labels[predictions.correct], minlength=num_classes).tolist()
+    return tuple(
+        ClassScores(
+            name=name,
+            count=supports[label],
+            predicted_count=called[label],
+            recall=proportion(right[label], supports[label]),
+            precision=proportion(right[label], called[label]),
+            f1=2 * right[label] / (supports[label] + called[label]) if supports[label] else math.nan,
+        )
+        for label, name in enumerate(predictions.classes)
+    )
+
+
+def _top5(predictions: Predictions) -> Score:
+    probs, labels = predictions.probs, predictions.labels
+    of_label = probs[np.arange(len(labels)), labels][:, None]
+    # Of equal probabilities the first class counts as the likelier, as it does for the answer.
+    ahead = (probs > of_label) | ((probs == of_label) & (np.arange(probs.shape[1]) < labels[:, None]))
+    return proportion(int((ahead.sum(axis=1) < 5).sum()), len(labels))
+
+
+def _uneven(counts: NDArray[np.int64]) -> bool:
+    seen = counts[counts > 0]
+    return bool(seen.size and seen.max() > BALANCED_RATIO * seen.min())
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

@@ -1,0 +1,56 @@
+"""What the model said about one split. Metrics, audit and report read this and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the model said about one split.
+
+    Args:
+        probs: (N, C) float32, rows sum to 1. Calibrated, as the model file gives them.
+        labels: (N,) int64 in [0, C), the truth.
+        paths: N files, relative to the catalog's root, same order as probs.
+        classes: C names, the column order of probs.
+        unfamiliarity: (N,) float32, or None. Above 1 the picture is unlike the training pictures.
+    """
+
+    probs: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    paths: tuple[str, ...]
+    classes: tuple[str, ...]
+    unfamiliarity: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        count, num_classes = len(self.paths), len(self.classes)
+        if self.probs.shape != (count, num_classes):
+            raise ValueError(f"probs must be ({count}, {num_classes}), got {self.probs.shape}")
+        if self.labels.shape != (count,):
+            raise ValueError(f"labels must be ({count},), got {self.labels.shape}")
+        if count and not np.allclose(self.probs.sum(axis=1), 1, atol=1e-3):
+            raise ValueError("rows of probs do not sum to 1: were logits passed?")
+        if count and not (self.labels.min() >= 0 and self.labels.max() < num_classes):
+            raise ValueError(f"labels must be in [0, {num_classes})")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,) the most probable class of each picture; the first of equals."""
+        return self.probs.argmax(axis=1) if len(self) else np.zeros(0, np.int64)
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """(N,) the highest probability of each picture."""
+        return self.probs.max(axis=1) if len(self) else np.zeros(0, np.float32)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,) whether the answer is the label."""
+        return np.asarray(self.predicted == self.labels)

@@ -1,0 +1,197 @@
+"""Graphs put together: preprocessing before the network, the head behind it. Nothing is computed twice anywhere.
+
+    pixels ─▶ crop, resize, normalise ─▶ network ─▶ embedding ─▶ head ─▶ probabilities
+    uint8 (N, H, W, 3)                      │           └─▶ distance to known pictures ─▶ unfamiliarity
+                                            └─ features ─▶ activation_map
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from tellapart.modelfile.card import ModelCard, seal
+from tellapart.modelfile.preprocessing import Preprocessing
+
+INPUT, EMBEDDING, FEATURES = "input", "embedding", "features"  # of the network
+PIXELS, PREPROCESSED = "pixels", "preprocessed"
+IR_VERSION = 9  # readable by onnxruntime from 1.17 on
+
+
+@dataclass(frozen=True)
+class Head:
+    """One linear layer, standardisation and temperature folded in, and the known pictures.
+
+    Args:
+        weight: (C, D) float32. bias: (C,) float32. Softmax of embedding @ weight.T + bias is the answer.
+        known: (K, D) float16, unit length: embeddings of training pictures.
+        neighbours: how many of the nearest known pictures the distance is the mean of.
+        distance_scale: the distance that counts as unfamiliarity 1.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    known: NDArray[np.float16]
+    neighbours: int
+    distance_scale: float
+
+
+def compose_features(network: bytes, preprocessing: Preprocessing) -> bytes:
+    """pixels (N, H, W, 3) uint8 → embedding (N, D), and features where the network has them. Its steps are the model file's."""
+    graph = _Graph(onnx.load_from_string(network))
+    graph.preprocess(preprocessing)
+    return graph.serialised(graph.network_outputs)
+
+
+def compose_model(network: bytes, preprocessing: Preprocessing, head: Head, card: ModelCard) -> bytes:
+    """The model file: network, preprocessing, head and card in one sealed graph. The same inputs give the same bytes."""
+    graph = _Graph(onnx.load_from_string(network))
+    graph.preprocess(preprocessing)
+    outputs = graph.answer(head)
+    return seal(graph.serialised(outputs, card.as_metadata()))
+
+
+def cut_at(model: bytes, name: str, outputs: Sequence[str]) -> bytes:
+    """The part of a model file behind one of its values: `name` → `outputs`. The nodes are the file's own."""
+    whole = onnx.load_from_string(model)
+    return bytes(onnx.utils.Extractor(whole).extract_model([name], list(outputs)).SerializeToString())
+
+
+class _Graph:
+    """A network's graph that grows at both ends."""
+
+    def __init__(self, network: onnx.ModelProto) -> None:
+        self._network = onnx.compose.add_prefix(network, "network/", inplace=True)
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+        shapes = {value.name.removeprefix("network/"): value for value in self._network.graph.output}
+        self.network_outputs = [_output(name, _shape(shapes[name])) for name in (EMBEDDING, FEATURES) if name in shapes]
+
+    def _add(self, operator: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+        self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
+        return output
+
+    def _constant(self, name: str, values: object, kind: type[np.generic] = np.int64) -> str:
+        if name not in {constant.name for constant in self._constants}:
+            self._constants.append(numpy_helper.from_array(np.asarray(values, kind), name))
+        return name
+
+    def preprocess(self, preprocessing: Preprocessing) -> None:
+        """Square, resize as uint8, then cast: resizing floats would overshoot to −34…289."""
+        square = {"crop": self._cropped, "pad": self._padded, "squash": lambda _: PIXELS}[preprocessing.mode]
+        channels_first = self._add("Transpose", [square(preprocessing)], "channels_first", perm=[0, 3, 1, 2])
+        size = self._constant("size", [preprocessing.size_px] * 2)
+        cubic = {"cubic_coeff_a": -0.5} if preprocessing.filter == "bicubic" else {}
+        resized = self._add(
+            "Resize",
+            [channels_first, "", "", size],
+            "resized",
+            axes=[2, 3],
+            mode="cubic" if cubic else "linear",
+            antialias=1,
+            exclude_outside=1,
+            coordinate_transformation_mode="half_pixel",
+            **cubic,
+        )
+        as_float = self._add("Cast", [resized], "resized_float", to=TensorProto.FLOAT)
+        mean, std = (np.array(values, np.float64).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+        scaled = self._add("Mul", [as_float, self._constant("scale", 1 / (255 * std), np.float32)], "scaled")
+        self._add("Sub", [scaled, self._constant("shift", mean / std, np.float32)], PREPROCESSED)
+        for node in self._network.graph.node:
+            node.input[:] = [PREPROCESSED if name == f"network/{INPUT}" else name for name in node.input]
+            node.output[:] = [name.removeprefix("network/") if name in _RESULTS else name for name in node.output]
+            node.input[:] = [name.removeprefix("network/") if name in _RESULTS else name for name in node.input]
+        self._nodes += self._network.graph.node
+
+    def _cropped(self, preprocessing: Preprocessing) -> str:
+        """The integer arithmetic of `Preprocessing.resized`, in the graph."""
+        shape = self._add("Shape", [PIXELS], "shape", start=1, end=3)
+        short = self._add("ReduceMin", [shape], "short", keepdims=1)
+        share = self._constant("share_permille", [preprocessing.share_permille])
+        thousandths = self._add("Mul", [short, share], "side_thousandths")
+        raised = self._add("Add", [thousandths, self._constant("half", [500])], "side_raised")
+        rounded = self._add("Div", [raised, self._constant("thousand", [1000])], "side_rounded")
+        side = self._add("Max", [rounded, self._constant("one", [1])], "side")
+        gap = self._add("Sub", [shape, side], "gap")
+        start = self._add("Div", [gap, self._constant("two", [2])], "start")
+        end = self._add("Add", [start, side], "end")
+        return self._add("Slice", [PIXELS, start, end, self._constant("height_width", [1, 2])], "square")
+
+    def _padded(self, preprocessing: Preprocessing) -> str:
+        shape = self._add("Shape", [PIXELS], "shape", start=1, end=3)
+        side = self._add("ReduceMax", [shape], "side", keepdims=1)
+        gap = self._add("Sub", [side, shape], "gap")
+        before = self._add("Div", [gap, self._constant("two", [2])], "before")
+        after = self._add("Sub", [gap, before], "after")
+        pads = self._add("Concat", [before, after], "pads", axis=0)
+        grey = self._constant("grey", preprocessing.grey, np.uint8)
+        return self._add("Pad", [PIXELS, pads, grey, self._constant("height_width", [1, 2])], "square")
+
+    def answer(self, head: Head) -> list[onnx.ValueInfoProto]:
+        """The head; the model file's outputs."""
+        weight, bias = self._constant("weight", head.weight, np.float32), self._constant("bias", head.bias, np.float32)
+        logits = self._add("Gemm", [EMBEDDING, weight, bias], "logits", transB=1)
+        self._add("Softmax", [logits], "probabilities", axis=1)
+        self._unfamiliarity(head)
+        num_classes, width = head.weight.shape
+        outputs = [
+            _output("probabilities", ["N", num_classes]),
+            _output(EMBEDDING, ["N", width]),
+            _output("unfamiliarity", ["N"]),
+        ]
+        if len(self.network_outputs) > 1:
+            outputs.append(self._activation_map(weight))
+        return outputs
+
+    def _unfamiliarity(self, head: Head) -> None:
+        """1 − mean cosine to the nearest known pictures, in units of the scale."""
+        length = self._add("ReduceL2", [EMBEDDING, self._constant("axis_1", [1])], "length", keepdims=1)
+        length = self._add("Max", [length, self._constant("least", 1e-12, np.float32)], "length_above_0")
+        direction = self._add("Div", [EMBEDDING, length], "direction")
+        known = self._add("Cast", [self._constant("known", head.known, np.float16)], "known_float", to=TensorProto.FLOAT)
+        cosines = self._add("Gemm", [direction, known], "cosines", transB=1)
+        count = self._constant("neighbours", [head.neighbours])
+        self._nodes.append(helper.make_node("TopK", [cosines, count], ["nearest", "nearest_rows"], name="nearest", axis=1))
+        mean = self._add("ReduceMean", ["nearest", self._constant("axis_1", [1])], "nearness", keepdims=0)
+        distance = self._add("Sub", [self._constant("unity", 1, np.float32), mean], "distance")
+        self._add("Div", [distance, self._constant("distance_scale", head.distance_scale, np.float32)], "unfamiliarity")
+
+    def _activation_map(self, weight: str) -> onnx.ValueInfoProto:
+        """What each place adds to the answer's logit: the mean over the map, plus the bias, is that logit."""
+        height, width = (_shape(self.network_outputs[1])[axis] for axis in (2, 3))
+        best = self._add("ArgMax", ["probabilities"], "best", axis=1, keepdims=0)
+        rows = self._add("Gather", [weight, best], "best_weight", axis=0)
+        column = self._add("Unsqueeze", [rows, self._constant("map_axes", [2, 3])], "best_weight_map")
+        weighted = self._add("Mul", [FEATURES, column], "weighted_features")
+        self._add("ReduceSum", [weighted, self._constant("axis_1", [1])], "activation_map", keepdims=0)
+        return _output("activation_map", ["N", height, width])
+
+    def serialised(self, outputs: Sequence[onnx.ValueInfoProto], metadata: dict[str, str] | None = None) -> bytes:
+        """The checked graph, by a deterministic writer."""
+        pixels = helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["N", "H", "W", 3])
+        constants = [*self._network.graph.initializer, *self._constants]
+        # Named with its shape, so that the gate can cut the graph there.
+        seam = helper.make_tensor_value_info(PREPROCESSED, TensorProto.FLOAT, _shape(self._network.graph.input[0]))
+        graph = helper.make_graph(self._nodes, "tellapart", [pixels], list(outputs), constants, value_info=[seam])
+        model = helper.make_model(
+            graph, opset_imports=self._network.opset_import, ir_version=IR_VERSION, producer_name="tellapart"
+        )
+        helper.set_model_props(model, metadata or {})
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+_RESULTS = {f"network/{EMBEDDING}", f"network/{FEATURES}"}
+
+
+def _output(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
+    return [axis.dim_value or "N" for axis in value.type.tensor_type.shape.dim]

@@ -1,0 +1,131 @@
+"""The parity gate: no model file is written unless it agrees with torch on the user's own pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.decoding import Decoded, decode, read_file
+from tellapart.errors import Refused
+from tellapart.evaluation.calibration import softmax
+from tellapart.evaluation.predictions import Predictions
+from tellapart.export.compose import PREPROCESSED, Head, cut_at
+from tellapart.export.references import Reference
+from tellapart.modelfile.predictor import Predictor
+from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.modelfile.session import Session
+
+FROM_FILES = 0.01  # largest allowed difference of a probability, and how far apart two answers must be to count
+FROM_TENSORS = 0.001
+BATCH = 7  # odd, so that no kernel's favourite size hides a fault
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the model file is from torch, in probability. All are largest differences.
+
+    Args:
+        pictures: how many were compared.
+        from_files: from the picture as decoded, torch behind Pillow's resize.
+        from_tensors: from the same preprocessed tensor.
+        batched: between a batch of 7 and one at a time, through the whole file.
+        changed_answers: answers that differ where torch's top two are more than 0.01 apart.
+    """
+
+    pictures: int
+    from_files: float
+    from_tensors: float
+    batched: float
+    changed_answers: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file may be written."""
+        return (
+            self.from_files <= FROM_FILES
+            and self.changed_answers == 0
+            and self.from_tensors <= FROM_TENSORS
+            and self.batched <= FROM_TENSORS
+        )
+
+    def as_json(self) -> dict[str, float | int]:
+        """Plain values."""
+        return asdict(self)
+
+
+def check_parity(model: bytes, head: Head, preprocessing: Preprocessing, references: Sequence[Reference]) -> Parity:
+    """Hold a model file against torch.
+
+    Raises:
+        Refused: it does not agree; nothing may be written then.
+    """
+    predictor = Predictor(model)
+    tail = Session(cut_at(model, PREPROCESSED, ["probabilities"]))
+    resized = np.stack([preprocessing.resized(reference.pixels) for reference in references])
+    tensors = np.stack([preprocessing.normalised(picture) for picture in resized])
+    torch_probs = _probabilities(head, np.stack([reference.embedding for reference in references]))
+    file_probs = np.stack([predictor.outputs(reference.pixels).probs for reference in references])
+    one_by_one = np.stack([predictor.outputs(picture).probs for picture in resized])
+    ordered = np.sort(torch_probs, axis=1)
+    clear = ordered[:, -1] - ordered[:, -2] > FROM_FILES
+    parity = Parity(
+        pictures=len(references),
+        from_files=_largest(file_probs, torch_probs),
+        from_tensors=max(_largest(_in_batches(tail, tensors, size), torch_probs) for size in (1, BATCH)),
+        batched=_largest(np.concatenate([predictor.batch(part) for part in _parts(resized, BATCH)]), one_by_one),
+        changed_answers=int((clear & (file_probs.argmax(axis=1) != torch_probs.argmax(axis=1))).sum()),
+    )
+    if not parity.passed:
+        raise Refused(
+            f"The model file does not agree with the trained network, so it was not written: {parity}.",
+            "Another backbone, or preprocessing.mode=squash, may export well; please report this one.",
+        )
+    return parity
+
+
+def _probabilities(head: Head, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    return softmax(embeddings @ head.weight.T + head.bias)
+
+
+def _in_batches(tail: Session, tensors: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    return np.concatenate([tail.run(part, ["probabilities"])[0] for part in _parts(tensors, size)])
+
+
+def _parts(rows: NDArray[np.generic], size: int) -> list[NDArray[np.generic]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _largest(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    difference = np.abs(one - other)
+    return float(difference.max()) if np.isfinite(difference).all() else float("inf")
+
+
+def check_reported(
+    predictor: Predictor, files: Sequence[tuple[Path, str]], reported: Predictions, paths: Sequence[str]
+) -> None:
+    """That the predictor, given the files on disk, says what is about to be reported.
+
+    Args:
+        files: pictures as file and content hash. paths: the same as in `reported`.
+
+    Raises:
+        Refused: it says something else, or a file was changed meanwhile.
+    """
+    position = {path: row for row, path in enumerate(reported.paths)}
+    for (file, digest), path in zip(files, paths, strict=True):
+        data = read_file(file)
+        if isinstance(data, Decoded) or hashlib.sha256(data).hexdigest() != digest:
+            raise Refused(f"{path} was changed while it was used.", "Leave the data alone, and run the command again.")
+        pixels = decode(data).pixels
+        assert pixels is not None  # these very bytes were decoded before
+        difference = _largest(predictor.outputs(pixels).probs, reported.probs[position[path]])
+        if difference > FROM_TENSORS:
+            raise Refused(
+                f"The model file does not say of {path} what was to be reported (probabilities differ by {difference:.4f}).",
+                "Please report this; nothing was written.",
+            )

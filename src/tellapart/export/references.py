@@ -1,0 +1,48 @@
+"""What torch makes of some of the user's pictures: the other side of the gate's comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.catalog.scan import Verdict
+from tellapart.decoding import decode_file
+from tellapart.export.kept import ExportedNetwork
+from tellapart.cache import FeatureStore
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One picture, (H, W, 3) uint8, and the embedding (D,) float32 that torch gives it behind Pillow's resize."""
+
+    pixels: NDArray[np.uint8]
+    embedding: NDArray[np.float32]
+
+
+def torch_references(
+    pictures: Sequence[tuple[Path, str]],
+    network: ExportedNetwork,
+    graph_digest: str,
+    store: FeatureStore,
+    by_torch: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+) -> list[Reference]:
+    """References for pictures, given as file and content hash.
+
+    Args:
+        by_torch: one preprocessed picture (3, S, S) float32 → its embedding (D,); called only for pictures whose
+            reference is not kept. What is kept is keyed by graph and weights: it is torch's answer for this network.
+    """
+    key = f"torch:{graph_digest}:{network.digest}"
+    preprocessing = network.preprocessing
+    decoded = {digest: decode_file(path).pixels for path, digest in pictures}
+    usable = {digest: pixels for digest, pixels in decoded.items() if pixels is not None}
+    kept = {digest: row[0] for digest in usable if (row := store.get(key, digest))}
+    for digest, pixels in usable.items():
+        if digest not in kept:
+            kept[digest] = by_torch(preprocessing.normalised(preprocessing.resized(pixels)))
+            store.put(key, Verdict("ok", digest=digest), kept[digest])
+    return [Reference(pixels, kept[digest]) for digest, pixels in usable.items()]

@@ -1,0 +1,1 @@
+"""One function a verb: the whole path, readable from top to bottom."""

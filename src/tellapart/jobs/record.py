@@ -1,0 +1,172 @@
+"""What a training leaves behind: the run folder, and the card in the model file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tellapart
+from tellapart.catalog.names import unescape
+from tellapart.catalog.splits import find_leaks
+from tellapart.catalog.table import SPLITS, Catalog, Column
+from tellapart.evaluation.abstention import selective
+from tellapart.evaluation.metrics import Metrics
+from tellapart.evaluation.predictions import Predictions
+from tellapart.export.gate import Parity
+from tellapart.export.kept import ExportedNetwork
+from tellapart.modelfile.card import ModelCard
+from tellapart.progress import Talk, duration
+from tellapart.recipe import Recipe, recipe_values
+from tellapart.report.data import Finding
+from tellapart.report.page import ReportInput, render
+from tellapart.runs.environment import environment
+from tellapart.runs.folder import RunFolder, new_run
+from tellapart.runs.saved_splits import save_splits
+from tellapart.training.head import Calibration
+from tellapart.training.probe import Probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """All that a training found out; the run folder is this, written down."""
+
+    source: Path
+    recipe: Recipe
+    catalog: Catalog
+    splits: Column
+    findings: tuple[Finding, ...]
+    network: ExportedNetwork
+    probe: Probe
+    calibration: Calibration
+    parity: Parity
+    val: Predictions
+    test: Predictions
+    metrics: Metrics
+    model: bytes
+
+
+def card_for(catalog: Catalog, network: ExportedNetwork, recipe: Recipe, calibration: Calibration) -> ModelCard:
+    """The model file's card. Nothing in it tells when or where it was made, so the same training gives the same file."""
+    return ModelCard(
+        classes=catalog.classes,
+        preprocessing=network.preprocessing,
+        temperature=calibration.temperature,
+        calibration_count=calibration.count,
+        confidence_threshold=calibration.confidence_threshold,
+        detects_unfamiliar=calibration.unfamiliar_distance is not None,
+        backbone=recipe.backbone.name,
+        digests={
+            "recipe": hashlib.sha256(json.dumps(recipe_values(recipe), sort_keys=True).encode()).hexdigest(),
+            "catalog": catalog.digest,
+            "weights": network.digest,
+        },
+        licences={"weights": network.licence, "weights source": network.source},
+        versions={"tellapart": tellapart.__version__, **network.versions},
+    )
+
+
+def write_run(
+    trained: Trained, runs: Path, name: str, talk: Talk, seconds: Callable[[], Mapping[str, float]]
+) -> Path:
+    """Write the run folder; returns its path."""
+    with new_run(runs, name, needs_bytes=2 * len(trained.model)) as run:
+        catalog = trained.catalog
+        run.write("model.onnx", trained.model)
+        run.write_yaml("recipe.yaml", recipe_values(trained.recipe))
+        run.write_json("environment.json", environment())
+        _write_catalog(run, catalog)
+        splits_digest = save_splits(run, catalog, trained.splits)
+        run.write_predictions("predictions-val.parquet", trained.val)
+        run.write_predictions("predictions-test.parquet", trained.test)
+        run.write_json("metrics.json", _metrics(trained, splits_digest, seconds()))
+        run.write("report.html", render(_report(trained, name, splits_digest, seconds())))
+        talk.say(f"Run written to {run.path} after {duration(seconds()['all'])}")
+        run.write("log.txt", "\n".join(talk.lines) + "\n")
+    return run.path
+
+
+def _write_catalog(run: RunFolder, catalog: Catalog) -> None:
+    run.write_table(
+        "catalog.parquet",
+        {
+            "path": catalog.paths,
+            "label": catalog.labels,
+            "class": [catalog.classes[label] if label >= 0 else None for label in catalog.labels],
+            "given_split": catalog.given_splits,
+            "group": catalog.groups,
+            "status": catalog.statuses,
+            "notes": catalog.notes,
+            "width": catalog.widths,
+            "height": catalog.heights,
+            "sha256": catalog.digests,
+        },
+        {"tellapart.catalog": catalog.digest, "tellapart.classes": json.dumps(catalog.classes, ensure_ascii=False)},
+    )
+
+
+def _metrics(trained: Trained, splits_digest: str, seconds: Mapping[str, float]) -> dict[str, object]:
+    calibration = trained.calibration
+    return {
+        "test": trained.metrics.as_json(),
+        "answering": selective(trained.test, calibration.confidence_threshold).as_json(),
+        "calibration": calibration.as_json(),
+        "probe": {
+            "strength": trained.probe.strength,
+            "fold_losses": {f"{strength:g}": loss for strength, loss in trained.probe.fold_losses.items()},
+        },
+        "parity": trained.parity.as_json(),
+        "splits": {
+            "hash": splits_digest,
+            "counts": {split: int((trained.splits == split).sum()) for split in SPLITS},
+            "leaks": len(find_leaks(trained.catalog, trained.splits)),
+        },
+        "seed": trained.recipe.seed,
+        "seconds": dict(seconds),
+    }
+
+
+def _report(trained: Trained, name: str, splits_digest: str, seconds: Mapping[str, float]) -> ReportInput:
+    catalog, network, parity = trained.catalog, trained.network, trained.parity
+    has_test, has_val = len(trained.test) > 0, len(trained.val) > 0
+    return ReportInput(
+        title=name,
+        created=time.strftime("%d %B %Y, %H:%M"),
+        catalog=catalog.replace(remarks=()),  # they are among the findings
+        splits=trained.splits,
+        resolve=lambda path: catalog.root / unescape(path),
+        findings=tuple(finding for finding in trained.findings if finding.kind != "rejected"),
+        predictions=trained.test if has_test else None,
+        val_predictions=trained.val if has_val else None,
+        metrics=trained.metrics if has_test else None,
+        threshold=trained.calibration.confidence_threshold,
+        temperature=trained.calibration.temperature,
+        model={
+            "Backbone": trained.recipe.backbone.name,
+            "Weights": f"{network.source}, SHA-256 {network.digest[:16]}…",
+            "Licence of the weights": network.licence,
+            "Preprocessing": str(network.preprocessing),
+            "Size of the file": f"{len(trained.model) / 1e6:.1f} MB",
+            "Checked against torch": f"{parity.pictures} pictures, largest difference {parity.from_files:.4f} from files, "
+            f"{parity.from_tensors:.6f} from tensors",
+        },
+        provenance={
+            "Data": {"Recognised as": catalog.source, "Catalog": catalog.digest, "Splits": splits_digest},
+            "Recipe": _flat(recipe_values(trained.recipe)),
+            "Environment": _flat(environment()),
+            "Seconds": {step: f"{value:.1f}" for step, value in seconds.items()},
+        },
+    )
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value not in (None, ""):
+            flat[f"{prefix}{key}"] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return flat

@@ -1,0 +1,281 @@
+"""`train`: a folder of pictures in, a checked model file and its report out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.cache import FeatureStore, cache_folder
+from tellapart.catalog.names import unescape
+from tellapart.catalog.scan import drop_empty_classes, scan
+from tellapart.catalog.sources import read_source
+from tellapart.catalog.splits import make_folds, make_splits
+from tellapart.catalog.table import Catalog, Column
+from tellapart.evaluation.metrics import Metrics, measure
+from tellapart.evaluation.predictions import Predictions
+from tellapart.export.compose import EMBEDDING, compose_features, compose_model, cut_at
+from tellapart.export.gate import check_parity, check_reported
+from tellapart.export.kept import ExportedNetwork, keep_network, kept_network
+from tellapart.export.references import torch_references
+from tellapart.jobs.findings import find_all, refuse_findings
+from tellapart.jobs.record import Trained, card_for, write_run
+from tellapart.keyed import keyed_numbers
+from tellapart.modelfile.predictor import Predictor, load
+from tellapart.modelfile.session import Session
+from tellapart.progress import Talk
+from tellapart.recipe import Recipe
+from tellapart.recipes import load_recipe
+from tellapart.runs.saved_splits import load_splits
+from tellapart.training.features import FeatureExtractor
+from tellapart.training.head import build_head, calibrate, known_directions
+from tellapart.training.probe import fit_probe
+
+if TYPE_CHECKING:
+    from tellapart.models.backbones import Backbone, Embedder
+
+GATE_PICTURES = 64
+REPORTED_PICTURES = 16  # test pictures whose reported answer is compared with the shipped file's, from the file on disk
+MOST_KNOWN = 2000  # training pictures whose embeddings the file holds, to measure how far a new one is from them
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training.
+
+    Args:
+        path: the run folder. model: the model file in it. report: the HTML report in it.
+        classes: C names, in the order of the model's columns.
+        metrics: of the test split, by the model file; None without test pictures.
+        statuses: status → number of files.
+        seconds: the whole training, and of its steps.
+        warnings: what the user should know, a sentence each.
+    """
+
+    path: Path
+    model: Path
+    report: Path
+    classes: tuple[str, ...]
+    metrics: Metrics
+    statuses: Mapping[str, int]
+    seconds: Mapping[str, float]
+    warnings: tuple[str, ...]
+
+    def predictor(self) -> Predictor:
+        """The shipped model, loaded."""
+        return load(self.model)
+
+    def as_json(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            "run": str(self.path),
+            "model": str(self.model),
+            "report": str(self.report),
+            "classes": list(self.classes),
+            "test": self.metrics.as_json(),
+            "statuses": dict(self.statuses),
+            "warnings": list(self.warnings),
+            "seconds": self.seconds["all"],
+            "steps": {name: value for name, value in self.seconds.items() if name != "all"},
+        }
+
+
+def train(
+    data: str | PathLike[str],
+    *,
+    recipe: str | Recipe = "probe",
+    out: str | PathLike[str] = "runs",
+    name: str | None = None,
+    seed: int | None = None,
+    splits: str | PathLike[str] | None = None,
+    strict: bool = False,
+    set: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Train, check and measure an image classifier; write everything into a new run folder.
+
+    Args:
+        data: a folder with one folder a class, a folder with train/val/test, the Tiny ImageNet layout, or a table.
+        recipe: the name of a recipe, a YAML file, or a Recipe.
+        out: the folder that holds runs.
+        name: what to call the run; the data's name by default.
+        seed: of every random decision; the recipe's by default.
+        splits: the splits.parquet of an earlier run, or that run's folder, to use its splits again.
+        strict: refuse where leaks or label conflicts are found, rather than report them.
+        set: recipe keys and their values, for example {"head.weighting": "balanced"}.
+        quiet: print nothing.
+
+    Raises:
+        UserError: something that the user can fix. The data is only read, never changed.
+    """
+    talk, clock = Talk(quiet=quiet), _Clock()
+    options = load_recipe(recipe, {**(set or {}), **({} if seed is None else {"seed": seed})})
+    source = Path(data)
+
+    catalog = read_source(source)
+    talk.say(f"{source}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
+
+    torch_side = _TorchSide(options, talk)
+    network = torch_side.exported()
+    clock.lap("network")
+
+    with FeatureStore(cache_folder()) as store:
+        features = FeatureExtractor(compose_features(network.graph, network.preprocessing), store)
+        with talk.track("Reading pictures", len(catalog)) as advance:
+            catalog = scan(catalog, max_pixels=options.decoding.max_pixels, visitor=features, advance=advance)
+        catalog = drop_empty_classes(catalog)
+        talk.say(f"{int(catalog.ok.sum()):,} pictures read; features computed for {features.computed:,}, kept for the rest")
+        clock.lap("features")
+
+        parts = load_splits(Path(splits), catalog) if splits else make_splits(catalog, options.split, options.seed)
+        findings = find_all(catalog, parts)
+        for finding in findings:
+            talk.say(f"note: {finding.text}")
+        if strict:
+            refuse_findings(findings)
+
+        train_rows, val_rows, test_rows = (np.flatnonzero(parts == split) for split in ("train", "val", "test"))
+        folds = make_folds(catalog, train_rows, options.head.folds, options.seed)
+        probe = fit_probe(
+            features.of(catalog, train_rows), catalog.labels[train_rows], folds, len(catalog.classes), options.head
+        )
+        clock.lap("head")
+
+        known = known_directions(features.of(catalog, _chosen(catalog, train_rows, MOST_KNOWN, "known", options.seed)))
+        calibration = calibrate(
+            probe, features.of(catalog, val_rows), catalog.labels[val_rows], known, options.answer
+        )
+        head = build_head(probe, known, calibration)
+        card = card_for(catalog, network, options, calibration)
+        model = compose_model(network.graph, network.preprocessing, head, card)
+        clock.lap("model file")
+
+        checked = _chosen(catalog, val_rows if len(val_rows) else train_rows, GATE_PICTURES, "gate", options.seed)
+        references = torch_references(
+            _files(catalog, checked), network, features.graph_digest, store, torch_side.embed
+        )
+        parity = check_parity(model, head, network.preprocessing, references)
+        clock.lap("gate")
+
+    # The metrics are those of the shipped file: its own nodes behind the embedding, run on the embeddings that its own
+    # nodes before it gave in the scan. For some test pictures that is shown to be what the file says of the file on disk.
+    tail = Session(cut_at(model, EMBEDDING, ["probabilities", "unfamiliarity"]))
+    val, test = (_predictions(tail, catalog, rows, features, card.detects_unfamiliar) for rows in (val_rows, test_rows))
+    shown = _chosen(catalog, test_rows, REPORTED_PICTURES, "reported", options.seed)
+    check_reported(Predictor(model), _files(catalog, shown), test, catalog.paths[shown])
+    train_counts = catalog.counts(parts == "train")
+    metrics = measure(
+        test, seed=options.seed, baseline_label=int(train_counts.argmax()), class_counts=train_counts
+    )
+    clock.lap("metrics")
+
+    trained = Trained(
+        source=source,
+        recipe=options,
+        catalog=catalog,
+        splits=parts,
+        findings=findings,
+        network=network,
+        probe=probe,
+        calibration=calibration,
+        parity=parity,
+        val=val,
+        test=test,
+        metrics=metrics,
+        model=model,
+    )
+    path = write_run(trained, Path(out), name or source.stem, talk, clock.seconds)
+    statuses, counts = np.unique(catalog.statuses.astype(str), return_counts=True)
+    return Run(
+        path=path,
+        model=path / "model.onnx",
+        report=path / "report.html",
+        classes=catalog.classes,
+        metrics=metrics,
+        statuses=dict(zip(statuses.tolist(), counts.tolist(), strict=True)),
+        seconds=clock.seconds(),
+        warnings=tuple(finding.text for finding in findings),
+    )
+
+
+class _TorchSide:
+    """The backbone in torch, loaded when first needed. A second training with the same backbone never needs it."""
+
+    def __init__(self, recipe: Recipe, talk: Talk) -> None:
+        self._recipe, self._talk = recipe, talk
+
+    def exported(self) -> ExportedNetwork:
+        """The backbone as a graph: kept from an earlier training, or made now."""
+        kept = kept_network(self._recipe.backbone, self._recipe.preprocessing)
+        if kept:
+            return kept
+        from tellapart.export.network import export_backbone
+
+        network = export_backbone(self._backbone, self._module)
+        keep_network(network, self._recipe.backbone, self._recipe.preprocessing)
+        return network
+
+    def embed(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One preprocessed picture (3, S, S) → its embedding (D,)."""
+        return self._module.embed(picture)
+
+    @cached_property
+    def _backbone(self) -> Backbone:
+        self._talk.say(f"Loading {self._recipe.backbone.name}")
+        from tellapart.models.backbones import find_preprocessing, load_backbone
+
+        preprocessing = find_preprocessing(self._recipe.backbone, self._recipe.preprocessing)
+        return load_backbone(self._recipe.backbone, preprocessing)
+
+    @cached_property
+    def _module(self) -> Embedder:
+        from tellapart.models.backbones import embedder
+
+        return embedder(self._backbone)
+
+
+def _chosen(catalog: Catalog, rows: NDArray[np.int64], most: int, purpose: str, seed: int) -> NDArray[np.int64]:
+    """At most `most` of the rows, chosen by seed and content."""
+    return rows[np.argsort(keyed_numbers(seed, purpose, catalog.digests[rows]), kind="stable")[:most]]
+
+
+def _files(catalog: Catalog, rows: NDArray[np.int64]) -> list[tuple[Path, str]]:
+    return [(catalog.root / unescape(catalog.paths[row]), catalog.digests[row]) for row in rows]
+
+
+def _predictions(
+    tail: Session, catalog: Catalog, rows: NDArray[np.int64], features: FeatureExtractor, measures_distance: bool
+) -> Predictions:
+    """What the model file says of one split."""
+    answers = [tail.run(embedding[None], ["probabilities", "unfamiliarity"]) for embedding in features.of(catalog, rows)]
+    num_classes = len(catalog.classes)
+    return Predictions(
+        probs=np.array([probs[0] for probs, _ in answers], np.float32).reshape(-1, num_classes),
+        labels=catalog.labels[rows],
+        paths=tuple(catalog.paths[rows]),
+        classes=catalog.classes,
+        unfamiliarity=np.array([far[0] for _, far in answers], np.float32) if measures_distance else None,
+    )
+
+
+class _Clock:
+    """Seconds of each step."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+        self._steps: dict[str, float] = {}
+
+    def lap(self, step: str) -> None:
+        now = time.monotonic()
+        self._steps[step] = round(now - self._last, 2)
+        self._last = now
+
+    def seconds(self) -> dict[str, float]:
+        return {**self._steps, "all": round(time.monotonic() - self._start, 2)}

@@ -1,0 +1,1 @@
+"""What the shipped file is, and the predictor that users run. No torch here."""

@@ -1,0 +1,124 @@
+"""What a model file says of itself, and the seal that shows that it is whole.
+
+The card lies in the ONNX metadata, one JSON value a key, so any ONNX tool can read it. The seal is the file's last
+field: the SHA-256 of all bytes before it. ONNX is protobuf, where a message may be continued by appending fields, so
+sealing is appending and the check needs neither onnx nor a parser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tellapart.errors import UserError
+from tellapart.modelfile.preprocessing import Preprocessing
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """The metadata of a model file.
+
+    Args:
+        classes: C names; the position is the column of `probabilities`.
+        preprocessing: done inside the graph, stated here.
+        temperature: the logits were divided by it; 1 where there was no val to fit it on.
+        calibration_count: val pictures that the temperature and the thresholds were fitted on.
+        confidence_threshold: an answer below it is "unsure"; None where there was no val.
+        detects_unfamiliar: whether `unfamiliarity` above 1 means "unfamiliar"; not without val.
+        digests: SHA-256 of recipe, catalog and weights.
+        licences: of the weights, with their source.
+        versions: of tellapart and of what made the file.
+    """
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float
+    calibration_count: int
+    confidence_threshold: float | None
+    detects_unfamiliar: bool
+    backbone: str
+    digests: Mapping[str, str]
+    licences: Mapping[str, str]
+    versions: Mapping[str, str]
+
+    def as_metadata(self) -> dict[str, str]:
+        """Key → JSON text, for ONNX's metadata_props."""
+        values = {
+            "tellapart": FORMAT,
+            "classes": self.classes,
+            "backbone": self.backbone,
+            "preprocessing": self.preprocessing.as_json(),
+            "calibration": {"temperature": self.temperature, "count": self.calibration_count},
+            "thresholds": {"confidence": self.confidence_threshold, "unfamiliarity": 1.0 * self.detects_unfamiliar or None},
+            "digests": dict(self.digests),
+            "licences": dict(self.licences),
+            "versions": dict(self.versions),
+        }
+        return {key: json.dumps(value, ensure_ascii=False, sort_keys=True) for key, value in values.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> ModelCard:
+        """What `as_metadata` gave.
+
+        Raises:
+            UserError: it is of another format, or a key is missing.
+        """
+        try:
+            values: dict[str, Any] = {key: json.loads(metadata[key]) for key in _KEYS}
+            if values["tellapart"] != FORMAT:
+                raise UserError(
+                    f"The model file has format {values['tellapart']}; this tellapart reads format {FORMAT}.",
+                    "Install the tellapart that made it, or a newer one.",
+                )
+            return cls(
+                classes=tuple(values["classes"]),
+                preprocessing=Preprocessing.from_json(values["preprocessing"]),
+                temperature=float(values["calibration"]["temperature"]),
+                calibration_count=int(values["calibration"]["count"]),
+                confidence_threshold=values["thresholds"]["confidence"],
+                detects_unfamiliar=values["thresholds"]["unfamiliarity"] is not None,
+                backbone=values["backbone"],
+                digests=values["digests"],
+                licences=values["licences"],
+                versions=values["versions"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError("The model file's metadata is incomplete.", "Export it anew.") from error
+
+
+_KEYS = (
+    "tellapart",
+    "classes",
+    "backbone",
+    "preprocessing",
+    "calibration",
+    "thresholds",
+    "digests",
+    "licences",
+    "versions",
+)
+
+_SEAL_KEY = b"seal"
+_SEAL_BYTES = 2 + 2 + len(_SEAL_KEY) + 2 + 64
+
+
+def seal(model: bytes) -> bytes:
+    """A serialised ONNX model with its seal appended.
+
+    >>> is_sealed(seal(b"model")), is_sealed(b"model"), is_sealed(seal(b"model").replace(b"mod", b"nod"))
+    (True, False, False)
+    """
+    digest = hashlib.sha256(model).hexdigest().encode()
+    # ModelProto.metadata_props is field 14, a StringStringEntryProto {key = 1, value = 2}.
+    entry = b"\x0a" + bytes([len(_SEAL_KEY)]) + _SEAL_KEY + b"\x12" + bytes([len(digest)]) + digest
+    return model + bytes([14 << 3 | 2, len(entry)]) + entry
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether the bytes are exactly those that were sealed."""
+    return len(data) > _SEAL_BYTES and seal(data[:-_SEAL_BYTES]) == data

@@ -1,0 +1,75 @@
+"""From a picture of any size to the network's square input: decided once, stored with the model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How pixels become the network's input. The graph of the model file does the same, in the same integers.
+
+    Args:
+        mode: "crop" cuts the centre square out and resizes it once; "squash" resizes without a cut, changing the
+            shape; "pad" adds grey bars until the picture is square.
+        share_permille: thousandths of the short side that "crop" keeps. An integer, so that no rounding differs.
+        size_px: side of the square that the network takes.
+        filter: of the resize; both are antialiased.
+        mean, std: of each RGB channel, for pixels in [0, 1].
+    """
+
+    mode: Literal["crop", "squash", "pad"] = "crop"
+    share_permille: int = 1000
+    size_px: int = 224
+    filter: Literal["bicubic", "bilinear"] = "bicubic"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    @property
+    def grey(self) -> int:
+        """The colour of the bars of "pad": near zero for the network."""
+        return round(255 * sum(self.mean) / 3)
+
+    def resized(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 → (S, S, 3) uint8, by Pillow: the reference that the graph is held against."""
+        square = self._square(pixels)
+        method = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[self.filter]
+        return np.asarray(Image.fromarray(square).resize((self.size_px, self.size_px), method))
+
+    def normalised(self, resized: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(S, S, 3) uint8 → (3, S, S) float32, as the network takes it."""
+        scaled = (resized.astype(np.float32) / 255 - np.float32(self.mean)) / np.float32(self.std)
+        return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+
+    def _square(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = pixels.shape[:2]
+        if self.mode == "crop":
+            side = max(1, (min(height, width) * self.share_permille + 500) // 1000)
+            top, left = (height - side) // 2, (width - side) // 2
+            return np.ascontiguousarray(pixels[top : top + side, left : left + side])
+        if self.mode == "pad":
+            side = max(height, width)
+            top, left = (side - height) // 2, (side - width) // 2
+            padding = ((top, side - height - top), (left, side - width - left), (0, 0))
+            return np.pad(pixels, padding, constant_values=self.grey)
+        return pixels
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for the model file."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """What `as_json` gave."""
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+    def __str__(self) -> str:
+        cut = {"crop": f"centre square, {self.share_permille / 10:g} % of the short side", "squash": "whole picture"}
+        return f"{cut.get(self.mode, 'padded to a square')}, {self.filter} to {self.size_px} px"

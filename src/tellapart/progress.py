@@ -1,0 +1,99 @@
+"""What the product says while it works: lines and a progress bar, always on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Advance(Protocol):
+    """Called once for each thing that is done."""
+
+    def __call__(self) -> None: ...
+
+
+class Talk:
+    """Says things to the person who waits, and remembers them for the run's log.
+
+    Args:
+        quiet: keep the lines for the log, print none.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.lines: list[str] = []
+        self._console: Console | None = None
+
+    def say(self, line: str) -> None:
+        """One line, now."""
+        self.lines.append(f"{time.strftime('%H:%M:%S')} {line}")
+        if not self.quiet:
+            self._rich().print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def track(self, label: str, total: int) -> Iterator[Advance]:
+        """A bar with the time left; where standard error is no terminal, a line now and then."""
+        if self.quiet or not total:
+            yield lambda: None
+        elif self._rich().is_terminal:
+            with self._bar(label, total) as advance:
+                yield advance
+        else:
+            yield _Lines(self, label, total)
+
+    def _rich(self) -> Console:
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(file=sys.stderr)
+        return self._console
+
+    @contextmanager
+    def _bar(self, label: str, total: int) -> Iterator[Advance]:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._rich(), transient=True) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda: bar.advance(task)
+
+
+class _Lines:
+    """Progress in plain lines: the first estimate soon, then one every ten seconds."""
+
+    FIRST_SECONDS = 2.0
+    EVERY_SECONDS = 10.0
+
+    def __init__(self, talk: Talk, label: str, total: int) -> None:
+        self._talk, self._label, self._total = talk, label, total
+        self._done = 0
+        self._start = time.monotonic()
+        self._next = self._start + self.FIRST_SECONDS
+
+    def __call__(self) -> None:
+        self._done += 1
+        now = time.monotonic()
+        if now >= self._next and self._done < self._total:
+            left = (now - self._start) / self._done * (self._total - self._done)
+            self._talk.say(f"{self._label}: {self._done:,} of {self._total:,}, about {duration(left)} left")
+            self._next = now + self.EVERY_SECONDS
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration(7.4), duration(95), duration(5400)
+    ('7 s', '1 min 35 s', '1 h 30 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,54 @@
+"""Recipes: YAML files by name, or the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tellapart.errors import UserError, choose, needs_extra
+from tellapart.recipe import Recipe, recipe_from
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with tellapart."""
+    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
+
+
+def load_recipe(recipe: str | Recipe, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe by name, by the path of a YAML file, or as it is; then the changes.
+
+    Raises:
+        UserError: an unknown name, a file that is not a recipe, or a key or value that does not fit.
+    """
+    base = recipe if isinstance(recipe, Recipe) else recipe_from(_read(recipe))
+    return recipe_from(changes or {}, base)
+
+
+def _read(name: str) -> Mapping[str, Any]:
+    try:
+        import yaml
+    except ImportError:
+        raise needs_extra("pyyaml", "train") from None
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise UserError(f"{path} cannot be read as a recipe.", "Give a YAML file, or a recipe's name.") from None
+    else:
+        text = (_folder() / f"{choose('recipe', name, recipe_names())}.yaml").read_text(encoding="utf-8")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise UserError(f"{path}{line} is not YAML.", "Write key: value, indented by spaces.") from None
+    if not isinstance(values, Mapping):
+        raise UserError(f"{path} holds no keys.", "Write key: value, for example seed: 1")
+    return values
+
+
+def _folder() -> Any:
+    return resources.files("tellapart.recipes")

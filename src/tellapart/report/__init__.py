@@ -1,0 +1,1 @@
+"""Run + predictions → one self-contained HTML file."""

@@ -1,0 +1,261 @@
+"""A run as one self-contained HTML file.
+
+    ReportInput ─▶ words, tables, figures, thumbnails ─▶ template ─▶ one string
+
+The file loads nothing: styles, script and pictures are inside, and its policy forbids the rest. Whatever comes from
+the user's files (names of classes, names of files) is text in it, never markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.catalog.table import SPLITS, Catalog
+from tellapart.errors import needs_extra
+from tellapart.evaluation.metrics import Metrics, Score
+from tellapart.evaluation.predictions import Predictions
+from tellapart.report import answers, data, figures, trust, usage, wording
+from tellapart.report.data import Finding
+from tellapart.report.thumbnails import Album
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+__all__ = ["Finding", "ReportInput", "render"]
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """Everything a report says.
+
+    Args:
+        title: of the page, for example the name of the data.
+        created: when, as it is to be read.
+        catalog: the data, scanned.
+        splits: (N,) str, "train", "val", "test" or "", one a row of the catalog.
+        resolve: a catalog path to its file on disk; called for the few pictures that are shown.
+        findings: what is worth knowing about the data, the worst of each kind first.
+        predictions: of the test split, or None.
+        val_predictions: of the val split, or None; None means not calibrated.
+        metrics: of the test split, or None.
+        threshold: the confidence below which the model answers "unsure"; None if there is none.
+        temperature: of the calibration.
+        model: facts about the model, name → value.
+        provenance: what exactly was run: heading → name → value. Leave out paths of this machine.
+        model_file: the name of the written model, without folders; None if none was written.
+    """
+
+    title: str
+    created: str
+    catalog: Catalog
+    splits: NDArray[np.str_]
+    resolve: Callable[[str], Path]
+    findings: tuple[Finding, ...] = ()
+    predictions: Predictions | None = None
+    val_predictions: Predictions | None = None
+    metrics: Metrics | None = None
+    threshold: float | None = None
+    temperature: float = 1.0
+    model: Mapping[str, str | int | float] = field(default_factory=dict)
+    provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    model_file: str | None = "model.onnx"
+
+    @property
+    def measured(self) -> Metrics | None:
+        """The metrics, unless they are those of no pictures at all."""
+        return self.metrics if self.metrics and self.metrics.accuracy.count else None
+
+    def __post_init__(self) -> None:
+        if (self.metrics is None) != (self.predictions is None):
+            raise ValueError("predictions and metrics of the test split come together, or neither")
+        if len(self.splits) != len(self.catalog):
+            raise ValueError(f"splits must have {len(self.catalog)} rows, got {len(self.splits)}")
+
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """One line of the score section. `baseline` is None where always the same answer has no such score."""
+
+    name: str
+    meaning: str
+    score: Score
+    baseline: float | None
+
+
+def render(report: ReportInput) -> str:
+    """The report as one HTML document. A picture that cannot be read any more is named, and never stops it.
+
+    Raises:
+        UserError: if jinja2 is not installed.
+    """
+    css, js = _read("report.css"), _read("report.js")
+    album = Album(report.resolve)
+    # The order of these lines is the order in which pictures get their thumbnails: errors first.
+    shown = _answers_section(report, album)
+    about_data = _data_section(report, album)
+    content = answers.cells_as_json(shown["shown"], shown["cells"], album) if shown else '{"cells":{},"thumbnails":{}}'
+    sections = [
+        ("verdict", "Verdict", True),
+        ("score", "The score", True),
+        ("data", "The data", True),
+        ("classes", "Class by class", report.measured is not None),
+        ("confusion", "Confusion", bool(shown)),
+        ("errors", "Pictures worth a look", bool(shown)),
+        ("trust", "How far to trust", bool(shown)),
+        ("use", "How to use it", True),
+        ("run", "What was run", True),
+    ]
+    return _template().render(
+        css=css,
+        js=js,
+        policy=_policy(css, js),
+        content=content,
+        contents=[(anchor, name) for anchor, name, there in sections if there],
+        title=report.title,
+        created=report.created,
+        model=report.model,
+        model_file=report.model_file,
+        snippets=usage.snippets(report.model_file) if report.model_file else (),
+        provenance=report.provenance,
+        plot_width=figures.WIDTH,
+        plot_height=figures.HEIGHT,
+        **about_data,
+        **_score_section(report),
+        **({"shown": None} | shown),
+    )
+
+
+def _score_section(report: ReportInput) -> dict[str, Any]:
+    metrics, catalog = report.measured, report.catalog
+    train = catalog.counts(catalog.ok & (report.splits == "train"))
+    counts = train if train.any() else catalog.counts()
+    majority = catalog.classes[int(counts.argmax())] if counts.any() else ""
+    kinds = [finding.kind for finding in report.findings]
+    calibrated = report.val_predictions is not None
+    return {
+        "metrics": metrics,
+        "verdict": wording.verdict(metrics, majority, report.val_predictions, "leak" in kinds),
+        "caveats": wording.caveats(catalog, metrics, majority, calibrated, kinds),
+        "scores": _score_lines(metrics) if metrics else (),
+        "losses": _losses(metrics) if metrics else (),
+        "class_rows": metrics.per_class if metrics else (),
+    }
+
+
+def _score_lines(metrics: Metrics) -> list[ScoreLine]:
+    tested = sum(one.count > 0 for one in metrics.per_class)
+    baseline = metrics.majority_baseline
+    accuracy = ScoreLine("Accuracy", "right answers", metrics.accuracy, None if baseline is None else baseline.value)
+    balanced = ScoreLine(
+        "Balanced accuracy", "every class counts the same", metrics.balanced_accuracy, 1 / tested if tested else None
+    )
+    lines = [balanced, accuracy] if metrics.balanced_first else [accuracy, balanced]
+    lines.append(ScoreLine("Macro F1", "recall and precision in one", metrics.macro_f1, None))
+    if metrics.top5_accuracy is not None:
+        lines.append(ScoreLine("Top 5", "the label among five answers", metrics.top5_accuracy, None))
+    return lines
+
+
+def _losses(metrics: Metrics) -> list[tuple[str, str, Score]]:
+    return [
+        ("Log loss", "surprise at the truth; 0 is best", metrics.log_loss),
+        ("Brier score", "distance from the truth, 0 to 2; 0 is best", metrics.brier),
+        ("Calibration error", "gap between confidence and accuracy; 0 is best", metrics.ece),
+    ]
+
+
+def _data_section(report: ReportInput, album: Album) -> dict[str, Any]:
+    catalog, splits = report.catalog, report.splits
+    balance = data.balance_rows(catalog, splits)
+    return {
+        "catalog": catalog,
+        "digest": catalog.digest,
+        "splits": SPLITS,
+        "usable": int(np.count_nonzero(catalog.ok)),
+        "unlabelled": int(np.count_nonzero(catalog.ok & (catalog.labels < 0))),
+        "sizes": data.size_line(catalog),
+        "split_counts": data.split_counts(catalog, splits),
+        "status_rows": data.status_rows(catalog),
+        "note_rows": data.note_rows(catalog),
+        "balance_rows": balance,
+        "balance_line": data.balance_line(balance),
+        "samples": data.samples(catalog, splits, album),
+        "finding_groups": data.finding_groups(report.findings, album),
+    }
+
+
+def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
+    """What the model answered on test; on val, and called so, where there is no test. Empty without either."""
+    held_out = [report.predictions, report.val_predictions]
+    shown = next((one for one in held_out if one is not None and len(one)), None)
+    if shown is None:
+        return {}
+    on_val = shown is report.val_predictions
+    name = "validation" if on_val else "test"
+    wrong = answers.confident_errors(shown)
+    errors = wrong[: answers.MOST_IN_GALLERY]
+    unsure = answers.least_confident(shown, errors)[: answers.MOST_IN_GALLERY // 2]
+    matrix = answers.matrix(shown) if len(shown.classes) <= answers.MOST_CLASSES else []
+    pairs = [] if matrix else answers.pairs(shown)
+    warning = " The model was chosen with them, so they look better than new ones will." if on_val else ""
+    return {
+        "shown": shown,
+        "shown_line": f"{wording.pictures(len(shown))} of the {name} split, {len(wrong):,} wrong.{warning}",
+        "cells": [cell for row in matrix for cell in row.cells] or pairs,
+        "matrix_rows": matrix,
+        "pair_rows": pairs,
+        "error_count": len(wrong),
+        "errors": [album.hang(shown.paths[row], *answers.lines(shown, row)) for row in errors],
+        "unsure": [album.hang(shown.paths[row], *answers.lines(shown, row)) for row in unsure],
+        **trust.section(shown, report.val_predictions, report.threshold, report.temperature),
+    }
+
+
+def _policy(css: str, js: str) -> str:
+    """A content security policy under which nothing but the two inlined blocks can style or run, and nothing loads."""
+    style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _read(name: str) -> str:
+    return resources.files("tellapart.report").joinpath(name).read_text("utf-8")
+
+
+def _template() -> Template:
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError:
+        raise needs_extra("jinja2", "train") from None
+    environment = Environment(
+        loader=PackageLoader("tellapart.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        percent=wording.percent,
+        interval=wording.interval,
+        number=wording.number,
+        decimal=wording.decimal,
+        pictures=wording.pictures,
+    )
+    return environment.get_template("report.html.jinja")
+
+
+def _finalize(value: object) -> object:
+    """Every text that is not markup already, with its hidden characters written out."""
+    return wording.visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

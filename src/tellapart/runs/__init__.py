@@ -1,0 +1,1 @@
+"""The run folder: everything needed to check, repeat and compare one training."""

@@ -1,0 +1,118 @@
+"""One run's folder. It appears whole, under its final name, when all that belongs in it has been written."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.errors import Refused, UserError
+from tellapart.evaluation.predictions import Predictions
+from tellapart.writing import disk_error, sync_folder, write_whole
+
+HEADROOM_BYTES = 2**20
+
+
+class RunFolder:
+    """A run being written. `path` is where it will be."""
+
+    def __init__(self, path: Path, partial: Path) -> None:
+        self.path = path
+        self._partial = partial
+
+    def write(self, name: str, content: bytes | str) -> None:
+        """One file, whole."""
+        write_whole(self._partial / name, content)
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        """Plain values; NaN and infinity are our mistake, and an error."""
+        self.write(name, json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_yaml(self, name: str, values: Mapping[str, Any]) -> None:
+        """Plain values, in their order."""
+        import yaml
+
+        self.write(name, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
+
+    def write_table(self, name: str, columns: Mapping[str, Any], about: Mapping[str, str] | None = None) -> None:
+        """Columns of equal length, as Parquet; `about` goes into the file's metadata."""
+        import polars
+
+        buffer = io.BytesIO()
+        frame = polars.DataFrame({key: _plain(column) for key, column in columns.items()})
+        frame.write_parquet(buffer, metadata=dict(about) if about else None)
+        self.write(name, buffer.getvalue())
+
+    def write_predictions(self, name: str, predictions: Predictions) -> None:
+        """path, label, answer, unfamiliarity, then a probability a class: all that the metrics are computed from."""
+        classes = np.array(predictions.classes, object)
+        columns: dict[str, Any] = {
+            "path": list(predictions.paths),
+            "label": classes[predictions.labels],
+            "answer": classes[predictions.predicted],
+        }
+        if predictions.unfamiliarity is not None:
+            columns["unfamiliarity"] = predictions.unfamiliarity
+        columns |= {f"p:{name}": predictions.probs[:, column] for column, name in enumerate(predictions.classes)}
+        self.write_table(name, columns)
+
+
+@contextmanager
+def new_run(runs: Path, name: str, *, needs_bytes: int = 0) -> Iterator[RunFolder]:
+    """A run folder under `runs`, named by date, time and name. If the work inside fails, nothing stays behind.
+
+    Raises:
+        Refused: the disk has not the room that the run needs.
+        UserError: `runs` cannot be written to.
+    """
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{_safe(name)}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(runs).free
+        if free < needs_bytes + HEADROOM_BYTES:
+            raise Refused(
+                f"{runs} has {free:,} bytes free, and the run needs about {needs_bytes + HEADROOM_BYTES:,}.",
+                "Make room, or choose another folder with --out.",
+            )
+        partial = _claim(runs, stem)
+    except OSError as error:
+        raise disk_error(error, runs, needs_bytes) from error
+    try:
+        run = RunFolder(runs / partial.name.removeprefix(".").removesuffix(".part"), partial)
+        yield run
+        os.rename(partial, run.path)
+        sync_folder(runs)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # ours, made above, never shown under a run's name
+        raise
+
+
+def _claim(runs: Path, stem: str) -> Path:
+    """Make the folder that a run is written in; a second run in the same second gets a number."""
+    for number in range(1, 1000):
+        name = stem if number == 1 else f"{stem}-{number}"
+        if not (runs / name).exists():
+            partial = runs / f".{name}.part"
+            try:
+                partial.mkdir()
+                return partial
+            except FileExistsError:
+                continue
+    raise UserError(f"{runs} holds too many runs of this second.", "Wait a second.")
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60] or "run"
+
+
+def _plain(column: Any) -> Any:
+    return column.tolist() if isinstance(column, np.ndarray) and column.dtype == object else column

@@ -1,0 +1,1 @@
+"""Features and probe: what is learned, and how."""

@@ -1,0 +1,52 @@
+"""Features: each picture through the graph once, on the occasion of the scan."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.cache import FeatureStore
+from tellapart.catalog.scan import Verdict
+from tellapart.catalog.table import Catalog
+from tellapart.decoding import Decoded
+from tellapart.modelfile.session import Session
+
+
+class FeatureExtractor:
+    """Visits a scan: whatever decodes goes through the graph, unless its features are kept already.
+
+    Args:
+        graph: pixels (1, H, W, 3) uint8 → embedding (1, D).
+        store: where features are kept.
+    """
+
+    def __init__(self, graph: bytes, store: FeatureStore) -> None:
+        self.graph_digest = hashlib.sha256(graph).hexdigest()
+        self.computed = 0
+        self._session = Session(graph)
+        self._store = store
+        self._features: dict[str, NDArray[np.float32]] = {}
+
+    def known(self, digest: str) -> Verdict | None:
+        """The kept verdict on a picture whose features are kept."""
+        kept = self._store.get(self.graph_digest, digest)
+        if kept is None:
+            return None
+        self._features[digest], verdict = kept
+        return verdict
+
+    def visit(self, verdict: Verdict, decoded: Decoded) -> None:
+        """Compute the features of one picture, and keep them."""
+        assert decoded.pixels is not None
+        features = self._session.run(decoded.pixels[None], ["embedding"])[0][0]
+        self._features[verdict.digest] = features
+        self._store.put(self.graph_digest, verdict, features)
+        self.computed += 1
+
+    def of(self, catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(len(rows), D) the features of scanned pictures."""
+        if not len(rows):
+            return np.zeros((0, len(next(iter(self._features.values())))), np.float32)
+        return np.stack([self._features[digest] for digest in catalog.digests[rows]])

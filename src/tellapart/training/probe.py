@@ -1,0 +1,116 @@
+"""The probe: a multinomial logistic regression on the features of a frozen backbone."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.errors import UserError
+from tellapart.recipe import HeadOptions
+from tellapart.threads import map_ahead
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
+MOST_STEPS = 300  # of L-BFGS; a fit that needs more is as good as done
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted head: standardisation and regression folded into one linear layer.
+
+    Args:
+        weight: (C, D) float32. bias: (C,) float32. embedding @ weight.T + bias are the logits.
+        strength: the chosen C of scikit-learn: larger is less regularised.
+        fold_losses: strength → mean cross-entropy on the pictures that the folds held out; empty without folds.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    strength: float
+    fold_losses: dict[float, float]
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, D) → (N, C)."""
+        return features @ self.weight.T + self.bias
+
+
+def fit_probe(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    fold_of: NDArray[np.int64],
+    num_classes: int,
+    options: HeadOptions,
+) -> Probe:
+    """Fit the head on train; its regularisation is the one with the lowest loss on what the folds held out.
+
+    Args:
+        features: (N, D) of train. labels: (N,) int64 in [0, C), every class present.
+        fold_of: (N,) which fold holds a row out; -1: none does.
+
+    Raises:
+        UserError: the features are not finite.
+    """
+    if not np.isfinite(features).all():
+        raise UserError("The backbone gave features that are not finite.", "Choose another backbone.")
+    from threadpoolctl import threadpool_limits
+
+    mean, std = features.mean(axis=0), features.std(axis=0)
+    std[std < 1e-6] = 1  # a feature that never changes says nothing
+    scaled = np.ascontiguousarray((features - mean) / std, np.float32)
+    strengths = sorted(options.strengths)
+    # One BLAS thread a fit, the fits side by side: two threads in one small product wait for each other.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that MOST_STEPS were reached
+        fold_losses = _fold_losses(scaled, labels, fold_of, strengths, options) if len(strengths) > 1 else {}
+        best = min(fold_losses, key=lambda c: (fold_losses[c], c)) if fold_losses else strengths[len(strengths) // 2]
+        model = _regression(options, best).fit(scaled, labels)
+    weight, bias = model.coef_, model.intercept_
+    if num_classes == 2:  # scikit-learn keeps one logit of two
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    weight = weight / std
+    return Probe(weight.astype(np.float32), (bias - weight @ mean).astype(np.float32), best, fold_losses)
+
+
+def _fold_losses(
+    scaled: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    fold_of: NDArray[np.int64],
+    strengths: list[float],
+    options: HeadOptions,
+) -> dict[float, float]:
+    folds = [fold for fold in range(options.folds) if (fold_of == fold).any()]
+    weights = _picture_weights(labels, options)
+
+    def losses(fold: int) -> NDArray[np.float64]:
+        """(len(strengths),) summed loss of the held-out pictures. From strong to weak, each fit starts at the last."""
+        held = fold_of == fold
+        model = _regression(options, strengths[0])
+        sums = np.full(len(strengths), np.inf)
+        for position, strength in enumerate(strengths):
+            model.set_params(C=strength).fit(scaled[~held], labels[~held])
+            logs = model.predict_log_proba(scaled[held])[np.arange(held.sum()), labels[held]]
+            sums[position] = -(weights[held] * np.maximum(logs, -30)).sum()
+        return sums
+
+    if not folds:
+        return {}
+    total = sum(map_ahead(losses, folds))
+    return dict(zip(strengths, (total / weights[fold_of >= 0].sum()).tolist(), strict=True))
+
+
+def _regression(options: HeadOptions, strength: float) -> LogisticRegression:
+    from sklearn.linear_model import LogisticRegression
+
+    weighting = None if options.weighting == "none" else "balanced"
+    return LogisticRegression(C=strength, class_weight=weighting, max_iter=MOST_STEPS, warm_start=True)
+
+
+def _picture_weights(labels: NDArray[np.int64], options: HeadOptions) -> NDArray[np.float64]:
+    if options.weighting == "none":
+        return np.ones(len(labels))
+    return 1 / np.bincount(labels)[labels]

@@ -1,0 +1,70 @@
+"""The one way a file of ours comes into being: whole, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from tellapart.errors import Refused, UserError
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Put `data` at `path`: a reader, or a crash at any moment, sees the old file or the new one, never a part.
+
+    The temporary file lies in the target's own folder: a rename is atomic only within one file system.
+
+    Raises:
+        Refused: the disk is full; the old file is untouched.
+        UserError: the folder cannot be written to.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:60]}.", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise disk_error(error, path, len(content)) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut. Windows cannot open a folder, and needs no such call."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def disk_error(error: OSError, path: Path, num_bytes: int) -> UserError:
+    """The error for a file that could not be written, with what the user can do about it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        free = shutil.disk_usage(folder).free
+        return Refused(
+            f"{path} could not be written: it needs {num_bytes:,} bytes and {free:,} are free.",
+            "Make room, or choose another folder, and run the command again.",
+        )
+    reason = (error.strerror or type(error).__name__).lower()
+    return UserError(f"{path} could not be written ({reason}).", "Choose a folder that you may write to.")
+
+
+def _umask() -> int:
+    # Reading the umask means setting it; mkstemp makes private files, and ours are to be ordinary ones.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+
+from tellapart.evaluation.abstention import (
+    DECISIONS,
+    decide,
+    fit_confidence_threshold,
+    fit_unfamiliarity_scale,
+    selective,
+)
+from tellapart.evaluation.predictions import Predictions
+
+
+def two_classes(confidence, correct, unfamiliarity=None):
+    """Pictures of two classes that were answered "0" with this confidence."""
+    confidence = np.asarray(confidence, np.float32)
+    probs = np.stack([confidence, 1 - confidence], axis=1)
+    labels = 1 - np.asarray(correct, np.int64)
+    return Predictions(probs, labels, tuple(f"{row}.jpg" for row in range(len(probs))), ("cat", "dog"), unfamiliarity)
+
+
+def test_the_threshold_is_the_lowest_confidence_that_keeps_the_promise():
+    val = two_classes(np.linspace(0.99, 0.6, 40), np.arange(40) < 19)
+    threshold = fit_confidence_threshold(val, 0.95)
+    assert selective(val, threshold).accuracy_answered.value == 0.95
+    assert selective(val, threshold).coverage.count * selective(val, threshold).coverage.value == 20
+
+
+def test_pictures_of_equal_confidence_are_answered_together():
+    val = two_classes(np.repeat([0.9, 0.8, 0.6], [20, 10, 10]), np.arange(40) < 25)
+    assert fit_confidence_threshold(val, 0.95) == pytest.approx(0.9)
+    assert fit_confidence_threshold(val, 0.80) == pytest.approx(0.8)
+
+
+def test_a_dip_in_accuracy_above_the_threshold_does_not_stop_the_search():
+    val = two_classes(np.linspace(0.99, 0.6, 100), np.isin(np.arange(100), [0, *range(90, 100)], invert=True))
+    assert fit_confidence_threshold(val, 0.95) < 0.75
+
+
+def test_the_order_of_the_pictures_changes_no_threshold():
+    confidence, correct = np.random.default_rng(0).uniform(0.5, 1, 200), np.random.default_rng(1).random(200) < 0.9
+    shuffled = np.random.default_rng(2).permutation(200)
+    expected = fit_confidence_threshold(two_classes(confidence, correct))
+    assert fit_confidence_threshold(two_classes(confidence[shuffled], correct[shuffled])) == expected
+
+
+def test_a_val_that_is_right_often_enough_answers_whatever_is_likelier_right_than_wrong():
+    assert fit_confidence_threshold(two_classes(np.full(30, 0.97), np.ones(30))) == 0.5
+
+
+def test_the_threshold_is_never_below_one_half():
+    probs = np.full((40, 4), 0.2, np.float32) + 0.2 * np.eye(4, dtype=np.float32)[np.arange(40) % 4]
+    val = Predictions(probs, np.arange(40) % 4, tuple(map(str, range(40))), tuple("abcd"))
+    assert fit_confidence_threshold(val) == 0.5
+
+
+@pytest.mark.parametrize("count", [0, 1, 19])
+def test_with_fewer_than_20_pictures_the_calibrated_confidence_is_the_promise(count):
+    assert fit_confidence_threshold(two_classes(np.full(count, 0.9), np.ones(count)), 0.93) == 0.93
+
+
+def test_where_no_confidence_is_enough_the_calibrated_confidence_is_the_promise():
+    assert fit_confidence_threshold(two_classes(np.full(50, 0.9), np.arange(50) < 25), 0.93) == 0.93
+
+
+def test_a_model_of_one_class_has_nothing_to_be_unsure_about():
+    val = Predictions(np.ones((30, 1), np.float32), np.zeros(30, np.int64), tuple(map(str, range(30))), ("cat",))
+    assert fit_confidence_threshold(val) == 0
+
+
+def test_a_target_outside_0_to_1_is_refused():
+    with pytest.raises(ValueError, match=r"target_accuracy must be in \(0, 1\], got 95"):
+        fit_confidence_threshold(two_classes([0.9], [1]), 95)
+
+
+def test_the_unfamiliarity_scale_leaves_99_in_100_familiar():
+    distances = np.random.default_rng(0).gamma(4, size=1000)
+    assert np.mean(distances / fit_unfamiliarity_scale(distances) <= 1) == pytest.approx(0.99, abs=0.0015)
+
+
+def test_of_few_pictures_the_farthest_is_the_scale():
+    assert fit_unfamiliarity_scale(np.array([0.3, 0.1, 0.2])) == 0.3
+
+
+def test_the_scale_can_always_be_divided_by():
+    assert fit_unfamiliarity_scale(np.zeros(5)) > 0
+
+
+@pytest.mark.parametrize("distances", [[], [0.1, np.nan]])
+def test_no_distance_or_one_that_is_not_finite_is_refused(distances):
+    with pytest.raises(ValueError, match="distances must be finite"):
+        fit_unfamiliarity_scale(np.array(distances))
+
+
+def test_unfamiliar_comes_before_unsure_and_unsure_before_answered():
+    probs = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.6, 0.4], [0.9, 0.1]])
+    decisions = decide(probs, np.array([0.2, 1.0, 0.2, 3.0, 3.0]), 0.8)
+    assert decisions.tolist() == ["answered", "answered", "unsure", "unfamiliar", "unfamiliar"]
+
+
+def test_without_thresholds_everything_is_answered():
+    assert set(decide(np.full((4, 2), 0.5), None, None)) == {"answered"}
+
+
+def test_a_number_that_is_nan_never_leads_to_an_answer():
+    assert decide(np.array([[0.9, 0.1]]), np.array([np.nan]), None).tolist() == ["unfamiliar"]
+    assert decide(np.array([[np.nan, np.nan]]), None, 0.5).tolist() == ["unsure"]
+
+
+def test_decisions_are_the_named_ones_and_one_for_each_picture():
+    probs = np.random.default_rng(0).dirichlet([1, 1, 1], 500)
+    decisions = decide(probs, np.linspace(0, 2, 500), 0.6)
+    assert set(decisions) == set(DECISIONS)
+    assert decide(probs[:0], None, 0.6).shape == (0,)
+
+
+def test_selective_counts_what_is_answered_and_what_of_it_is_right():
+    unfamiliarity = np.array([0.1, 0.1, 0.1, 0.1, 5.0], np.float32)
+    result = selective(two_classes([0.9, 0.9, 0.9, 0.6, 0.9], [1, 1, 0, 1, 1], unfamiliarity), 0.8)
+    assert (result.coverage.value, result.coverage.count) == (3 / 5, 5)
+    assert (result.accuracy_answered.value, result.accuracy_answered.count) == (2 / 3, 3)
+    assert result.unfamiliar == 1
+
+
+def test_answering_nothing_is_a_number_too():
+    result = selective(two_classes([0.6, 0.7], [1, 1]), 0.99).as_json()
+    assert result["coverage"]["value"] == 0
+    assert result["accuracy_answered"] == {"value": None, "low": 0, "high": 1, "count": 0}
+
+
+def test_a_higher_threshold_answers_less_and_is_right_more_often():
+    confidence = np.random.default_rng(0).uniform(0.5, 1, 4000)
+    test = two_classes(confidence, np.random.default_rng(1).random(4000) < confidence)
+    strict, lenient = selective(test, 0.9), selective(test, 0.6)
+    assert strict.coverage.high < lenient.coverage.low
+    assert strict.accuracy_answered.low > lenient.accuracy_answered.high
