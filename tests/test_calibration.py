@@ -27,11 +27,10 @@ def test_the_planted_temperature_is_found(planted):
     assert fit_temperature(logits * planted, labels) == pytest.approx(planted, rel=0.05)
 
 
-def test_the_temperature_is_where_the_smoothed_cross_entropy_is_lowest():
+def test_the_temperature_is_where_cross_entropy_and_prior_are_lowest():
     logits, labels = simulated(50)
-    targets = np.where(np.eye(4)[labels] == 1, 1 - 1 / 52, 1 / 52 / 3)
     grid = np.geomspace(0.5, 20, 2001)
-    losses = [-(targets * np.log(softmax(logits, t).astype(float))).sum() for t in grid]
+    losses = [-np.log(softmax(logits, t)[np.arange(50), labels].astype(float)).sum() + 2 * (1 / t - 1) ** 2 for t in grid]
     assert fit_temperature(logits, labels) == pytest.approx(grid[np.argmin(losses)], rel=0.005)
 
 
@@ -51,7 +50,7 @@ def test_a_tiny_val_that_is_all_right_asks_for_no_certainty(count):
 
 def test_temperature_is_kept_within_its_bounds():
     logits, labels = simulated(200)
-    assert fit_temperature(1e-3 * logits, labels) == 1 / 20
+    assert fit_temperature(0.01 * np.repeat(logits, 500, axis=0), np.repeat(labels, 500)) == 1 / 20
     assert fit_temperature(1e3 * logits, labels) == 20
     assert fit_temperature(logits, (labels + 1) % 4) == 20
 

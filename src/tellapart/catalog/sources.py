@@ -11,18 +11,17 @@ from __future__ import annotations
 import difflib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from tellapart.catalog.manifest import MANIFEST_SUFFIXES, ManifestRow, read_manifest
-from tellapart.catalog.names import escape, is_junk, unescape
+from tellapart.catalog.names import escape
 from tellapart.catalog.table import SPLITS, Catalog, text_column
+from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
-
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 
 SPLIT_NAMES = {
     "train": "train",
@@ -59,7 +58,7 @@ def read_source(data: Path) -> Catalog:
         raise UserError(f"{data} is neither a folder nor a table.", f"Give a folder of pictures or a table ({kinds}).")
     if not os.access(data, os.R_OK | os.X_OK):
         raise UserError(f"{data} cannot be read.", "Give yourself the right to read it.")
-    walk = _Walk(data)
+    walk = Walk(data)
     splits = _split_folders(walk)
     if "train" in splits.values() and (data / "val" / "val_annotations.txt").is_file():
         return _from_tiny_imagenet(walk)
@@ -68,7 +67,7 @@ def read_source(data: Path) -> Catalog:
     return _from_class_folders(walk)
 
 
-def _from_class_folders(walk: _Walk) -> Catalog:
+def _from_class_folders(walk: Walk) -> Catalog:
     folders = walk.folders("")
     entries = [Entry(path, name) for name in folders for path in walk.files(name)]
     walk.ignore_loose("")
@@ -84,7 +83,7 @@ def _from_class_folders(walk: _Walk) -> Catalog:
     return _catalog(walk, f"{len(folders)} class folders", folders, entries)
 
 
-def _from_split_folders(walk: _Walk, splits: dict[str, str]) -> Catalog:
+def _from_split_folders(walk: Walk, splits: dict[str, str]) -> Catalog:
     as_test = _only_other(splits)
     entries, classes, loose = list[Entry](), set[str](), 0
     for folder, split in splits.items():
@@ -112,7 +111,7 @@ def _from_split_folders(walk: _Walk, splits: dict[str, str]) -> Catalog:
     return _catalog(walk, f"split folders {names}; {rule}", sorted(classes), entries)
 
 
-def _from_tiny_imagenet(walk: _Walk) -> Catalog:
+def _from_tiny_imagenet(walk: Walk) -> Catalog:
     ids = walk.folders("train")
     names = _readable_names(walk.root / "words.txt", ids)
     entries = [
@@ -151,7 +150,7 @@ def _from_manifest(path: Path) -> Catalog:
     if {entry.split for entry in entries} == {"train", "val"}:
         entries = [entry._replace(split="test") if entry.split == "val" else entry for entry in entries]
         source += "; its val is the test set, val is cut from train"
-    return _catalog(_Walk(root), source, sorted({entry.label for entry in entries}), entries)
+    return _catalog(Walk(root), source, sorted({entry.label for entry in entries}), entries)
 
 
 def _split_of(path: Path, row: ManifestRow) -> str:
@@ -174,7 +173,7 @@ def _common_root(folder: Path, rows: Sequence[ManifestRow]) -> tuple[Path, list[
     return Path(root), [Path(os.path.relpath(path, root)).as_posix() for path in full]
 
 
-def _catalog(walk: _Walk, source: str, classes: Sequence[str], entries: list[Entry]) -> Catalog:
+def _catalog(walk: Walk, source: str, classes: Sequence[str], entries: list[Entry]) -> Catalog:
     entries = sorted(entries)
     _check_class_sets(classes, entries)
     index = {name: position for position, name in enumerate(classes)}
@@ -215,81 +214,7 @@ def _check_class_sets(classes: Sequence[str], entries: list[Entry]) -> None:
                 )
 
 
-class _Walk:
-    """Looks through one folder: junk and loose files are counted, loops are left out, names are escaped."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.ignored: Counter[str] = Counter()
-        self.remarks: list[str] = []
-        self.links_outside: set[str] = set()
-        self._real_root = os.path.realpath(root)
-
-    def folders(self, inside: str) -> list[str]:
-        """Names of the folders in `inside`, junk left out, in the order of their code points in every locale."""
-        return [name for name in self._names(inside, folders=True) if not is_junk(name, folder=True)]
-
-    def files(self, inside: str, seen: set[str] | None = None) -> Iterator[str]:
-        """Paths from the root of all files under `inside`, however deep; each real folder is visited once."""
-        seen = {os.path.realpath(self._disk(inside))} if seen is None else seen
-        for name in self._names(inside, folders=False):
-            if is_junk(name, folder=False):
-                self.ignored["junk files"] += 1
-            else:
-                self._note_link(f"{inside}/{name}")
-                yield f"{inside}/{name}"
-        for name in self._names(inside, folders=True):
-            yield from self._folder(f"{inside}/{name}", name, seen)
-
-    def _folder(self, path: str, name: str, seen: set[str]) -> Iterator[str]:
-        real = os.path.realpath(self._disk(path))
-        if is_junk(name, folder=True):
-            self.ignored["junk folders"] += 1
-        elif real in seen:
-            self.ignored["links to a folder already visited"] += 1
-            self.remarks.append(f"{path} is a link to a folder already visited; it was not followed.")
-        elif Path(name).suffix.lower() in PICTURE_SUFFIXES and not os.listdir(real):
-            yield path  # an empty folder called x.jpg gets its verdict like a file
-        else:
-            seen.add(real)
-            yield from self.files(path, seen)
-
-    def ignore_loose(self, inside: str) -> int:
-        """Count what lies beside the class folders: files that belong to no class, and junk."""
-        names = self._names(inside, folders=False)
-        loose = sum(not is_junk(name, folder=False) for name in names)
-        where = f"in {inside}/" if inside else "in the top folder"
-        self._ignore(f"files {where}, beside the class folders", loose)
-        self._ignore("junk files", len(names) - loose)
-        self._ignore("junk folders", sum(is_junk(name, folder=True) for name in self._names(inside, folders=True)))
-        return loose
-
-    def _ignore(self, reason: str, count: int) -> None:
-        if count:
-            self.ignored[reason] += count
-
-    def _names(self, inside: str, *, folders: bool) -> list[str]:
-        folder = self._disk(inside)
-        try:
-            # os.path.isdir and not DirEntry.is_dir: a link to itself is no folder, and no error.
-            names = [name for name in os.listdir(folder) if os.path.isdir(os.path.join(folder, name)) == folders]
-        except OSError as error:
-            if folders:  # asked twice, told once
-                self.ignored["folders that cannot be read"] += 1
-                self.remarks.append(f"{inside} cannot be read ({error.strerror}); its pictures are not used.")
-            return []
-        return sorted(escape(name) for name in names)
-
-    def _note_link(self, path: str) -> None:
-        disk = self._disk(path)
-        if os.path.islink(disk) and not Path(os.path.realpath(disk)).is_relative_to(self._real_root):
-            self.links_outside.add(path)
-
-    def _disk(self, path: str) -> str:
-        return os.path.join(self.root, unescape(path)) if path else str(self.root)
-
-
-def _split_folders(walk: _Walk) -> dict[str, str]:
+def _split_folders(walk: Walk) -> dict[str, str]:
     """Folder name → split, for the folders that are named like splits; two names of one split are an error."""
     found = {name: SPLIT_NAMES[name.lower()] for name in walk.folders("") if name.lower() in SPLIT_NAMES}
     doubled = [split for split, count in Counter(found.values()).items() if count > 1]

@@ -64,6 +64,10 @@ class Catalog:
         chosen = self.ok if rows is None else rows
         return np.bincount(self.labels[chosen & (self.labels >= 0)], minlength=len(self.classes))
 
+    def rows(self, chosen: NDArray[np.bool_]) -> Catalog:
+        """The catalog of some rows, with the same classes."""
+        return replace(self, **{name: getattr(self, name)[chosen] for name in _COLUMNS})
+
     def replace(self, **columns: Any) -> Catalog:
         """The same catalog with some columns changed."""
         return replace(self, **columns)
@@ -75,6 +79,19 @@ class Catalog:
         for row in zip(self.paths, self.labels, self.statuses, self.digests, strict=True):
             total.update("\0".join(map(str, row)).encode() + b"\n")
         return total.hexdigest()
+
+
+_COLUMNS = (
+    "paths",
+    "labels",
+    "given_splits",
+    "groups",
+    "statuses",
+    "notes",
+    "widths",
+    "heights",
+    "digests",
+)
 
 
 def text_column(values: Iterable[str]) -> Column:

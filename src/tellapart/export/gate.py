@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from tellapart.export.references import Reference
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
+from tellapart.threads import map_ahead
 
 FROM_FILES = 0.01  # largest allowed difference of a probability, and how far apart two answers must be to count
 FROM_TENSORS = 0.001
@@ -33,7 +35,7 @@ class Parity:
         pictures: how many were compared.
         from_files: from the picture as decoded, torch behind Pillow's resize.
         from_tensors: from the same preprocessed tensor.
-        batched: between a batch of 7 and one at a time, through the whole file.
+        batched: between a batch of 7 pictures of one size and one at a time, through the whole file.
         changed_answers: answers that differ where torch's top two are more than 0.01 apart.
     """
 
@@ -69,15 +71,18 @@ def check_parity(model: bytes, head: Head, preprocessing: Preprocessing, referen
     resized = np.stack([preprocessing.resized(reference.pixels) for reference in references])
     tensors = np.stack([preprocessing.normalised(picture) for picture in resized])
     torch_probs = _probabilities(head, np.stack([reference.embedding for reference in references]))
-    file_probs = np.stack([predictor.outputs(reference.pixels).probs for reference in references])
-    one_by_one = np.stack([predictor.outputs(picture).probs for picture in resized])
+    file_probs = _each(lambda reference: predictor.outputs(reference.pixels).probs[None], references)
+    some = resized[: 2 * BATCH]
     ordered = np.sort(torch_probs, axis=1)
     clear = ordered[:, -1] - ordered[:, -2] > FROM_FILES
     parity = Parity(
         pictures=len(references),
         from_files=_largest(file_probs, torch_probs),
-        from_tensors=max(_largest(_in_batches(tail, tensors, size), torch_probs) for size in (1, BATCH)),
-        batched=_largest(np.concatenate([predictor.batch(part) for part in _parts(resized, BATCH)]), one_by_one),
+        from_tensors=max(
+            _largest(_each(lambda part: tail.run(part, ["probabilities"])[0], _parts(tensors, size)), torch_probs)
+            for size in (1, BATCH)
+        ),
+        batched=_largest(_each(predictor.batch, _parts(some, BATCH)), _each(predictor.batch, _parts(some, 1))),
         changed_answers=int((clear & (file_probs.argmax(axis=1) != torch_probs.argmax(axis=1))).sum()),
     )
     if not parity.passed:
@@ -92,8 +97,9 @@ def _probabilities(head: Head, embeddings: NDArray[np.float32]) -> NDArray[np.fl
     return softmax(embeddings @ head.weight.T + head.bias)
 
 
-def _in_batches(tail: Session, tensors: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    return np.concatenate([tail.run(part, ["probabilities"])[0] for part in _parts(tensors, size)])
+def _each(run: Callable[[Any], NDArray[np.float32]], inputs: Sequence[Any]) -> NDArray[np.float32]:
+    """(N, C) the rows that `run` gives for each of the inputs, in their order."""
+    return np.concatenate(list(map_ahead(run, inputs)))
 
 
 def _parts(rows: NDArray[np.generic], size: int) -> list[NDArray[np.generic]]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import UserError
+from tellapart.evaluation.calibration import fit_temperature, softmax
 from tellapart.recipe import HeadOptions
 from tellapart.threads import map_ahead
 
@@ -26,7 +27,7 @@ class Probe:
     Args:
         weight: (C, D) float32. bias: (C,) float32. embedding @ weight.T + bias are the logits.
         strength: the chosen C of scikit-learn: larger is less regularised.
-        fold_losses: strength → mean cross-entropy on the pictures that the folds held out; empty without folds.
+        fold_losses: strength → mean cross-entropy on the pictures that the folds held out, calibrated; empty without folds.
     """
 
     weight: NDArray[np.float32]
@@ -83,24 +84,46 @@ def _fold_losses(
     strengths: list[float],
     options: HeadOptions,
 ) -> dict[float, float]:
-    folds = [fold for fold in range(options.folds) if (fold_of == fold).any()]
-    weights = _picture_weights(labels, options)
+    """Strength → mean cross-entropy of the held-out pictures, at the temperature that suits them.
 
-    def losses(fold: int) -> NDArray[np.float64]:
-        """(len(strengths),) summed loss of the held-out pictures. From strong to weak, each fit starts at the last."""
+    The temperature makes the comparison one of knowledge: otherwise a strong regularisation, which knows as much but
+    says it more softly, would lose. From strong to weak, each fit starts at the last; two rises in a row end it.
+    """
+    held_out = fold_of >= 0
+    models = {fold: _regression(options, strengths[0]) for fold in np.unique(fold_of[held_out]).tolist()}
+    weights = _picture_weights(labels, options)[held_out]
+    losses: dict[float, float] = {}
+    if not models:
+        return losses
+
+    def held_logits(fold: int) -> NDArray[np.float32]:
         held = fold_of == fold
-        model = _regression(options, strengths[0])
-        sums = np.full(len(strengths), np.inf)
-        for position, strength in enumerate(strengths):
-            model.set_params(C=strength).fit(scaled[~held], labels[~held])
-            logs = model.predict_log_proba(scaled[held])[np.arange(held.sum()), labels[held]]
-            sums[position] = -(weights[held] * np.maximum(logs, -30)).sum()
-        return sums
+        return _logits(models[fold].set_params(C=strength).fit(scaled[~held], labels[~held]), scaled[held])
 
-    if not folds:
-        return {}
-    total = sum(map_ahead(losses, folds))
-    return dict(zip(strengths, (total / weights[fold_of >= 0].sum()).tolist(), strict=True))
+    for strength in strengths:
+        by_fold = dict(zip(models, map_ahead(held_logits, models), strict=True))
+        logits = np.empty((len(labels), next(iter(by_fold.values())).shape[1]), np.float32)
+        for fold, values in by_fold.items():
+            logits[fold_of == fold] = values
+        losses[strength] = _calibrated_loss(logits[held_out], labels[held_out], weights)
+        last = list(losses.values())[-3:]
+        if len(last) == 3 and last[0] < last[1] < last[2]:
+            break
+    return losses
+
+
+def _calibrated_loss(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64]
+) -> float:
+    probs = softmax(logits, fit_temperature(logits, labels))
+    surprise = -np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-7))
+    return float(np.average(surprise, weights=weights))
+
+
+def _logits(model: LogisticRegression, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, C): scikit-learn keeps one logit where there are two classes."""
+    logits = model.decision_function(scaled)
+    return np.asarray(logits if logits.ndim == 2 else np.stack([-logits, logits], axis=1) / 2, np.float32)
 
 
 def _regression(options: HeadOptions, strength: float) -> LogisticRegression:

@@ -1,0 +1,247 @@
+"""The command line: its verbs, and the one edge where an error becomes a line and an exit code.
+
+Nothing heavy is imported here: `--help` needs neither numpy nor torch.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import tellapart
+from tellapart.errors import InputsRejected, Interrupted, UserError
+
+if TYPE_CHECKING:
+    from tellapart.evaluation.metrics import Metrics
+    from tellapart.modelfile.predictor import Answer
+
+app = typer.Typer(
+    name="tellapart",
+    help="From a folder of pictures to an image classifier that you can trust and ship.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while working.")]
+Data = Annotated[Path, typer.Argument(help="A folder with one folder a class, with train/ and test/, or a table.")]
+Model = Annotated[Path, typer.Argument(help="A model.onnx, or the run folder that holds it.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tellapart {tellapart.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _verbs(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog="Examples:  tellapart train photos/   ·   tellapart train labels.csv --set head.weighting=balanced"
+    "   ·   tellapart train photos/ --splits runs/20261121-101500-photos"
+)
+def train(
+    data: Data,
+    recipe: Annotated[str, typer.Option(help="A recipe's name, or a YAML file.")] = "probe",
+    out: Annotated[Path, typer.Option(help="The folder that holds runs.")] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="What to call the run; the data's name by default.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every random decision; 0 by default.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="Use the splits of an earlier run again.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse data with leaks or label conflicts.")] = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a classifier; check it, measure it, and write the model file and a report into a run folder."""
+    run = tellapart.train(
+        data, recipe=recipe, out=out, name=name, seed=seed, splits=splits, strict=strict, set=_settings(set_), quiet=quiet
+    )
+    if json_:
+        _print_json(run.as_json())
+    else:
+        typer.echo(_score_lines(run.metrics))
+        typer.echo(f"report    {run.report}")
+        typer.echo(f"model     {run.model}")
+        typer.echo(f"use it    tellapart predict {run.model} PICTURES…")
+    _end(run.statuses)
+
+
+@app.command(epilog="Examples:  tellapart predict model.onnx photo.jpg new/ 'more/*.png'   ·   "
+             "find . -name '*.jpg' | tellapart predict model.onnx - --out answers.csv")
+def predict(
+    model: Model,
+    pictures: Annotated[list[str], typer.Argument(help="Files, folders, patterns; - for a list on standard input.")],
+    out: Annotated[Path | None, typer.Option(help="Write a table: .csv, .jsonl or .parquet.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show for each picture.")] = 1,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what is on pictures, one row a file, in order. Needs no torch."""
+    from tellapart.catalog.inputs import expand_inputs
+    from tellapart.jobs.prediction import count_statuses, predict_files
+    from tellapart.modelfile.answers import answer_row
+    from tellapart.progress import Talk
+
+    files = expand_inputs(pictures, sys.stdin.buffer)
+    predictor, answers = predict_files(model, files, out=out, talk=Talk(quiet=quiet))
+    statuses = count_statuses(answers)
+    if json_:
+        rows = [answer_row(answer, predictor.classes) | {"top": answer.top(top)} for answer in answers]
+        _print_json({"statuses": statuses, **({"out": str(out), "rows": len(rows)} if out else {"answers": rows})})
+    elif out:
+        typer.echo(f"{len(answers):,} rows written to {out}")
+    else:
+        _print_answers(answers, top)
+    _end(statuses)
+
+
+@app.command(epilog="Example:  tellapart evaluate runs/20261121-101500-photos more-photos/")
+def evaluate(
+    model: Model,
+    data: Data,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap intervals.")] = 0,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a model on labelled pictures, with error bars. Needs no torch."""
+    evaluation = tellapart.evaluate(model, data, seed=seed, quiet=quiet)
+    if json_:
+        _print_json(evaluation.as_json())
+    else:
+        typer.echo(_score_lines(evaluation.metrics))
+        typer.echo(f"answered  {evaluation.answering.coverage}")
+        typer.echo(f"  of them right {evaluation.answering.accuracy_answered}")
+        _print_classes(evaluation.metrics)
+    _end(evaluation.statuses)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one verb and exit: 0 done, 1 our fault, 2 wrong use, 3 some inputs rejected, 4 interrupted, 5 refused."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what it has to say is in the file's status
+    try:
+        code = app(words, standalone_mode=False, prog_name="tellapart")
+    except (KeyboardInterrupt, EOFError):
+        code = _failed(
+            Interrupted("Interrupted; nothing is half-written.", "What was computed is kept: run it again to go on."), words
+        )
+    except BrokenPipeError:  # the reader of our output has gone; that is its right
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the interpreter has flushed it
+        code = 0
+    except UserError as error:
+        code = _failed(error, words)
+    except Exception as error:
+        code = _failed(_as_user_error(error), words)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(signal_number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _as_user_error(error: Exception) -> UserError:
+    """The command line library's own errors are wrong use; anything else is our fault, told in one line."""
+    if hasattr(error, "format_message"):
+        return UserError(_plain(error.format_message()), "Run it with --help to see what there is.")
+    if os.environ.get("TELLAPART_TRACEBACK"):
+        raise error
+    if type(error).__name__ == "Abort":
+        return Interrupted("Interrupted; nothing is half-written.")
+    fault = UserError(
+        f"Unexpected fault: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
+        "Please report it; TELLAPART_TRACEBACK=1 shows where it came from.",
+    )
+    fault.kind, fault.exit_code = "fault", 1
+    return fault
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _failed(error: UserError, words: Sequence[str]) -> int:
+    if "--json" in words:
+        _print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
+    else:
+        typer.echo(f"error: {_plain(str(error))}", err=True)
+    return error.exit_code
+
+
+def _end(statuses: dict[str, int] | Any) -> None:
+    if any(status != "ok" for status in statuses):
+        raise typer.Exit(InputsRejected.exit_code)
+
+
+def _settings(pairs: Sequence[str] | None) -> dict[str, str]:
+    settings = {}
+    for pair in pairs or ():
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise UserError(f"--set {pair} has no value.", f"Write --set {key}=VALUE.")
+        settings[key] = value
+    return settings
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    # ensure_ascii: then a terminal or pipe of any encoding can carry it
+    typer.echo(json.dumps(values, allow_nan=False))
+
+
+def _score_lines(metrics: Metrics) -> str:
+    first, second = ("balanced accuracy", metrics.balanced_accuracy), ("accuracy", metrics.accuracy)
+    lines = [first, second] if metrics.balanced_first else [second]
+    text = "\n".join(f"{name}  {score}" for name, score in lines)
+    if metrics.majority_baseline is not None:
+        text += f"\nalways the largest class would be right {metrics.majority_baseline}"
+    return text
+
+
+def _print_classes(metrics: Metrics) -> None:
+    for one in metrics.per_class:
+        trust = "" if one.trusted else "   too few to trust"
+        typer.echo(f"{one.name}: recall {one.recall}, precision {one.precision}{trust}")
+
+
+def _print_answers(answers: Sequence[Answer], top: int) -> None:
+    """A table for a person; where the output is no terminal, tab-separated lines that nothing cuts off."""
+    heads = ["picture", "answer", "confidence", "decision", "note"]
+    rows = [_cells(answer, top) for answer in answers]
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo("\t".join(cell.replace("\t", "\\t").replace("\n", "\\n") for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*heads, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+    Console().print(table)
+
+
+def _cells(answer: Answer, top: int) -> list[str]:
+    best = answer.top(top)
+    names, shares = ", ".join(name for name, _ in best), ", ".join(f"{share:.1%}" for _, share in best)
+    remark = answer.detail if answer.status != "ok" else ", ".join(answer.notes)
+    return [answer.path, names, shares, answer.decision or answer.status, remark]

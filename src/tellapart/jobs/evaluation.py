@@ -1,0 +1,146 @@
+"""`evaluate`: a model file and labelled pictures in, the same numbers as a training reports out. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.catalog.scan import Verdict, scan
+from tellapart.catalog.sources import read_source
+from tellapart.catalog.table import Catalog
+from tellapart.decoding import DEFAULT_MAX_PIXELS, Decoded
+from tellapart.errors import UserError, choose
+from tellapart.evaluation.abstention import Selective, selective
+from tellapart.evaluation.metrics import Metrics, measure
+from tellapart.evaluation.predictions import Predictions
+from tellapart.modelfile.predictor import Outputs, Predictor, load
+from tellapart.progress import Talk
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model file is worth on labelled pictures.
+
+    Args:
+        metrics: with their intervals. answering: what abstaining costs and buys.
+        predictions: all that they are computed from.
+        statuses: status → number of files.
+        warnings: what the user should know, a sentence each.
+    """
+
+    metrics: Metrics
+    answering: Selective
+    predictions: Predictions
+    statuses: Mapping[str, int]
+    warnings: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            "test": self.metrics.as_json(),
+            "answering": self.answering.as_json(),
+            "classes": list(self.predictions.classes),
+            "statuses": dict(self.statuses),
+            "warnings": list(self.warnings),
+        }
+
+
+def evaluate(
+    model: str | PathLike[str] | Predictor, data: str | PathLike[str], *, seed: int = 0, quiet: bool = False
+) -> Evaluation:
+    """Measure a model file on a source of labelled pictures.
+
+    Args:
+        model: a model file, a run folder, or a loaded predictor.
+        data: any source that `train` takes. Where it has a test split, that is measured, else all of it.
+        seed: of the bootstrap intervals.
+        quiet: print nothing.
+
+    Raises:
+        UserError: no such file or source, or a class that the model does not know.
+    """
+    talk = Talk(quiet=quiet)
+    predictor = model if isinstance(model, Predictor) else load(model)
+    catalog = read_source(Path(data))
+    has_test = bool((catalog.given_splits == "test").any())
+    measured = catalog.rows(catalog.given_splits == "test") if has_test else catalog
+    talk.say(f"{data}: {catalog.source}; measuring on {'its test split' if has_test else 'all'}, {len(measured):,} files")
+    measured = _with_classes_of(predictor, measured)
+
+    answers = _Answers(predictor)
+    with talk.track("Predicting", len(measured)) as advance:
+        measured = scan(measured, max_pixels=DEFAULT_MAX_PIXELS, visitor=answers, advance=advance)
+    predictions = answers.predictions(measured)
+
+    warnings = _warnings(predictor, catalog, measured, has_test)
+    for warning in warnings:
+        talk.say(f"note: {warning}")
+    statuses, counts = np.unique(measured.statuses.astype(str), return_counts=True)
+    return Evaluation(
+        metrics=measure(predictions, seed=seed),
+        answering=selective(predictions, predictor.card.confidence_threshold),
+        predictions=predictions,
+        statuses=dict(zip(statuses.tolist(), counts.tolist(), strict=True)),
+        warnings=warnings,
+    )
+
+
+class _Answers:
+    """Visits a scan: each picture's answer, by its content."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._verdicts: dict[str, Verdict] = {}
+        self._outputs: dict[str, Outputs] = {}
+
+    def known(self, digest: str) -> Verdict | None:
+        return self._verdicts.get(digest)
+
+    def visit(self, verdict: Verdict, decoded: Decoded) -> None:
+        assert decoded.pixels is not None
+        self._outputs[verdict.digest] = self._predictor.outputs(decoded.pixels)
+        self._verdicts[verdict.digest] = verdict
+
+    def predictions(self, catalog: Catalog) -> Predictions:
+        rows = np.flatnonzero(catalog.ok)
+        outputs = [self._outputs[digest] for digest in catalog.digests[rows]]
+        far: NDArray[np.float32] | None = np.array([output.unfamiliarity for output in outputs], np.float32)
+        return Predictions(
+            probs=np.array([output.probs for output in outputs], np.float32).reshape(-1, len(catalog.classes)),
+            labels=catalog.labels[rows],
+            paths=tuple(catalog.paths[rows]),
+            classes=catalog.classes,
+            unfamiliarity=far if self._predictor.card.detects_unfamiliar else None,
+        )
+
+
+def _with_classes_of(predictor: Predictor, catalog: Catalog) -> Catalog:
+    """The catalog with the model's class map; the data's classes must be among the model's."""
+    used = [catalog.classes[label] for label in np.unique(catalog.labels)]
+    for name in used:
+        choose("class, not one of the model's:", name, predictor.classes)
+    place = {name: position for position, name in enumerate(predictor.classes)}
+    mapped = np.array([place.get(name, -1) for name in catalog.classes], np.int64)
+    return catalog.replace(classes=predictor.classes, labels=mapped[catalog.labels])
+
+
+def _warnings(predictor: Predictor, catalog: Catalog, measured: Catalog, has_test: bool) -> tuple[str, ...]:
+    if not measured.ok.any():
+        raise UserError(f"None of the {len(measured)} files can be used.", "Run tellapart predict on them to see why.")
+    warnings = list(catalog.remarks)
+    if not has_test and measured.digest == predictor.card.digests.get("catalog"):
+        warnings.append(
+            "This is the data that the model was trained on, train pictures and all: the score is too good. "
+            "The run's own report has the score of its test pictures."
+        )
+    missing = [name for name, count in zip(measured.classes, measured.counts(), strict=True) if not count]
+    if missing:
+        shown = ", ".join(map(repr, missing[:5])) + (" …" if len(missing) > 5 else "")
+        warnings.append(f"{len(missing)} of the model's classes have no picture here: {shown}.")
+    return tuple(warnings)
