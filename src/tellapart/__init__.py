@@ -34,7 +34,14 @@ _HOME = {
 def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'tellapart' has no attribute {name!r}")
-    return getattr(_import_module(_HOME[name]), name)
+    try:
+        return getattr(_import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("tellapart"):
+            raise
+        from tellapart.errors import needs_extra
+
+        raise needs_extra(error.name, "train") from error
 
 
 def __dir__() -> list[str]:

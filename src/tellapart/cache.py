@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+import zlib
 from pathlib import Path
 from types import TracebackType
 
@@ -16,6 +17,7 @@ from tellapart.catalog.scan import Verdict
 
 KEPT_BYTES = int(os.environ.get("TELLAPART_CACHE_BYTES", 4 * 2**30))  # the oldest half goes when there is more
 FLUSH_SECONDS = 2.0  # what an interruption can lose
+LOCKED_SECONDS = 5.0  # how long another process may hold the file before this one goes on without it
 
 
 def cache_folder() -> Path:
@@ -40,6 +42,7 @@ class FeatureStore:
         self._lock = threading.Lock()
         self._waiting: list[tuple[object, ...]] = []
         self._flushed = time.monotonic()
+        self._works = True
         self._path = folder / "features.sqlite"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +52,7 @@ class FeatureStore:
             self._db.execute(_TABLE)
 
     def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=30, check_same_thread=False)
+        db = sqlite3.connect(self._path, timeout=LOCKED_SECONDS, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
@@ -72,16 +75,19 @@ class FeatureStore:
                 return None
         if row is None:
             return None
-        values, width, height, notes = row
+        values, width, height, notes, check = row
+        if check != zlib.crc32(values):
+            return None  # damaged on the disk: computed anew
         verdict = Verdict("ok", tuple(filter(None, notes.split(";"))), width, height, digest)
         return np.frombuffer(values, np.float32), verdict
 
     def put(self, graph: str, verdict: Verdict, values: NDArray[np.float32]) -> None:
         """Keep the numbers (D,) of a picture's content; they reach the disk within two seconds, or at `flush`."""
-        row = (graph, verdict.digest, values.tobytes(), verdict.width, verdict.height, ";".join(verdict.notes))
+        numbers = values.tobytes()
+        about = (verdict.width, verdict.height, ";".join(verdict.notes), zlib.crc32(numbers), int(time.time()))
         with self._lock:
-            self._waiting.append((*row, int(time.time())))
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._waiting.append((graph, verdict.digest, numbers, *about))
+        if self._works and time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
@@ -90,9 +96,9 @@ class FeatureStore:
             try:
                 with self._db:
                     self._db.executemany(_INSERT, self._waiting)
+                self._waiting.clear()
             except sqlite3.Error:
-                pass  # they stay in memory for this run; the next one computes them again
-            self._waiting.clear()
+                self._works = False  # tried once more at the end; the work needs none of it
             self._flushed = time.monotonic()
 
     def __enter__(self) -> FeatureStore:
@@ -118,9 +124,9 @@ class FeatureStore:
 
 
 _TABLE = """CREATE TABLE IF NOT EXISTS kept (
-    graph TEXT, digest TEXT, numbers BLOB, width INTEGER, height INTEGER, notes TEXT, kept INTEGER,
+    graph TEXT, digest TEXT, numbers BLOB, width INTEGER, height INTEGER, notes TEXT, crc INTEGER, kept INTEGER,
     PRIMARY KEY (graph, digest))"""
-_SELECT = "SELECT numbers, width, height, notes FROM kept WHERE graph = ? AND digest = ?"
+_SELECT = "SELECT numbers, width, height, notes, crc FROM kept WHERE graph = ? AND digest = ?"
 _DELETE_OLDEST = """DELETE FROM kept WHERE rowid IN
     (SELECT rowid FROM kept ORDER BY kept LIMIT (SELECT count(*) / 2 FROM kept))"""
-_INSERT = "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?)"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Advance(Protocol):
     """Called once for each thing that is done."""
 
-    def __call__(self) -> None: ...
+    def __call__(self) -> None:
+        """One more is done."""
 
 
 class Talk:
@@ -31,7 +32,8 @@ class Talk:
         self._console: Console | None = None
 
     def say(self, line: str) -> None:
-        """One line, now."""
+        """One line, now. A name that is not text is shown with escapes, in the terminal and in the log."""
+        line = line.encode(errors="backslashreplace").decode()
         self.lines.append(f"{time.strftime('%H:%M:%S')} {line}")
         if not self.quiet:
             self._rich().print(line, markup=False, highlight=False, soft_wrap=True)

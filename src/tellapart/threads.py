@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ def usable_cores() -> int:
 
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None = None, ahead: int = 4
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Like `map`, on threads, with at most `workers * ahead` results waiting. The order is that of `items`.
 
     Closing the iterator, or an error, drops what has not begun.

@@ -42,7 +42,7 @@ def clusters(catalog: Catalog) -> NDArray[np.int64]:
 
     Rows belong together that hold the same bytes or are of one group, directly or through a chain of such rows.
     """
-    parent = np.arange(len(catalog))
+    parent = list(range(len(catalog)))
 
     def top(row: int) -> int:
         while parent[row] != row:
@@ -50,9 +50,8 @@ def clusters(catalog: Catalog) -> NDArray[np.int64]:
             row = parent[row]
         return row
 
-    first_row: dict[tuple[str, str], int] = {}
-    for row in np.flatnonzero(catalog.ok):
-        for key in (("digest", catalog.digests[row]), ("group", catalog.groups[row])):
-            if key[1]:
-                parent[top(row)] = top(first_row.setdefault(key, int(row)))
+    for column in (catalog.digests, catalog.groups):
+        first_row: dict[str, int] = {}
+        for row in np.flatnonzero(catalog.ok & (column != "")).tolist():
+            parent[top(row)] = top(first_row.setdefault(column[row], row))
     return np.array([top(row) for row in range(len(catalog))], np.int64)

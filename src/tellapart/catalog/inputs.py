@@ -1,5 +1,8 @@
 """What the user names to be predicted: files, folders, patterns, or a list on standard input → files, in order."""
 
+# os.path says no where Path raises (a name too long, a folder not permitted), and is fast on 100,000 strings.
+# ruff: noqa: PTH
+
 from __future__ import annotations
 
 import glob
@@ -8,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from tellapart.catalog.names import unescape
+from tellapart.catalog.names import is_junk, unescape
 from tellapart.catalog.walk import Walk
 
 
@@ -16,24 +19,49 @@ def expand_inputs(arguments: Sequence[str], standard_input: BinaryIO) -> list[Pa
     """The files that are meant, in the order of the arguments; within a folder, sorted, junk left out.
 
     Args:
-        arguments: a file, a folder (with all below it), a pattern with * ? or [ ], or "-" for a list of files on
-            standard input, one a line, or ended by NUL as `find -print0` writes them.
+        arguments: a file, a folder (with all below it), a pattern with * ? or [ ] of files and folders, or "-" for a
+            list of files on standard input, one a line, or ended by NUL as `find -print0` writes them.
         standard_input: read only for "-".
 
-    A file that does not exist is kept: it gets its own row, with the status that says so.
+    A file that does not exist, and a folder that cannot be read, is kept: it gets its own row, with the status that
+    says so.
     """
     return [path for argument in arguments for path in _expand(argument, standard_input)]
 
 
 def _expand(argument: str, standard_input: BinaryIO) -> Iterator[Path]:
     if argument == "-":
-        data = standard_input.read()
-        names = data.split(b"\0" if b"\0" in data else b"\n")
-        yield from (Path(os.fsdecode(name.removesuffix(b"\r"))) for name in names if name.strip())
-    elif os.path.isdir(argument):
-        yield from (Path(argument, unescape(name.removeprefix("/"))) for name in Walk(Path(argument)).files(""))
+        yield from _listed(standard_input.read())
     elif not os.path.lexists(argument) and glob.has_magic(argument):
-        matches = sorted(glob.glob(argument, recursive=True))
-        yield from (Path(match) for match in matches or [argument] if not os.path.isdir(match))
+        yield from _matching(argument)
     else:
-        yield Path(argument)
+        yield from _all_in(argument)
+
+
+def _listed(data: bytes) -> Iterator[Path]:
+    lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    yield from (Path(os.fsdecode(line)) for line in lines if line.strip())
+
+
+def _matching(pattern: str) -> Iterator[Path]:
+    # "**" gives what is in a folder too, so that the folder itself is not meant.
+    meant = (match for match in sorted(glob.glob(pattern, recursive=True)) if "**" not in pattern or _is_file(match))
+    files = [path for match in meant if not _is_left_behind(match) for path in _all_in(match)]
+    yield from files or [Path(pattern)]
+
+
+def _all_in(place: str) -> Iterator[Path]:
+    if _is_file(place):
+        yield Path(place)
+        return
+    walk = Walk(Path(place))
+    yield from (Path(place, unescape(path)) for _, path in walk.files(""))
+    yield from (Path(place, unescape(path)) for path in walk.unreadable)
+
+
+def _is_left_behind(match: str) -> bool:
+    return is_junk(os.path.basename(os.path.normpath(match)), folder=os.path.isdir(match))
+
+
+def _is_file(path: str) -> bool:
+    return not os.path.isdir(path)

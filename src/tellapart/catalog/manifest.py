@@ -1,12 +1,14 @@
 """A table of pictures: CSV, TSV, JSON Lines or Parquet, with path, label and optionally split and group.
 
 Paths are relative to the table's own folder, or absolute. Column names are recognised in any case:
-`path` may also be called file, filename, filepath, image or image_path, and `label` class, class_name, category or target.
+`path` may also be called file, filename, filepath, image or image_path, and `label` class, class_name, category or
+target. A CSV may separate its columns by commas, semicolons or tabs.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +35,7 @@ class ManifestRow(NamedTuple):
 
 
 def read_manifest(path: Path) -> list[ManifestRow]:
-    """The rows of a table.
+    """The rows of a table. Spaces around a label, split or group are no part of it.
 
     Raises:
         UserError: it cannot be read, a column is missing or named twice, or a row lacks its path or label.
@@ -44,7 +46,8 @@ def read_manifest(path: Path) -> list[ManifestRow]:
         raise UserError(f"{path} cannot be read as a table ({error}).", "Save it anew as UTF-8 CSV.") from None
     if not records:
         raise UserError(f"{path} holds no rows.", "Give it a header and one row a picture.")
-    columns = {want: _column(path, list(records[0]), want) for want in COLUMN_NAMES}
+    names = list(dict.fromkeys(name for record in records for name in record))
+    columns = {want: _column(path, names, want) for want in COLUMN_NAMES}
     return [_row(path, number, record, columns) for number, record in enumerate(records, 1)]
 
 
@@ -61,33 +64,40 @@ def _column(path: Path, names: Sequence[str], want: str) -> str:
 
 
 def _row(path: Path, number: int, record: Mapping[str, Any], columns: Mapping[str, str]) -> ManifestRow:
-    cells = {want: _text(record.get(name)) if name else "" for want, name in columns.items()}
-    for want in ("path", "label"):
-        if not cells[want]:
+    cells = {}
+    for want, name in columns.items():
+        value = record.get(name) if name else None
+        if not _is_text(value, "surrogateescape" if want == "path" else "strict"):
+            raise UserError(f"{path}, row {number}: {want} is not text.", "Write one name or number.")
+        text = "" if value is None or value != value else str(value)  # a number that is not one stands for no cell
+        cells[want] = text if want == "path" else text.strip()
+        if not text.strip() and want in ("path", "label"):
             raise UserError(f"{path}, row {number}: {want} is missing.", "Fill it in, or take the row out.")
     return ManifestRow(number, **cells)
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
+def _is_text(value: object, undecodable: str) -> bool:
+    """Whether a cell can be a name: JSON can hold lists, and halves of characters that nothing can write."""
+    try:
+        return not isinstance(value, list | dict) and bool(str(value).encode(errors=undecodable))
+    except UnicodeEncodeError:
+        return False
 
 
-def _read_csv(path: Path, delimiter: str = ",") -> list[dict[str, Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file, delimiter=delimiter))
-
-
-def _read_tsv(path: Path) -> list[dict[str, Any]]:
-    return _read_csv(path, "\t")
+def _read_csv(path: Path) -> list[dict[str, Any]]:
+    text = path.read_bytes().decode("utf-8-sig")
+    header = text.partition("\n")[0]
+    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count)))
 
 
 def _read_json_lines(path: Path) -> list[dict[str, Any]]:
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    # Not splitlines: a JSON text may hold line separators of Unicode.
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if line.strip():
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 record = None
             if not isinstance(record, dict):
                 raise UserError(f"{path}, line {number} is not a JSON object.", "Write one object a line.")
@@ -108,7 +118,7 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
 
 MANIFEST_SUFFIXES: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
     ".csv": _read_csv,
-    ".tsv": _read_tsv,
+    ".tsv": _read_csv,
     ".jsonl": _read_json_lines,
     ".ndjson": _read_json_lines,
     ".parquet": _read_parquet,

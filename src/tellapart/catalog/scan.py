@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -58,10 +57,9 @@ def scan(
         return look_at(catalog.root / unescape(path), max_pixels=max_pixels, visitor=visitor)
 
     verdicts = []
-    with closing(map_ahead(look, catalog.paths)) as looking:
-        for verdict in looking:
-            verdicts.append(verdict)
-            advance()
+    for verdict in map_ahead(look, catalog.paths):
+        verdicts.append(verdict)
+        advance()
     notes = [";".join(filter(None, (before, *v.notes))) for before, v in zip(catalog.notes, verdicts, strict=True)]
     return catalog.replace(
         statuses=text_column(verdict.status for verdict in verdicts),

@@ -1,17 +1,21 @@
 """From what the user points at to a catalog, recognised by looking. No picture is opened here.
 
-    a folder with one folder a class        nested folders belong to the top one
-    a folder with train/, val/, test/       each with one folder a class
-    the Tiny ImageNet layout                train/<id>/images, val/val_annotations.txt, words.txt
-    a manifest                              CSV, TSV, JSON Lines or Parquet: see `manifest`
+a folder with one folder a class        nested folders belong to the top one
+a folder with train/, val/, test/       each with one folder a class
+the Tiny ImageNet layout                train/<id>/images, val/val_annotations.txt, words.txt
+a manifest                              CSV, TSV, JSON Lines or Parquet: see `manifest`
 """
+
+# os.path says no where Path raises (a name too long, a folder not permitted), and is fast on 100,000 strings.
+# ruff: noqa: PTH
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections import Counter
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,18 +53,18 @@ def read_source(data: Path) -> Catalog:
     Raises:
         UserError: nothing there, not recognised, or class sets that cannot work; with what to do.
     """
-    if not data.exists():
+    if not os.path.exists(data):
         raise UserError(f"{data} does not exist.", _nearest_sibling(data))
-    if data.is_file():
-        if data.suffix.lower() in MANIFEST_SUFFIXES:
-            return _from_manifest(data)
+    if os.path.isfile(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
+        return _from_manifest(data)
+    if not os.path.isdir(data):
         kinds = ", ".join(sorted(MANIFEST_SUFFIXES))
         raise UserError(f"{data} is neither a folder nor a table.", f"Give a folder of pictures or a table ({kinds}).")
     if not os.access(data, os.R_OK | os.X_OK):
         raise UserError(f"{data} cannot be read.", "Give yourself the right to read it.")
     walk = Walk(data)
     splits = _split_folders(walk)
-    if "train" in splits.values() and (data / "val" / "val_annotations.txt").is_file():
+    if "train" in splits and os.path.isfile(data / "val" / "val_annotations.txt"):
         return _from_tiny_imagenet(walk)
     if "train" in splits.values():
         return _from_split_folders(walk, splits)
@@ -68,76 +72,95 @@ def read_source(data: Path) -> Catalog:
 
 
 def _from_class_folders(walk: Walk) -> Catalog:
-    folders = walk.folders("")
-    entries = [Entry(path, name) for name in folders for path in walk.files(name)]
-    walk.ignore_loose("")
+    classes = walk.folders("")
+    entries = [Entry(path, name) for name, path in walk.files(*classes)]
+    loose = walk.ignore_loose("")
     if not entries:
         raise UserError(
-            f"{walk.root} holds no folder with pictures.", "Make one folder a class, named as the class, and try again."
+            f"{walk.root} holds no folder with pictures ({loose} loose files).",
+            "Make one folder a class, named as the class, and try again.",
         )
-    if len(folders) == 1 and (inner := walk.folders(folders[0])):
+    if len(classes) == 1 and (inner := walk.folders(classes[0])):
         raise UserError(
-            f"{walk.root} holds one class only, {folders[0]!r}, which holds folders itself.",
-            f"Did you mean {walk.root / folders[0]}, with the classes {_listed(inner)}?",
+            f"{walk.root} holds one class only, {classes[0]!r}, which holds folders itself.",
+            f"Did you mean {walk.root / classes[0]}, with the classes {_listed(inner)}?",
         )
-    return _catalog(walk, f"{len(folders)} class folders", folders, entries)
+    remarks = _refuse_or_remark_splits(walk.root, classes, entries)
+    return _catalog(walk, f"{len(classes):,} class folders", classes, entries, remarks)
+
+
+def _refuse_or_remark_splits(root: Path, classes: Sequence[str], entries: list[Entry]) -> list[str]:
+    """Class folders that all hold the same folders may be splits under names that are not known here."""
+    inner = defaultdict(set)
+    for entry in entries:
+        _, *below = entry.path.split("/")
+        inner[entry.label].add(below[0] if len(below) > 1 else "")
+    shared = next(iter(inner.values()))
+    if len(inner) < 2 or len(shared) < 2 or "" in shared or any(names != shared for names in inner.values()):
+        return []
+    what = f"{_listed(classes)} all hold the folders {_listed(sorted(shared))}"
+    if any(name.lower() in SPLIT_NAMES for name in classes):
+        raise UserError(f"In {root}, {what}, but there is no train folder.", "Name the one to train on train.")
+    return [f"{what}, and each is taken as one class. If they are splits, name them train and test."]
 
 
 def _from_split_folders(walk: Walk, splits: dict[str, str]) -> Catalog:
-    as_test = _only_other(splits)
-    entries, classes, loose = list[Entry](), set[str](), 0
-    for folder, split in splits.items():
-        names = walk.folders(folder)
-        classes |= set(names)
-        entries += [
-            Entry(path, name, "test" if folder == as_test else split)
-            for name in names
-            for path in walk.files(f"{folder}/{name}")
-        ]
-        loose += walk.ignore_loose(folder)
-    for other in set(walk.folders("")) - set(splits):
-        walk.ignored[f"folder {other!r} beside the split folders"] += sum(1 for _ in walk.files(other))
+    classes_of = {folder: walk.folders(folder) for folder in splits}
+    places = {f"{folder}/{name}": (folder, name) for folder, names in classes_of.items() for name in names}
+    found = [(path, *places[place]) for place, path in walk.files(*places)]
+    loose = sum(walk.ignore_loose(folder) for folder in splits)
+    beside = sorted(set(walk.folders("")) - set(splits))
+    walk.ignore(f"files in {_listed(beside)}, beside the split folders", sum(1 for _ in walk.files(*beside)))
     walk.ignore_loose("")
-    if not entries:
+    if not found:
         hint = "Inside each split folder, make one folder a class."
         raise UserError(f"The split folders of {walk.root} hold no class folders ({loose} loose files).", hint)
-    names = ", ".join(f"{folder}/" for folder in splits)
+    labelled = {folder for _, folder, _ in found}  # a test/ of loose pictures has no labels to be measured with
+    splits = {folder: split for folder, split in splits.items() if folder in labelled}
+    as_test = _only_other(splits)
+    entries = [Entry(path, name, "test" if folder == as_test else splits[folder]) for path, folder, name in found]
     if as_test:
         rule = f"{as_test}/ is the test set, val is cut from train"
     elif len(splits) == 1:
         rule = "val and test are cut from it"
     else:
         rule = "each is what its name says"
-    return _catalog(walk, f"split folders {names}; {rule}", sorted(classes), entries)
+    classes = sorted({name for names in classes_of.values() for name in names})
+    return _catalog(walk, f"split folders {', '.join(f'{folder}/' for folder in splits)}; {rule}", classes, entries)
 
 
 def _from_tiny_imagenet(walk: Walk) -> Catalog:
     ids = walk.folders("train")
     names = _readable_names(walk.root / "words.txt", ids)
-    entries = [
-        Entry(path, names[wnid])
-        for wnid in ids
-        for path in walk.files(f"train/{wnid}")
-        if not path.endswith("_boxes.txt")
-    ]
-    entries = [entry._replace(split="train") for entry in entries]
+    places = {f"train/{wnid}": names[wnid] for wnid in ids}
+    found = (pair for pair in walk.files(*places) if not pair[1].endswith("_boxes.txt"))
+    entries = [Entry(path, places[place], "train") for place, path in found]
     annotations = walk.root / "val" / "val_annotations.txt"
-    for number, line in enumerate(annotations.read_text(errors="replace").splitlines(), 1):
+    label_of = {}
+    for number, line in enumerate(_lines(annotations), 1):
         fields = line.split("\t")
         if len(fields) < 2:
-            raise UserError(f"{annotations}, line {number}: a file name, a tab and a class id are wanted.")
+            raise UserError(
+                f"{annotations}, line {number}: a file name, a tab and a class id are wanted.", "Download it again."
+            )
         if fields[1] not in names:
-            raise UserError(f"{annotations}, line {number}: class {fields[1]!r} has no folder in train.")
-        entries.append(Entry(f"val/images/{escape(fields[0])}", names[fields[1]], "test"))
-    if unlabelled := sum(1 for _ in walk.files("test")) if (walk.root / "test").is_dir() else 0:
-        walk.ignored["pictures without a label in test/"] += unlabelled
+            raise UserError(
+                f"{annotations}, line {number}: class {fields[1]!r} has no folder in train.",
+                "Add its training pictures, or take the line out.",
+            )
+        label_of[f"val/images/{escape(fields[0])}"] = names[fields[1]]
+    entries += [Entry(path, name, "test") for path, name in label_of.items()]
+    beside = [path for _, path in walk.files("val", *(["test"] if (walk.root / "test").is_dir() else []))]
+    unlabelled = Counter(path.split("/")[0] for path in beside if path not in label_of)
+    walk.ignore("pictures without a label in test/", unlabelled["test"])
+    walk.ignore("files in val/ without a label", unlabelled["val"] - 1)  # val_annotations.txt itself
     source = "the Tiny ImageNet layout; val_annotations.txt is the test set, val is cut from train"
     return _catalog(walk, source, sorted(names.values()), entries)
 
 
 def _from_manifest(path: Path) -> Catalog:
     rows = read_manifest(path)
-    root, paths = _common_root(path.parent, rows)
+    root, paths = _common_root(path, rows)
     entries = [
         Entry(escape(inner), row.label, _split_of(path, row), row.group) for row, inner in zip(rows, paths, strict=True)
     ]
@@ -161,19 +184,29 @@ def _split_of(path: Path, row: ManifestRow) -> str:
     return SPLIT_NAMES[row.split.lower()]
 
 
-def _common_root(folder: Path, rows: Sequence[ManifestRow]) -> tuple[Path, list[str]]:
+def _common_root(table: Path, rows: Sequence[ManifestRow]) -> tuple[Path, list[str]]:
     """The folder that all pictures lie under, and their paths from there. The table's own folder if it will do."""
-    full = [os.path.normpath(folder / row.path) for row in rows]
-    base = os.path.normpath(folder)
-    if all(Path(path).is_relative_to(base) for path in full):
-        root = base
-    else:
-        full = [os.path.abspath(path) for path in full]
-        root = os.path.commonpath([os.path.dirname(path) for path in full])
-    return Path(root), [Path(os.path.relpath(path, root)).as_posix() for path in full]
+    folder = str(table.parent)
+    inner = [os.path.normpath(row.path) for row in rows]
+    if not any(os.path.isabs(path) or path.startswith("..") for path in inner):
+        return Path(folder), [_slashes(path) for path in inner]
+    full = [os.path.abspath(os.path.join(folder, path)) for path in inner]
+    try:
+        root = os.path.commonpath([os.path.abspath(folder), *full])
+        if root != os.path.abspath(folder):
+            root = os.path.commonpath([os.path.dirname(path) for path in full])
+    except ValueError:  # Windows
+        raise UserError(f"{table} names pictures on several drives.", "Bring them onto one.") from None
+    return Path(root), [_slashes(os.path.relpath(path, root)) for path in full]
 
 
-def _catalog(walk: Walk, source: str, classes: Sequence[str], entries: list[Entry]) -> Catalog:
+def _slashes(path: str) -> str:
+    return path.replace(os.sep, "/")
+
+
+def _catalog(
+    walk: Walk, source: str, classes: Sequence[str], entries: list[Entry], remarks: Iterable[str] = ()
+) -> Catalog:
     entries = sorted(entries)
     _check_class_sets(classes, entries)
     index = {name: position for position, name in enumerate(classes)}
@@ -192,7 +225,7 @@ def _catalog(walk: Walk, source: str, classes: Sequence[str], entries: list[Entr
         heights=np.zeros(count, np.int64),
         digests=text_column([""] * count),
         ignored=dict(sorted(walk.ignored.items())),
-        remarks=tuple(walk.remarks),
+        remarks=(*walk.remarks, *remarks, *_look_alikes(classes)),
     )
 
 
@@ -207,20 +240,42 @@ def _check_class_sets(classes: Sequence[str], entries: list[Entry]) -> None:
             if counts[split, name] and not (counts["train", name] or counts["", name]):
                 known = [other for other in classes if counts["train", other]]
                 close = difflib.get_close_matches(name.lower(), [other.lower() for other in known], n=1)
-                twin = f" Is it {next(o for o in known if o.lower() == close[0])!r}, written differently?" if close else ""
+                twin = [f" Is it {other!r}, written differently?" for other in known if [other.lower()] == close]
                 raise UserError(
                     f"Class {name!r} is in {split} ({counts[split, name]} pictures) but not in train.",
-                    f"Add training pictures of it, or take it out of {split}.{twin}",
+                    f"Add training pictures of it, or take it out of {split}.{''.join(twin[:1])}",
                 )
 
 
+def _look_alikes(classes: Sequence[str]) -> list[str]:
+    """A remark on classes whose names a person would read as one."""
+    alike = defaultdict(list)
+    for name in classes:
+        alike[unicodedata.normalize("NFC", name).casefold().strip()].append(name)
+    return [
+        f"The classes {_listed(names)} differ only in case, spaces or the encoding of accents, and are kept apart. "
+        "If they are one class, put their pictures into one folder."
+        for names in alike.values()
+        if len(names) > 1
+    ]
+
+
 def _split_folders(walk: Walk) -> dict[str, str]:
-    """Folder name → split, for the folders that are named like splits; two names of one split are an error."""
-    found = {name: SPLIT_NAMES[name.lower()] for name in walk.folders("") if name.lower() in SPLIT_NAMES}
+    """Folder name → split, train first; two names of one split are an error.
+
+    The one folder beside a train/ is its test set whatever it is called, as long as it holds classes of train.
+    """
+    folders = walk.folders("")
+    found = {name: SPLIT_NAMES[name.lower()] for name in folders if name.lower() in SPLIT_NAMES}
     doubled = [split for split, count in Counter(found.values()).items() if count > 1]
     if doubled and "train" in found.values():
         names = [name for name, split in found.items() if split == doubled[0]]
         raise UserError(f"{walk.root} holds two {doubled[0]} folders: {_listed(names)}.", "Keep one of them.")
+    if list(found.values()) == ["train"] and len(folders) == 2:
+        (other,) = set(folders) - set(found)
+        classes = set(walk.folders(other))
+        if classes and classes <= set(walk.folders(next(iter(found)))):
+            found[other] = "test"
     return dict(sorted(found.items(), key=lambda pair: SPLITS.index(pair[1])))
 
 
@@ -234,7 +289,7 @@ def _readable_names(words: Path, ids: Sequence[str]) -> dict[str, str]:
     """Class id → the first of its names in words.txt; the id itself where there is none or two share it."""
     names = dict.fromkeys(ids, "")
     if words.is_file():
-        pairs = (line.split("\t", 1) for line in words.read_text(errors="replace").splitlines() if "\t" in line)
+        pairs = (line.split("\t", 1) for line in _lines(words) if "\t" in line)
         names |= {wnid: text.split(",")[0].strip() for wnid, text in pairs if wnid in names}
     shared = Counter(names.values())
     return {
@@ -242,9 +297,14 @@ def _readable_names(words: Path, ids: Sequence[str]) -> dict[str, str]:
     }
 
 
+def _lines(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    return [line for line in text.split("\n") if line.strip()]
+
+
 def _nearest_sibling(path: Path) -> str:
     folder = path.absolute().parent
-    siblings = os.listdir(folder) if folder.is_dir() else []
+    siblings = os.listdir(folder) if os.access(folder, os.R_OK | os.X_OK) and folder.is_dir() else []
     close = difflib.get_close_matches(path.name, siblings, n=1)
     return f"Did you mean {path.parent / close[0]}?" if close else "Check the path."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ def make_splits(catalog: Catalog, options: SplitOptions, seed: int) -> Column:
         (N,) str: "train", "val", "test", or "" for a row whose status is not ok.
 
     Raises:
-        UserError: too few pictures, or clusters too large, to leave something to train and to test on.
+        UserError: a class has nothing left to train on.
     """
     given = catalog.given_splits
     splits = text_column(np.where(catalog.ok, given, ""))
@@ -52,12 +52,14 @@ def make_splits(catalog: Catalog, options: SplitOptions, seed: int) -> Column:
 
 def find_leaks(catalog: Catalog, splits: Column) -> list[Leak]:
     """Clusters with rows in more than one split, which only a split that the user brought can have."""
+    cluster_of = clusters(catalog)
+    homes = np.zeros(len(catalog), np.int64)  # cluster → in how many splits it is
+    for split in SPLITS:
+        homes[np.unique(cluster_of[splits == split])] += 1
     rows_of = defaultdict(list)
-    for row, cluster in enumerate(clusters(catalog)):
-        if splits[row]:
-            rows_of[cluster].append(row)
-    crossing = ((tuple(sorted({str(splits[row]) for row in rows}, key=SPLITS.index)), rows) for rows in rows_of.values())
-    return [Leak(names, tuple(rows)) for names, rows in crossing if len(names) > 1]
+    for row in np.flatnonzero((homes[cluster_of] > 1) & (splits != "")).tolist():
+        rows_of[cluster_of[row]].append(row)
+    return [Leak(tuple(s for s in SPLITS if s in splits[rows]), tuple(rows)) for rows in rows_of.values()]
 
 
 def small_classes(catalog: Catalog, splits: Column) -> list[str]:
@@ -77,26 +79,74 @@ def small_classes(catalog: Catalog, splits: Column) -> list[str]:
 
 
 def _follow_stated_copies(catalog: Catalog, splits: Column) -> None:
-    """A row without a stated split goes where a row of its cluster was put by the user."""
+    """A row without a stated split goes where the user put a row of its cluster: into train, if into several."""
     cluster_of = clusters(catalog)
-    stated = {cluster_of[row]: splits[row] for row in np.flatnonzero(splits != "")}
-    for row in np.flatnonzero(catalog.ok & (splits == "")):
-        splits[row] = stated.get(cluster_of[row], "")
+    free = catalog.ok & (splits == "")
+    homes = {split: cluster_of[splits == split] for split in ("test", "val", "train")}
+    for split, taken in homes.items():
+        splits[free & np.isin(cluster_of, taken)] = split
 
 
 def _divide(catalog: Catalog, rows: NDArray[np.int64], shares: dict[str, float], seed: int) -> Column:
-    """(len(rows),) str. Largest clusters first, each where its classes still want most pictures."""
-    num_classes, names = len(catalog.classes), list(shares)
-    counts = np.bincount(catalog.labels[rows], minlength=num_classes)
-    wanted = np.array([_targets(int(count), list(shares.values())) for count in counts]).reshape(num_classes, -1)
-    members = _members(clusters(catalog)[rows])
-    chosen = np.empty(len(rows), object)
-    for group in _in_keyed_order(catalog, rows, members, "split", seed):
-        labels = catalog.labels[rows[group]]
-        split = int(wanted[labels].sum(axis=0).argmax())
-        chosen[group] = names[split]
-        np.subtract.at(wanted[:, split], labels, 1)
-    return chosen
+    """(len(rows),) str: whole clusters, handed out by `_Needs`."""
+    labels = catalog.labels[rows].tolist()
+    groups = _in_keyed_order(catalog, rows, clusters(catalog)[rows], "split", seed)
+    labels_of = [[labels[member] for member in group] for group in groups]
+    needs = _Needs(labels_of, list(shares.values()))
+    names, chosen = list(shares), [""] * len(rows)
+    for group, inside in zip(groups, labels_of, strict=True):
+        name = names[needs.place(inside)]
+        for member in group:
+            chosen[member] = name
+    return text_column(chosen)
+
+
+class _Needs:
+    """What each class still needs in each split, while clusters are handed out.
+
+    Args:
+        groups: the labels of each cluster's pictures, in the order in which they will be handed out.
+        shares: of each split, train first, test last.
+    """
+
+    def __init__(self, groups: list[list[int]], shares: Sequence[float]) -> None:
+        counts = Counter(label for group in groups for label in group)
+        self._wanted = {label: _targets(count, shares) for label, count in counts.items()}
+        order = (0, *range(len(shares) - 1, 0, -1))  # when short of clusters: train first, then test, then val
+        self._without = {label: [s for s in order if wanted[s]] for label, wanted in self._wanted.items()}
+        self._left = Counter(label for group in groups for label in set(group))
+
+    def place(self, group: list[int]) -> int:
+        """The number of the split that the next cluster goes to; it counts as placed there."""
+        classes = sorted(set(group))
+        split = self._alone(group[0]) if len(group) == 1 else self._together(group, classes)
+        for label in group:
+            self._wanted[label][split] -= 1
+        for label in classes:
+            self._left[label] -= 1
+            if split in self._without[label]:
+                self._without[label].remove(split)
+        return split
+
+    def _alone(self, label: int) -> int:
+        """Single pictures fill up test, then val, then train, so that one more or less moves few others."""
+        wanted = self._wanted[label]
+        return self._unless_short([label], next((s for s in range(len(wanted) - 1, 0, -1) if wanted[s] > 0), 0))
+
+    def _together(self, group: list[int], classes: list[int]) -> int:
+        """Of copies and groups, a class's largest goes to train, the others where their classes want most."""
+        if any(0 in self._without[label] for label in classes):
+            return 0
+        wants = [sum(wanted) for wanted in zip(*(self._wanted[label] for label in group), strict=True)]
+        return self._unless_short(classes, max(reversed(range(len(wants))), key=lambda split: wants[split]))
+
+    def _unless_short(self, classes: list[int], split: int) -> int:
+        """`split`, but where a class has only as many clusters left as splits that have none, one of those."""
+        for label in classes:
+            without = self._without[label]
+            if self._left[label] <= len(without) and split not in without:
+                return without[0]
+        return split
 
 
 def _targets(count: int, shares: Sequence[float]) -> list[int]:
@@ -120,42 +170,50 @@ def _check_trainable(catalog: Catalog, splits: Column) -> None:
     for name, count in zip(catalog.classes, catalog.counts(splits == "train"), strict=True):
         if not count:
             raise UserError(
-                f"Class {name!r} has no picture left to train on: its pictures are one group, or all in val or test.",
-                "Add pictures of it, make its groups smaller, or take the class out.",
+                f"Class {name!r} has no picture left to train on: its pictures are all in val or test, or go with "
+                "copies or groups that are.",
+                "Add training pictures of it, or take the class out.",
             )
 
 
 def make_folds(catalog: Catalog, rows: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
     """Divide rows of the catalog for cross-validation: stratified, whole clusters only, keyed by content.
 
+    Whichever fold is held out, every class keeps pictures in the others.
+
     Returns:
         (len(rows),) the fold that holds the row out, in [0, folds); -1 for the rows of a class that is one cluster,
         which no fold can do without.
     """
     labels, cluster_of = catalog.labels[rows], clusters(catalog)[rows]
-    members = _members(cluster_of)
-    filled = np.zeros((len(catalog.classes), folds), np.int64)
+    pairs = np.unique(np.stack([labels, cluster_of]), axis=1)
+    alone = set(np.flatnonzero(np.bincount(pairs[0]) == 1).tolist())
+    filled = np.zeros((len(catalog.classes), folds), np.int64).tolist()
+    totals = [0] * folds
     fold_of = np.full(len(rows), -1, np.int64)
-    several = {int(label) for label in np.unique(labels) if len(np.unique(cluster_of[labels == label])) > 1}
-    for group in _in_keyed_order(catalog, rows, members, f"folds {folds}", seed):
-        if several.issuperset(map(int, labels[group])):
+    for group in _in_keyed_order(catalog, rows, cluster_of, f"folds {folds}", seed):
+        own = labels[group].tolist()
+        if alone.isdisjoint(own):
             # The emptiest fold for these classes; among equals the one with the fewest pictures in all.
-            fold = int(np.lexsort((filled.sum(axis=0), filled[labels[group]].sum(axis=0)))[0])
+            load = [(sum(filled[label][fold] for label in own), totals[fold]) for fold in range(folds)]
+            fold = load.index(min(load))
             fold_of[group] = fold
-            np.add.at(filled[:, fold], labels[group], 1)
+            totals[fold] += len(group)
+            for label in own:
+                filled[label][fold] += 1
+    for label, counts in enumerate(filled):
+        if sum(map(bool, counts)) == 1:  # clusters that it shares with other classes brought all of it into one fold
+            fold_of[cluster_of == cluster_of[labels == label][0]] = -1
     return fold_of
 
 
-def _members(cluster_of: NDArray[np.int64]) -> list[list[int]]:
-    members = defaultdict(list)
-    for position, cluster in enumerate(cluster_of):
-        members[cluster].append(position)
-    return list(members.values())
-
-
 def _in_keyed_order(
-    catalog: Catalog, rows: NDArray[np.int64], members: list[list[int]], purpose: str, seed: int
+    catalog: Catalog, rows: NDArray[np.int64], cluster_of: NDArray[np.int64], purpose: str, seed: int
 ) -> list[list[int]]:
-    """Largest clusters first, equals in an order that the seed and their content decide."""
-    chance = keyed_numbers(seed, purpose, (min(catalog.digests[rows[group]]) for group in members))
-    return [group for _, group in sorted(zip(chance, members, strict=True), key=lambda pair: (-len(pair[1]), pair[0]))]
+    """Positions in `rows` of each cluster: largest first, equals in an order that the seed and their content decide."""
+    members = defaultdict(list)
+    for position, cluster in enumerate(cluster_of.tolist()):
+        members[cluster].append(position)
+    groups, digests = list(members.values()), catalog.digests[rows].tolist()
+    chance = keyed_numbers(seed, purpose, (min(digests[member] for member in group) for group in groups)).tolist()
+    return [group for _, group in sorted(zip(chance, groups, strict=True), key=lambda pair: (-len(pair[1]), pair[0]))]

@@ -29,7 +29,7 @@ class Catalog:
         given_splits: (N,) str, "train", "val", "test", or "" where the source does not say.
         groups: (N,) str, pictures of one group never cross a split; "" for a picture without one.
         statuses: (N,) str, "ok" or why the file is not used; "" before the scan.
-        notes: (N,) str, remarks that do not stop a picture, joined by "; ".
+        notes: (N,) str, names of remarks that do not stop a picture, joined by ";".
         widths, heights: (N,) int64, pixels after orientation; 0 where the status is not ok.
         digests: (N,) str, SHA-256 of the file's bytes; "" where it could not be read.
         ignored: what was passed over without becoming a row: reason → count.

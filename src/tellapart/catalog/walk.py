@@ -1,5 +1,8 @@
 """A walk through a folder: what is junk, what is a link, what cannot be read; each is counted, nothing is opened."""
 
+# os.path says no where Path raises (a name too long, a folder not permitted), and is fast on 100,000 strings.
+# ruff: noqa: PTH
+
 from __future__ import annotations
 
 import os
@@ -11,76 +14,146 @@ from tellapart.catalog.names import escape, is_junk, unescape
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 
+_Entries = list["os.DirEntry[str]"]
+
 
 class Walk:
-    """Looks through one folder: junk and loose files are counted, loops are left out, names are escaped."""
+    """Looks through one folder: junk and loose files are counted, loops are left out, names are escaped.
+
+    Every real folder is visited once, under its own name rather than that of a link to it. So a link that leads
+    back up, or into another class, brings no picture in twice.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.ignored: Counter[str] = Counter()
-        self.remarks: list[str] = []
         self.links_outside: set[str] = set()
+        self.unreadable: dict[str, str] = {}  # folder → why
+        self._not_followed: list[str] = []
         self._real_root = os.path.realpath(root)
+        self._visited: set[str] = set()  # real paths, of folders that were asked for too
+        self._above: set[str] = set()  # real paths of all that lie above a folder that was asked for
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know of the links and folders that were passed over."""
+        texts = []
+        if self._not_followed:
+            texts.append(
+                f"{len(self._not_followed)} links to folders that are visited under their own names were not "
+                f"followed, {self._not_followed[0]!r} for one."
+            )
+        if self.unreadable:
+            folder, reason = next(iter(self.unreadable.items()))
+            texts.append(
+                f"{len(self.unreadable)} folders cannot be read, {folder!r} for one ({reason}); their pictures are "
+                "not used. Give yourself the right to read them, or take them out."
+            )
+        return texts
 
     def folders(self, inside: str) -> list[str]:
         """Names of the folders in `inside`, junk left out, in the order of their code points in every locale."""
-        return [name for name in self._names(inside, folders=True) if not is_junk(name, folder=True)]
+        return [escape(entry.name) for entry in self._list(inside)[1] if not is_junk(entry.name, folder=True)]
 
-    def files(self, inside: str, seen: set[str] | None = None) -> Iterator[str]:
-        """Paths from the root of all files under `inside`, however deep; each real folder is visited once."""
-        seen = {os.path.realpath(self._disk(inside))} if seen is None else seen
-        for name in self._names(inside, folders=False):
-            if is_junk(name, folder=False):
-                self.ignored["junk files"] += 1
-            else:
-                self._note_link(f"{inside}/{name}")
-                yield f"{inside}/{name}"
-        for name in self._names(inside, folders=True):
-            yield from self._folder(f"{inside}/{name}", name, seen)
+    def files(self, *folders: str) -> Iterator[tuple[str, str]]:
+        """All files under some folders, however deep: (that folder, path from the root). "" is the root itself."""
+        real = {folder: os.path.realpath(self._disk(folder)) for folder in folders}
+        for folder in folders:
+            self._above.update(_parents(real[folder]))
+        # A folder is asked for by its own name first, by that of a link after.
+        own_first = sorted(folders, key=lambda folder: real[folder] != os.path.join(self._real_root, unescape(folder)))
+        followed = {folder for folder in own_first if self._is_new(real[folder], folder)}
+        for folder in folders:
+            if folder in followed:
+                yield from ((folder, path) for path in self._below(folder, real[folder]))
 
-    def _folder(self, path: str, name: str, seen: set[str]) -> Iterator[str]:
-        real = os.path.realpath(self._disk(path))
-        if is_junk(name, folder=True):
-            self.ignored["junk folders"] += 1
-        elif real in seen:
-            self.ignored["links to a folder already visited"] += 1
-            self.remarks.append(f"{path} is a link to a folder already visited; it was not followed.")
-        elif Path(name).suffix.lower() in PICTURE_SUFFIXES and not os.listdir(real):
-            yield path  # an empty folder called x.jpg gets its verdict like a file
-        else:
-            seen.add(real)
-            yield from self.files(path, seen)
-
-    def ignore_loose(self, inside: str) -> int:
-        """Count what lies beside the class folders: files that belong to no class, and junk."""
-        names = self._names(inside, folders=False)
-        loose = sum(not is_junk(name, folder=False) for name in names)
-        where = f"in {inside}/" if inside else "in the top folder"
-        self._ignore(f"files {where}, beside the class folders", loose)
-        self._ignore("junk files", len(names) - loose)
-        self._ignore("junk folders", sum(is_junk(name, folder=True) for name in self._names(inside, folders=True)))
-        return loose
-
-    def _ignore(self, reason: str, count: int) -> None:
+    def ignore(self, reason: str, count: int) -> None:
+        """Count what is passed over; nothing is no reason."""
         if count:
             self.ignored[reason] += count
 
-    def _names(self, inside: str, *, folders: bool) -> list[str]:
-        folder = self._disk(inside)
-        try:
-            # os.path.isdir and not DirEntry.is_dir: a link to itself is no folder, and no error.
-            names = [name for name in os.listdir(folder) if os.path.isdir(os.path.join(folder, name)) == folders]
-        except OSError as error:
-            if folders:  # asked twice, told once
-                self.ignored["folders that cannot be read"] += 1
-                self.remarks.append(f"{inside} cannot be read ({error.strerror}); its pictures are not used.")
-            return []
-        return sorted(escape(name) for name in names)
+    def ignore_loose(self, inside: str) -> int:
+        """Count what lies beside the class folders: files that belong to no class, and junk."""
+        files, folders = self._list(inside)
+        loose = sum(not is_junk(entry.name, folder=False) for entry in files)
+        where = f"in {inside}/" if inside else "in the top folder"
+        self.ignore(f"files {where}, beside the class folders", loose)
+        self.ignore("junk files", len(files) - loose)
+        self.ignore("junk folders", sum(is_junk(entry.name, folder=True) for entry in folders))
+        return loose
 
-    def _note_link(self, path: str) -> None:
-        disk = self._disk(path)
-        if os.path.islink(disk) and not Path(os.path.realpath(disk)).is_relative_to(self._real_root):
-            self.links_outside.add(path)
+    def _below(self, inside: str, real: str) -> Iterator[str]:
+        waiting = [(inside, real)]  # a list and not recursion: folders can lie deeper than Python's stack
+        while waiting:
+            inside, real = waiting.pop()
+            files, folders = self._list(inside)
+            outside = self._is_outside(real)
+            for entry in files:
+                if is_junk(entry.name, folder=False):
+                    self.ignored["junk files"] += 1
+                    continue
+                path = _join(inside, escape(entry.name))
+                if outside or (entry.is_symlink() and self._is_outside(os.path.realpath(entry.path))):
+                    self.links_outside.add(path)
+                yield path
+            deeper = []
+            for entry in folders:
+                path = _join(inside, escape(entry.name))
+                if is_junk(entry.name, folder=True):
+                    self.ignored["junk folders"] += 1
+                elif Path(entry.name).suffix.lower() in PICTURE_SUFFIXES and not any(self._list(path)):
+                    yield path  # an empty folder called x.jpg gets its verdict like a file
+                else:
+                    linked = entry.is_symlink()
+                    inner = os.path.realpath(entry.path) if linked else os.path.join(real, entry.name)
+                    if self._is_new(inner, path, linked=linked):
+                        deeper.append((path, inner))
+            waiting += reversed(deeper)
+
+    def _is_new(self, real: str, path: str, *, linked: bool = True) -> bool:
+        """Whether a folder is to be visited now; it counts as visited from then on."""
+        known = real in self._visited
+        if linked:
+            known = known or real in self._above or not self._visited.isdisjoint(_parents(real))
+        if known:
+            self.ignored["links to a folder visited under its own name"] += 1
+            self._not_followed.append(path)
+        self._visited.add(real)
+        return not known
+
+    def _list(self, inside: str) -> tuple[_Entries, _Entries]:
+        """The files and the folders in a folder; links are what they lead to, a link that leads nowhere is a file."""
+        found: tuple[_Entries, _Entries] = ([], [])
+        try:
+            with os.scandir(self._disk(inside)) as entries:
+                for entry in entries:
+                    found[_is_folder(entry)].append(entry)
+        except OSError as error:
+            self.unreadable[inside] = (error.strerror or type(error).__name__).lower()
+            self.ignored["folders that cannot be read"] = len(self.unreadable)
+        for entries_of_kind in found:
+            entries_of_kind.sort(key=lambda entry: escape(entry.name))
+        return found
+
+    def _is_outside(self, real: str) -> bool:
+        return real != self._real_root and not real.startswith(os.path.join(self._real_root, ""))
 
     def _disk(self, path: str) -> str:
         return os.path.join(self.root, unescape(path)) if path else str(self.root)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _join(inside: str, name: str) -> str:
+    return f"{inside}/{name}" if inside else name
+
+
+def _parents(real: str) -> Iterator[str]:
+    while (parent := os.path.dirname(real)) != real:
+        yield parent
+        real = parent

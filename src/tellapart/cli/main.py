@@ -5,6 +5,7 @@ Nothing heavy is imported here: `--help` needs neither numpy nor torch.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import tellapart
-from tellapart.errors import InputsRejected, Interrupted, UserError
+from tellapart.catalog.names import escape
+from tellapart.errors import InputsRejected, Interrupted, UserError, needs_extra
 
 if TYPE_CHECKING:
     from tellapart.evaluation.metrics import Metrics
@@ -40,7 +42,7 @@ Model = Annotated[Path, typer.Argument(help="A model.onnx, or the run folder tha
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"tellapart {tellapart.__version__}")
+        _echo(f"tellapart {tellapart.__version__}")
         raise typer.Exit
 
 
@@ -73,20 +75,30 @@ def train(
 ) -> None:
     """Train a classifier; check it, measure it, and write the model file and a report into a run folder."""
     run = tellapart.train(
-        data, recipe=recipe, out=out, name=name, seed=seed, splits=splits, strict=strict, set=_settings(set_), quiet=quiet
+        data,
+        recipe=recipe,
+        out=out,
+        name=name,
+        seed=seed,
+        splits=splits,
+        strict=strict,
+        set=_settings(set_),
+        quiet=quiet,
     )
     if json_:
         _print_json(run.as_json())
     else:
-        typer.echo(_score_lines(run.metrics))
-        typer.echo(f"report    {run.report}")
-        typer.echo(f"model     {run.model}")
-        typer.echo(f"use it    tellapart predict {run.model} PICTURES…")
+        _echo(_score_lines(run.metrics))
+        _echo(f"report    {run.report}")
+        _echo(f"model     {run.model}")
+        _echo(f"use it    tellapart predict {run.model} PICTURES…")
     _end(run.statuses)
 
 
-@app.command(epilog="Examples:  tellapart predict model.onnx photo.jpg new/ 'more/*.png'   ·   "
-             "find . -name '*.jpg' | tellapart predict model.onnx - --out answers.csv")
+@app.command(
+    epilog="Examples:  tellapart predict model.onnx photo.jpg new/ 'more/*.png'   ·   "
+    "find . -name '*.jpg' | tellapart predict model.onnx - --out answers.csv"
+)
 def predict(
     model: Model,
     pictures: Annotated[list[str], typer.Argument(help="Files, folders, patterns; - for a list on standard input.")],
@@ -101,14 +113,16 @@ def predict(
     from tellapart.modelfile.answers import answer_row
     from tellapart.progress import Talk
 
-    files = expand_inputs(pictures, sys.stdin.buffer)
+    files = expand_inputs(pictures, sys.stdin.buffer if sys.stdin else io.BytesIO())
     predictor, answers = predict_files(model, files, out=out, talk=Talk(quiet=quiet))
     statuses = count_statuses(answers)
     if json_:
         rows = [answer_row(answer, predictor.classes) | {"top": answer.top(top)} for answer in answers]
-        _print_json({"statuses": statuses, **({"out": str(out), "rows": len(rows)} if out else {"answers": rows})})
+        _print_json(
+            {"statuses": statuses, **({"out": escape(str(out)), "rows": len(rows)} if out else {"answers": rows})}
+        )
     elif out:
-        typer.echo(f"{len(answers):,} rows written to {out}")
+        _echo(f"{len(answers):,} rows written to {out}")
     else:
         _print_answers(answers, top)
     _end(statuses)
@@ -127,9 +141,9 @@ def evaluate(
     if json_:
         _print_json(evaluation.as_json())
     else:
-        typer.echo(_score_lines(evaluation.metrics))
-        typer.echo(f"answered  {evaluation.answering.coverage}")
-        typer.echo(f"  of them right {evaluation.answering.accuracy_answered}")
+        _echo(_score_lines(evaluation.metrics))
+        _echo(f"answered  {evaluation.answering.coverage}")
+        _echo(f"  of them right {evaluation.answering.accuracy_answered}")
         _print_classes(evaluation.metrics)
     _end(evaluation.statuses)
 
@@ -143,7 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = app(words, standalone_mode=False, prog_name="tellapart")
     except (KeyboardInterrupt, EOFError):
         code = _failed(
-            Interrupted("Interrupted; nothing is half-written.", "What was computed is kept: run it again to go on."), words
+            Interrupted("Interrupted; nothing is half-written.", "What was computed is kept: run it again to go on."),
+            words,
         )
     except BrokenPipeError:  # the reader of our output has gone; that is its right
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the interpreter has flushed it
@@ -165,6 +180,8 @@ def _as_user_error(error: Exception) -> UserError:
         return UserError(_plain(error.format_message()), "Run it with --help to see what there is.")
     if os.environ.get("TELLAPART_TRACEBACK"):
         raise error
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("tellapart"):
+        return needs_extra(error.name, "train")
     if type(error).__name__ == "Abort":
         return Interrupted("Interrupted; nothing is half-written.")
     fault = UserError(
@@ -183,13 +200,18 @@ def _failed(error: UserError, words: Sequence[str]) -> int:
     if "--json" in words:
         _print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
     else:
-        typer.echo(f"error: {_plain(str(error))}", err=True)
+        _echo(f"error: {_plain(str(error))}", err=True)
     return error.exit_code
 
 
 def _end(statuses: dict[str, int] | Any) -> None:
     if any(status != "ok" for status in statuses):
         raise typer.Exit(InputsRejected.exit_code)
+
+
+def _echo(text: str, *, err: bool = False) -> None:
+    """A line; a name that is not text is shown with escapes."""
+    typer.echo(text.encode(errors="backslashreplace").decode(), err=err)
 
 
 def _settings(pairs: Sequence[str] | None) -> dict[str, str]:
@@ -204,7 +226,7 @@ def _settings(pairs: Sequence[str] | None) -> dict[str, str]:
 
 def _print_json(values: dict[str, Any]) -> None:
     # ensure_ascii: then a terminal or pipe of any encoding can carry it
-    typer.echo(json.dumps(values, allow_nan=False))
+    _echo(json.dumps(values, allow_nan=False))
 
 
 def _score_lines(metrics: Metrics) -> str:
@@ -219,7 +241,7 @@ def _score_lines(metrics: Metrics) -> str:
 def _print_classes(metrics: Metrics) -> None:
     for one in metrics.per_class:
         trust = "" if one.trusted else "   too few to trust"
-        typer.echo(f"{one.name}: recall {one.recall}, precision {one.precision}{trust}")
+        _echo(f"{one.name}: recall {one.recall}, precision {one.precision}{trust}")
 
 
 def _print_answers(answers: Sequence[Answer], top: int) -> None:
@@ -228,7 +250,7 @@ def _print_answers(answers: Sequence[Answer], top: int) -> None:
     rows = [_cells(answer, top) for answer in answers]
     if not sys.stdout.isatty():
         for row in rows:
-            typer.echo("\t".join(cell.replace("\t", "\\t").replace("\n", "\\n") for cell in row))
+            _echo("\t".join(cell.replace("\t", "\\t").replace("\n", "\\n") for cell in row))
         return
     from rich.console import Console
     from rich.table import Table

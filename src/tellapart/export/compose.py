@@ -1,14 +1,15 @@
 """Graphs put together: preprocessing before the network, the head behind it. Nothing is computed twice anywhere.
 
-    pixels ─▶ crop, resize, normalise ─▶ network ─▶ embedding ─▶ head ─▶ probabilities
-    uint8 (N, H, W, 3)                      │           └─▶ distance to known pictures ─▶ unfamiliarity
-                                            └─ features ─▶ activation_map
+pixels ─▶ crop, resize, normalise ─▶ network ─▶ embedding ─▶ head ─▶ probabilities
+uint8 (N, H, W, 3)                      │           └─▶ distance to known pictures ─▶ unfamiliarity
+                                        └─ features ─▶ activation_map
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -42,14 +43,14 @@ class Head:
 
 
 def compose_features(network: bytes, preprocessing: Preprocessing) -> bytes:
-    """pixels (N, H, W, 3) uint8 → embedding (N, D), and features where the network has them. Its steps are the model file's."""
+    """pixels (N, H, W, 3) uint8 → embedding (N, D), and features where there are any: the model file's first half."""
     graph = _Graph(onnx.load_from_string(network))
     graph.preprocess(preprocessing)
     return graph.serialised(graph.network_outputs)
 
 
 def compose_model(network: bytes, preprocessing: Preprocessing, head: Head, card: ModelCard) -> bytes:
-    """The model file: network, preprocessing, head and card in one sealed graph. The same inputs give the same bytes."""
+    """The model file: preprocessing, network, head and card in one sealed graph. Same inputs, same bytes."""
     graph = _Graph(onnx.load_from_string(network))
     graph.preprocess(preprocessing)
     outputs = graph.answer(head)
@@ -72,7 +73,7 @@ class _Graph:
         shapes = {value.name.removeprefix("network/"): value for value in self._network.graph.output}
         self.network_outputs = [_output(name, _shape(shapes[name])) for name in (EMBEDDING, FEATURES) if name in shapes]
 
-    def _add(self, operator: str, inputs: Sequence[str], output: str, **attributes: object) -> str:
+    def _add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
         return output
 
@@ -83,10 +84,10 @@ class _Graph:
 
     def preprocess(self, preprocessing: Preprocessing) -> None:
         """Square, resize as uint8, then cast: resizing floats would overshoot to −34…289."""
-        square = {"crop": self._cropped, "pad": self._padded, "squash": lambda _: PIXELS}[preprocessing.mode]
-        channels_first = self._add("Transpose", [square(preprocessing)], "channels_first", perm=[0, 3, 1, 2])
+        square = PIXELS if preprocessing.mode == "squash" else _SQUARES[preprocessing.mode](self, preprocessing)
+        channels_first = self._add("Transpose", [square], "channels_first", perm=[0, 3, 1, 2])
         size = self._constant("size", [preprocessing.size_px] * 2)
-        cubic = {"cubic_coeff_a": -0.5} if preprocessing.filter == "bicubic" else {}
+        cubic: dict[str, Any] = {"cubic_coeff_a": -0.5} if preprocessing.filter == "bicubic" else {}
         resized = self._add(
             "Resize",
             [channels_first, "", "", size],
@@ -99,7 +100,9 @@ class _Graph:
             **cubic,
         )
         as_float = self._add("Cast", [resized], "resized_float", to=TensorProto.FLOAT)
-        mean, std = (np.array(values, np.float64).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+        mean, std = (
+            np.array(values, np.float64).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+        )
         scaled = self._add("Mul", [as_float, self._constant("scale", 1 / (255 * std), np.float32)], "scaled")
         self._add("Sub", [scaled, self._constant("shift", mean / std, np.float32)], PREPROCESSED)
         for node in self._network.graph.node:
@@ -153,10 +156,14 @@ class _Graph:
         length = self._add("ReduceL2", [EMBEDDING, self._constant("axis_1", [1])], "length", keepdims=1)
         length = self._add("Max", [length, self._constant("least", 1e-12, np.float32)], "length_above_0")
         direction = self._add("Div", [EMBEDDING, length], "direction")
-        known = self._add("Cast", [self._constant("known", head.known, np.float16)], "known_float", to=TensorProto.FLOAT)
+        known = self._add(
+            "Cast", [self._constant("known", head.known, np.float16)], "known_float", to=TensorProto.FLOAT
+        )
         cosines = self._add("Gemm", [direction, known], "cosines", transB=1)
         count = self._constant("neighbours", [head.neighbours])
-        self._nodes.append(helper.make_node("TopK", [cosines, count], ["nearest", "nearest_rows"], name="nearest", axis=1))
+        self._nodes.append(
+            helper.make_node("TopK", [cosines, count], ["nearest", "nearest_rows"], name="nearest", axis=1)
+        )
         mean = self._add("ReduceMean", ["nearest", self._constant("axis_1", [1])], "nearness", keepdims=0)
         distance = self._add("Sub", [self._constant("unity", 1, np.float32), mean], "distance")
         self._add("Div", [distance, self._constant("distance_scale", head.distance_scale, np.float32)], "unfamiliarity")
@@ -186,6 +193,7 @@ class _Graph:
         return bytes(model.SerializeToString(deterministic=True))
 
 
+_SQUARES: dict[str, Callable[[_Graph, Preprocessing], str]] = {"crop": _Graph._cropped, "pad": _Graph._padded}
 _RESULTS = {f"network/{EMBEDDING}", f"network/{FEATURES}"}
 
 

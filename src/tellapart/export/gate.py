@@ -127,11 +127,11 @@ def check_reported(
         data = read_file(file)
         if isinstance(data, Decoded) or hashlib.sha256(data).hexdigest() != digest:
             raise Refused(f"{path} was changed while it was used.", "Leave the data alone, and run the command again.")
-        pixels = decode(data).pixels
+        pixels = decode(data, max_pixels=predictor.card.max_pixels).pixels
         assert pixels is not None  # these very bytes were decoded before
         difference = _largest(predictor.outputs(pixels).probs, reported.probs[position[path]])
         if difference > FROM_TENSORS:
             raise Refused(
-                f"The model file does not say of {path} what was to be reported (probabilities differ by {difference:.4f}).",
+                f"The model file does not say of {path} what was to be reported: {difference:.4f} apart.",
                 "Please report this; nothing was written.",
             )

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tellapart.cache import cache_folder
 from tellapart.errors import UserError
-from tellapart.models.packages import weights_identity
 from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.models.packages import weights_identity
 from tellapart.recipe import BackboneOptions, PreprocessingOptions, Recipe, recipe_values
 from tellapart.writing import write_whole
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.cache import FeatureStore
 from tellapart.catalog.scan import Verdict
 from tellapart.decoding import decode_file
 from tellapart.export.kept import ExportedNetwork
-from tellapart.cache import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -28,21 +28,24 @@ def torch_references(
     network: ExportedNetwork,
     graph_digest: str,
     store: FeatureStore,
-    by_torch: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    by_torch: Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]],
+    max_pixels: int,
 ) -> list[Reference]:
     """References for pictures, given as file and content hash.
 
     Args:
-        by_torch: one preprocessed picture (3, S, S) float32 → its embedding (D,); called only for pictures whose
+        by_torch: preprocessed pictures (3, S, S) float32 → their embeddings (D,); called only for pictures whose
             reference is not kept. What is kept is keyed by graph and weights: it is torch's answer for this network.
+        max_pixels: as in the scan.
     """
     key = f"torch:{graph_digest}:{network.digest}"
     preprocessing = network.preprocessing
-    decoded = {digest: decode_file(path).pixels for path, digest in pictures}
+    decoded = {digest: decode_file(path, max_pixels=max_pixels).pixels for path, digest in pictures}
     usable = {digest: pixels for digest, pixels in decoded.items() if pixels is not None}
     kept = {digest: row[0] for digest in usable if (row := store.get(key, digest))}
-    for digest, pixels in usable.items():
-        if digest not in kept:
-            kept[digest] = by_torch(preprocessing.normalised(preprocessing.resized(pixels)))
-            store.put(key, Verdict("ok", digest=digest), kept[digest])
+    missing = [digest for digest in usable if digest not in kept]
+    inputs = [preprocessing.normalised(preprocessing.resized(usable[digest])) for digest in missing]
+    for digest, embedding in zip(missing, by_torch(inputs) if inputs else (), strict=True):
+        kept[digest] = embedding
+        store.put(key, Verdict("ok", digest=digest), embedding)
     return [Reference(pixels, kept[digest]) for digest, pixels in usable.items()]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tellapart.catalog.scan import Verdict, scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
-from tellapart.decoding import DEFAULT_MAX_PIXELS, Decoded
+from tellapart.decoding import Decoded
 from tellapart.errors import UserError, choose
 from tellapart.evaluation.abstention import Selective, selective
 from tellapart.evaluation.metrics import Metrics, measure
@@ -70,12 +70,14 @@ def evaluate(
     catalog = read_source(Path(data))
     has_test = bool((catalog.given_splits == "test").any())
     measured = catalog.rows(catalog.given_splits == "test") if has_test else catalog
-    talk.say(f"{data}: {catalog.source}; measuring on {'its test split' if has_test else 'all'}, {len(measured):,} files")
+    talk.say(
+        f"{data}: {catalog.source}; measuring on {'its test split' if has_test else 'all'}, {len(measured):,} files"
+    )
     measured = _with_classes_of(predictor, measured)
 
     answers = _Answers(predictor)
     with talk.track("Predicting", len(measured)) as advance:
-        measured = scan(measured, max_pixels=DEFAULT_MAX_PIXELS, visitor=answers, advance=advance)
+        measured = scan(measured, max_pixels=predictor.card.max_pixels, visitor=answers, advance=advance)
     predictions = answers.predictions(measured)
 
     warnings = _warnings(predictor, catalog, measured, has_test)

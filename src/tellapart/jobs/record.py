@@ -34,7 +34,6 @@ from tellapart.training.probe import Probe
 class Trained:
     """All that a training found out; the run folder is this, written down."""
 
-    source: Path
     recipe: Recipe
     catalog: Catalog
     splits: Column
@@ -50,7 +49,7 @@ class Trained:
 
 
 def card_for(catalog: Catalog, network: ExportedNetwork, recipe: Recipe, calibration: Calibration) -> ModelCard:
-    """The model file's card. Nothing in it tells when or where it was made, so the same training gives the same file."""
+    """The model file's card. It tells neither when nor where it was made: the same training gives the same file."""
     return ModelCard(
         classes=catalog.classes,
         preprocessing=network.preprocessing,
@@ -59,6 +58,7 @@ def card_for(catalog: Catalog, network: ExportedNetwork, recipe: Recipe, calibra
         confidence_threshold=calibration.confidence_threshold,
         detects_unfamiliar=calibration.unfamiliar_distance is not None,
         backbone=recipe.backbone.name,
+        max_pixels=recipe.decoding.max_pixels,
         digests={
             "recipe": hashlib.sha256(json.dumps(recipe_values(recipe), sort_keys=True).encode()).hexdigest(),
             "catalog": catalog.digest,
@@ -69,9 +69,7 @@ def card_for(catalog: Catalog, network: ExportedNetwork, recipe: Recipe, calibra
     )
 
 
-def write_run(
-    trained: Trained, runs: Path, name: str, talk: Talk, seconds: Callable[[], Mapping[str, float]]
-) -> Path:
+def write_run(trained: Trained, runs: Path, name: str, talk: Talk, seconds: Callable[[], Mapping[str, float]]) -> Path:
     """Write the run folder; returns its path."""
     with new_run(runs, name, needs_bytes=2 * len(trained.model)) as run:
         catalog = trained.catalog
@@ -84,7 +82,7 @@ def write_run(
         run.write_predictions("predictions-test.parquet", trained.test)
         run.write_json("metrics.json", _metrics(trained, splits_digest, seconds()))
         run.write("report.html", render(_report(trained, name, splits_digest, seconds())))
-        talk.say(f"Run written to {run.path} after {duration(seconds()['all'])}")
+        talk.say(f"Run {run.path.name} written after {duration(seconds()['all'])}")
         run.write("log.txt", "\n".join(talk.lines) + "\n")
     return run.path
 
@@ -150,8 +148,8 @@ def _report(trained: Trained, name: str, splits_digest: str, seconds: Mapping[st
             "Licence of the weights": network.licence,
             "Preprocessing": str(network.preprocessing),
             "Size of the file": f"{len(trained.model) / 1e6:.1f} MB",
-            "Checked against torch": f"{parity.pictures} pictures, largest difference {parity.from_files:.4f} from files, "
-            f"{parity.from_tensors:.6f} from tensors",
+            "Checked against torch": f"{parity.pictures} pictures; largest difference {parity.from_files:.4f} "
+            f"from files, {parity.from_tensors:.6f} from tensors",
         },
         provenance={
             "Data": {"Recognised as": catalog.source, "Catalog": catalog.digest, "Splits": splits_digest},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore, cache_folder
-from tellapart.catalog.names import unescape
+from tellapart.catalog.names import escape, unescape
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_folds, make_splits
-from tellapart.catalog.table import Catalog, Column
+from tellapart.catalog.table import Catalog
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import EMBEDDING, compose_features, compose_model, cut_at
@@ -75,9 +75,9 @@ class Run:
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints."""
         return {
-            "run": str(self.path),
-            "model": str(self.model),
-            "report": str(self.report),
+            "run": escape(str(self.path)),
+            "model": escape(str(self.model)),
+            "report": escape(str(self.report)),
             "classes": list(self.classes),
             "test": self.metrics.as_json(),
             "statuses": dict(self.statuses),
@@ -120,7 +120,8 @@ def train(
     source = Path(data)
 
     catalog = read_source(source)
-    talk.say(f"{source}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
+    called = name or (source.stem if source.is_file() else source.resolve().name)
+    talk.say(f"{called}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
 
     torch_side = _TorchSide(options, talk)
     network = torch_side.exported()
@@ -131,7 +132,9 @@ def train(
         with talk.track("Reading pictures", len(catalog)) as advance:
             catalog = scan(catalog, max_pixels=options.decoding.max_pixels, visitor=features, advance=advance)
         catalog = drop_empty_classes(catalog)
-        talk.say(f"{int(catalog.ok.sum()):,} pictures read; features computed for {features.computed:,}, kept for the rest")
+        talk.say(
+            f"{int(catalog.ok.sum()):,} pictures read; features computed for {features.computed:,}, kept for the rest"
+        )
         clock.lap("features")
 
         parts = load_splits(Path(splits), catalog) if splits else make_splits(catalog, options.split, options.seed)
@@ -149,9 +152,7 @@ def train(
         clock.lap("head")
 
         known = known_directions(features.of(catalog, _chosen(catalog, train_rows, MOST_KNOWN, "known", options.seed)))
-        calibration = calibrate(
-            probe, features.of(catalog, val_rows), catalog.labels[val_rows], known, options.answer
-        )
+        calibration = calibrate(probe, features.of(catalog, val_rows), catalog.labels[val_rows], known, options.answer)
         head = build_head(probe, known, calibration)
         card = card_for(catalog, network, options, calibration)
         model = compose_model(network.graph, network.preprocessing, head, card)
@@ -159,25 +160,27 @@ def train(
 
         checked = _chosen(catalog, val_rows if len(val_rows) else train_rows, GATE_PICTURES, "gate", options.seed)
         references = torch_references(
-            _files(catalog, checked), network, features.graph_digest, store, torch_side.embed
+            _files(catalog, checked),
+            network,
+            features.graph_digest,
+            store,
+            torch_side.embed,
+            options.decoding.max_pixels,
         )
         parity = check_parity(model, head, network.preprocessing, references)
         clock.lap("gate")
 
     # The metrics are those of the shipped file: its own nodes behind the embedding, run on the embeddings that its own
-    # nodes before it gave in the scan. For some test pictures that is shown to be what the file says of the file on disk.
+    # nodes before it gave in the scan. For some test pictures that is held against the whole file, from disk.
     tail = Session(cut_at(model, EMBEDDING, ["probabilities", "unfamiliarity"]))
     val, test = (_predictions(tail, catalog, rows, features, card.detects_unfamiliar) for rows in (val_rows, test_rows))
     shown = _chosen(catalog, test_rows, REPORTED_PICTURES, "reported", options.seed)
-    check_reported(Predictor(model), _files(catalog, shown), test, catalog.paths[shown])
+    check_reported(Predictor(model), _files(catalog, shown), test, catalog.paths[shown].tolist())
     train_counts = catalog.counts(parts == "train")
-    metrics = measure(
-        test, seed=options.seed, baseline_label=int(train_counts.argmax()), class_counts=train_counts
-    )
+    metrics = measure(test, seed=options.seed, baseline_label=int(train_counts.argmax()), class_counts=train_counts)
     clock.lap("metrics")
 
     trained = Trained(
-        source=source,
         recipe=options,
         catalog=catalog,
         splits=parts,
@@ -191,7 +194,7 @@ def train(
         metrics=metrics,
         model=model,
     )
-    path = write_run(trained, Path(out), name or source.stem, talk, clock.seconds)
+    path = write_run(trained, Path(out), escape(called), talk, clock.seconds)
     statuses, counts = np.unique(catalog.statuses.astype(str), return_counts=True)
     return Run(
         path=path,
@@ -222,9 +225,9 @@ class _TorchSide:
         keep_network(network, self._recipe.backbone, self._recipe.preprocessing)
         return network
 
-    def embed(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One preprocessed picture (3, S, S) → its embedding (D,)."""
-        return self._module.embed(picture)
+    def embed(self, pictures: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Preprocessed pictures (3, S, S) → their embeddings (D,)."""
+        return self._module.embed(pictures)
 
     @cached_property
     def _backbone(self) -> Backbone:
@@ -254,7 +257,9 @@ def _predictions(
     tail: Session, catalog: Catalog, rows: NDArray[np.int64], features: FeatureExtractor, measures_distance: bool
 ) -> Predictions:
     """What the model file says of one split."""
-    answers = [tail.run(embedding[None], ["probabilities", "unfamiliarity"]) for embedding in features.of(catalog, rows)]
+    answers = [
+        tail.run(embedding[None], ["probabilities", "unfamiliarity"]) for embedding in features.of(catalog, rows)
+    ]
     num_classes = len(catalog.classes)
     return Predictions(
         probs=np.array([probs[0] for probs, _ in answers], np.float32).reshape(-1, num_classes),

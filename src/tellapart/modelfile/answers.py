@@ -53,7 +53,7 @@ def write_answers(path: Path, answers: Sequence[Answer], classes: Sequence[str])
 
 def _csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180; then a name with a line break of any kind is quoted
     writer.writerow([_cell(name) for name in columns])
     writer.writerows([_cell(row[name]) for name in columns] for row in rows)
     return text.getvalue().encode()
@@ -71,7 +71,7 @@ def _json_lines(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> bytes
 
 def _parquet(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> bytes:
     polars = _polars()
-    kinds = {name: polars.String for name in columns[:5]} | {name: polars.Float64 for name in columns[5:]}
+    kinds = dict.fromkeys(columns[:5], polars.String) | dict.fromkeys(columns[5:], polars.Float64)
     buffer = io.BytesIO()
     polars.DataFrame(list(rows), schema=kinds).write_parquet(buffer)
     return buffer.getvalue()

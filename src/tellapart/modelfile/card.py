@@ -30,6 +30,7 @@ class ModelCard:
         calibration_count: val pictures that the temperature and the thresholds were fitted on.
         confidence_threshold: an answer below it is "unsure"; None where there was no val.
         detects_unfamiliar: whether `unfamiliarity` above 1 means "unfamiliar"; not without val.
+        max_pixels: width x height above which a picture is `too_large`.
         digests: SHA-256 of recipe, catalog and weights.
         licences: of the weights, with their source.
         versions: of tellapart and of what made the file.
@@ -42,6 +43,7 @@ class ModelCard:
     confidence_threshold: float | None
     detects_unfamiliar: bool
     backbone: str
+    max_pixels: int
     digests: Mapping[str, str]
     licences: Mapping[str, str]
     versions: Mapping[str, str]
@@ -52,9 +54,13 @@ class ModelCard:
             "tellapart": FORMAT,
             "classes": self.classes,
             "backbone": self.backbone,
+            "decoding": {"max_pixels": self.max_pixels},
             "preprocessing": self.preprocessing.as_json(),
             "calibration": {"temperature": self.temperature, "count": self.calibration_count},
-            "thresholds": {"confidence": self.confidence_threshold, "unfamiliarity": 1.0 * self.detects_unfamiliar or None},
+            "thresholds": {
+                "confidence": self.confidence_threshold,
+                "unfamiliarity": 1.0 * self.detects_unfamiliar or None,
+            },
             "digests": dict(self.digests),
             "licences": dict(self.licences),
             "versions": dict(self.versions),
@@ -76,25 +82,38 @@ class ModelCard:
                     "Install the tellapart that made it, or a newer one.",
                 )
             return cls(
-                classes=tuple(values["classes"]),
+                classes=_class_names(values["classes"]),
                 preprocessing=Preprocessing.from_json(values["preprocessing"]),
                 temperature=float(values["calibration"]["temperature"]),
                 calibration_count=int(values["calibration"]["count"]),
-                confidence_threshold=values["thresholds"]["confidence"],
-                detects_unfamiliar=values["thresholds"]["unfamiliarity"] is not None,
+                confidence_threshold=_number_or_none(values["thresholds"]["confidence"]),
+                detects_unfamiliar=_number_or_none(values["thresholds"]["unfamiliarity"]) is not None,
                 backbone=values["backbone"],
+                max_pixels=int(values["decoding"]["max_pixels"]),
                 digests=values["digests"],
                 licences=values["licences"],
                 versions=values["versions"],
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError("The model file's metadata is incomplete.", "Export it anew.") from error
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise UserError("The model file's metadata is incomplete or wrong.", "Export it anew.") from error
+
+
+def _class_names(value: object) -> tuple[str, ...]:
+    names = tuple(value) if isinstance(value, list) else ()
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError("classes must be different names")
+    return names
+
+
+def _number_or_none(value: object) -> float | None:
+    return None if value is None else float(value)  # type: ignore[arg-type]
 
 
 _KEYS = (
     "tellapart",
     "classes",
     "backbone",
+    "decoding",
     "preprocessing",
     "calibration",
     "thresholds",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.names import escape
-from tellapart.decoding import DEFAULT_MAX_PIXELS, Decoded, decode, decode_file
+from tellapart.decoding import Decoded, decode, decode_file
 from tellapart.errors import UserError
 from tellapart.evaluation.abstention import decide
 from tellapart.modelfile.card import ModelCard, is_sealed
@@ -82,6 +81,9 @@ class Predictor:
             )
         self._session = Session(model)
         self.card = ModelCard.from_metadata(self._session.metadata)
+        missing = {"probabilities", "embedding", "unfamiliarity"} - set(self._session.outputs)
+        if missing or self._session.width("probabilities") != len(self.card.classes):
+            raise UserError(f"{name} has not the outputs that its metadata speaks of.", "Export it anew.")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -89,7 +91,7 @@ class Predictor:
         return self.card.classes
 
     @overload
-    def predict(self, pictures: Picture) -> Answer: ...
+    def predict(self, pictures: Picture) -> Answer: ...  # type: ignore[overload-overlap]  # a str is a sequence too
 
     @overload
     def predict(self, pictures: Sequence[Picture]) -> list[Answer]: ...
@@ -106,16 +108,14 @@ class Predictor:
             return self.predict_one(pictures)
         return list(self.predict_each(pictures))
 
-    def predict_each(
-        self, pictures: Iterable[Picture], *, max_pixels: int = DEFAULT_MAX_PIXELS
-    ) -> Iterator[Answer]:
+    def predict_each(self, pictures: Iterable[Picture]) -> Iterator[Answer]:
         """Answers one by one, in the order of the pictures, computed on all cores, in bounded memory."""
-        yield from map_ahead(functools.partial(self.predict_one, max_pixels=max_pixels), pictures)
+        yield from map_ahead(self.predict_one, pictures)
 
-    def predict_one(self, picture: Picture, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Answer:
+    def predict_one(self, picture: Picture) -> Answer:
         """The answer for one picture."""
         path = escape(os.fspath(picture)) if isinstance(picture, str | os.PathLike) else ""
-        decoded = _decoded(picture, max_pixels)
+        decoded = _decoded(picture, self.card.max_pixels)
         if decoded.pixels is None:
             return Answer(path, decoded.status, decoded.notes, decoded.detail)
         out = self.outputs(decoded.pixels)
@@ -147,7 +147,8 @@ class Predictor:
         """(h, w) how much each place speaks for the answer, or None where the network has no such map."""
         if "activation_map" not in self._session.outputs:
             return None
-        return self._session.run(pixels[None], ("activation_map",))[0][0]
+        (maps,) = self._session.run(pixels[None], ("activation_map",))
+        return np.asarray(maps[0])
 
     def decisions(self, probs: NDArray[np.float32], unfamiliarity: NDArray[np.float32] | None) -> NDArray[Any]:
         """(N,) "answered", "unsure" or "unfamiliar", by the thresholds in the model file."""

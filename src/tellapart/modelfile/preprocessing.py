@@ -41,11 +41,15 @@ class Preprocessing:
         """(H, W, 3) uint8 → (S, S, 3) uint8, by Pillow: the reference that the graph is held against."""
         square = self._square(pixels)
         method = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[self.filter]
-        return np.asarray(Image.fromarray(square).resize((self.size_px, self.size_px), method))
+        # Across, then down, as the graph does it: Pillow alone would begin with a tall picture's height, and the
+        # rounding between the passes would differ.
+        across = Image.fromarray(square).resize((self.size_px, square.shape[0]), method)
+        return np.asarray(across.resize((self.size_px, self.size_px), method))
 
     def normalised(self, resized: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(S, S, 3) uint8 → (3, S, S) float32, as the network takes it."""
-        scaled = (resized.astype(np.float32) / 255 - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        scaled = (resized.astype(np.float32) / np.float32(255) - mean) / std
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
     def _square(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

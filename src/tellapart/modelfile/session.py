@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +28,8 @@ class Session:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        # A model file is self-contained: whatever it names outside itself is looked for where nothing can be.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         options.log_severity_level = 4  # what goes wrong is raised; nothing of it belongs on the user's terminal
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -43,6 +46,11 @@ class Session:
     def outputs(self) -> list[str]:
         """Names of the outputs."""
         return [output.name for output in self._session.get_outputs()]
+
+    def width(self, output: str) -> int | str | None:
+        """The last axis of an output, as the graph states it; None without that output."""
+        shapes = {one.name: one.shape for one in self._session.get_outputs()}
+        return shapes[output][-1] if shapes.get(output) else None
 
     def run(self, batch: NDArray[np.generic], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
         """The chosen outputs for a batch: (N, H, W, 3) uint8, or whatever the graph's first input is."""

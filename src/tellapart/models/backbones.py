@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tellapart.errors import UserError
-from tellapart.models.weights import Weights, find_weights
 from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.models.weights import Weights, find_weights
 from tellapart.recipe import BackboneOptions, PreprocessingOptions
+from tellapart.threads import map_ahead
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,17 @@ class Embedder(nn.Module):
         embedding = self.network.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return (embedding, features) if self.has_map else (embedding,)
 
+    def embed(self, pictures: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Preprocessed pictures (3, S, S) → their embeddings (D,), side by side on one thread each."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return list(map_ahead(self._embed_one, pictures))
+        finally:
+            torch.set_num_threads(threads)
+
     @torch.inference_mode()
-    def embed(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One preprocessed picture (3, S, S) → its embedding (D,)."""
+    def _embed_one(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(self(torch.from_numpy(picture)[None])[0][0].numpy())
 
 
@@ -60,8 +70,8 @@ def find_preprocessing(options: BackboneOptions, wanted: PreprocessingOptions) -
         share_permille=round(1000 * share) if mode == "crop" else 1000,
         size_px=wanted.size_px or config.input_size[-1],
         filter="bilinear" if config.interpolation == "bilinear" else "bicubic",
-        mean=tuple(map(float, config.mean)),
-        std=tuple(map(float, config.std)),
+        mean=_rgb(config.mean),
+        std=_rgb(config.std),
     )
 
 
@@ -112,6 +122,11 @@ def embedder(backbone: Backbone) -> Embedder:
         and torch.allclose(features.mean(dim=(2, 3)), embedding, atol=1e-4)
     )
     return module
+
+
+def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 def _check_size(name: str, network: nn.Module, size: int) -> None:

