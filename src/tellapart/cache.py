@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.scan import Verdict
 
+FORMAT = 1  # of the table; another one gets another file
 KEPT_BYTES = int(os.environ.get("TELLAPART_CACHE_BYTES", 4 * 2**30))  # the oldest half goes when there is more
 FLUSH_SECONDS = 2.0  # what an interruption can lose
 LOCKED_SECONDS = 5.0  # how long another process may hold the file before this one goes on without it
@@ -43,7 +44,7 @@ class FeatureStore:
         self._waiting: list[tuple[object, ...]] = []
         self._flushed = time.monotonic()
         self._works = True
-        self._path = folder / "features.sqlite"
+        self._path = folder / f"features-{FORMAT}.sqlite"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = self._open()

@@ -52,8 +52,11 @@ class Refused(UserError):
     exit_code = 5
 
 
+MOST_LISTED = 20  # options in one message
+
+
 def choose(kind: str, name: str, options: Collection[str]) -> str:
-    """Return `name` if it is one of `options`, else say which ones exist.
+    """Return `name` if it is one of `options`, else say which ones exist; of very many, how many, and the nearest.
 
     >>> choose("verb", "train", ["train", "predict"])
     'train'
@@ -64,9 +67,11 @@ def choose(kind: str, name: str, options: Collection[str]) -> str:
     """
     if name in options:
         return name
-    close = difflib.get_close_matches(name, options, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise UserError(f"Unknown {kind} {name!r}.", f"{hint}Choose one of: {', '.join(sorted(options))}.")
+    few = len(options) <= MOST_LISTED
+    close = difflib.get_close_matches(name, options, n=1 if few else 3)
+    hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    listed = f"Choose one of: {', '.join(sorted(options))}." if few else f"There are {len(options):,} to choose from."
+    raise UserError(f"Unknown {kind} {name!r}.", f"{hint}{listed}")
 
 
 def require(ok: bool, name: str, got: object, rule: str) -> None:

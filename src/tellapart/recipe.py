@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from tellapart.errors import UserError, choose, require
 
@@ -118,9 +119,17 @@ def recipe_from(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe
     3
     """
     recipe = base or Recipe()
+    changes: dict[str, Any] = {}
     for key, value in _flat(values):
-        recipe = _changed(recipe, key, key.split("."), value)
-    return recipe
+        *groups, last = key.split(".")
+        options: Any = recipe
+        inside = changes
+        for group in groups:
+            options = getattr(options, _field(options, group, key, holds_more=True))
+            inside = inside.setdefault(group, {})
+        name = _field(options, last, key, holds_more=False)
+        inside[name] = _typed(key, value, _hints(options)[name])
+    return cast(Recipe, _changed(recipe, changes))
 
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:
@@ -129,7 +138,7 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
     >>> recipe_values(Recipe())["head"]["folds"]
     5
     """
-    return typing.cast(dict[str, Any], _plain(dataclasses.asdict(recipe)))
+    return cast(dict[str, Any], _plain(dataclasses.asdict(recipe)))
 
 
 def recipe_keys() -> list[str]:
@@ -147,16 +156,24 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return pairs
 
 
-def _changed(node: Any, key: str, steps: list[str], value: Any) -> Any:
-    names = {f.name for f in dataclasses.fields(node)}
-    if steps[0] not in names:
+def _field(options: Any, name: str, key: str, *, holds_more: bool) -> str:
+    """`name`, if `options` has such a field, and it is a group of options exactly where the key goes on."""
+    if name not in _hints(options) or dataclasses.is_dataclass(getattr(options, name)) != holds_more:
         choose("recipe key", key, recipe_keys())
-    inner = getattr(node, steps[0])
-    if dataclasses.is_dataclass(inner) != (len(steps) > 1):
-        choose("recipe key", key, recipe_keys())
-    hint = typing.get_type_hints(type(node))[steps[0]]
-    new = _changed(inner, key, steps[1:], value) if len(steps) > 1 else _typed(key, value, hint)
-    return dataclasses.replace(node, **{steps[0]: new})
+    return name
+
+
+def _hints(options: Any) -> dict[str, Any]:
+    return typing.get_type_hints(type(options))
+
+
+def _changed(options: Any, changes: Mapping[str, Any]) -> Any:
+    """All changes at once, so that values that only fit together never meet the old ones."""
+    new = {
+        name: _changed(getattr(options, name), change) if isinstance(change, dict) else change
+        for name, change in changes.items()
+    }
+    return dataclasses.replace(options, **new)
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
@@ -178,9 +195,9 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         raise wrong
     try:
         typed = hint(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise wrong from None
-    if hint is int and isinstance(value, float) and value != typed:
+    if (hint is float and not math.isfinite(typed)) or (hint is int and isinstance(value, float) and value != typed):
         raise wrong
     return typed
 

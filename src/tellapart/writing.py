@@ -40,12 +40,21 @@ def write_whole(path: Path, data: bytes | str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut. Windows cannot open a folder, and needs no such call."""
+    """Make a rename in `folder` survive a power cut. Windows cannot open a folder, and needs no such call.
+
+    Some network file systems cannot do it, and a folder may be writable but not readable: the file is there already.
+    """
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(handle)
 

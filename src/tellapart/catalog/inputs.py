@@ -1,7 +1,6 @@
 """What the user names to be predicted: files, folders, patterns, or a list on standard input → files, in order."""
 
 # os.path says no where Path raises (a name too long, a folder not permitted), and is fast on 100,000 strings.
-# ruff: noqa: PTH
 
 from __future__ import annotations
 

@@ -79,9 +79,10 @@ def _row(path: Path, number: int, record: Mapping[str, Any], columns: Mapping[st
 def _is_text(value: object, undecodable: str) -> bool:
     """Whether a cell can be a name: JSON can hold lists, and halves of characters that nothing can write."""
     try:
-        return not isinstance(value, list | dict) and bool(str(value).encode(errors=undecodable))
+        str(value).encode(errors=undecodable)
     except UnicodeEncodeError:
         return False
+    return not isinstance(value, list | dict)
 
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -52,14 +54,12 @@ def scan(
         visitor: shown every picture's pixels, so that nothing is decoded twice.
         advance: called after each file.
     """
-
-    def look(path: str) -> Verdict:
-        return look_at(catalog.root / unescape(path), max_pixels=max_pixels, visitor=visitor)
-
+    contents = _Contents(max_pixels, visitor)
     verdicts = []
-    for verdict in map_ahead(look, catalog.paths):
-        verdicts.append(verdict)
-        advance()
+    with closing(map_ahead(lambda path: contents.look_at(catalog.root / unescape(path)), catalog.paths)) as looking:
+        for verdict in looking:
+            verdicts.append(verdict)
+            advance()
     notes = [";".join(filter(None, (before, *v.notes))) for before, v in zip(catalog.notes, verdicts, strict=True)]
     return catalog.replace(
         statuses=text_column(verdict.status for verdict in verdicts),
@@ -72,20 +72,40 @@ def scan(
 
 def look_at(path: Path, *, max_pixels: int, visitor: Visitor | None = None) -> Verdict:
     """The verdict on one file."""
-    data = read_file(path)
-    if isinstance(data, Decoded):
-        return Verdict(data.status)
-    digest = hashlib.sha256(data).hexdigest()
-    verdict = visitor.known(digest) if visitor else None
-    if verdict is None or verdict.width * verdict.height > max_pixels:
-        decoded = decode(data, max_pixels=max_pixels)
+    return _Contents(max_pixels, visitor).look_at(path)
+
+
+class _Contents:
+    """What was seen, by content: copies of one picture are decoded and shown once, whichever thread comes first."""
+
+    def __init__(self, max_pixels: int, visitor: Visitor | None) -> None:
+        self._max_pixels, self._visitor = max_pixels, visitor
+        self._verdicts: dict[str, Verdict] = {}
+        self._locks: dict[str, Lock] = {}
+
+    def look_at(self, path: Path) -> Verdict:
+        data = read_file(path)
+        if isinstance(data, Decoded):
+            return Verdict(data.status)
+        digest = hashlib.sha256(data).hexdigest()
+        with self._locks.setdefault(digest, Lock()):
+            if digest not in self._verdicts:
+                self._verdicts[digest] = self._judge(data, digest)
+        verdict = self._verdicts[digest]
+        if verdict.status != "ok":
+            return verdict
+        # The one note that depends on the name, and so is no part of the verdict on the content.
+        return replace(verdict, notes=extension_note(path.name, data) + verdict.notes)
+
+    def _judge(self, data: bytes, digest: str) -> Verdict:
+        known = self._visitor.known(digest) if self._visitor else None
+        if known is not None and known.width * known.height <= self._max_pixels:
+            return known
+        decoded = decode(data, max_pixels=self._max_pixels)
         verdict = Verdict(decoded.status, decoded.notes, decoded.width, decoded.height, digest)
-        if visitor and decoded.status == "ok":
-            visitor.visit(verdict, decoded)
-    if verdict.status != "ok":
+        if self._visitor and decoded.status == "ok":
+            self._visitor.visit(verdict, decoded)
         return verdict
-    # The one note that depends on the name, and so is no part of the verdict on the content.
-    return replace(verdict, notes=extension_note(path.name, data) + verdict.notes)
 
 
 def drop_empty_classes(catalog: Catalog) -> Catalog:

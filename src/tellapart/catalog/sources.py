@@ -7,7 +7,6 @@ a manifest                              CSV, TSV, JSON Lines or Parquet: see `ma
 """
 
 # os.path says no where Path raises (a name too long, a folder not permitted), and is fast on 100,000 strings.
-# ruff: noqa: PTH
 
 from __future__ import annotations
 

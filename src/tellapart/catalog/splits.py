@@ -113,7 +113,9 @@ class _Needs:
         counts = Counter(label for group in groups for label in group)
         self._wanted = {label: _targets(count, shares) for label, count in counts.items()}
         order = (0, *range(len(shares) - 1, 0, -1))  # when short of clusters: train first, then test, then val
-        self._without = {label: [s for s in order if wanted[s]] for label, wanted in self._wanted.items()}
+        self._without: dict[int, list[int]] = {
+            label: [s for s in order if wanted[s]] for label, wanted in self._wanted.items()
+        }
         self._left = Counter(label for group in groups for label in set(group))
 
     def place(self, group: list[int]) -> int:
@@ -137,8 +139,8 @@ class _Needs:
         """Of copies and groups, a class's largest goes to train, the others where their classes want most."""
         if any(0 in self._without[label] for label in classes):
             return 0
-        wants = [sum(wanted) for wanted in zip(*(self._wanted[label] for label in group), strict=True)]
-        return self._unless_short(classes, max(reversed(range(len(wants))), key=lambda split: wants[split]))
+        wants: list[int] = [sum(wanted) for wanted in zip(*(self._wanted[label] for label in group), strict=True)]
+        return self._unless_short(classes, max(range(len(wants)), key=lambda split: (wants[split], split)))
 
     def _unless_short(self, classes: list[int], split: int) -> int:
         """`split`, but where a class has only as many clusters left as splits that have none, one of those."""

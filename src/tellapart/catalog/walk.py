@@ -1,7 +1,6 @@
 """A walk through a folder: what is junk, what is a link, what cannot be read; each is counted, nothing is opened."""
 
 # os.path says no where Path raises (a name too long, a folder not permitted), and is fast on 100,000 strings.
-# ruff: noqa: PTH
 
 from __future__ import annotations
 
@@ -40,14 +39,14 @@ class Walk:
         texts = []
         if self._not_followed:
             texts.append(
-                f"{len(self._not_followed)} links to folders that are visited under their own names were not "
-                f"followed, {self._not_followed[0]!r} for one."
+                f"Links to folders that are visited under their own names were not followed: "
+                f"{len(self._not_followed)}, {self._not_followed[0]!r} for one."
             )
         if self.unreadable:
             folder, reason = next(iter(self.unreadable.items()))
             texts.append(
-                f"{len(self.unreadable)} folders cannot be read, {folder!r} for one ({reason}); their pictures are "
-                "not used. Give yourself the right to read them, or take them out."
+                f"Folders that cannot be read: {len(self.unreadable)}, {folder!r} for one ({reason}); their pictures "
+                "are not used. Give yourself the right to read them, or take them out."
             )
         return texts
 
@@ -60,9 +59,15 @@ class Walk:
         real = {folder: os.path.realpath(self._disk(folder)) for folder in folders}
         for folder in folders:
             self._above.update(_parents(real[folder]))
+        linked = {
+            folder: real[folder] != os.path.normpath(self._real_root + "/" + unescape(folder)) for folder in folders
+        }
         # A folder is asked for by its own name first, by that of a link after.
-        own_first = sorted(folders, key=lambda folder: real[folder] != os.path.join(self._real_root, unescape(folder)))
-        followed = {folder for folder in own_first if self._is_new(real[folder], folder)}
+        followed = {
+            folder
+            for folder in sorted(folders, key=lambda folder: linked[folder])
+            if self._is_new(real[folder], folder, linked=linked[folder])
+        }
         for folder in folders:
             if folder in followed:
                 yield from ((folder, path) for path in self._below(folder, real[folder]))
@@ -110,7 +115,7 @@ class Walk:
                         deeper.append((path, inner))
             waiting += reversed(deeper)
 
-    def _is_new(self, real: str, path: str, *, linked: bool = True) -> bool:
+    def _is_new(self, real: str, path: str, *, linked: bool) -> bool:
         """Whether a folder is to be visited now; it counts as visited from then on."""
         known = real in self._visited
         if linked:
@@ -118,7 +123,8 @@ class Walk:
         if known:
             self.ignored["links to a folder visited under its own name"] += 1
             self._not_followed.append(path)
-        self._visited.add(real)
+        else:
+            self._visited.add(real)
         return not known
 
     def _list(self, inside: str) -> tuple[_Entries, _Entries]:

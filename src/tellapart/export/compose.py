@@ -86,13 +86,15 @@ class _Graph:
         """Square, resize as uint8, then cast: resizing floats would overshoot to −34…289."""
         square = PIXELS if preprocessing.mode == "squash" else _SQUARES[preprocessing.mode](self, preprocessing)
         channels_first = self._add("Transpose", [square], "channels_first", perm=[0, 3, 1, 2])
-        size = self._constant("size", [preprocessing.size_px] * 2)
+        # All four sizes, and no `axes`: with them onnxruntime 1.31 cannot load a linear Resize of uint8.
+        batch = self._add("Shape", [PIXELS], "batch", start=0, end=1)
+        size = self._constant("size", [3, preprocessing.size_px, preprocessing.size_px])
+        sizes = self._add("Concat", [batch, size], "sizes", axis=0)
         cubic: dict[str, Any] = {"cubic_coeff_a": -0.5} if preprocessing.filter == "bicubic" else {}
         resized = self._add(
             "Resize",
-            [channels_first, "", "", size],
+            [channels_first, "", "", sizes],
             "resized",
-            axes=[2, 3],
             mode="cubic" if cubic else "linear",
             antialias=1,
             exclude_outside=1,
@@ -202,4 +204,5 @@ def _output(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
-    return [axis.dim_value or "N" for axis in value.type.tensor_type.shape.dim]
+    batch, *rest = value.type.tensor_type.shape.dim
+    return ["N", *(axis.dim_value for axis in rest)]

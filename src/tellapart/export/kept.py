@@ -15,7 +15,7 @@ from tellapart.models.packages import weights_identity
 from tellapart.recipe import BackboneOptions, PreprocessingOptions, Recipe, recipe_values
 from tellapart.writing import write_whole
 
-FORMAT = 1  # of what is kept; raise it when an older cache must not be used
+FORMAT = 2  # of what is kept; raise it when an older cache must not be used
 
 
 @dataclass(frozen=True)

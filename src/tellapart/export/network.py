@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from collections.abc import Sequence
 from copy import deepcopy
 
 import onnx
@@ -55,7 +56,7 @@ def export_network(module: Embedder, size_px: int) -> bytes:
         try:
             with warnings.catch_warnings(), torch.inference_mode():
                 warnings.simplefilter("ignore")  # of tracing and deprecation, about what is checked below
-                graph = _serialised(way(module, trial))
+                graph = _serialised(way(module, trial), [tuple(output.shape) for output in module(trial)])
                 _check_against(module, graph, trial)
             return graph
         except Exception as error:  # the exporters raise whatever their inside raises
@@ -67,7 +68,10 @@ def _outputs(module: Embedder) -> list[str]:
     return [EMBEDDING, FEATURES] if module.has_map else [EMBEDDING]
 
 
-def _serialised(model: onnx.ModelProto) -> bytes:
+def _serialised(model: onnx.ModelProto, shapes: Sequence[tuple[int, ...]]) -> bytes:
+    for value, shape in zip(model.graph.output, shapes, strict=True):  # the exporters leave fixed sizes unknown
+        for axis, size in zip(value.type.tensor_type.shape.dim[1:], shape[1:], strict=True):
+            axis.dim_value = size
     onnx.checker.check_model(model)
     version = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if version < OPSET:

@@ -17,6 +17,7 @@ from tellapart.threads import map_ahead
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
+ONE_FOLD_FROM = 4_000_000  # pictures x classes; from there on one fold is held out, not each: it says enough
 MOST_STEPS = 300  # of L-BFGS; a fit that needs more is as good as done
 
 
@@ -89,6 +90,8 @@ def _fold_losses(
     The temperature makes the comparison one of knowledge: otherwise a strong regularisation, which knows as much but
     says it more softly, would lose. From strong to weak, each fit starts at the last; two rises in a row end it.
     """
+    if len(labels) * (labels.max() + 1) >= ONE_FOLD_FROM:
+        fold_of = np.where(fold_of == 0, 0, -1)
     held_out = fold_of >= 0
     models = {fold: _regression(options, strengths[0]) for fold in np.unique(fold_of[held_out]).tolist()}
     weights = _picture_weights(labels, options)[held_out]

@@ -1,0 +1,242 @@
+"""Export: a torch network as a graph, and the model file put together around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import timm
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from tellapart import Predictor, UserError
+from tellapart.export import network as exporters
+from tellapart.export.compose import EMBEDDING, PREPROCESSED, Head, compose_features, compose_model, cut_at
+from tellapart.export.kept import ExportedNetwork, keep_network, kept_network
+from tellapart.export.network import export_network
+from tellapart.modelfile.card import ModelCard
+from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.modelfile.session import Session
+from tellapart.models.backbones import Backbone, Embedder, embedder
+from tellapart.models.weights import Weights
+from tellapart.recipe import BackboneOptions, PreprocessingOptions
+
+SIDE, WIDTH = 32, 8
+PREPROCESSING = Preprocessing(size_px=SIDE)
+NO_WEIGHTS = Weights({}, "none", "none", "0" * 64)
+
+
+def small_network(*, with_map: bool = True) -> bytes:
+    """One convolution and mean pooling, by hand: input (N, 3, 32, 32) → embedding (N, 8), features (N, 8, 4, 4)."""
+    kernel = np.random.default_rng(0).normal(size=(WIDTH, 3, 8, 8)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["input", "kernel"], ["features"], strides=[8, 8]),
+        helper.make_node("GlobalAveragePool", ["features"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["embedding"]),
+    ]
+    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, SIDE, SIDE])
+    embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", WIDTH])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", WIDTH, 4, 4])
+    outputs = [embedding, features] if with_map else [embedding]
+    graph = helper.make_graph(nodes, "small", [picture], outputs, [numpy_helper.from_array(kernel, "kernel")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
+def small_head(*, classes: int = 3, known: int = 12, neighbours: int = 5) -> Head:
+    rng = np.random.default_rng(1)
+    directions = rng.normal(size=(known, WIDTH))
+    return Head(
+        weight=rng.normal(size=(classes, WIDTH)).astype(np.float32),
+        bias=rng.normal(size=classes).astype(np.float32),
+        known=(directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float16),
+        neighbours=neighbours,
+        distance_scale=0.5,
+    )
+
+
+def small_card(classes: tuple[str, ...] = ("a", "b", "c")) -> ModelCard:
+    return ModelCard(
+        classes=classes,
+        preprocessing=PREPROCESSING,
+        temperature=1.0,
+        calibration_count=0,
+        confidence_threshold=None,
+        detects_unfamiliar=True,
+        backbone="small",
+        max_pixels=10**6,
+        digests={},
+        licences={},
+        versions={},
+    )
+
+
+def noise(height: int = 40, width: int = 50, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+# ── the model file put together ──
+
+
+def test_the_same_parts_give_the_same_bytes():
+    one, other = (compose_model(small_network(), PREPROCESSING, small_head(), small_card()) for _ in range(2))
+    assert one == other
+
+
+def test_the_card_comes_back_out_of_the_file():
+    assert Predictor(compose_model(small_network(), PREPROCESSING, small_head(), small_card())).card == small_card()
+
+
+def test_probabilities_are_the_softmax_of_the_head_on_the_embedding():
+    head = small_head()
+    out = Predictor(compose_model(small_network(), PREPROCESSING, head, small_card())).outputs(noise())
+    logits = head.weight @ out.embedding + head.bias
+    assert out.probs == pytest.approx(np.exp(logits) / np.exp(logits).sum(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("known", "neighbours"), [(12, 5), (5, 5), (3, 3), (1, 1)])
+def test_unfamiliarity_is_the_mean_distance_to_the_nearest_known_pictures(known: int, neighbours: int):
+    head = small_head(known=known, neighbours=neighbours)
+    out = Predictor(compose_model(small_network(), PREPROCESSING, head, small_card())).outputs(noise())
+    cosines = head.known.astype(float) @ out.embedding / np.linalg.norm(out.embedding)
+    expected = (1 - np.sort(cosines)[-neighbours:].mean()) / head.distance_scale
+    assert out.unfamiliarity == pytest.approx(expected, abs=1e-5)
+
+
+def test_features_and_model_file_give_the_same_embedding_bit_for_bit():
+    features = Session(compose_features(small_network(), PREPROCESSING))
+    whole = Predictor(compose_model(small_network(), PREPROCESSING, small_head(), small_card()))
+    assert (features.run(noise()[None], [EMBEDDING])[0][0] == whole.outputs(noise()).embedding).all()
+
+
+def test_what_is_cut_off_says_what_the_whole_says():
+    model = compose_model(small_network(), PREPROCESSING, small_head(), small_card())
+    whole = Predictor(model).outputs(noise())
+    tail = Session(cut_at(model, EMBEDDING, ["probabilities", "unfamiliarity"]))
+    probs, unfamiliarity = tail.run(whole.embedding[None], ["probabilities", "unfamiliarity"])
+    assert (probs[0] == whole.probs).all()
+    assert unfamiliarity[0] == whole.unfamiliarity
+
+
+def test_a_cut_before_the_network_takes_the_preprocessed_tensor():
+    model = compose_model(small_network(), PREPROCESSING, small_head(), small_card())
+    tensor = PREPROCESSING.normalised(PREPROCESSING.resized(noise()))
+    probs = Session(cut_at(model, PREPROCESSED, ["probabilities"])).run(tensor[None], ["probabilities"])[0][0]
+    assert probs == pytest.approx(Predictor(model).outputs(noise()).probs, abs=0.05)
+
+
+def test_a_network_without_a_feature_map_gives_a_file_without_an_activation_map():
+    head = small_head()
+    predictor = Predictor(compose_model(small_network(with_map=False), PREPROCESSING, head, small_card()))
+    assert predictor.activation_map(noise()) is None
+    assert predictor.outputs(noise()).probs.sum() == pytest.approx(1)
+
+
+# ── a torch network as a graph ──
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Embedder:
+    """A small convolutional network of timm's, with random weights."""
+    torch.manual_seed(0)
+    network = timm.create_model("test_efficientnet", pretrained=False).eval()
+    return embedder(Backbone(network, NO_WEIGHTS, Preprocessing(size_px=64)))
+
+
+def by_torch(module: Embedder, pictures: torch.Tensor) -> np.ndarray:
+    with torch.inference_mode():
+        return module(pictures)[0].numpy()
+
+
+@pytest.fixture(scope="module")
+def graph(tiny: Embedder) -> bytes:
+    return export_network(tiny, 64)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7])
+def test_the_graph_says_what_torch_says_at_every_batch_size(tiny: Embedder, graph: bytes, batch: int):
+    pictures = torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    (embedding,) = Session(graph).run(pictures.numpy(), [EMBEDDING])
+    assert embedding == pytest.approx(by_torch(tiny, pictures), abs=1e-4)
+
+
+def test_a_second_export_is_byte_identical_and_leaves_the_network_as_it_was(tiny: Embedder, graph: bytes):
+    before = by_torch(tiny, torch.ones(1, 3, 64, 64))
+    assert export_network(tiny, 64) == graph
+    assert (by_torch(tiny, torch.ones(1, 3, 64, 64)) == before).all()
+
+
+def test_a_network_that_does_not_end_in_mean_pooling_has_no_map():
+    torch.manual_seed(0)
+    network = timm.create_model("test_vit", pretrained=False).eval()
+    module = embedder(Backbone(network, NO_WEIGHTS, Preprocessing(size_px=160)))
+    graph = onnx.load_from_string(export_network(module, 160))
+    assert not module.has_map
+    assert [output.name for output in graph.graph.output] == [EMBEDDING]
+
+
+def test_where_tracing_fails_the_newer_exporter_is_used(tiny: Embedder, monkeypatch: pytest.MonkeyPatch):
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("tracing is gone")
+
+    monkeypatch.setattr(exporters, "_trace", broken)
+    pictures = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    (embedding,) = Session(export_network(tiny, 64)).run(pictures.numpy(), [EMBEDDING])
+    assert embedding == pytest.approx(by_torch(tiny, pictures), abs=1e-4)
+
+
+class Unwritable(nn.Module):
+    """Does what no graph can say."""
+
+    def forward_features(self, pictures: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(np.linalg.svd(pictures.numpy())[1])
+
+    def forward_head(self, features: torch.Tensor, *, pre_logits: bool) -> torch.Tensor:
+        return features.mean(dim=(2,))
+
+
+def test_a_network_that_no_exporter_can_write_is_refused_with_the_reasons():
+    with pytest.raises(UserError, match=r"cannot be written as ONNX \(.+; .+\)\. Choose another backbone"):
+        export_network(Embedder(Unwritable()), 8)
+
+
+# ── kept, so that a second training needs no torch ──
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+NETWORK = ExportedNetwork(small_network(), PREPROCESSING, "hand", "none", "0" * 64, {"torch": "2"})
+OPTIONS = BackboneOptions(), PreprocessingOptions(size_px=SIDE)
+
+
+def test_a_kept_network_comes_back_as_it_was(own_folder: Path):
+    assert kept_network(*OPTIONS) is None
+    keep_network(NETWORK, *OPTIONS)
+    assert kept_network(*OPTIONS) == NETWORK
+
+
+def test_a_network_is_kept_for_its_own_options_only(own_folder: Path):
+    keep_network(NETWORK, *OPTIONS)
+    assert kept_network(BackboneOptions(), PreprocessingOptions(size_px=64)) is None
+    assert kept_network(BackboneOptions(name="tf_efficientnet_lite1"), OPTIONS[1]) is None
+
+
+@pytest.mark.parametrize("name", ["network.onnx", "card.json"])
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"[]" + data])
+def test_a_damaged_kept_network_is_not_used(own_folder: Path, name: str, damage):
+    keep_network(NETWORK, *OPTIONS)
+    (file,) = own_folder.rglob(name)
+    file.write_bytes(damage(file.read_bytes()))
+    assert kept_network(*OPTIONS) is None
+
+
+def test_a_cache_that_cannot_be_written_to_is_no_reason_to_stop(own_folder: Path):
+    own_folder.write_text("a file where the folder should be")
+    keep_network(NETWORK, *OPTIONS)
+    assert kept_network(*OPTIONS) is None

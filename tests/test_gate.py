@@ -1,0 +1,184 @@
+"""The gate: a model file that does not agree with torch is not written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_picture
+from test_export import PREPROCESSING, noise, small_card, small_head, small_network
+
+import tellapart
+from tellapart import Predictor
+from tellapart.cli.main import main
+from tellapart.decoding import decode_file
+from tellapart.errors import Refused
+from tellapart.evaluation.predictions import Predictions
+from tellapart.export.compose import EMBEDDING, compose_model
+from tellapart.export.gate import Parity, check_parity, check_reported
+from tellapart.export.references import Reference
+from tellapart.jobs import training
+from tellapart.modelfile.session import Session
+
+SMALL = {"preprocessing.size_px": 64}
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    return compose_model(small_network(), PREPROCESSING, small_head(), small_card())
+
+
+@pytest.fixture(scope="module")
+def references() -> list[Reference]:
+    """Twenty pictures of many shapes, and what the network alone makes of them behind Pillow's resize."""
+    network = Session(small_network())
+    pictures = [noise(20 + 7 * seed, 60 - seed, seed) for seed in range(20)]
+    tensors = [PREPROCESSING.normalised(PREPROCESSING.resized(picture)) for picture in pictures]
+    return [
+        Reference(picture, network.run(tensor[None], [EMBEDDING])[0][0])
+        for picture, tensor in zip(pictures, tensors, strict=True)
+    ]
+
+
+# ── the comparison ──
+
+
+def test_a_file_that_agrees_passes(model: bytes, references: list[Reference]):
+    parity = check_parity(model, small_head(), PREPROCESSING, references)
+    assert parity.passed
+    assert parity.pictures == 20
+    assert parity.from_files <= 0.01
+    assert max(parity.from_tensors, parity.batched) <= 0.001
+    assert parity.changed_answers == 0
+
+
+def test_one_picture_is_enough_to_be_checked_with(model: bytes, references: list[Reference]):
+    assert check_parity(model, small_head(), PREPROCESSING, references[:1]).passed
+
+
+def test_another_head_than_the_trained_one_is_refused(model: bytes, references: list[Reference]):
+    head = small_head()
+    other = replace(head, bias=head.bias + np.array([0.1, 0, 0], np.float32))
+    with pytest.raises(Refused, match="does not agree with the trained network, so it was not written"):
+        check_parity(model, other, PREPROCESSING, references)
+
+
+def test_another_preprocessing_than_the_trained_one_is_refused(model: bytes, references: list[Reference]):
+    other = replace(PREPROCESSING, mean=(0.4, 0.5, 0.6))
+    with pytest.raises(Refused, match="does not agree"):
+        check_parity(model, small_head(), other, references)
+
+
+@pytest.mark.parametrize("wrong", [0.5, np.nan])
+def test_one_picture_that_torch_sees_otherwise_is_enough_to_refuse(
+    model: bytes, references: list[Reference], wrong: float
+):
+    odd = replace(references[7], embedding=references[7].embedding + np.float32(wrong))
+    with pytest.raises(Refused, match="does not agree"):
+        check_parity(model, small_head(), PREPROCESSING, [*references[:7], odd, *references[8:]])
+
+
+def test_a_changed_answer_is_refused_however_small_the_difference():
+    near = Parity(pictures=64, from_files=0.009, from_tensors=0.0, batched=0.0, changed_answers=1)
+    assert not near.passed
+    assert replace(near, changed_answers=0).passed
+
+
+@pytest.mark.parametrize("limit", [{"from_files": 0.011}, {"from_tensors": 0.0011}, {"batched": 0.0011}])
+def test_each_limit_counts_by_itself(limit: dict[str, float]):
+    good = Parity(pictures=64, from_files=0.01, from_tensors=0.001, batched=0.001, changed_answers=0)
+    assert good.passed
+    assert not replace(good, **limit).passed
+
+
+# ── what is reported is what the file on disk says of the file on disk ──
+
+
+@pytest.fixture
+def reported(tmp_path: Path, model: bytes) -> tuple[Predictor, list[tuple[Path, str]], Predictions]:
+    predictor = Predictor(model)
+    files = [write_picture(tmp_path / f"{seed}.png", seed) for seed in range(3)]
+    probs = np.stack([predictor.outputs(decode_file(file).pixels).probs for file in files])
+    predictions = Predictions(probs, np.zeros(3, np.int64), tuple(file.name for file in files), ("a", "b", "c"))
+    return predictor, [(file, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files], predictions
+
+
+def test_what_the_file_says_may_be_reported(reported):
+    predictor, files, predictions = reported
+    check_reported(predictor, files, predictions, predictions.paths)
+
+
+def test_a_picture_that_was_changed_meanwhile_is_refused(reported, tmp_path: Path):
+    predictor, files, predictions = reported
+    write_picture(tmp_path / "1.png", seed=9)
+    with pytest.raises(Refused, match=r"1\.png was changed while it was used"):
+        check_reported(predictor, files, predictions, predictions.paths)
+
+
+def test_a_picture_that_vanished_meanwhile_is_refused(reported, tmp_path: Path):
+    predictor, files, predictions = reported
+    (tmp_path / "2.png").unlink()
+    with pytest.raises(Refused, match=r"2\.png was changed while it was used"):
+        check_reported(predictor, files, predictions, predictions.paths)
+
+
+def test_another_number_than_the_files_is_refused(reported):
+    predictor, files, predictions = reported
+    other = replace(predictions, probs=np.roll(predictions.probs, 1, axis=0))
+    with pytest.raises(Refused, match=r"does not say of \d\.png what was to be reported"):
+        check_reported(predictor, files, other, other.paths)
+
+
+# ── in a training ──
+
+
+def test_a_run_says_how_far_its_file_is_from_torch(photos: Path, tmp_path: Path):
+    run = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
+    parity = json.loads((run.path / "metrics.json").read_text())["parity"]
+    assert parity["pictures"] > 0
+    assert parity["changed_answers"] == 0
+    assert parity["from_files"] <= 0.01
+    assert max(parity["from_tensors"], parity["batched"]) <= 0.001
+
+
+@pytest.fixture
+def torch_that_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = training.torch_references
+
+    def lying(*arguments: object, **options: object) -> list[Reference]:
+        return [replace(one, embedding=-one.embedding) for one in honest(*arguments, **options)]
+
+    monkeypatch.setattr(training, "torch_references", lying)
+
+
+@pytest.mark.usefixtures("torch_that_disagrees")
+def test_a_training_whose_file_disagrees_leaves_nothing_behind(photos: Path, tmp_path: Path):
+    with pytest.raises(Refused, match="so it was not written"):
+        tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.usefixtures("torch_that_disagrees")
+def test_the_command_line_calls_that_exit_code_five(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["train", str(photos), "--set", "preprocessing.size_px=64", "--out", str(tmp_path / "runs"), "-q", "--json"]
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 5
+    assert json.loads(capsys.readouterr().out)["error"]["kind"] == "refused"
+
+
+def test_a_larger_limit_of_pixels_holds_in_the_gate_too(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from tellapart import decoding
+
+    for function in (decoding.decode, decoding.decode_file):
+        monkeypatch.setitem(function.__kwdefaults__, "max_pixels", 1000)  # the pictures have 3,072
+    run = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
+    assert run.predictor().predict(photos / "sky" / "000.jpg").answer == "sky"

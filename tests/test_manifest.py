@@ -1,0 +1,199 @@
+"""A table of pictures: path and label, optionally split and group; CSV, TSV, JSON Lines or Parquet."""
+
+import json
+import os
+
+import polars
+import pytest
+from conftest import write_picture
+
+from tellapart.catalog.manifest import ManifestRow, read_manifest
+from tellapart.catalog.names import unescape
+from tellapart.catalog.scan import scan
+from tellapart.catalog.sources import read_source
+from tellapart.errors import UserError
+
+ROWS = [
+    ManifestRow(1, "a.jpg", "cat", "train", "g1"),
+    ManifestRow(2, "in/b, c.jpg", "dog", "test", ""),
+]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A function that writes a table and returns its path."""
+
+    def write(content, name="photos.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def as_json_lines(records):
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+# ── what is read ──
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", 'path,label,split,group\na.jpg,cat,train,g1\n"in/b, c.jpg",dog,test,\n'),
+        ("t.CSV", 'path,label,split,group\r\na.jpg,cat,train,g1\r\n"in/b, c.jpg",dog,test\r\n'),
+        ("bom.csv", '\ufeffpath,label,split,group\na.jpg,cat,train,g1\n"in/b, c.jpg",dog,test,\n'),
+        ("semicolons.csv", "path;label;split;group\na.jpg;cat;train;g1\nin/b, c.jpg;dog;test;\n"),
+        ("t.tsv", "path\tlabel\tsplit\tgroup\na.jpg\tcat\ttrain\tg1\nin/b, c.jpg\tdog\ttest\t\n"),
+        ("names.csv", 'Group_ID,Image_Path, CLASS ,subset\ng1,a.jpg,cat,train\n,"in/b, c.jpg",dog,test\n'),
+        ("spaces.csv", 'path,label,split,group\na.jpg, cat ,train , g1\n\n"in/b, c.jpg",dog\t,test, \n'),
+    ],
+)
+def test_a_text_table_gives_its_rows(table, name, content):
+    assert read_manifest(table(content, name)) == ROWS
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.ndjson"])
+@pytest.mark.parametrize("start", ["", "\ufeff", "\n"])
+def test_json_lines_give_the_same_rows(table, name, start):
+    records = [
+        {"path": "a.jpg", "label": "cat", "split": "train", "group": "g1"},
+        {"path": "in/b, c.jpg", "label": "dog", "split": "test", "group": None},
+    ]
+    assert read_manifest(table(start + as_json_lines(records), name)) == ROWS
+
+
+def test_a_key_that_only_later_json_lines_have_is_a_column_too(table):
+    records = [{"path": "a.jpg", "label": "cat"}, {"path": "b.jpg", "label": "cat", "split": "test"}]
+    assert [row.split for row in read_manifest(table(as_json_lines(records), "t.jsonl"))] == ["", "test"]
+
+
+def test_a_json_line_may_hold_unicode_line_separators(table):
+    line = '{"path": "a\u2028b.jpg", "label": "cat"}'
+    assert [row.path for row in read_manifest(table(line, "t.jsonl"))] == ["a\u2028b.jpg"]
+
+
+def test_parquet_gives_the_same_rows(tmp_path):
+    rows = [row._asdict() for row in ROWS]
+    polars.DataFrame(rows).drop("number").write_parquet(tmp_path / "t.parquet")
+    assert read_manifest(tmp_path / "t.parquet") == ROWS
+
+
+def test_labels_may_be_numbers_and_missing_numbers_are_empty_cells(tmp_path):
+    columns = {"file": ["a.jpg", "b.jpg"], "target": [7, 11], "group": [1.0, float("nan")]}
+    polars.DataFrame(columns).write_parquet(tmp_path / "t.parquet")
+    rows = read_manifest(tmp_path / "t.parquet")
+    assert [(row.label, row.group) for row in rows] == [("7", "1.0"), ("11", "")]
+
+
+def test_columns_of_other_names_are_left_alone(table):
+    assert read_manifest(table("id,path,label,price\n1,a.jpg,cat,3\n")) == [ManifestRow(1, "a.jpg", "cat")]
+
+
+# ── what is refused, and how that is said ──
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("t.csv", "", "holds no rows"),
+        ("t.csv", "path,label\n", "holds no rows"),
+        ("t.jsonl", "\n", "holds no rows"),
+        ("t.csv", "path,species\na.jpg,cat\n", "no column for label; its columns are path, species"),
+        ("t.csv", "label,where\ncat,a.jpg\n", "no column for path.*Name one of them 'path'"),
+        ("t.csv", "path,label,class\na.jpg,cat,cat\n", "2 columns for label: label, class"),
+        ("t.csv", "path,label\na.jpg,cat\n,dog\n", "row 2: path is missing"),
+        ("t.csv", "path,label\na.jpg,\n", "row 1: label is missing"),
+        ("t.csv", "path,label\na.jpg, \n", "row 1: label is missing"),
+        ("t.csv", "path,label\na.jpg\n", "row 1: label is missing"),
+        ("t.csv", "path,label\ncaf\xe9.jpg,cat\n".encode("latin-1"), "cannot be read as a table.*UTF-8"),
+        ("t.csv", "path,label\na.jpg,cat\n".encode("utf-16"), "cannot be read as a table"),
+        ("t.csv", "path,label\na.jpg," + "x" * 200_000, "cannot be read as a table.*field limit"),
+        ("t.jsonl", '{"path": "a.jpg", "label": "cat"}\n{"path": "b.jpg",\n', "line 2 is not a JSON object"),
+        ("t.jsonl", '["a.jpg", "cat"]\n', "line 1 is not a JSON object"),
+        ("t.jsonl", "[" * 100_000, "line 1 is not a JSON object"),
+        ("t.jsonl", '{"path": "a.jpg", "label": ["cat", "dog"]}\n', "row 1: label is not text"),
+        ("t.jsonl", '{"path": "a.jpg", "label": "\\ud800"}\n', "row 1: label is not text"),
+        ("t.jsonl", '{"path": "\\ud800.jpg", "label": "cat"}\n', "row 1: path is not text"),
+        ("t.parquet", "PAR1", "not a Parquet table"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_with_where_and_why(table, name, content, words):
+    with pytest.raises(UserError, match=words) as refused:
+        read_manifest(table(content, name))
+    assert refused.value.hint
+
+
+def test_an_unknown_split_is_refused_with_its_row(table):
+    with pytest.raises(UserError, match=r"row 2: split 'holdout' is unknown. Use train, val or test"):
+        read_source(table("path,label,split\na.jpg,cat,train\nb.jpg,cat,holdout\n"))
+
+
+@pytest.mark.parametrize("again", ["a.jpg", "./a.jpg", "in/../a.jpg"])
+def test_a_picture_named_twice_is_refused(table, again):
+    with pytest.raises(UserError, match=r"names 1 pictures more than once, 'a.jpg' for one"):
+        read_source(table(f"path,label\na.jpg,cat\n{again},cat\n"))
+
+
+def test_a_table_of_another_kind_is_refused_with_the_kinds_there_are(table):
+    with pytest.raises(UserError, match=r"neither a folder nor a table.*\.csv, \.jsonl"):
+        read_source(table("a.jpg cat", "photos.txt"))
+
+
+# ── from rows to a catalog ──
+
+
+def test_paths_are_relative_to_the_table(table, tmp_path):
+    catalog = read_source(table("path,label\nb/2.jpg,dog\na/1.jpg,cat\n"))
+    assert catalog.root == tmp_path
+    assert list(catalog.paths) == ["a/1.jpg", "b/2.jpg"]
+    assert [catalog.classes[label] for label in catalog.labels] == ["cat", "dog"]
+
+
+def test_absolute_paths_elsewhere_are_taken_from_their_common_folder(table, tmp_path):
+    (tmp_path / "tables").mkdir()
+    rows = f"path,label\n{tmp_path}/photos/a/1.jpg,cat\n../photos/b/2.jpg,dog\n"
+    catalog = read_source(table(rows, "tables/t.csv"))
+    assert catalog.root == tmp_path / "photos"
+    assert list(catalog.paths) == ["a/1.jpg", "b/2.jpg"]
+
+
+def test_absolute_paths_below_the_table_are_as_good_as_relative_ones(table, tmp_path):
+    catalog = read_source(table(f"path,label\n{tmp_path}/a/1.jpg,cat\n2.jpg,dog\n"))
+    assert catalog.root == tmp_path
+    assert list(catalog.paths) == ["2.jpg", "a/1.jpg"]
+
+
+def test_splits_and_groups_are_kept_and_named_in_the_source_sentence(table):
+    catalog = read_source(
+        table("path,label,split,group\na.jpg,cat,Training,g\nb.jpg,cat,validation,\nc.jpg,cat,TEST,\n")
+    )
+    assert list(catalog.given_splits) == ["train", "val", "test"]
+    assert list(catalog.groups) == ["g", "", ""]
+    assert catalog.source == "a table of 3 pictures with split and group"
+
+
+def test_a_table_with_train_and_val_only_reports_on_val_as_test(table):
+    catalog = read_source(table("path,label,split\na.jpg,cat,train\nb.jpg,cat,val\n"))
+    assert list(catalog.given_splits) == ["train", "test"]
+    assert catalog.source.endswith("its val is the test set, val is cut from train")
+
+
+def test_a_picture_that_is_not_there_gets_the_status_missing(table, tmp_path):
+    write_picture(tmp_path / "a.jpg")
+    catalog = scan(read_source(table("path,label\na.jpg,cat\nb.jpg,dog\nzero\0byte.jpg,dog\n")), max_pixels=10**8)
+    assert list(catalog.statuses) == ["ok", "missing", "missing"]
+
+
+def test_a_name_that_is_not_utf_8_can_be_written_as_python_writes_it_into_json(table, tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    write_picture(tmp_path / "plain.jpg").rename(tmp_path / name)
+    catalog = scan(read_source(table(as_json_lines([{"path": name, "label": "cat"}]), "t.jsonl")), max_pixels=10**8)
+    assert (unescape(catalog.paths[0]), catalog.statuses[0]) == (name, "ok")
+
+
+def test_a_hundred_thousand_rows_are_read_in_seconds(table, tmp_path):
+    rows = "".join(f"c{i % 1000}/{i}.jpg,c{i % 1000}\n" for i in range(100_000))
+    catalog = read_source(table("path,label\n" + rows))
+    assert (len(catalog), len(catalog.classes)) == (100_000, 1000)

@@ -1,0 +1,422 @@
+"""Train, val and test: stratified, whole clusters only, keyed by seed and content. And folds likewise."""
+
+import dataclasses
+import hashlib
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tellapart.catalog.duplicates import clusters, find_duplicates
+from tellapart.catalog.scan import scan
+from tellapart.catalog.sources import read_source
+from tellapart.catalog.splits import find_leaks, make_folds, make_splits, small_classes
+from tellapart.catalog.table import Catalog, text_column
+from tellapart.errors import UserError
+from tellapart.keyed import keyed_numbers
+from tellapart.recipe import SplitOptions
+
+DEFAULT = SplitOptions()
+
+
+def catalog_of(labels, *, contents=None, groups=None, given=None, statuses=None, paths=None):
+    """A scanned catalog without files. `contents`: equal ones are copies; each picture its own by default."""
+    count = len(labels)
+    names = [f"{number}" for number in range(count)] if contents is None else contents
+    zeros = np.zeros(count, np.int64)
+    return Catalog(
+        root=Path("/photos"),
+        source="made up",
+        classes=tuple(f"c{number:04}" for number in range(max(labels, default=-1) + 1)),
+        paths=text_column(paths or [f"{number:06}.jpg" for number in range(count)]),
+        labels=np.array(labels, np.int64),
+        given_splits=text_column(given or [""] * count),
+        groups=text_column(groups or [""] * count),
+        statuses=text_column(statuses or ["ok"] * count),
+        notes=text_column([""] * count),
+        widths=zeros,
+        heights=zeros,
+        digests=text_column(hashlib.sha256(str(name).encode()).hexdigest() for name in names),
+    )
+
+
+def counts(catalog, splits):
+    """(C, 3) pictures of each class in train, val and test."""
+    return np.stack([catalog.counts(splits == split) for split in ("train", "val", "test")], axis=1)
+
+
+def homes(values, cluster_of):
+    """The most values that any one cluster has: 1 where no cluster is divided."""
+    pairs = {(cluster, value) for cluster, value in zip(cluster_of, values, strict=True)}
+    return max(np.unique([cluster for cluster, _ in pairs], return_counts=True)[1])
+
+
+def moved(before, after):
+    """How many of the pictures in both have another split; both are content → split."""
+    return sum(before[name] != after[name] for name in before.keys() & after.keys())
+
+
+def by_content(catalog, splits):
+    return dict(zip(catalog.digests, splits, strict=True))
+
+
+# ── shares ──
+
+
+def test_every_class_is_divided_70_15_15():
+    catalog = catalog_of([0] * 100 + [1] * 40 + [2] * 20)
+    assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [[70, 15, 15], [28, 6, 6], [14, 3, 3]]
+
+
+def test_other_shares_are_kept_too():
+    catalog = catalog_of([0] * 100 + [1] * 10)
+    splits = make_splits(catalog, SplitOptions(val=0.1, test=0.3), 0)
+    assert counts(catalog, splits).tolist() == [[60, 10, 30], [6, 1, 3]]
+
+
+def test_without_a_val_share_there_is_no_val():
+    catalog = catalog_of([0] * 20 + [1] * 20)
+    splits = make_splits(catalog, SplitOptions(val=0), 0)
+    assert counts(catalog, splits).tolist() == [[17, 0, 3], [17, 0, 3]]
+
+
+@pytest.mark.parametrize(
+    ("each", "expected"), [(1, [1, 0, 0]), (2, [1, 0, 1]), (3, [1, 1, 1]), (4, [2, 1, 1]), (10, [6, 2, 2])]
+)
+def test_small_classes_go_to_train_first_then_test_then_val(each, expected):
+    catalog = catalog_of([0] * each + [1] * each)
+    assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [expected, expected]
+
+
+def test_an_imbalance_of_one_to_a_hundred_is_kept_in_every_split():
+    catalog = catalog_of([0] * 2000 + [1] * 20)
+    assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [[1400, 300, 300], [14, 3, 3]]
+
+
+def test_a_thousand_classes_of_two_have_one_picture_in_train_and_one_in_test():
+    catalog = catalog_of([label for label in range(1000) for _ in range(2)])
+    splits = make_splits(catalog, DEFAULT, 0)
+    assert (counts(catalog, splits) == [1, 0, 1]).all()
+
+
+def test_rows_that_are_not_ok_have_no_split():
+    catalog = catalog_of([0] * 10 + [1] * 10, statuses=["ok", "truncated"] * 10, given=["train"] * 20)
+    splits = make_splits(catalog, DEFAULT, 0)
+    assert ((splits == "") == ~catalog.ok).all()
+
+
+# ── keyed by seed and content ──
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another_one():
+    catalog = catalog_of([0] * 50 + [1] * 50)
+    first = make_splits(catalog, DEFAULT, 3)
+    assert (first == make_splits(catalog, DEFAULT, 3)).all()
+    assert (first != make_splits(catalog, DEFAULT, 4)).any()
+
+
+def test_renaming_and_reordering_the_files_moves_nobody():
+    order = np.random.default_rng(0).permutation(90)
+    labels, contents, groups = np.repeat([0, 1, 2], 30), np.arange(90) % 80, [f"g{number // 3}" for number in range(90)]
+    before = catalog_of(labels, contents=contents, groups=groups)
+    after = catalog_of(labels[order], contents=contents[order], groups=[f"new {groups[place]}" for place in order])
+    assert (make_splits(before, DEFAULT, 0)[order] == make_splits(after, DEFAULT, 0)).all()
+
+
+def test_a_picture_more_in_one_class_moves_nobody_in_the_others():
+    before = catalog_of([0] * 60 + [1] * 60)
+    after = catalog_of([0] * 60 + [1] * 60 + [0])
+    of_others = slice(60, 120)
+    assert (make_splits(before, DEFAULT, 0)[of_others] == make_splits(after, DEFAULT, 0)[of_others]).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_picture_more_moves_at_most_four_of_its_own_class(seed):
+    before, after = catalog_of([0] * 100 + [1] * 9), catalog_of([0] * 100 + [1] * 9 + [0])
+    splits = (
+        by_content(before, make_splits(before, DEFAULT, seed)),
+        by_content(after, make_splits(after, DEFAULT, seed)),
+    )
+    assert moved(*splits) <= 4
+
+
+def test_the_number_of_threads_that_scan_moves_nobody(photos, monkeypatch):
+    monkeypatch.setattr("tellapart.threads.usable_cores", lambda: 1)
+    one = scan(read_source(photos), max_pixels=10**8)
+    monkeypatch.setattr("tellapart.threads.usable_cores", lambda: 7)
+    seven = scan(read_source(photos), max_pixels=10**8)
+    assert one.digest == seven.digest
+    assert (make_splits(one, DEFAULT, 0) == make_splits(seven, DEFAULT, 0)).all()
+
+
+def test_a_keyed_number_depends_on_seed_purpose_and_key_alone():
+    keys = ["a", "b", "c"]
+    numbers = keyed_numbers(0, "split", keys)
+    assert keyed_numbers(0, "split", keys[::-1]).tolist() == numbers.tolist()[::-1]
+    assert len({*numbers.tolist(), *keyed_numbers(1, "split", keys).tolist(), *keyed_numbers(0, "gate", keys)}) == 9
+    assert numbers.dtype == np.uint64
+
+
+# ── copies and groups ──
+
+
+def test_copies_of_one_picture_go_to_one_split_and_one_fold():
+    catalog = catalog_of([0] * 60 + [1] * 60, contents=np.arange(120) // 3)
+    splits = make_splits(catalog, DEFAULT, 0)
+    folds = make_folds(catalog, np.arange(120), 5, 0)
+    assert homes(splits, catalog.digests) == 1
+    assert homes(folds, catalog.digests) == 1
+    assert find_leaks(catalog, splits) == []
+
+
+def test_a_group_never_crosses():
+    groups = [f"g{number // 4}" for number in range(80)]
+    catalog = catalog_of([0, 1] * 40, groups=groups)
+    assert homes(make_splits(catalog, DEFAULT, 0), groups) == 1
+    assert homes(make_folds(catalog, np.arange(80), 4, 0), groups) == 1
+
+
+def test_a_chain_of_groups_and_copies_is_one_cluster():
+    #   row      0    1    2    3    4    5
+    catalog = catalog_of([0] * 6, contents="aabbcd", groups=["", "g", "g", "h", "h", ""])
+    found = clusters(catalog).tolist()
+    assert len(set(found[:5])) == 1
+    assert found[5] not in found[:5]
+
+
+def test_an_empty_group_and_an_unreadable_file_tie_nothing_together():
+    catalog = catalog_of([0] * 4, statuses=["ok", "ok", "missing", "missing"], groups=["", "", "g", "g"])
+    catalog = catalog.replace(digests=text_column(["a", "b", "", ""]))
+    assert len(set(clusters(catalog))) == 4
+
+
+def test_groups_are_stratified_as_well_as_they_allow():
+    catalog = catalog_of([0] * 200 + [1] * 200, groups=[f"g{number // 5}" for number in range(400)])
+    assert np.abs(counts(catalog, make_splits(catalog, DEFAULT, 0)) - [140, 30, 30]).max() <= 5
+
+
+@pytest.mark.parametrize(("num_groups", "expected"), [(1, [30, 0, 0]), (2, [15, 0, 15]), (3, [10, 10, 10])])
+def test_a_class_of_few_groups_has_one_in_train_then_one_in_test_then_one_in_val(num_groups, expected):
+    groups = [f"g{number % num_groups}" for number in range(30)] + [""] * 30
+    catalog = catalog_of([0] * 30 + [1] * 30, groups=groups)
+    assert counts(catalog, make_splits(catalog, DEFAULT, 0))[0].tolist() == expected
+
+
+def test_many_copies_of_one_picture_do_not_fill_the_test_set():
+    catalog = catalog_of([0] * 100, contents=[0] * 14 + list(range(86)))
+    assert set(make_splits(catalog, DEFAULT, 0)[:15]) == {"train"}
+
+
+def test_copies_under_one_label_are_reported_as_copies_and_under_two_as_conflict():
+    found = find_duplicates(catalog_of([0, 0, 0, 1, 1, 1], contents="aabbcd"))
+    assert found.same_class == ((0, 1),)
+    assert found.conflicts == ((2, 3),)
+
+
+def test_files_that_cannot_be_used_are_no_duplicates():
+    found = find_duplicates(catalog_of([0, 1], contents="aa", statuses=["empty", "empty"]))
+    assert found.same_class == found.conflicts == ()
+
+
+# ── what the source says ──
+
+
+def test_a_split_that_the_user_made_whole_is_kept():
+    given = ["train"] * 4 + ["val"] * 3 + ["test"] * 3
+    assert list(make_splits(catalog_of([0, 1] * 5, given=given), DEFAULT, 0)) == given
+
+
+def test_with_a_stated_test_only_val_is_cut_from_train():
+    catalog = catalog_of([0, 1] * 50, given=["train"] * 80 + ["test"] * 20)
+    assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [[34, 6, 10], [34, 6, 10]]
+
+
+def test_with_a_stated_val_only_test_is_cut_from_what_is_free():
+    catalog = catalog_of([0, 1] * 50, given=[""] * 80 + ["val"] * 20)
+    assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [[34, 10, 6], [34, 10, 6]]
+
+
+def test_with_only_train_stated_both_are_cut_from_it():
+    catalog = catalog_of([0, 1] * 50, given=["train"] * 100)
+    assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [[34, 8, 8], [34, 8, 8]]
+
+
+@pytest.mark.parametrize("home", ["train", "val", "test"])
+def test_a_row_without_a_split_follows_its_copy(home):
+    catalog = catalog_of([0, 1] * 10, contents=[0, *range(19)], given=[home, *[""] * 9, *["train"] * 10])
+    assert list(make_splits(catalog, DEFAULT, 0)[:2]) == [home, home]
+
+
+def test_a_row_whose_copies_lie_in_train_and_test_follows_the_one_in_train():
+    catalog = catalog_of([0, 1] * 5, contents=[0, 0, 0, *range(1, 8)], given=["train", "test", *[""] * 8])
+    assert make_splits(catalog, DEFAULT, 0)[2] == "train"
+
+
+def test_a_leaky_split_of_the_users_is_kept_and_reported():
+    given = ["train", "test", "val", "train", "train", "test"]
+    catalog = catalog_of([0, 0, 0, 1, 1, 1], contents="aaabcd", groups=["", "", "", "", "g", "g"], given=given)
+    splits = make_splits(catalog, DEFAULT, 0)
+    assert list(splits) == given
+    leaks = [(leak.splits, leak.rows) for leak in find_leaks(catalog, splits)]
+    assert leaks == [(("train", "val", "test"), (0, 1, 2)), (("train", "test"), (4, 5))]
+
+
+def test_a_class_whose_pictures_all_follow_copies_in_test_is_refused():
+    catalog = catalog_of([0, 0, 1, 1], contents="abcb", given=["train", "test", "test", ""])
+    with pytest.raises(UserError, match=r"'c0001' has no picture left to train on.*Add training pictures"):
+        make_splits(catalog, DEFAULT, 0)
+
+
+# ── classes that a split lacks ──
+
+
+def test_a_class_that_is_not_in_test_is_named_with_what_to_do():
+    catalog = catalog_of([0] * 10 + [1])
+    texts = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
+    assert [text.partition(": ")[0] for text in texts] == [
+        f"1 of 2 classes have no picture in {s}" for s in ("val", "test")
+    ]
+    assert "'c0001'. Add pictures of them: three a class is the least" in texts[1]
+
+
+def test_of_many_classes_that_lack_pictures_five_are_named():
+    catalog = catalog_of(range(30), given=["train"] * 29 + ["test"])
+    assert "and 24 more" in small_classes(catalog, catalog.given_splits)[0]
+
+
+def test_where_no_class_lacks_a_picture_nothing_is_said():
+    catalog = catalog_of([0, 1] * 10)
+    assert small_classes(catalog, make_splits(catalog, DEFAULT, 0)) == []
+
+
+def test_a_split_that_is_not_there_at_all_is_no_matter_of_small_classes():
+    assert small_classes(catalog_of([0, 1]), text_column(["train", "train"])) == []
+
+
+# ── folds ──
+
+
+def test_every_fold_is_stratified():
+    labels = [0] * 103 + [1] * 52 + [2] * 7
+    folds = make_folds(catalog_of(labels), np.arange(len(labels)), 5, 0)
+    sizes = np.array([np.bincount(folds[np.array(labels) == label], minlength=5) for label in range(3)])
+    assert (sizes.max(axis=1) - sizes.min(axis=1) <= 1).all()
+    assert sizes.sum(axis=0).max() - sizes.sum(axis=0).min() <= 1
+
+
+def test_folds_are_of_the_rows_that_are_asked_for():
+    catalog = catalog_of([0, 1] * 20)
+    rows = np.arange(0, 40, 4)
+    assert sorted(make_folds(catalog, rows, 5, 0)) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4][: len(rows)]
+
+
+def test_a_class_that_is_one_cluster_is_never_held_out():
+    catalog = catalog_of([0] * 10 + [1] * 4 + [2], contents=[*range(10), 99, 99, 99, 99, 100])
+    folds = make_folds(catalog, np.arange(15), 5, 0)
+    assert folds[10:].tolist() == [-1] * 5
+    assert (folds[:10] >= 0).all()
+
+
+def test_folds_depend_on_seed_and_content_alone():
+    labels, order = np.arange(60) % 3, np.random.default_rng(0).permutation(60)
+    before, after = catalog_of(labels), catalog_of(labels[order], contents=order)
+    folds = make_folds(before, np.arange(60), 5, 0)
+    assert (folds[order] == make_folds(after, np.arange(60), 5, 0)).all()
+    assert (folds != make_folds(before, np.arange(60), 5, 1)).any()
+
+
+# ── whatever the structure ──
+
+STRUCTURES = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 25), st.sampled_from(["", "", "", "g", "h", "i"])), max_size=40
+)
+
+
+def structure(rows):
+    """A catalog from (label, content, group), every class present."""
+    rows = [*rows, *((label, 100 + label, "") for label in range(4))]
+    labels, contents, groups = zip(*rows, strict=True)
+    return catalog_of(labels, contents=contents, groups=groups)
+
+
+@settings(deadline=None, max_examples=200)
+@given(STRUCTURES, st.integers(0, 3), st.sampled_from([0, 0.15, 0.4]))
+def test_no_cluster_crosses_and_every_class_is_trained_whatever_the_structure(rows, seed, val):
+    catalog = structure(rows)
+    splits = make_splits(catalog, SplitOptions(val=val), seed)
+    assert homes(splits, clusters(catalog)) == 1
+    assert find_leaks(catalog, splits) == []
+    assert counts(catalog, splits)[:, 0].all()
+    assert (splits == make_splits(catalog, SplitOptions(val=val), seed)).all()
+
+
+@settings(deadline=None, max_examples=100)
+@given(STRUCTURES, st.lists(st.sampled_from(["", "train", "val", "test"]), min_size=44, max_size=44))
+def test_what_the_user_stated_is_kept_or_refused_whatever_the_structure(rows, stated):
+    catalog = structure(rows)
+    catalog = catalog.replace(given_splits=text_column(stated[: len(catalog)]))
+    try:
+        splits = make_splits(catalog, DEFAULT, 0)
+    except UserError as refused:
+        assert "no picture left to train on" in refused.message
+    else:
+        fixed = np.isin(catalog.given_splits, ["val", "test"])
+        assert (splits[fixed] == catalog.given_splits[fixed]).all()
+        assert counts(catalog, splits)[:, 0].all()
+
+
+@settings(deadline=None, max_examples=200)
+@given(STRUCTURES, st.integers(2, 6))
+def test_no_cluster_is_in_two_folds_and_no_class_is_held_out_whole_whatever_the_structure(rows, folds):
+    catalog = structure(rows)
+    fold_of = make_folds(catalog, np.arange(len(catalog)), folds, 0)
+    left = [catalog.counts(fold_of != fold) for fold in range(folds)]
+    assert homes(fold_of, clusters(catalog)) == 1
+    assert np.all(left)
+    assert fold_of.max() < folds
+
+
+# ── size ──
+
+
+def test_a_hundred_thousand_pictures_of_a_thousand_classes_are_divided_in_seconds():
+    catalog = catalog_of(np.arange(100_000) % 1000, contents=np.arange(100_000) // 1.01 // 1)
+    start = time.monotonic()
+    splits = make_splits(catalog, DEFAULT, 0)
+    assert find_leaks(catalog, splits) == []
+    make_folds(catalog, np.flatnonzero(splits == "train"), 5, 0)
+    assert time.monotonic() - start < 20
+
+
+# ── the table itself ──
+
+
+def test_the_digest_of_a_catalog_is_equal_exactly_when_its_data_is():
+    one = catalog_of([0, 1])
+    assert one.digest == catalog_of([0, 1]).digest
+    others = [catalog_of([0, 1], contents="xy"), catalog_of([1, 0]), catalog_of([0, 1], paths=["a", "b"])]
+    others += [dataclasses.replace(one, classes=("cat", "dog")), catalog_of([0, 1], statuses=["ok", "empty"])]
+    assert len({one.digest, *(other.digest for other in others)}) == 6
+
+
+def test_some_rows_of_a_catalog_keep_its_classes():
+    catalog = catalog_of([0, 1, 2])
+    some = catalog.rows(catalog.labels > 0)
+    assert (len(some), some.classes, some.labels.tolist()) == (2, catalog.classes, [1, 2])
+
+
+def test_counts_leave_out_rows_without_a_label():
+    catalog = catalog_of([0, 1, 1]).replace(labels=np.array([0, 1, -1]))
+    assert catalog.counts().tolist() == [1, 1]
+
+
+def test_a_split_of_real_files_never_divides_a_copied_picture(photos):
+    for number in range(3):
+        write_picture(photos / "leaf" / f"copy {number}.jpg", 77)
+    catalog = scan(read_source(photos), max_pixels=10**8)
+    splits = make_splits(catalog, DEFAULT, 0)
+    assert len(set(splits[np.char.startswith(catalog.paths.astype(str), "leaf/copy")])) == 1
