@@ -7,7 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
+
+# The same examples every time, and none too slow for a busy machine.
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 # Class name → (mean colour, pattern): easy to tell apart for any pretrained network, and in the order of the names.
 KINDS = {

@@ -343,7 +343,7 @@ def structure(rows):
     return catalog_of(labels, contents=contents, groups=groups)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(STRUCTURES, st.integers(0, 3), st.sampled_from([0, 0.15, 0.4]))
 def test_no_cluster_crosses_and_every_class_is_trained_whatever_the_structure(rows, seed, val):
     catalog = structure(rows)
@@ -354,22 +354,18 @@ def test_no_cluster_crosses_and_every_class_is_trained_whatever_the_structure(ro
     assert (splits == make_splits(catalog, SplitOptions(val=val), seed)).all()
 
 
-@settings(deadline=None, max_examples=100)
-@given(STRUCTURES, st.lists(st.sampled_from(["", "train", "val", "test"]), min_size=44, max_size=44))
-def test_what_the_user_stated_is_kept_or_refused_whatever_the_structure(rows, stated):
+@settings(max_examples=100)
+@given(STRUCTURES, st.lists(st.sampled_from(["", "train", "val", "test"]), min_size=40, max_size=40))
+def test_what_the_user_stated_is_kept_whatever_the_structure(rows, stated):
     catalog = structure(rows)
-    catalog = catalog.replace(given_splits=text_column(stated[: len(catalog)]))
-    try:
-        splits = make_splits(catalog, DEFAULT, 0)
-    except UserError as refused:
-        assert "no picture left to train on" in refused.message
-    else:
-        fixed = np.isin(catalog.given_splits, ["val", "test"])
-        assert (splits[fixed] == catalog.given_splits[fixed]).all()
-        assert counts(catalog, splits)[:, 0].all()
+    given = [*stated[: len(catalog) - 4], *["train"] * 4]
+    splits = make_splits(catalog.replace(given_splits=text_column(given)), DEFAULT, 0)
+    fixed = np.isin(given, ["val", "test"])
+    assert (splits[fixed] == np.array(given)[fixed]).all()
+    assert counts(catalog, splits)[:, 0].all()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(STRUCTURES, st.integers(2, 6))
 def test_no_cluster_is_in_two_folds_and_no_class_is_held_out_whole_whatever_the_structure(rows, folds):
     catalog = structure(rows)

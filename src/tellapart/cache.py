@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.scan import Verdict
 
-FORMAT = 1  # of the table; another one gets another file
+FORMAT = 2  # of the table; another one gets another file
 KEPT_BYTES = int(os.environ.get("TELLAPART_CACHE_BYTES", 4 * 2**30))  # the oldest half goes when there is more
 FLUSH_SECONDS = 2.0  # what an interruption can lose
 LOCKED_SECONDS = 5.0  # how long another process may hold the file before this one goes on without it
@@ -77,17 +77,16 @@ class FeatureStore:
         if row is None:
             return None
         values, width, height, notes, check = row
-        if check != zlib.crc32(values):
+        if check != _check(graph, digest, values, width, height, notes):
             return None  # damaged on the disk: computed anew
         verdict = Verdict("ok", tuple(filter(None, notes.split(";"))), width, height, digest)
         return np.frombuffer(values, np.float32), verdict
 
     def put(self, graph: str, verdict: Verdict, values: NDArray[np.float32]) -> None:
         """Keep the numbers (D,) of a picture's content; they reach the disk within two seconds, or at `flush`."""
-        numbers = values.tobytes()
-        about = (verdict.width, verdict.height, ";".join(verdict.notes), zlib.crc32(numbers), int(time.time()))
+        row = (graph, verdict.digest, values.tobytes(), verdict.width, verdict.height, ";".join(verdict.notes))
         with self._lock:
-            self._waiting.append((graph, verdict.digest, numbers, *about))
+            self._waiting.append((*row, _check(*row), int(time.time())))
         if self._works and time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
@@ -124,10 +123,15 @@ class FeatureStore:
             return
 
 
+def _check(*row: object) -> int:
+    """A checksum over a whole row: a damaged index can lead to another picture's numbers."""
+    return zlib.crc32(repr(row).encode())
+
+
 _TABLE = """CREATE TABLE IF NOT EXISTS kept (
-    graph TEXT, digest TEXT, numbers BLOB, width INTEGER, height INTEGER, notes TEXT, crc INTEGER, kept INTEGER,
+    graph TEXT, digest TEXT, numbers BLOB, width INTEGER, height INTEGER, notes TEXT, sum INTEGER, kept INTEGER,
     PRIMARY KEY (graph, digest))"""
-_SELECT = "SELECT numbers, width, height, notes, crc FROM kept WHERE graph = ? AND digest = ?"
+_SELECT = "SELECT numbers, width, height, notes, sum FROM kept WHERE graph = ? AND digest = ?"
 _DELETE_OLDEST = """DELETE FROM kept WHERE rowid IN
     (SELECT rowid FROM kept ORDER BY kept LIMIT (SELECT count(*) / 2 FROM kept))"""
 _INSERT = "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?, ?, ?, ?, ?)"

@@ -47,6 +47,7 @@ NOTES: dict[str, str] = {
     "A picture that uses only part of that range comes out dark.",
     "bad_exif": "The EXIF data is damaged, so the picture may lie on its side. Check that it stands upright.",
     "cmyk_converted": "Printing inks (CMYK) were converted by the plain formula, so colours may differ a little.",
+    "link_outside": "The file is a link that leads out of the folder. It was followed; the folder alone is not all.",
     "alpha_on_white": "Transparent parts were laid on white.",
 }
 

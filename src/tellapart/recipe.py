@@ -96,7 +96,6 @@ class Recipe:
     """All that decides a run, but for the data. Frozen, so a run folder never disagrees with its run."""
 
     name: str = "probe"
-    about: str = ""
     seed: int = 0
     split: SplitOptions = field(default_factory=SplitOptions)
     backbone: BackboneOptions = field(default_factory=BackboneOptions)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+from pathlib import Path
 
 # Left by operating systems, editors and archivers; never a picture of the user's, never a class.
 JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"})
@@ -43,3 +45,11 @@ def unescape(text: str) -> str:
         return text
     pattern = r"\\(\\|x[0-9a-f]{2})"
     return re.sub(pattern, lambda match: "\\" if match[1] == "\\" else chr(0xDC00 + int(match[1][1:], 16)), text)
+
+
+def nearest_path(path: Path) -> str:
+    """For a path that does not exist: which one beside it may have been meant."""
+    folder = path.absolute().parent
+    siblings = os.listdir(folder) if os.access(folder, os.R_OK | os.X_OK) and folder.is_dir() else []
+    close = difflib.get_close_matches(path.name, siblings, n=1)
+    return f"Did you mean {path.parent / close[0]}?" if close else "Check the path."

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tellapart.catalog.manifest import MANIFEST_SUFFIXES, ManifestRow, read_manifest
-from tellapart.catalog.names import escape
+from tellapart.catalog.names import escape, nearest_path
 from tellapart.catalog.table import SPLITS, Catalog, text_column
 from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
@@ -53,7 +53,7 @@ def read_source(data: Path) -> Catalog:
         UserError: nothing there, not recognised, or class sets that cannot work; with what to do.
     """
     if not os.path.exists(data):
-        raise UserError(f"{data} does not exist.", _nearest_sibling(data))
+        raise UserError(f"{data} does not exist.", nearest_path(data))
     if os.path.isfile(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
         return _from_manifest(data)
     if not os.path.isdir(data):
@@ -299,13 +299,6 @@ def _readable_names(words: Path, ids: Sequence[str]) -> dict[str, str]:
 def _lines(path: Path) -> list[str]:
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     return [line for line in text.split("\n") if line.strip()]
-
-
-def _nearest_sibling(path: Path) -> str:
-    folder = path.absolute().parent
-    siblings = os.listdir(folder) if os.access(folder, os.R_OK | os.X_OK) and folder.is_dir() else []
-    close = difflib.get_close_matches(path.name, siblings, n=1)
-    return f"Did you mean {path.parent / close[0]}?" if close else "Check the path."
 
 
 def _listed(names: Sequence[str], limit: int = 5) -> str:

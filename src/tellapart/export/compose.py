@@ -204,5 +204,5 @@ def _output(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
-    batch, *rest = value.type.tensor_type.shape.dim
+    _, *rest = value.type.tensor_type.shape.dim
     return ["N", *(axis.dim_value for axis in rest)]

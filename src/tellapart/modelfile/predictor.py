@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.names import escape
+from tellapart.catalog.names import escape, nearest_path
 from tellapart.decoding import Decoded, decode, decode_file
 from tellapart.errors import UserError
 from tellapart.evaluation.abstention import decide
@@ -168,7 +168,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{file} does not exist.", "Give the model.onnx of a run folder.") from None
+        raise UserError(f"{file} does not exist.", nearest_path(file)) from None
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}).", "Give a file that you may read.") from None
     return Predictor(data, name=str(file))

@@ -1,0 +1,221 @@
+"""The cache: what is kept by content, and that nothing that happens to it matters."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tellapart
+from tellapart import cache
+from tellapart.cache import FeatureStore, cache_folder
+from tellapart.catalog.scan import Verdict
+
+SMALL = {"preprocessing.size_px": 64}
+
+
+def verdict(number: int) -> Verdict:
+    return Verdict("ok", ("cmyk_converted", "alpha_on_white"), 640, 480, f"{number:064x}")
+
+
+def numbers(number: int) -> np.ndarray:
+    return np.random.default_rng(number).normal(size=1280).astype(np.float32)
+
+
+def keep(folder: Path, count: int, graph: str = "graph") -> None:
+    with FeatureStore(folder) as store:
+        for number in range(count):
+            store.put(graph, verdict(number), numbers(number))
+
+
+def kept(folder: Path, count: int, graph: str = "graph") -> list[int]:
+    """The numbers of what is kept, each checked to be what was put."""
+    with FeatureStore(folder) as store:
+        found = {number: store.get(graph, verdict(number).digest) for number in range(count)}
+    for number, entry in found.items():
+        assert entry is None or ((entry[0] == numbers(number)).all() and entry[1] == verdict(number))
+    return [number for number, entry in found.items() if entry]
+
+
+def file_in(folder: Path) -> Path:
+    return next(folder.glob("*.sqlite"))
+
+
+# ── what is kept ──
+
+
+def test_what_is_put_comes_back_with_its_verdict(tmp_path: Path):
+    keep(tmp_path, 1)
+    with FeatureStore(tmp_path) as store:
+        found, about = store.get("graph", verdict(0).digest)
+    assert (found == numbers(0)).all()
+    assert about == verdict(0)
+
+
+def test_another_graph_has_numbers_of_its_own(tmp_path: Path):
+    keep(tmp_path, 1)
+    assert kept(tmp_path, 1, graph="another graph") == []
+
+
+def test_what_is_put_is_on_the_disk_after_a_flush_though_nothing_is_closed(tmp_path: Path):
+    with FeatureStore(tmp_path) as store:
+        store.put("graph", verdict(0), numbers(0))
+        store.flush()
+        assert kept(tmp_path, 1) == [0]
+
+
+def test_work_that_fails_keeps_what_it_has_done(tmp_path: Path):
+    with pytest.raises(KeyboardInterrupt), FeatureStore(tmp_path) as store:
+        store.put("graph", verdict(0), numbers(0))
+        raise KeyboardInterrupt
+    assert kept(tmp_path, 1) == [0]
+
+
+def test_many_threads_may_put_at_once(tmp_path: Path):
+    with FeatureStore(tmp_path) as store:
+        threads = [
+            threading.Thread(target=store.put, args=("graph", verdict(number), numbers(number))) for number in range(20)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(kept(tmp_path, 20)) == 20
+
+
+def test_two_trainings_may_share_it(tmp_path: Path):
+    with FeatureStore(tmp_path) as one, FeatureStore(tmp_path) as other:
+        one.put("graph", verdict(0), numbers(0))
+        other.put("graph", verdict(1), numbers(1))
+    assert kept(tmp_path, 2) == [0, 1]
+
+
+def test_when_there_is_too_much_the_oldest_half_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(cache.time, "time", lambda: next(clock))
+    keep(tmp_path, 20)
+    before = file_in(tmp_path).stat().st_size
+    monkeypatch.setattr(cache, "KEPT_BYTES", 10_000)
+    keep(tmp_path, 0)
+    assert kept(tmp_path, 20)[0] >= 5
+    assert file_in(tmp_path).stat().st_size < before
+
+
+def test_the_folder_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+
+
+def test_the_folder_is_the_systems_own_where_nobody_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("TELLAPART_CACHE")
+    assert cache_folder().name == "tellapart"
+    assert cache_folder().is_absolute()
+
+
+# ── what can happen to it ──
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "emptied": lambda data: b"",
+    "cut in the header": lambda data: data[:50],
+    "cut in half": lambda data: data[: len(data) // 2],
+    "short of its last page": lambda data: data[:-4096],
+    "noise": lambda data: np.random.default_rng(0).bytes(20_000),
+    "noise in the middle": lambda data: data[:8192] + np.random.default_rng(0).bytes(40_960) + data[49_152:],
+    "another kind of file": lambda data: b"%PDF-1.7" + data,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_file_gives_nothing_wrong_and_is_good_again_after(tmp_path: Path, damage: Callable[[bytes], bytes]):
+    keep(tmp_path, 30)
+    file = file_in(tmp_path)
+    file.write_bytes(damage(file.read_bytes()))
+    kept(tmp_path, 30)
+    keep(tmp_path, 30)
+    assert len(kept(tmp_path, 30)) == 30
+
+
+def test_a_flipped_byte_never_gives_other_numbers(tmp_path: Path):
+    keep(tmp_path, 30)
+    file = file_in(tmp_path)
+    whole, rng = file.read_bytes(), np.random.default_rng(0)
+    for place in rng.integers(4096, len(whole), 40):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
+        kept(tmp_path, 30)  # which checks them
+
+
+def test_a_damaged_file_leaves_no_old_journal_behind(tmp_path: Path):
+    keep(tmp_path, 5)
+    file = file_in(tmp_path)
+    for name in ("-wal", "-shm"):
+        Path(f"{file}{name}").write_bytes(b"of the old file" * 100)
+    file.write_bytes(b"noise" * 1000)
+    keep(tmp_path, 5)
+    assert len(kept(tmp_path, 5)) == 5
+
+
+def test_a_file_of_an_older_layout_is_replaced(tmp_path: Path):
+    keep(tmp_path, 0)
+    with sqlite3.connect(file_in(tmp_path)) as database:
+        database.execute("DROP TABLE kept")
+        database.execute("CREATE TABLE kept (graph TEXT, digest TEXT, numbers BLOB, PRIMARY KEY (graph, digest))")
+    database.close()
+    keep(tmp_path, 3)
+    assert len(kept(tmp_path, 3)) == 3
+
+
+def test_a_locked_file_costs_little_time_and_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cache, "LOCKED_SECONDS", 0.2)
+    keep(tmp_path, 2)
+    database = sqlite3.connect(file_in(tmp_path))
+    database.execute("BEGIN IMMEDIATE")
+    assert kept(tmp_path, 2) == [0, 1]
+    keep(tmp_path, 5)
+    database.close()
+    assert kept(tmp_path, 5) == [0, 1]
+
+
+def test_a_folder_that_cannot_be_made_is_survived(tmp_path: Path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    keep(tmp_path / "cache", 3)
+    assert kept(tmp_path / "cache", 3) == []
+
+
+# ── and to a training ──
+
+
+def computed(run: tellapart.Run) -> int:
+    """For how many pictures a training computed features."""
+    return int(re.search(r"features computed for (\d+)", (run.path / "log.txt").read_text())[1])
+
+
+def test_a_training_without_a_cache_is_as_good(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with_cache = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
+    (tmp_path / "no folder").write_text("")
+    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "no folder"))
+    without = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
+    assert computed(without) == 36
+    assert without.model.read_bytes() == with_cache.model.read_bytes()
+
+
+@pytest.mark.skipif(hasattr(os, "getuid") and os.getuid() == 0, reason="nothing is read-only to root")
+def test_a_training_with_a_read_only_cache_is_as_good(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "cache").mkdir(mode=0o500)
+    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
+    assert tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True).model.exists()
+
+
+def test_a_training_with_a_damaged_cache_computes_anew(
+    photos: Path, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
+    file_in(own_cache).write_bytes(b"noise" * 1000)
+    after = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
+    assert computed(after) == 36
+    assert after.model.read_bytes() == before.model.read_bytes()

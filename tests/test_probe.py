@@ -1,0 +1,236 @@
+"""The probe: scikit-learn's regression, folded into one linear layer and calibrated on val."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from tellapart import UserError
+from tellapart.catalog.splits import make_folds
+from tellapart.catalog.table import Catalog, text_column
+from tellapart.evaluation.calibration import softmax
+from tellapart.recipe import AnswerOptions, HeadOptions
+from tellapart.training.head import build_head, calibrate, distances, known_directions
+from tellapart.training.probe import Probe, fit_probe
+
+WIDTH = 12
+NO_FOLDS = HeadOptions(strengths=(0.1,))
+
+
+def clouds(counts: list[int], spread: float = 1.5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, 12) float32 of overlapping classes, on scales of their own, and labels (N,)."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    centres = np.random.default_rng(99).normal(size=(len(counts), WIDTH))
+    points = centres[labels] + spread * rng.normal(size=(len(labels), WIDTH))
+    return (points * np.geomspace(0.1, 10, WIDTH) + 3).astype(np.float32), labels
+
+
+def dealt(labels: np.ndarray, folds: int = 5) -> np.ndarray:
+    """Which fold holds a row out: every class dealt round."""
+    fold_of = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        fold_of[rows] = np.arange(len(rows)) % folds
+    return fold_of
+
+
+def fitted(features: np.ndarray, labels: np.ndarray, options: HeadOptions | None = None) -> Probe:
+    return fit_probe(features, labels, dealt(labels), int(labels.max()) + 1, options or HeadOptions())
+
+
+def catalog_of(labels: list[int], groups: list[str]) -> Catalog:
+    """A scanned catalog of as many different pictures."""
+    count = len(labels)
+    empty = text_column([""] * count)
+    return Catalog(
+        root=Path(),
+        source="",
+        classes=tuple("abcdefgh"[: max(labels) + 1]),
+        paths=text_column(f"{row:03}.jpg" for row in range(count)),
+        labels=np.array(labels),
+        given_splits=empty,
+        groups=text_column(groups),
+        statuses=text_column(["ok"] * count),
+        notes=empty,
+        widths=np.ones(count, np.int64),
+        heights=np.ones(count, np.int64),
+        digests=text_column(f"{row:064x}" for row in range(count)),
+    )
+
+
+# ── the regression ──
+
+
+@pytest.mark.parametrize("strength", [0.001, 0.1, 1.0])
+def test_it_is_scikit_learns_regression_on_standardised_features(strength: float):
+    features, labels = clouds([40, 30, 50])
+    reference = LogisticRegression(C=strength, max_iter=2000).fit(StandardScaler().fit_transform(features), labels)
+    probe = fitted(features, labels, HeadOptions(strengths=(strength,)))
+    expected = reference.predict_proba(StandardScaler().fit_transform(features))
+    assert softmax(probe.logits(features)) == pytest.approx(expected, abs=2e-3)
+
+
+def test_two_classes_have_two_columns_p_and_one_minus_p():
+    features, labels = clouds([30, 40])
+    reference = LogisticRegression(C=0.1, max_iter=2000).fit(StandardScaler().fit_transform(features), labels)
+    probe = fitted(features, labels, NO_FOLDS)
+    probs = softmax(probe.logits(features))
+    assert probe.weight.shape == (2, WIDTH)
+    assert probs == pytest.approx(reference.predict_proba(StandardScaler().fit_transform(features)), abs=2e-3)
+    assert probs[:, 0] == pytest.approx(1 - probs[:, 1], abs=1e-6)
+
+
+def test_standardising_is_folded_into_the_layer():
+    features, labels = clouds([40, 40, 40])
+    shifted = fitted(features * 100 - 5, labels, NO_FOLDS)
+    assert softmax(shifted.logits(features * 100 - 5)) == pytest.approx(
+        softmax(fitted(features, labels, NO_FOLDS).logits(features)), abs=2e-3
+    )
+
+
+def test_a_feature_that_never_changes_says_nothing():
+    features, labels = clouds([20, 20, 20])
+    features[:, 3] = 7
+    probe = fitted(features, labels, NO_FOLDS)
+    assert np.isfinite(probe.weight).all()
+    assert abs(probe.weight[:, 3]).max() < 1e-6
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_features_that_are_not_finite_are_refused(wrong: float):
+    features, labels = clouds([20, 20])
+    features[5, 5] = wrong
+    with pytest.raises(UserError, match="features that are not finite. Choose another backbone"):
+        fitted(features, labels)
+
+
+def test_the_same_pictures_give_the_same_probe():
+    one, other = (fitted(*clouds([30, 30, 30])) for _ in range(2))
+    assert (one.weight == other.weight).all()
+    assert one.fold_losses == other.fold_losses
+
+
+# ── how strongly it is held back ──
+
+
+def test_the_chosen_strength_has_the_lowest_loss_on_what_the_folds_held_out():
+    probe = fitted(*clouds([40, 40, 40]))
+    assert probe.fold_losses[probe.strength] == min(probe.fold_losses.values())
+    assert set(probe.fold_losses) <= set(HeadOptions().strengths)
+
+
+def test_classes_far_apart_allow_more_strength_than_noise_does():
+    features, labels = clouds([40, 40, 40], spread=0.3)
+    shuffled = np.random.default_rng(0).permutation(labels)
+    assert fitted(features, labels).strength > fitted(features, shuffled).strength
+
+
+def test_a_single_strength_is_taken_without_trying():
+    probe = fitted(*clouds([20, 20]), NO_FOLDS)
+    assert (probe.strength, probe.fold_losses) == (0.1, {})
+
+
+def test_one_picture_a_class_is_enough():
+    features, labels = clouds([1, 1, 1])
+    probe = fit_probe(features, labels, np.full(3, -1), 3, HeadOptions())
+    assert probe.fold_losses == {}
+    assert (probe.logits(features).argmax(axis=1) == labels).all()
+
+
+def test_a_class_of_one_picture_is_never_held_out_and_still_learned():
+    catalog = catalog_of([0] * 10 + [1] * 10 + [2], [""] * 21)
+    fold_of = make_folds(catalog, np.arange(21), 5, seed=0)
+    features, labels = clouds([10, 10, 1], spread=0.2)
+    probe = fit_probe(features, labels, fold_of, 3, HeadOptions())
+    assert fold_of[20] == -1
+    assert probe.logits(features)[20].argmax() == 2
+
+
+def test_pictures_of_one_group_are_held_out_together():
+    groups = [f"{row // 4}" for row in range(40)]
+    catalog = catalog_of([row // 20 for row in range(40)], groups)
+    fold_of = make_folds(catalog, np.arange(40), 5, seed=0)
+    assert all(len(set(fold_of[start : start + 4])) == 1 for start in range(0, 40, 4))
+
+
+def test_a_class_that_lives_in_two_mixed_groups_is_in_every_fit():
+    labels, groups = [], []
+    for number in range(4):  # four large groups of one class fill four folds
+        labels, groups = labels + [1] * 10, groups + [f"large {number}"] * 10
+    for number in range(2):  # so that both groups with the rare class went to the fifth
+        labels, groups = labels + [0, 1], groups + [f"mixed {number}"] * 2
+    labels, groups = labels + [2] * 6, groups + [""] * 6
+    fold_of = make_folds(catalog_of(labels, groups), np.arange(len(labels)), 5, seed=0)
+    features = np.random.default_rng(0).normal(size=(len(labels), WIDTH)).astype(np.float32)
+    assert fit_probe(features, np.array(labels), fold_of, 3, HeadOptions()).weight.shape == (3, WIDTH)
+
+
+# ── rare classes ──
+
+
+def test_balanced_weighting_finds_more_of_a_rare_class():
+    features, labels = clouds([300, 15])
+    recall = {
+        weighting: (fitted(features, labels, HeadOptions(weighting=weighting)).logits(features).argmax(axis=1) == 1)[
+            labels == 1
+        ].mean()
+        for weighting in ("none", "balanced")
+    }
+    assert recall["balanced"] > recall["none"]
+
+
+def test_balanced_weighting_of_even_classes_changes_little():
+    features, labels = clouds([30, 30, 30])
+    plain, balanced = (
+        fitted(features, labels, HeadOptions(strengths=(0.1,), weighting=weighting)).logits(features)
+        for weighting in ("none", "balanced")
+    )
+    assert softmax(balanced) == pytest.approx(softmax(plain), abs=2e-3)
+
+
+# ── from the probe to the head ──
+
+
+def test_without_val_nothing_is_calibrated():
+    features, labels = clouds([10, 10])
+    probe, known = fitted(features, labels), known_directions(features)
+    calibration = calibrate(probe, features[:0], labels[:0], known, AnswerOptions())
+    assert (calibration.temperature, calibration.count) == (1.0, 0)
+    assert calibration.confidence_threshold is None
+    assert calibration.unfamiliar_distance is None
+
+
+def test_the_temperature_is_folded_into_the_head():
+    features, labels = clouds([30, 30, 30])
+    probe, known = fitted(features, labels), known_directions(features)
+    calibration = calibrate(probe, *clouds([20, 20, 20], spread=3, seed=1), known, AnswerOptions())
+    head = build_head(probe, known, calibration)
+    assert calibration.temperature > 1.05  # val is harder than train: the probe was too sure
+    assert softmax(features @ head.weight.T + head.bias) == pytest.approx(
+        softmax(probe.logits(features), calibration.temperature), abs=1e-5
+    )
+
+
+def test_the_farthest_val_picture_is_at_unfamiliarity_one():
+    (features, labels), (val, val_labels) = clouds([30, 30]), clouds([20, 20], seed=1)
+    known = known_directions(features)
+    calibration = calibrate(fitted(features, labels), val, val_labels, known, AnswerOptions())
+    assert calibration.unfamiliar_distance == pytest.approx(distances(val, known).max())
+
+
+def test_distance_is_one_minus_the_mean_cosine_to_the_five_nearest():
+    features, _ = clouds([20, 20])
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    nearest = np.sort(unit[:3] @ unit.T, axis=1)[:, -5:]
+    assert distances(features[:3], known_directions(features)) == pytest.approx(1 - nearest.mean(axis=1), abs=1e-3)
+
+
+def test_an_embedding_of_zeros_has_a_distance_too():
+    features, _ = clouds([5, 5])
+    features[0] = 0
+    assert np.isfinite(distances(features, known_directions(features))).all()
