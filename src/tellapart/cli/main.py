@@ -34,6 +34,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+SIGINT_EXIT = 130
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while working.")]
 Data = Annotated[Path, typer.Argument(help="A folder with one folder a class, with train/ and test/, or a table.")]
@@ -153,13 +155,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _stop)
     logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what it has to say is in the file's status
+    interrupted = Interrupted(
+        "Interrupted; nothing is half-written.", "What was computed is kept: run the same command again to go on."
+    )
     try:
         code = app(words, standalone_mode=False, prog_name="tellapart")
+        if code == SIGINT_EXIT:  # what the command line library makes of KeyboardInterrupt
+            code = _failed(interrupted, words)
     except (KeyboardInterrupt, EOFError):
-        code = _failed(
-            Interrupted("Interrupted; nothing is half-written.", "What was computed is kept: run it again to go on."),
-            words,
-        )
+        code = _failed(interrupted, words)
     except BrokenPipeError:  # the reader of our output has gone; that is its right
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the interpreter has flushed it
         code = 0
@@ -182,8 +186,8 @@ def _as_user_error(error: Exception) -> UserError:
         raise error
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("tellapart"):
         return needs_extra(error.name, "train")
-    if type(error).__name__ == "Abort":
-        return Interrupted("Interrupted; nothing is half-written.")
+    if type(error).__name__ == "Abort":  # the same, in older releases of that library
+        return Interrupted("Interrupted; nothing is half-written.", "Run the same command again to go on.")
     fault = UserError(
         f"Unexpected fault: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
         "Please report it; TELLAPART_TRACEBACK=1 shows where it came from.",

@@ -1,0 +1,388 @@
+"""The command line: its verbs, its exit codes, and one line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+from conftest import write_classes, write_picture
+
+import tellapart
+from tellapart import Run
+from tellapart.cli.main import app, main
+from tellapart.modelfile.predictor import Predictor
+
+SMALL = ("--set", "preprocessing.size_px=64", "--set", "head.folds=2", "--set", "head.strengths=0.01,0.1")
+VERBS = [command.callback.__name__ for command in app.registered_commands]
+
+
+class Said(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict:
+        """Standard output, which must be one JSON object and nothing else."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]):
+    """Runs a command in this process."""
+
+    def run(*words: object) -> Said:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main(list(map(str, words)))
+        return Said(int(end.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_classes(tmp_path_factory.mktemp("cli") / "photos", 12)
+
+
+@pytest.fixture(scope="module")
+def run(data: Path) -> Run:
+    changes = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
+    return tellapart.train(data, set=changes, out=data.parent / "runs", quiet=True)
+
+
+def is_one_line(text: str) -> bool:
+    return text.startswith("error: ") and text.endswith("\n") and text.count("\n") == 1 and "Traceback" not in text
+
+
+# ── 0: done ──
+
+
+def test_train_prints_the_score_and_what_to_do_with_the_model(tell, data: Path, tmp_path: Path):
+    said = tell("train", data, "--out", tmp_path / "runs", *SMALL)
+    (run,) = (tmp_path / "runs").iterdir()
+    assert said.code == 0
+    assert "accuracy  100.0 % (61.0 to 100.0, 6 pictures)" in said.out
+    assert f"report    {run}/report.html" in said.out
+    assert f"use it    tellapart predict {run}/model.onnx PICTURES…" in said.out
+    assert said.err.startswith("photos: 3 class folders")
+
+
+def test_train_with_json_prints_one_object(tell, data: Path, tmp_path: Path):
+    said = tell("train", data, "--out", tmp_path / "runs", *SMALL, "--json", "--seed", 3, "--name", "mine")
+    assert said.code == 0
+    assert said.json["classes"] == ["brick", "leaf", "sky"]
+    assert Path(said.json["model"]).exists()
+    assert said.json["run"].endswith("-mine")
+    assert {"test", "statuses", "warnings", "seconds", "steps", "report"} <= said.json.keys()
+
+
+def test_predict_prints_a_line_a_picture(tell, run: Run, data: Path):
+    said = tell("predict", run.model, data / "sky" / "000.jpg", data / "leaf" / "000.jpg", "-q")
+    assert [line.split("\t")[1] for line in said.out.splitlines()] == ["sky", "leaf"]
+    assert (said.code, said.err) == (0, "")
+
+
+def test_evaluate_prints_the_score_and_every_class(tell, run: Run, data: Path):
+    said = tell("evaluate", run.path, data, "-q")
+    assert said.out.startswith("accuracy  ")
+    assert [line.split(":")[0] for line in said.out.splitlines() if ": recall" in line] == ["brick", "leaf", "sky"]
+    assert (said.code, said.err) == (0, "")
+
+
+def test_evaluate_with_json_prints_one_object(tell, run: Run, data: Path):
+    said = tell("evaluate", run.model, data, "--json")
+    assert said.json["test"]["accuracy"]["count"] == 36
+    assert said.json.keys() == {"test", "answering", "classes", "statuses", "warnings"}
+
+
+def test_the_version_is_the_packages(tell):
+    assert tell("--version") == Said(0, f"tellapart {tellapart.__version__}\n", "")
+
+
+def test_quiet_leaves_only_the_result(tell, data: Path, tmp_path: Path):
+    assert tell("train", data, "--out", tmp_path, *SMALL, "-q").err == ""
+
+
+# ── 1: our fault ──
+
+
+@pytest.fixture
+def fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError("division by\nzero")
+
+    monkeypatch.setattr(Predictor, "outputs", broken)
+
+
+@pytest.mark.usefixtures("fault")
+def test_a_fault_of_ours_is_one_line_and_exit_code_one(tell, run: Run, data: Path):
+    said = tell("predict", run.model, data / "sky" / "000.jpg", "-q")
+    assert (said.code, said.out) == (1, "")
+    assert is_one_line(said.err)
+    assert "Unexpected fault: ZeroDivisionError: division by zero Please report it" in said.err
+
+
+@pytest.mark.usefixtures("fault")
+def test_a_fault_of_ours_is_json_where_json_was_asked_for(tell, run: Run, data: Path):
+    said = tell("predict", run.model, data / "sky" / "000.jpg", "--json")
+    assert said.code == 1
+    assert said.json["error"].keys() == {"kind", "message", "hint"}
+    assert said.json["error"]["kind"] == "fault"
+
+
+@pytest.mark.usefixtures("fault")
+def test_where_it_came_from_is_shown_on_request(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TELLAPART_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(["predict", str(run.model), str(data / "sky" / "000.jpg"), "-q"])
+
+
+# ── 2: wrong use ──
+
+WRONG = {
+    "unknown verb": (["trian"], "Did you mean 'train'?"),
+    "unknown option": (["train", "DATA", "--seeed", "1"], "--seed"),
+    "unknown key": (["train", "DATA", "--set", "head.fold=3"], "Did you mean 'head.folds'?"),
+    "unknown group of keys": (["train", "DATA", "--set", "hed.folds=3"], "Did you mean 'head.folds'?"),
+    "unknown value": (["train", "DATA", "--set", "head.weighting=balance"], "Did you mean 'balanced'?"),
+    "unknown recipe": (["train", "DATA", "--recipe", "prob"], "Did you mean 'probe'?"),
+    "unknown backbone": (["train", "DATA", "--set", "backbone.name=resnet81"], "Did you mean 'resnet18'"),
+    "unknown kind of table": (["predict", "MODEL", "x.jpg", "--out", "x.jsn"], "Did you mean '.jsonl'?"),
+    "misspelt folder": (["train", "PHOTO"], "Did you mean"),
+    "value out of range": (["train", "DATA", "--set", "split.test=1.5"], "must be above 0 and below 1, got 1.5"),
+    "value of another type": (["train", "DATA", "--set", "head.folds=many"], "must be a whole number, got 'many'"),
+    "key without value": (["train", "DATA", "--set", "seed"], "Write --set seed=VALUE."),
+    "no argument": (["predict"], "model"),
+    "no picture": (["predict", "MODEL"], "pictures"),
+    "negative seed": (["train", "DATA", "--seed", "-1"], "must be 0 or more, got -1"),
+    "seed that is no number": (["train", "DATA", "--seed", "x"], "'x' is not a valid int"),
+    "no model": (["predict", "nowhere.onnx", "x.jpg"], "nowhere.onnx does not exist"),
+    "a picture as model": (["predict", "PICTURE", "x.jpg"], "is not a tellapart model file"),
+    "no data": (["evaluate", "MODEL", "nowhere"], "nowhere does not exist"),
+    "top of none": (["predict", "MODEL", "x.jpg", "--top", "0"], "0 is not in the range"),
+    "missing weights": (["train", "DATA", "--set", "backbone.weights=nowhere.pth"], "nowhere.pth cannot be read"),
+    "missing splits": (["train", "DATA", "--splits", "nowhere"], "nowhere"),
+    "recipe that is no YAML": (["train", "DATA", "--recipe", "BAD_RECIPE"], "is not YAML"),
+}
+
+
+@pytest.fixture
+def words_of(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The words of a wrong command, with real paths in their places; and an empty folder to be in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("name: [probe\n")
+    places = {
+        "DATA": data,
+        "PHOTO": data.parent / "photo",
+        "MODEL": run.model,
+        "PICTURE": data / "sky" / "000.jpg",
+        "BAD_RECIPE": tmp_path / "bad.yaml",
+    }
+    return lambda case: [str(places.get(word, word)) for word in WRONG[case][0]]
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_use_is_one_line_that_helps(tell, words_of, case: str):
+    said = tell(*words_of(case), *(["-q"] if "unknown verb" not in case else []))
+    assert (said.code, said.out) == (2, "")
+    assert is_one_line(said.err)
+    assert WRONG[case][1] in said.err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_use_is_one_json_object_where_json_was_asked_for(tell, words_of, case: str):
+    said = tell(*words_of(case), "--json")
+    assert said.code == 2
+    assert said.json["error"].keys() == {"kind", "message", "hint"}
+    assert said.json["error"]["kind"] == "usage"
+    assert WRONG[case][1] in f"{said.json['error']['message']} {said.json['error']['hint']}"
+
+
+def test_a_class_that_the_model_does_not_know_is_answered_with_the_nearest(tell, run: Run, tmp_path: Path):
+    for name in ("leafs", "sky"):
+        write_picture(tmp_path / "new" / name / "x.jpg")
+    said = tell("evaluate", run.model, tmp_path / "new", "-q")
+    assert said.code == 2
+    assert "Did you mean 'leaf'?" in said.err
+
+
+def test_no_word_at_all_shows_what_there_is(tell):
+    said = tell()
+    assert all(verb in said.out + said.err for verb in VERBS)
+    assert said.code in (0, 2)
+
+
+# ── 3: done, but some inputs were rejected ──
+
+
+def test_a_rejected_picture_is_exit_code_three_with_an_answer_each(tell, run: Run, data: Path, tmp_path: Path):
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    said = tell("predict", run.model, tmp_path / "empty.jpg", data / "sky" / "000.jpg", "--json")
+    assert said.code == 3
+    assert said.json["statuses"] == {"empty": 1, "ok": 1}
+    assert [answer["answer"] for answer in said.json["answers"]] == [None, "sky"]
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate"])
+def test_a_rejected_picture_in_a_folder_is_exit_code_three(tell, run: Run, photos: Path, tmp_path: Path, verb: str):
+    (photos / "sky" / "empty.jpg").write_bytes(b"")
+    words = {"train": ["train", photos, "--out", tmp_path, *SMALL], "evaluate": ["evaluate", run.model, photos]}[verb]
+    said = tell(*words, "--json")
+    assert said.code == 3
+    assert said.json["statuses"] == {"empty": 1, "ok": 36}
+
+
+def test_junk_that_is_merely_ignored_does_not_count(tell, photos: Path, run: Run):
+    for name in (".DS_Store", "Thumbs.db", "._000.jpg"):
+        (photos / "sky" / name).write_bytes(b"junk")
+    assert tell("predict", run.model, photos, "-q").code == 0
+    assert tell("evaluate", run.model, photos, "-q").code == 0
+
+
+# ── 4: interrupted ──
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "outputs", stop)
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_an_interruption_is_one_line_and_exit_code_four(tell, run: Run, data: Path, tmp_path: Path):
+    said = tell("predict", run.model, data, "-q", "--out", tmp_path / "x.csv")
+    assert (said.code, said.out) == (4, "")
+    assert is_one_line(said.err)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_an_interruption_is_json_where_json_was_asked_for(tell, run: Run, data: Path):
+    said = tell("predict", run.model, data, "--json")
+    assert said.code == 4
+    assert said.json["error"]["kind"] == "interrupted"
+
+
+# ── 5: refused ──
+
+
+def test_strict_refuses_a_label_conflict_with_exit_code_five(tell, photos: Path, tmp_path: Path):
+    (photos / "leaf" / "same.jpg").write_bytes((photos / "sky" / "001.jpg").read_bytes())
+    said = tell("train", photos, "--strict", "--out", tmp_path / "runs", *SMALL, "-q")
+    assert (said.code, said.out) == (5, "")
+    assert is_one_line(said.err)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_changed_data_is_refused_with_exit_code_five(tell, run: Run, photos: Path, tmp_path: Path):
+    write_picture(photos / "sky" / "new.jpg", 99)
+    said = tell("train", photos, "--splits", run.path, "--out", tmp_path / "runs", *SMALL, "--json")
+    assert said.code == 5
+    assert said.json["error"]["kind"] == "refused"
+    assert "1 picture" in said.json["error"]["message"]
+
+
+# ── help ──
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(tell, verb: str):
+    said = tell(verb, "--help")
+    assert said.code == 0
+    assert f"tellapart {verb} " in " ".join(said.out.split())
+    assert "Example" in said.out
+
+
+def test_the_verbs_are_these(tell):
+    assert VERBS == ["train", "predict", "evaluate"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)], ids=" ".join)
+def test_help_imports_nothing_heavy(words: list[str]):
+    code = (
+        "import sys; from tellapart.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(sorted({'torch', 'onnxruntime', 'numpy', 'PIL', 'polars'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_it_can_be_run_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "tellapart", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"tellapart {tellapart.__version__}\n"
+
+
+# ── the edge towards the system ──
+
+
+def outside(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tellapart", *map(os.fsencode, map(str, words))]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60, **options)
+
+
+def test_a_closed_standard_input_does_not_matter(run: Run, data: Path):
+    words = [sys.executable, "-m", "tellapart", "predict", str(run.model), str(data / "sky" / "000.jpg"), "-q"]
+    done = subprocess.run(["sh", "-c", '"$@" <&-', "sh", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_has_gone_is_no_error(run: Run, data: Path):
+    words = [sys.executable, "-m", "tellapart", "predict", str(run.model), str(data), "-q"]
+    done = subprocess.run(["sh", "-c", '"$@" | true', "sh", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_names_that_are_not_text_can_be_printed(run: Run, data: Path, tmp_path: Path):
+    folder = tmp_path / "caf\udce9"
+    write_picture(folder / "x.jpg").rename(folder / "n\udce9w.jpg")
+    done = outside("predict", run.model, folder / "n\udce9w.jpg", "--out", folder / "t\udce9ble.csv", "-q")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (folder / "t\udce9ble.csv").exists()
+    assert outside("predict", folder / "n\udce9w.jpg", "x.jpg").stderr.count(b"\n") == 1
+
+
+def test_an_ascii_terminal_is_enough(run: Run, data: Path):
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    done = outside("evaluate", run.model, data, env=plain)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+
+
+# ── and in Python ──
+
+
+def test_public_names_are_exactly_all():
+    assert sorted(tellapart.__all__) == tellapart.__all__
+    assert all(getattr(tellapart, name) is not None for name in tellapart.__all__)
+    visible = {n for n, v in vars(tellapart).items() if not n.startswith("_") and not isinstance(v, ModuleType)}
+    assert visible <= set(tellapart.__all__)
+    assert set(dir(tellapart)) == {*tellapart.__all__, "__version__"}
+
+
+def test_a_name_that_is_not_there_is_said():
+    with pytest.raises(AttributeError, match="module 'tellapart' has no attribute 'trian'"):
+        _ = tellapart.trian
