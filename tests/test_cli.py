@@ -174,13 +174,13 @@ WRONG = {
     "no argument": (["predict"], "model"),
     "no picture": (["predict", "MODEL"], "pictures"),
     "negative seed": (["train", "DATA", "--seed", "-1"], "must be 0 or more, got -1"),
-    "seed that is no number": (["train", "DATA", "--seed", "x"], "'x' is not a valid int"),
+    "seed that is no number": (["train", "DATA", "--seed", "x"], "--seed"),
     "no model": (["predict", "nowhere.onnx", "x.jpg"], "nowhere.onnx does not exist"),
     "a picture as model": (["predict", "PICTURE", "x.jpg"], "is not a tellapart model file"),
     "no data": (["evaluate", "MODEL", "nowhere"], "nowhere does not exist"),
-    "top of none": (["predict", "MODEL", "x.jpg", "--top", "0"], "0 is not in the range"),
+    "top of none": (["predict", "MODEL", "x.jpg", "--top", "0"], "--top"),
     "missing weights": (["train", "DATA", "--set", "backbone.weights=nowhere.pth"], "nowhere.pth cannot be read"),
-    "missing splits": (["train", "DATA", "--splits", "nowhere"], "nowhere"),
+    "missing splits": (["train", "DATA", *SMALL, "--splits", "nowhere"], "nowhere/splits.parquet does not exist"),
     "recipe that is no YAML": (["train", "DATA", "--recipe", "BAD_RECIPE"], "is not YAML"),
 }
 

@@ -163,9 +163,7 @@ def test_a_training_whose_file_disagrees_leaves_nothing_behind(photos: Path, tmp
 
 
 @pytest.mark.usefixtures("torch_that_disagrees")
-def test_the_command_line_calls_that_exit_code_five(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_the_command_line_calls_that_exit_code_five(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     words = ["train", str(photos), "--set", "preprocessing.size_px=64", "--out", str(tmp_path / "runs"), "-q", "--json"]
     with pytest.raises(SystemExit) as end:
         main(words)
@@ -173,9 +171,7 @@ def test_the_command_line_calls_that_exit_code_five(
     assert json.loads(capsys.readouterr().out)["error"]["kind"] == "refused"
 
 
-def test_a_larger_limit_of_pixels_holds_in_the_gate_too(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_larger_limit_of_pixels_holds_in_the_gate_too(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from tellapart import decoding
 
     for function in (decoding.decode, decoding.decode_file):

@@ -27,7 +27,17 @@ from tellapart.modelfile.card import is_sealed, seal
 from tellapart.report.usage import snippets
 
 PACKAGE = Path(tellapart.__file__).parent
-ENCODED = {"classes", "backbone", "preprocessing", "decoding", "calibration", "thresholds", "digests", "licences", "versions"}
+ENCODED = {
+    "classes",
+    "backbone",
+    "preprocessing",
+    "decoding",
+    "calibration",
+    "thresholds",
+    "digests",
+    "licences",
+    "versions",
+}
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +144,11 @@ def test_every_value_of_its_metadata_is_json(graph: ModelProto):
 def test_its_card_is_complete(predictor: Predictor, run: Run):
     card, metrics = predictor.card, json.loads((run.path / "metrics.json").read_text())
     assert card.classes == ("brick", "leaf", "sky")
-    assert (card.preprocessing.mode, card.preprocessing.size_px, card.preprocessing.mean) == ("crop", 64, (0.5, 0.5, 0.5))
+    assert (card.preprocessing.mode, card.preprocessing.size_px, card.preprocessing.mean) == (
+        "crop",
+        64,
+        (0.5, 0.5, 0.5),
+    )
     assert card.backbone == "tf_efficientnet_lite0"
     assert card.temperature == metrics["calibration"]["temperature"]
     assert card.calibration_count == metrics["calibration"]["count"] > 0
@@ -199,7 +213,9 @@ def test_every_cut_of_a_file_breaks_its_seal(small: bytes):
 
 
 def test_every_flipped_bit_of_a_file_breaks_its_seal(small: bytes):
-    flipped = (small[:at] + bytes([small[at] ^ 1 << bit]) + small[at + 1 :] for at in range(len(small)) for bit in range(8))
+    flipped = (
+        small[:at] + bytes([small[at] ^ 1 << bit]) + small[at + 1 :] for at in range(len(small)) for bit in range(8)
+    )
     assert not any(map(is_sealed, flipped))
 
 

@@ -86,7 +86,9 @@ def test_bad_files_between_good_ones_have_rows_of_their_own(run: Run, mixed: lis
 
 def test_what_is_not_ok_has_neither_decision_nor_answer_but_a_reason(predictor: Predictor, mixed: list[Path]):
     bad = [answer for answer in predictor.predict(mixed) if answer.status != "ok"]
-    assert all((a.decision, a.answer, a.confidence, a.probabilities, a.unfamiliarity) == ("", "", None, {}, None) for a in bad)
+    assert all(
+        (a.decision, a.answer, a.confidence, a.probabilities, a.unfamiliarity) == ("", "", None, {}, None) for a in bad
+    )
     assert all(answer.detail for answer in bad)
 
 
@@ -171,7 +173,9 @@ def test_bytes_that_are_no_picture_have_a_status(predictor: Predictor):
 
 def test_the_most_probable_classes_come_first(predictor: Predictor, mixed: list[Path]):
     answer = predictor.predict(mixed[0])
-    assert [name for name, _ in answer.top(3)] == sorted(answer.probabilities, key=lambda name: -answer.probabilities[name])
+    assert [name for name, _ in answer.top(3)] == sorted(
+        answer.probabilities, key=lambda name: -answer.probabilities[name]
+    )
     assert answer.top(1) == [(answer.answer, answer.confidence)]
     assert len(answer.top(99)) == 3
 
@@ -225,7 +229,7 @@ def test_a_name_that_a_spreadsheet_would_run_is_neutralised_and_comes_back(run: 
 NAMES = {
     "newline": "two\nlines.jpg",
     "carriage return": "two\rlines.jpg",
-    "quotes": "it's \"quoted\".jpg",
+    "quotes": 'it\'s "quoted".jpg',
     "not UTF-8": os.fsdecode(b"caf\xe9.jpg"),
     "backslash": "back\\slash.jpg",
     "a written escape": "\\xe9.jpg",
@@ -253,7 +257,11 @@ def test_every_name_comes_back_exactly(run: Run, here: Path, name: str, table: s
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), min_size=1, max_size=4
+    )
+)
 def test_any_text_comes_back_from_csv(tmp_path_factory: pytest.TempPathFactory, texts: list[str]):
     table = tmp_path_factory.getbasetemp() / "any text.csv"
     write_answers(table, [Answer(text, "missing") for text in texts], ["a"])

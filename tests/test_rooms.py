@@ -78,7 +78,9 @@ def test_the_upper_half_imports_without_the_train_extra():
     package = Path(tellapart.__file__).parent
     files = [file for folder in UPPER_FOLDERS for file in sorted((package / folder).glob("*.py"))]
     modules = [*UPPER, *(f"tellapart.{file.parent.name}.{file.stem}" for file in files if file.stem != "__init__")]
-    done = without_the_extra(WITHOUT + "from importlib import import_module\nfor m in sys.argv[1:]: import_module(m)", *modules)
+    done = without_the_extra(
+        WITHOUT + "from importlib import import_module\nfor m in sys.argv[1:]: import_module(m)", *modules
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -135,5 +137,3 @@ def test_parquet_without_its_extra_is_refused_before_any_work(run: Run, data: Pa
     assert done.returncode == 2
     assert "This needs polars, which is not installed. Run: pip install 'tellapart[train]'" in done.stderr
     assert not (tmp_path / "x.parquet").exists()
-
-

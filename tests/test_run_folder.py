@@ -268,8 +268,9 @@ def test_a_run_shows_its_name_only_when_it_is_whole(tmp_path: Path):
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path: Path):
-    with pytest.raises(Refused, match=r"bytes free, and the run needs about [\d,]+\. Make room"), new_run(
-        tmp_path, "x", needs_bytes=10**18
+    with (
+        pytest.raises(Refused, match=r"bytes free, and the run needs about [\d,]+\. Make room"),
+        new_run(tmp_path, "x", needs_bytes=10**18),
     ):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -332,7 +333,14 @@ main(sys.argv[2:])
 
 
 def train_words(data: Path, out: Path) -> list[str]:
-    return ["train", str(data), "--out", str(out), "-q", *(f"--set={key}={_text(value)}" for key, value in SMALL.items())]
+    return [
+        "train",
+        str(data),
+        "--out",
+        str(out),
+        "-q",
+        *(f"--set={key}={_text(value)}" for key, value in SMALL.items()),
+    ]
 
 
 def _text(value: object) -> str:

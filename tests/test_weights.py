@@ -174,7 +174,9 @@ def test_without_a_network_it_soon_says_what_was_tried_and_what_to_do(monkeypatc
 
 
 @pytest.mark.usefixtures("empty_hub")
-def test_offline_by_the_environment_it_does_not_even_look(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_offline_by_the_environment_it_does_not_even_look(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(urllib.request, "urlopen", lambda *arguments, **options: pytest.fail("it looked"))
     with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
@@ -241,5 +243,3 @@ def test_the_recipe_may_change_mode_size_and_share():
     changed = find_preprocessing(BackboneOptions(), PreprocessingOptions(mode="crop", size_px=96, share=0.9))
     assert (changed.size_px, changed.share_permille) == (96, 900)
     assert find_preprocessing(BackboneOptions(), PreprocessingOptions(mode="pad")).share_permille == 1000
-
-

@@ -181,7 +181,7 @@ def _stop(signal_number: int, frame: object) -> None:
 def _as_user_error(error: Exception) -> UserError:
     """The command line library's own errors are wrong use; anything else is our fault, told in one line."""
     if hasattr(error, "format_message"):
-        return UserError(_plain(error.format_message()), "Run it with --help to see what there is.")
+        return UserError(_plain(error.format_message()).rstrip(".") + ".", "Run it with --help to see what there is.")
     if os.environ.get("TELLAPART_TRACEBACK"):
         raise error
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("tellapart"):

@@ -33,7 +33,8 @@ from tellapart.modelfile.session import Session
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
 from tellapart.recipes import load_recipe
-from tellapart.runs.saved_splits import load_splits
+from tellapart.runs.folder import check_room
+from tellapart.runs.saved_splits import read_splits
 from tellapart.training.features import FeatureExtractor
 from tellapart.training.head import build_head, calibrate, known_directions
 from tellapart.training.probe import fit_probe
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 GATE_PICTURES = 64
 REPORTED_PICTURES = 16  # test pictures whose reported answer is compared with the shipped file's, from the file on disk
+TYPICAL_RUN_BYTES = 32_000_000
 MOST_KNOWN = 2000  # training pictures whose embeddings the file holds, to measure how far a new one is from them
 
 
@@ -117,11 +119,14 @@ def train(
     """
     talk, clock = Talk(quiet=quiet), _Clock()
     options = load_recipe(recipe, {**(set or {}), **({} if seed is None else {"seed": seed})})
-    source = Path(data)
+    source, runs = Path(data), Path(out)
 
     catalog = read_source(source)
     called = name or (source.stem if source.is_file() else source.resolve().name)
     talk.say(f"{called}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
+
+    check_room(runs, TYPICAL_RUN_BYTES)
+    saved_splits = read_splits(Path(splits)) if splits else None
 
     torch_side = _TorchSide(options, talk)
     network = torch_side.exported()
@@ -137,7 +142,7 @@ def train(
         )
         clock.lap("features")
 
-        parts = load_splits(Path(splits), catalog) if splits else make_splits(catalog, options.split, options.seed)
+        parts = saved_splits.of(catalog) if saved_splits else make_splits(catalog, options.split, options.seed)
         findings = find_all(catalog, parts)
         for finding in findings:
             talk.say(f"note: {finding.text}")
@@ -194,7 +199,7 @@ def train(
         metrics=metrics,
         model=model,
     )
-    path = write_run(trained, Path(out), escape(called), talk, clock.seconds)
+    path = write_run(trained, runs, escape(called), talk, clock.seconds)
     statuses, counts = np.unique(catalog.statuses.astype(str), return_counts=True)
     return Run(
         path=path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -75,14 +76,8 @@ def new_run(runs: Path, name: str, *, needs_bytes: int = 0) -> Iterator[RunFolde
         UserError: `runs` cannot be written to.
     """
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{_safe(name)}"
+    check_room(runs, needs_bytes)
     try:
-        runs.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(runs).free
-        if free < needs_bytes + HEADROOM_BYTES:
-            raise Refused(
-                f"{runs} has {free:,} bytes free, and the run needs about {needs_bytes + HEADROOM_BYTES:,}.",
-                "Make room, or choose another folder with --out.",
-            )
         partial = _claim(runs, stem)
     except OSError as error:
         raise disk_error(error, runs, needs_bytes) from error
@@ -94,6 +89,26 @@ def new_run(runs: Path, name: str, *, needs_bytes: int = 0) -> Iterator[RunFolde
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # ours, made above, never shown under a run's name
         raise
+
+
+def check_room(runs: Path, needs_bytes: int) -> None:
+    """Make the folder that holds runs, and see that there is room in it; before long work, not only after it.
+
+    Raises:
+        Refused: not enough room. UserError: it cannot be written to.
+    """
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(runs).free
+        if not os.access(runs, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise disk_error(error, runs, needs_bytes) from error
+    if free < needs_bytes + HEADROOM_BYTES:
+        raise Refused(
+            f"{runs} has {free:,} bytes free, and the run needs about {needs_bytes + HEADROOM_BYTES:,}.",
+            "Make room, or choose another folder with --out.",
+        )
 
 
 def _claim(runs: Path, stem: str) -> Path:

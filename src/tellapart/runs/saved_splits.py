@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,16 +37,45 @@ def save_splits(run: RunFolder, catalog: Catalog, splits: Column) -> str:
     return digest
 
 
-def load_splits(path: Path, catalog: Catalog) -> Column:
-    """The splits in a file that `save_splits` wrote, for the catalog's rows.
+@dataclass(frozen=True)
+class SavedSplits:
+    """A splits file, read and found unchanged.
 
-    Returns:
-        (N,) str: "train", "val", "test", or "" for a row whose status is not ok.
+    Args:
+        file: where it was. rows: path → path, content hash, class and split.
+        leaky: whether the splits were so when they were saved, as the user had made them.
+    """
+
+    file: Path
+    rows: Mapping[str, tuple[str, str, str, str]]
+    leaky: bool
+
+    def of(self, catalog: Catalog) -> Column:
+        """(N,) str: "train", "val", "test" for the catalog's rows, or "" for a row whose status is not ok.
+
+        Raises:
+            Refused: they do not fit the data: pictures gone, new or changed, other classes, copies of one picture on
+                two sides. With counts and an example.
+        """
+        _check_fit(self.file, catalog, self.rows)
+        stated = zip(catalog.paths, catalog.ok, strict=True)
+        splits = text_column(self.rows[path][3] if ok else "" for path, ok in stated)
+        leaks = find_leaks(catalog, splits)
+        if leaks and not self.leaky:
+            raise Refused(
+                f"{self.file} would put {len(leaks)} pictures or groups on two sides of the split, "
+                f"{catalog.paths[leaks[0].rows[0]]!r} for one.",
+                "Leave --splits out to make new ones.",
+            )
+        return splits
+
+
+def read_splits(path: Path) -> SavedSplits:
+    """The splits file of a run; `path` is the file or the run's folder.
 
     Raises:
         UserError: no such file, or not a splits file.
-        Refused: the file was changed, or does not fit the data: pictures gone, new or changed, other classes, copies
-            of one picture on two sides. With counts and an example.
+        Refused: it was changed after it was written.
     """
     import polars
 
@@ -59,17 +89,7 @@ def load_splits(path: Path, catalog: Catalog) -> Column:
         raise UserError(f"{file} is not a splits file.", "Give the splits.parquet of a run folder.") from None
     if splits_hash(rows) != about.get(HASH_KEY):
         raise Refused(f"{file} was changed after it was written.", "Use the file of the run as it was saved.")
-    stated = {row[0]: row for row in rows}
-    _check_fit(file, catalog, stated)
-    splits = text_column(stated[name][3] if ok else "" for name, ok in zip(catalog.paths, catalog.ok, strict=True))
-    leaks = find_leaks(catalog, splits)
-    if leaks and about.get(ORIGIN_KEY) != "leaky":
-        raise Refused(
-            f"{file} would put {len(leaks)} pictures or groups on two sides of the split, "
-            f"{catalog.paths[leaks[0].rows[0]]!r} for one.",
-            "Leave --splits out to make new ones.",
-        )
-    return splits
+    return SavedSplits(file, {row[0]: row for row in rows}, about.get(ORIGIN_KEY) == "leaky")
 
 
 def _rows(catalog: Catalog, splits: Column) -> list[tuple[str, str, str, str]]:
@@ -79,7 +99,7 @@ def _rows(catalog: Catalog, splits: Column) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _check_fit(file: Path, catalog: Catalog, stated: dict[str, tuple[str, str, str, str]]) -> None:
+def _check_fit(file: Path, catalog: Catalog, stated: Mapping[str, tuple[str, str, str, str]]) -> None:
     here = {row[0]: row for row in _rows(catalog, text_column([""] * len(catalog)))}
     shared = stated.keys() & here.keys()
     faults = {
