@@ -28,9 +28,10 @@ FILES = {"model.onnx", "report.html", "metrics.json", "splits.parquet", "recipe.
 def start(data: Path, runs: Path, cache: Path) -> subprocess.Popen[bytes]:
     """One training in a process group of its own."""
     command = [sys.executable, "-m", "tellapart", "train", str(data), "--out", str(runs), "--name", "x", "--quiet"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     settings = {**os.environ, "TELLAPART_CACHE": str(cache)}
-    return subprocess.Popen(command, start_new_session=True, env=settings, **quiet)  # type: ignore[call-overload]
+    return subprocess.Popen(
+        command, start_new_session=True, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
 
 
 def check_runs(runs: Path) -> int:
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    chance = random.Random(options.seed)  # noqa: S311 - moments, not secrets
+    chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
         quiet, killed = Path(folder, "quiet"), Path(folder, "killed")
         undisturbed, seconds = finish(options.data, quiet, Path(folder, "cache-quiet"))

@@ -180,7 +180,7 @@ WRONG = {
     "no data": (["evaluate", "MODEL", "nowhere"], "nowhere does not exist"),
     "top of none": (["predict", "MODEL", "x.jpg", "--top", "0"], "--top"),
     "missing weights": (["train", "DATA", "--set", "backbone.weights=nowhere.pth"], "nowhere.pth cannot be read"),
-    "missing splits": (["train", "DATA", *SMALL, "--splits", "nowhere"], "nowhere/splits.parquet does not exist"),
+    "missing splits": (["train", "DATA", *SMALL, "--splits", "nowhere"], "nowhere does not exist"),
     "recipe that is no YAML": (["train", "DATA", "--recipe", "BAD_RECIPE"], "is not YAML"),
 }
 

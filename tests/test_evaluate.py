@@ -77,10 +77,8 @@ def test_a_source_without_splits_is_measured_whole(run: Run, data: Path):
 
 
 def test_a_run_folder_and_a_loaded_model_are_as_good_as_the_file(run: Run, data: Path):
-    whole, folder, loaded = (
-        tellapart.evaluate(model, data / "test", quiet=True).as_json()
-        for model in (run.model, run.path, run.predictor())
-    )
+    models = (run.model, run.path, run.predictor())
+    whole, folder, loaded = (tellapart.evaluate(model, data / "test", quiet=True).as_json() for model in models)
     assert whole == folder == loaded
 
 

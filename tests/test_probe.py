@@ -105,7 +105,7 @@ def test_a_feature_that_never_changes_says_nothing():
 def test_features_that_are_not_finite_are_refused(wrong: float):
     features, labels = clouds([20, 20])
     features[5, 5] = wrong
-    with pytest.raises(UserError, match="features that are not finite. Choose another backbone"):
+    with pytest.raises(UserError, match=r"features that are not finite\. Choose another backbone"):
         fitted(features, labels)
 
 
@@ -159,12 +159,9 @@ def test_pictures_of_one_group_are_held_out_together():
 
 
 def test_a_class_that_lives_in_two_mixed_groups_is_in_every_fit():
-    labels, groups = [], []
-    for number in range(4):  # four large groups of one class fill four folds
-        labels, groups = labels + [1] * 10, groups + [f"large {number}"] * 10
-    for number in range(2):  # so that both groups with the rare class went to the fifth
-        labels, groups = labels + [0, 1], groups + [f"mixed {number}"] * 2
-    labels, groups = labels + [2] * 6, groups + [""] * 6
+    # Four large groups of one class fill four folds, so that both groups with the rare class would go to the fifth.
+    labels = [1] * 40 + [0, 1] * 2 + [2] * 6
+    groups = [f"large {row // 10}" for row in range(40)] + [f"mixed {row // 2}" for row in range(4)] + [""] * 6
     fold_of = make_folds(catalog_of(labels, groups), np.arange(len(labels)), 5, seed=0)
     features = np.random.default_rng(0).normal(size=(len(labels), WIDTH)).astype(np.float32)
     assert fit_probe(features, np.array(labels), fold_of, 3, HeadOptions()).weight.shape == (3, WIDTH)

@@ -78,9 +78,8 @@ def test_the_upper_half_imports_without_the_train_extra():
     package = Path(tellapart.__file__).parent
     files = [file for folder in UPPER_FOLDERS for file in sorted((package / folder).glob("*.py"))]
     modules = [*UPPER, *(f"tellapart.{file.parent.name}.{file.stem}" for file in files if file.stem != "__init__")]
-    done = without_the_extra(
-        WITHOUT + "from importlib import import_module\nfor m in sys.argv[1:]: import_module(m)", *modules
-    )
+    code = WITHOUT + "from importlib import import_module\nfor name in sys.argv[1:]: import_module(name)"
+    done = without_the_extra(code, *modules)
     assert (done.returncode, done.stderr) == (0, "")
 
 

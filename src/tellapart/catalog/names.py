@@ -47,9 +47,9 @@ def unescape(text: str) -> str:
     return re.sub(pattern, lambda match: "\\" if match[1] == "\\" else chr(0xDC00 + int(match[1][1:], 16)), text)
 
 
-def nearest_path(path: Path) -> str:
+def nearest_path(path: Path, otherwise: str = "Check the path.") -> str:
     """For a path that does not exist: which one beside it may have been meant."""
     folder = path.absolute().parent
     siblings = os.listdir(folder) if os.access(folder, os.R_OK | os.X_OK) and folder.is_dir() else []
     close = difflib.get_close_matches(path.name, siblings, n=1)
-    return f"Did you mean {path.parent / close[0]}?" if close else "Check the path."
+    return f"Did you mean {path.parent / close[0]}?" if close else otherwise

@@ -18,7 +18,7 @@ from tellapart.errors import UserError
 from tellapart.export.compose import EMBEDDING, FEATURES, INPUT
 from tellapart.export.kept import ExportedNetwork
 from tellapart.modelfile.session import Session
-from tellapart.models.backbones import Backbone, Embedder
+from tellapart.models.backbones import Backbone, Embedder, one_thread
 
 OPSET = 18  # the first whose Resize knows antialiasing
 CLOSE = 1e-3  # largest difference from torch, as a share of the largest value
@@ -54,7 +54,7 @@ def export_network(module: Embedder, size_px: int) -> bytes:
     reasons = []
     for way in (_trace, _export_by_dynamo):
         try:
-            with warnings.catch_warnings(), torch.inference_mode():
+            with warnings.catch_warnings(), torch.inference_mode(), one_thread():
                 warnings.simplefilter("ignore")  # of tracing and deprecation, about what is checked below
                 graph = _serialised(way(module, trial), [tuple(output.shape) for output in module(trial)])
                 _check_against(module, graph, trial)

@@ -168,7 +168,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{file} does not exist.", nearest_path(file)) from None
+        raise UserError(f"{file} does not exist.", nearest_path(file, "Give the model.onnx of a run folder.")) from None
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror}).", "Give a file that you may read.") from None
     return Predictor(data, name=str(file))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,16 +45,23 @@ class Embedder(nn.Module):
 
     def embed(self, pictures: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Preprocessed pictures (3, S, S) → their embeddings (D,), side by side on one thread each."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with one_thread():
             return list(map_ahead(self._embed_one, pictures))
-        finally:
-            torch.set_num_threads(threads)
 
     @torch.inference_mode()
     def _embed_one(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(self(torch.from_numpy(picture)[None])[0][0].numpy())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: for single pictures two of them wait for each other, for seconds on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def find_preprocessing(options: BackboneOptions, wanted: PreprocessingOptions) -> Preprocessing:
@@ -112,7 +120,7 @@ def embedder(backbone: Backbone) -> Embedder:
     """The backbone as what is exported; whether it has a feature map is found out by trying."""
     module = Embedder(backbone.network).eval()
     size = backbone.preprocessing.size_px
-    with torch.inference_mode():
+    with torch.inference_mode(), one_thread():
         trial = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size)
         features = backbone.network.forward_features(trial)  # type: ignore[operator]
         (embedding,) = module(trial)
@@ -131,7 +139,7 @@ def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
 
 def _check_size(name: str, network: nn.Module, size: int) -> None:
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             network(torch.zeros(1, 3, size, size))
     except (RuntimeError, AssertionError) as error:
         raise UserError(

@@ -78,6 +78,7 @@ def new_run(runs: Path, name: str, *, needs_bytes: int = 0) -> Iterator[RunFolde
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{_safe(name)}"
     check_room(runs, needs_bytes)
     try:
+        runs.mkdir(parents=True, exist_ok=True)
         partial = _claim(runs, stem)
     except OSError as error:
         raise disk_error(error, runs, needs_bytes) from error
@@ -92,16 +93,18 @@ def new_run(runs: Path, name: str, *, needs_bytes: int = 0) -> Iterator[RunFolde
 
 
 def check_room(runs: Path, needs_bytes: int) -> None:
-    """Make the folder that holds runs, and see that there is room in it; before long work, not only after it.
+    """See that runs can be written to `runs`, before long work and not only after it. Nothing is made.
 
     Raises:
         Refused: not enough room. UserError: it cannot be written to.
     """
     try:
-        runs.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(runs).free
-        if not os.access(runs, os.W_OK | os.X_OK):
+        folder = next(folder for folder in (runs, *runs.absolute().parents) if folder.exists())
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        free = shutil.disk_usage(folder).free
     except OSError as error:
         raise disk_error(error, runs, needs_bytes) from error
     if free < needs_bytes + HEADROOM_BYTES:
