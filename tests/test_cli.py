@@ -365,6 +365,29 @@ def test_names_that_are_not_text_can_be_printed(run: Run, data: Path, tmp_path: 
     assert outside("predict", folder / "n\udce9w.jpg", "x.jpg").stderr.count(b"\n") == 1
 
 
+STEERING = "\x1b[31mred\x07\r\x9b2J.jpg"
+
+
+def test_a_name_cannot_steer_the_terminal_and_can_still_be_read(tell, run: Run, tmp_path: Path):
+    write_picture(tmp_path / "x.jpg").rename(tmp_path / STEERING)
+    said = tell("predict", run.model, tmp_path / STEERING, "-q")
+    assert r"\x1b[31mred\x07" in said.out
+    assert not set("\x1b\x07\r\x9b") & set(said.out)
+
+
+def test_an_error_cannot_steer_the_terminal(tell):
+    said = tell("predict", STEERING, "x.jpg")
+    assert r"\x1b[31mred\x07" in said.err
+    assert not set("\x1b\x07\r\x9b") & set(said.err)
+
+
+def test_what_a_training_says_cannot_steer_the_terminal(tell, photos: Path, tmp_path: Path):
+    (photos / "sky").rename(photos / f"sky{STEERING}")
+    (photos / "leaf" / STEERING).write_bytes(b"")
+    said = tell("train", photos, "--out", tmp_path / "runs", *SMALL, "--name", STEERING)
+    assert not set("\x1b\x07\r\x9b") & set(said.out + said.err)
+
+
 def test_an_ascii_terminal_is_enough(run: Run, data: Path):
     plain = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     done = outside("evaluate", run.model, data, env=plain)

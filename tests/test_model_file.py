@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -349,6 +350,18 @@ def test_the_watch_sees_who_opens_a_file(tmp_path: Path):
     assert opened() == 1
 
 
+def test_a_chain_of_ten_thousand_nodes_is_survived(graph: ModelProto):
+    def lengthen(model: ModelProto) -> None:
+        for node in model.graph.node:
+            node.output[:] = ["link 0" if name == "probabilities" else name for name in node.output]
+        links = [*(f"link {number}" for number in range(10_000)), "probabilities"]
+        model.graph.node.extend(helper.make_node("Relu", [one], [next_]) for one, next_ in pairwise(links))
+
+    start = time.perf_counter()
+    assert Predictor(altered(graph, lengthen)).outputs(noise(8, 8)).probs.sum() == pytest.approx(1)
+    assert time.perf_counter() - start < 5
+
+
 def test_a_graph_that_claims_a_million_million_numbers_is_refused_soon(graph: ModelProto):
     def claim(model: ModelProto) -> None:
         tensor = next(one for one in model.graph.initializer if one.name == "known")
@@ -412,6 +425,14 @@ def test_a_pickle_as_weights_is_refused_and_its_code_never_runs(canary: bytes, t
     with pytest.raises(UserError, match=f"{name} is not a file of plain tensors"):
         tellapart.train(data, set={"backbone.weights": str(tmp_path / name)}, out=tmp_path / "runs", quiet=True)
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_recipe_that_names_code_is_refused_and_its_code_never_runs(tmp_path: Path, data: Path):
+    sign = tmp_path / "it sang"
+    (tmp_path / "recipe.yaml").write_text(f"name: !!python/object/apply:pathlib.Path.touch [{sign}]\n")
+    with pytest.raises(UserError, match=r"recipe\.yaml, line 1 is not YAML"):
+        tellapart.train(data, recipe=str(tmp_path / "recipe.yaml"), out=tmp_path / "runs", quiet=True)
+    assert not sign.exists()
 
 
 def test_the_package_holds_nothing_that_could_run_a_files_code():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import stat
 import subprocess
@@ -344,21 +345,24 @@ def test_each_status_is_told_with_a_count_and_an_example(salted: tuple[Path, dic
     assert {match[1] for match in told if match} == set(salted[1].values()) - {"ok"}
 
 
+def content_of(path: Path) -> str:
+    """The SHA-256 of an ordinary file that may be read, else nothing."""
+    if not stat.S_ISREG(path.lstat().st_mode) or not os.access(path, os.R_OK):
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def state(folder: Path) -> dict[str, tuple[object, ...]]:
     """Name → mode, time of change and content of everything in a folder, without following a link."""
-    return {
-        str(path): (
-            path.lstat().st_mode,
-            path.lstat().st_mtime_ns,
-            hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(path.lstat().st_mode) else "",
-        )
-        for path in [folder, *folder.rglob("*")]
-    }
+    everything = [folder, *folder.rglob("*")]
+    return {str(one): (one.lstat().st_mode, one.lstat().st_mtime_ns, content_of(one)) for one in everything}
 
 
 def test_the_data_is_only_read(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 12)
     salt(folder / "brick")
+    (folder / "brick").chmod(0o555)
+    folder.chmod(0o555)
     before = state(folder)
     run = train(folder)
     run.predictor().predict(sorted(folder.glob("brick/*.jpg")))
