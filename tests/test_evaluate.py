@@ -41,7 +41,7 @@ def test_it_gives_the_numbers_that_the_training_gave(run: Run, data: Path):
     reported = json.loads((run.path / "metrics.json").read_text())["test"]
     assert measured["accuracy"] == reported["accuracy"]
     assert measured["per_class"] == reported["per_class"]
-    for name in ("balanced_accuracy", "macro_f1", "log_loss", "brier", "ece"):
+    for name in ("balanced_accuracy", "macro_f1", "log_loss", "brier", "ece", "majority_baseline"):
         assert measured[name] == pytest.approx(reported[name], abs=1e-6)
 
 

@@ -65,6 +65,7 @@ def small_card(classes: tuple[str, ...] = ("a", "b", "c")) -> ModelCard:
         calibration_count=0,
         confidence_threshold=None,
         detects_unfamiliar=True,
+        train_counts=(4,) * len(classes),
         backbone="small",
         max_pixels=10**6,
         digests={},

@@ -29,6 +29,7 @@ from tellapart.report.usage import snippets
 
 PACKAGE = Path(tellapart.__file__).parent
 ABOUT = {
+    "training",
     "backbone",
     "calibration",
     "classes",

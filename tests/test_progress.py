@@ -51,8 +51,8 @@ def test_a_line_is_printed_as_it_is(capsys, line):
 def test_a_name_that_is_not_text_is_shown_with_escapes(capsys):
     talk = Talk()
     talk.say("caf\udce9.jpg")
-    assert capsys.readouterr().err == "caf\\udce9.jpg\n"
-    assert talk.lines[0].endswith("caf\\udce9.jpg")
+    assert capsys.readouterr().err == "caf\\xe9.jpg\n"
+    assert talk.lines[0].endswith("caf\\xe9.jpg")
 
 
 def test_without_a_terminal_progress_is_a_line_now_and_then(capsys, clock):

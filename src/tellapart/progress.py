@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -32,8 +33,8 @@ class Talk:
         self._console: Console | None = None
 
     def say(self, line: str) -> None:
-        """One line, now. A name that is not text is shown with escapes, in the terminal and in the log."""
-        line = line.encode(errors="backslashreplace").decode()
+        """One line, now."""
+        line = shown(line)
         self.lines.append(f"{time.strftime('%H:%M:%S')} {line}")
         if not self.quiet:
             self._rich().print(line, markup=False, highlight=False, soft_wrap=True)
@@ -85,6 +86,25 @@ class _Lines:
             left = (now - self._start) / self._done * (self._total - self._done)
             self._talk.say(f"{self._label}: {self._done:,} of {self._total:,}, about {duration(left)} left")
             self._next = now + self.EVERY_SECONDS
+
+
+def shown(text: str) -> str:
+    r"""Text as it may be printed: what could steer a terminal, turn the writing round or is no text gets an escape.
+
+    >>> print(shown("a\nb\x1b[2J"))
+    a\x0ab\x1b[2J
+    """
+    return _STEERING.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ Nothing heavy is imported here: `--help` needs neither numpy nor torch.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -20,6 +21,8 @@ import typer
 import tellapart
 from tellapart.catalog.names import escape
 from tellapart.errors import InputsRejected, Interrupted, UserError, needs_extra
+from tellapart.progress import shown
+from tellapart.writing import disk_error
 
 if TYPE_CHECKING:
     from tellapart.evaluation.metrics import Metrics
@@ -90,7 +93,7 @@ def train(
     if json_:
         _print_json(run.as_json())
     else:
-        _echo(_score_lines(run.metrics))
+        _print_scores(run.metrics)
         _echo(f"report    {run.report}")
         _echo(f"model     {run.model}")
         _echo(f"use it    tellapart predict {run.model} PICTURES…")
@@ -143,7 +146,7 @@ def evaluate(
     if json_:
         _print_json(evaluation.as_json())
     else:
-        _echo(_score_lines(evaluation.metrics))
+        _print_scores(evaluation.metrics)
         _echo(f"answered  {evaluation.answering.coverage}")
         _echo(f"  of them right {evaluation.answering.accuracy_answered}")
         _print_classes(evaluation.metrics)
@@ -186,6 +189,8 @@ def _as_user_error(error: Exception) -> UserError:
         raise error
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("tellapart"):
         return needs_extra(error.name, "train")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return disk_error(error, Path(error.filename or "standard output"), 0)
     if type(error).__name__ == "Abort":  # the same, in older releases of that library
         return Interrupted("Interrupted; nothing is half-written.", "Run the same command again to go on.")
     fault = UserError(
@@ -204,7 +209,7 @@ def _failed(error: UserError, words: Sequence[str]) -> int:
     if "--json" in words:
         _print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
     else:
-        _echo(f"error: {_plain(str(error))}", err=True)
+        _echo(f"error: {error}", err=True)
     return error.exit_code
 
 
@@ -213,9 +218,9 @@ def _end(statuses: dict[str, int] | Any) -> None:
         raise typer.Exit(InputsRejected.exit_code)
 
 
-def _echo(text: str, *, err: bool = False) -> None:
-    """A line; a name that is not text is shown with escapes."""
-    typer.echo(text.encode(errors="backslashreplace").decode(), err=err)
+def _echo(line: str, *, err: bool = False) -> None:
+    """One line."""
+    typer.echo(shown(line), err=err)
 
 
 def _settings(pairs: Sequence[str] | None) -> dict[str, str]:
@@ -233,13 +238,12 @@ def _print_json(values: dict[str, Any]) -> None:
     _echo(json.dumps(values, allow_nan=False))
 
 
-def _score_lines(metrics: Metrics) -> str:
-    first, second = ("balanced accuracy", metrics.balanced_accuracy), ("accuracy", metrics.accuracy)
-    lines = [first, second] if metrics.balanced_first else [second]
-    text = "\n".join(f"{name}  {score}" for name, score in lines)
+def _print_scores(metrics: Metrics) -> None:
+    if metrics.balanced_first:
+        _echo(f"balanced accuracy  {metrics.balanced_accuracy}")
+    _echo(f"accuracy  {metrics.accuracy}")
     if metrics.majority_baseline is not None:
-        text += f"\nalways the largest class would be right {metrics.majority_baseline}"
-    return text
+        _echo(f"always the largest class would be right {metrics.majority_baseline}")
 
 
 def _print_classes(metrics: Metrics) -> None:
@@ -251,10 +255,10 @@ def _print_classes(metrics: Metrics) -> None:
 def _print_answers(answers: Sequence[Answer], top: int) -> None:
     """A table for a person; where the output is no terminal, tab-separated lines that nothing cuts off."""
     heads = ["picture", "answer", "confidence", "decision", "note"]
-    rows = [_cells(answer, top) for answer in answers]
+    rows = [[shown(cell) for cell in _cells(answer, top)] for answer in answers]
     if not sys.stdout.isatty():
         for row in rows:
-            _echo("\t".join(cell.replace("\t", "\\t").replace("\n", "\\n") for cell in row))
+            typer.echo("\t".join(row))
         return
     from rich.console import Console
     from rich.table import Table

@@ -48,7 +48,9 @@ class Trained:
     model: bytes
 
 
-def card_for(catalog: Catalog, network: ExportedNetwork, recipe: Recipe, calibration: Calibration) -> ModelCard:
+def card_for(
+    catalog: Catalog, splits: Column, network: ExportedNetwork, recipe: Recipe, calibration: Calibration
+) -> ModelCard:
     """The model file's card. It tells neither when nor where it was made: the same training gives the same file."""
     return ModelCard(
         classes=catalog.classes,
@@ -57,6 +59,7 @@ def card_for(catalog: Catalog, network: ExportedNetwork, recipe: Recipe, calibra
         calibration_count=calibration.count,
         confidence_threshold=calibration.confidence_threshold,
         detects_unfamiliar=calibration.unfamiliar_distance is not None,
+        train_counts=tuple(catalog.counts(splits == "train").tolist()),
         backbone=recipe.backbone.name,
         max_pixels=recipe.decoding.max_pixels,
         digests={

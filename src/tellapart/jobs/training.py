@@ -159,7 +159,7 @@ def train(
         known = known_directions(features.of(catalog, _chosen(catalog, train_rows, MOST_KNOWN, "known", options.seed)))
         calibration = calibrate(probe, features.of(catalog, val_rows), catalog.labels[val_rows], known, options.answer)
         head = build_head(probe, known, calibration)
-        card = card_for(catalog, network, options, calibration)
+        card = card_for(catalog, parts, network, options, calibration)
         model = compose_model(network.graph, network.preprocessing, head, card)
         clock.lap("model file")
 

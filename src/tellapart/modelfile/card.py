@@ -25,6 +25,7 @@ class ModelCard:
 
     Args:
         classes: C names; the position is the column of `probabilities`.
+        train_counts: (C,) train pictures of each class.
         preprocessing: done inside the graph, stated here.
         temperature: the logits were divided by it; 1 where there was no val to fit it on.
         calibration_count: val pictures that the temperature and the thresholds were fitted on.
@@ -42,6 +43,7 @@ class ModelCard:
     calibration_count: int
     confidence_threshold: float | None
     detects_unfamiliar: bool
+    train_counts: tuple[int, ...]
     backbone: str
     max_pixels: int
     digests: Mapping[str, str]
@@ -53,6 +55,7 @@ class ModelCard:
         values = {
             "tellapart": FORMAT,
             "classes": self.classes,
+            "training": {"counts": self.train_counts},
             "backbone": self.backbone,
             "decoding": {"max_pixels": self.max_pixels},
             "preprocessing": self.preprocessing.as_json(),
@@ -88,6 +91,7 @@ class ModelCard:
                 calibration_count=int(values["calibration"]["count"]),
                 confidence_threshold=_number_or_none(values["thresholds"]["confidence"]),
                 detects_unfamiliar=_number_or_none(values["thresholds"]["unfamiliarity"]) is not None,
+                train_counts=tuple(map(int, values["training"]["counts"])),
                 backbone=values["backbone"],
                 max_pixels=int(values["decoding"]["max_pixels"]),
                 digests=values["digests"],
@@ -112,6 +116,7 @@ def _number_or_none(value: object) -> float | None:
 _KEYS = (
     "tellapart",
     "classes",
+    "training",
     "backbone",
     "decoding",
     "preprocessing",

@@ -82,7 +82,8 @@ class Predictor:
         self._session = Session(model)
         self.card = ModelCard.from_metadata(self._session.metadata)
         missing = {"probabilities", "embedding", "unfamiliarity"} - set(self._session.outputs)
-        if missing or self._session.width("probabilities") != len(self.card.classes):
+        widths = {self._session.width("probabilities"), len(self.card.classes), len(self.card.train_counts)}
+        if missing or len(widths) > 1:
             raise UserError(f"{name} has not the outputs that its metadata speaks of.", "Export it anew.")
 
     @property
