@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.decoding import Decoded, decode, read_file
 from tellapart.errors import Refused
 from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import PREPROCESSED, Head, cut_at
-from tellapart.export.references import Reference
+from tellapart.export.references import Reference, unchanged_pixels
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
@@ -125,11 +123,7 @@ def check_reported(
     """
     position = {path: row for row, path in enumerate(reported.paths)}
     for (file, digest), path in zip(files, paths, strict=True):
-        data = read_file(file)
-        if isinstance(data, Decoded) or hashlib.sha256(data).hexdigest() != digest:
-            raise Refused(f"{path} was changed while it was used.", "Leave the data alone, and run the command again.")
-        pixels = decode(data, max_pixels=predictor.card.max_pixels).pixels
-        assert pixels is not None  # these very bytes were decoded before
+        pixels = unchanged_pixels(file, digest, predictor.card.max_pixels)
         difference = _largest(predictor.outputs(pixels).probs, reported.probs[position[path]])
         if difference > FROM_TENSORS:
             raise Refused(

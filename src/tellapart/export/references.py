@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
 from tellapart.catalog.scan import Verdict
-from tellapart.decoding import decode_file
+from tellapart.decoding import decode, read_file
+from tellapart.errors import Refused
 from tellapart.export.kept import ExportedNetwork
 
 
@@ -37,15 +39,30 @@ def torch_references(
         by_torch: preprocessed pictures (3, S, S) float32 → their embeddings (D,); called only for pictures whose
             reference is not kept. What is kept is keyed by graph and weights: it is torch's answer for this network.
         max_pixels: as in the scan.
+
+    Raises:
+        Refused: a file was changed since the scan.
     """
     key = f"torch:{graph_digest}:{network.digest}"
     preprocessing = network.preprocessing
-    decoded = {digest: decode_file(path, max_pixels=max_pixels).pixels for path, digest in pictures}
-    usable = {digest: pixels for digest, pixels in decoded.items() if pixels is not None}
-    kept = {digest: row[0] for digest in usable if (row := store.get(key, digest))}
-    missing = [digest for digest in usable if digest not in kept]
-    inputs = [preprocessing.normalised(preprocessing.resized(usable[digest])) for digest in missing]
+    pixels_of = {digest: unchanged_pixels(path, digest, max_pixels) for path, digest in pictures}
+    kept = {digest: row[0] for digest in pixels_of if (row := store.get(key, digest))}
+    missing = [digest for digest in pixels_of if digest not in kept]
+    inputs = [preprocessing.normalised(preprocessing.resized(pixels_of[digest])) for digest in missing]
     for digest, embedding in zip(missing, by_torch(inputs) if inputs else (), strict=True):
         kept[digest] = embedding
         store.put(key, Verdict("ok", digest=digest), embedding)
-    return [Reference(pixels, kept[digest]) for digest, pixels in usable.items()]
+    return [Reference(pixels, kept[digest]) for digest, pixels in pixels_of.items()]
+
+
+def unchanged_pixels(path: Path, digest: str, max_pixels: int) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8, the pixels of a picture that the scan has seen.
+
+    Raises:
+        Refused: the file was changed since.
+    """
+    data = read_file(path)
+    pixels = decode(data, max_pixels=max_pixels).pixels if isinstance(data, bytes) else None
+    if pixels is None or not isinstance(data, bytes) or hashlib.sha256(data).hexdigest() != digest:
+        raise Refused(f"{path.name} was changed while it was used.", "Leave the data alone, and run the command again.")
+    return pixels
