@@ -389,7 +389,7 @@ def test_without_a_terminal_every_answer_is_one_line_of_five_cells(run: Run, mix
     with pytest.raises(SystemExit):
         main(["predict", str(run.model), "two\nlines\tand a tab.jpg", "b.jpg", "-q", "--top", "2"])
     first, second = capsys.readouterr().out.splitlines()
-    assert first.split("\t")[0] == r"two\nlines\tand a tab.jpg"
+    assert first.split("\t")[0] == r"two\x0alines\x09and a tab.jpg"
     assert [len(line.split("\t")) for line in (first, second)] == [5, 5]
     assert second.split("\t")[3:] == ["empty", "The file has no content."]
 
