@@ -146,5 +146,4 @@ def drop_empty_classes(catalog: Catalog) -> Catalog:
 
 
 def _worst_status(catalog: Catalog) -> str:
-    statuses, counts = np.unique(catalog.statuses.astype(str), return_counts=True)
-    return "Statuses: " + ", ".join(f"{count} {status}" for status, count in zip(statuses, counts, strict=True)) + "."
+    return "Statuses: " + ", ".join(f"{count} {status}" for status, count in catalog.status_counts.items()) + "."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,6 +64,11 @@ class Catalog:
         """(C,) pictures of each class among the chosen rows; among the usable ones by default."""
         chosen = self.ok if rows is None else rows
         return np.bincount(self.labels[chosen & (self.labels >= 0)], minlength=len(self.classes))
+
+    @property
+    def status_counts(self) -> dict[str, int]:
+        """Status → number of files, sorted by name."""
+        return dict(sorted(Counter(self.statuses.tolist()).items()))
 
     def rows(self, chosen: NDArray[np.bool_]) -> Catalog:
         """The catalog of some rows, with the same classes."""

@@ -84,14 +84,13 @@ def evaluate(
     for warning in warnings:
         talk.say(f"note: {warning}")
     train_counts = predictor.card.train_counts
-    statuses, counts = np.unique(measured.statuses.astype(str), return_counts=True)
     return Evaluation(
         metrics=measure(
             predictions, seed=seed, baseline_label=int(np.argmax(train_counts)), class_counts=np.array(train_counts)
         ),
         answering=selective(predictions, predictor.card.confidence_threshold),
         predictions=predictions,
-        statuses=dict(zip(statuses.tolist(), counts.tolist(), strict=True)),
+        statuses=measured.status_counts,
         warnings=warnings,
     )
 

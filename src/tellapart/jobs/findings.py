@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from tellapart.catalog.duplicates import find_duplicates
+from tellapart.catalog.duplicates import Duplicates, find_duplicates
 from tellapart.catalog.splits import find_leaks, small_classes
 from tellapart.catalog.table import Catalog, Column
 from tellapart.decoding import STATUSES
@@ -14,10 +12,11 @@ from tellapart.report.data import Finding
 
 def find_all(catalog: Catalog, splits: Column) -> tuple[Finding, ...]:
     """Leaks first, then label conflicts, copies, and remarks."""
+    duplicates = find_duplicates(catalog)
     return (
         *_leaks(catalog, splits),
-        *_conflicts(catalog),
-        *_copies(catalog),
+        *_conflicts(catalog, duplicates),
+        *_copies(catalog, duplicates),
         *_rejected(catalog),
         *(Finding("remark", text) for text in (*catalog.remarks, *small_classes(catalog, splits), *_missing(splits))),
     )
@@ -47,8 +46,8 @@ def _leaks(catalog: Catalog, splits: Column) -> list[Finding]:
     return [Finding("leak", text, tuple(catalog.paths[row] for leak in leaks for row in leak.rows))]
 
 
-def _conflicts(catalog: Catalog) -> list[Finding]:
-    conflicts = find_duplicates(catalog).conflicts
+def _conflicts(catalog: Catalog, duplicates: Duplicates) -> list[Finding]:
+    conflicts = duplicates.conflicts
     if not conflicts:
         return []
     rows = conflicts[0]
@@ -60,8 +59,8 @@ def _conflicts(catalog: Catalog) -> list[Finding]:
     return [Finding("label_conflict", text, tuple(catalog.paths[row] for rows in conflicts for row in rows))]
 
 
-def _copies(catalog: Catalog) -> list[Finding]:
-    copies = find_duplicates(catalog).same_class
+def _copies(catalog: Catalog, duplicates: Duplicates) -> list[Finding]:
+    copies = duplicates.same_class
     if not copies:
         return []
     more = sum(len(rows) - 1 for rows in copies)
@@ -99,8 +98,3 @@ def _some(catalog: Catalog, rows: tuple[int, ...]) -> str:
 
 def _count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
-
-
-def rejected_count(catalog: Catalog) -> int:
-    """Files that got a verdict other than ok."""
-    return int(np.count_nonzero(~catalog.ok))

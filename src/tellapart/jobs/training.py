@@ -181,7 +181,7 @@ def train(
     val, test = (_predictions(tail, catalog, rows, features, card.detects_unfamiliar) for rows in (val_rows, test_rows))
     shown = _chosen(catalog, test_rows, REPORTED_PICTURES, "reported", options.seed)
     check_reported(Predictor(model), _files(catalog, shown), test, catalog.paths[shown].tolist())
-    train_counts = catalog.counts(parts == "train")
+    train_counts = np.array(card.train_counts)
     metrics = measure(test, seed=options.seed, baseline_label=int(train_counts.argmax()), class_counts=train_counts)
     clock.lap("metrics")
 
@@ -200,14 +200,13 @@ def train(
         model=model,
     )
     path = write_run(trained, runs, escape(called), talk, clock.seconds)
-    statuses, counts = np.unique(catalog.statuses.astype(str), return_counts=True)
     return Run(
         path=path,
         model=path / "model.onnx",
         report=path / "report.html",
         classes=catalog.classes,
         metrics=metrics,
-        statuses=dict(zip(statuses.tolist(), counts.tolist(), strict=True)),
+        statuses=catalog.status_counts,
         seconds=clock.seconds(),
         warnings=tuple(finding.text for finding in findings),
     )
