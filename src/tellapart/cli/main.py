@@ -206,6 +206,7 @@ def _plain(text: str) -> str:
 
 
 def _failed(error: UserError, words: Sequence[str]) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C while the first one is being told
     if "--json" in words:
         _print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
     else:
