@@ -10,10 +10,7 @@ The ordinary pass is timed without its imports and without loading the model; `t
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,8 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-THREADS = 2
-PACKAGES = ("tellapart", "torch", "torchvision", "timm", "onnxruntime", "pillow", "numpy", "scikit-learn")
+from recording import THREADS, about, environment
 
 ORDINARY = """
 import json, sys, time
@@ -61,8 +57,7 @@ def measure_train(data: Path, folder: Path, cache: Path, *settings: str) -> dict
 
 
 def _json(command: list[str], variables: dict[str, str]) -> dict[str, Any]:
-    settings = {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS), **variables}
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings}, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(**variables), check=False)
     if done.returncode not in (0, 3):
         sys.exit(f"{' '.join(command[:4])} … failed:\n{done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -102,28 +97,13 @@ def main() -> None:
             file.read_bytes()
     rows = [one_round(options.data, number) for number in range(1, options.rounds + 1)]
     result = {
-        "data": options.data.name,
-        "seed": 0,
-        "threads": THREADS,
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        **about([options.data.name]),
         "median": {k: round(statistics.median(row[k] for row in rows), 3) for k in rows[0] if k != "steps"},
         "rounds": rows,
     }
     print(json.dumps({k: v for k, v in result.items() if k != "rounds"}, indent=1))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return (names or [platform.processor()])[0] + (" with AVX-512" if "avx512f" in flags else "")
 
 
 if __name__ == "__main__":

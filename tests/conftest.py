@@ -43,7 +43,10 @@ def write_picture(
         "rings": np.sin(scale * np.hypot(across - size[0] / 2, down - size[1] / 2)),
     }[pattern]
     noise = rng.normal(0, 12, (size[1], size[0], 3))
-    pixels = np.array(colour) + 45 * waves[:, :, None] + noise
+    # Clouds, by which no two are near-duplicates.
+    clouds = Image.fromarray(rng.uniform(0, 255, (5, 6)).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    light = (np.asarray(clouds, np.float64)[:, :, None] - 128) / 4
+    pixels = np.array(colour) + 45 * waves[:, :, None] + light + noise
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
     return path

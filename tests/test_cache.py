@@ -13,15 +13,13 @@ import numpy as np
 import pytest
 
 import tellapart
-from tellapart import cache
-from tellapart.cache import FeatureStore, cache_folder
-from tellapart.catalog.scan import Verdict
+from tellapart.cache import FeatureStore, cache_folder, database
 
 SMALL = {"preprocessing.size_px": 64}
 
 
-def verdict(number: int) -> Verdict:
-    return Verdict("ok", ("cmyk_converted", "alpha_on_white"), 640, 480, f"{number:064x}")
+def digest(number: int) -> str:
+    return f"{number:064x}"
 
 
 def numbers(number: int) -> np.ndarray:
@@ -31,31 +29,29 @@ def numbers(number: int) -> np.ndarray:
 def keep(folder: Path, count: int, graph: str = "graph") -> None:
     with FeatureStore(folder) as store:
         for number in range(count):
-            store.put(graph, verdict(number), numbers(number))
+            store.put(graph, digest(number), numbers(number))
 
 
 def kept(folder: Path, count: int, graph: str = "graph") -> list[int]:
     """The numbers of what is kept, each checked to be what was put."""
     with FeatureStore(folder) as store:
-        found = {number: store.get(graph, verdict(number).digest) for number in range(count)}
+        found = {number: store.get(graph, digest(number)) for number in range(count)}
     for number, entry in found.items():
-        assert entry is None or ((entry[0] == numbers(number)).all() and entry[1] == verdict(number))
-    return [number for number, entry in found.items() if entry]
+        assert entry is None or (entry == numbers(number)).all()
+    return [number for number, entry in found.items() if entry is not None]
 
 
 def file_in(folder: Path) -> Path:
-    return next(folder.glob("*.sqlite"))
+    return next(folder.glob("features*.sqlite"))
 
 
 # ── what is kept ──
 
 
-def test_what_is_put_comes_back_with_its_verdict(tmp_path: Path):
+def test_what_is_put_comes_back_(tmp_path: Path):
     keep(tmp_path, 1)
     with FeatureStore(tmp_path) as store:
-        found, about = store.get("graph", verdict(0).digest)
-    assert (found == numbers(0)).all()
-    assert about == verdict(0)
+        assert (store.get("graph", digest(0)) == numbers(0)).all()
 
 
 def test_another_graph_has_numbers_of_its_own(tmp_path: Path):
@@ -65,14 +61,14 @@ def test_another_graph_has_numbers_of_its_own(tmp_path: Path):
 
 def test_what_is_put_is_on_the_disk_after_a_flush_though_nothing_is_closed(tmp_path: Path):
     with FeatureStore(tmp_path) as store:
-        store.put("graph", verdict(0), numbers(0))
+        store.put("graph", digest(0), numbers(0))
         store.flush()
         assert kept(tmp_path, 1) == [0]
 
 
 def put_and_fail(folder: Path) -> None:
     with FeatureStore(folder) as store:
-        store.put("graph", verdict(0), numbers(0))
+        store.put("graph", digest(0), numbers(0))
         raise KeyboardInterrupt
 
 
@@ -85,7 +81,7 @@ def test_work_that_fails_keeps_what_it_has_done(tmp_path: Path):
 def test_many_threads_may_put_at_once(tmp_path: Path):
     with FeatureStore(tmp_path) as store:
         threads = [
-            threading.Thread(target=store.put, args=("graph", verdict(number), numbers(number))) for number in range(20)
+            threading.Thread(target=store.put, args=("graph", digest(number), numbers(number))) for number in range(20)
         ]
         for thread in threads:
             thread.start()
@@ -96,17 +92,17 @@ def test_many_threads_may_put_at_once(tmp_path: Path):
 
 def test_two_trainings_may_share_it(tmp_path: Path):
     with FeatureStore(tmp_path) as one, FeatureStore(tmp_path) as other:
-        one.put("graph", verdict(0), numbers(0))
-        other.put("graph", verdict(1), numbers(1))
+        one.put("graph", digest(0), numbers(0))
+        other.put("graph", digest(1), numbers(1))
     assert kept(tmp_path, 2) == [0, 1]
 
 
 def test_when_there_is_too_much_the_oldest_half_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     clock = iter(range(1000))
-    monkeypatch.setattr(cache.time, "time", lambda: next(clock))
+    monkeypatch.setattr(database.time, "time", lambda: next(clock))
     keep(tmp_path, 20)
     before = file_in(tmp_path).stat().st_size
-    monkeypatch.setattr(cache, "KEPT_BYTES", 10_000)
+    monkeypatch.setattr(database, "KEPT_BYTES", 10_000)
     keep(tmp_path, 0)
     assert kept(tmp_path, 20)[0] >= 5
     assert file_in(tmp_path).stat().st_size < before
@@ -166,21 +162,21 @@ def test_a_damaged_file_leaves_no_old_journal_behind(tmp_path: Path):
 
 
 def test_a_file_of_an_older_layout_is_in_nobodys_way(tmp_path: Path):
-    with sqlite3.connect(tmp_path / "features.sqlite") as database:
-        database.execute("CREATE TABLE kept (graph TEXT, digest TEXT, numbers BLOB, PRIMARY KEY (graph, digest))")
-    database.close()
+    with sqlite3.connect(tmp_path / "features.sqlite") as old:
+        old.execute("CREATE TABLE kept (graph TEXT, digest TEXT, numbers BLOB, PRIMARY KEY (graph, digest))")
+    old.close()
     keep(tmp_path, 3)
     assert len(kept(tmp_path, 3)) == 3
 
 
 def test_a_locked_file_costs_little_time_and_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cache, "LOCKED_SECONDS", 0.2)
+    monkeypatch.setattr(database, "LOCKED_SECONDS", 0.2)
     keep(tmp_path, 2)
-    database = sqlite3.connect(file_in(tmp_path))
-    database.execute("BEGIN IMMEDIATE")
+    other = sqlite3.connect(file_in(tmp_path))
+    other.execute("BEGIN IMMEDIATE")
     assert kept(tmp_path, 2) == [0, 1]
     keep(tmp_path, 5)
-    database.close()
+    other.close()
     assert kept(tmp_path, 5) == [0, 1]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,9 @@ from test_export import PREPROCESSING, noise, small_card, small_head, small_netw
 import tellapart
 from tellapart import Predictor
 from tellapart.cli.main import main
+from tellapart.catalog.scan import scan
+from tellapart.catalog.sources import read_source
+from tellapart.catalog.table import Catalog
 from tellapart.decoding import decode_file
 from tellapart.errors import Refused
 from tellapart.evaluation.predictions import Predictions
@@ -99,38 +101,38 @@ def test_each_limit_counts_by_itself(limit: dict[str, float]):
 
 
 @pytest.fixture
-def reported(tmp_path: Path, model: bytes) -> tuple[Predictor, list[tuple[Path, str]], Predictions]:
+def reported(tmp_path: Path, model: bytes) -> tuple[Predictor, Catalog, Predictions]:
     predictor = Predictor(model)
-    files = [write_picture(tmp_path / f"{seed}.png", seed) for seed in range(3)]
+    files = [write_picture(tmp_path / name / f"{seed}.png", seed) for seed, name in enumerate("abc")]
+    catalog = scan(read_source(tmp_path), max_pixels=10**6)
     probs = np.stack([predictor.outputs(decode_file(file).pixels).probs for file in files])
-    predictions = Predictions(probs, np.zeros(3, np.int64), tuple(file.name for file in files), ("a", "b", "c"))
-    return predictor, [(file, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files], predictions
+    return predictor, catalog, Predictions(probs, catalog.labels, tuple(catalog.paths), catalog.classes)
 
 
 def test_what_the_file_says_may_be_reported(reported):
-    predictor, files, predictions = reported
-    check_reported(predictor, files, predictions, predictions.paths)
+    predictor, catalog, predictions = reported
+    check_reported(predictor, catalog, np.arange(3), predictions)
 
 
 def test_a_picture_that_was_changed_meanwhile_is_refused(reported, tmp_path: Path):
-    predictor, files, predictions = reported
-    write_picture(tmp_path / "1.png", seed=9)
-    with pytest.raises(Refused, match=r"1\.png was changed while it was used"):
-        check_reported(predictor, files, predictions, predictions.paths)
+    predictor, catalog, predictions = reported
+    write_picture(tmp_path / "b" / "1.png", seed=9)
+    with pytest.raises(Refused, match=r"b/1\.png was changed while it was used"):
+        check_reported(predictor, catalog, np.arange(3), predictions)
 
 
 def test_a_picture_that_vanished_meanwhile_is_refused(reported, tmp_path: Path):
-    predictor, files, predictions = reported
-    (tmp_path / "2.png").unlink()
-    with pytest.raises(Refused, match=r"2\.png was changed while it was used"):
-        check_reported(predictor, files, predictions, predictions.paths)
+    predictor, catalog, predictions = reported
+    (tmp_path / "c" / "2.png").unlink()
+    with pytest.raises(Refused, match=r"c/2\.png was changed while it was used"):
+        check_reported(predictor, catalog, np.arange(3), predictions)
 
 
 def test_another_number_than_the_files_is_refused(reported):
-    predictor, files, predictions = reported
+    predictor, catalog, predictions = reported
     other = replace(predictions, probs=np.roll(predictions.probs, 1, axis=0))
-    with pytest.raises(Refused, match=r"does not say of \d\.png what was to be reported"):
-        check_reported(predictor, files, other, other.paths)
+    with pytest.raises(Refused, match=r"does not say of ./\d\.png what was to be reported"):
+        check_reported(predictor, catalog, np.arange(3), other)
 
 
 # ── in a training ──

@@ -91,6 +91,33 @@ def test_columns_of_other_names_are_left_alone(table):
     assert read_manifest(table("id,path,label,price\n1,a.jpg,cat,3\n")) == [ManifestRow(1, "a.jpg", "cat")]
 
 
+@pytest.mark.parametrize("wanted", ["patient", "PATIENT", " Patient "])
+def test_a_column_that_is_named_is_the_group(table, wanted):
+    path = table("path,label,group,Patient\na.jpg,cat,g, p1\nb.jpg,dog,g,\n")
+    assert [row.group for row in read_manifest(path, wanted)] == ["p1", ""]
+    assert [row.group for row in read_manifest(path)] == ["g", "g"]
+
+
+def test_of_two_columns_that_differ_in_case_the_one_as_written_is_the_group(table):
+    path = table("path,label,camera,Camera\na.jpg,cat,1,2\n")
+    assert [read_manifest(path, name)[0].group for name in ("camera", "Camera")] == ["1", "2"]
+    with pytest.raises(UserError, match="2 columns for CAMERA: camera, Camera"):
+        read_manifest(path, "CAMERA")
+
+
+def test_a_named_column_settles_which_of_two_is_the_group(table):
+    path = table("path,label,group,group_id\na.jpg,cat,1,2\n")
+    assert read_manifest(path, "group_id")[0].group == "2"
+    with pytest.raises(UserError, match="2 columns for group"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("wanted", ["patients", "", "group"])
+def test_a_named_column_that_is_not_there_is_refused_with_those_that_are(table, wanted):
+    with pytest.raises(UserError, match=f"no column '{wanted}' to group by; its columns are path, label, patient"):
+        read_manifest(table("path,label,patient\na.jpg,cat,p\n"), wanted)
+
+
 # ── what is refused, and how that is said ──
 
 
@@ -146,7 +173,7 @@ def test_a_table_of_another_kind_is_refused_with_the_kinds_there_are(table):
 
 def test_paths_are_relative_to_the_table(table, tmp_path):
     catalog = read_source(table("path,label\nb/2.jpg,dog\na/1.jpg,cat\n"))
-    assert catalog.root == tmp_path
+    assert catalog.files.root == tmp_path
     assert list(catalog.paths) == ["a/1.jpg", "b/2.jpg"]
     assert [catalog.classes[label] for label in catalog.labels] == ["cat", "dog"]
 
@@ -155,13 +182,13 @@ def test_absolute_paths_elsewhere_are_taken_from_their_common_folder(table, tmp_
     (tmp_path / "tables").mkdir()
     rows = f"path,label\n{tmp_path}/photos/a/1.jpg,cat\n../photos/b/2.jpg,dog\n"
     catalog = read_source(table(rows, "tables/t.csv"))
-    assert catalog.root == tmp_path / "photos"
+    assert catalog.files.root == tmp_path / "photos"
     assert list(catalog.paths) == ["a/1.jpg", "b/2.jpg"]
 
 
 def test_absolute_paths_below_the_table_are_as_good_as_relative_ones(table, tmp_path):
     catalog = read_source(table(f"path,label\n{tmp_path}/a/1.jpg,cat\n2.jpg,dog\n"))
-    assert catalog.root == tmp_path
+    assert catalog.files.root == tmp_path
     assert list(catalog.paths) == ["2.jpg", "a/1.jpg"]
 
 

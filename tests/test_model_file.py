@@ -441,3 +441,12 @@ def test_the_package_holds_nothing_that_could_run_a_files_code():
         r"weights_only=False|pickle\.loads?|allow_pickle=True|yaml\.load\(|joblib|(^|[^.\w])(eval|exec)\(", re.MULTILINE
     )
     assert [file.name for file in PACKAGE.rglob("*.py") if careless.search(file.read_text())] == []
+
+
+# ── no connection ──
+
+
+def test_the_runtime_is_told_to_stay_at_home_before_it_is_loaded():
+    code = "import os, tellapart.modelfile.session; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"

@@ -56,7 +56,7 @@ def test_a_file_of_an_odd_name_is_found_in_its_class(tmp_path, odd_name):
     (tmp_path / "cat" / os.fsdecode(odd_name)).touch()
     catalog = read_source(tmp_path)
     assert [os.fsencode(unescape(path)) for path in catalog.paths] == [b"cat/" + odd_name]
-    assert (catalog.root / unescape(catalog.paths[0])).exists()
+    assert (catalog.files.root / unescape(catalog.paths[0])).exists()
 
 
 @given(st.binary(max_size=40))

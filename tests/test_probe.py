@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from tellapart import UserError
+from tellapart.catalog.files import Folder
 from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.evaluation.calibration import softmax
@@ -48,7 +49,7 @@ def catalog_of(labels: list[int], groups: list[str]) -> Catalog:
     count = len(labels)
     empty = text_column([""] * count)
     return Catalog(
-        root=Path(),
+        files=Folder(Path()),
         source="",
         classes=tuple("abcdefgh"[: max(labels) + 1]),
         paths=text_column(f"{row:03}.jpg" for row in range(count)),
@@ -60,6 +61,8 @@ def catalog_of(labels: list[int], groups: list[str]) -> Catalog:
         widths=np.ones(count, np.int64),
         heights=np.ones(count, np.int64),
         digests=text_column(f"{row:064x}" for row in range(count)),
+        taken=empty,
+        copies=np.arange(count),
     )
 
 

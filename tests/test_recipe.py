@@ -20,6 +20,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "seed": 7,
     "split.val": 0.2,
     "split.test": 0.3,
+    "split.group_by": "name:^([a-z]+),",
     "backbone.name": "resnet18",
     "backbone.weights": "weights.safetensors",
     "preprocessing.mode": "pad",
@@ -120,6 +121,31 @@ def test_an_option_that_may_be_unset_is_unset_by_none(nothing):
     assert recipe_from({"backbone.weights": nothing}, base).backbone.weights is None
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "column:patient",
+        "column: Patient ",
+        "folder",
+        "folder:1",
+        "folder:12",
+        "name:^[^_]+",
+        "name:(?P<group>p\\d+)",
+        "burst",
+    ],
+)
+def test_every_form_of_grouping_is_taken_as_it_is_written(form):
+    assert recipe_from({"split.group_by": form}).split.group_by == form
+
+
+@pytest.mark.parametrize(
+    ("form", "column"), [("column:a:b", "a:b"), ("column: x", " x"), ("folder:2", None), ("name:column:x", None)]
+)
+def test_the_column_to_group_by_is_known_before_the_table_is_read(form, column):
+    assert recipe_from({"split.group_by": form}).split.group_column == column
+    assert Recipe().split.group_column is None
+
+
 # ── what is refused ──
 
 
@@ -207,6 +233,27 @@ def test_whatever_is_given_there_is_a_recipe_or_an_error_for_the_user(values):
     except UserError:
         return
     assert recipe_from(recipe_values(made)) == made
+
+
+BROKEN = {
+    "no such form": ["patient", "bursts", "Folder", " folder", "folder\n", ":"],
+    "no value": ["column", "column:", "column: ", "folder:", "name", "name:"],
+    "a wrong value": ["folder:0", "folder:-1", "folder:x", "folder:\u0661", "folder:1\n", "burst:2"],
+    "no expression": ["name:(", "name:a{99999999999}"],
+}
+
+
+@pytest.mark.parametrize("form", [form for forms in BROKEN.values() for form in forms])
+def test_a_grouping_that_is_none_is_refused_with_the_forms_there_are(form):
+    forms = "column:NAME, folder, folder:N (the N-th from the top, from 1), name:REGEX or burst"
+    with pytest.raises(UserError) as wrong:
+        recipe_from({"split.group_by": form})
+    assert forms in wrong.value.message
+
+
+def test_an_expression_that_does_not_hold_is_refused_with_the_reason():
+    with pytest.raises(UserError, match=r"holds no regular expression \(missing \), unterminated"):
+        recipe_from({"split.group_by": "name:("})
 
 
 def test_every_range_is_checked_by_the_one_function_that_words_it():

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tellapart.catalog.files import Folder
 from tellapart.catalog.table import Catalog
+from tellapart.decoding import Decoded
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.report.page import Finding, ReportInput, render
@@ -67,10 +69,21 @@ class Page(HTMLParser):
         return next(str(attrs["content"]) for _, attrs in self.tags if attrs.get("http-equiv"))
 
 
-def make_catalog(root: Path, classes: tuple[str, ...], paths: list[str], labels: list[int]) -> Catalog:
+class Drawer(Folder):
+    """A folder in which every path leads to one of a few files."""
+
+    def __init__(self, root: Path, count: int) -> None:
+        super().__init__(root)
+        object.__setattr__(self, "count", count)
+
+    def read(self, path: str) -> bytes | Decoded:
+        return super().read(f"{len(path) % self.count}.png")
+
+
+def make_catalog(root: Path, files: int, classes: tuple[str, ...], paths: list[str], labels: list[int]) -> Catalog:
     count = len(paths)
     return Catalog(
-        root=root,
+        files=Drawer(root, files),
         source="One folder a class.",
         classes=classes,
         paths=np.array(paths, dtype=str),
@@ -82,6 +95,8 @@ def make_catalog(root: Path, classes: tuple[str, ...], paths: list[str], labels:
         widths=np.full(count, 40),
         heights=np.full(count, 30),
         digests=np.array([f"{row:064x}" for row in range(count)]),
+        taken=np.full(count, ""),
+        copies=np.arange(count),
     )
 
 
@@ -100,7 +115,7 @@ def make_report(root: Path, classes: tuple[str, ...] = ("ant", "bee"), each: int
     for number in range(files):
         Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(root / f"{number}.png")
     paths = [f"c{label}/{number}.png" for label in range(len(classes)) for number in range(each)]
-    catalog = make_catalog(root, classes, paths, [label for label in range(len(classes)) for _ in range(each)])
+    catalog = make_catalog(root, files, classes, paths, [label for label in range(len(classes)) for _ in range(each)])
     splits = np.array([("train", "val", "test")[row % 3] for row in range(len(catalog))])
     test, val = (make_predictions(catalog, np.flatnonzero(splits == name)) for name in ("test", "val"))
     return ReportInput(
@@ -108,7 +123,6 @@ def make_report(root: Path, classes: tuple[str, ...] = ("ant", "bee"), each: int
         created="1 May 2025",
         catalog=catalog,
         splits=splits,
-        resolve=lambda path: root / f"{len(path) % files}.png",
         predictions=test,
         val_predictions=val,
         metrics=measure(test, baseline_label=0),
@@ -169,7 +183,7 @@ def test_characters_that_hide_or_reverse_are_written_out(report):
 
 
 def test_a_name_that_is_not_utf8_still_makes_a_file(report):
-    html = render(replace(report, title="caf\udce9", findings=(Finding("remark", "Odd.", ("caf\udce9.jpg",)),)))
+    html = render(replace(report, title="caf\udce9", findings=(Finding("remark", "Odd.", (("caf\udce9.jpg",),)),)))
     assert r"caf\udce9" in html.encode().decode()
 
 
@@ -201,11 +215,24 @@ def test_a_run_without_val_says_that_it_is_not_calibrated(report):
 
 
 def test_leaks_and_label_conflicts_weaken_the_verdict(report):
-    findings = (Finding("leak", "Twice.", ("c0/1.png",)), Finding("label_conflict", "Both.", ("c0/1.png", "c1/1.png")))
+    findings = (
+        Finding("leak", "Twice.", (("c0/1.png",),)),
+        Finding("label_conflict", "Both.", (("c0/1.png", "c1/1.png"),)),
+    )
     html = render(replace(report, findings=findings))
     assert "on both sides of a split" in html
     assert "it has never seen" not in html
     assert "appears under more than one class" in html
+
+
+def test_a_finding_shows_its_sets_side_by_side_with_class_and_split(report):
+    leak = Finding("leak", "Two.", (("c0/0.png", "c0/1.png"), ("c0/2.png", "c1/0.png")))
+    assert leak.paths == ("c0/0.png", "c0/1.png", "c0/2.png", "c1/0.png")
+    html = render(replace(report, findings=(leak,)))
+    sets = re.findall(r'<div class="set">(.*?)</div></div>', html.replace("\n", ""))
+    assert [one.count("<figure") for one in sets] == [2, 2]
+    assert re.search(r"ant</span>.*train</span>.*ant</span>.*val</span>", sets[0])
+    assert "2 pictures, or near copies, are on both sides of a split" in html
 
 
 def test_every_status_is_counted_and_its_files_are_named(report):
@@ -226,7 +253,7 @@ def test_notes_and_ignored_files_are_counted(report):
 
 
 def test_a_thumbnail_is_embedded_once(report):
-    findings = (Finding("suspect_label", "Look.", report.predictions.paths[:3]),)
+    findings = (Finding("suspect_label", "Look.", (report.predictions.paths[:3],)),)
     page = Page(render(replace(report, findings=findings)))
     inline = {str(attrs["id"]).removeprefix("t") for tag, attrs in page.tags if tag == "img"}
     loose = set(page.content["thumbnails"])
@@ -262,17 +289,10 @@ def test_thumbnails_are_bounded(tmp_path):
 
 
 def test_a_missing_picture_is_named_and_stops_nothing(report):
-    page = Page(render(replace(report, resolve=lambda path: Path("nowhere") / path)))
+    page = Page(render(replace(report, catalog=report.catalog.replace(files=Folder(Path("nowhere"))))))
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert "missing" in page.text
     assert report.predictions.paths[0].rpartition("/")[2] in page.text
-
-
-def test_a_path_that_cannot_be_resolved_stops_nothing(report):
-    def fail(path: str) -> Path:
-        raise ValueError(path)
-
-    assert "gone" in Page(render(replace(report, resolve=fail))).text
 
 
 def test_without_a_test_split_no_score_is_claimed(report):

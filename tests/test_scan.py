@@ -10,7 +10,7 @@ import pytest
 from conftest import write_picture
 
 from tellapart.catalog.names import unescape
-from tellapart.catalog.scan import Verdict, drop_empty_classes, look_at, scan
+from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import read_source
 from tellapart.decoding import DEFAULT_MAX_PIXELS
 from tellapart.errors import UserError
@@ -24,13 +24,13 @@ class Notebook:
 
     def __init__(self, *known):
         self.shown = []
-        self._known = {verdict.digest: verdict for verdict in known}
+        self._known = known
 
     def known(self, digest):
-        return self._known.get(digest)
+        return digest in self._known
 
-    def visit(self, verdict, decoded):
-        self.shown.append((verdict, decoded.pixels.shape))
+    def visit(self, digest, pixels):
+        self.shown.append((digest, pixels.shape))
 
 
 @pytest.fixture(scope="module")
@@ -58,24 +58,30 @@ def test_every_odd_file_gets_its_verdict_and_every_file_has_one_row(salted):
 
 
 def test_a_picture_has_its_size_and_the_hash_of_its_bytes(tmp_path):
-    path = write_picture(tmp_path / "a.png", size=(40, 30))
-    expected = Verdict("ok", (), 40, 30, hashlib.sha256(path.read_bytes()).hexdigest())
-    assert look_at(path, max_pixels=LIMIT) == expected
+    path = write_picture(tmp_path / "a" / "a.png", size=(40, 30))
+    catalog = scan(read_source(tmp_path), max_pixels=LIMIT)
+    assert (catalog.widths[0], catalog.heights[0]) == (40, 30)
+    assert catalog.digests[0] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_the_size_is_that_of_the_upright_picture(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(odd.oriented("JPEG", 6))
-    verdict = look_at(tmp_path / "a.jpg", max_pixels=LIMIT)
-    assert (verdict.width, verdict.height) == (64, 48)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "a.jpg").write_bytes(odd.oriented("JPEG", 6))
+    catalog = scan(read_source(tmp_path), max_pixels=LIMIT)
+    assert (catalog.widths[0], catalog.heights[0]) == (64, 48)
 
 
-def test_a_file_that_is_not_read_has_no_hash_and_no_size(tmp_path):
-    assert look_at(tmp_path / "nowhere.jpg", max_pixels=LIMIT) == Verdict("missing")
+def test_a_file_that_is_not_read_has_no_hash_and_no_size(photos):
+    catalog = read_source(photos)
+    (photos / "brick" / "000.jpg").unlink()
+    catalog = scan(catalog, max_pixels=LIMIT)
+    row = (catalog.statuses[0], catalog.digests[0], catalog.widths[0], catalog.heights[0])
+    assert row == ("missing", "", 0, 0)
 
 
 def test_a_picture_above_the_limit_is_too_large(tmp_path):
-    path = write_picture(tmp_path / "a.png", size=(40, 30))
-    assert look_at(path, max_pixels=1199).status == "too_large"
+    write_picture(tmp_path / "a" / "a.png", size=(40, 30))
+    assert scan(read_source(tmp_path), max_pixels=1199).statuses[0] == "too_large"
 
 
 def test_a_file_that_vanishes_between_list_and_open_is_missing(photos):
@@ -119,7 +125,7 @@ def test_a_visitor_is_shown_every_good_picture_once(photos):
     (photos / "sky" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     notebook = Notebook()
     catalog = scan(read_source(photos), max_pixels=LIMIT, visitor=notebook)
-    assert sorted(verdict.digest for verdict, _ in notebook.shown) == sorted(catalog.digests[catalog.ok])
+    assert sorted(digest for digest, _ in notebook.shown) == sorted(catalog.digests[catalog.ok])
     assert {shape for _, shape in notebook.shown} == {(48, 64, 3)}
 
 
@@ -141,22 +147,15 @@ def test_a_copy_has_the_note_of_its_own_name(tmp_path):
     assert list(scan(read_source(tmp_path), max_pixels=LIMIT).notes) == ["", "wrong_extension"]
 
 
-def test_what_a_visitor_knows_is_not_decoded_again(photos, monkeypatch):
+def test_what_a_visitor_knows_is_not_shown_again(photos):
     catalog = scan(read_source(photos), max_pixels=LIMIT)
-    known = [Verdict("ok", (), 64, 48, digest) for digest in catalog.digests]
-    monkeypatch.setattr("tellapart.catalog.scan.decode", None)
-    again = scan(read_source(photos), max_pixels=LIMIT, visitor=Notebook(*known))
-    assert again.digest == catalog.digest
-
-
-def test_a_known_picture_is_still_held_against_the_limit(tmp_path):
-    path = write_picture(tmp_path / "a.png", size=(40, 30))
-    known = look_at(path, max_pixels=LIMIT)
-    assert look_at(path, max_pixels=1199, visitor=Notebook(known)).status == "too_large"
+    notebook = Notebook(*catalog.digests[1:])
+    scan(read_source(photos), max_pixels=LIMIT, visitor=notebook)
+    assert [digest for digest, _ in notebook.shown] == [catalog.digests[0]]
 
 
 def test_an_error_of_a_visitor_is_not_hidden(photos):
-    def visit(verdict, decoded):
+    def visit(digest, pixels):
         raise RuntimeError("no room")
 
     notebook = Notebook()

@@ -1,7 +1,7 @@
 """From a folder of pictures to an image classifier that you can trust and ship.
 
 >>> sorted(__all__)
-['Answer', 'Predictor', 'Recipe', 'Run', 'UserError', 'evaluate', 'load', 'train']
+['Answer', 'Predictor', 'Recipe', 'Run', 'UserError', 'evaluate', 'explore', 'load', 'train']
 """
 
 from importlib import import_module as _import_module
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 if _TYPE_CHECKING:
     from tellapart.errors import UserError
     from tellapart.jobs.evaluation import evaluate
+    from tellapart.jobs.exploration import explore
     from tellapart.jobs.training import Run, train
     from tellapart.modelfile.predictor import Answer, Predictor, load
     from tellapart.recipe import Recipe
 
 __version__ = "0.1.0"
 
-__all__ = ["Answer", "Predictor", "Recipe", "Run", "UserError", "evaluate", "load", "train"]
+__all__ = ["Answer", "Predictor", "Recipe", "Run", "UserError", "evaluate", "explore", "load", "train"]
 
 # Loaded when first used: `import tellapart` and `tellapart --help` touch neither numpy nor torch.
 _HOME = {
@@ -26,6 +27,7 @@ _HOME = {
     "Run": "tellapart.jobs.training",
     "UserError": "tellapart.errors",
     "evaluate": "tellapart.jobs.evaluation",
+    "explore": "tellapart.jobs.exploration",
     "load": "tellapart.modelfile.predictor",
     "train": "tellapart.jobs.training",
 }

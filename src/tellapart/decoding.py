@@ -16,7 +16,9 @@ import re
 import stat
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,7 @@ class Decoded:
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False)  # (H, W, 3) RGB, C-contiguous; None unless ok
     format: str = ""  # "JPEG", "PNG", ... when recognised
     detail: str = ""  # when not ok: one sentence in our own words, without path or address
+    taken: str = ""  # when and by which camera, as EXIF has them: "2026-05-04T13:02:09.250|Make Model serial"
 
     @property
     def width(self) -> int:
@@ -133,7 +136,7 @@ def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS)
         max_pixels: width times height above which nothing is decoded; up to 178,956,970, where Pillow refuses.
 
     >>> decode(b"%PDF-1.7", name="cat.jpg")
-    Decoded(status='not_an_image', notes=(), format='', detail='It is a PDF document.')
+    Decoded(status='not_an_image', notes=(), format='', detail='It is a PDF document.', taken='')
     """
     if not data:
         return Decoded("empty", detail="The file has no content.")
@@ -179,14 +182,17 @@ def _decode(data: bytes, kind: str, remarks: tuple[str, ...], max_pixels: int) -
         img.load()
         if ImageFile.LOAD_TRUNCATED_IMAGES and _is_cut(data, kind):
             return _truncated(kind)  # another library told Pillow to fill what is missing with grey
+        if kind == "PNG" and _png_lacks_rows(img, data):
+            return Decoded("corrupt", format=kind, detail="The PNG data holds fewer rows than the picture has.")
         notes = [*remarks]
         rgb = _to_rgb(img, data, notes)
         turn = _orientation(img, notes)
         pixels = np.asarray(rgb if turn is None else rgb.transpose(turn))
+        taken = _taken(img)
         # Last, because a GIF looks for its second frame and drops the first. Frames are never counted.
         if _is_animated(img):
             notes.append("first_frame")
-        return Decoded("ok", tuple(notes), pixels, kind)
+        return Decoded("ok", tuple(notes), pixels, kind, taken=taken)
 
 
 def _refusal(img: Image.Image, kind: str, max_pixels: int) -> Decoded | None:
@@ -207,6 +213,29 @@ def _refusal(img: Image.Image, kind: str, max_pixels: int) -> Decoded | None:
 
 def _truncated(kind: str) -> Decoded:
     return Decoded("truncated", format=kind, detail=f"The {kind} data stops before the picture is complete.")
+
+
+def _png_lacks_rows(img: Image.Image, data: bytes) -> bool:
+    """Whether the pixel data ends, properly, before the last row; Pillow leaves the others black and says nothing."""
+    # What is missing is zero, and at the end (Adam7's last pass is the odd rows): most pictures need no second look.
+    last_rows = range(img.height - 2, img.height)
+    if img.height > 1 and all(img.crop((0, row, img.width, row + 1)).getbbox() for row in last_rows):
+        return False
+    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    pixel_bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    missing = 0
+    for across, down, step_x, step_y in _ADAM7 if interlaced else [(0, 0, 1, 1)]:
+        columns, rows = -((across - width) // step_x), -((down - height) // step_y)
+        missing += rows * (1 + (columns * pixel_bits + 7) // 8) if columns > 0 else 0
+    unpack, at = zlib.decompressobj(), 8
+    while missing > 0 and not unpack.eof and at + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        rest = data[at + 8 : at + 8 + length] if name == b"IDAT" else b""
+        while rest and missing > 0 and not unpack.eof:
+            missing -= len(unpack.decompress(rest, _UNPACK_BYTES))
+            rest = unpack.unconsumed_tail
+        at += 12 + length
+    return missing > 0
 
 
 def _to_rgb(img: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
@@ -281,6 +310,36 @@ def _orientation(img: Image.Image, notes: list[str]) -> Image.Transpose | None:
         return None
 
 
+def _taken(img: Image.Image) -> str:
+    """The moment of capture and the camera as EXIF has them, or "" where it has no moment that can be real."""
+    try:
+        exif = img.getexif()
+        if _EXIF_DIRECTORY not in exif:
+            return ""
+        details = exif.get_ifd(_EXIF_DIRECTORY)
+        numbers = _MOMENT.fullmatch(_text(details.get(_TAKEN_AT)))
+        if not numbers:
+            return ""
+        year, month, day, hour, minute, second = map(int, numbers.groups())
+        moment = datetime(year, month, day, hour, minute, second).isoformat()  # raises for a 13th month, or year 0
+        fraction = _text(details.get(_TAKEN_FRACTION))
+        if re.fullmatch("[0-9]+", fraction):
+            moment += f".{fraction[:3]:0<3}"  # "5" is half a second
+        camera = [_text(value) for value in (exif.get(_MAKE), exif.get(_MODEL), details.get(_SERIAL_NUMBER))]
+        return f"{moment}|{' '.join(filter(None, camera))}"
+    except Exception:  # bad metadata never rejects a good picture
+        return ""
+
+
+def _text(value: object) -> str:
+    """An EXIF value, which can be anything, as one short line of printable text."""
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    if not isinstance(value, str):
+        return ""
+    return " ".join("".join(c if c.isprintable() else " " for c in value[:_LONGEST_TEXT]).split())
+
+
 def _is_animated(img: Image.Image) -> bool:
     try:
         return bool(getattr(img, "is_animated", False))
@@ -301,10 +360,17 @@ def _hush_pillow() -> None:
 _QUIET_MODULE = r"PIL\."
 _QUIET = ("ignore", None, Warning, re.compile(_QUIET_MODULE), 0)
 
+_ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+_UNPACK_BYTES = 2**20  # at a time, so that a bomb in a PNG stays small
+
 # TIFF and EXIF tags
 _REDUCED, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SUB_PICTURES, _DNG_VERSION = 254, 258, 262, 274, 330, 50706
+_EXIF_DIRECTORY, _MAKE, _MODEL, _SERIAL_NUMBER, _TAKEN_AT, _TAKEN_FRACTION = 34665, 271, 272, 42033, 36867, 37521
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
-_TIFF_TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # the others take one byte
+_MOMENT = re.compile("([0-9]{4}):([0-9]{2}):([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})")
+_LONGEST_TEXT = 32  # characters of each of make, model and serial number, which EXIF does not bound
+# Bytes a value; of the types that are not here, one.
+_TIFF_TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
 # ── what a file is, by its first bytes ──
@@ -457,15 +523,20 @@ def _boxes_are_cut(data: bytes) -> bool:
 def _tiff_is_cut(data: bytes) -> bool:
     """Whether the directory of the first page, a value in it, or a strip or tile of pixels ends after the file does."""
     order = "<" if data[:1] == b"I" else ">"
+    # BigTIFF has numbers of 64 bits, and a second number of its own before the first offset.
+    big = b"+" in data[2:4]
+    first, number, many, inline = (8, "Q", "Q", 8) if big else (4, "I", "H", 4)
+    entry = struct.Struct(f"{order}HH{number}{number}")
     try:
-        (directory,) = struct.unpack_from(order + "I", data, 4)
-        (entries,) = struct.unpack_from(order + "H", data, directory)
-        for at in range(directory + 2, directory + 2 + 12 * entries, 12):
-            _, kind, count, start = struct.unpack_from(order + "HHII", data, at)
+        (directory,) = struct.unpack_from(order + number, data, first)
+        (entries,) = struct.unpack_from(order + many, data, directory)
+        begin = directory + struct.calcsize(order + many)
+        for at in range(begin, begin + entry.size * entries, entry.size):
+            _, kind, count, start = entry.unpack_from(data, at)
             size = count * _TIFF_TYPE_BYTES.get(kind, 1)
-            if size > 4 and start + size > len(data):
+            if size > inline and start + size > len(data):
                 return True
-    except struct.error:  # it ends within the directory
+    except (struct.error, OverflowError):  # the directory is not all in the file
         return True
     try:
         with Image.open(io.BytesIO(data), formats=["TIFF"]) as img:

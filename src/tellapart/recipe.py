@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from typing import Any, Literal, cast
 
 from tellapart.errors import UserError, choose, require
 
+GROUP_FORMS = "column:NAME, folder, folder:N (the N-th from the top, from 1), name:REGEX or burst"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
@@ -19,11 +22,20 @@ class SplitOptions:
 
     val: float = 0.15  # share of the pictures, in [0, 1); 0: no val, so no calibration
     test: float = 0.15  # share of the pictures, in (0, 1)
+    group_by: str | None = None  # GROUP_FORMS: what stays on one side; none: the groups that a table states
 
     def __post_init__(self) -> None:
         require(0 <= self.val < 1, "split.val", self.val, "must be in [0, 1)")
         require(0 < self.test < 1, "split.test", self.test, "must be above 0 and below 1")
         require(self.val + self.test < 1, "split.val", self.val, "plus split.test must leave something to train on")
+        rule = "" if self.group_by is None else _broken_group_rule(self.group_by)
+        require(not rule, "split.group_by", self.group_by, rule)
+
+    @property
+    def group_column(self) -> str | None:
+        """The column of a table that `group_by` names, if it names one."""
+        form, _, name = (self.group_by or "").partition(":")
+        return name if form == "column" else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +155,24 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
 def recipe_keys() -> list[str]:
     """Every key that `--set` takes, dotted."""
     return [key for key, _ in _flat(recipe_values(Recipe()))]
+
+
+def _broken_group_rule(group_by: str) -> str:
+    """The rule that a `group_by` breaks, or "" where it breaks none.
+
+    >>> _broken_group_rule("folder:2"), _broken_group_rule("name:(")[:41]
+    ('', 'holds no regular expression (missing ), u')
+    """
+    form, _, value = group_by.partition(":")
+    if form == "name" and value:
+        try:
+            re.compile(value)
+        except (re.error, OverflowError, RecursionError) as error:
+            return f"holds no regular expression ({error}); it must be {GROUP_FORMS}"
+        return ""
+    numbered = form == "folder" and re.fullmatch("0*[1-9][0-9]{0,3}", value)
+    named = form == "column" and value.strip()
+    return "" if numbered or named or group_by in ("folder", "burst") else f"must be {GROUP_FORMS}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

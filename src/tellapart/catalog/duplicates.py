@@ -1,48 +1,106 @@
-"""Files of identical content: one picture, however often it is there."""
+"""One picture, however often it is there: identical files, and near-duplicates."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.near import near_pairs
+from tellapart.catalog.prints import PRINT_BYTES
 from tellapart.catalog.table import Catalog
 
 
 @dataclass(frozen=True)
-class Duplicates:
-    """Rows of one catalog that hold the same bytes. Each inner tuple is one picture's rows, two or more.
+class Copies:
+    """One picture that is there more than once.
 
     Args:
-        same_class: copies under one label.
-        conflicts: copies under different labels: at least one of the labels is wrong.
+        rows: of the catalog, two or more.
+        exact: whether all hold the same bytes; else some are re-encoded, resized, slightly cropped or brightened.
+        conflict: whether they carry different labels, so that at least one of the labels is wrong.
     """
 
-    same_class: tuple[tuple[int, ...], ...]
-    conflicts: tuple[tuple[int, ...], ...]
+    rows: tuple[int, ...]
+    exact: bool
+    conflict: bool
 
 
-def find_duplicates(catalog: Catalog) -> Duplicates:
-    """Exact duplicates among the usable pictures, found by content hash."""
+class PrintMemory(Protocol):
+    """Prints of the pictures of a scan, and pairs of them that were found before; `cache.ScanMemory` is one."""
+
+    def print_of(self, digest: str) -> bytes:
+        """The print of a picture of the scan."""
+
+    def recall_pairs(self, key: str) -> NDArray[np.int64] | None:
+        """The near-duplicates of a set of pictures."""
+
+    def remember_pairs(self, key: str, pairs: NDArray[np.int64]) -> None:
+        """Keep them."""
+
+
+def link_copies(catalog: Catalog, memory: PrintMemory) -> Catalog:
+    """The scanned catalog with its column `copies`: near-duplicates share a number."""
+    digests, first = np.unique(catalog.digests[catalog.ok], return_index=True)
+    rows = np.flatnonzero(catalog.ok)[first]
+    key = hashlib.sha256("".join(digests).encode()).hexdigest()
+    pairs = memory.recall_pairs(key)
+    if pairs is None:
+        data = b"".join(memory.print_of(digest) for digest in digests)
+        prints = np.frombuffer(data, np.uint8).reshape(-1, PRINT_BYTES)
+        pairs = near_pairs(prints, catalog.widths[rows], catalog.heights[rows])
+        memory.remember_pairs(key, pairs)
+    return catalog.replace(copies=_united(len(catalog), rows[pairs].tolist()))
+
+
+def find_copies(catalog: Catalog) -> list[Copies]:
+    """The usable pictures that are there more than once, in the order of their first rows."""
+    picture_of = _united(len(catalog), _same_picture(catalog))
     rows_of = defaultdict(list)
-    for row in np.flatnonzero(catalog.ok):
-        rows_of[catalog.digests[row]].append(int(row))
-    copies = [tuple(rows) for rows in rows_of.values() if len(rows) > 1]
-    conflicting = [len({int(catalog.labels[row]) for row in rows}) > 1 for rows in copies]
-    return Duplicates(
-        same_class=tuple(rows for rows, conflict in zip(copies, conflicting, strict=True) if not conflict),
-        conflicts=tuple(rows for rows, conflict in zip(copies, conflicting, strict=True) if conflict),
-    )
+    for row in np.flatnonzero(catalog.ok).tolist():
+        rows_of[picture_of[row]].append(row)
+    return [
+        Copies(
+            tuple(rows),
+            exact=len({catalog.digests[row] for row in rows}) == 1,
+            conflict=len({int(catalog.labels[row]) for row in rows}) > 1,
+        )
+        for rows in rows_of.values()
+        if len(rows) > 1
+    ]
 
 
 def clusters(catalog: Catalog) -> NDArray[np.int64]:
     """(N,) a number for each row; rows that must stay on one side of every split share it.
 
-    Rows belong together that hold the same bytes or are of one group, directly or through a chain of such rows.
+    Rows belong together that show the same picture or are of one group, directly or through a chain of such rows.
     """
-    parent = list(range(len(catalog)))
+    return _united(len(catalog), [*_same_picture(catalog), *_neighbours(catalog, catalog.groups)])
+
+
+def _same_picture(catalog: Catalog) -> list[tuple[int, int]]:
+    linked = np.flatnonzero(catalog.copies != np.arange(len(catalog)))
+    return [
+        *_neighbours(catalog, catalog.digests),
+        *zip(linked.tolist(), catalog.copies[linked].tolist(), strict=True),
+    ]
+
+
+def _neighbours(catalog: Catalog, column: NDArray[np.object_]) -> Iterable[tuple[int, int]]:
+    """Each usable row with a value, and the first row of the same value."""
+    first_row: dict[str, int] = {}
+    for row in np.flatnonzero(catalog.ok & (column != "")).tolist():
+        yield row, first_row.setdefault(column[row], row)
+
+
+def _united(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    """(count,) the smallest row that each is connected with through pairs of rows."""
+    parent = list(range(count))
 
     def top(row: int) -> int:
         while parent[row] != row:
@@ -50,8 +108,7 @@ def clusters(catalog: Catalog) -> NDArray[np.int64]:
             row = parent[row]
         return row
 
-    for column in (catalog.digests, catalog.groups):
-        first_row: dict[str, int] = {}
-        for row in np.flatnonzero(catalog.ok & (column != "")).tolist():
-            parent[top(row)] = top(first_row.setdefault(column[row], row))
-    return np.array([top(row) for row in range(len(catalog))], np.int64)
+    for pair in pairs:
+        one, other = sorted(map(top, pair))
+        parent[other] = one
+    return np.array([top(row) for row in range(count)], np.int64)

@@ -2,7 +2,7 @@
 
 Paths are relative to the table's own folder, or absolute. Column names are recognised in any case:
 `path` may also be called file, filename, filepath, image or image_path, and `label` class, class_name, category or
-target. A CSV may separate its columns by commas, semicolons or tabs.
+target. Any other column can be named as the group. A CSV may separate its columns by commas, semicolons or tabs.
 """
 
 from __future__ import annotations
@@ -34,8 +34,12 @@ class ManifestRow(NamedTuple):
     group: str = ""
 
 
-def read_manifest(path: Path) -> list[ManifestRow]:
+def read_manifest(path: Path, group_column: str | None = None) -> list[ManifestRow]:
     """The rows of a table. Spaces around a label, split or group are no part of it.
+
+    Args:
+        path: of the table.
+        group_column: what is the group instead of `group` and `group_id`.
 
     Raises:
         UserError: it cannot be read, a column is missing or named twice, or a row lacks its path or label.
@@ -47,20 +51,42 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     if not records:
         raise UserError(f"{path} holds no rows.", "Give it a header and one row a picture.")
     names = list(dict.fromkeys(name for record in records for name in record))
-    columns = {want: _column(path, names, want) for want in COLUMN_NAMES}
+    columns = {
+        want: _column(path, names, want, among)
+        for want, among in COLUMN_NAMES.items()
+        if want != "group" or group_column is None
+    }
+    if group_column is not None:
+        columns["group"] = _named_column(path, names, group_column)
     return [_row(path, number, record, columns) for number, record in enumerate(records, 1)]
 
 
-def _column(path: Path, names: Sequence[str], want: str) -> str:
-    found = [name for name in names if isinstance(name, str) and name.strip().lower() in COLUMN_NAMES[want]]
+def _column(path: Path, names: Sequence[str], want: str, among: Sequence[str]) -> str:
+    """The one column called as `among`, or "" where `want` can do without."""
+    found = [name for name in names if isinstance(name, str) and name.strip().lower() in among]
     if len(found) > 1:
         raise UserError(f"{path} has {len(found)} columns for {want}: {', '.join(found)}.", "Keep or rename one.")
     if not found and want in ("path", "label"):
         raise UserError(
-            f"{path} has no column for {want}; its columns are {', '.join(map(str, names))}.",
+            f"{path} has no column for {want}; its columns are {_listed(names)}.",
             f"Name one of them {want!r}.",
         )
     return found[0] if found else ""
+
+
+def _named_column(path: Path, names: Sequence[str], wanted: str) -> str:
+    """The column that the user named: as it is written, else in any case."""
+    found = wanted if wanted in names else _column(path, names, wanted, [wanted.strip().lower()])
+    if not found:
+        raise UserError(
+            f"{path} has no column {wanted!r} to group by; its columns are {_listed(names)}.",
+            "Name one of them: --group-by column:NAME.",
+        )
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(str, names))
 
 
 def _row(path: Path, number: int, record: Mapping[str, Any], columns: Mapping[str, str]) -> ManifestRow:

@@ -3,6 +3,8 @@
 a folder with one folder a class        nested folders belong to the top one
 a folder with train/, val/, test/       each with one folder a class
 the Tiny ImageNet layout                train/<id>/images, val/val_annotations.txt, words.txt
+IDX files, CIFAR's binary files         see `arrays`
+a zip or tar archive of any of these    see `archives`; a single folder in it is entered
 a manifest                              CSV, TSV, JSON Lines or Parquet: see `manifest`
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,8 +23,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tellapart.catalog.archives import ArchiveFiles, open_archive
+from tellapart.catalog.arrays import ArrayFiles, Arrays, find_arrays, is_idx, is_named_like_arrays, refuse_pickles
+from tellapart.catalog.files import Files, Tree, open_store, packed_head, packing
 from tellapart.catalog.manifest import MANIFEST_SUFFIXES, ManifestRow, read_manifest
-from tellapart.catalog.names import escape, nearest_path
+from tellapart.catalog.names import escape, nearest_path, unescape
 from tellapart.catalog.table import SPLITS, Catalog, text_column
 from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
@@ -37,6 +43,17 @@ SPLIT_NAMES = {
 }
 
 
+# Kinds of file that are known but not read, by the end of their names → the way out.
+_AS_PICTURES = "Save its pictures as PNG or JPEG files, one folder a class."
+_WAYS_OUT = {
+    **dict.fromkeys([".npy", ".npz", ".h5", ".hdf5", ".mat"], ("an array file of another kind", _AS_PICTURES)),
+    **dict.fromkeys([".tfrecord", ".tfrecords"], ("a file of TensorFlow records", _AS_PICTURES)),
+    **dict.fromkeys([".7z", ".rar", ".zst", ".lz4"], ("an archive of another kind", "Unpack it and give the folder.")),
+}
+_PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
+_TEXT_BYTES = 2**28  # of a list beside the pictures; more is none
+
+
 class Entry(NamedTuple):
     """One file on its way into the catalog; `label` is a class name."""
 
@@ -46,8 +63,12 @@ class Entry(NamedTuple):
     group: str = ""
 
 
-def read_source(data: Path) -> Catalog:
+def read_source(data: Path, *, group_column: str | None = None) -> Catalog:
     """The catalog of a source, before the scan: paths, labels and what the source says of splits and groups.
+
+    Args:
+        data: a folder, a table, an archive, or an IDX file of pictures with that of its labels beside it.
+        group_column: of a table, the column whose equal cells keep pictures together; None for the usual names.
 
     Raises:
         UserError: nothing there, not recognised, or class sets that cannot work; with what to do.
@@ -55,15 +76,90 @@ def read_source(data: Path) -> Catalog:
     if not os.path.exists(data):
         raise UserError(f"{data} does not exist.", nearest_path(data))
     if os.path.isfile(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
-        return _from_manifest(data)
+        return _from_manifest(data, group_column)
+    if os.path.isfile(data):
+        return _from_file(data)
     if not os.path.isdir(data):
-        kinds = ", ".join(sorted(MANIFEST_SUFFIXES))
-        raise UserError(f"{data} is neither a folder nor a table.", f"Give a folder of pictures or a table ({kinds}).")
+        raise _unrecognised(data)
     if not os.access(data, os.R_OK | os.X_OK):
         raise UserError(f"{data} cannot be read.", "Give yourself the right to read it.")
-    walk = Walk(data)
+    return _from_tree(Walk(data))
+
+
+def _from_file(data: Path) -> Catalog:
+    suffix = data.suffix.lower()
+    if suffix in _WAYS_OUT:
+        what, way_out = _WAYS_OUT[suffix]
+        raise UserError(f"{data} is {what}, which is not read here.", way_out)
+    if suffix in _PICKLES:
+        refuse_pickles(f"{data} holds Python pickles")
+    if archive := open_archive(data):
+        return _from_archive(archive)
+    store = open_store(data)
+    kind = packing(store)
+    head = packed_head(store, kind) if kind else store.read(0, 512)
+    if is_idx(head):
+        folder = Walk(data.parent)
+        if arrays := find_arrays(folder.tree, folder.names(""), only=escape(data.name)):
+            return _from_arrays(folder, arrays)
+        raise UserError(
+            f"{data} is an IDX file, but its name is not that of a file of pictures.",
+            "Name it like train-images-idx3-ubyte, put train-labels-idx1-ubyte beside it, and give the first.",
+        )
+    if re.match(rb"\x80[\x02-\x05]", head):
+        refuse_pickles(f"{data} is a Python pickle")
+    raise _unrecognised(data)
+
+
+def _unrecognised(data: Path) -> UserError:
+    kinds = ", ".join(sorted(MANIFEST_SUFFIXES))
+    return UserError(
+        f"{data} is neither a folder nor a table, an archive or a file of arrays.",
+        f"Give a folder of pictures, a table ({kinds}), a zip or tar archive, or an IDX file.",
+    )
+
+
+def _from_archive(archive: ArchiveFiles) -> Catalog:
+    walk = Walk(archive)
+    while inner := _only_folder(walk):
+        walk.ignore_loose("")
+        ignored, archive = walk.ignored, archive.entered(inner)
+        walk = Walk(archive)
+        walk.ignored = ignored
+    if (table := _table(walk.names(""))) and len(walk.folders("")) < 2 and not _holds_more(walk):
+        raise UserError(f"{archive.name} holds a table, {table!r}.", "Unpack the archive and give the table.")
+    catalog = _from_tree(walk)
+    where = f" (in {archive.top}/)" if archive.top else ""
+    return catalog.replace(source=f"a {archive.kind} archive{where} of {catalog.source}")
+
+
+def _only_folder(walk: Walk) -> str:
+    """The one folder at the top of an archive, if that is only a wrapper around the source; else ""."""
+    folders = walk.folders("")
+    if len(folders) != 1 or _holds_more(walk):
+        return ""
+    (inner,) = folders
+    names = walk.names(inner)
+    return inner if walk.folders(inner) or is_named_like_arrays(names) or _table(names) else ""
+
+
+def _holds_more(walk: Walk) -> bool:
+    """Whether a folder with one folder in it is a source none the less."""
+    is_train = any(SPLIT_NAMES.get(name.lower()) == "train" for name in walk.folders(""))
+    return is_train or is_named_like_arrays(walk.names(""))
+
+
+def _table(names: Iterable[str]) -> str:
+    return next((name for name in names if Path(name).suffix.lower() in MANIFEST_SUFFIXES), "")
+
+
+def _from_tree(walk: Walk) -> Catalog:
+    if arrays := find_arrays(walk.tree, walk.names("")):
+        return _from_arrays(walk, arrays)
+    if pickled := [name for name in walk.folders("") if name in ("cifar-10-batches-py", "cifar-100-python")]:
+        refuse_pickles(f"{walk.tree.name} holds Python pickles in {pickled[0]}/")
     splits = _split_folders(walk)
-    if "train" in splits and os.path.isfile(data / "val" / "val_annotations.txt"):
+    if "train" in splits and walk.tree.is_file("val/val_annotations.txt"):
         return _from_tiny_imagenet(walk)
     if "train" in splits.values():
         return _from_split_folders(walk, splits)
@@ -76,19 +172,19 @@ def _from_class_folders(walk: Walk) -> Catalog:
     loose = walk.ignore_loose("")
     if not entries:
         raise UserError(
-            f"{walk.root} holds no folder with pictures ({loose} loose files).",
+            f"{walk.tree.name} holds no folder with pictures ({loose} loose files).",
             "Make one folder a class, named as the class, and try again.",
         )
     if len(classes) == 1 and (inner := walk.folders(classes[0])):
         raise UserError(
-            f"{walk.root} holds one class only, {classes[0]!r}, which holds folders itself.",
-            f"Did you mean {walk.root / classes[0]}, with the classes {_listed(inner)}?",
+            f"{walk.tree.name} holds one class only, {classes[0]!r}, which holds folders itself.",
+            f"Did you mean {Path(walk.tree.name, unescape(classes[0]))}, with the classes {_listed(inner)}?",
         )
-    remarks = _refuse_or_remark_splits(walk.root, classes, entries)
+    remarks = _refuse_or_remark_splits(walk.tree.name, classes, entries)
     return _catalog(walk, f"{len(classes):,} class folders", classes, entries, remarks)
 
 
-def _refuse_or_remark_splits(root: Path, classes: Sequence[str], entries: list[Entry]) -> list[str]:
+def _refuse_or_remark_splits(root: str, classes: Sequence[str], entries: list[Entry]) -> list[str]:
     """Class folders that all hold the same folders may be splits under names that are not known here."""
     inner = defaultdict(set)
     for entry in entries:
@@ -113,7 +209,7 @@ def _from_split_folders(walk: Walk, splits: dict[str, str]) -> Catalog:
     walk.ignore_loose("")
     if not found:
         hint = "Inside each split folder, make one folder a class."
-        raise UserError(f"The split folders of {walk.root} hold no class folders ({loose} loose files).", hint)
+        raise UserError(f"The split folders of {walk.tree.name} hold no class folders ({loose} loose files).", hint)
     labelled = {folder for _, folder, _ in found}  # a test/ of loose pictures has no labels to be measured with
     splits = {folder: split for folder, split in splits.items() if folder in labelled}
     as_test = _only_other(splits)
@@ -130,13 +226,14 @@ def _from_split_folders(walk: Walk, splits: dict[str, str]) -> Catalog:
 
 def _from_tiny_imagenet(walk: Walk) -> Catalog:
     ids = walk.folders("train")
-    names = _readable_names(walk.root / "words.txt", ids)
+    names = _readable_names(walk.tree, ids)
     places = {f"train/{wnid}": names[wnid] for wnid in ids}
     found = (pair for pair in walk.files(*places) if not pair[1].endswith("_boxes.txt"))
     entries = [Entry(path, places[place], "train") for place, path in found]
-    annotations = walk.root / "val" / "val_annotations.txt"
+    inside = "val/val_annotations.txt"
+    annotations = f"{inside} of {walk.tree.name}"
     label_of = {}
-    for number, line in enumerate(_lines(annotations), 1):
+    for number, line in enumerate(_lines(walk.tree, inside), 1):
         fields = line.split("\t")
         if len(fields) < 2:
             raise UserError(
@@ -149,7 +246,7 @@ def _from_tiny_imagenet(walk: Walk) -> Catalog:
             )
         label_of[f"val/images/{escape(fields[0])}"] = names[fields[1]]
     entries += [Entry(path, name, "test") for path, name in label_of.items()]
-    beside = [path for _, path in walk.files("val", *(["test"] if (walk.root / "test").is_dir() else []))]
+    beside = [path for _, path in walk.files("val", *({"test"} & set(walk.folders(""))))]
     unlabelled = Counter(path.split("/")[0] for path in beside if path not in label_of)
     walk.ignore("pictures without a label in test/", unlabelled["test"])
     walk.ignore("files in val/ without a label", unlabelled["val"] - 1)  # val_annotations.txt itself
@@ -157,8 +254,52 @@ def _from_tiny_imagenet(walk: Walk) -> Catalog:
     return _catalog(walk, source, sorted(names.values()), entries)
 
 
-def _from_manifest(path: Path) -> Catalog:
-    rows = read_manifest(path)
+def _from_arrays(walk: Walk, arrays: Arrays) -> Catalog:
+    splits, rule = _splits_of_arrays(walk.tree.name, arrays)
+    labels = sorted({label for file in arrays.files for label in np.unique(file.labels).tolist()})
+    names = dict(enumerate(arrays.class_names)) if arrays.class_names else {label: str(label) for label in labels}
+    if unnamed := [label for label in labels if label not in names]:
+        raise UserError(
+            f"{walk.tree.name} has {len(names)} class names, but pictures with label {unnamed[0]}, counted from 0.",
+            "Give the list one line a label.",
+        )
+    entries = [
+        Entry(file.record_path(number), names[label], splits.get(file.part, ""))
+        for file in arrays.files
+        for number, label in enumerate(file.labels.tolist())
+    ]
+    beside = set(walk.names("")) - arrays.used
+    walk.ignore("files beside the arrays", len(beside))
+    walk.ignore("folders beside the arrays", len(walk.folders("")))
+    classes = [names[label] for label in labels]
+    return _catalog(walk, f"{arrays.kind}: {rule}", classes, entries, files=ArrayFiles(walk.tree, arrays.files))
+
+
+def _splits_of_arrays(place: str, arrays: Arrays) -> tuple[dict[str, str], str]:
+    """Part → split, empty if there is one part only; and the rule in words."""
+    counts = Counter[str]()
+    for file in arrays.files:
+        counts[file.part] += len(file.labels)
+    if len(counts) == 1:
+        return {}, f"{counts.total():,} pictures; val and test are cut from them"
+    named = {**SPLIT_NAMES, "t10k": "test"}
+    splits = {part: named[word] for part in counts for word in re.split(r"[-_. ]", part.lower()) if word in named}
+    found = sorted(splits.values(), key=SPLITS.index)
+    if len(set(found)) < len(counts) or "train" not in found:
+        raise UserError(
+            f"{place} holds several sets of arrays: {_listed(sorted(counts))}.",
+            "Give the file of pictures of one, or put a train and a test set into a folder of their own.",
+        )
+    listed = ", ".join(f"{split} {counts[part]:,}" for split in found for part in counts if splits[part] == split)
+    if len(found) > 2:
+        return splits, f"{listed}; each is what its name says"
+    other = found[1]
+    splits = {part: "test" if split == other else split for part, split in splits.items()}
+    return splits, f"{listed}; {other} is the test set, val is cut from train"
+
+
+def _from_manifest(path: Path, group_column: str | None) -> Catalog:
+    rows = read_manifest(path, group_column)
     root, paths = _common_root(path, rows)
     entries = [
         Entry(escape(inner), row.label, _split_of(path, row), row.group) for row, inner in zip(rows, paths, strict=True)
@@ -204,14 +345,19 @@ def _slashes(path: str) -> str:
 
 
 def _catalog(
-    walk: Walk, source: str, classes: Sequence[str], entries: list[Entry], remarks: Iterable[str] = ()
+    walk: Walk,
+    source: str,
+    classes: Sequence[str],
+    entries: list[Entry],
+    remarks: Iterable[str] = (),
+    files: Files | None = None,
 ) -> Catalog:
     entries = sorted(entries)
     _check_class_sets(classes, entries)
     index = {name: position for position, name in enumerate(classes)}
     count = len(entries)
     return Catalog(
-        root=walk.root,
+        files=files or walk.tree,
         source=source,
         classes=tuple(classes),
         paths=text_column([entry.path for entry in entries]),
@@ -223,6 +369,8 @@ def _catalog(
         widths=np.zeros(count, np.int64),
         heights=np.zeros(count, np.int64),
         digests=text_column([""] * count),
+        taken=text_column([""] * count),
+        copies=np.arange(count),
         ignored=dict(sorted(walk.ignored.items())),
         remarks=(*walk.remarks, *remarks, *_look_alikes(classes)),
     )
@@ -269,7 +417,7 @@ def _split_folders(walk: Walk) -> dict[str, str]:
     doubled = [split for split, count in Counter(found.values()).items() if count > 1]
     if doubled and "train" in found.values():
         names = [name for name, split in found.items() if split == doubled[0]]
-        raise UserError(f"{walk.root} holds two {doubled[0]} folders: {_listed(names)}.", "Keep one of them.")
+        raise UserError(f"{walk.tree.name} holds two {doubled[0]} folders: {_listed(names)}.", "Keep one of them.")
     if list(found.values()) == ["train"] and len(folders) == 2:
         (other,) = set(folders) - set(found)
         classes = set(walk.folders(other))
@@ -284,11 +432,11 @@ def _only_other(splits: dict[str, str]) -> str:
     return others[0] if len(others) == 1 else ""
 
 
-def _readable_names(words: Path, ids: Sequence[str]) -> dict[str, str]:
+def _readable_names(tree: Tree, ids: Sequence[str]) -> dict[str, str]:
     """Class id → the first of its names in words.txt; the id itself where there is none or two share it."""
     names = dict.fromkeys(ids, "")
-    if words.is_file():
-        pairs = (line.split("\t", 1) for line in _lines(words) if "\t" in line)
+    if tree.is_file("words.txt"):
+        pairs = (line.split("\t", 1) for line in _lines(tree, "words.txt") if "\t" in line)
         names |= {wnid: text.split(",")[0].strip() for wnid, text in pairs if wnid in names}
     shared = Counter(names.values())
     return {
@@ -296,8 +444,12 @@ def _readable_names(words: Path, ids: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _lines(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+def _lines(tree: Tree, path: str) -> list[str]:
+    try:
+        text = tree.open(path).read(0, _TEXT_BYTES).decode("utf-8-sig", "replace")
+    except OSError as error:
+        why = (error.strerror or "it is no file").lower()
+        raise UserError(f"{path} of {tree.name} cannot be read ({why}).", "Give yourself the right to.") from None
     return [line for line in text.split("\n") if line.strip()]
 
 

@@ -15,6 +15,12 @@ from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers
 from tellapart.recipe import SplitOptions
 
+# Splits whose sizes are further than this from those asked for are worth a sentence.
+MISSED_SHARE = 0.2
+MISSED_COUNT = 5  # pictures
+
+SHOWN = 5  # classes in one sentence
+
 
 @dataclass(frozen=True)
 class Leak:
@@ -34,24 +40,19 @@ def make_splits(catalog: Catalog, options: SplitOptions, seed: int) -> Column:
         (N,) str: "train", "val", "test", or "" for a row whose status is not ok.
 
     Raises:
-        UserError: a class has nothing left to train on.
+        UserError: all pictures are one group, or a class has nothing left to train on.
     """
-    given = catalog.given_splits
-    splits = text_column(np.where(catalog.ok, given, ""))
-    stated = set(given[catalog.ok])
-    if "" in stated:
-        _follow_stated_copies(catalog, splits)
-    free = catalog.ok & (splits == ("" if "" in stated else "train"))
-    shares = {"val": options.val, "test": options.test}
-    cut = {split: share for split, share in shares.items() if share and split not in stated}
-    if cut or "" in stated:
-        splits[free] = _divide(catalog, np.flatnonzero(free), {"train": 1 - sum(cut.values()), **cut}, seed)
+    splits, free, shares = _planned(catalog, options)
+    if len(shares) > 1 or "" in catalog.given_splits[catalog.ok]:
+        splits[free] = _divide(catalog, np.flatnonzero(free), shares, seed)
     _check_trainable(catalog, splits)
     return splits
 
 
 def find_leaks(catalog: Catalog, splits: Column) -> list[Leak]:
     """Clusters with rows in more than one split, which only a split that the user brought can have."""
+    if not _may_leak(catalog, splits):
+        return []
     cluster_of = clusters(catalog)
     homes = np.zeros(len(catalog), np.int64)  # cluster → in how many splits it is
     for split in SPLITS:
@@ -64,18 +65,152 @@ def find_leaks(catalog: Catalog, splits: Column) -> list[Leak]:
 
 def small_classes(catalog: Catalog, splits: Column) -> list[str]:
     """A sentence for each split that lacks a class, with what to do; a class without a picture in train is an error."""
+    stated = set(catalog.given_splits[catalog.ok])
+    least = 1 + sum(bool((splits == split).any()) for split in {"val", "test"} - stated)
     sentences = []
     for split in ("val", "test"):
-        if not (splits == split).any():
+        counts = catalog.counts(splits == split)
+        if not counts.any() or counts.all():
             continue
-        missing = [name for name, n in zip(catalog.classes, catalog.counts(splits == split), strict=True) if n == 0]
-        if missing:
-            shown = ", ".join(map(repr, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            sentences.append(
-                f"{len(missing)} of {len(catalog.classes)} classes have no picture in {split}: {shown}. "
-                "Add pictures of them: three a class is the least, thirty in test make a score to trust."
-            )
+        divided = np.isin(catalog.given_splits, ["", "train"]) | (split in stated)
+        pieces = _Pieces(catalog, catalog.ok & divided)
+        missing = set(np.flatnonzero(counts == 0).tolist())
+        tied = set() if split in stated else pieces.tied(least) & missing
+        advice = []
+        if tied != missing:
+            advice.append("Add pictures of them: three a class is the least, thirty in test make a score to trust.")
+        if tied:
+            number = {2: "two", 3: "three"}[least]
+            advice.append(f"Groups and copies stay whole, so a class needs {number} of its own: {pieces.advice}.")
+        of_all = f"{len(missing):,} of {len(catalog.classes):,} classes"
+        sentences.append(f"{of_all} have no picture in {split}: {pieces.listed(missing, tied)}. {' '.join(advice)}")
     return sentences
+
+
+def missed_shares(catalog: Catalog, splits: Column, options: SplitOptions) -> list[str]:
+    """A sentence, if groups and copies keep the splits far from the shares asked for; none if all is near them.
+
+    Args:
+        catalog: what `make_splits` was given.
+        splits: what it gave.
+        options: what it was given.
+    """
+    _, free, shares = _planned(catalog, options)
+    wanted = np.sum([_targets(count, list(shares.values())) for count in catalog.counts(free).tolist()], axis=0)
+    pairs = {split: (int((splits[free] == split).sum()), int(want)) for split, want in zip(shares, wanted, strict=True)}
+    del pairs["train"]
+    if not any(
+        abs(got - want) > max(MISSED_COUNT, MISSED_SHARE * want) or got == 0 < want for got, want in pairs.values()
+    ):
+        return []
+    reached = ", ".join(f"{split} has {got:,} pictures instead of {want:,}" for split, (got, want) in pairs.items())
+    text = f"Groups and copies stay whole, so the splits are not of the sizes asked for: {reached}."
+    pieces = _Pieces(catalog, free)
+    tied = pieces.tied(len(shares))
+    if tied and any(got == 0 for got, _ in pairs.values()):  # of a split that is there, `small_classes` tells it
+        of_all = f"{len(tied):,} of {len(catalog.classes):,} classes"
+        return [f"{text} {of_all} cannot be in each of them: {pieces.listed(tied, tied)}; {pieces.advice}."]
+    return [f"{text} {pieces.largest()}."]
+
+
+def _planned(catalog: Catalog, options: SplitOptions) -> tuple[Column, NDArray[np.bool_], dict[str, float]]:
+    """The splits before anything is cut, the rows that are free for it, and the share of these for each split."""
+    given = catalog.given_splits
+    splits = text_column(np.where(catalog.ok, given, ""))
+    stated = set(given[catalog.ok])
+    if "" in stated and len(stated) > 1:
+        _follow_stated_copies(catalog, splits)
+    free = catalog.ok & (splits == ("" if "" in stated else "train"))
+    asked = {"val": options.val, "test": options.test}
+    cut = {split: share for split, share in asked.items() if share and split not in stated}
+    return splits, free, {"train": 1 - sum(cut.values()), **cut}
+
+
+def _may_leak(catalog: Catalog, splits: Column) -> bool:
+    """False where no two rows with anything in common lie in different splits; far quicker than the clusters."""
+    homes = splits[catalog.ok].tolist()
+    if "" in homes:  # a chain could lead through a row that lies nowhere
+        return True
+    for column in (catalog.digests, catalog.copies, catalog.groups):
+        keys = column[catalog.ok].tolist()
+        home_of = dict(zip(keys, homes, strict=True))
+        if any(home_of[key] != home for key, home in zip(keys, homes, strict=True) if key != ""):
+            return True
+    return False
+
+
+class _Pieces:
+    """What the classes are made of: clusters, none of which can be divided.
+
+    Args:
+        catalog: N rows of C classes.
+        rows: (N,) those that are divided.
+    """
+
+    def __init__(self, catalog: Catalog, rows: NDArray[np.bool_]) -> None:
+        self._catalog, self._rows = catalog, rows
+        self._cluster_of = clusters(catalog)
+        used = rows & (catalog.labels >= 0)
+        size = len(catalog.classes)
+        pairs = np.unique(self._cluster_of[used] * size + catalog.labels[used])  # (cluster, class), once each
+        alone = np.bincount(pairs // size)[pairs // size] == 1
+        self._pictures = catalog.counts(rows)
+        self._clusters = np.bincount(pairs % size, minlength=size)
+        self._own = np.bincount(pairs[alone] % size, minlength=size)  # without pictures of another class
+
+    @property
+    def advice(self) -> str:
+        """What to do for a class that is tied."""
+        grouped = (self._catalog.groups != "").any()
+        return "add pictures of other groups, or group more finely" if grouped else "add pictures that differ"
+
+    def tied(self, least: int) -> set[int]:
+        """The labels of the classes that would have `least` pieces if clusters could be divided, but have not."""
+        return set(np.flatnonzero(self._own < np.minimum(least, self._pictures)).tolist())
+
+    def listed(self, labels: set[int], tied: set[int]) -> str:
+        """The largest of some classes with their pictures, and with their clusters where they are tied."""
+        ordered = sorted(labels, key=lambda label: (-self._pictures[label], label))
+        more = f" and {len(labels) - SHOWN:,} more" if len(labels) > SHOWN else ""
+        return ", ".join(self._told(label, label in tied) for label in ordered[:SHOWN]) + more
+
+    def largest(self) -> str:
+        """The largest cluster, with what its pictures are."""
+        count, whole = self._largest(self._rows)
+        return f"{count:,} of {self._rows.sum():,} pictures are {whole}"
+
+    def _largest(self, rows: NDArray[np.bool_]) -> tuple[int, str]:
+        sizes = np.bincount(self._cluster_of[rows])
+        return int(sizes.max()), _what_they_are(self._catalog, self._cluster_of == sizes.argmax())
+
+    def _told(self, label: int, tied: bool) -> str:
+        catalog, count, pieces = self._catalog, int(self._pictures[label]), int(self._clusters[label])
+        text = _count(count, "picture")
+        if tied:
+            mine = self._rows & (catalog.labels == label)
+            noun = "group" if (catalog.groups[mine] != "").any() else "different picture"
+            most, whole = self._largest(mine)
+            if pieces > 1:
+                text += f" in {_count(pieces, noun)}" if noun == "group" else f", {pieces:,} of them different"
+                text += f"; {most:,} are {whole}" if most > 1 else ""
+            elif most > 1:
+                text += f", all {whole}"
+            shared = pieces - int(self._own[label])
+            text += f"; {_count(shared, noun)} shared with other classes" if shared else ""
+        return f"{catalog.classes[label]!r} ({text})"
+
+
+def _what_they_are(catalog: Catalog, rows: NDArray[np.bool_]) -> str:
+    """What a user knows the pictures of a cluster by."""
+    names = sorted(set(catalog.groups[rows & catalog.ok]) - {""})
+    if not names:
+        return f"copies of {catalog.paths[rows][0]!r}"
+    more = f" and {len(names) - 1:,} more that share copies with it" if len(names) > 1 else ""
+    return f"of group {names[0]!r}{more}"
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number:,} {one}{'s' * (number != 1)}"
 
 
 def _follow_stated_copies(catalog: Catalog, splits: Column) -> None:
@@ -90,7 +225,14 @@ def _follow_stated_copies(catalog: Catalog, splits: Column) -> None:
 def _divide(catalog: Catalog, rows: NDArray[np.int64], shares: dict[str, float], seed: int) -> Column:
     """(len(rows),) str: whole clusters, handed out by `_Needs`."""
     labels = catalog.labels[rows].tolist()
-    groups = _in_keyed_order(catalog, rows, clusters(catalog)[rows], "split", seed)
+    cluster_of = clusters(catalog)
+    groups = _in_keyed_order(catalog, rows, cluster_of[rows], "split", seed)
+    if len(groups) == 1 and 1 < len(rows) == catalog.ok.sum() and len(shares) > 1:
+        raise UserError(
+            f"All {len(rows):,} pictures are {_what_they_are(catalog, cluster_of == cluster_of[rows[0]])}, and stay on "
+            "one side of the split: nothing is left to test on.",
+            "Group them by what tells them apart, or add other pictures.",
+        )
     labels_of = [[labels[member] for member in group] for group in groups]
     needs = _Needs(labels_of, list(shares.values()))
     names, chosen = list(shares), [""] * len(rows)
@@ -169,11 +311,14 @@ def _targets(count: int, shares: Sequence[float]) -> list[int]:
 
 
 def _check_trainable(catalog: Catalog, splits: Column) -> None:
-    for name, count in zip(catalog.classes, catalog.counts(splits == "train"), strict=True):
+    for label, count in enumerate(catalog.counts(splits == "train").tolist()):
         if not count:
+            mine = catalog.ok & (catalog.labels == label)
+            stated = int(np.isin(catalog.given_splits[mine], ["val", "test"]).sum())
+            tied = int(mine.sum()) - stated
             raise UserError(
-                f"Class {name!r} has no picture left to train on: its pictures are all in val or test, or go with "
-                "copies or groups that are.",
+                f"Class {catalog.classes[label]!r} has no picture left to train on: of its {mine.sum():,}, {stated:,} "
+                f"are in val or test as the source has it, and {tied:,} are copies or of the groups of pictures there.",
                 "Add training pictures of it, or take the class out.",
             )
 

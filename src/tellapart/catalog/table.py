@@ -6,11 +6,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tellapart.catalog.files import Files
 
 SPLITS = ("train", "val", "test")
 
@@ -22,10 +23,10 @@ class Catalog:
     """The table of pictures, in the order of their paths. All columns have N rows.
 
     Args:
-        root: the folder that `paths` are relative to.
+        files: where the pictures are read from, by `paths`.
         source: how the source was recognised, in one sentence for the user.
         classes: C class names; the position is the label.
-        paths: (N,) str, relative to `root`, "/" between folders, escaped by `names.escape`.
+        paths: (N,) str, unique within the source, "/" between folders, escaped by `names.escape`.
         labels: (N,) int64 in [0, C), or -1 where the source gives no label.
         given_splits: (N,) str, "train", "val", "test", or "" where the source does not say.
         groups: (N,) str, pictures of one group never cross a split; "" for a picture without one.
@@ -33,11 +34,13 @@ class Catalog:
         notes: (N,) str, names of remarks that do not stop a picture, joined by ";".
         widths, heights: (N,) int64, pixels after orientation; 0 where the status is not ok.
         digests: (N,) str, SHA-256 of the file's bytes; "" where it could not be read.
+        taken: (N,) str, capture time and camera, as `Decoded.taken`; "" where the file does not say.
+        copies: (N,) int64, near-duplicates share the number of the first row; its own for every other row.
         ignored: what was passed over without becoming a row: reason → count.
         remarks: what the user should know of the source, a sentence each.
     """
 
-    root: Path
+    files: Files
     source: str
     classes: tuple[str, ...]
     paths: Column
@@ -49,6 +52,8 @@ class Catalog:
     widths: Column
     heights: Column
     digests: Column
+    taken: Column
+    copies: Column
     ignored: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
@@ -72,7 +77,9 @@ class Catalog:
 
     def rows(self, chosen: NDArray[np.bool_]) -> Catalog:
         """The catalog of some rows, with the same classes."""
-        return replace(self, **{name: getattr(self, name)[chosen] for name in _COLUMNS})
+        part = {name: getattr(self, name)[chosen] for name in _COLUMNS}
+        _, first, place = np.unique(part["copies"], return_index=True, return_inverse=True)
+        return replace(self, **{**part, "copies": first[place]})
 
     def replace(self, **columns: Any) -> Catalog:
         """The same catalog with some columns changed."""
@@ -97,6 +104,8 @@ _COLUMNS = (
     "widths",
     "heights",
     "digests",
+    "taken",
+    "copies",
 )
 
 

@@ -1,4 +1,7 @@
-"""A walk through a folder: what is junk, what is a link, what cannot be read; each is counted, nothing is opened."""
+"""A walk through a tree of folders, on disk or in an archive.
+
+What is junk, what is a link, what cannot be read: each is counted, nothing is opened.
+"""
 
 # os.path says no where Path raises (a name too long, a folder not permitted), and is fast on 100,000 strings.
 
@@ -9,27 +12,29 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tellapart.catalog.names import escape, is_junk, unescape
+from tellapart.catalog.files import Folder, Item, Tree
+from tellapart.catalog.names import is_junk, unescape
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 
-_Entries = list["os.DirEntry[str]"]
-
 
 class Walk:
-    """Looks through one folder: junk and loose files are counted, loops are left out, names are escaped.
+    """Looks through one tree: junk and loose files are counted, loops are left out.
 
     Every real folder is visited once, under its own name rather than that of a link to it. So a link that leads
     back up, or into another class, brings no picture in twice.
+
+    Args:
+        place: a folder on disk, or any tree.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.ignored: Counter[str] = Counter()
+    def __init__(self, place: Path | Tree) -> None:
+        self.tree: Tree = Folder(place) if isinstance(place, Path) else place
+        self.ignored: Counter[str] = Counter(self.tree.ignored)
         self.links_outside: set[str] = set()
         self.unreadable: dict[str, str] = {}  # folder → why
         self._not_followed: list[str] = []
-        self._real_root = os.path.realpath(root)
+        self._real_root = self.tree.real("")
         self._visited: set[str] = set()  # real paths, of folders that were asked for too
         self._above: set[str] = set()  # real paths of all that lie above a folder that was asked for
 
@@ -52,15 +57,20 @@ class Walk:
 
     def folders(self, inside: str) -> list[str]:
         """Names of the folders in `inside`, junk left out, in the order of their code points in every locale."""
-        return [escape(entry.name) for entry in self._list(inside)[1] if not is_junk(entry.name, folder=True)]
+        return [entry.name for entry in self._list(inside)[1] if not is_junk(entry.name, folder=True)]
+
+    def names(self, inside: str) -> list[str]:
+        """Names of the files in `inside`, in the same way."""
+        return [entry.name for entry in self._list(inside)[0] if not is_junk(entry.name, folder=False)]
 
     def files(self, *folders: str) -> Iterator[tuple[str, str]]:
         """All files under some folders, however deep: (that folder, path from the root). "" is the root itself."""
-        real = {folder: os.path.realpath(self._disk(folder)) for folder in folders}
+        real = {folder: self.tree.real(folder) for folder in folders}
         for folder in folders:
             self._above.update(_parents(real[folder]))
         linked = {
-            folder: real[folder] != os.path.normpath(self._real_root + "/" + unescape(folder)) for folder in folders
+            folder: real[folder] != os.path.normpath(os.path.join(self._real_root, unescape(folder)))
+            for folder in folders
         }
         # A folder is asked for by its own name first, by that of a link after.
         followed = {
@@ -97,21 +107,20 @@ class Walk:
                 if is_junk(entry.name, folder=False):
                     self.ignored["junk files"] += 1
                     continue
-                path = _join(inside, escape(entry.name))
-                if outside or (entry.is_symlink() and self._is_outside(os.path.realpath(entry.path))):
+                path = _join(inside, entry.name)
+                if outside or (entry.link and self._is_outside(self.tree.real(path))):
                     self.links_outside.add(path)
                 yield path
             deeper = []
             for entry in folders:
-                path = _join(inside, escape(entry.name))
+                path = _join(inside, entry.name)
                 if is_junk(entry.name, folder=True):
                     self.ignored["junk folders"] += 1
                 elif Path(entry.name).suffix.lower() in PICTURE_SUFFIXES and not any(self._list(path)):
                     yield path  # an empty folder called x.jpg gets its verdict like a file
                 else:
-                    linked = entry.is_symlink()
-                    inner = os.path.realpath(entry.path) if linked else os.path.join(real, entry.name)
-                    if self._is_new(inner, path, linked=linked):
+                    inner = self.tree.real(path) if entry.link else os.path.join(real, unescape(entry.name))
+                    if self._is_new(inner, path, linked=entry.link):
                         deeper.append((path, inner))
             waiting += reversed(deeper)
 
@@ -127,32 +136,19 @@ class Walk:
             self._visited.add(real)
         return not known
 
-    def _list(self, inside: str) -> tuple[_Entries, _Entries]:
-        """The files and the folders in a folder; links are what they lead to, a link that leads nowhere is a file."""
-        found: tuple[_Entries, _Entries] = ([], [])
+    def _list(self, inside: str) -> tuple[list[Item], list[Item]]:
+        """The files and the folders in a folder, sorted by name."""
+        found: tuple[list[Item], list[Item]] = ([], [])
         try:
-            with os.scandir(self._disk(inside)) as entries:
-                for entry in entries:
-                    found[_is_folder(entry)].append(entry)
+            for entry in sorted(self.tree.list(inside)):
+                found[entry.folder].append(entry)
         except OSError as error:
             self.unreadable[inside] = (error.strerror or type(error).__name__).lower()
             self.ignored["folders that cannot be read"] = len(self.unreadable)
-        for entries_of_kind in found:
-            entries_of_kind.sort(key=lambda entry: escape(entry.name))
         return found
 
     def _is_outside(self, real: str) -> bool:
         return real != self._real_root and not real.startswith(os.path.join(self._real_root, ""))
-
-    def _disk(self, path: str) -> str:
-        return os.path.join(self.root, unescape(path)) if path else str(self.root)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def _join(inside: str, name: str) -> str:

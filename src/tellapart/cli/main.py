@@ -41,7 +41,21 @@ SIGINT_EXIT = 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while working.")]
-Data = Annotated[Path, typer.Argument(help="A folder with one folder a class, with train/ and test/, or a table.")]
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder with one folder a class, or with train/ and test/; a table; IDX or CIFAR; an archive."
+    ),
+]
+Recipe = Annotated[str, typer.Option(help="A recipe's name, or a YAML file.")]
+Seed = Annotated[int | None, typer.Option(help="Of every random decision; 0 by default.")]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(help="Keep together in one split: column:NAME, folder, folder:N, name:PATTERN, or burst."),
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
+]
 Model = Annotated[Path, typer.Argument(help="A model.onnx, or the run folder that holds it.")]
 
 
@@ -66,14 +80,13 @@ def _verbs(
 )
 def train(
     data: Data,
-    recipe: Annotated[str, typer.Option(help="A recipe's name, or a YAML file.")] = "probe",
+    recipe: Recipe = "probe",
     out: Annotated[Path, typer.Option(help="The folder that holds runs.")] = Path("runs"),
     name: Annotated[str | None, typer.Option(help="What to call the run; the data's name by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every random decision; 0 by default.")] = None,
+    seed: Seed = None,
     splits: Annotated[Path | None, typer.Option(help="Use the splits of an earlier run again.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
-    ] = None,
+    group_by: GroupBy = None,
+    set_: Set = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse data with leaks or label conflicts.")] = False,
     json_: Json = False,
     quiet: Quiet = False,
@@ -86,6 +99,7 @@ def train(
         name=name,
         seed=seed,
         splits=splits,
+        group_by=group_by,
         strict=strict,
         set=_settings(set_),
         quiet=quiet,
@@ -131,6 +145,56 @@ def predict(
     else:
         _print_answers(answers, top)
     _end(statuses)
+
+
+@app.command(
+    epilog="Examples:  tellapart explore photos/   ·   tellapart explore photos.zip --group-by name:'^(p[0-9]+)_'"
+    "   ·   tellapart explore photos/ --check --picture cats/7.jpg"
+)
+def explore(
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML page; NAME-explore.html or NAME-check.html here by default.")
+    ] = None,
+    table: Annotated[Path | None, typer.Option(help="Write every file's row too: .csv, .jsonl or .parquet.")] = None,
+    recipe: Recipe = "probe",
+    seed: Seed = None,
+    group_by: GroupBy = None,
+    set_: Set = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 5 if anything but remarks is found.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Walk one picture through the whole pipeline instead.")
+    ] = False,
+    picture: Annotated[str | None, typer.Option(help="With --check: which, by its path in the data.")] = None,
+    model: Annotated[Path | None, typer.Option(help="With --check: a model, to end with its answer.")] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look at the data: every file's status, balance, copies, conflicts, leaks; on one HTML page. Needs no torch."""
+    if check:
+        _goes_without("--check", {"--table": table, "--seed": seed, "--group-by": group_by, "--strict": strict or None})
+        from tellapart.jobs.checking import check as check_picture
+
+        checked = check_picture(
+            data, picture=picture, model=model, out=out, recipe=recipe, set=_settings(set_), quiet=quiet
+        )
+        _print_found(checked.as_json(), checked.lines(), checked.page, json_)
+        return
+    if picture is not None or model is not None:
+        raise UserError("--picture and --model go with --check only.", "Add --check.")
+    exploration = tellapart.explore(
+        data,
+        out=out,
+        table=table,
+        recipe=recipe,
+        seed=seed,
+        group_by=group_by,
+        strict=strict,
+        set=_settings(set_),
+        quiet=quiet,
+    )
+    _print_found(exploration.as_json(), exploration.lines(), exploration.page, json_)
+    _end(exploration.catalog.status_counts)
 
 
 @app.command(epilog="Example:  tellapart evaluate runs/20261121-101500-photos more-photos/")
@@ -224,6 +288,12 @@ def _echo(line: str, *, err: bool = False) -> None:
     typer.echo(shown(line), err=err)
 
 
+def _goes_without(option: str, others: dict[str, object]) -> None:
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        raise UserError(f"{option} does not go with {' and '.join(given)}.", "Leave one of them out.")
+
+
 def _settings(pairs: Sequence[str] | None) -> dict[str, str]:
     settings = {}
     for pair in pairs or ():
@@ -237,6 +307,15 @@ def _settings(pairs: Sequence[str] | None) -> dict[str, str]:
 def _print_json(values: dict[str, Any]) -> None:
     # ensure_ascii: then a terminal or pipe of any encoding can carry it
     _echo(json.dumps(values, allow_nan=False))
+
+
+def _print_found(values: dict[str, Any], lines: Sequence[str], page: Path, json_: bool) -> None:
+    if json_:
+        _print_json(values)
+    else:
+        for line in lines:
+            _echo(line)
+        _echo(f"page      {page}")
 
 
 def _print_scores(metrics: Metrics) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused
 from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.predictions import Predictions
@@ -110,20 +110,16 @@ def _largest(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(difference.max()) if np.isfinite(difference).all() else float("inf")
 
 
-def check_reported(
-    predictor: Predictor, files: Sequence[tuple[Path, str]], reported: Predictions, paths: Sequence[str]
-) -> None:
-    """That the predictor, given the files on disk, says what is about to be reported.
-
-    Args:
-        files: pictures as file and content hash. paths: the same as in `reported`.
+def check_reported(predictor: Predictor, catalog: Catalog, rows: NDArray[np.int64], reported: Predictions) -> None:
+    """That the predictor, given the files as they are now, says of some rows of the catalog what is to be reported.
 
     Raises:
         Refused: it says something else, or a file was changed meanwhile.
     """
     position = {path: row for row, path in enumerate(reported.paths)}
-    for (file, digest), path in zip(files, paths, strict=True):
-        pixels = unchanged_pixels(file, digest, predictor.card.max_pixels)
+    for row in rows:
+        path = catalog.paths[row]
+        pixels = unchanged_pixels(catalog, row, predictor.card.max_pixels)
         difference = _largest(predictor.outputs(pixels).probs, reported.probs[position[path]])
         if difference > FROM_TENSORS:
             raise Refused(

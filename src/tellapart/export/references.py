@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
-from tellapart.catalog.scan import Verdict
-from tellapart.decoding import decode, read_file
+from tellapart.catalog.table import Catalog
+from tellapart.decoding import decode
 from tellapart.errors import Refused
 from tellapart.export.kept import ExportedNetwork
 
@@ -26,14 +25,15 @@ class Reference:
 
 
 def torch_references(
-    pictures: Sequence[tuple[Path, str]],
+    catalog: Catalog,
+    rows: NDArray[np.int64],
     network: ExportedNetwork,
     graph_digest: str,
     store: FeatureStore,
     by_torch: Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]],
     max_pixels: int,
 ) -> list[Reference]:
-    """References for pictures, given as file and content hash.
+    """References for rows of the catalog.
 
     Args:
         by_torch: preprocessed pictures (3, S, S) float32 → their embeddings (D,); called only for pictures whose
@@ -45,24 +45,25 @@ def torch_references(
     """
     key = f"torch:{graph_digest}:{network.digest}"
     preprocessing = network.preprocessing
-    pixels_of = {digest: unchanged_pixels(path, digest, max_pixels) for path, digest in pictures}
-    kept = {digest: row[0] for digest in pixels_of if (row := store.get(key, digest))}
+    pixels_of = {catalog.digests[row]: unchanged_pixels(catalog, row, max_pixels) for row in rows}
+    kept = {digest: values for digest in pixels_of if (values := store.get(key, digest)) is not None}
     missing = [digest for digest in pixels_of if digest not in kept]
     inputs = [preprocessing.normalised(preprocessing.resized(pixels_of[digest])) for digest in missing]
     for digest, embedding in zip(missing, by_torch(inputs) if inputs else (), strict=True):
         kept[digest] = embedding
-        store.put(key, Verdict("ok", digest=digest), embedding)
+        store.put(key, digest, embedding)
     return [Reference(pixels, kept[digest]) for digest, pixels in pixels_of.items()]
 
 
-def unchanged_pixels(path: Path, digest: str, max_pixels: int) -> NDArray[np.uint8]:
+def unchanged_pixels(catalog: Catalog, row: int, max_pixels: int) -> NDArray[np.uint8]:
     """(H, W, 3) uint8, the pixels of a picture that the scan has seen.
 
     Raises:
         Refused: the file was changed since.
     """
-    data = read_file(path)
+    path, digest = catalog.paths[row], catalog.digests[row]
+    data = catalog.files.read(path)
     pixels = decode(data, max_pixels=max_pixels).pixels if isinstance(data, bytes) else None
     if pixels is None or not isinstance(data, bytes) or hashlib.sha256(data).hexdigest() != digest:
-        raise Refused(f"{path.name} was changed while it was used.", "Leave the data alone, and run the command again.")
+        raise Refused(f"{path} was changed while it was used.", "Leave the data alone, and run the command again.")
     return pixels

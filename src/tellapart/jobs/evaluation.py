@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.scan import Verdict, scan
+from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
-from tellapart.decoding import Decoded
 from tellapart.errors import UserError, choose
 from tellapart.evaluation.abstention import Selective, selective
 from tellapart.evaluation.metrics import Metrics, measure
@@ -100,16 +99,13 @@ class _Answers:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self._verdicts: dict[str, Verdict] = {}
         self._outputs: dict[str, Outputs] = {}
 
-    def known(self, digest: str) -> Verdict | None:
-        return self._verdicts.get(digest)
+    def known(self, digest: str) -> bool:
+        return digest in self._outputs
 
-    def visit(self, verdict: Verdict, decoded: Decoded) -> None:
-        assert decoded.pixels is not None
-        self._outputs[verdict.digest] = self._predictor.outputs(decoded.pixels)
-        self._verdicts[verdict.digest] = verdict
+    def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
+        self._outputs[digest] = self._predictor.outputs(pixels)
 
     def predictions(self, catalog: Catalog) -> Predictions:
         rows = np.flatnonzero(catalog.ok)

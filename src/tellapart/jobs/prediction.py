@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tellapart.errors import UserError
-from tellapart.modelfile.answers import check_table_name, write_answers
+from tellapart.modelfile.answers import write_answers
 from tellapart.modelfile.predictor import Answer, Predictor, load
 from tellapart.progress import Talk
+from tellapart.tables import check_table_name
 
 
 def predict_files(

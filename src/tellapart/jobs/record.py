@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tellapart
-from tellapart.catalog.names import unescape
 from tellapart.catalog.splits import find_leaks
 from tellapart.catalog.table import SPLITS, Catalog, Column
 from tellapart.evaluation.abstention import selective
@@ -138,7 +137,6 @@ def _report(trained: Trained, name: str, splits_digest: str, seconds: Mapping[st
         created=time.strftime("%d %B %Y, %H:%M"),
         catalog=catalog.replace(remarks=()),  # they are among the findings
         splits=trained.splits,
-        resolve=lambda path: catalog.root / unescape(path),
         findings=tuple(finding for finding in trained.findings if finding.kind != "rejected"),
         predictions=trained.test if has_test else None,
         val_predictions=trained.val if has_val else None,

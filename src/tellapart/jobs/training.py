@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore, cache_folder
-from tellapart.catalog.names import escape, unescape
-from tellapart.catalog.scan import drop_empty_classes, scan
+from tellapart.catalog.names import escape
+from tellapart.catalog.scan import drop_empty_classes
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_folds, make_splits
 from tellapart.catalog.table import Catalog
@@ -23,9 +22,10 @@ from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import EMBEDDING, compose_features, compose_model, cut_at
 from tellapart.export.gate import check_parity, check_reported
-from tellapart.export.kept import ExportedNetwork, keep_network, kept_network
 from tellapart.export.references import torch_references
+from tellapart.jobs.backbone import TorchSide
 from tellapart.jobs.findings import find_all, refuse_findings
+from tellapart.jobs.looking import look_through, memory_for, name_of
 from tellapart.jobs.record import Trained, card_for, write_run
 from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.predictor import Predictor, load
@@ -38,9 +38,6 @@ from tellapart.runs.saved_splits import read_splits
 from tellapart.training.features import FeatureExtractor
 from tellapart.training.head import build_head, calibrate, known_directions
 from tellapart.training.probe import fit_probe
-
-if TYPE_CHECKING:
-    from tellapart.models.backbones import Backbone, Embedder
 
 GATE_PICTURES = 64
 REPORTED_PICTURES = 16  # test pictures whose reported answer is compared with the shipped file's, from the file on disk
@@ -97,6 +94,7 @@ def train(
     name: str | None = None,
     seed: int | None = None,
     splits: str | PathLike[str] | None = None,
+    group_by: str | None = None,
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
     quiet: bool = False,
@@ -110,6 +108,8 @@ def train(
         name: what to call the run; the data's name by default.
         seed: of every random decision; the recipe's by default.
         splits: the splits.parquet of an earlier run, or that run's folder, to use its splits again.
+        group_by: what must stay on one side of the split: "column:NAME" of a table, "folder", "folder:N",
+            "name:PATTERN" of file names, or "burst".
         strict: refuse where leaks or label conflicts are found, rather than report them.
         set: recipe keys and their values, for example {"head.weighting": "balanced"}.
         quiet: print nothing.
@@ -118,24 +118,24 @@ def train(
         UserError: something that the user can fix. The data is only read, never changed.
     """
     talk, clock = Talk(quiet=quiet), _Clock()
-    options = load_recipe(recipe, {**(set or {}), **({} if seed is None else {"seed": seed})})
+    options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
     source, runs = Path(data), Path(out)
 
-    catalog = read_source(source)
-    called = name or (source.stem if source.is_file() else source.resolve().name)
+    catalog = read_source(source, group_column=options.split.group_column)
+    called = name or name_of(source)
     talk.say(f"{called}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
 
     check_room(runs, TYPICAL_RUN_BYTES)
     saved_splits = read_splits(Path(splits)) if splits else None
 
-    torch_side = _TorchSide(options, talk)
+    torch_side = TorchSide(options, talk)
     network = torch_side.exported()
     clock.lap("network")
 
     with FeatureStore(cache_folder()) as store:
         features = FeatureExtractor(compose_features(network.graph, network.preprocessing), store)
-        with talk.track("Reading pictures", len(catalog)) as advance:
-            catalog = scan(catalog, max_pixels=options.decoding.max_pixels, visitor=features, advance=advance)
+        with memory_for(catalog, options) as memory:
+            catalog = look_through(catalog, options, memory, talk, visitor=features)
         catalog = drop_empty_classes(catalog)
         talk.say(
             f"{int(catalog.ok.sum()):,} pictures read; features computed for {features.computed:,}, kept for the rest"
@@ -143,7 +143,7 @@ def train(
         clock.lap("features")
 
         parts = saved_splits.of(catalog) if saved_splits else make_splits(catalog, options.split, options.seed)
-        findings = find_all(catalog, parts)
+        findings = find_all(catalog, parts, None if saved_splits else options.split)
         for finding in findings:
             talk.say(f"note: {finding.text}")
         if strict:
@@ -165,7 +165,8 @@ def train(
 
         checked = _chosen(catalog, val_rows if len(val_rows) else train_rows, GATE_PICTURES, "gate", options.seed)
         references = torch_references(
-            _files(catalog, checked),
+            catalog,
+            checked,
             network,
             features.graph_digest,
             store,
@@ -180,7 +181,7 @@ def train(
     tail = Session(cut_at(model, EMBEDDING, ["probabilities", "unfamiliarity"]))
     val, test = (_predictions(tail, catalog, rows, features, card.detects_unfamiliar) for rows in (val_rows, test_rows))
     shown = _chosen(catalog, test_rows, REPORTED_PICTURES, "reported", options.seed)
-    check_reported(Predictor(model), _files(catalog, shown), test, catalog.paths[shown].tolist())
+    check_reported(Predictor(model), catalog, shown, test)
     train_counts = np.array(card.train_counts)
     metrics = measure(test, seed=options.seed, baseline_label=int(train_counts.argmax()), class_counts=train_counts)
     clock.lap("metrics")
@@ -212,49 +213,9 @@ def train(
     )
 
 
-class _TorchSide:
-    """The backbone in torch, loaded when first needed. A second training with the same backbone never needs it."""
-
-    def __init__(self, recipe: Recipe, talk: Talk) -> None:
-        self._recipe, self._talk = recipe, talk
-
-    def exported(self) -> ExportedNetwork:
-        """The backbone as a graph: kept from an earlier training, or made now."""
-        kept = kept_network(self._recipe.backbone, self._recipe.preprocessing)
-        if kept:
-            return kept
-        from tellapart.export.network import export_backbone
-
-        network = export_backbone(self._backbone, self._module)
-        keep_network(network, self._recipe.backbone, self._recipe.preprocessing)
-        return network
-
-    def embed(self, pictures: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Preprocessed pictures (3, S, S) → their embeddings (D,)."""
-        return self._module.embed(pictures)
-
-    @cached_property
-    def _backbone(self) -> Backbone:
-        self._talk.say(f"Loading {self._recipe.backbone.name}")
-        from tellapart.models.backbones import find_preprocessing, load_backbone
-
-        preprocessing = find_preprocessing(self._recipe.backbone, self._recipe.preprocessing)
-        return load_backbone(self._recipe.backbone, preprocessing)
-
-    @cached_property
-    def _module(self) -> Embedder:
-        from tellapart.models.backbones import embedder
-
-        return embedder(self._backbone)
-
-
 def _chosen(catalog: Catalog, rows: NDArray[np.int64], most: int, purpose: str, seed: int) -> NDArray[np.int64]:
     """At most `most` of the rows, chosen by seed and content."""
     return rows[np.argsort(keyed_numbers(seed, purpose, catalog.digests[rows]), kind="stable")[:most]]
-
-
-def _files(catalog: Catalog, rows: NDArray[np.int64]) -> list[tuple[Path, str]]:
-    return [(catalog.root / unescape(catalog.paths[row]), catalog.digests[row]) for row in rows]
 
 
 def _predictions(

@@ -79,6 +79,7 @@ class Predictor:
                 f"{name} is damaged, or is not a tellapart model file.",
                 "Copy it again from where it was made, or train anew: the file is model.onnx in the run folder.",
             )
+        self.graph = model
         self._session = Session(model)
         self.card = ModelCard.from_metadata(self._session.metadata)
         missing = {"probabilities", "embedding", "unfamiliarity"} - set(self._session.outputs)

@@ -6,10 +6,13 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from tellapart.errors import UserError
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at the import: else onnxruntime 1.31 asks its maker's server
+
+import onnxruntime as ort
 
 
 class Session:

@@ -16,14 +16,20 @@ def recipe_names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
 
 
-def load_recipe(recipe: str | Recipe, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe by name, by the path of a YAML file, or as it is; then the changes.
+def load_recipe(
+    recipe: str | Recipe, changes: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+) -> Recipe:
+    """A recipe by name, by the path of a YAML file, or as it is; then the changes; then the options that were given.
+
+    Args:
+        options: recipe keys that a verb has options of their own for; None for one that was not given.
 
     Raises:
         UserError: an unknown name, a file that is not a recipe, or a key or value that does not fit.
     """
     base = recipe if isinstance(recipe, Recipe) else recipe_from(_read(recipe))
-    return recipe_from(changes or {}, base)
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    return recipe_from({**(changes or {}), **given}, base)
 
 
 def _read(name: str) -> Mapping[str, Any]:

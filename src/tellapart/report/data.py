@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,20 +16,36 @@ from tellapart.report.thumbnails import Album, Shot
 MOST_FILES = 50  # named under each status
 MOST_FINDINGS = 50  # named under each kind
 MOST_SHOWN_FINDINGS = 8  # of them with their pictures
-MOST_PATHS = 4  # of one finding
+MOST_SETS = 8  # of one finding with their pictures
+MOST_IN_SET = 6
+MOST_LISTED_SETS = 100  # more sets of one finding, by their paths
 MOST_SAMPLES = 24
 
-# kind → heading, and what to make of it. A kind that is not here stands under its own name.
+# kind → heading, and what to make of it; the worst first. A kind that is not here stands under its own name.
 KINDS: Mapping[str, tuple[str, str]] = {
     "leak": ("On both sides of a split", "The same picture, or a near copy, was trained on and tested with."),
     "label_conflict": ("Under more than one class", "The same picture carries different labels."),
-    "suspect_label": ("Labels to look at", "The model is sure of another class than the label says."),
+    "large_cluster": (
+        "One picture many times",
+        "More than one picture in a hundred is a copy of this one. Often it is a placeholder, not a picture.",
+    ),
+    "near_duplicate": (
+        "Near-duplicates",
+        "The same picture saved again, resized, cropped or brightened. Copies stay on one side of a split.",
+    ),
     "duplicate": (
         "Duplicates",
         "The same picture more than once. Copies stay on one side of a split.",
     ),
+    "burst": (
+        "Possible bursts",
+        "Taken by one camera within moments. If they show one thing, name them a group, so that no split parts them.",
+    ),
+    "suspect_label": ("Labels to look at", "The model is sure of another class than the label says."),
+    "rejected": ("Files that were not used", ""),
     "remark": ("Remarks", ""),
 }
+_WITHOUT_PICTURES = frozenset({"rejected"})  # what could not be read has no thumbnail
 
 
 @dataclass(frozen=True)
@@ -38,13 +54,18 @@ class Finding:
 
     Args:
         kind: one of `KINDS`, or a heading of the caller's own.
-        text: one sentence.
-        paths: the pictures it is about, relative to the catalog's root; may be empty.
+        text: one or two sentences.
+        sets: the pictures to be seen side by side, a set each, relative to the catalog's root; () for none.
     """
 
     kind: str
     text: str
-    paths: tuple[str, ...] = ()
+    sets: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All pictures that it is about."""
+        return tuple(path for one in self.sets for path in one)
 
 
 @dataclass(frozen=True)
@@ -79,29 +100,43 @@ class BalanceRow:
 
 
 @dataclass(frozen=True)
+class ShownSet:
+    """Pictures side by side, or only their paths; `more` are counted but neither shown nor named."""
+
+    shots: tuple[Shot, ...] = ()
+    paths: tuple[str, ...] = ()
+    more: int = 0
+
+
+@dataclass(frozen=True)
 class ShownFinding:
-    """A finding with its pictures, or only with their paths."""
+    """A finding with its pictures; `listed` are those that are named only, `more` those that are only counted."""
 
     text: str
-    shots: tuple[Shot, ...]
-    paths: tuple[str, ...]
+    sets: tuple[ShownSet, ...]
+    listed: tuple[ShownSet, ...]
     more: int
+
+    @property
+    def summary(self) -> str:
+        """What opens the paths of the sets that are not shown."""
+        count = len(self.listed) + self.more
+        if not self.sets:
+            return "Which files"
+        return f"{count:,} more"
 
 
 @dataclass(frozen=True)
 class FindingGroup:
-    """All findings of one kind."""
+    """All findings of one kind; `count` is how often that was found."""
 
     kind: str
+    anchor: str  # its place in the page
     heading: str
     meaning: str
     count: int
     shown: tuple[ShownFinding, ...]
-
-    @property
-    def more(self) -> int:
-        """Findings that are counted but not listed."""
-        return self.count - len(self.shown)
+    more: int  # findings that are not shown
 
 
 def status_rows(catalog: Catalog) -> list[StatusRow]:
@@ -163,6 +198,22 @@ def split_counts(catalog: Catalog, splits: NDArray[np.str_]) -> dict[str, int]:
     return counts | ({"": outside} if outside else {})
 
 
+def tiles(catalog: Catalog, counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The numbers that describe the data, with what they count.
+
+    Args:
+        catalog: the data.
+        counts: of each split, as `split_counts`.
+    """
+    of_splits = [(split or "in no split", count) for split, count in counts.items()]
+    return [
+        ("file" if len(catalog) == 1 else "files", len(catalog)),
+        ("usable pictures", int(np.count_nonzero(catalog.ok))),
+        ("class" if len(catalog.classes) == 1 else "classes", len(catalog.classes)),
+        *of_splits,
+    ]
+
+
 def size_line(catalog: Catalog) -> str:
     """How large the usable pictures are, in one line; "" where that is not known."""
     known = catalog.ok & (catalog.widths > 0)
@@ -185,40 +236,86 @@ def samples(catalog: Catalog, splits: NDArray[np.str_], album: Album) -> list[Sh
     rows = catalog.ok & (splits == "train")
     if not rows.any():
         rows = catalog.ok
-    with_pictures = np.flatnonzero(catalog.counts(rows))
-    chosen = _spread(with_pictures, MOST_SAMPLES)
+    chosen = spread(np.flatnonzero(catalog.counts(rows)), MOST_SAMPLES)
     each = min(6, MOST_SAMPLES // max(len(chosen), 1))
     return [
         album.hang(str(catalog.paths[row]), catalog.classes[label])
         for label in chosen
-        for row in _spread(np.flatnonzero(rows & (catalog.labels == label)), each)
+        for row in spread(np.flatnonzero(rows & (catalog.labels == label)), each)
     ]
 
 
-def finding_groups(findings: Sequence[Finding], album: Album) -> list[FindingGroup]:
-    """The findings by kind, the known kinds first; the first of each kind with their pictures."""
-    kinds = dict.fromkeys([*KINDS, *(finding.kind for finding in findings)])
-    groups = []
-    for kind in kinds:
+def captions(catalog: Catalog, splits: NDArray[np.str_]) -> Callable[[str], tuple[str, ...]]:
+    """For a path, what stands below its picture: the class, and the split or why it is in none."""
+    row_of = {str(path): row for row, path in enumerate(catalog.paths)}
+
+    def caption(path: str) -> tuple[str, ...]:
+        row = row_of.get(path)
+        if row is None:
+            return ()
+        label, status = int(catalog.labels[row]), str(catalog.statuses[row])
+        name = catalog.classes[label] if label >= 0 else "no label"
+        return tuple(filter(None, (name, str(splits[row]) if status == "ok" else status)))
+
+    return caption
+
+
+def finding_counts(findings: Sequence[Finding]) -> dict[str, int]:
+    """How often each kind was found, the worst kind first: a set of pictures counts as one."""
+    counts = dict.fromkeys([*KINDS, *(finding.kind for finding in findings)], 0)
+    for finding in findings:
+        counts[finding.kind] += max(len(finding.sets), 1)
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def finding_groups(
+    findings: Sequence[Finding], album: Album, caption: Callable[[str], tuple[str, ...]]
+) -> list[FindingGroup]:
+    """The findings by kind, the known kinds first; the first of each kind with their pictures side by side."""
+    groups: list[FindingGroup] = []
+    for kind, count in finding_counts(findings).items():
         same = [finding for finding in findings if finding.kind == kind]
-        if same:
-            heading, meaning = KINDS.get(kind, (kind, ""))
-            groups.append(FindingGroup(kind, heading, meaning, len(same), tuple(_shown(same, album))))
+        heading, meaning = KINDS.get(kind, (kind, ""))
+        shown = tuple(
+            _shown(finding, album, caption, position < MOST_SHOWN_FINDINGS and kind not in _WITHOUT_PICTURES)
+            for position, finding in enumerate(same[:MOST_FINDINGS])
+        )
+        groups.append(
+            FindingGroup(kind, f"finding-{len(groups) + 1}", heading, meaning, count, shown, len(same) - len(shown))
+        )
     return groups
 
 
-def _shown(findings: Sequence[Finding], album: Album) -> Iterator[ShownFinding]:
-    for position, finding in enumerate(findings[:MOST_FINDINGS]):
-        paths = finding.paths[:MOST_PATHS]
-        shots = tuple(album.hang(path) for path in paths) if position < MOST_SHOWN_FINDINGS else ()
-        yield ShownFinding(finding.text, shots, () if shots else paths, len(finding.paths) - len(paths))
+def _shown(
+    finding: Finding, album: Album, caption: Callable[[str], tuple[str, ...]], with_pictures: bool
+) -> ShownFinding:
+    sets, most_sets, most_in_set = list(finding.sets), MOST_SETS, MOST_IN_SET
+    if all(len(one) == 1 for one in sets):  # nothing to compare: one row of pictures, not a row each
+        sets, most_sets, most_in_set = [finding.paths] if sets else [], 1, MOST_SAMPLES
+    shown = sets[:most_sets] if with_pictures else []
+    album.prepare(path for one in shown for path in one[:most_in_set])
+    beyond = sets[len(shown) :]
+    if len(sets) == 1:  # of a single set, those that are not seen can be named one by one
+        beyond = [(path,) for path in sets[0][most_in_set if shown else 0 :]]
+    return ShownFinding(
+        finding.text,
+        tuple(
+            ShownSet(
+                shots=tuple(album.hang(path, *caption(path)) for path in one[:most_in_set]),
+                more=len(one[most_in_set:]) if len(sets) > 1 else 0,
+            )
+            for one in shown
+        ),
+        tuple(ShownSet(paths=one[:MOST_IN_SET], more=len(one[MOST_IN_SET:])) for one in beyond[:MOST_LISTED_SETS]),
+        len(beyond[MOST_LISTED_SETS:]),
+    )
 
 
 def _first(paths: Sequence[str] | NDArray[np.str_]) -> tuple[str, ...]:
     return tuple(map(str, paths[:MOST_FILES]))
 
 
-def _spread(rows: NDArray[np.int64], most: int) -> list[int]:
+def spread(rows: NDArray[np.int64], most: int) -> list[int]:
     """At most `most` of the rows, evenly spaced."""
     if len(rows) <= most:
         return [int(row) for row in rows]

@@ -8,27 +8,20 @@ the user's files (names of classes, names of files) is text in it, never markup.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.table import SPLITS, Catalog
-from tellapart.errors import needs_extra
+from tellapart.catalog.table import Catalog
 from tellapart.evaluation.metrics import Metrics, Score
 from tellapart.evaluation.predictions import Predictions
-from tellapart.report import answers, data, figures, trust, usage, wording
+from tellapart.report import answers, data, trust, usage, wording
 from tellapart.report.data import Finding
+from tellapart.report.document import render_document
 from tellapart.report.thumbnails import Album
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 __all__ = ["Finding", "ReportInput", "render"]
 
@@ -42,7 +35,6 @@ class ReportInput:
         created: when, as it is to be read.
         catalog: the data, scanned.
         splits: (N,) str, "train", "val", "test" or "", one a row of the catalog.
-        resolve: a catalog path to its file on disk; called for the few pictures that are shown.
         findings: what is worth knowing about the data, the worst of each kind first.
         predictions: of the test split, or None.
         val_predictions: of the val split, or None; None means not calibrated.
@@ -58,7 +50,6 @@ class ReportInput:
     created: str
     catalog: Catalog
     splits: NDArray[np.str_]
-    resolve: Callable[[str], Path]
     findings: tuple[Finding, ...] = ()
     predictions: Predictions | None = None
     val_predictions: Predictions | None = None
@@ -97,8 +88,7 @@ def render(report: ReportInput) -> str:
     Raises:
         UserError: if jinja2 is not installed.
     """
-    css, js = _read("report.css"), _read("report.js")
-    album = Album(report.resolve)
+    album = Album(report.catalog.files.read)
     # The order of these lines is the order in which pictures get their thumbnails: errors first.
     shown = _answers_section(report, album)
     about_data = _data_section(report, album)
@@ -114,10 +104,8 @@ def render(report: ReportInput) -> str:
         ("use", "How to use it", True),
         ("run", "What was run", True),
     ]
-    return _template().render(
-        css=css,
-        js=js,
-        policy=_policy(css, js),
+    return render_document(
+        "report.html.jinja",
         content=content,
         contents=[(anchor, name) for anchor, name, there in sections if there],
         title=report.title,
@@ -126,8 +114,6 @@ def render(report: ReportInput) -> str:
         model_file=report.model_file,
         snippets=usage.snippets(report.model_file) if report.model_file else (),
         provenance=report.provenance,
-        plot_width=figures.WIDTH,
-        plot_height=figures.HEIGHT,
         **about_data,
         **_score_section(report),
         **({"shown": None} | shown),
@@ -137,14 +123,14 @@ def render(report: ReportInput) -> str:
 def _score_section(report: ReportInput) -> dict[str, Any]:
     metrics, catalog = report.measured, report.catalog
     train = catalog.counts(catalog.ok & (report.splits == "train"))
-    counts = train if train.any() else catalog.counts()
-    majority = catalog.classes[int(counts.argmax())] if counts.any() else ""
-    kinds = [finding.kind for finding in report.findings]
+    largest = train if train.any() else catalog.counts()
+    majority = catalog.classes[int(largest.argmax())] if largest.any() else ""
+    counts = data.finding_counts(report.findings)
     calibrated = report.val_predictions is not None
     return {
         "metrics": metrics,
-        "verdict": wording.verdict(metrics, majority, report.val_predictions, "leak" in kinds),
-        "caveats": wording.caveats(catalog, metrics, majority, calibrated, kinds),
+        "verdict": wording.verdict(metrics, majority, report.val_predictions, "leak" in counts),
+        "caveats": wording.caveats(catalog, metrics, majority, calibrated, counts),
         "scores": _score_lines(metrics) if metrics else (),
         "losses": _losses(metrics) if metrics else (),
         "class_rows": metrics.per_class if metrics else (),
@@ -176,20 +162,20 @@ def _losses(metrics: Metrics) -> list[tuple[str, str, Score]]:
 def _data_section(report: ReportInput, album: Album) -> dict[str, Any]:
     catalog, splits = report.catalog, report.splits
     balance = data.balance_rows(catalog, splits)
+    split_counts = data.split_counts(catalog, splits)
     return {
         "catalog": catalog,
         "digest": catalog.digest,
-        "splits": SPLITS,
-        "usable": int(np.count_nonzero(catalog.ok)),
         "unlabelled": int(np.count_nonzero(catalog.ok & (catalog.labels < 0))),
         "sizes": data.size_line(catalog),
-        "split_counts": data.split_counts(catalog, splits),
+        "split_counts": split_counts,
+        "tiles_of_data": data.tiles(catalog, split_counts),
         "status_rows": data.status_rows(catalog),
         "note_rows": data.note_rows(catalog),
         "balance_rows": balance,
         "balance_line": data.balance_line(balance),
         "samples": data.samples(catalog, splits, album),
-        "finding_groups": data.finding_groups(report.findings, album),
+        "finding_groups": data.finding_groups(report.findings, album, data.captions(catalog, splits)),
     }
 
 
@@ -218,44 +204,3 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "unsure": [album.hang(shown.paths[row], *answers.lines(shown, row)) for row in unsure],
         **trust.section(shown, report.val_predictions, report.threshold, report.temperature),
     }
-
-
-def _policy(css: str, js: str) -> str:
-    """A content security policy under which nothing but the two inlined blocks can style or run, and nothing loads."""
-    style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _read(name: str) -> str:
-    return resources.files("tellapart.report").joinpath(name).read_text("utf-8")
-
-
-def _template() -> Template:
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError:
-        raise needs_extra("jinja2", "train") from None
-    environment = Environment(
-        loader=PackageLoader("tellapart.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(
-        percent=wording.percent,
-        interval=wording.interval,
-        number=wording.number,
-        decimal=wording.decimal,
-        pictures=wording.pictures,
-    )
-    return environment.get_template("report.html.jinja")
-
-
-def _finalize(value: object) -> object:
-    """Every text that is not markup already, with its hidden characters written out."""
-    return wording.visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -1,4 +1,4 @@
-// Sorting, the confusion dialog, copying, and the mark in the contents. The page reads well without any of it.
+// Sorting, filtering, the confusion dialog, copying, and the mark in the contents. The pages read well without any of it.
 "use strict";
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -8,7 +8,7 @@ const make = (name, className, text) => {
   if (text !== undefined) element.textContent = text;
   return element;
 };
-const content = JSON.parse(document.getElementById("content").textContent);
+const content = JSON.parse(document.getElementById("content")?.textContent ?? '{"cells":{},"thumbnails":{}}');
 
 // A thumbnail stands in the file once: in a gallery, or in the content.
 const sourceOf = (key) => document.getElementById("t" + key)?.src ?? content.thumbnails[key];
@@ -52,7 +52,7 @@ function openCell(key) {
   dialog.scrollTop = 0;
 }
 for (const button of all("[data-cell]")) button.addEventListener("click", () => openCell(button.dataset.cell));
-dialog.addEventListener("click", (event) => {
+dialog?.addEventListener("click", (event) => {
   if (event.target === dialog || event.target.closest(".close")) dialog.close();
 });
 
@@ -83,6 +83,31 @@ for (const table of all("table.sortable")) {
     header.append(button);
     button.addEventListener("click", () => sortBy(header, column));
   });
+}
+
+// A long table: a field that leaves the rows which hold all its words.
+for (const table of all("table.filtered")) {
+  const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
+  const field = make("input");
+  field.type = "search";
+  field.id = "filter";
+  field.placeholder = "for example: truncated";
+  const label = make("label", "", "Show only rows with");
+  label.htmlFor = field.id;
+  const count = make("output", "quiet");
+  count.htmlFor = field.id;
+  field.addEventListener("input", () => {
+    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const [row, text] of rows) {
+      row.hidden = !words.every((word) => text.includes(word));
+      if (!row.hidden) shown += 1;
+    }
+    count.textContent = words.length ? `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")}` : "";
+  });
+  const bar = make("div", "filter");
+  bar.append(label, field, count);
+  table.closest(".scroll").before(bar);
 }
 
 // Snippets: a copy button each.

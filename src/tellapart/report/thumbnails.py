@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from tellapart.decoding import decode_file, encode_thumbnail
+from tellapart.decoding import Decoded, decode, encode_thumbnail
 from tellapart.report.wording import visible
+from tellapart.threads import map_ahead
 
 SIDE_PX = 128
 MOST_PICTURES = 600
@@ -45,14 +46,17 @@ class Album:
     Ask for the most important pictures first: when the album is full, later ones are named but not shown.
 
     Args:
-        resolve: a catalog path to its file on disk.
+        read: a catalog path to the bytes of its file, or the verdict that says why there are none.
+        repeat: a thumbnail stands in the file wherever it is hung, so that it is seen everywhere without a script.
     """
 
-    def __init__(self, resolve: Callable[[str], Path]) -> None:
-        self._resolve = resolve
+    def __init__(self, read: Callable[[str], bytes | Decoded], *, repeat: bool = False) -> None:
+        self._read, self._repeat = read, repeat
         self._problems: dict[str, str] = {}
         self._keys: dict[str, str] = {}
         self._loose: dict[str, str] = {}
+        self._drawn: dict[bytes, str] = {}  # by the hash of the file
+        self._hung: dict[str, str] = {}  # with `repeat`, the thumbnails that may be hung again
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -63,31 +67,54 @@ class Album:
         """The thumbnails that no gallery holds: key → data URI. Dialogs show them."""
         return dict(self._loose)
 
+    def prepare(self, paths: Iterable[str]) -> None:
+        """Make the thumbnails of these on several threads, as many as fit; `hang` finds them made."""
+        new = [path for path in dict.fromkeys(paths) if path not in self._keys and path not in self._problems]
+        for path, (source, problem) in zip(new, map_ahead(self._draw, new[: MOST_PICTURES - len(self)]), strict=False):
+            self._keep(path, source, problem)
+
     def hang(self, path: str, *lines: str) -> Shot:
         """A picture for a gallery, with its thumbnail in place unless an earlier gallery holds it."""
         shot = self.file(path, *lines)
-        return Shot(path, lines, shot.key, self._loose.pop(shot.key, ""), shot.problem)
+        source = self._loose.pop(shot.key, "")
+        if source and self._repeat:
+            self._hung[shot.key] = source
+        elif not source and (again := self._hung.get(shot.key, "")) and self._bytes < MOST_BYTES:
+            self._bytes += len(again)
+            return Shot(path, lines, "", again)
+        return Shot(path, lines, shot.key, source, shot.problem)
 
     def file(self, path: str, *lines: str) -> Shot:
         """A picture for a dialog: the thumbnail is looked up by its key."""
         if path not in self._keys and path not in self._problems:
-            self._make(path)
+            if self._is_full:
+                self._problems[path] = "not kept: this page is full"
+            else:
+                self._keep(path, *self._draw(path))
         return Shot(path, lines, self._keys.get(path, ""), "", self._problems.get(path, ""))
 
-    def _make(self, path: str) -> None:
-        if len(self._keys) >= MOST_PICTURES or self._bytes >= MOST_BYTES:
-            self._problems[path] = "not kept: this report is full"
-            return
-        try:
-            decoded = decode_file(self._resolve(path))
-        except (OSError, ValueError) as error:  # moved or renamed since the run, or no longer a path at all
-            self._problems[path] = f"gone ({type(error).__name__})"
-            return
-        if decoded.pixels is None:
-            self._problems[path] = visible(decoded.status)
-            return
-        source = "data:image/jpeg;base64," + base64.b64encode(encode_thumbnail(decoded.pixels, SIDE_PX)).decode()
-        key = str(len(self._keys))
-        self._keys[path] = key
-        self._loose[key] = source
-        self._bytes += len(source)
+    @property
+    def _is_full(self) -> bool:
+        return len(self._keys) >= MOST_PICTURES or self._bytes >= MOST_BYTES
+
+    def _draw(self, path: str) -> tuple[str, str]:
+        """The thumbnail as a data URI, or why there is none."""
+        data = self._read(path)
+        if not isinstance(data, bytes):
+            return "", visible(data.status)
+        digest = hashlib.sha256(data).digest()  # pages show copies side by side: one is decoded
+        if digest not in self._drawn:
+            pixels = (decoded := decode(data)).pixels
+            if pixels is None:
+                return "", visible(decoded.status)
+            jpeg = base64.b64encode(encode_thumbnail(pixels, SIDE_PX)).decode()
+            self._drawn[digest] = f"data:image/jpeg;base64,{jpeg}"
+        return self._drawn[digest], ""
+
+    def _keep(self, path: str, source: str, problem: str) -> None:
+        if problem:
+            self._problems[path] = problem
+        elif not self._is_full:
+            self._keys[path] = key = str(len(self._keys))
+            self._loose[key] = source
+            self._bytes += len(source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def interval_in_words(score: Score) -> str:
 
 
 def caveats(
-    catalog: Catalog, metrics: Metrics | None, majority: str, calibrated: bool, kinds: Sequence[str]
+    catalog: Catalog, metrics: Metrics | None, majority: str, calibrated: bool, findings: Mapping[str, int]
 ) -> list[str]:
     """What a reader should know before relying on the verdict, the most serious first.
 
@@ -138,7 +138,7 @@ def caveats(
         metrics: of the test split, or None.
         majority: the largest training class.
         calibrated: whether there was a val split to calibrate with.
-        kinds: the kind of every finding.
+        findings: kind of finding → how often.
     """
     said = []
     if metrics is not None:
@@ -164,10 +164,10 @@ def caveats(
             "There was no validation split, so the probabilities are not calibrated and there is no threshold below "
             "which the model says “I don’t know”."
         )
-    if leaks := sum(kind == "leak" for kind in kinds):
+    if leaks := findings.get("leak", 0):
         one = "One picture, or a near copy of it, is" if leaks == 1 else f"{leaks:,} pictures, or near copies, are"
         said.append(f"{one} on both sides of a split, so the score may flatter the model.")
-    if conflicts := sum(kind == "label_conflict" for kind in kinds):
+    if conflicts := findings.get("label_conflict", 0):
         one = "One picture appears" if conflicts == 1 else f"{conflicts:,} pictures appear"
         said.append(f"{one} under more than one class; nobody can be right about both.")
     if rejected := int(np.count_nonzero(~catalog.ok)):

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
-from tellapart.catalog.scan import Verdict
 from tellapart.catalog.table import Catalog
-from tellapart.decoding import Decoded
 from tellapart.modelfile.session import Session
 
 
@@ -29,20 +27,19 @@ class FeatureExtractor:
         self._store = store
         self._features: dict[str, NDArray[np.float32]] = {}
 
-    def known(self, digest: str) -> Verdict | None:
-        """The kept verdict on a picture whose features are kept."""
-        kept = self._store.get(self.graph_digest, digest)
-        if kept is None:
-            return None
-        self._features[digest], verdict = kept
-        return verdict
+    def known(self, digest: str) -> bool:
+        """Whether the features of a picture are kept."""
+        if digest not in self._features:
+            kept = self._store.get(self.graph_digest, digest)
+            if kept is not None:
+                self._features[digest] = kept
+        return digest in self._features
 
-    def visit(self, verdict: Verdict, decoded: Decoded) -> None:
+    def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
         """Compute the features of one picture, and keep them."""
-        assert decoded.pixels is not None
-        features = self._session.run(decoded.pixels[None], ["embedding"])[0][0]
-        self._features[verdict.digest] = features
-        self._store.put(self.graph_digest, verdict, features)
+        features = self._session.run(pixels[None], ["embedding"])[0][0]
+        self._features[digest] = features
+        self._store.put(self.graph_digest, digest, features)
         self.computed += 1
 
     def of(self, catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -1,0 +1,179 @@
+"""Which copies of pictures are found, and what is found where nobody planted any?
+
+    python benchmarks/copies.py DATA... [--copies 400] [--out result.json]
+
+Into each folder of pictures, copies of some of them are planted: saved again, resized, cropped, brightened, and all of
+these, one kind at a time. Then the same search runs over the pictures alone, over the solar cells of `elpv-dataset` and
+over fashion-mnist where these are installed: what it finds there is really in the data, or false, and one has to look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import importlib.metadata
+import importlib.util
+import io
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+from tellapart.catalog.near import near_pairs
+from tellapart.catalog.prints import PRINT_BYTES, make_print
+from tellapart.decoding import decode_file
+from tellapart.evaluation.intervals import wilson
+from tellapart.keyed import keyed_numbers
+
+SEED = 0
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+PACKAGES = ("tellapart", "pillow", "numpy")
+
+Pixels = NDArray[np.uint8]
+Print = tuple[bytes, int, int]  # and the width and height of the picture
+
+
+def saved(img: Image.Image, rng: np.random.Generator) -> Image.Image:
+    file = io.BytesIO()
+    img.save(file, "JPEG", quality=int(rng.integers(40, 96)))
+    return Image.open(file).convert("RGB")
+
+
+def resized(img: Image.Image, rng: np.random.Generator) -> Image.Image:
+    filters = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
+    width = max(1, round(img.width * rng.uniform(0.5, 1)))
+    height = max(1, round(img.height * width / img.width * rng.uniform(0.99, 1.01)))
+    return img.resize((width, height), filters[rng.integers(3)])
+
+
+def cropped(img: Image.Image, rng: np.random.Generator, most: float = 0.05) -> Image.Image:
+    """Up to 5 % of the width and of the height in all, at any offset."""
+    (left, top), (x, y) = rng.uniform(0, 1, 2), rng.uniform(0, most, 2) * img.size
+    left, top = round(left * x), round(top * y)
+    return img.crop((left, top, img.width - round(x) + left, img.height - round(y) + top))
+
+
+def cropped_more(img: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Up to 5 % of every side."""
+    left, top, right, bottom = np.rint(rng.uniform(0, 0.05, 4) * (*img.size, *img.size)).astype(int).tolist()
+    return img.crop((left, top, img.width - right, img.height - bottom))
+
+
+def brightened(img: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return ImageEnhance.Brightness(img).enhance(rng.uniform(0.9, 1.1))
+
+
+KINDS: dict[str, tuple[Callable[[Image.Image, np.random.Generator], Image.Image], ...]] = {
+    "JPEG quality 40 to 95": (saved,),
+    "half to full size": (resized,),
+    "5 % cropped": (cropped,),
+    "5 % cropped on every side": (cropped_more,),
+    "a tenth brighter or darker": (brightened,),
+    "all, 5 % cropped": (cropped, resized, brightened, saved),
+    "all, 5 % on every side": (cropped_more, resized, brightened, saved),
+}
+
+
+def read_folder(folder: Path) -> list[Pixels]:
+    """Every picture that decodes, in the order of names, without exact copies."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    different = {file.read_bytes(): file for file in reversed(files)}.values()
+    decoded = (decode_file(file) for file in sorted(different))
+    return [picture.pixels for picture in decoded if picture.pixels is not None]
+
+
+def read_fashion() -> list[Pixels]:
+    found = []
+    for part in ("train", "t10k"):
+        data = gzip.decompress((FASHION / f"{part}-images-idx3-ubyte.gz").read_bytes())
+        found += [
+            np.repeat(grey[:, :, None], 3, 2) for grey in np.frombuffer(data, np.uint8, offset=16).reshape(-1, 28, 28)
+        ]
+    return found
+
+
+def print_of(pixels: Pixels) -> Print:
+    return make_print(pixels), pixels.shape[1], pixels.shape[0]
+
+
+def search(prints: list[Print]) -> tuple[NDArray[np.int64], float]:
+    """The pairs found, and in how many seconds."""
+    rows = np.frombuffer(b"".join(row for row, _, _ in prints), np.uint8).reshape(-1, PRINT_BYTES)
+    widths, heights = (np.array([row[column] for row in prints], np.int64) for column in (1, 2))
+    start = time.perf_counter()
+    return near_pairs(rows, widths, heights), time.perf_counter() - start
+
+
+def plain(pictures: list[Pixels]) -> tuple[list[Print], dict[str, Any]]:
+    start = time.perf_counter()
+    prints = [print_of(pixels) for pixels in pictures]
+    milliseconds = 1000 * (time.perf_counter() - start) / len(pictures)
+    pairs, seconds = search(prints)
+    row = {"pictures": len(pictures), "print_milliseconds": milliseconds, "search_seconds": seconds}
+    return prints, row | {"pairs_unplanted": len(pairs), "pictures_in_pairs": len(np.unique(pairs))}
+
+
+def recall(pictures: list[Pixels], prints: list[Print], copies: int) -> dict[str, Any]:
+    """For each kind of change, the share of planted copies that are paired with their picture."""
+    chosen = keyed_numbers(SEED, "copies", map(str, range(len(pictures)))).argsort()[:copies].tolist()
+    found = {}
+    for kind, changes in KINDS.items():
+        planted = []
+        for row, key in zip(chosen, keyed_numbers(SEED, kind, map(str, chosen)), strict=True):
+            img, rng = Image.fromarray(pictures[row]), np.random.default_rng(key)
+            for change in changes:
+                img = change(img, rng)
+            planted.append(print_of(np.asarray(img)))
+        pairs = {(int(i), int(j)) for i, j in search([*prints, *planted])[0]}
+        right = sum((row, len(prints) + number) in pairs for number, row in enumerate(chosen))
+        low, high = wilson(right, len(chosen))
+        found[kind] = {"found": right, "planted": len(chosen), "share": right / len(chosen), "interval": [low, high]}
+        print(f"  {kind:28} {right / len(chosen):6.1%} ({low:.1%} to {high:.1%})", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, nargs="*", help="folders of pictures, at any depth")
+    parser.add_argument("--copies", type=int, default=400, help="copies of each kind")
+    parser.add_argument("--out", type=Path, help="write the result as JSON")
+    options = parser.parse_args()
+    sources: dict[str, Callable[[], list[Pixels]]] = {
+        folder.name: partial(read_folder, folder) for folder in options.data
+    }
+    spec = importlib.util.find_spec("elpv_dataset")
+    if spec and spec.submodule_search_locations:
+        cells = Path(next(iter(spec.submodule_search_locations))) / "data"
+        sources["elpv"] = partial(read_folder, cells)
+    if FASHION.is_dir():
+        sources["fashion-mnist"] = read_fashion
+    rows = {}
+    for name, read in sources.items():
+        pictures = read()
+        prints, row = plain(pictures)
+        print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
+        rows[name] = row | {"recall": recall(pictures, prints, options.copies)}
+    result = {
+        "seed": SEED,
+        "threads": os.environ.get("OMP_NUM_THREADS", "not set"),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "data": rows,
+    }
+    print(json.dumps(result, indent=1))
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Rows as a table: CSV, JSON Lines or Parquet, written whole.
+
+In CSV a cell that a spreadsheet would run as a formula (it starts with = + - @ ' or a control character) is written
+with one apostrophe before it; taking that away gives the exact text back.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tellapart.errors import UserError, choose, needs_extra
+from tellapart.writing import write_whole
+
+Row = Mapping[str, Any]
+Columns = Mapping[str, type]  # name → str, int or float; any cell may be None
+
+
+def check_table_name(path: Path) -> None:
+    """Refuse, before any work, a table that could not be written after it."""
+    choose("kind of table", path.suffix.lower(), list(_WRITERS))
+    if path.suffix.lower() == ".parquet":
+        _polars()
+    if path.is_dir():
+        raise UserError(f"{path} is a folder.", "Name a file in it, for example table.csv.")
+
+
+def write_table(path: Path, rows: Sequence[Row], columns: Columns) -> None:
+    """Write the table whole; the ending of `path` says which kind."""
+    write_whole(path, _WRITERS[path.suffix.lower()](rows, columns))
+
+
+def _csv(rows: Sequence[Row], columns: Columns) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180; then a name with a line break of any kind is quoted
+    writer.writerow([_cell(name) for name in columns])
+    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value and (value[0] in "=+-@'" or value[0] < " "):
+        return "'" + value
+    return value
+
+
+def _json_lines(rows: Sequence[Row], columns: Columns) -> bytes:
+    return "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def _parquet(rows: Sequence[Row], columns: Columns) -> bytes:
+    polars = _polars()
+    kinds = {str: polars.String, int: polars.Int64, float: polars.Float64}
+    buffer = io.BytesIO()
+    schema = {name: kinds[kind] for name, kind in columns.items()}
+    polars.DataFrame([dict(row) for row in rows], schema=schema).write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def _polars() -> Any:
+    try:
+        import polars
+    except ImportError:
+        raise needs_extra("polars", "train") from None
+    return polars
+
+
+_WRITERS: dict[str, Callable[[Sequence[Row], Columns], bytes]] = {
+    ".csv": _csv,
+    ".jsonl": _json_lines,
+    ".parquet": _parquet,
+}

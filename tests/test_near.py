@@ -1,0 +1,189 @@
+"""Near-duplicates: copies of each kind are found, and what only looks alike never melts into one cluster."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from tellapart.catalog.near import FLAT_GROUP, near_pairs
+from tellapart.catalog.prints import PRINT_BYTES, make_print
+
+
+def scene(seed, *, width=240, height=180, colour=True):
+    """A soft random picture: blobs of several sizes."""
+    rng = np.random.default_rng(seed)
+    layers = np.zeros((height, width, 3))
+    for cells, strength in ((3, 60), (8, 40), (20, 25)):
+        noise = rng.normal(128, strength, (cells, cells, 3 if colour else 1)).clip(0, 255).astype(np.uint8)
+        small = Image.fromarray(np.broadcast_to(noise, (cells, cells, 3)).copy())
+        layers += np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), float) - 128
+    return Image.fromarray((layers + 128).clip(0, 255).astype(np.uint8))
+
+
+def flat(level, *, width=200, height=200):
+    return Image.fromarray(np.full((height, width, 3), level, np.uint8))
+
+
+def saved(img, quality):
+    file = io.BytesIO()
+    img.save(file, "JPEG", quality=quality)
+    return Image.open(file).convert("RGB")
+
+
+def scaled(img, factor):
+    return img.resize((round(img.width * factor), round(img.height * factor)), Image.Resampling.BICUBIC)
+
+
+def cropped(img, left=0.0, top=0.0, right=0.0, bottom=0.0):
+    width, height = img.size
+    return img.crop(
+        (round(left * width), round(top * height), round((1 - right) * width), round((1 - bottom) * height))
+    )
+
+
+def brightened(img, factor):
+    return ImageEnhance.Brightness(img).enhance(factor)
+
+
+def pairs_of(pictures):
+    """The pairs found among pictures, as a set of tuples."""
+    prints = np.frombuffer(b"".join(make_print(np.asarray(img)) for img in pictures), np.uint8)
+    sizes = np.array([img.size for img in pictures], np.int64).reshape(-1, 2)
+    pairs = near_pairs(prints.reshape(-1, PRINT_BYTES), sizes[:, 0], sizes[:, 1])
+    assert pairs.dtype == np.int64 and pairs.shape == (len(pairs), 2)
+    return {(int(i), int(j)) for i, j in pairs}
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return [scene(seed) for seed in range(60)]
+
+
+CHANGES = {
+    "saved at quality 40": lambda img: saved(img, 40),
+    "saved at quality 95": lambda img: saved(img, 95),
+    "half the size": lambda img: scaled(img, 0.5),
+    "nearly the same aspect": lambda img: img.resize((200, 148)),
+    "5 % of the left": lambda img: cropped(img, left=0.05),
+    "5 % of the height": lambda img: cropped(img, top=0.02, bottom=0.03),
+    "5 % of every side": lambda img: cropped(img, 0.05, 0.05, 0.05, 0.05),
+    "brighter": lambda img: brightened(img, 1.1),
+    "darker": lambda img: brightened(img, 0.9),
+    "all together": lambda img: saved(brightened(scaled(cropped(img, 0.05, 0.03, 0.0, 0.02), 0.5), 1.1), 40),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_copies_are_found_and_nothing_else(scenes, change):
+    assert pairs_of([*scenes, *map(change, scenes[:20])]) == {(row, len(scenes) + row) for row in range(20)}
+
+
+def test_a_set_of_two_is_enough():
+    assert pairs_of([scene(0), saved(scene(0), 50)]) == {(0, 1)}
+    assert pairs_of([scene(0), scene(1)]) == set()
+
+
+def test_five_copies_of_one_picture_are_all_joined(scenes):
+    copies = [saved(scenes[3], quality) for quality in (40, 55, 70, 85)]
+    found = pairs_of([*scenes, *copies])
+    assert {row for pair in found for row in pair} == {3, 60, 61, 62, 63}
+    assert {row for row, _ in found} >= {3}
+
+
+@pytest.mark.parametrize("count", [12, 40, 90])
+def test_a_crowd_of_copies_of_one_picture_is_joined_whole(scenes, count):
+    rng = np.random.default_rng(count)
+    crowd = [
+        brightened(scaled(cropped(saved(scenes[3], int(rng.integers(40, 95))), *rng.uniform(0, 0.02, 4)), size), light)
+        for size, light in zip(rng.uniform(0.5, 1, count), rng.uniform(0.9, 1.1, count), strict=True)
+    ]
+    pairs = pairs_of([*scenes, *crowd])
+    joined = {3}
+    for _ in range(len(pairs)):
+        joined |= {row for pair in pairs if joined & set(pair) for row in pair}
+    assert joined == {3, *range(len(scenes), len(scenes) + count)}
+
+
+def test_a_uniform_set_does_not_melt():
+    """Cells of one kind: the same frame and bars, and a little of their own."""
+    frame = np.zeros((120, 120, 3)) + 150
+    frame[::30] -= 60
+    frame[:, :4] -= 90
+    cells = []
+    for seed in range(300):
+        own = np.asarray(scene(seed, width=120, height=120, colour=False), float) - 128
+        cells.append(Image.fromarray((frame + 0.1 * own).clip(0, 255).astype(np.uint8)))
+    assert pairs_of(cells) == set()
+    assert pairs_of([*cells, saved(cells[7], 90)]) == {(7, 300)}
+
+
+def test_a_chain_of_small_steps_is_not_one_picture():
+    """Each is close to the next, as in a film: no two of them are much closer than the others."""
+    start, end = (np.asarray(scene(seed), float) for seed in (1, 2))
+    steps = [Image.fromarray((start + (end - start) * t).astype(np.uint8)) for t in np.linspace(0, 1, 60)]
+    assert pairs_of(steps) == set()
+
+
+def test_other_colours_are_another_picture(scenes):
+    swapped = [Image.fromarray(np.asarray(img)[:, :, ::-1].copy()) for img in scenes[:20]]
+    assert pairs_of([*scenes, *swapped]) == set()
+
+
+def test_a_red_and_a_blue_drawing_differ():
+    drawing = np.asarray(scene(5, colour=False))[:, :, :1] > 128
+    red, blue = (np.where(drawing, 255, np.array(ink)).astype(np.uint8) for ink in ((200, 30, 30), (30, 60, 255)))
+    assert pairs_of([Image.fromarray(red), Image.fromarray(blue)]) == set()
+
+
+def test_mirrored_turned_and_inverted_are_other_pictures(scenes):
+    img = scenes[0]
+    turned = img.transpose(Image.Transpose.ROTATE_180)
+    inverted = Image.fromarray(255 - np.asarray(img))
+    assert pairs_of([*scenes, img.transpose(Image.Transpose.FLIP_LEFT_RIGHT), turned, inverted]) == set()
+
+
+def test_another_shape_is_another_picture(scenes):
+    assert pairs_of([*scenes, scenes[0].resize((240, 240))]) == set()
+
+
+def test_flat_pictures_pair_only_in_equal_colour():
+    assert pairs_of([flat(255), flat(255, width=180, height=180), flat(240), flat((255, 200, 200))]) == {(0, 1)}
+
+
+def test_many_flat_pictures_are_a_kind_of_picture_not_one():
+    assert len(pairs_of([flat(255) for _ in range(FLAT_GROUP)])) >= FLAT_GROUP - 1
+    assert pairs_of([flat(255) for _ in range(FLAT_GROUP + 1)]) == set()
+
+
+def test_flat_pictures_never_pair_with_others(scenes):
+    faint = Image.fromarray((200 + np.asarray(scenes[0]) // 64).astype(np.uint8))
+    assert pairs_of([*scenes, flat(128), faint]) == set()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (3000, 2), (2, 2), (31, 33)])
+def test_any_shape_has_a_print(size):
+    img = scene(9, width=size[0], height=size[1])
+    assert len(make_print(np.asarray(img))) == PRINT_BYTES
+    assert pairs_of([img, scene(8), scene(7)]) == set()
+
+
+def test_a_print_does_not_change_its_picture():
+    pixels = np.asarray(scene(1)).copy()
+    pixels.setflags(write=False)
+    assert make_print(pixels) == make_print(pixels)
+
+
+def test_none_and_one_have_no_pairs():
+    assert pairs_of([]) == pairs_of([scene(0)]) == pairs_of([flat(0)]) == set()
+
+
+def test_equal_prints_are_one_picture(scenes):
+    assert pairs_of([*scenes, scenes[4]]) == {(4, 60)}
+
+
+def test_the_order_of_the_rows_does_not_matter(scenes):
+    pictures = [*scenes, *(saved(cropped(img, 0.03), 60) for img in scenes[:20]), flat(9), flat(9)]
+    order = np.random.default_rng(0).permutation(len(pictures))
+    found = pairs_of([pictures[row] for row in order])
+    assert {tuple(sorted((int(order[i]), int(order[j])))) for i, j in found} == pairs_of(pictures)
