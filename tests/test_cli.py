@@ -317,7 +317,7 @@ def test_every_verb_has_help_with_an_example(tell, verb: str):
 
 
 def test_the_verbs_are_these(tell):
-    assert VERBS == ["train", "predict", "evaluate"]
+    assert VERBS == ["train", "predict", "explore", "evaluate"]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)], ids=" ".join)

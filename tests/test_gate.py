@@ -13,10 +13,10 @@ from test_export import PREPROCESSING, noise, small_card, small_head, small_netw
 
 import tellapart
 from tellapart import Predictor
-from tellapart.cli.main import main
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
+from tellapart.cli.main import main
 from tellapart.decoding import decode_file
 from tellapart.errors import Refused
 from tellapart.evaluation.predictions import Predictions

@@ -304,7 +304,7 @@ def test_numbers_that_are_not_finite_are_our_mistake_and_never_written(tmp_path:
 # ── stopped in the middle ──
 
 STOPPED = """
-import os, sys
+import os, signal, sys
 from tellapart.cli.main import main
 from tellapart.training.features import FeatureExtractor
 
@@ -315,6 +315,7 @@ def visit_and_stop(self, *arguments):
     if len(seen) == 20:
         os.kill(os.getpid(), int(sys.argv[1]))
 FeatureExtractor.visit = visit_and_stop
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
 main(sys.argv[2:])
 """
 

@@ -361,3 +361,8 @@ def test_a_thousand_classes_are_read(tmp_path):
         (tmp_path / "data" / f"c{number:03}" / "1.jpg").write_bytes(picture)
     catalog = read_source(tmp_path / "data")
     assert (len(catalog), len(catalog.classes), catalog.source) == (1000, 1000, "1,000 class folders")
+
+
+def test_a_column_to_group_by_is_refused_where_there_is_no_table(photos):
+    with pytest.raises(UserError, match="is no table, and so has no column 'patient'"):
+        read_source(photos, group_column="patient")

@@ -2,10 +2,10 @@
 
     photos.zip ── open_archive ──▶ ArchiveFiles ── list, read, open ──▶ as a folder would
 
-Nothing is ever written under a name from an archive. A packed tar is unpacked once into memory, or, when it is large,
-into a file without a name. All that an archive claims (sizes, counts, offsets, names) is checked against a bound before
-memory or time is spent on it. Hence readers of its directories here: those of `zipfile` and `tarfile` keep an object of
-about a kilobyte for each entry, and take an entry's word for how much to read.
+`zipfile` and `tarfile` read the directories; so names are those that `python -m zipfile -l` shows, cp437 where a zip does
+not say UTF-8. Nothing is ever written under a name from an archive. A packed tar is unpacked once into memory, or, when it
+is large, into a file without a name. All that an archive claims (sizes, counts, offsets, names) is checked against a bound
+before memory or time is spent on it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import os
 import re
 import stat
 import struct
+import tarfile
+import zipfile
 import zlib
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,11 +46,12 @@ from tellapart.decoding import HEAD_BYTES, MAX_FILE_BYTES, Decoded, decode
 from tellapart.errors import UserError
 
 MAX_ENTRIES = 1_000_000
+_MAX_ZIP_ENTRIES, _MAX_ZIP_DIRECTORY = 500_000, 2**27  # zipfile keeps it whole, and a kilobyte for each entry
 _SMALL_BYTES = 2**26  # below this much, any ratio is harmless
 _PIECE = 2**20
 _MAX_FOLDERS = 250_000
-_MAX_NAME_BYTES, _MAX_DEPTH, _MAX_NAMES = 4096, 128, 2**28  # the last: characters of all names together
-_MAX_TAR_HEADER_BYTES = 2**20  # of a long name, or of the attributes of one member
+_MAX_NAME, _MAX_DEPTH, _MAX_NAMES = 4096, 128, 2**28  # characters, folders, characters of all names together
+_MAX_TAR_HEADER = 2**20  # bytes of all headers before one member
 
 
 # ── members ──
@@ -69,6 +71,9 @@ class Member(NamedTuple):
     crc: int = 0
 
 
+_SAME_NAME = "archive entries of the same name, all but the last"
+
+
 class _Index:
     """What an archive holds, as folders; what can be no file is counted."""
 
@@ -78,17 +83,14 @@ class _Index:
         self._name = name
         self._entries = self._characters = 0
 
-    def add(self, raw: bytes, mode: int, member: Member | None) -> None:
+    def add(self, name: str, mode: int, member: Member | None) -> None:
         """One entry; `member` is None for a folder. `mode` has the kind and the rights of the file, or is 0."""
         self._entries += 1
-        # Undecodable bytes become surrogates, as they do in names on disk.
-        name = raw.decode("utf-8", "surrogateescape")
-        why = _unsafe(name, len(raw)) or _unusual(mode, is_file=member is not None)
-        if why:
+        self._check_limits(len(name))
+        if why := _unsafe(name) or _unusual(mode, is_file=member is not None):
             self.ignored[why] += 1
-            self._check_limits()
             return
-        *above, last = [escape(part) for part in name.split("/") if part not in ("", ".")] or [""]
+        *above, last = [part for part in escape(name).split("/") if part not in ("", ".")] or [""]
         if not last:  # "./", the top folder
             return
         inside = self._folder(above)
@@ -97,13 +99,10 @@ class _Index:
             return
         known = self.folders[inside]
         if last in known:
-            self.ignored["archive entries of the same name, all but the last"] += 1
+            self.ignored[_SAME_NAME] += 1
             if known[last] is None:
                 return
-        else:
-            self._characters += len(last)
         known[last] = member
-        self._check_limits()
 
     def _folder(self, parts: list[str]) -> str:
         inside = ""
@@ -111,29 +110,32 @@ class _Index:
             known = self.folders[inside]
             path = f"{inside}/{part}" if inside else part
             if path not in self.folders:
-                if part in known:  # a file before
-                    self.ignored["archive entries of the same name, all but the last"] += 1
-                self._characters += len(path)
-                self._check_limits()
+                self._check_limits(len(path))
+                self.ignored[_SAME_NAME] += part in known  # a file before
                 known[part] = None
                 self.folders[path] = {}
             inside = path
         return inside
 
-    def _check_limits(self) -> None:
+    def _check_limits(self, more: int) -> None:
+        self._characters += more
         if self._entries > MAX_ENTRIES or len(self.folders) > _MAX_FOLDERS or self._characters > _MAX_NAMES:
-            raise UserError(
-                f"{self._name} holds more than {MAX_ENTRIES:,} files or {_MAX_FOLDERS:,} folders, "
-                "or names too long to keep.",
-                "Unpack it and give the folder, or pack it as several.",
-            )
+            raise _too_many(self._name, MAX_ENTRIES)
 
 
-def _unsafe(name: str, length: int) -> str:
+def _too_many(name: str, entries: int) -> UserError:
+    return UserError(
+        f"{name} holds more than {entries:,} files or {_MAX_FOLDERS:,} folders, or names too long to keep.",
+        "Unpack it and give the folder.",
+    )
+
+
+def _unsafe(name: str) -> str:
     """Why a name may be meant for harm, or ""."""
-    if "\0" in name or "\\" in name or name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in name.split("/"):
+    has_drive = name[1:2] == ":" and name[0].isalpha()
+    if "\0" in name or "\\" in name or name.startswith("/") or has_drive or ".." in name.split("/"):
         return "archive entries whose names lead out of the archive"
-    if length > _MAX_NAME_BYTES or name.count("/") > _MAX_DEPTH:
+    if len(name) > _MAX_NAME or name.count("/") > _MAX_DEPTH:
         return "archive entries whose names are too long"
     return ""
 
@@ -224,7 +226,7 @@ class ArchiveFiles:
             raise FileNotFoundError(f"{path} is not in the archive")
         if member.method == _PLAIN:
             return self._store.part(member.at, member.size)
-        return keep(_pieces(self._store, member), max(member.packed_bytes, 1), f"{path} in {self._path}")
+        return keep(_pieces(self._store, member), f"{path} in {self._path}")
 
     def _find(self, path: str) -> Member | None:
         inside, _, name = self._full(path).rpartition("/")
@@ -284,6 +286,19 @@ def _data_begins(store: Store, member: Member) -> int:
 
 # ── which archive ──
 
+# All that zipfile and tarfile raise for bytes that are no archive; of OSError only our own, which is a ValueError too.
+_BAD_BYTES = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+
 
 def open_archive(path: Path) -> ArchiveFiles | None:
     """The archive that a file is, by its content; None if it is none.
@@ -305,206 +320,133 @@ def open_archive(path: Path) -> ArchiveFiles | None:
         else:
             return None
         index = _Index(name)
-        for entry in _zip_entries(store) if kind == "zip" else _tar_entries(store):
+        for entry in _zip_entries(store, name) if kind == "zip" else _tar_entries(store):
             index.add(*entry)
     except Damage as damage:
         raise broken(name, damage) from None
+    except _BAD_BYTES:
+        raise broken(name, Damage("corrupt", "Its directory is damaged.")) from None
     except OSError as error:
         raise UserError(f"{name} cannot be read ({(error.strerror or 'it is no file').lower()}).", AGAIN) from None
     return ArchiveFiles(path, kind, store, stamp, index)
 
 
-_Entry = tuple[bytes, int, Member | None]  # name, mode, where its bytes are
-
-# ── zip: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT ──
-
-_END = struct.Struct("<4s4H2IH")
-_END_64 = struct.Struct("<4sQ2H2I4Q")
-_CENTRAL = struct.Struct("<4s2B5H3I5H2I")
-_MOST_CENTRAL_BYTES = _CENTRAL.size + 3 * 0xFFFF
+def _starts_tar(head: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except _BAD_BYTES:
+        return False
+    return True
 
 
-def _zip_entries(store: Store) -> Iterator[_Entry]:
+class _Reading(io.RawIOBase):
+    """A store as the file that zipfile and tarfile want. It ends where `left` bytes were read."""
+
+    def __init__(self, store: Store, left: int) -> None:
+        self._store, self._at = store, 0
+        self.left = left
+
+    def read(self, count: int = -1) -> bytes:
+        data = self._store.read(self._at, self.left if count < 0 else min(count, self.left))
+        self._at += len(data)
+        self.left -= len(data)
+        return data
+
+    def seek(self, to: int, whence: int = os.SEEK_SET) -> int:
+        at = to + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._store.size}[whence]
+        if at < 0:
+            raise io.UnsupportedOperation("before the beginning")
+        self._at = at
+        return at
+
+    def tell(self) -> int:
+        return self._at
+
+
+_Entry = tuple[str, int, Member | None]  # name, mode, where its bytes are
+
+
+class _ZipDirectory(_Reading):
+    """Refuses a directory that is too long before zipfile makes objects of it."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        super().__init__(store, _MAX_ZIP_DIRECTORY)
+        self._name = name
+
+    def read(self, count: int = -1) -> bytes:
+        data = super().read(count)
+        if not self.left or data.count(b"PK\x01\x02") > _MAX_ZIP_ENTRIES:
+            raise _too_many(self._name, _MAX_ZIP_ENTRIES)
+        return data
+
+
+def _zip_entries(store: Store, name: str) -> Iterator[_Entry]:
     """What the directory at a zip's end lists.
 
     Raises:
-        Damage: it is not there, or entries share bytes, as in a bomb.
+        Damage: entries lie outside of the file or share bytes, as in a bomb.
     """
-    begin, end = _central_directory(store)
-    at, window, base = begin, b"", begin
-    begins, ends = array("q"), array("q")
-    while at < end:
-        if base + len(window) < min(end, at + _MOST_CENTRAL_BYTES):
-            window, base = store.read(at, min(_PIECE, end - at)), at
-        try:
-            entry, length = _central_entry(window, at - base)
-        except struct.error:
-            raise Damage("corrupt", "An entry of the directory is cut.") from None
-        name, _, member, stated = entry
-        begins.append(stated.at)
-        ends.append(stated.at + 30 + len(name) + stated.packed_bytes)
-        yield name, entry[1], member
-        at += length
-    order = np.argsort(np.asarray(begins))
-    last = np.append(np.asarray(begins)[order][1:], begin)
-    if (np.asarray(ends)[order] > last).any():
+    infos = zipfile.ZipFile(_ZipDirectory(store, name)).infolist()
+    begins = np.array([info.header_offset for info in infos], np.int64)
+    ends = begins + np.array([30 + info.compress_size for info in infos], np.int64)
+    order = np.argsort(begins)
+    if (begins < 0).any() or (ends < begins).any() or (ends[order] > np.append(begins[order][1:], store.size)).any():
         raise Damage("corrupt", "Its entries overlap.")
+    for info in infos:
+        # A name is cut at a zero byte and has its backslashes turned on Windows; neither is to pass for safe.
+        full = info.orig_filename if re.search(r"[\0\\]", info.orig_filename) else info.filename
+        encrypted = bool(info.flag_bits & 1)
+        member = Member(info.header_offset, info.compress_size, info.file_size, info.compress_type, encrypted, info.CRC)
+        yield full, info.external_attr >> 16, None if full.endswith("/") else member
 
 
-def _central_directory(store: Store) -> tuple[int, int]:
-    """Where the directory begins and ends."""
-    tail_at = max(0, store.size - _END.size - 0xFFFF)
-    tail = store.read(tail_at, store.size)
-    at = tail.rfind(b"PK\x05\x06", 0, len(tail) - _END.size + 4)
-    if at < 0:
-        raise Damage("truncated", "It has no directory.")
-    end_at = tail_at + at
-    *_, length, begin, _ = _END.unpack_from(tail, at)
-    locator = store.read(end_at - 20, 20) if end_at >= 20 else b""
-    if locator.startswith(b"PK\x06\x07"):
-        (end_at,) = struct.unpack_from("<Q", locator, 8)
-        record = store.read(end_at, _END_64.size) if end_at < store.size else b""
-        if len(record) < _END_64.size or not record.startswith(b"PK\x06\x06"):
-            raise Damage("corrupt", "Its large directory is not where it says.")
-        *_, length, begin = _END_64.unpack(record)
-    if begin + length > end_at:
-        raise Damage("corrupt", "Its directory is not where it says.")
-    return begin, begin + length
+class _TarHeaders(_Reading):
+    """Refuses headers that are too long, and those that take older versions of tarfile quadratic time and memory."""
+
+    last = b""  # what was read last
+
+    def read(self, count: int = -1) -> bytes:
+        before, self.last = self.last, super().read(count)
+        is_long = not self.left or re.search(rb"(?<![0-9])[0-9]{100}", self.last)
+        if is_long or (before[156:157] in (b"x", b"g", b"X") and not _are_attributes(self.last)):
+            raise Damage("corrupt", "A header is damaged, or longer than any in use.")
+        return self.last
 
 
-def _central_entry(window: bytes, at: int) -> tuple[tuple[bytes, int, Member | None, Member], int]:
-    """One entry, and how long it is."""
-    (
-        magic,
-        _,
-        _,
-        _,
-        flags,
-        method,
-        _,
-        _,
-        crc,
-        packed,
-        size,
-        name_bytes,
-        extra_bytes,
-        comment_bytes,
-        *_,
-        mode,
-        begin,
-    ) = _CENTRAL.unpack_from(window, at)
-    if magic != b"PK\x01\x02":
-        raise Damage("corrupt", "Its directory is damaged.")
-    name_at = at + _CENTRAL.size
-    name = window[name_at : name_at + name_bytes]
-    extra = window[name_at + name_bytes : name_at + name_bytes + extra_bytes]
-    length = _CENTRAL.size + name_bytes + extra_bytes + comment_bytes
-    if at + length > len(window):
-        raise struct.error
-    if 0xFFFFFFFF in (size, packed, begin):
-        size, packed, begin = _large_numbers(extra, size, packed, begin)
-    if max(size, packed, begin) >= 2**62:
-        raise Damage("corrupt", "Its directory is damaged.")
-    member = Member(begin, packed, size, method, bool(flags & 1), crc)
-    return (name, mode >> 16, None if name.endswith(b"/") else member, member), length
+_ATTRIBUTE = re.compile(b"([0-9]{1,7}) [^=]{1,255}=")
 
 
-def _large_numbers(extra: bytes, *numbers: int) -> list[int]:
-    """Numbers of which those that are too large for 32 bits stand in the entry's extra field."""
+def _are_attributes(data: bytes) -> bool:
+    """Whether these are records of "length key=value\\n"."""
     at = 0
-    while at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, at)
-        if kind == 1:
-            large = iter(extra[at + 4 + i : at + 12 + i] for i in range(0, length - 7, 8))
-            return [int.from_bytes(next(large, b""), "little") if n == 0xFFFFFFFF else n for n in numbers]
-        at += 4 + length
-    raise Damage("corrupt", "Its directory is damaged.")
-
-
-# ── tar: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html ──
-
-_TAR_KINDS = {
-    b"1": stat.S_IFLNK,  # a hard link is a link too
-    b"2": stat.S_IFLNK,
-    b"3": stat.S_IFCHR,
-    b"4": stat.S_IFBLK,
-    b"6": stat.S_IFIFO,
-    b"S": stat.S_IFCHR,  # a file with holes, as GNU tar writes it: rare enough to be special
-}
-
-
-def _starts_tar(head: bytes) -> bool:
-    return len(head) == 512 and any(head) and _sum_fits(head)
-
-
-def _sum_fits(header: bytes) -> bool:
-    # The sum counts itself as eight spaces.
-    return _number(header[148:156]) == sum(header) - sum(header[148:156]) + 8 * 32
-
-
-def _number(field: bytes) -> int:
-    """An octal number, or GNU's binary one; -1 for neither."""
-    if field[:1] == b"\x80":
-        return int.from_bytes(field[1:], "big")
-    digits = field.strip(b" \0")
-    return int(digits, 8) if re.fullmatch(b"[0-7]*", digits) and digits else -1 if digits else 0
+    while match := _ATTRIBUTE.match(data, at):
+        at += int(match[1])
+        if not match.end() < at <= len(data):
+            return False
+    return not any(data[at:])
 
 
 def _tar_entries(store: Store) -> Iterator[_Entry]:
-    """What the headers between a tar's files say.
+    """What the headers between a tar's files say. Its end mark may be missing.
 
     Raises:
-        Damage: the end mark is missing, or a header or a file is not whole.
+        Damage: a header or a file is not whole.
     """
-    at, long_name, attributes = 0, b"", dict[bytes, bytes]()
-    while any(header := store.read(at, 512)):
-        if len(header) < 512:
-            break
-        size, mode, kind = _number(header[124:136]), _number(header[100:108]), header[156:157]
-        if not _sum_fits(header) or size < 0:
-            raise Damage("corrupt", "A header is damaged.")
-        if kind in b"xL" and size > _MAX_TAR_HEADER_BYTES:
-            raise Damage("corrupt", "A header is longer than any in use.")
-        if kind not in b"xLKg" and b"size" in attributes:
-            size = int(attributes[b"size"]) if re.fullmatch(b"[0-9]{1,18}", attributes[b"size"]) else 2**62
-        data = at + 512
-        at = data + (0 if kind in b"123456" else -(-size // 512) * 512)
-        if at > store.size and data + size > store.size:
-            raise Damage("truncated", "It ends within a file.")
-        if kind == b"L":
-            long_name = store.read(data, size).rstrip(b"\0")
-        elif kind == b"x":
-            attributes = dict(_attributes(store.read(data, size)))
-        elif kind not in b"Kg":
-            name = attributes.get(b"path") or long_name or _short_name(header)
-            sparse = any(key.startswith(b"GNU.sparse") for key in attributes)
-            special = _TAR_KINDS.get(kind, 0 if kind in b"057\0" else stat.S_IFCHR)
-            folder = kind == b"5" or name.endswith(b"/")
-            permissions = stat.S_IMODE(max(mode, 0))
-            yield (
-                name,
-                permissions | (stat.S_IFCHR if sparse else special),
-                None if folder else Member(data, size, size),
+    headers = _TarHeaders(store, _MAX_TAR_HEADER)
+    with tarfile.open(fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+        while (info := tar.next()) is not None:
+            # Neither may grow: members are kept, and attributes meant for all are copied to each.
+            tar.members.clear()
+            tar.pax_headers.clear()
+            headers.left = _MAX_TAR_HEADER
+            is_file = info.isreg() and not info.issparse()
+            if info.size < 0 or (is_file and info.offset_data + info.size > store.size):
+                raise Damage("truncated", "It ends within a file.")
+            is_link = info.issym() or info.islnk()
+            kind = (
+                stat.S_IFLNK if is_link else stat.S_IFREG if is_file else stat.S_IFDIR if info.isdir() else stat.S_IFCHR
             )
-            long_name, attributes = b"", {}
-    if len(header) < 512:
-        raise Damage("truncated", "It has no end mark.")
-
-
-def _short_name(header: bytes) -> bytes:
-    name, prefix = header[:100].split(b"\0")[0], header[345:500].split(b"\0")[0]
-    return prefix + b"/" + name if prefix and header[257:263] == b"ustar\0" else name
-
-
-_ATTRIBUTE = re.compile(b"([0-9]{1,7}) ([^=]+)=")
-
-
-def _attributes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Records of "length key=value\\n"."""
-    at = 0
-    while match := _ATTRIBUTE.match(data, at):
-        end = at + int(match[1])
-        if end <= match.end() or end > len(data):
-            return
-        yield match[2], data[match.end() : end - 1]
-        at = end
+            member = None if info.isdir() else Member(info.offset_data, info.size, info.size)
+            yield info.name, kind | info.mode & 0o7777, member
+    if any(headers.last):  # neither an end mark nor the end of the file: tarfile stops there and says nothing
+        raise Damage("corrupt", "A header is damaged.")

@@ -20,12 +20,11 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.archives import MAX_ENTRIES
 from tellapart.catalog.files import AGAIN, Store, Tree, packing, unpack
 from tellapart.decoding import MAX_FILE_BYTES, Decoded
 from tellapart.errors import UserError
 
-MAX_RECORDS = MAX_ENTRIES
+MAX_RECORDS = 10_000_000
 _LIST_BYTES = 2**24  # more is no list of class names
 
 

@@ -1,4 +1,7 @@
-"""Where the bytes of a catalog's pictures come from: a folder here, archives and arrays in their own modules."""
+"""Where the bytes of a catalog's pictures come from: a folder here, archives and arrays in their own modules.
+
+Also what all of them read through: a `Store` of bytes, and the unpacking of one file into a store.
+"""
 
 from __future__ import annotations
 
@@ -102,24 +105,19 @@ class Store:
         return Store(size, lambda inner, count: self.read(at + inner, count))
 
 
-class _Shared:
-    """A file that several threads read. Closed with its last user."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._lock = file, Lock()
-        weakref.finalize(self, file.close)
-
-    def read_at(self, at: int, count: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), count, at)
-        with self._lock:  # Windows
-            self._file.seek(at)
-            return self._file.read(count)
-
-
 def store_of(file: IO[bytes], size: int) -> Store:
-    """A store of an open file, which nobody else may use from now on."""
-    return Store(size, _Shared(file).read_at)
+    """A store of an open file, which nobody else may use from now on; closed with the last that reads it."""
+    lock = Lock()
+
+    def read_at(at: int, count: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(file.fileno(), count, at)
+        with lock:  # Windows
+            file.seek(at)
+            return file.read(count)
+
+    weakref.finalize(read_at, file.close)
+    return Store(size, read_at)
 
 
 def open_store(path: str | Path) -> Store:
@@ -234,17 +232,7 @@ def unpack(store: Store, kind: str, name: str) -> Store:
     Raises:
         UserError: it is cut, damaged, or larger than there is room for.
     """
-    return keep(unpacked(store, kind), store.size, name)
-
-
-class _Engine(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+    return keep(unpacked(store, kind), name)
 
 
 class _Inflate:
@@ -269,7 +257,7 @@ class _Inflate:
         return self._engine.decompress(self._engine.unconsumed_tail + data, max_length)
 
 
-_ENGINES: Mapping[str, Callable[[], _Engine]] = {
+_ENGINES: Mapping[str, Callable[[], _Inflate | bz2.BZ2Decompressor | lzma.LZMADecompressor]] = {
     "deflate": lambda: _Inflate(-15),
     "gz": lambda: _Inflate(31),
     "bz2": bz2.BZ2Decompressor,
@@ -285,7 +273,7 @@ def unpacked(store: Store, kind: str) -> Iterator[bytes]:
     Raises:
         Damage: it is cut or damaged.
     """
-    engine, at, data = _ENGINES[kind](), 0, b""
+    engine, at, size, data = _ENGINES[kind](), 0, 0, b""
     while True:
         if engine.eof:
             data = b"" if kind == "deflate" else engine.unused_data.lstrip(b"\0")
@@ -306,11 +294,15 @@ def unpacked(store: Store, kind: str) -> Iterator[bytes]:
             piece = engine.decompress(data, _PIECE)
         except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError):
             raise Damage("corrupt", "The packed data is damaged.") from None
+        size += len(piece)
+        # By what was read so far, not by the whole: a bomb can be a large file too.
+        if size > IN_MEMORY_BYTES and size > BOMB_RATIO * min(at, store.size):
+            raise Damage("too_large", f"It unpacks to more than {BOMB_RATIO} times its size, as no pictures do.")
         if piece:
             yield piece
 
 
-def keep(pieces: Iterable[bytes], packed_bytes: int, name: str) -> Store:
+def keep(pieces: Iterable[bytes], name: str) -> Store:
     """Pieces put together, in memory or in a file without a name, as long as there is room and sense in it.
 
     Raises:
@@ -321,19 +313,18 @@ def keep(pieces: Iterable[bytes], packed_bytes: int, name: str) -> Store:
     except OSError:
         room = 0
     limit = min(MAX_UNPACKED_BYTES, max(IN_MEMORY_BYTES, room))
-    memory, file, size = io.BytesIO(), None, 0
+    file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 (closed with its store)
+    store = store_of(file, 0)
     try:
         for piece in pieces:
-            size += len(piece)
-            if size > IN_MEMORY_BYTES and file is None:
-                file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with its store)
-                store = store_of(file, 0)
-                file.write(memory.getbuffer())
-                memory = io.BytesIO()
-            _check_size(name, size, packed_bytes, limit)
-            (file or memory).write(piece)
-        if file:
-            file.flush()
+            store.size += len(piece)
+            if store.size > limit:
+                raise UserError(
+                    f"{name} unpacks to more than {limit / 2**30:.1f} GiB, the limit or all the room there is.",
+                    "Make room, set TMPDIR to a larger disk, or unpack it and give the folder.",
+                )
+            file.write(piece)
+        file.flush()
     except Damage as damage:
         raise broken(name, damage) from None
     except OSError as error:
@@ -341,26 +332,18 @@ def keep(pieces: Iterable[bytes], packed_bytes: int, name: str) -> Store:
             f"{name} could not be unpacked ({(error.strerror or 'the disk failed').lower()}).",
             "Make room in the temporary folder, or set TMPDIR to another.",
         ) from None
-    if file:
-        store.size = size
+    if store.size > IN_MEMORY_BYTES:
         return store
-    data = memory.getvalue()
-    return Store(size, lambda at, count: data[at : at + count])
-
-
-def _check_size(name: str, size: int, packed_bytes: int, limit: int) -> None:
-    if size > IN_MEMORY_BYTES and size > BOMB_RATIO * packed_bytes:
-        raise UserError(
-            f"{name} unpacks to more than {BOMB_RATIO} times its size, as no pictures do.",
-            "If you trust it, unpack it and give the folder.",
-        )
-    if size > limit:
-        raise UserError(
-            f"{name} unpacks to more than {limit / 2**30:.1f} GiB, which is the limit or all the room there is.",
-            "Make room, set TMPDIR to a larger disk, or unpack it and give the folder.",
-        )
+    file.seek(0)
+    data = file.read()
+    return Store(len(data), lambda at, count: data[at : at + count])
 
 
 def broken(name: str, damage: Damage) -> UserError:
     """The error for a file of which nothing can be used."""
+    if damage.status == "too_large":
+        return UserError(
+            f"{name} unpacks to more than {BOMB_RATIO} times its size, as no pictures do.",
+            "If you trust it, unpack it and give the folder.",
+        )
     return UserError(f"{name} is {'cut short' if damage.status == 'truncated' else 'damaged'}.", AGAIN)

@@ -50,7 +50,7 @@ _WAYS_OUT = {
     **dict.fromkeys([".tfrecord", ".tfrecords"], ("a file of TensorFlow records", _AS_PICTURES)),
     **dict.fromkeys([".7z", ".rar", ".zst", ".lz4"], ("an archive of another kind", "Unpack it and give the folder.")),
 }
-_PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
+_PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 _TEXT_BYTES = 2**28  # of a list beside the pictures; more is none
 
 
@@ -77,6 +77,11 @@ def read_source(data: Path, *, group_column: str | None = None) -> Catalog:
         raise UserError(f"{data} does not exist.", nearest_path(data))
     if os.path.isfile(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
         return _from_manifest(data, group_column)
+    if group_column is not None:
+        raise UserError(
+            f"{data} is no table, and so has no column {group_column!r} to group by.",
+            "Give a table with that column, or group by folder, folder:N, name:REGEX or burst.",
+        )
     if os.path.isfile(data):
         return _from_file(data)
     if not os.path.isdir(data):
@@ -196,7 +201,10 @@ def _refuse_or_remark_splits(root: str, classes: Sequence[str], entries: list[En
     what = f"{_listed(classes)} all hold the folders {_listed(sorted(shared))}"
     if any(name.lower() in SPLIT_NAMES for name in classes):
         raise UserError(f"In {root}, {what}, but there is no train folder.", "Name the one to train on train.")
-    return [f"{what}, and each is taken as one class. If they are splits, name them train and test."]
+    return [
+        f"{what}, and each is taken as one class. If they are splits, name them train and test; "
+        "if they are patients or the like, --group-by folder:2 keeps each in one split."
+    ]
 
 
 def _from_split_folders(walk: Walk, splits: dict[str, str]) -> Catalog:

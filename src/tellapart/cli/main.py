@@ -193,7 +193,7 @@ def explore(
         set=_settings(set_),
         quiet=quiet,
     )
-    _print_found(exploration.as_json(), exploration.lines(), exploration.page, json_)
+    _print_found(exploration.as_json(), exploration.lines, exploration.page, json_)
     _end(exploration.catalog.status_counts)
 
 

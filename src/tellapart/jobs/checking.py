@@ -31,6 +31,8 @@ from tellapart.recipes import load_recipe
 from tellapart.report.steps import Step, render_steps, step_lines
 from tellapart.writing import write_whole
 
+MOST_CLASSES = 5  # of the answer
+
 
 @dataclass(frozen=True)
 class Check:
@@ -126,7 +128,7 @@ def _file_step(catalog: Catalog, row: int, content: bytes, decoded: Decoded) -> 
         "bytes": f"{len(content):,}",
         "format": decoded.format,
         "SHA-256": hashlib.sha256(content).hexdigest(),
-        "class": f"{catalog.classes[label]}, number {label} of 0 to {len(catalog.classes) - 1}" if label >= 0 else "",
+        "class": f"{catalog.classes[label]} (column {label} of {len(catalog.classes)})" if label >= 0 else "",
         "split": catalog.given_splits[row] or "to be cut",
         "group": catalog.groups[row],
     }
@@ -179,10 +181,11 @@ def _embedding_step(graph: bytes, pixels: NDArray[np.uint8]) -> Step:
 
 def _answer_step(catalog: Catalog, row: int, answer: Answer) -> Step:
     label = int(catalog.labels[row])
-    said = {name: f"{probability:.4f}" for name, probability in answer.top(5)}
+    best = answer.top(MOST_CLASSES)
+    said = {name: f"{probability:.4f}" for name, probability in best}
     right = "" if label < 0 else f" The label says {catalog.classes[label]!r}."
     text = f"{answer.answer!r}, {answer.confidence:.1%} sure, {answer.decision}.{right}"
-    return Step("Answer", text, said, None)
+    return Step("Answer", text, said, bars=tuple(best))
 
 
 def _numbers(values: NDArray[Any], axis: int = 2) -> dict[str, str]:

