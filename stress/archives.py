@@ -121,8 +121,19 @@ def long_names(count: int) -> Iterator[bytes]:
     return zip_of((f"{number:05}/" * 100 + "x" for number in range(count)), b"")
 
 
+def attributes(data: bytes) -> Iterator[bytes]:
+    """A tar of one file with these attributes, which take older versions of tarfile hours, or all memory."""
+    info = tarfile.TarInfo("cat/1.bmp")
+    info.type, info.size = tarfile.XHDTYPE, len(data)
+    yield info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+    yield from tar_of(iter(["cat/1.bmp"]))
+
+
 CASES: dict[str, Callable[[], Iterator[bytes]]] = {
     "zip, 1,000,000 entries": lambda: zip_of(names(1_000_000), ONE),
+    "zip, 1,000,000 entries of 82 letters": lambda: zip_of(
+        (name.replace("/", "/" + "n" * 67) for name in names(1_000_000)), ONE
+    ),
     "zip, 1,000,001 entries": lambda: zip_of(names(1_000_001), b""),
     "tar, 1,000,000 entries": lambda: tar_of(names(1_000_000)),
     "tar.gz, 1,000,000 entries": lambda: gzipped(tar_of(names(1_000_000))),
@@ -130,6 +141,8 @@ CASES: dict[str, Callable[[], Iterator[bytes]]] = {
     "zip, 1000:1, 100 members of 1 GiB": lambda: zip_bomb(GIB, 100, shared=False),
     "zip, 1000:1, 200 members of 48 MiB": lambda: zip_bomb(48 * 2**20, 200, shared=False),
     "zip, 60,000 entries over one member of 48 MiB": lambda: zip_bomb(48 * 2**20, 60_000, shared=True),
+    "tar, attributes of 512 KiB without an end": lambda: attributes(b"2 " * 2**18 + b"x="),
+    "tar, attributes of 512 KiB of digits": lambda: attributes(b"1" * 2**19),
     "tar.gz, 1000:1, 1 TiB": lambda: gzip_bomb(1024 * GIB),
     "gzip of 1 TiB of zeros": lambda: itertools.repeat(gzip.compress(bytes(2**26)), 2**14),
 }

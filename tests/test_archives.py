@@ -201,7 +201,6 @@ SPECIAL = {
     "device": (tarfile.CHRTYPE, 0o644, "devices, pipes and other special files in the archive"),
     "disk": (tarfile.BLKTYPE, 0o644, "devices, pipes and other special files in the archive"),
     "pipe": (tarfile.FIFOTYPE, 0o644, "devices, pipes and other special files in the archive"),
-    "setuid": (tarfile.REGTYPE, 0o4755, "archive entries that ask for the rights of their owner"),
     "sparse": (tarfile.GNUTYPE_SPARSE, 0o644, "devices, pipes and other special files in the archive"),
 }
 
@@ -221,7 +220,6 @@ def test_what_is_no_ordinary_file_in_a_tar_is_no_row_and_is_counted(pack, what):
     [
         (stat.S_IFLNK | 0o777, "links in the archive"),
         (stat.S_IFIFO | 0o644, "devices, pipes and other special files in the archive"),
-        (stat.S_IFREG | 0o4755, "archive entries that ask for the rights of their owner"),
     ],
 )
 def test_what_is_no_ordinary_file_in_a_zip_is_no_row_and_is_counted(pack, mode, reason):
@@ -266,6 +264,17 @@ def test_a_name_that_is_not_utf_8_is_escaped(pack):
         pack(make_tar({**TWO_CLASSES, os.fsdecode(b"cat/caf\xe9.bmp"): b"e"}, form=tarfile.GNU_FORMAT))
     )
     assert catalog.files.read("cat/caf\\xe9.bmp") == b"e"
+
+
+def test_a_name_of_a_zip_that_is_not_utf_8_is_that_which_zipfile_shows(pack):
+    data = make_zip({**TWO_CLASSES, "cat/cafe.bmp": b"e"}).replace(b"cafe", b"caf\x82")
+    assert "cat/café.bmp" in zipfile.ZipFile(io.BytesIO(data)).namelist()
+    assert read_source(pack(data)).files.read("cat/café.bmp") == b"e"
+
+
+def test_a_name_of_a_zip_with_a_zero_byte_is_no_row(pack):
+    catalog = read_source(pack(make_zip({**TWO_CLASSES, "cat/2.bmp~": ONE}).replace(b".bmp~", b".bmp\0")))
+    assert (len(catalog), sum(catalog.ignored.values())) == (2, 1)
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
@@ -319,7 +328,7 @@ def test_a_packed_tar_beyond_the_limit_is_refused(pack, monkeypatch):
 
 
 def test_a_full_temporary_folder_is_refused_in_one_line(pack, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "IN_MEMORY_BYTES", 10)
@@ -343,6 +352,16 @@ def test_more_entries_than_the_limit_are_refused(pack, kind, monkeypatch):
     monkeypatch.setattr(archives, "MAX_ENTRIES", 100)
     with pytest.raises(UserError, match="holds more than 100 files"):
         read_source(pack(make(kind, {f"cat/{n}": b"" for n in range(101)})))
+
+
+@pytest.mark.parametrize("limits", [{"MAX_ENTRIES": 100}, {"_MAX_ZIP_DIRECTORY": 5000}])
+def test_a_directory_of_a_zip_beyond_the_limits_is_refused_before_it_is_read(pack, monkeypatch, limits):
+    for name, limit in limits.items():
+        monkeypatch.setattr(archives, name, limit)
+    many = make_zip({f"cat/{n}": b"" for n in range(101)})
+    monkeypatch.setattr(zipfile.ZipInfo, "__init__", None)
+    with pytest.raises(UserError, match=r"holds more than [0-9,]+ files .* Unpack it and give the folder"):
+        read_source(pack(many))
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
@@ -393,9 +412,44 @@ def test_a_cut_archive_is_refused_in_one_line(pack, kind, share):
     assert "\n" not in str(refused.value)
 
 
-def test_a_tar_without_its_end_mark_is_cut(pack):
-    with pytest.raises(UserError, match="is cut short"):
-        read_source(pack(make_tar(TWO_CLASSES)[:2048]))
+def test_a_tar_without_its_end_mark_is_read(pack):
+    assert len(read_source(pack(make_tar(TWO_CLASSES)[:2048]))) == 2
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_a_tar_is_never_silently_shorter(pack, form):
+    data = make_tar({**TWO_CLASSES, "cat/" + "é" * 60: ONE, "dog/2.bmp": ONE}, form=form)
+    headers = [at for at in range(0, len(data), 512) if data[at + 257 : at + 262] == b"ustar"]
+    assert len(headers) >= 5
+    for at in headers:
+        for byte in (at + 1, at + 130, at + 150):
+            damaged = bytearray(data)
+            damaged[byte] ^= 1
+            with pytest.raises(UserError):
+                read_source(pack(bytes(damaged)))
+        with pytest.raises(UserError):
+            read_source(pack(data[: at + 300]))
+
+
+@pytest.mark.parametrize("size", [b"\xff" * 10 + b"\xfe\0", b"\x80" + b"\x7f" * 11, b"77777777777\0"])
+@pytest.mark.parametrize("type_", [b"0", b"x", b"L", b"S", b"g", b"Q"])
+def test_a_tar_of_impossible_sizes_is_refused(pack, spent, size, type_):
+    header = bytearray(make_tar({"cat/2.bmp": ONE})[:512])
+    header[124:136], header[148:156], header[156:157] = size, b" " * 8, type_
+    header[148:156] = b"%06o\0 " % sum(header)
+    with spent(), pytest.raises(UserError, match=r"is (damaged|cut short)"):
+        read_source(pack(make_tar(TWO_CLASSES)[:2048] + bytes(header) + make_tar(TWO_CLASSES)))
+
+
+# What takes the tarfile of older versions of Python quadratic time or memory.
+@pytest.mark.parametrize("body", [b"2 " * 2**19 + b"x=", b"1" * 2**20, b"9" * 5000 + b" x=1\n", b"8 x=yz\n" * 2**18])
+@pytest.mark.parametrize("type_", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_attributes_made_to_take_for_ever_are_refused(pack, spent, body, type_):
+    info = tarfile.TarInfo("cat/1.bmp")
+    info.type, info.size = type_, len(body)
+    data = info.tobuf() + body + bytes(-len(body) % 512) + make_tar(TWO_CLASSES)
+    with spent(), pytest.raises(UserError, match="is damaged"):
+        read_source(pack(data))
 
 
 def test_an_archive_of_ten_thousand_small_files_is_read_in_seconds(pack, kind, spent):

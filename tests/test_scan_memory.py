@@ -13,8 +13,7 @@ from conftest import write_classes, write_picture
 from PIL import Image
 
 from tellapart.cache import ScanMemory, scans
-from tellapart.catalog import duplicates
-from tellapart.catalog import scan as scanning
+from tellapart.catalog import duplicates, eyes
 from tellapart.catalog.duplicates import find_copies, link_copies
 from tellapart.catalog.files import Folder
 from tellapart.catalog.scan import scan
@@ -118,7 +117,7 @@ def test_a_link_that_leads_elsewhere_now_is_read_again(photos: Path, tmp_path: P
 def test_a_moved_folder_is_read_but_not_decoded(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     first = scanned(photos, tmp_path / "cache")
     shutil.move(photos, tmp_path / "elsewhere")
-    monkeypatch.setattr(scanning, "decode", None)
+    monkeypatch.setattr(eyes, "decode", None)
     assert same(scanned(tmp_path / "elsewhere", tmp_path / "cache"), first)
 
 
@@ -171,7 +170,7 @@ def test_a_picture_that_a_visitor_wants_is_read_though_it_is_remembered(photos: 
 def test_an_interrupted_scan_keeps_what_it_has_done(
     photos: Path, tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    honest, count = scanning.decode, iter(range(1000))
+    honest, count = eyes.decode, iter(range(1000))
 
     def stopping(*arguments: object, **options: object) -> object:
         if next(count) == 20:
@@ -179,7 +178,7 @@ def test_an_interrupted_scan_keeps_what_it_has_done(
         return honest(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scanning, "decode", stopping)
+        patch.setattr(eyes, "decode", stopping)
         with pytest.raises(KeyboardInterrupt):
             scanned(photos, tmp_path / "cache")
     read.clear()

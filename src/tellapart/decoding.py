@@ -85,7 +85,7 @@ def decode_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
     return data if isinstance(data, Decoded) else decode(data, name=path.name, max_pixels=max_pixels)
 
 
-def read_file(path: Path) -> bytes | Decoded:
+def read_file(path: str | Path) -> bytes | Decoded:
     """Return the bytes of a file that starts like a readable picture, or the verdict that says why there are none.
 
     Only the first bytes of anything else are read, so a 10 GB video called x.jpg costs nothing.
@@ -98,7 +98,7 @@ def read_file(path: Path) -> bytes | Decoded:
     # changed hands between. O_NONBLOCK, because opening a pipe that nobody writes to would wait for ever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not stat.S_ISREG(os.stat(path).st_mode):
             return Decoded("not_a_file", detail="It is a folder, pipe, socket or device.")
         with os.fdopen(os.open(path, flags), "rb") as file:
             info = os.fstat(file.fileno())
@@ -157,7 +157,7 @@ def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS)
 def extension_note(name: str, data: bytes) -> tuple[str, ...]:
     """The note "wrong_extension" where the bytes are not what the file's name says, else nothing."""
     status, kind = _recognise(data[:HEAD_BYTES])
-    fits = status != "ok" or _SUFFIXES.get(Path(name).suffix.lower(), kind) == kind
+    fits = status != "ok" or _SUFFIXES.get(os.path.splitext(name)[1].lower(), kind) == kind
     return () if fits else ("wrong_extension",)
 
 

@@ -2,10 +2,10 @@
 
     photos.zip ── open_archive ──▶ ArchiveFiles ── list, read, open ──▶ as a folder would
 
-`zipfile` and `tarfile` read the directories; so names are those that `python -m zipfile -l` shows, cp437 where a zip does
-not say UTF-8. Nothing is ever written under a name from an archive. A packed tar is unpacked once into memory, or, when it
-is large, into a file without a name. All that an archive claims (sizes, counts, offsets, names) is checked against a bound
-before memory or time is spent on it.
+`zipfile` and `tarfile` read the directories. So names are those that `python -m zipfile -l` shows, by code page 437
+where a zip does not say UTF-8. Nothing is ever written under a name from an archive: a packed tar is unpacked once into
+memory, or, when it is large, into a file without a name. All that an archive claims (sizes, counts, offsets, names) is
+checked against a bound before memory or time is spent on it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from tellapart.decoding import HEAD_BYTES, MAX_FILE_BYTES, Decoded, decode
 from tellapart.errors import UserError
 
 MAX_ENTRIES = 1_000_000
-_MAX_ZIP_ENTRIES, _MAX_ZIP_DIRECTORY = 500_000, 2**27  # zipfile keeps it whole, and a kilobyte for each entry
+_MAX_ZIP_DIRECTORY = 2**27  # bytes; zipfile keeps them all
 _SMALL_BYTES = 2**26  # below this much, any ratio is harmless
 _PIECE = 2**20
 _MAX_FOLDERS = 250_000
@@ -72,6 +72,9 @@ class Member(NamedTuple):
 
 
 _SAME_NAME = "archive entries of the same name, all but the last"
+_SPECIAL = "devices, pipes and other special files in the archive"
+_UNUSUAL = {stat.S_IFLNK: "links in the archive"}
+_UNUSUAL |= dict.fromkeys((stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK), _SPECIAL)
 
 
 class _Index:
@@ -83,49 +86,45 @@ class _Index:
         self._name = name
         self._entries = self._characters = 0
 
-    def add(self, name: str, mode: int, member: Member | None) -> None:
-        """One entry; `member` is None for a folder. `mode` has the kind and the rights of the file, or is 0."""
+    def add(self, name: str, kind: int, member: Member | None) -> None:
+        """One entry: `kind` is that of a file's mode, or 0; `member` is None for a folder."""
         self._entries += 1
-        self._check_limits(len(name))
-        if why := _unsafe(name) or _unusual(mode, is_file=member is not None):
+        self._check_limits(name)
+        if why := _unsafe(name) or _UNUSUAL.get(kind, ""):
             self.ignored[why] += 1
             return
-        *above, last = [part for part in escape(name).split("/") if part not in ("", ".")] or [""]
-        if not last:  # "./", the top folder
+        path = "/".join(part for part in escape(name).split("/") if part not in ("", "."))
+        if member is None or not path:
+            self._folder(path)
             return
-        inside = self._folder(above)
-        if member is None:
-            self._folder([*above, last])
-            return
-        known = self.folders[inside]
+        inside, _, last = path.rpartition("/")
+        known = self._folder(inside)
         if last in known:
             self.ignored[_SAME_NAME] += 1
-            if known[last] is None:
-                return
-        known[last] = member
+        if known.get(last, member) is not None:  # no folder
+            known[last] = member
 
-    def _folder(self, parts: list[str]) -> str:
-        inside = ""
-        for part in parts:
-            known = self.folders[inside]
-            path = f"{inside}/{part}" if inside else part
-            if path not in self.folders:
-                self._check_limits(len(path))
-                self.ignored[_SAME_NAME] += part in known  # a file before
-                known[part] = None
-                self.folders[path] = {}
-            inside = path
-        return inside
+    def _folder(self, path: str) -> dict[str, Member | None]:
+        """What is known to be in a folder; it and those above it are made."""
+        if path not in self.folders:
+            self._check_limits(path)
+            inside, _, last = path.rpartition("/")
+            known = self._folder(inside)
+            if last in known:  # a file before
+                self.ignored[_SAME_NAME] += 1
+            known[last] = None
+            self.folders[path] = {}
+        return self.folders[path]
 
-    def _check_limits(self, more: int) -> None:
-        self._characters += more
+    def _check_limits(self, name: str) -> None:
+        self._characters += len(name)
         if self._entries > MAX_ENTRIES or len(self.folders) > _MAX_FOLDERS or self._characters > _MAX_NAMES:
-            raise _too_many(self._name, MAX_ENTRIES)
+            raise _too_many(self._name)
 
 
-def _too_many(name: str, entries: int) -> UserError:
+def _too_many(name: str) -> UserError:
     return UserError(
-        f"{name} holds more than {entries:,} files or {_MAX_FOLDERS:,} folders, or names too long to keep.",
+        f"{name} holds more than {MAX_ENTRIES:,} files or {_MAX_FOLDERS:,} folders, or names too long to keep.",
         "Unpack it and give the folder.",
     )
 
@@ -137,18 +136,6 @@ def _unsafe(name: str) -> str:
         return "archive entries whose names lead out of the archive"
     if len(name) > _MAX_NAME or name.count("/") > _MAX_DEPTH:
         return "archive entries whose names are too long"
-    return ""
-
-
-def _unusual(mode: int, *, is_file: bool) -> str:
-    """Why an entry of this mode is no ordinary file or folder, or ""."""
-    kind = stat.S_IFMT(mode)
-    if kind == stat.S_IFLNK:
-        return "links in the archive"
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "devices, pipes and other special files in the archive"
-    if is_file and mode & (stat.S_ISUID | stat.S_ISGID):
-        return "archive entries that ask for the rights of their owner"
     return ""
 
 
@@ -363,7 +350,7 @@ class _Reading(io.RawIOBase):
         return self._at
 
 
-_Entry = tuple[str, int, Member | None]  # name, mode, where its bytes are
+_Entry = tuple[str, int, Member | None]  # name, kind, where its bytes are; see `_Index.add`
 
 
 class _ZipDirectory(_Reading):
@@ -375,8 +362,8 @@ class _ZipDirectory(_Reading):
 
     def read(self, count: int = -1) -> bytes:
         data = super().read(count)
-        if not self.left or data.count(b"PK\x01\x02") > _MAX_ZIP_ENTRIES:
-            raise _too_many(self._name, _MAX_ZIP_ENTRIES)
+        if not self.left or data.count(b"PK\x01\x02") > MAX_ENTRIES:
+            raise _too_many(self._name)
         return data
 
 
@@ -397,18 +384,19 @@ def _zip_entries(store: Store, name: str) -> Iterator[_Entry]:
         full = info.orig_filename if re.search(r"[\0\\]", info.orig_filename) else info.filename
         encrypted = bool(info.flag_bits & 1)
         member = Member(info.header_offset, info.compress_size, info.file_size, info.compress_type, encrypted, info.CRC)
-        yield full, info.external_attr >> 16, None if full.endswith("/") else member
+        yield full, stat.S_IFMT(info.external_attr >> 16), None if full.endswith("/") else member
 
 
 class _TarHeaders(_Reading):
-    """Refuses headers that are too long, and those that take older versions of tarfile quadratic time and memory."""
+    """Refuses headers that are too long, or take older versions of tarfile quadratic time and memory."""
 
     last = b""  # what was read last
 
     def read(self, count: int = -1) -> bytes:
-        before, self.last = self.last, super().read(count)
-        is_long = not self.left or re.search(rb"(?<![0-9])[0-9]{100}", self.last)
-        if is_long or (before[156:157] in (b"x", b"g", b"X") and not _are_attributes(self.last)):
+        self.last = super().read(count)
+        is_name = len(self.last) <= 2 * _MAX_NAME  # or anything else that is harmless
+        is_usual = is_name or _are_attributes(self.last)
+        if not self.left or not is_usual or re.search(rb"(?<![0-9])[0-9]{100}", self.last):
             raise Damage("corrupt", "A header is damaged, or longer than any in use.")
         return self.last
 
@@ -433,20 +421,23 @@ def _tar_entries(store: Store) -> Iterator[_Entry]:
         Damage: a header or a file is not whole.
     """
     headers = _TarHeaders(store, _MAX_TAR_HEADER)
-    with tarfile.open(fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
-        while (info := tar.next()) is not None:
-            # Neither may grow: members are kept, and attributes meant for all are copied to each.
-            tar.members.clear()
-            tar.pax_headers.clear()
-            headers.left = _MAX_TAR_HEADER
-            is_file = info.isreg() and not info.issparse()
-            if info.size < 0 or (is_file and info.offset_data + info.size > store.size):
-                raise Damage("truncated", "It ends within a file.")
-            is_link = info.issym() or info.islnk()
-            kind = (
-                stat.S_IFLNK if is_link else stat.S_IFREG if is_file else stat.S_IFDIR if info.isdir() else stat.S_IFCHR
-            )
-            member = None if info.isdir() else Member(info.offset_data, info.size, info.size)
-            yield info.name, kind | info.mode & 0o7777, member
-    if any(headers.last):  # neither an end mark nor the end of the file: tarfile stops there and says nothing
-        raise Damage("corrupt", "A header is damaged.")
+    tar = tarfile.TarFile(fileobj=headers, encoding="utf-8", errors="surrogateescape")
+    tar.offset = 0
+    while True:
+        at = headers.seek(tar.offset)
+        headers.left = _MAX_TAR_HEADER
+        tar.pax_headers = {}  # what is meant for all members, and would be copied to each
+        try:
+            # Not `tar.next`, which takes a damaged header for the end, and keeps every member.
+            info = tarfile.TarInfo.fromtarfile(tar)
+        except tarfile.HeaderError:
+            if any(headers.last) or headers.tell() > at + 512:
+                raise
+            return
+        is_file = info.isreg() and not info.issparse()
+        end = info.offset_data + info.size if is_file else 0
+        if info.size < 0 or not max(end, headers.tell()) <= tar.offset <= store.size:
+            raise Damage("truncated", "It ends within a file.")
+        is_link = info.issym() or info.islnk()
+        kind = stat.S_IFLNK if is_link else 0 if is_file or info.isdir() else stat.S_IFCHR
+        yield info.name, kind, None if info.isdir() else Member(info.offset_data, info.size, info.size)

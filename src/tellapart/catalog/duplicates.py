@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.files import unchanged_pixels
 from tellapart.catalog.near import near_pairs
-from tellapart.catalog.prints import PRINT_BYTES
+from tellapart.catalog.prints import PRINT_BYTES, make_print
 from tellapart.catalog.table import Catalog
 
 
@@ -34,8 +35,8 @@ class Copies:
 class PrintMemory(Protocol):
     """Prints of the pictures of a scan, and pairs of them that were found before; `cache.ScanMemory` is one."""
 
-    def print_of(self, digest: str) -> bytes:
-        """The print of a picture of the scan."""
+    def print_of(self, digest: str) -> bytes | None:
+        """The print of a picture of the scan; None if it was lost."""
 
     def recall_pairs(self, key: str) -> NDArray[np.int64] | None:
         """The near-duplicates of a set of pictures."""
@@ -51,11 +52,21 @@ def link_copies(catalog: Catalog, memory: PrintMemory) -> Catalog:
     key = hashlib.sha256("".join(digests).encode()).hexdigest()
     pairs = memory.recall_pairs(key)
     if pairs is None:
-        data = b"".join(memory.print_of(digest) for digest in digests)
-        prints = np.frombuffer(data, np.uint8).reshape(-1, PRINT_BYTES)
+        prints = np.frombuffer(b"".join(prints_of(catalog, rows, memory)), np.uint8).reshape(-1, PRINT_BYTES)
         pairs = near_pairs(prints, catalog.widths[rows], catalog.heights[rows])
         memory.remember_pairs(key, pairs)
     return catalog.replace(copies=_united(len(catalog), rows[pairs].tolist()))
+
+
+def prints_of(catalog: Catalog, rows: NDArray[np.int64], memory: PrintMemory) -> Iterator[bytes]:
+    """The prints of usable rows.
+
+    Raises:
+        Refused: a print was lost, and its file has changed since the scan.
+    """
+    for path, digest in zip(catalog.paths[rows], catalog.digests[rows], strict=True):
+        found = memory.print_of(digest)
+        yield make_print(unchanged_pixels(catalog.files, path, digest)) if found is None else found
 
 
 def find_copies(catalog: Catalog) -> list[Copies]:

@@ -6,7 +6,7 @@ Also what all of them read through: a `Store` of bytes, and the unpacking of one
 from __future__ import annotations
 
 import bz2
-import io
+import hashlib
 import lzma
 import os
 import shutil
@@ -20,9 +20,12 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tellapart.catalog.names import escape, unescape
-from tellapart.decoding import Decoded, read_file
-from tellapart.errors import UserError
+from tellapart.decoding import DEFAULT_MAX_PIXELS, Decoded, decode, read_file
+from tellapart.errors import Refused, UserError
 
 MAX_UNPACKED_BYTES = 64 * 2**30  # of one packed file, on disk
 IN_MEMORY_BYTES = 2**28  # of one packed file, in memory
@@ -159,7 +162,7 @@ class Folder:
 
     def read(self, path: str) -> bytes | Decoded:
         """The bytes of one file."""
-        return read_file(self.root / unescape(path))
+        return read_file(self._disk(path))
 
     def stamp(self, path: str) -> tuple[str, float]:
         """Size, times and number of the file; of what a link leads to."""
@@ -184,6 +187,23 @@ class Folder:
 
     def _disk(self, path: str) -> str:
         return os.path.join(self.root, unescape(path)) if path else str(self.root)
+
+
+def unchanged_pixels(files: Files, path: str, digest: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8, the pixels of a picture that a scan has seen.
+
+    Args:
+        digest: SHA-256 of the file's bytes, by the scan.
+        max_pixels: as in the scan.
+
+    Raises:
+        Refused: the file was changed since.
+    """
+    data = files.read(path)
+    pixels = decode(data, max_pixels=max_pixels).pixels if isinstance(data, bytes) else None
+    if pixels is None or not isinstance(data, bytes) or hashlib.sha256(data).hexdigest() != digest:
+        raise Refused(f"{path} was changed while it was used.", "Leave the data alone, and run the command again.")
+    return pixels
 
 
 def file_stamp(path: str) -> tuple[str, float]:
@@ -273,33 +293,33 @@ def unpacked(store: Store, kind: str) -> Iterator[bytes]:
     Raises:
         Damage: it is cut or damaged.
     """
-    engine, at, size, data = _ENGINES[kind](), 0, 0, b""
+    at = size = 0
+    data = b""
     while True:
-        if engine.eof:
-            data = b"" if kind == "deflate" else engine.unused_data.lstrip(b"\0")
-            while not data and at < store.size and kind != "deflate":
-                data = store.read(at, _PIECE).lstrip(b"\0")
-                at += _PIECE
-            if not data:
-                return
-            engine = _ENGINES[kind]()
-        elif engine.needs_input:
-            data = store.read(at, _PIECE)
-            at += _PIECE
-            if not data:
-                raise Damage("truncated", "The packed data stops before its end.")
-        else:
+        engine = _ENGINES[kind]()
+        while not engine.eof:
+            if not data and engine.needs_input:
+                data = store.read(at, _PIECE)
+                at += len(data)
+                if not data:
+                    raise Damage("truncated", "The packed data stops before its end.")
+            try:
+                piece = engine.decompress(data, _PIECE)
+            except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError):
+                raise Damage("corrupt", "The packed data is damaged.") from None
             data = b""
-        try:
-            piece = engine.decompress(data, _PIECE)
-        except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError):
-            raise Damage("corrupt", "The packed data is damaged.") from None
-        size += len(piece)
-        # By what was read so far, not by the whole: a bomb can be a large file too.
-        if size > IN_MEMORY_BYTES and size > BOMB_RATIO * min(at, store.size):
-            raise Damage("too_large", f"It unpacks to more than {BOMB_RATIO} times its size, as no pictures do.")
-        if piece:
-            yield piece
+            size += len(piece)
+            # By what was read so far, not by the whole: a bomb can be a large file too.
+            if size > max(IN_MEMORY_BYTES, BOMB_RATIO * at):
+                raise Damage("too_large", f"It unpacks to more than {BOMB_RATIO} times its size, as no pictures do.")
+            if piece:
+                yield piece
+        data = engine.unused_data.lstrip(b"\0")
+        while not data and at < store.size:
+            data = store.read(at, _PIECE).lstrip(b"\0")
+            at += _PIECE
+        if not data or kind == "deflate":
+            return
 
 
 def keep(pieces: Iterable[bytes], name: str) -> Store:

@@ -41,7 +41,7 @@ def unescape(text: str) -> str:
     >>> unescape(escape("a\\b")) == "a\\b"
     True
     """
-    if os.name == "nt":
+    if os.name == "nt" or "\\" not in text:
         return text
     pattern = r"\\(\\|x[0-9a-f]{2})"
     return re.sub(pattern, lambda match: "\\" if match[1] == "\\" else chr(0xDC00 + int(match[1][1:], 16)), text)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from tellapart.catalog.prints import GREY_BYTES, GREY_SIDE, PRINT_BYTES
 from tellapart.threads import map_ahead
@@ -54,6 +55,7 @@ FLAT_GROUP = 8  # a flat colour that more pictures than this share is a kind of 
 _LENGTH = 32  # of the descriptor
 _BORDER = 2  # thumbnail pixels that are not compared: a crop may have taken their counterparts
 _REACH = 10.0  # how far apart copies may lie on one axis, in standard deviations of copies: never met by chance
+_RADIUS = 17.0  # likewise on all axes together: copies are some 6 apart, the worst crops of small pictures 12
 _FAR = 0.6  # residual of the fit at half size, without any resampling, beyond which no better fit is tried
 _ROWS = 128  # pictures taken at a time: some 30 MB a thread
 # Of gain, shifts and growths, in squared grey levels: what little a picture says of a shift along its stripes is noise.
@@ -85,7 +87,9 @@ def near_pairs(prints: NDArray[np.uint8], widths: Integers, heights: Integers) -
     order = np.lexsort((aspects, np.fromiter(keys, np.uint64)))
     parts = _parts(len(order), 4096)
     flat = np.concatenate([np.zeros(0, np.bool_), *(_detail(prints[order[part]]) < MIN_DETAIL for part in parts)])
-    pairs = np.concatenate([_flat_pairs(prints, aspects, order[flat]), _detailed_pairs(prints, aspects, order[~flat])])
+    with threadpool_limits(1):  # the threads are ours; with BLAS's own beside them it takes half as long again
+        flats, others = _flat_pairs(prints, aspects, order[flat]), _detailed_pairs(prints, aspects, order[~flat])
+    pairs = np.concatenate([flats, others])
     return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
@@ -105,7 +109,10 @@ def _detailed_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers)
         fits = map_ahead(lambda part: _align(prints, order, small, rows[part], proposals[part]), parts)
         return _joined(list(fits))
 
-    fits = align(np.arange(len(order)), later)
+    worth = _within_reach(points, later)
+    if not len(worth):
+        return np.zeros((0, 2), np.int64)
+    fits = align(worth, later[worth])
     for count in CROWDED_PROPOSALS:
         crowded = _crowded(fits, len(order))
         if not len(crowded) or len(crowded) * count > MOST_CROWDED_FITS:
@@ -228,6 +235,16 @@ def _nearest(points: Floats, count: int) -> Integers:
 
     found: Integers = np.concatenate(list(map_ahead(search, range(0, size, block))))
     return found
+
+
+def _within_reach(points: Floats, later: Integers) -> Integers:
+    """Rows with a proposal near enough to be their copy, and such proposals; of the rest no pixels are compared."""
+    near = np.zeros(later.shape, np.bool_)
+    for part in _parts(len(points), 4096):
+        away = points[later[part]] - points[part, None]
+        near[part] = np.einsum("ijk,ijk->ij", away, away) <= _RADIUS**2
+    near &= later >= 0
+    return np.union1d(np.flatnonzero(near.any(1)), later[near])
 
 
 def _nearest_of_all(points: Floats, rows: Integers, count: int) -> Integers:

@@ -26,6 +26,6 @@ def make_print(pixels: NDArray[np.uint8]) -> bytes:
     """
     # The gap lets Pillow average whole blocks first, which is several times faster for photos.
     small = Image.fromarray(pixels).resize((GREY_SIDE, GREY_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    grey, cb, cr = small.convert("YCbCr").split()
-    factor = GREY_SIDE // COLOUR_SIDE
-    return b"".join((grey.tobytes(), cb.reduce(factor).tobytes(), cr.reduce(factor).tobytes()))
+    small = small.convert("YCbCr")
+    colours = small.reduce(GREY_SIDE // COLOUR_SIDE).tobytes()
+    return small.tobytes()[::3] + colours[1::3] + colours[2::3]

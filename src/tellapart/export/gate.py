@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.files import unchanged_pixels
 from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused
 from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import PREPROCESSED, Head, cut_at
-from tellapart.export.references import Reference, unchanged_pixels
+from tellapart.export.references import Reference
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
@@ -119,7 +120,7 @@ def check_reported(predictor: Predictor, catalog: Catalog, rows: NDArray[np.int6
     position = {path: row for row, path in enumerate(reported.paths)}
     for row in rows:
         path = catalog.paths[row]
-        pixels = unchanged_pixels(catalog, row, predictor.card.max_pixels)
+        pixels = unchanged_pixels(catalog.files, path, catalog.digests[row], predictor.card.max_pixels)
         difference = _largest(predictor.outputs(pixels).probs, reported.probs[position[path]])
         if difference > FROM_TENSORS:
             raise Refused(

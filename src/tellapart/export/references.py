@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
+from tellapart.catalog.files import unchanged_pixels
 from tellapart.catalog.table import Catalog
-from tellapart.decoding import decode
-from tellapart.errors import Refused
 from tellapart.export.kept import ExportedNetwork
 
 
@@ -45,7 +43,11 @@ def torch_references(
     """
     key = f"torch:{graph_digest}:{network.digest}"
     preprocessing = network.preprocessing
-    pixels_of = {catalog.digests[row]: unchanged_pixels(catalog, row, max_pixels) for row in rows}
+    paths, digests = catalog.paths[rows], catalog.digests[rows]
+    pixels_of = {
+        digest: unchanged_pixels(catalog.files, path, digest, max_pixels)
+        for path, digest in zip(paths, digests, strict=True)
+    }
     kept = {digest: values for digest in pixels_of if (values := store.get(key, digest)) is not None}
     missing = [digest for digest in pixels_of if digest not in kept]
     inputs = [preprocessing.normalised(preprocessing.resized(pixels_of[digest])) for digest in missing]
@@ -53,17 +55,3 @@ def torch_references(
         kept[digest] = embedding
         store.put(key, digest, embedding)
     return [Reference(pixels, kept[digest]) for digest, pixels in pixels_of.items()]
-
-
-def unchanged_pixels(catalog: Catalog, row: int, max_pixels: int) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8, the pixels of a picture that the scan has seen.
-
-    Raises:
-        Refused: the file was changed since.
-    """
-    path, digest = catalog.paths[row], catalog.digests[row]
-    data = catalog.files.read(path)
-    pixels = decode(data, max_pixels=max_pixels).pixels if isinstance(data, bytes) else None
-    if pixels is None or not isinstance(data, bytes) or hashlib.sha256(data).hexdigest() != digest:
-        raise Refused(f"{path} was changed while it was used.", "Leave the data alone, and run the command again.")
-    return pixels

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.duplicates import prints_of
 from tellapart.catalog.looks import looks
 from tellapart.catalog.names import escape
 from tellapart.catalog.scan import drop_empty_classes
@@ -128,10 +129,8 @@ def explore(
     talk.say(f"{called}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
     with memory_for(catalog, options) as memory:
         catalog = look_through(catalog, options, memory, talk)
-        prints = [
-            memory.print_of(digest) if ok else b"" for digest, ok in zip(catalog.digests, catalog.ok, strict=True)
-        ]
-    measured = looks(prints)
+        measured = np.full((len(catalog), 3), np.nan, np.float32)
+        measured[catalog.ok] = looks(prints_of(catalog, np.flatnonzero(catalog.ok), memory))
     catalog, splits = _divided(catalog, options)
     findings = find_all(catalog, splits, options.split)
     seconds = round(time.monotonic() - start, 2)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from tellapart.cache import ScanMemory, cache_folder
 from tellapart.catalog.duplicates import link_copies
+from tellapart.catalog.eyes import Visitor
 from tellapart.catalog.groups import group
-from tellapart.catalog.scan import Visitor, scan
+from tellapart.catalog.scan import scan
 from tellapart.catalog.table import Catalog
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
