@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import importlib.metadata
 import importlib.util
 import io
 import json
-import os
-import platform
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
+from recording import about
 
+import tellapart
 from tellapart.catalog.near import near_pairs
 from tellapart.catalog.prints import PRINT_BYTES, make_print
 from tellapart.decoding import decode_file
@@ -36,7 +37,6 @@ from tellapart.keyed import keyed_numbers
 SEED = 0
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 FASHION = Path("/usr/share/datasets/fashion-mnist")
-PACKAGES = ("tellapart", "pillow", "numpy")
 
 Pixels = NDArray[np.uint8]
 Print = tuple[bytes, int, int]  # and the width and height of the picture
@@ -141,6 +141,29 @@ def recall(pictures: list[Pixels], prints: list[Print], copies: int) -> dict[str
     return found
 
 
+def across_splits(folder: Path, copies: int) -> dict[str, int]:
+    """Copies of every kind in turn, as files beside their pictures: how many `explore` would split from them."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    with tempfile.TemporaryDirectory() as temporary:
+        there = Path(temporary) / "planted"
+        for number, file in enumerate(files):
+            (there / file.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, there / file.parent.name / f"{number:06}{file.suffix.lower()}")
+        chosen = keyed_numbers(SEED, "planted", map(str, range(len(files)))).argsort()[:copies].tolist()
+        for place, number in enumerate(chosen):
+            rng = np.random.default_rng(number)
+            pixels = decode_file(files[number]).pixels
+            assert pixels is not None
+            img = Image.fromarray(pixels)
+            for change in list(KINDS.values())[place % len(KINDS)]:
+                img = change(img, rng)
+            img.save(there / files[number].parent.name / f"{number:06}-copy.png")
+        found = tellapart.explore(there, out=Path(temporary) / "x.html", quiet=True)
+    split_of = {Path(path).stem: split for path, split in zip(found.catalog.paths, found.splits, strict=True)}
+    apart = sum(split_of[f"{number:06}"] != split_of[f"{number:06}-copy"] for number in chosen)
+    return {"files": len(files), "planted": len(chosen), "in_another_split": apart}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="*", help="folders of pictures, at any depth")
@@ -162,13 +185,12 @@ def main() -> None:
         prints, row = plain(pictures)
         print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
         rows[name] = row | {"recall": recall(pictures, prints, options.copies)}
+    for folder in options.data:
+        rows[folder.name]["splits"] = across_splits(folder, options.copies // 3)
+        print(f"{folder.name}: {rows[folder.name]['splits']}", flush=True)
     result = {
-        "seed": SEED,
-        "threads": os.environ.get("OMP_NUM_THREADS", "not set"),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "data": rows,
+        **about(list(rows), SEED),
+        "found": rows,
     }
     print(json.dumps(result, indent=1))
     if options.out:

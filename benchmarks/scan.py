@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -105,6 +106,7 @@ def one_size(sets: list[Path], work: Path, count: int, rounds: int) -> dict[str,
     found: dict[str, list[dict[str, Any]]] = {"first": [], "second": []}
     for number in range(rounds):
         cache = work / f"cache-{count}-{number}"
+        time.sleep(3)  # files younger than two seconds are not remembered
         for name, rows in found.items():
             rows.append(measure(data, cache))
             print(f"{count:,} files, round {number + 1}, {name}: {rows[-1]}", flush=True)

@@ -16,6 +16,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import IO, NamedTuple, Protocol
@@ -186,7 +187,11 @@ class Folder:
         return open_store(self._disk(path))
 
     def _disk(self, path: str) -> str:
-        return os.path.join(self.root, unescape(path)) if path else str(self.root)
+        return f"{self._top}/{unescape(path)}" if path else self._top
+
+    @cached_property
+    def _top(self) -> str:
+        return os.fspath(self.root)
 
 
 def unchanged_pixels(files: Files, path: str, digest: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:

@@ -29,7 +29,7 @@ def escape(name: str) -> str:
     >>> escape(os.fsdecode(b"caf\xe9.jpg"))
     'caf\\xe9.jpg'
     """
-    if os.name == "nt":  # there "\" separates folders and every name is text
+    if os.name == "nt" or (name.isascii() and "\\" not in name):  # on Windows "\" separates, and every name is text
         return name
     doubled = name.replace("\\", "\\\\")
     return re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", doubled)
