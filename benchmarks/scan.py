@@ -34,6 +34,7 @@ from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.jobs.looking import memory_for
 from tellapart.recipe import Recipe
+from tellapart.threads import usable_cores
 
 start = time.perf_counter()
 steps = {}
@@ -55,6 +56,7 @@ with memory_for(catalog, recipe) as memory:
     lap("copies")
 lap("closing")
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+peak += usable_cores() * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the largest child
 print(json.dumps({"steps": steps, "seconds": round(sum(steps.values()), 3), "peak_mib": round(peak),
                   "ok": int(catalog.ok.sum()), "pictures_with_copies": len(copies)}))
 """
