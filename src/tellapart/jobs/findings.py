@@ -102,7 +102,7 @@ def _near(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
     text = (
         f"{_count(len(copies), 'picture is', 'pictures are')} there more than once with nearly the same pixels "
         f"(re-encoded, resized, slightly cropped or brightened), {_some(catalog, copies[0].rows)} for one. They stay "
-        "on one side of every split; delete all but the best if that is not meant."
+        "on one side of every split that is made here; delete all but the best if that is not meant."
     )
     return [Finding("near_duplicate", text, _sets(catalog, (one.rows for one in copies)))]
 
