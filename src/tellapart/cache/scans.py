@@ -17,7 +17,7 @@ from tellapart.catalog.eyes import Verdict
 from tellapart.catalog.prints import PRINT_BYTES
 
 FORMAT = 1  # of the tables; another one gets another file
-CONTRACT = 1  # of decoding and of the prints; raise it when the same bytes may get another verdict or print
+CONTRACT = 1  # of decoding, prints and their search; raise it when the same bytes may get another answer
 SETTLED_SECONDS = 2.0  # a file younger than this can change again without its times telling; it is read next time
 
 
