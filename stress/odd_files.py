@@ -147,16 +147,6 @@ def write_corpus(folder: Path, count: int, seed: int) -> None:
     (folder / "forbidden.jpg").chmod(0)
 
 
-def plain_pillow_decodes(path: Path) -> bool:
-    """Whether Pillow alone, kept to the formats that are read here, gives pixels for the file."""
-    try:
-        with Image.open(path, formats=odd.FORMATS) as img:
-            img.load()
-    except Exception:
-        return False
-    return True
-
-
 def rule_for(path: Path, status: str) -> str:
     """The stated rule by which a file that Pillow decodes is refused, or ""."""
     if status == "too_large":
@@ -178,7 +168,7 @@ def rule_for(path: Path, status: str) -> str:
 
 def check_against_pillow(checks: Checks, corpus: Path, statuses: dict[str, str]) -> None:
     """What Pillow decodes is accepted, or refused by a stated rule; what we accept, Pillow decodes."""
-    plain = {path.name for path in corpus.iterdir() if path.is_file() and plain_pillow_decodes(path)}
+    plain = {path.name for path in corpus.iterdir() if path.is_file() and odd.plain_pillow_decodes(path)}
     ours = {name for name, status in statuses.items() if status == "ok"}
     rules = {name: rule_for(corpus / name, statuses[name]) for name in sorted(plain - ours)}
     print(f"plain Pillow decodes {len(plain)}, tellapart {len(ours)}")

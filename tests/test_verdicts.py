@@ -10,7 +10,6 @@ from pathlib import Path
 
 import odd_pictures as odd
 import pytest
-from PIL import Image
 
 from tellapart.decoding import decode_file
 
@@ -46,16 +45,6 @@ def test_the_table_is_long_sorted_and_names_no_file_twice():
     assert names == sorted(set(names))
 
 
-def plain_pillow_decodes(path: Path) -> bool:
-    """Whether Pillow alone, kept to the formats that are read here, gives pixels for the file."""
-    try:
-        with Image.open(path, formats=odd.FORMATS) as img:
-            img.load()
-    except Exception:
-        return False
-    return True
-
-
 RANGE, RAW, INVENTED = "a range that is not known", "camera raw", "rows that the file does not hold"
 REFUSED_BY_RULE = {  # what plain Pillow decodes and we do not, and the rule by which
     "broken_too_few_rows.png": INVENTED,
@@ -73,12 +62,12 @@ REFUSED_BY_RULE = {  # what plain Pillow decodes and we do not, and the rule by 
 def test_what_plain_pillow_decodes_is_accepted_but_for_stated_rules(gallery: list[Path], verdicts: list[str]):
     judged = {path: line.split("\t")[1] for path, line in zip(gallery, verdicts, strict=True) if path.is_file()}
     refused = [path for path, status in judged.items() if status not in ("ok", "too_large")]
-    assert {path.name for path in refused if plain_pillow_decodes(path)} == set(REFUSED_BY_RULE)
+    assert {path.name for path in refused if odd.plain_pillow_decodes(path)} == set(REFUSED_BY_RULE)
 
 
 def test_what_is_accepted_is_what_plain_pillow_decodes(gallery: list[Path], verdicts: list[str]):
     accepted = [path for path, line in zip(gallery, verdicts, strict=True) if line.split("\t")[1] == "ok"]
-    assert [path.name for path in accepted if not plain_pillow_decodes(path)] == []
+    assert [path.name for path in accepted if not odd.plain_pillow_decodes(path)] == []
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -26,7 +27,7 @@ class Database:
 
     Args:
         path: the file; its folder is made.
-        tables: table → its columns as SQL, the last of which must be `kept INTEGER`, the second of the last use.
+        tables: table → its columns as SQL, the last of which must be `kept INTEGER`: when, in seconds since 1970.
     """
 
     def __init__(self, path: Path, tables: Mapping[str, str]) -> None:
@@ -67,10 +68,10 @@ class Database:
 
     def _has_layout(self, db: sqlite3.Connection) -> bool:
         """Whether the tables on disk have the columns that they would be made with."""
-        fresh = sqlite3.connect(":memory:")
-        self._make_tables(fresh)
-        asked = [f"PRAGMA table_info({table})" for table in self._tables]
-        return all(db.execute(sql).fetchall() == fresh.execute(sql).fetchall() for sql in asked)
+        with closing(sqlite3.connect(":memory:")) as fresh:
+            self._make_tables(fresh)
+            asked = [f"PRAGMA table_info({table})" for table in self._tables]
+            return all(db.execute(sql).fetchall() == fresh.execute(sql).fetchall() for sql in asked)
 
     def _remove(self) -> None:
         for ending in ("", "-wal", "-shm"):
