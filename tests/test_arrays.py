@@ -19,7 +19,7 @@ from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_splits
 from tellapart.decoding import decode
 from tellapart.errors import UserError
-from tellapart.recipe import SplitOptions
+from tellapart.options import SplitOptions
 
 RNG = np.random.default_rng(0)
 

@@ -22,7 +22,7 @@ from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
 from tellapart.models.backbones import Backbone, Embedder, embedder
 from tellapart.models.weights import Weights
-from tellapart.recipe import BackboneOptions, PreprocessingOptions
+from tellapart.options import BackboneOptions, PreprocessingOptions
 
 SIDE, WIDTH = 32, 8
 PREPROCESSING = Preprocessing(size_px=SIDE)

@@ -14,7 +14,7 @@ from tellapart.catalog.names import escape
 from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import text_column
 from tellapart.errors import UserError
-from tellapart.recipe import SplitOptions
+from tellapart.options import SplitOptions
 
 NIKON = "|NIKON D90 1234"
 

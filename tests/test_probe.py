@@ -14,7 +14,7 @@ from tellapart.catalog.files import Folder
 from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.evaluation.calibration import softmax
-from tellapart.recipe import AnswerOptions, HeadOptions
+from tellapart.options import AnswerOptions, HeadOptions
 from tellapart.training.head import build_head, calibrate, distances, known_directions
 from tellapart.training.probe import Probe, fit_probe
 

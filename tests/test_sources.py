@@ -11,7 +11,7 @@ from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_splits
 from tellapart.errors import UserError
-from tellapart.recipe import SplitOptions
+from tellapart.options import SplitOptions
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tellapart.catalog.splits import find_leaks, make_folds, make_splits, missed
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers
-from tellapart.recipe import SplitOptions
+from tellapart.options import SplitOptions
 
 DEFAULT = SplitOptions()
 

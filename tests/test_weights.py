@@ -21,7 +21,7 @@ from tellapart.models import weights
 from tellapart.models.backbones import find_preprocessing, load_backbone
 from tellapart.models.packages import PACKAGES, packaged_file, weights_identity
 from tellapart.models.weights import find_weights
-from tellapart.recipe import BackboneOptions, PreprocessingOptions
+from tellapart.options import BackboneOptions, PreprocessingOptions
 
 TINY = "test_efficientnet"
 SMALL = PreprocessingOptions(size_px=64)

@@ -31,3 +31,36 @@ def keyed_numbers(seed: int, purpose: str, keys: Iterable[str]) -> NDArray[np.ui
         return int.from_bytes(hasher.digest(), "little")
 
     return np.fromiter((number(key) for key in keys), np.uint64)
+
+
+def mixed_keys(keys: NDArray[np.uint64], *numbers: int) -> NDArray[np.uint64]:
+    """Other keys, one for each key and all the numbers, as far from each other as random ones.
+
+    Source: the finaliser of SplitMix64, Steele et al. 2014, https://doi.org/10.1145/2660193.2660195.
+
+    >>> keys = keyed_numbers(0, "order", ["a", "b"])
+    >>> bool((mixed_keys(keys, 1) != mixed_keys(keys, 2)).all())
+    True
+    """
+    mixed = keys.astype(np.uint64)
+    for number in numbers:
+        mixed = mixed + np.uint64(number * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15 & _ALL)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def keyed_uniform(keys: NDArray[np.uint64], purpose: str, columns: int = 1) -> NDArray[np.float64]:
+    """Random fractions for each key: (N, columns) float64, uniform in [0, 1).
+
+    >>> keys = keyed_numbers(0, "order", ["a", "b"])
+    >>> bool((keyed_uniform(keys, "flip", 2)[1:] == keyed_uniform(keys[1:], "flip", 2)).all())
+    True
+    """
+    start = int.from_bytes(blake2b(purpose.encode(), digest_size=8).digest(), "little")
+    numbers = np.stack([mixed_keys(keys, start, column) for column in range(columns)], axis=1)
+    return (numbers >> np.uint64(11)).astype(np.float64) / 2.0**53  # as many bits as a float64 holds
+
+
+_ALL = 2**64 - 1

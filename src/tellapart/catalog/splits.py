@@ -13,7 +13,7 @@ from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.table import SPLITS, Catalog, Column, text_column
 from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers
-from tellapart.recipe import SplitOptions
+from tellapart.options import SplitOptions
 
 # Splits whose sizes are further than this from those asked for are worth a sentence.
 MISSED_SHARE = 0.2

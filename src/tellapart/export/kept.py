@@ -12,7 +12,8 @@ from tellapart.cache import cache_folder
 from tellapart.errors import UserError
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.models.packages import weights_identity
-from tellapart.recipe import BackboneOptions, PreprocessingOptions, Recipe, recipe_values
+from tellapart.options import BackboneOptions, PreprocessingOptions
+from tellapart.recipe import Recipe, recipe_values
 from tellapart.writing import write_whole
 
 FORMAT = 2  # of what is kept; raise it when an older cache must not be used

@@ -12,7 +12,7 @@ from tellapart.catalog.splits import find_leaks, missed_shares, small_classes
 from tellapart.catalog.table import Catalog, Column
 from tellapart.decoding import STATUSES
 from tellapart.errors import Refused
-from tellapart.recipe import SplitOptions
+from tellapart.options import SplitOptions
 from tellapart.report.data import Finding
 
 REFUSED = ("leak", "label_conflict")  # under --strict a training ends with these; an exploration with all of HARMFUL

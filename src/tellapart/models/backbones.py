@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tellapart.errors import UserError
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.models.weights import Weights, find_weights
-from tellapart.recipe import BackboneOptions, PreprocessingOptions
+from tellapart.options import BackboneOptions, PreprocessingOptions
 from tellapart.threads import map_ahead
 
 

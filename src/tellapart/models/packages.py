@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tellapart.errors import UserError
-from tellapart.recipe import BackboneOptions
+from tellapart.options import BackboneOptions
 
 
 @dataclass(frozen=True)

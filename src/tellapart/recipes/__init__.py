@@ -29,7 +29,9 @@ def load_recipe(
     """
     base = recipe if isinstance(recipe, Recipe) else recipe_from(_read(recipe))
     given = {key: value for key, value in (options or {}).items() if value is not None}
-    return recipe_from({**(changes or {}), **given}, base)
+    made = recipe_from({**(changes or {}), **given}, base)
+    made.check_used()
+    return made
 
 
 def _read(name: str) -> Mapping[str, Any]:

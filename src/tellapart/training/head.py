@@ -12,7 +12,7 @@ from tellapart.evaluation.abstention import fit_confidence_threshold, fit_unfami
 from tellapart.evaluation.calibration import fit_temperature, softmax
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import Head
-from tellapart.recipe import AnswerOptions
+from tellapart.options import AnswerOptions
 from tellapart.training.probe import Probe
 
 NEIGHBOURS = 5

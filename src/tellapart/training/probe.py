@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tellapart.errors import UserError
 from tellapart.evaluation.calibration import fit_temperature, softmax
-from tellapart.recipe import HeadOptions
+from tellapart.options import HeadOptions
 from tellapart.threads import map_ahead
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Pictures as tensors: kept decoded, augmented, batched. Needs torch."""
