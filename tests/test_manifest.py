@@ -118,6 +118,31 @@ def test_a_named_column_that_is_not_there_is_refused_with_those_that_are(table, 
         read_manifest(table("path,label,patient\na.jpg,cat,p\n"), wanted)
 
 
+@pytest.mark.parametrize("wanted", ["often", "OFTEN", " Often "])
+def test_a_column_that_is_named_is_the_weights(table, wanted):
+    path = table("path,label,Often\na.jpg,cat, 2.5 \nb.jpg,dog,0\n")
+    assert [row.weight for row in read_manifest(path, weight_column=wanted)] == [2.5, 0.0]
+    assert [row.weight for row in read_manifest(path)] == [1.0, 1.0]
+
+
+def test_weights_may_be_numbers_of_a_typed_table(tmp_path):
+    polars.DataFrame({"path": ["a.jpg"], "label": ["cat"], "often": [3]}).write_parquet(tmp_path / "t.parquet")
+    assert read_manifest(tmp_path / "t.parquet", weight_column="often")[0].weight == 3.0
+
+
+def test_a_column_of_weights_that_is_not_there_is_refused_with_those_that_are(table):
+    with pytest.raises(UserError, match="no column 'oft' of weights; its columns are path, label, often") as refused:
+        read_manifest(table("path,label,often\na.jpg,cat,1\n"), weight_column="oft")
+    assert "--set training.weight_column=NAME" in refused.value.hint
+
+
+@pytest.mark.parametrize("cell", ["-1", "many", "", "inf", "nan", "1,5", "1e999"])
+def test_a_weight_that_is_no_number_from_0_is_refused_with_its_row(table, cell):
+    path = table(f'path,label,often\na.jpg,cat,1\nb.jpg,cat,"{cell}"\n')
+    with pytest.raises(UserError, match=f"row 2: the weight '{cell}' is no number from 0"):
+        read_manifest(path, weight_column="often")
+
+
 # ── what is refused, and how that is said ──
 
 
@@ -199,6 +224,14 @@ def test_splits_and_groups_are_kept_and_named_in_the_source_sentence(table):
     assert list(catalog.given_splits) == ["train", "val", "test"]
     assert list(catalog.groups) == ["g", "", ""]
     assert catalog.source == "a table of 3 pictures with split and group"
+
+
+def test_weights_go_with_their_pictures_into_the_catalog(table):
+    path = table("path,label,often\nb.jpg,dog,3\na.jpg,cat,0.5\n")
+    catalog = read_source(path, weight_column="often")
+    assert (list(catalog.paths), list(catalog.weights)) == (["a.jpg", "b.jpg"], [0.5, 3.0])
+    assert list(catalog.rows(catalog.labels == 1).weights) == [3.0]
+    assert list(read_source(path).weights) == [1.0, 1.0]
 
 
 def test_a_table_with_train_and_val_only_reports_on_val_as_test(table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_pictures import oriented
 from onnx import TensorProto, helper
+from PIL import Image
 
 import tellapart
 from tellapart.export.compose import compose_features
@@ -21,6 +23,7 @@ from tellapart.modelfile.session import Session
 
 SHAPES = [(1, 1), (1, 5000), (5000, 1), (3, 7), (7, 3), (64, 64), (63, 65), (101, 37), (480, 640), (33, 31)]
 CROP = Preprocessing(size_px=32, share_permille=875)
+GREY = Preprocessing(size_px=32, grey=True, mean=(0.1, 0.2, 0.3), std=(0.2, 0.3, 0.4))
 MODES = [CROP, Preprocessing(mode="squash", size_px=32), Preprocessing(mode="pad", size_px=32, mean=(0.48, 0.45, 0.4))]
 
 
@@ -37,14 +40,15 @@ def graph_of(preprocessing: Preprocessing) -> Session:
         helper.make_node("GlobalAveragePool", ["input"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["embedding"]),
     ]
-    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, size, size])
-    mean = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", 3])
+    channels = preprocessing.channels
+    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", channels, size, size])
+    mean = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", channels])
     network = helper.make_model(
         helper.make_graph(nodes, "mean", [picture], [mean]), opset_imports=[helper.make_opsetid("", 18)], ir_version=9
     )
     model = onnx.load_from_string(compose_features(network.SerializeToString(), preprocessing))
-    for name, kind in (("resized", TensorProto.UINT8), ("preprocessed", TensorProto.FLOAT)):
-        model.graph.output.append(helper.make_tensor_value_info(name, kind, ["N", 3, size, size]))
+    for name, kind, depth in (("resized", TensorProto.UINT8, 3), ("preprocessed", TensorProto.FLOAT, channels)):
+        model.graph.output.append(helper.make_tensor_value_info(name, kind, ["N", depth, size, size]))
     return Session(model.SerializeToString())
 
 
@@ -112,12 +116,37 @@ def test_normalising_puts_channels_first_and_applies_mean_and_std_to_each():
     assert white[:, 0, 0].tolist() == [1.0, 1.0, 0.0]
 
 
+def test_grey_is_one_channel_of_pillows_luminance_before_it_is_rounded():
+    pixels = noise(32, 32)
+    levels = Preprocessing(size_px=32, grey=True, mean=(0, 0, 0), std=(1, 1, 1)).normalised(pixels) * 255
+    by_pillow = np.asarray(Image.fromarray(pixels).convert("L"), np.float32)
+    assert (levels.shape, levels.dtype) == ((1, 32, 32), np.float32)
+    assert abs(levels[0] - by_pillow).max() <= 0.51
+
+
+def test_grey_is_normalised_by_the_means_over_the_channels():
+    white, black = (GREY.normalised(np.full((2, 2, 3), level, np.uint8)) for level in (255, 0))
+    assert white == pytest.approx((1 - 0.2) / 0.3, abs=1e-5)
+    assert black == pytest.approx(-0.2 / 0.3, abs=1e-5)
+
+
+def test_the_bars_of_a_grey_picture_are_near_zero_for_the_network_too():
+    preprocessing = replace(GREY, mode="pad", size_px=7)
+    assert abs(preprocessing.normalised(preprocessing.resized(noise(3, 7)))[:, 0]).max() < 0.01
+
+
 def test_json_and_back_gives_the_same_preprocessing():
-    assert all(Preprocessing.from_json(one.as_json()) == one for one in MODES)
+    assert all(Preprocessing.from_json(one.as_json()) == one for one in [*MODES, GREY])
+
+
+def test_a_model_file_from_before_there_was_grey_is_read_as_colour():
+    values = {key: value for key, value in CROP.as_json().items() if key != "grey"}
+    assert Preprocessing.from_json(values) == CROP
 
 
 def test_it_says_what_it_does():
     assert str(CROP) == "centre square, 87.5 % of the short side, bicubic to 32 px"
+    assert str(GREY) == "centre square, 100 % of the short side, bicubic to 32 px, one channel of luminance"
 
 
 # ── the graph does what Pillow does ──
@@ -152,9 +181,10 @@ def test_the_graph_cuts_at_the_same_pixel(share: int):
     assert largest_difference(by_graph(preprocessing, ramp), preprocessing.resized(ramp)) <= 1
 
 
-def test_the_graph_normalises_as_the_reference_does():
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_graph_normalises_as_the_reference_does(grey: bool):
     pixels = noise(50, 60)
-    preprocessing = Preprocessing(size_px=32, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    preprocessing = Preprocessing(size_px=32, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), grey=grey)
     (tensor,) = graph_of(preprocessing).run(pixels[None], ["preprocessed"])
     assert tensor[0] == pytest.approx(preprocessing.normalised(by_graph(preprocessing, pixels)), abs=1e-5)
 

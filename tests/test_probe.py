@@ -56,6 +56,7 @@ def catalog_of(labels: list[int], groups: list[str]) -> Catalog:
         labels=np.array(labels),
         given_splits=empty,
         groups=text_column(groups),
+        weights=np.ones(count),
         statuses=text_column(["ok"] * count),
         notes=empty,
         widths=np.ones(count, np.int64),
@@ -75,15 +76,15 @@ def test_it_is_scikit_learns_regression_on_standardised_features(strength: float
     reference = LogisticRegression(C=strength, max_iter=2000).fit(StandardScaler().fit_transform(features), labels)
     probe = fitted(features, labels, HeadOptions(strengths=(strength,)))
     expected = reference.predict_proba(StandardScaler().fit_transform(features))
-    assert softmax(probe.logits(features)) == pytest.approx(expected, abs=2e-3)
+    assert softmax(probe.layers.logits(features)) == pytest.approx(expected, abs=2e-3)
 
 
 def test_two_classes_have_two_columns_p_and_one_minus_p():
     features, labels = clouds([30, 40])
     reference = LogisticRegression(C=0.1, max_iter=2000).fit(StandardScaler().fit_transform(features), labels)
     probe = fitted(features, labels, NO_FOLDS)
-    probs = softmax(probe.logits(features))
-    assert probe.weight.shape == (2, WIDTH)
+    probs = softmax(probe.layers.logits(features))
+    assert probe.layers.weight.shape == (2, WIDTH)
     assert probs == pytest.approx(reference.predict_proba(StandardScaler().fit_transform(features)), abs=2e-3)
     assert probs[:, 0] == pytest.approx(1 - probs[:, 1], abs=1e-6)
 
@@ -91,8 +92,8 @@ def test_two_classes_have_two_columns_p_and_one_minus_p():
 def test_standardising_is_folded_into_the_layer():
     features, labels = clouds([40, 40, 40])
     shifted = fitted(features * 100 - 5, labels, NO_FOLDS)
-    assert softmax(shifted.logits(features * 100 - 5)) == pytest.approx(
-        softmax(fitted(features, labels, NO_FOLDS).logits(features)), abs=2e-3
+    assert softmax(shifted.layers.logits(features * 100 - 5)) == pytest.approx(
+        softmax(fitted(features, labels, NO_FOLDS).layers.logits(features)), abs=2e-3
     )
 
 
@@ -100,8 +101,8 @@ def test_a_feature_that_never_changes_says_nothing():
     features, labels = clouds([20, 20, 20])
     features[:, 3] = 7
     probe = fitted(features, labels, NO_FOLDS)
-    assert np.isfinite(probe.weight).all()
-    assert abs(probe.weight[:, 3]).max() < 1e-6
+    assert np.isfinite(probe.layers.weight).all()
+    assert abs(probe.layers.weight[:, 3]).max() < 1e-6
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
@@ -114,7 +115,7 @@ def test_features_that_are_not_finite_are_refused(wrong: float):
 
 def test_the_same_pictures_give_the_same_probe():
     one, other = (fitted(*clouds([30, 30, 30])) for _ in range(2))
-    assert (one.weight == other.weight).all()
+    assert (one.layers.weight == other.layers.weight).all()
     assert one.fold_losses == other.fold_losses
 
 
@@ -142,7 +143,7 @@ def test_one_picture_a_class_is_enough():
     features, labels = clouds([1, 1, 1])
     probe = fit_probe(features, labels, np.full(3, -1), 3, HeadOptions())
     assert probe.fold_losses == {}
-    assert (probe.logits(features).argmax(axis=1) == labels).all()
+    assert (probe.layers.logits(features).argmax(axis=1) == labels).all()
 
 
 def test_a_class_of_one_picture_is_never_held_out_and_still_learned():
@@ -151,7 +152,7 @@ def test_a_class_of_one_picture_is_never_held_out_and_still_learned():
     features, labels = clouds([10, 10, 1], spread=0.2)
     probe = fit_probe(features, labels, fold_of, 3, HeadOptions())
     assert fold_of[20] == -1
-    assert probe.logits(features)[20].argmax() == 2
+    assert probe.layers.logits(features)[20].argmax() == 2
 
 
 def test_pictures_of_one_group_are_held_out_together():
@@ -167,7 +168,7 @@ def test_a_class_that_lives_in_two_mixed_groups_is_in_every_fit():
     groups = [f"large {row // 10}" for row in range(40)] + [f"mixed {row // 2}" for row in range(4)] + [""] * 6
     fold_of = make_folds(catalog_of(labels, groups), np.arange(len(labels)), 5, seed=0)
     features = np.random.default_rng(0).normal(size=(len(labels), WIDTH)).astype(np.float32)
-    assert fit_probe(features, np.array(labels), fold_of, 3, HeadOptions()).weight.shape == (3, WIDTH)
+    assert fit_probe(features, np.array(labels), fold_of, 3, HeadOptions()).layers.weight.shape == (3, WIDTH)
 
 
 # ── rare classes ──
@@ -176,9 +177,9 @@ def test_a_class_that_lives_in_two_mixed_groups_is_in_every_fit():
 def test_balanced_weighting_finds_more_of_a_rare_class():
     features, labels = clouds([300, 15])
     recall = {
-        weighting: (fitted(features, labels, HeadOptions(weighting=weighting)).logits(features).argmax(axis=1) == 1)[
-            labels == 1
-        ].mean()
+        weighting: (
+            fitted(features, labels, HeadOptions(weighting=weighting)).layers.logits(features).argmax(axis=1) == 1
+        )[labels == 1].mean()
         for weighting in ("none", "balanced")
     }
     assert recall["balanced"] > recall["none"]
@@ -187,7 +188,7 @@ def test_balanced_weighting_finds_more_of_a_rare_class():
 def test_balanced_weighting_of_even_classes_changes_little():
     features, labels = clouds([30, 30, 30])
     plain, balanced = (
-        fitted(features, labels, HeadOptions(strengths=(0.1,), weighting=weighting)).logits(features)
+        fitted(features, labels, HeadOptions(strengths=(0.1,), weighting=weighting)).layers.logits(features)
         for weighting in ("none", "balanced")
     )
     assert softmax(balanced) == pytest.approx(softmax(plain), abs=2e-3)
@@ -199,7 +200,7 @@ def test_balanced_weighting_of_even_classes_changes_little():
 def test_without_val_nothing_is_calibrated():
     features, labels = clouds([10, 10])
     probe, known = fitted(features, labels), known_directions(features)
-    calibration = calibrate(probe, features[:0], labels[:0], known, AnswerOptions())
+    calibration = calibrate(probe.layers, features[:0], labels[:0], known, AnswerOptions())
     assert (calibration.temperature, calibration.count) == (1.0, 0)
     assert calibration.confidence_threshold is None
     assert calibration.unfamiliar_distance is None
@@ -208,18 +209,18 @@ def test_without_val_nothing_is_calibrated():
 def test_the_temperature_is_folded_into_the_head():
     features, labels = clouds([30, 30, 30])
     probe, known = fitted(features, labels), known_directions(features)
-    calibration = calibrate(probe, *clouds([20, 20, 20], spread=3, seed=1), known, AnswerOptions())
-    head = build_head(probe, known, calibration)
+    calibration = calibrate(probe.layers, *clouds([20, 20, 20], spread=3, seed=1), known, AnswerOptions())
+    head = build_head(probe.layers, known, calibration)
     assert calibration.temperature > 1.05  # val is harder than train: the probe was too sure
-    assert softmax(features @ head.weight.T + head.bias) == pytest.approx(
-        softmax(probe.logits(features), calibration.temperature), abs=1e-5
+    assert softmax(head.layers.logits(features)) == pytest.approx(
+        softmax(probe.layers.logits(features), calibration.temperature), abs=1e-5
     )
 
 
 def test_the_farthest_val_picture_is_at_unfamiliarity_one():
     (features, labels), (val, val_labels) = clouds([30, 30]), clouds([20, 20], seed=1)
     known = known_directions(features)
-    calibration = calibrate(fitted(features, labels), val, val_labels, known, AnswerOptions())
+    calibration = calibrate(fitted(features, labels).layers, val, val_labels, known, AnswerOptions())
     assert calibration.unfamiliar_distance == pytest.approx(distances(val, known).max())
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tellapart
 from tellapart import recipe as recipes
 from tellapart.errors import UserError
-from tellapart.recipe import Recipe, recipe_from, recipe_keys, recipe_values
+from tellapart.recipe import METHODS, Recipe, methods_of, recipe_from, recipe_keys, recipe_values
 
 PACKAGE = Path(tellapart.__file__).parent
 ANOTHER = {  # for every key, a value that is not the default
@@ -21,18 +21,106 @@ ANOTHER = {  # for every key, a value that is not the default
     "split.val": 0.2,
     "split.test": 0.3,
     "split.group_by": "name:^([a-z]+),",
+    "method": "finetune",
+    "dataset": "cifar10",
     "backbone.name": "resnet18",
+    "backbone.pretrained": False,
     "backbone.weights": "weights.safetensors",
     "preprocessing.mode": "pad",
     "preprocessing.share": 0.5,
     "preprocessing.size_px": 64,
+    "preprocessing.filter": "bilinear",
+    "preprocessing.mean": [0.5, 0.4, 0.3],
+    "preprocessing.std": [0.2, 0.3, 0.4],
+    "preprocessing.grey": True,
     "head.folds": 3,
     "head.strengths": [0.5, 2.0],
     "head.weighting": "balanced",
+    "head.hidden": [256, 32],
+    "head.logits": "one",
+    "training.epochs": 3,
+    "training.batch_size": 64,
+    "training.parts": 4,
+    "training.sampling": "weighted",
+    "training.weight_column": "often",
+    "training.loss": "bce",
+    "training.label_smoothing": 0.1,
+    "training.optimizer": "sgd",
+    "training.lr": 0.01,
+    "training.backbone_lr": 0.1,
+    "training.layer_decay": 0.9,
+    "training.momentum": 0.5,
+    "training.weight_decay": 0.05,
+    "training.schedule": "one_cycle",
+    "training.warmup_steps": 10,
+    "training.lr_end": 1e-5,
+    "training.milestones": [2, 4],
+    "training.gamma": 0.5,
+    "training.clip_norm": 1.0,
+    "training.precision": "bf16",
+    "training.best": "accuracy",
+    "training.patience": 2,
+    "training.evaluate_train": True,
+    "training.budget_minutes": 20.0,
+    "training.print_every": 100,
+    "training.checkpoint_seconds": 5.0,
+    "training.trackers": ["tensorboard", "wandb"],
+    "training.threads": 1,
+    "training.memory_format": "channels_last",
+    "training.memory_share": 0.1,
+    "freeze.upto": "layer2",
+    "freeze.norms": "moving",
+    "freeze.unfreeze": ["2:layer3", "4:all"],
+    "freeze.views": 4,
+    "augmentation.crop_area": 0.5,
+    "augmentation.shift_px": 4,
+    "augmentation.flip": 0.5,
+    "augmentation.flip_vertical": 0.5,
+    "augmentation.quarter_turn": 0.5,
+    "augmentation.rotate": 0.6,
+    "augmentation.rotate_degrees": 30.0,
+    "augmentation.border": "fill",
+    "augmentation.brightness": 0.2,
+    "augmentation.contrast": 0.2,
+    "augmentation.saturation": 0.2,
+    "augmentation.hue": 0.1,
+    "augmentation.policy": "trivial",
+    "augmentation.dropout": 0.3,
+    "augmentation.dropout_holes": 2,
+    "augmentation.dropout_px": 32,
+    "augmentation.erase": 0.25,
+    "augmentation.mixup": 0.2,
+    "augmentation.cutmix": 1.0,
     "answer.target_accuracy": 0.9,
     "answer.familiar_share": 0.95,
     "decoding.max_pixels": 10_000,
+    "decoding.lost_share": 0.05,
 }
+COMPANIONS = {  # for some keys, what must be set with them
+    "head.logits": {"training.loss": "bce"},
+    "training.sampling": {"training.weight_column": "often"},
+    "training.weight_column": {"training.sampling": "weighted"},
+    "training.momentum": {"training.optimizer": "sgd"},
+    "training.milestones": {"training.schedule": "multi_step"},
+    "training.gamma": {"training.schedule": "multi_step", "training.milestones": [1]},
+    "freeze.norms": {"freeze.upto": "all"},
+    "freeze.unfreeze": {"freeze.upto": "all"},
+    "freeze.views": {"freeze.upto": "all"},
+}
+CONTRADICTED = {  # by other values of ANOTHER
+    "preprocessing.share",
+    "backbone.weights",
+    "training.label_smoothing",
+    "training.warmup_steps",
+    "training.lr_end",
+    "training.milestones",
+    "training.gamma",
+    "freeze.views",
+}
+
+
+def with_companions(key, value):
+    return {**COMPANIONS.get(key, {}), key: value}
 
 
 def value_of(recipe, key):
@@ -58,19 +146,21 @@ def test_every_field_is_a_key():
 
 @pytest.mark.parametrize("key", recipe_keys())
 def test_every_key_changes_its_own_field_and_no_other(key):
-    changed = recipe_from({key: ANOTHER[key]})
+    changed = recipe_from(with_companions(key, ANOTHER[key]))
     assert value_of(changed, key) == ANOTHER[key] != value_of(Recipe(), key)
-    assert recipe_from({key: value_of(Recipe(), key)}, changed) == Recipe()
+    before = {name: value_of(Recipe(), name) for name in with_companions(key, None)}
+    assert recipe_from(before, changed) == Recipe()
 
 
 @pytest.mark.parametrize("key", recipe_keys())
 def test_every_key_takes_its_value_as_text_too(key):
     text = ",".join(map(str, ANOTHER[key])) if isinstance(ANOTHER[key], list) else str(ANOTHER[key])
-    assert recipe_from({key: text}) == recipe_from({key: ANOTHER[key]})
+    assert recipe_from(with_companions(key, text)) == recipe_from(with_companions(key, ANOTHER[key]))
 
 
 def test_every_option_is_read_somewhere():
-    nodes = [node for path in PACKAGE.rglob("*.py") if path.name != "recipe.py" for node in ast.walk(_tree(path))]
+    declared = (PACKAGE / "recipe.py", PACKAGE / "options.py")
+    nodes = [node for path in PACKAGE.rglob("*.py") if path not in declared for node in ast.walk(_tree(path))]
     read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
     assert {field.name for kind in options() for field in dataclasses.fields(kind)} - read == set()
 
@@ -88,7 +178,7 @@ def test_a_recipe_cannot_be_changed():
 
 
 def test_a_recipe_comes_back_from_its_values():
-    recipe = recipe_from({key: value for key, value in ANOTHER.items() if key not in ("preprocessing.share",)})
+    recipe = recipe_from({key: value for key, value in ANOTHER.items() if key not in CONTRADICTED})
     assert recipe_from(recipe_values(recipe)) == recipe
 
 
@@ -154,7 +244,7 @@ def test_the_column_to_group_by_is_known_before_the_table_is_read(form, column):
     [("head.fold", "head.folds"), ("sed", "seed"), ("split.vall", "split.val"), ("bakcbone.name", "backbone.name")],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_one(key, nearest):
-    with pytest.raises(UserError, match=rf"Unknown recipe key '{key}'. Did you mean '{nearest}'\?"):
+    with pytest.raises(UserError, match=rf"Unknown recipe key '{key}'. Did you mean '{nearest}'( or '.*')?\?"):
         recipe_from({key: 1})
 
 
@@ -177,11 +267,17 @@ def test_a_key_that_goes_not_far_enough_or_too_far_is_refused(values):
         ("split.val", "a lot", "split.val must be a number, got 'a lot'"),
         ("split.val", "nan", "split.val must be a number, got 'nan'"),
         ("head.strengths", "1,inf", "head.strengths must be a number, got 'inf'"),
-        ("head.strengths", 3, "head.strengths must be a list of numbers, got 3"),
+        ("head.strengths", 3, "head.strengths must be a list, got 3"),
         ("head.strengths", "1,x", "head.strengths must be a number, got 'x'"),
         ("backbone.name", 18, "backbone.name must be text, got 18"),
         ("preprocessing.mode", "crp", "Unknown value for preprocessing.mode: 'crp'. Did you mean 'crop'"),
         ("preprocessing.share", "half", "preprocessing.share must be a number"),
+        ("preprocessing.filter", "cubic", "Unknown value for preprocessing.filter: 'cubic'. Did you mean 'bicubic'"),
+        ("training.evaluate_train", "yes", "training.evaluate_train must be true or false, got 'yes'"),
+        ("training.evaluate_train", 1, "training.evaluate_train must be true or false, got 1"),
+        ("training.evaluate_train", None, "training.evaluate_train must be true or false, got None"),
+        ("training.milestones", "2,x", "training.milestones must be a whole number, got 'x'"),
+        ("training.trackers", [1], "training.trackers must be text, got 1"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, words):
@@ -209,6 +305,71 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
         ({"answer.target_accuracy": 1}, "answer.target_accuracy must be in [0.5, 1)"),
         ({"answer.familiar_share": 0.4}, "answer.familiar_share must be in [0.5, 1]"),
         ({"decoding.max_pixels": 0}, "decoding.max_pixels must be 1 to"),
+        ({"decoding.lost_share": 2}, "decoding.lost_share must be in [0, 1]"),
+        (
+            {"backbone.pretrained": False, "backbone.weights": "x.pth"},
+            "backbone.weights goes with backbone.pretrained=true",
+        ),
+        ({"preprocessing.mean": [0.5]}, "preprocessing.mean must be three numbers"),
+        ({"preprocessing.std": [0.5, 0.5, 0]}, "preprocessing.std must be above 0"),
+        ({"head.hidden": [0]}, "head.hidden must be widths from 1"),
+        ({"head.logits": "one"}, "head.logits needs training.loss=bce"),
+        ({"training.epochs": 0}, "training.epochs must be at least 1"),
+        ({"training.batch_size": 0}, "training.batch_size must be at least 1"),
+        ({"training.parts": 33}, "training.parts must be 1 to the batch size"),
+        ({"training.sampling": "weighted"}, "training.sampling needs training.weight_column"),
+        ({"training.weight_column": "often"}, "training.weight_column goes with training.sampling=weighted only"),
+        ({"training.label_smoothing": 1}, "training.label_smoothing must be in [0, 1)"),
+        (
+            {"training.label_smoothing": 0.1, "training.loss": "bce"},
+            "training.label_smoothing goes with training.loss=cross_entropy only",
+        ),
+        ({"training.lr": 0}, "training.lr must be above 0"),
+        ({"training.backbone_lr": 0}, "training.backbone_lr must be above 0"),
+        ({"training.layer_decay": 1.1}, "training.layer_decay must be in (0, 1]"),
+        ({"training.momentum": 1, "training.optimizer": "sgd"}, "training.momentum is in [0, 1)"),
+        ({"training.momentum": 0.9}, "training.momentum goes with training.optimizer=sgd only"),
+        ({"training.weight_decay": -1}, "training.weight_decay must be 0 or more"),
+        ({"training.warmup_steps": -1}, "training.warmup_steps must be 0 or more"),
+        (
+            {"training.warmup_steps": 1, "training.schedule": "one_cycle"},
+            "training.warmup_steps goes with training.schedule=constant or cosine or multi_step only",
+        ),
+        ({"training.lr_end": 1}, "training.lr_end is in [0, lr]"),
+        (
+            {"training.lr_end": 1e-4, "training.schedule": "constant"},
+            "training.lr_end goes with training.schedule=cosine only",
+        ),
+        ({"training.milestones": [0]}, "training.milestones must be epochs from 1"),
+        ({"training.milestones": [1]}, "training.milestones goes with training.schedule=multi_step only"),
+        ({"training.schedule": "multi_step"}, "training.schedule needs training.milestones"),
+        ({"training.gamma": 0}, "training.gamma must be above 0"),
+        ({"training.gamma": 0.5}, "training.gamma goes with training.schedule=multi_step only"),
+        ({"training.clip_norm": 0}, "training.clip_norm must be above 0"),
+        ({"training.patience": 0}, "training.patience must be at least 1"),
+        ({"training.budget_minutes": 0}, "training.budget_minutes must be above 0"),
+        ({"training.print_every": 0}, "training.print_every must be above 0"),
+        ({"training.threads": 0}, "training.threads must be above 0"),
+        ({"training.checkpoint_seconds": -1}, "training.checkpoint_seconds is 0 or more"),
+        ({"training.memory_share": 1}, "training.memory_share must be in [0, 0.9]"),
+        ({"freeze.views": 0, "freeze.upto": "all"}, "freeze.views must be at least 1"),
+        ({"freeze.views": 1}, "freeze.views needs freeze.upto"),
+        ({"freeze.norms": "moving"}, "freeze.norms needs freeze.upto"),
+        ({"freeze.unfreeze": ["1:all"]}, "freeze.unfreeze needs freeze.upto"),
+        (
+            {"freeze.views": 2, "freeze.upto": "all", "freeze.norms": "moving"},
+            "freeze.views goes with freeze.norms=still only",
+        ),
+        ({"freeze.unfreeze": ["layer3"], "freeze.upto": "all"}, "freeze.unfreeze must be like 2:layer3,4:all"),
+        ({"augmentation.crop_area": 1}, "augmentation.crop_area must be above 0 and below 1"),
+        ({"augmentation.shift_px": 257}, "augmentation.shift_px must be 0 to 256"),
+        ({"augmentation.flip": 1.5}, "augmentation.flip must be in [0, 1]"),
+        ({"augmentation.contrast": 2}, "augmentation.contrast must be in [0, 1]"),
+        ({"augmentation.hue": 0.6}, "augmentation.hue must be in [0, 0.5]"),
+        ({"augmentation.rotate_degrees": 0}, "augmentation.rotate_degrees must be above 0, at most 180"),
+        ({"augmentation.dropout_holes": 0}, "augmentation.dropout_holes must be at least 1"),
+        ({"augmentation.dropout_px": 0}, "augmentation.dropout_px must be at least 1"),
+        ({"augmentation.mixup": -0.1}, "augmentation.mixup must be 0 or more"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_rule(values, words):
@@ -233,6 +394,52 @@ def test_whatever_is_given_there_is_a_recipe_or_an_error_for_the_user(values):
     except UserError:
         return
     assert recipe_from(recipe_values(made)) == made
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), ("TRUE", True), (True, True)])
+def test_yes_and_no_are_true_and_false_in_any_case(text, value):
+    assert recipe_from({"training.evaluate_train": text}).training.evaluate_train is value
+
+
+def test_of_very_many_keys_only_the_nearest_are_named():
+    with pytest.raises(UserError) as wrong:
+        recipe_from({"training.epoch": 1})
+    assert wrong.value.hint.startswith("Did you mean 'training.epochs'")
+    assert f"There are {len(recipe_keys())} to choose from." in wrong.value.hint
+    assert "seed" not in wrong.value.hint
+
+
+# ── what a method never reads ──
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "words"),
+    [
+        ("probe", "training.lr", "training.lr goes with method=fit or finetune, got 0.01"),
+        ("probe", "augmentation.flip", "augmentation.flip goes with method=fit or finetune"),
+        ("probe", "freeze.upto", "freeze.upto goes with method=fit or finetune"),
+        ("probe", "head.hidden", "head.hidden goes with method=fit,"),
+        ("finetune", "head.hidden", "head.hidden goes with method=fit,"),
+        ("finetune", "backbone.pretrained", "backbone.pretrained goes with method=fit,"),
+        ("fit", "head.folds", "head.folds goes with method=probe or finetune"),
+        ("fit", "head.strengths", "head.strengths goes with method=probe or finetune"),
+    ],
+)
+def test_an_option_that_a_method_never_reads_is_refused_with_the_methods_that_do(method, key, words):
+    with pytest.raises(UserError) as wrong:
+        recipe_from({"method": method, key: ANOTHER[key]}).check_used()
+    assert words in wrong.value.message
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("key", sorted(set(ANOTHER) - {"method"}))
+def test_an_option_is_taken_by_the_methods_that_read_it_and_by_no_other(method, key):
+    recipe = recipe_from({"method": method, **with_companions(key, ANOTHER[key])})
+    if method in methods_of(key) and all(method in methods_of(other) for other in COMPANIONS.get(key, {})):
+        recipe.check_used()
+    else:
+        with pytest.raises(UserError, match="goes with method="):
+            recipe.check_used()
 
 
 BROKEN = {

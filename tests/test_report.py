@@ -97,6 +97,7 @@ def make_catalog(root: Path, files: int, classes: tuple[str, ...], paths: list[s
         digests=np.array([f"{row:064x}" for row in range(count)]),
         taken=np.full(count, ""),
         copies=np.arange(count),
+        weights=np.ones(count),
     )
 
 

@@ -26,7 +26,8 @@ from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.jobs import record
 from tellapart.recipe import recipe_from
-from tellapart.runs.folder import new_run
+from tellapart.runs.folder import RunFolder, new_run, open_run, reopen_run
+from tellapart.runs.identity import FORMAT, VERSION, RunIdentity, new_identity
 from tellapart.writing import write_whole
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
@@ -206,10 +207,10 @@ def rename_a_class(photos: Path) -> None:
 
 
 CHANGES = {
-    change_one: r"1 pictures? have other content \('sky/003\.jpg'\)",
-    take_one_away: r"1 pictures? are gone or cannot be read \('sky/003\.jpg'\)",
-    add_one: r"1 pictures? are new \('sky/new\.jpg'\)",
-    break_one: r"1 pictures? are gone or cannot be read \('sky/003\.jpg'\)",
+    change_one: r"1 picture has other content \('sky/003\.jpg'\)",
+    take_one_away: r"1 picture is gone or cannot be read \('sky/003\.jpg'\)",
+    add_one: r"1 picture is new \('sky/new\.jpg'\)",
+    break_one: r"1 picture is gone or cannot be read \('sky/003\.jpg'\)",
     rename_a_class: r"12 pictures are gone or cannot be read .+, 12 pictures are new",
 }
 
@@ -299,6 +300,115 @@ def test_numbers_that_are_not_finite_are_our_mistake_and_never_written(tmp_path:
     with pytest.raises(ValueError, match="not JSON compliant"), new_run(tmp_path, "x") as folder:
         folder.write_json("metrics.json", {"accuracy": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+# ── there from its beginning ──
+
+
+def begin(run: RunFolder) -> None:
+    assert not run.path.exists()
+    run.write_json("run.json", new_identity(run.path, name="x", data=run.path.parent / "photos", options={}).as_json())
+
+
+def test_a_run_that_can_be_resumed_is_there_from_its_beginning(tmp_path: Path):
+    run = open_run(tmp_path / "runs", "x", begin)
+    assert [path.name for path in run.path.iterdir()] == ["run.json"]
+    run.write("history.csv", "epoch")
+    again = reopen_run(run.path)
+    assert again.has("history.csv")
+    assert again.read_json("run.json") == run.read_json("run.json")
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path):
+    def half(run: RunFolder) -> None:
+        begin(run)
+        raise Refused("in the middle")
+
+    with pytest.raises(Refused, match="in the middle"):
+        open_run(tmp_path, "x", half)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_finished_when_its_log_is_written(tmp_path: Path):
+    run = open_run(tmp_path, "x", begin)
+    run.write_json("metrics.json", {})
+    assert not run.finished
+    run.write("log.txt", "done")
+    assert run.finished
+
+
+def test_a_probe_run_has_nothing_to_resume(run: Run):
+    with pytest.raises(UserError, match="has nothing to resume: a probe run is made whole"):
+        reopen_run(run.path)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "photos", ".20260101-000000-x.part"])
+def test_what_is_no_run_folder_is_not_resumed(photos: Path, where: str):
+    begin(RunFolder(photos.parent / "x", photos.parent / ".20260101-000000-x.part"))
+    with pytest.raises(UserError, match=rf"{where} is no run folder\. Give the folder of the run itself"):
+        reopen_run(photos.parent / where)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[1]", b"\xff"])
+def test_a_damaged_file_of_a_run_is_said(tmp_path: Path, content: bytes | None):
+    run = open_run(tmp_path, "x", begin)
+    (run.path / "run.json").unlink()
+    if content is not None:
+        (run.path / "run.json").write_bytes(content)
+    with pytest.raises(Refused, match=r"run\.json is gone or damaged\. Put a good copy there"):
+        run.read_json("run.json")
+
+
+def test_what_killed_processes_left_is_cleared(tmp_path: Path):
+    run = open_run(tmp_path, "x", begin)
+    (run.path / ".history.csv.k2j3_x8a.part").write_text("half")
+    run.clear_parts()
+    assert [path.name for path in run.path.iterdir()] == ["run.json"]
+
+
+# ── what it is ──
+
+
+def identity_of(run: Path, data: Path) -> RunIdentity:
+    made = new_identity(run, name="x", data=data, options={"strict": True})
+    assert RunIdentity.from_json(json.loads(json.dumps(made.as_json()))) == made
+    return made
+
+
+@pytest.mark.parametrize("name", ["photos", os.fsdecode(b"caf\xe9 \\ x")])
+def test_a_run_finds_its_data_again_also_where_both_were_moved(tmp_path: Path, name: str):
+    made = identity_of(tmp_path / "runs" / "x", tmp_path / name)
+    assert made.data.startswith("../../")
+    assert made.data_of(tmp_path / "runs" / "x") == tmp_path / name
+    assert made.data_of(tmp_path / "moved" / "runs" / "y") == tmp_path / "moved" / name
+
+
+def test_a_run_behind_a_link_finds_its_data_too(tmp_path: Path):
+    (tmp_path / "disk" / "far" / "runs").mkdir(parents=True)
+    (tmp_path / "runs").symlink_to(tmp_path / "disk" / "far" / "runs")
+    made = identity_of(tmp_path / "runs" / "x", tmp_path / "photos")
+    assert made.data_of(tmp_path / "runs" / "x") == tmp_path / "photos"
+
+
+def test_each_run_has_a_number_of_its_own(tmp_path: Path):
+    first, second = (identity_of(tmp_path / "x", tmp_path) for _ in range(2))
+    assert re.fullmatch("[0-9a-f]{32}", first.id)
+    assert first.id != second.id
+
+
+def test_a_run_of_another_format_is_refused_with_both_versions(tmp_path: Path):
+    values = identity_of(tmp_path / "x", tmp_path).as_json() | {"format": FORMAT + 1, "tellapart": "9.1"}
+    says = rf"made by tellapart 9\.1 in format {FORMAT + 1}; this is tellapart {re.escape(VERSION)}, of format {FORMAT}"
+    with pytest.raises(Refused, match=says):
+        RunIdentity.from_json(values)
+
+
+@pytest.mark.parametrize("name", ["id", "ema"])
+def test_an_identity_with_unknown_or_missing_fields_is_refused(tmp_path: Path, name: str):
+    values = identity_of(tmp_path / "x", tmp_path).as_json()
+    unlike = {key: values.get(key) for key in values.keys() ^ {name}}
+    with pytest.raises(Refused, match=f"has unknown or missing fields: {name}"):
+        RunIdentity.from_json(unlike)
 
 
 # ── stopped in the middle ──

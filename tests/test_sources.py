@@ -366,3 +366,13 @@ def test_a_thousand_classes_are_read(tmp_path):
 def test_a_column_to_group_by_is_refused_where_there_is_no_table(photos):
     with pytest.raises(UserError, match="is no table, and so has no column 'patient'"):
         read_source(photos, group_column="patient")
+
+
+def test_a_column_of_weights_is_refused_where_there_is_no_table(photos):
+    with pytest.raises(UserError, match="no table, and so has no column 'often' of weights") as refused:
+        read_source(photos, weight_column="often")
+    assert "training.weight_column" in refused.value.hint
+
+
+def test_without_a_table_every_picture_has_the_weight_1(photos):
+    assert set(read_source(photos).weights) == {1.0}

@@ -115,6 +115,19 @@ def test_one_tensor_of_another_shape_is_enough(tmp_path: Path, tensors: dict[str
         load(TINY, tmp_path / "odd.safetensors")
 
 
+def test_weights_with_a_tensor_too_many_are_not_those_of_the_network(tmp_path: Path, tensors: dict[str, torch.Tensor]):
+    save_file({**tensors, "more.weight": torch.zeros(3)}, tmp_path / "odd.safetensors")
+    with pytest.raises(UserError, match=r"are not those of test_efficientnet: Unexpected key.* \"more\.weight\""):
+        load(TINY, tmp_path / "odd.safetensors")
+
+
+def test_weights_without_a_classifier_will_do(tmp_path: Path, tensors: dict[str, torch.Tensor]):
+    without = {name: values for name, values in tensors.items() if not name.startswith("classifier.")}
+    save_file(without, tmp_path / "mine.safetensors")
+    kept = load(TINY, tmp_path / "mine.safetensors").network.state_dict()
+    assert all(torch.equal(kept[name], values) for name, values in without.items())
+
+
 def test_a_table_of_something_else_than_tensors_is_refused(tmp_path: Path):
     torch.save({"epoch": 3}, tmp_path / "odd.pth")
     with pytest.raises(UserError, match=r"odd\.pth holds no table of tensors"):
@@ -224,11 +237,19 @@ def test_a_name_like_no_other_is_told_what_names_there_are():
         find_preprocessing(BackboneOptions(name="zzzzzzzzzzzz"), SMALL)
 
 
-def test_a_size_that_the_network_cannot_take_is_said(tmp_path: Path):
-    torch.manual_seed(0)
-    save_file(timm.create_model("test_vit3", pretrained=False).state_dict(), tmp_path / "vit.safetensors")
-    with pytest.raises(UserError, match="test_vit3 cannot take pictures of 64 px"):
-        load("test_vit3", tmp_path / "vit.safetensors")
+def test_a_name_with_a_tag_means_those_weights():
+    assert find_preprocessing(BackboneOptions(name="resnet18.a3_in1k"), PreprocessingOptions()).size_px == 160
+    assert find_preprocessing(BackboneOptions(name="resnet18.a1_in1k"), PreprocessingOptions()).size_px == 224
+
+
+def test_a_tag_that_the_network_does_not_have_is_answered_with_those_it_has():
+    with pytest.raises(UserError, match=r"Unknown backbone 'resnet18\.a9_in1k'\. Did you mean 'resnet18\.a[123]_in1k'"):
+        find_preprocessing(BackboneOptions(name="resnet18.a9_in1k"), SMALL)
+
+
+def test_an_old_name_is_answered_with_the_new_one():
+    with pytest.raises(UserError, match=r"Unknown backbone 'tv_resnet50'\. Did you mean 'resnet50\.tv_in1k'\?"):
+        find_preprocessing(BackboneOptions(name="tv_resnet50"), SMALL)
 
 
 def test_preprocessing_is_the_networks_own_where_the_recipe_says_nothing():

@@ -17,7 +17,7 @@ class SplitOptions:
 
     val: float = 0.15  # share of the pictures, in [0, 1); 0: no val, so no calibration
     test: float = 0.15  # share of the pictures, in (0, 1)
-    group_by: str | None = None  # GROUP_FORMS: what stays on one side; none: the groups that a table states
+    group_by: str | None = None  # what stays on one side, in one of GROUP_FORMS; none: the groups that a table states
 
     def __post_init__(self) -> None:
         require(0 <= self.val < 1, "split.val", self.val, "must be in [0, 1)")
@@ -52,12 +52,12 @@ class BackboneOptions:
 class PreprocessingOptions:
     """From a picture of any size to the network's square input."""
 
-    mode: Literal["crop", "squash", "pad"] = "crop"
+    mode: Literal["crop", "squash", "pad"] = "crop"  # the centre square; all of it, out of shape; all of it, on grey
     share: float | None = None  # of the short side that "crop" keeps, in (0, 1]; none: as the network was trained
     size_px: int | None = None  # side of the network's input; none: as the network was trained
     filter: Literal["bicubic", "bilinear"] | None = None  # of the resize; none: as the network was trained
     mean: tuple[float, ...] | None = None  # of R, G, B for pixels in [0, 1]; none: as the network was trained
-    std: tuple[float, ...] | None = None  # likewise
+    std: tuple[float, ...] | None = None  # of R, G, B for pixels in [0, 1]; none: as the network was trained
     grey: bool = False  # one channel of luminance instead of three
 
     def __post_init__(self) -> None:
@@ -107,33 +107,35 @@ class DecodingOptions:
     """What is read from a file at all."""
 
     max_pixels: int = 89_478_485  # width x height; a larger picture is rejected as too_large before it is decoded
+    lost_share: float = 0.01  # of the train or val pictures that may change or vanish while a run uses them
 
     def __post_init__(self) -> None:
         require(1 <= self.max_pixels <= 2**31, "decoding.max_pixels", self.max_pixels, "must be 1 to 2147483648")
+        require(0 <= self.lost_share <= 1, "decoding.lost_share", self.lost_share, "must be in [0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """Gradient training: the loop, its optimizer and its schedule."""
 
-    epochs: int = 10
+    epochs: int = 10  # passes over the train pictures, at most
     batch_size: int = 32  # pictures an optimizer step, of all processes together
     parts: int = 1  # a batch is worked on in so many parts, their gradients added: less memory, the same step
     sampling: Literal["shuffled", "balanced", "weighted"] = "shuffled"  # balanced: each class is drawn as often
     weight_column: str | None = None  # of a table, for sampling=weighted: how often a picture is drawn
     loss: Literal["cross_entropy", "bce"] = "cross_entropy"  # bce: binary cross-entropy with logits
     label_smoothing: float = 0.0  # in [0, 1); of cross_entropy
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"  # adamw: weight decay apart from the gradient
     lr: float = 1e-3  # of the head, at the schedule's peak
     backbone_lr: float = 1.0  # the backbone's rate, as a multiple of lr
     layer_decay: float = 1.0  # in (0, 1]: the rate of each stage is that of the next one times this
     momentum: float | None = None  # of sgd; none: 0.9
-    weight_decay: float = 0.0
+    weight_decay: float = 0.0  # of the optimizer
     schedule: Literal["constant", "cosine", "multi_step", "one_cycle"] = "cosine"  # a step at a time
     warmup_steps: int = 0  # optimizer steps in which the rate rises to its peak, of constant, cosine and multi_step
     lr_end: float | None = None  # where cosine ends; none: 0
     milestones: tuple[int, ...] = ()  # epochs done when multi_step multiplies the rate by gamma
-    gamma: float | None = None  # none: 0.1
+    gamma: float | None = None  # of multi_step; none: 0.1
     clip_norm: float | None = None  # largest length of the gradient
     precision: Literal["full", "bf16", "fp16"] = "full"  # fp16 needs a GPU
     best: str = "loss"  # the metric of val that picks the best checkpoint
@@ -144,7 +146,7 @@ class TrainingOptions:
     checkpoint_seconds: float = 60.0  # between checkpoints; there is one after each epoch too
     trackers: tuple[str, ...] = ("tensorboard",)  # any that accelerate knows
     threads: int | None = None  # of torch; none: what is fastest for this network here is measured
-    memory_format: Literal["measured", "contiguous", "channels_last"] = "measured"
+    memory_format: Literal["measured", "contiguous", "channels_last"] = "measured"  # what is fastest here
     memory_share: float = 0.25  # of the machine's memory that decoded pictures may take; above it they are read anew
 
     def __post_init__(self) -> None:
@@ -216,18 +218,18 @@ class AugmentationOptions:
     crop_area: float | None = None  # a random part of the picture, of at least this share of its area, in (0, 1)
     shift_px: int = 0  # shifted by up to so many pixels each way, the border reflected
     flip: float = 0.0  # left-right
-    flip_vertical: float = 0.0
+    flip_vertical: float = 0.0  # upside down
     quarter_turn: float = 0.0  # by 90, 180 or 270 degrees
-    rotate: float = 0.0
+    rotate: float = 0.0  # by any angle up to rotate_degrees
     rotate_degrees: float = 45.0  # at most, either way
     border: Literal["reflect", "fill"] = "reflect"  # what a rotation shows beyond the edge; fill: the mean colour
-    brightness: float = 0.0  # by a factor in 1 ± this; so contrast and saturation
-    contrast: float = 0.0
-    saturation: float = 0.0
+    brightness: float = 0.0  # by a factor in 1 ± this
+    contrast: float = 0.0  # by a factor in 1 ± this
+    saturation: float = 0.0  # by a factor in 1 ± this
     hue: float = 0.0  # of a turn of the colour circle, at most 0.5
     policy: Literal["none", "trivial", "rand"] = "none"  # TrivialAugment, RandAugment
     dropout: float = 0.0  # square holes
-    dropout_holes: int = 1
+    dropout_holes: int = 1  # in a picture that has any
     dropout_px: int = 64  # side of a hole
     erase: float = 0.0  # one rectangle of noise
     mixup: float = 0.0  # alpha of the Beta distribution by which two pictures are mixed; 0: not

@@ -28,10 +28,10 @@ from tellapart.options import (
 class Recipe:
     """All that decides a run, but for the data. Frozen, so a run folder never disagrees with its run."""
 
-    name: str = "probe"
+    name: str = "probe"  # what the recipe is called
     method: Literal["probe", "fit", "finetune"] = "probe"  # fit: by gradient; finetune: so too, beginning at the probe
     dataset: str | None = None  # the public data set that it is for, used where no data is given
-    seed: int = 0
+    seed: int = 0  # of every random decision
     split: SplitOptions = field(default_factory=SplitOptions)
     backbone: BackboneOptions = field(default_factory=BackboneOptions)
     preprocessing: PreprocessingOptions = field(default_factory=PreprocessingOptions)
@@ -53,11 +53,11 @@ class Recipe:
         Raises:
             UserError: the first of them, with the methods that it goes with.
         """
-        plain = dict(_flat(recipe_values(Recipe())))
-        for key, value in _flat(recipe_values(self)):
-            methods = next((of for prefix, of in _METHODS.items() if key.startswith(prefix)), None)
-            rule = f"goes with method={' or '.join(methods or ())}"
-            require(methods is None or self.method in methods or value == plain[key], key, value, rule)
+        plain = dict(recipe_items(Recipe()))
+        for key, value in recipe_items(self):
+            methods = methods_of(key)
+            rule = f"goes with method={' or '.join(methods)}"
+            require(self.method in methods or value == plain[key], key, value, rule)
 
 
 def recipe_from(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
@@ -94,7 +94,21 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
 
 def recipe_keys() -> list[str]:
     """Every key that `--set` takes, dotted."""
-    return [key for key, _ in _flat(recipe_values(Recipe()))]
+    return [key for key, _ in recipe_items(Recipe())]
+
+
+def recipe_items(recipe: Recipe) -> list[tuple[str, Any]]:
+    """Every dotted key with its plain value, in the order of the fields."""
+    return _flat(recipe_values(recipe))
+
+
+def methods_of(key: str) -> tuple[str, ...]:
+    """The methods that read an option.
+
+    >>> methods_of("freeze.upto")
+    ('fit', 'finetune')
+    """
+    return next((of for prefix, of in _METHODS.items() if key.startswith(prefix)), METHODS)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -130,7 +144,7 @@ def _changed(options: Any, changes: Mapping[str, Any]) -> Any:
 def _typed(key: str, value: Any, hint: Any) -> Any:
     """`value` as the type of the field: text from the command line is parsed, YAML's own types are checked."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
+    if origin in UNIONS:
         if value is None or value in ("none", "null", ""):
             return None
         return _typed(key, value, options[0])
@@ -158,6 +172,8 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
     return typed
 
 
+UNIONS = (types.UnionType, typing.Union)  # `Literal[...] | None` is the second, other types with None the first
+METHODS = ("probe", "fit", "finetune")
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 # The options that only some methods read, by the beginning of their keys.

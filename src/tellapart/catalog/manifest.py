@@ -2,7 +2,8 @@
 
 Paths are relative to the table's own folder, or absolute. Column names are recognised in any case:
 `path` may also be called file, filename, filepath, image or image_path, and `label` class, class_name, category or
-target. Any other column can be named as the group. A CSV may separate its columns by commas, semicolons or tabs.
+target. Any other column can be named as the group, or as the weights. A CSV may separate its columns by commas,
+semicolons or tabs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,17 +34,19 @@ class ManifestRow(NamedTuple):
     label: str
     split: str = ""
     group: str = ""
+    weight: float = 1.0
 
 
-def read_manifest(path: Path, group_column: str | None = None) -> list[ManifestRow]:
+def read_manifest(path: Path, group_column: str | None = None, weight_column: str | None = None) -> list[ManifestRow]:
     """The rows of a table. Spaces around a label, split or group are no part of it.
 
     Args:
         path: of the table.
         group_column: what is the group instead of `group` and `group_id`.
+        weight_column: what is the weight; without it each is 1.
 
     Raises:
-        UserError: it cannot be read, a column is missing or named twice, or a row lacks its path or label.
+        UserError: it cannot be read, a column is missing or named twice, or a row lacks its path, label or weight.
     """
     try:
         records = MANIFEST_SUFFIXES[path.suffix.lower()](path)
@@ -57,7 +61,10 @@ def read_manifest(path: Path, group_column: str | None = None) -> list[ManifestR
         if want != "group" or group_column is None
     }
     if group_column is not None:
-        columns["group"] = _named_column(path, names, group_column)
+        columns["group"] = _named_column(path, names, group_column, "to group by", "--group-by column:NAME")
+    if weight_column is not None:
+        setting = "--set training.weight_column=NAME"
+        columns["weight"] = _named_column(path, names, weight_column, "of weights", setting)
     return [_row(path, number, record, columns) for number, record in enumerate(records, 1)]
 
 
@@ -74,13 +81,13 @@ def _column(path: Path, names: Sequence[str], want: str, among: Sequence[str]) -
     return found[0] if found else ""
 
 
-def _named_column(path: Path, names: Sequence[str], wanted: str) -> str:
+def _named_column(path: Path, names: Sequence[str], wanted: str, purpose: str, setting: str) -> str:
     """The column that the user named: as it is written, else in any case."""
     found = wanted if wanted in names else _column(path, names, wanted, [wanted.strip().lower()])
     if not found:
         raise UserError(
-            f"{path} has no column {wanted!r} to group by; its columns are {_listed(names)}.",
-            "Name one of them: --group-by column:NAME.",
+            f"{path} has no column {wanted!r} {purpose}; its columns are {_listed(names)}.",
+            f"Name one of them: {setting}.",
         )
     return found
 
@@ -99,7 +106,18 @@ def _row(path: Path, number: int, record: Mapping[str, Any], columns: Mapping[st
         cells[want] = text if want == "path" else text.strip()
         if not text.strip() and want in ("path", "label"):
             raise UserError(f"{path}, row {number}: {want} is missing.", "Fill it in, or take the row out.")
-    return ManifestRow(number, **cells)
+    weight = _weight(path, number, cells.pop("weight", "1"))
+    return ManifestRow(number, **cells, weight=weight)
+
+
+def _weight(path: Path, number: int, text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise UserError(f"{path}, row {number}: the weight {text!r} is no number from 0.", "Write one like 2 or 0.5.")
+    return weight
 
 
 def _is_text(value: object, undecodable: str) -> bool:

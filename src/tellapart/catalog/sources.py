@@ -61,14 +61,16 @@ class Entry(NamedTuple):
     label: str
     split: str = ""
     group: str = ""
+    weight: float = 1.0
 
 
-def read_source(data: Path, *, group_column: str | None = None) -> Catalog:
+def read_source(data: Path, *, group_column: str | None = None, weight_column: str | None = None) -> Catalog:
     """The catalog of a source, before the scan: paths, labels and what the source says of splits and groups.
 
     Args:
         data: a folder, a table, an archive, or an IDX file of pictures with that of its labels beside it.
         group_column: of a table, the column whose equal cells keep pictures together; None for the usual names.
+        weight_column: of a table, the column that says how often each picture is drawn; None: each as often.
 
     Raises:
         UserError: nothing there, not recognised, or class sets that cannot work; with what to do.
@@ -76,7 +78,12 @@ def read_source(data: Path, *, group_column: str | None = None) -> Catalog:
     if not os.path.exists(data):
         raise UserError(f"{data} does not exist.", nearest_path(data))
     if os.path.isfile(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
-        return _from_manifest(data, group_column)
+        return _from_manifest(data, group_column, weight_column)
+    if weight_column is not None:
+        raise UserError(
+            f"{data} is no table, and so has no column {weight_column!r} of weights.",
+            "Give a table with that column, or leave training.weight_column out.",
+        )
     if group_column is not None:
         raise UserError(
             f"{data} is no table, and so has no column {group_column!r} to group by.",
@@ -306,11 +313,12 @@ def _splits_of_arrays(place: str, arrays: Arrays) -> tuple[dict[str, str], str]:
     return splits, f"{listed}; {other} is the test set, val is cut from train"
 
 
-def _from_manifest(path: Path, group_column: str | None) -> Catalog:
-    rows = read_manifest(path, group_column)
+def _from_manifest(path: Path, group_column: str | None, weight_column: str | None) -> Catalog:
+    rows = read_manifest(path, group_column, weight_column)
     root, paths = _common_root(path, rows)
     entries = [
-        Entry(escape(inner), row.label, _split_of(path, row), row.group) for row, inner in zip(rows, paths, strict=True)
+        Entry(escape(inner), row.label, _split_of(path, row), row.group, row.weight)
+        for row, inner in zip(rows, paths, strict=True)
     ]
     repeated = [inner for inner, count in Counter(entry.path for entry in entries).items() if count > 1]
     if repeated:
@@ -372,6 +380,7 @@ def _catalog(
         labels=np.array([index[entry.label] for entry in entries], np.int64),
         given_splits=text_column([entry.split for entry in entries]),
         groups=text_column([entry.group for entry in entries]),
+        weights=np.array([entry.weight for entry in entries], np.float64),
         statuses=text_column([""] * count),
         notes=text_column(["link_outside" * (entry.path in walk.links_outside) for entry in entries]),
         widths=np.zeros(count, np.int64),

@@ -30,6 +30,7 @@ class Catalog:
         labels: (N,) int64 in [0, C), or -1 where the source gives no label.
         given_splits: (N,) str, "train", "val", "test", or "" where the source does not say.
         groups: (N,) str, pictures of one group never cross a split; "" for a picture without one.
+        weights: (N,) float64 from 0, how often each is drawn in weighted training; 1 where the source does not say.
         statuses: (N,) str, "ok" or why the file is not used; "" before the scan.
         notes: (N,) str, names of remarks that do not stop a picture, joined by ";".
         widths, heights: (N,) int64, pixels after orientation; 0 where the status is not ok.
@@ -47,6 +48,7 @@ class Catalog:
     labels: Column
     given_splits: Column
     groups: Column
+    weights: Column
     statuses: Column
     notes: Column
     widths: Column
@@ -99,6 +101,7 @@ _COLUMNS = (
     "labels",
     "given_splits",
     "groups",
+    "weights",
     "statuses",
     "notes",
     "widths",

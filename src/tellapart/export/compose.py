@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from tellapart.modelfile.card import ModelCard, seal
-from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
+from tellapart.models.layers import Layers
 
 INPUT, EMBEDDING, FEATURES = "input", "embedding", "features"  # of the network
 PIXELS, PREPROCESSED = "pixels", "preprocessed"
@@ -26,17 +27,16 @@ IR_VERSION = 9  # readable by onnxruntime from 1.17 on
 
 @dataclass(frozen=True)
 class Head:
-    """One linear layer, standardisation and temperature folded in, and the known pictures.
+    """The layers on the embedding, standardisation and temperature folded in, and the known pictures.
 
     Args:
-        weight: (C, D) float32. bias: (C,) float32. Softmax of embedding @ weight.T + bias is the answer.
+        layers: D → C; the softmax of their logits is the answer.
         known: (K, D) float16, unit length: embeddings of training pictures.
         neighbours: how many of the nearest known pictures the distance is the mean of.
         distance_scale: the distance that counts as unfamiliarity 1.
     """
 
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    layers: Layers
     known: NDArray[np.float16]
     neighbours: int
     distance_scale: float
@@ -102,10 +102,12 @@ class _Graph:
             **cubic,
         )
         as_float = self._add("Cast", [resized], "resized_float", to=TensorProto.FLOAT)
+        levels = self._luminance(as_float) if preprocessing.grey else as_float
         mean, std = (
-            np.array(values, np.float64).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+            np.array(values, np.float64).reshape(1, -1, 1, 1)
+            for values in (preprocessing.channel_mean, preprocessing.channel_std)
         )
-        scaled = self._add("Mul", [as_float, self._constant("scale", 1 / (255 * std), np.float32)], "scaled")
+        scaled = self._add("Mul", [levels, self._constant("scale", 1 / (255 * std), np.float32)], "scaled")
         self._add("Sub", [scaled, self._constant("shift", mean / std, np.float32)], PREPROCESSED)
         for node in self._network.graph.node:
             node.input[:] = [PREPROCESSED if name == f"network/{INPUT}" else name for name in node.input]
@@ -134,24 +136,44 @@ class _Graph:
         before = self._add("Div", [gap, self._constant("two", [2])], "before")
         after = self._add("Sub", [gap, before], "after")
         pads = self._add("Concat", [before, after], "pads", axis=0)
-        grey = self._constant("grey", preprocessing.grey, np.uint8)
+        grey = self._constant("grey", preprocessing.bar_level, np.uint8)
         return self._add("Pad", [PIXELS, pads, grey, self._constant("height_width", [1, 2])], "square")
+
+    def _luminance(self, channels: str) -> str:
+        """(N, 3, S, S) → (N, 1, S, S)."""
+        shares = self._constant("luminance_shares", np.reshape(LUMINANCE, (1, 3, 1, 1)), np.float32)
+        weighted = self._add("Mul", [channels, shares], "weighted_channels")
+        return self._add("ReduceSum", [weighted, self._constant("axis_1", [1])], "luminance", keepdims=1)
 
     def answer(self, head: Head) -> list[onnx.ValueInfoProto]:
         """The head; the model file's outputs."""
-        weight, bias = self._constant("weight", head.weight, np.float32), self._constant("bias", head.bias, np.float32)
-        logits = self._add("Gemm", [EMBEDDING, weight, bias], "logits", transB=1)
-        self._add("Softmax", [logits], "probabilities", axis=1)
+        self._add("Softmax", [self._logits(head.layers)], "probabilities", axis=1)
         self._unfamiliarity(head)
-        num_classes, width = head.weight.shape
+        embedding, *features = self.network_outputs
         outputs = [
-            _output("probabilities", ["N", num_classes]),
-            _output(EMBEDDING, ["N", width]),
+            _output("probabilities", ["N", len(head.layers.bias)]),
+            embedding,
             _output("unfamiliarity", ["N"]),
         ]
-        if len(self.network_outputs) > 1:
-            outputs.append(self._activation_map(weight))
+        if features and not head.layers.hidden:
+            outputs.append(self._activation_map())
         return outputs
+
+    def _logits(self, layers: Layers) -> str:
+        """The layers, one after the other."""
+        value = EMBEDDING
+        for number, (weight, bias) in enumerate(layers.hidden, 1):
+            constants = [
+                self._constant(f"hidden_{number}_weight", weight, np.float32),
+                self._constant(f"hidden_{number}_bias", bias, np.float32),
+            ]
+            sums = self._add("Gemm", [value, *constants], f"hidden_{number}_sums", transB=1)
+            value = self._add("Relu", [sums], f"hidden_{number}")
+        constants = [
+            self._constant("weight", layers.weight, np.float32),
+            self._constant("bias", layers.bias, np.float32),
+        ]
+        return self._add("Gemm", [value, *constants], "logits", transB=1)
 
     def _unfamiliarity(self, head: Head) -> None:
         """1 − mean cosine to the nearest known pictures, in units of the scale."""
@@ -170,11 +192,11 @@ class _Graph:
         distance = self._add("Sub", [self._constant("unity", 1, np.float32), mean], "distance")
         self._add("Div", [distance, self._constant("distance_scale", head.distance_scale, np.float32)], "unfamiliarity")
 
-    def _activation_map(self, weight: str) -> onnx.ValueInfoProto:
+    def _activation_map(self) -> onnx.ValueInfoProto:
         """What each place adds to the answer's logit: the mean over the map, plus the bias, is that logit."""
         height, width = (_shape(self.network_outputs[1])[axis] for axis in (2, 3))
         best = self._add("ArgMax", ["probabilities"], "best", axis=1, keepdims=0)
-        rows = self._add("Gather", [weight, best], "best_weight", axis=0)
+        rows = self._add("Gather", ["weight", best], "best_weight", axis=0)
         column = self._add("Unsqueeze", [rows, self._constant("map_axes", [2, 3])], "best_weight_map")
         weighted = self._add("Mul", [FEATURES, column], "weighted_features")
         self._add("ReduceSum", [weighted, self._constant("axis_1", [1])], "activation_map", keepdims=0)

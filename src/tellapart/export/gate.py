@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.files import unchanged_pixels
 from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused
 from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import PREPROCESSED, Head, cut_at
-from tellapart.export.references import Reference
+from tellapart.export.references import Reference, pixels_now, refuse_if_all
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
@@ -94,7 +93,7 @@ def check_parity(model: bytes, head: Head, preprocessing: Preprocessing, referen
 
 def _probabilities(head: Head, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite fails the gate, and needs no warning
-        return softmax(embeddings @ head.weight.T + head.bias)
+        return softmax(head.layers.logits(embeddings))
 
 
 def _each(run: Callable[[Any], NDArray[np.float32]], inputs: Sequence[Any]) -> NDArray[np.float32]:
@@ -111,19 +110,28 @@ def _largest(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(difference.max()) if np.isfinite(difference).all() else float("inf")
 
 
-def check_reported(predictor: Predictor, catalog: Catalog, rows: NDArray[np.int64], reported: Predictions) -> None:
+def check_reported(predictor: Predictor, catalog: Catalog, rows: NDArray[np.int64], reported: Predictions) -> list[str]:
     """That the predictor, given the files as they are now, says of some rows of the catalog what is to be reported.
 
+    Returns:
+        The paths of those left out: pictures that were changed since the scan.
+
     Raises:
-        Refused: it says something else, or a file was changed meanwhile.
+        Refused: it says something else, or each of the pictures was changed.
     """
     position = {path: row for row, path in enumerate(reported.paths)}
+    changed = []
     for row in rows:
         path = catalog.paths[row]
-        pixels = unchanged_pixels(catalog.files, path, catalog.digests[row], predictor.card.max_pixels)
+        pixels = pixels_now(catalog, row, predictor.card.max_pixels)
+        if pixels is None:
+            changed.append(path)
+            continue
         difference = _largest(predictor.outputs(pixels).probs, reported.probs[position[path]])
         if difference > FROM_TENSORS:
             raise Refused(
                 f"The model file does not say of {path} what was to be reported: {difference:.4f} apart.",
                 "Please report this; nothing was written.",
             )
+    refuse_if_all(changed, rows)
+    return changed

@@ -1,4 +1,7 @@
-"""Exported networks, kept in the user's cache folder. No torch here: a second training needs none."""
+"""Exported networks, kept in the user's cache folder. No torch here: a second training needs none.
+
+Pretrained ones only: a network that began at random numbers, or was trained, is never wanted a second time.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class ExportedNetwork:
     """A network as a graph, with all that must be said of it.
 
     Args:
-        graph: input (N, 3, S, S) float32 → embedding (N, D), and features (N, D, h, w) where it has them.
+        graph: input (N, C, S, S) float32 → embedding (N, D), and features (N, D, h, w) where it has them.
         preprocessing: how it wants its pictures.
         source, licence, digest: of the weights.
         versions: of what wrote the graph.
@@ -40,6 +43,8 @@ class ExportedNetwork:
 
 def kept_network(backbone: BackboneOptions, preprocessing: PreprocessingOptions) -> ExportedNetwork | None:
     """The exported network of these options, if it is kept and whole."""
+    if not backbone.pretrained:
+        return None
     folder = _folder(backbone, preprocessing)
     try:
         card = json.loads((folder / "card.json").read_text())
@@ -52,9 +57,11 @@ def kept_network(backbone: BackboneOptions, preprocessing: PreprocessingOptions)
 
 
 def keep_network(network: ExportedNetwork, backbone: BackboneOptions, preprocessing: PreprocessingOptions) -> None:
-    """Keep an exported network. The card is written last: without it, nothing is there. A cache that cannot be
-    written to is no reason to stop.
+    """Keep an exported network, if it is pretrained. The card is written last: without it, nothing is there. A cache
+    that cannot be written to is no reason to stop.
     """
+    if not backbone.pretrained:
+        return
     folder = _folder(backbone, preprocessing)
     card = {
         "graph_digest": hashlib.sha256(network.graph).hexdigest(),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import math
 import warnings
 from collections.abc import Sequence
 from copy import deepcopy
@@ -17,8 +17,10 @@ from torch import nn
 from tellapart.errors import UserError
 from tellapart.export.compose import EMBEDDING, FEATURES, INPUT
 from tellapart.export.kept import ExportedNetwork
+from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
 from tellapart.models.backbones import Backbone, Embedder, one_thread
+from tellapart.models.weights import Weights
 
 OPSET = 18  # the first whose Resize knows antialiasing
 CLOSE = 1e-3  # largest difference from torch, as a share of the largest value
@@ -30,18 +32,56 @@ def export_backbone(backbone: Backbone, module: Embedder) -> ExportedNetwork:
     Raises:
         UserError: it cannot be written as ONNX.
     """
+    weights = backbone.weights
+    return _exported(module, backbone.preprocessing, weights.source, weights.licence, weights.digest)
+
+
+def export_trained(module: Embedder, preprocessing: Preprocessing, began: Weights) -> ExportedNetwork:
+    """A trained network as a graph. The network itself stays as it is, and in the mode that it is in.
+
+    Args:
+        began: the weights that the training began from; their licence is that of what came of them. Without tensors
+            it began at random numbers.
+
+    Raises:
+        UserError: it cannot be written as ONNX.
+    """
+    still = at_rest(module)
+    source = began.source if began.tensors else "random numbers"
+    licence = began.licence if began.tensors else "none needed"
+    return _exported(still, preprocessing, f"trained here from {source}", licence, tensors_digest(still))
+
+
+def at_rest(module: Embedder) -> Embedder:
+    """A copy that only looks at pictures: on the CPU, in eval mode, float32, its tensors in the ordinary layout."""
+    still = deepcopy(module).requires_grad_(False).eval()
+    return still.to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
+
+
+def tensors_digest(module: nn.Module) -> str:
+    """SHA-256 over all tensors of a network, in the order of their names: the same numbers, the same digest."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        total.update(tensor.numpy().tobytes())
+    return total.hexdigest()
+
+
+def _exported(
+    module: Embedder, preprocessing: Preprocessing, source: str, licence: str, digest: str
+) -> ExportedNetwork:
     return ExportedNetwork(
-        graph=export_network(module, backbone.preprocessing.size_px),
-        preprocessing=backbone.preprocessing,
-        source=backbone.weights.source,
-        licence=backbone.weights.licence,
-        digest=backbone.weights.digest,
+        graph=export_network(module, preprocessing.size_px, preprocessing.channels),
+        preprocessing=preprocessing,
+        source=source,
+        licence=licence,
+        digest=digest,
         versions={"torch": torch.__version__, "timm": timm.__version__, "onnx": onnx.__version__},
     )
 
 
-def export_network(module: Embedder, size_px: int) -> bytes:
-    """The network as a self-contained ONNX graph: input (N, 3, S, S) float32 → embedding (N, D), features (N, D, h, w).
+def export_network(module: Embedder, size_px: int, channels: int = 3) -> bytes:
+    """The network as a self-contained ONNX graph: input (N, C, S, S) float32 → embedding (N, D), features (N, D, h, w).
 
     Two ways are tried, and the first that says what torch says, at batch 1 and 2, is taken. Tracing takes a second
     where the newer exporter takes ten. PyTorch calls tracing deprecated; where it is gone or fails, the newer is left.
@@ -49,8 +89,7 @@ def export_network(module: Embedder, size_px: int) -> bytes:
     Raises:
         UserError: no way writes this network rightly.
     """
-    size = (3, size_px, size_px)
-    trial = torch.linspace(-1, 1, 2 * math.prod(size)).reshape(2, *size)
+    trial = torch.linspace(-1, 1, 2 * channels * size_px**2).reshape(2, channels, size_px, size_px)
     reasons = []
     for way in (_trace, _export_by_dynamo):
         try:

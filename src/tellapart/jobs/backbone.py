@@ -35,7 +35,7 @@ class TorchSide:
         return network
 
     def embed(self, pictures: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Preprocessed pictures (3, S, S) → their embeddings (D,)."""
+        """Preprocessed pictures (C, S, S) → their embeddings (D,)."""
         return self._module.embed(pictures)
 
     @cached_property

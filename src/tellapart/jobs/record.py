@@ -6,13 +6,15 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import tellapart
 from tellapart.catalog.splits import find_leaks
 from tellapart.catalog.table import SPLITS, Catalog, Column
 from tellapart.evaluation.abstention import selective
+from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.gate import Parity
@@ -31,20 +33,32 @@ from tellapart.training.probe import Probe
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """All that a training found out; the run folder is this, written down."""
+    """All that a training found out; the run folder is this, written down.
+
+    Args:
+        network: as it is shipped. probe: where the head is one, or training began at one.
+        history: one row an epoch of gradient training, name → value.
+        training: facts about gradient training, name → plain value.
+        rates: epochs done and the learning rate there.
+        comparison: how the fine-tuned network stands to the probe.
+    """
 
     recipe: Recipe
     catalog: Catalog
     splits: Column
     findings: tuple[Finding, ...]
     network: ExportedNetwork
-    probe: Probe
     calibration: Calibration
     parity: Parity
     val: Predictions
     test: Predictions
     metrics: Metrics
     model: bytes
+    probe: Probe | None = None
+    history: tuple[Mapping[str, float], ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    rates: tuple[tuple[float, float], ...] = ()
+    comparison: Comparison | None = None
 
 
 def card_for(
@@ -72,21 +86,37 @@ def card_for(
 
 
 def write_run(trained: Trained, runs: Path, name: str, talk: Talk, seconds: Callable[[], Mapping[str, float]]) -> Path:
-    """Write the run folder; returns its path."""
+    """Write the run folder at once; returns its path."""
     with new_run(runs, name, needs_bytes=2 * len(trained.model)) as run:
-        catalog = trained.catalog
-        run.write("model.onnx", trained.model)
-        run.write_yaml("recipe.yaml", recipe_values(trained.recipe))
-        run.write_json("environment.json", environment())
-        _write_catalog(run, catalog)
-        splits_digest = save_splits(run, catalog, trained.splits)
-        run.write_predictions("predictions-val.parquet", trained.val)
-        run.write_predictions("predictions-test.parquet", trained.test)
-        run.write_json("metrics.json", _metrics(trained, splits_digest, seconds()))
-        run.write("report.html", render(_report(trained, name, splits_digest, seconds())))
-        talk.say(f"Run {run.path.name} written after {duration(seconds()['all'])}")
-        run.write("log.txt", "\n".join(talk.lines) + "\n")
+        splits_digest = write_beginning(run, trained.recipe, trained.catalog, trained.splits)
+        write_results(run, trained, name, splits_digest, talk, seconds)
     return run.path
+
+
+def write_beginning(run: RunFolder, recipe: Recipe, catalog: Catalog, splits: Column) -> str:
+    """What is decided before anything is learned: recipe, environment, catalog, splits. Returns the splits' hash."""
+    run.write_yaml("recipe.yaml", recipe_values(recipe))
+    run.write_json("environment.json", environment())
+    _write_catalog(run, catalog)
+    return save_splits(run, catalog, splits)
+
+
+def write_results(
+    run: RunFolder,
+    trained: Trained,
+    name: str,
+    splits_digest: str,
+    talk: Talk,
+    seconds: Callable[[], Mapping[str, float]],
+) -> None:
+    """What the training found out: model file, predictions, metrics, report, log."""
+    run.write("model.onnx", trained.model)
+    run.write_predictions("predictions-val.parquet", trained.val)
+    run.write_predictions("predictions-test.parquet", trained.test)
+    run.write_json("metrics.json", _metrics(trained, splits_digest, seconds()))
+    run.write("report.html", render(_report(trained, name, splits_digest, seconds())))
+    talk.say(f"Run {run.path.name} written after {duration(seconds()['all'])}")
+    run.write("log.txt", "\n".join(talk.lines) + "\n")
 
 
 def _write_catalog(run: RunFolder, catalog: Catalog) -> None:
@@ -110,14 +140,16 @@ def _write_catalog(run: RunFolder, catalog: Catalog) -> None:
 
 def _metrics(trained: Trained, splits_digest: str, seconds: Mapping[str, float]) -> dict[str, object]:
     calibration = trained.calibration
+    learned = {
+        "probe": trained.probe and trained.probe.as_json(),
+        "training": trained.training,
+        "comparison": trained.comparison and trained.comparison.as_json(),
+    }
     return {
         "test": trained.metrics.as_json(),
         "answering": selective(trained.test, calibration.confidence_threshold).as_json(),
         "calibration": calibration.as_json(),
-        "probe": {
-            "strength": trained.probe.strength,
-            "fold_losses": {f"{strength:g}": loss for strength, loss in trained.probe.fold_losses.items()},
-        },
+        **{how: values for how, values in learned.items() if values},
         "parity": trained.parity.as_json(),
         "splits": {
             "hash": splits_digest,
@@ -143,6 +175,9 @@ def _report(trained: Trained, name: str, splits_digest: str, seconds: Mapping[st
         metrics=trained.metrics if has_test else None,
         threshold=trained.calibration.confidence_threshold,
         temperature=trained.calibration.temperature,
+        history=trained.history,
+        rates=trained.rates,
+        comparison=trained.comparison,
         model={
             "Backbone": trained.recipe.backbone.name,
             "Weights": f"{network.source}, SHA-256 {network.digest[:16]}…",
@@ -155,6 +190,7 @@ def _report(trained: Trained, name: str, splits_digest: str, seconds: Mapping[st
         provenance={
             "Data": {"Recognised as": catalog.source, "Catalog": catalog.digest, "Splits": splits_digest},
             "Recipe": _flat(recipe_values(trained.recipe)),
+            **({"Training": _flat(trained.training)} if trained.training else {}),
             "Environment": _flat(environment()),
             "Seconds": {step: f"{value:.1f}" for step, value in seconds.items()},
         },

@@ -3,46 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore, cache_folder
 from tellapart.catalog.names import escape
 from tellapart.catalog.scan import drop_empty_classes
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_folds, make_splits
-from tellapart.catalog.table import Catalog
+from tellapart.catalog.table import Catalog, Column
+from tellapart.datasets import fetch
 from tellapart.evaluation.metrics import Metrics, measure
-from tellapart.evaluation.predictions import Predictions
-from tellapart.export.compose import EMBEDDING, compose_features, compose_model, cut_at
-from tellapart.export.gate import check_parity, check_reported
-from tellapart.export.references import torch_references
+from tellapart.export.compose import compose_features
 from tellapart.jobs.backbone import TorchSide
 from tellapart.jobs.findings import find_all, refuse_findings
-from tellapart.jobs.looking import look_through, memory_for, name_of
-from tellapart.jobs.record import Trained, card_for, write_run
-from tellapart.keyed import keyed_numbers
+from tellapart.jobs.learned import Learned
+from tellapart.jobs.looking import look_through, memory_for
+from tellapart.jobs.orders import Order, new_order, resumed_order
+from tellapart.jobs.record import Trained, write_beginning, write_results
+from tellapart.jobs.shipping import Shipped, known_rows, ship
 from tellapart.modelfile.predictor import Predictor, load
-from tellapart.modelfile.session import Session
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
 from tellapart.recipes import load_recipe
-from tellapart.runs.folder import check_room
-from tellapart.runs.saved_splits import read_splits
+from tellapart.report.data import Finding
+from tellapart.runs.folder import RunFolder, new_run, open_run
+from tellapart.runs.identity import new_identity
+from tellapart.runs.lock import locked
+from tellapart.runs.predictions import read_predictions
+from tellapart.runs.saved_splits import read_splits, splits_hash
 from tellapart.training.features import FeatureExtractor
-from tellapart.training.head import build_head, calibrate, known_directions
-from tellapart.training.probe import fit_probe
+from tellapart.training.probe import Probe, fit_probe
 
-GATE_PICTURES = 64
-REPORTED_PICTURES = 16  # test pictures whose reported answer is compared with the shipped file's, from the file on disk
-TYPICAL_RUN_BYTES = 32_000_000
-MOST_KNOWN = 2000  # training pictures whose embeddings the file holds, to measure how far a new one is from them
+if TYPE_CHECKING:
+    from tellapart.evaluation.comparison import Comparison
+    from tellapart.evaluation.predictions import Predictions
+    from tellapart.jobs.fitting import Fitted
+    from tellapart.training.hardware import Hardware
+    from tellapart.training.moments import Listener
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Run:
         statuses: status → number of files.
         seconds: the whole training, and of its steps.
         warnings: what the user should know, a sentence each.
+        comparison_lines: how the fine-tuned network stands to the probe, a sentence each; empty elsewhere.
     """
 
     path: Path
@@ -66,6 +72,7 @@ class Run:
     statuses: Mapping[str, int]
     seconds: Mapping[str, float]
     warnings: tuple[str, ...]
+    comparison_lines: tuple[str, ...] = ()
 
     def predictor(self) -> Predictor:
         """The shipped model, loaded."""
@@ -81,13 +88,14 @@ class Run:
             "test": self.metrics.as_json(),
             "statuses": dict(self.statuses),
             "warnings": list(self.warnings),
+            "comparison": list(self.comparison_lines),
             "seconds": self.seconds["all"],
             "steps": {name: value for name, value in self.seconds.items() if name != "all"},
         }
 
 
 def train(
-    data: str | PathLike[str],
+    data: str | PathLike[str] | None = None,
     *,
     recipe: str | Recipe = "probe",
     out: str | PathLike[str] = "runs",
@@ -97,12 +105,20 @@ def train(
     group_by: str | None = None,
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
+    resume: str | PathLike[str] | None = None,
+    accept_changes: bool = False,
+    listeners: Sequence[Listener] = (),
+    metrics: Mapping[str, Callable[[Predictions], float]] | None = None,
     quiet: bool = False,
 ) -> Run:
     """Train, check and measure an image classifier; write everything into a new run folder.
 
+    Of several processes that train together (accelerate launch) only the one that writes comes back from here; the
+    others end.
+
     Args:
-        data: a folder with one folder a class, a folder with train/val/test, the Tiny ImageNet layout, or a table.
+        data: a folder with one folder a class, a folder with train/val/test, the Tiny ImageNet layout, or a table;
+            None: the recipe's public data set, or the data of the run that is resumed.
         recipe: the name of a recipe, a YAML file, or a Recipe.
         out: the folder that holds runs.
         name: what to call the run; the data's name by default.
@@ -112,126 +128,263 @@ def train(
             "name:PATTERN" of file names, or "burst".
         strict: refuse where leaks or label conflicts are found, rather than report them.
         set: recipe keys and their values, for example {"head.weighting": "balanced"}.
+        resume: the folder of a run by gradient that was stopped, to go on with it.
+        accept_changes: go on with a run although its data has changed, without the pictures that did.
+        listeners: called with a `Moment` whenever a run by gradient, an epoch or an iteration starts or completes.
+        metrics: your own, name → function of the `Predictions` of an epoch; `training.best` may name one.
         quiet: print nothing.
 
     Raises:
         UserError: something that the user can fix. The data is only read, never changed.
     """
     talk, clock = Talk(quiet=quiet), _Clock()
-    options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
-    source, runs = Path(data), Path(out)
+    if resume is None:
+        options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
+        order = new_order(data, options, out=out, name=name, splits=splits, strict=strict)
+    else:
+        given = {"name": name, "seed": seed, "splits": splits, "group_by": group_by, "strict": strict, "set": set}
+        order = resumed_order(resume, data, accept_changes=accept_changes, given=given)
+    with ExitStack() as held:
+        store = held.enter_context(FeatureStore(cache_folder()))
+        if order.recipe.method == "probe":
+            return _train_probe(order, store, talk, clock)
+        return _train_by_gradient(order, store, talk, clock, held, listeners, metrics or {})
 
-    catalog = read_source(source, group_column=options.split.group_column)
-    called = name or name_of(source)
-    talk.say(f"{called}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
 
-    check_room(runs, TYPICAL_RUN_BYTES)
-    saved_splits = read_splits(Path(splits)) if splits else None
+@dataclass(frozen=True)
+class _Seen:
+    """The data, looked at and divided."""
 
-    torch_side = TorchSide(options, talk)
+    catalog: Catalog
+    splits: Column
+    findings: tuple[Finding, ...]
+
+
+def _train_probe(order: Order, store: FeatureStore, talk: Talk, clock: _Clock) -> Run:
+    learned, seen, probe = _probed(order, store, talk, clock)
+    shipped = ship(learned, seen.catalog, seen.splits, order.recipe, store)
+    clock.lap("model file")
+    trained = _trained(order, seen, shipped, probe=probe)
+    with new_run(order.runs, escape(order.name), needs_bytes=2 * len(shipped.model)) as run:
+        digest = write_beginning(run, order.recipe, seen.catalog, seen.splits)
+        write_results(run, trained, escape(order.name), digest, talk, clock.seconds)
+    return _run(run.path, trained, clock)
+
+
+def _train_by_gradient(
+    order: Order,
+    store: FeatureStore,
+    talk: Talk,
+    clock: _Clock,
+    held: ExitStack,
+    listeners: Sequence[Listener],
+    metrics: Mapping[str, Callable[[Predictions], float]],
+) -> Run:
+    from tellapart.jobs.fitting import fit_network
+    from tellapart.training.hardware import Hardware
+
+    recipe = order.recipe
+    hardware = Hardware(recipe.training)
+    talk.quiet |= not hardware.is_writer
+    if order.run and order.run.finished:
+        hardware.leave_if_helper()
+        talk.say(f"{order.run.path} is finished: nothing is left to do")
+        return _finished(order.run)
+    if order.run and hardware.is_writer:
+        held.enter_context(locked(order.run.path))
+        order.run.clear_parts()
+    began: tuple[Learned, Probe] | None = None
+    with hardware.writer_first():  # what it looks at, the others find remembered
+        if recipe.method == "finetune":
+            learned, seen, probe = _probed(order, store, talk, clock)
+            began = learned, probe
+        else:
+            seen = _looked(order, _read(order, talk), None, talk)
+            clock.lap("scan")
+    run = order.run or _opened(order, seen, hardware, held)
+    fitted = fit_network(
+        order,
+        run,
+        seen.catalog,
+        seen.splits,
+        hardware,
+        store,
+        talk,
+        probe=began[1] if began else None,
+        listeners=listeners,
+        metrics=metrics,
+    )
+    clock.lap("training")
+    seen = _looked_again(fitted.learned, seen, recipe, talk)
+    clock.lap("features")
+    chosen, comparison = (fitted.learned, None) if began is None else _better(began[0], fitted, seen)
+    shipped = ship(chosen, seen.catalog, seen.splits, recipe, store)
+    clock.lap("model file")
+    trained = _trained(order, seen, shipped, probe=began[1] if began else None, fitted=fitted, comparison=comparison)
+    digest = splits_hash(read_splits(run.path).rows.values())
+    write_results(run, trained, escape(order.name), digest, talk, clock.seconds)
+    return _run(run.path, trained, clock)
+
+
+def _probed(order: Order, store: FeatureStore, talk: Talk, clock: _Clock) -> tuple[Learned, _Seen, Probe]:
+    """The frozen backbone's features of all pictures, computed while they are looked at, and the head on them."""
+    recipe = order.recipe
+    catalog = _read(order, talk)
+    torch_side = TorchSide(recipe, talk)
     network = torch_side.exported()
     clock.lap("network")
+    features = FeatureExtractor(compose_features(network.graph, network.preprocessing), store)
+    seen = _looked(order, catalog, features, talk)
+    clock.lap("features")
+    catalog, rows = seen.catalog, np.flatnonzero(seen.splits == "train")
+    folds = make_folds(catalog, rows, recipe.head.folds, recipe.seed)
+    probe = fit_probe(features.of(catalog, rows), catalog.labels[rows], folds, len(catalog.classes), recipe.head)
+    clock.lap("head")
+    return Learned(network=network, layers=probe.layers, features=features, embed=torch_side.embed), seen, probe
 
-    with FeatureStore(cache_folder()) as store:
-        features = FeatureExtractor(compose_features(network.graph, network.preprocessing), store)
-        with memory_for(catalog, options) as memory:
-            catalog = look_through(catalog, options, memory, talk, visitor=features)
-        catalog = drop_empty_classes(catalog)
-        talk.say(
-            f"{int(catalog.ok.sum()):,} pictures read; features computed for {features.computed:,}, kept for the rest"
-        )
-        clock.lap("features")
 
-        parts = saved_splits.of(catalog) if saved_splits else make_splits(catalog, options.split, options.seed)
-        findings = find_all(catalog, parts, None if saved_splits else options.split)
-        for finding in findings:
-            talk.say(f"note: {finding.text}")
-        if strict:
-            refuse_findings(findings)
+def _read(order: Order, talk: Talk) -> Catalog:
+    """What there is. Its line is the first that is printed."""
+    if order.dataset:
+        fetch(order.dataset, talk)
+    split, training = order.recipe.split, order.recipe.training
+    catalog = read_source(order.source, group_column=split.group_column, weight_column=training.weight_column)
+    talk.say(f"{order.name}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
+    return catalog
 
-        train_rows, val_rows, test_rows = (np.flatnonzero(parts == split) for split in ("train", "val", "test"))
-        folds = make_folds(catalog, train_rows, options.head.folds, options.seed)
-        probe = fit_probe(
-            features.of(catalog, train_rows), catalog.labels[train_rows], folds, len(catalog.classes), options.head
-        )
-        clock.lap("head")
 
-        known = known_directions(features.of(catalog, _chosen(catalog, train_rows, MOST_KNOWN, "known", options.seed)))
-        calibration = calibrate(probe, features.of(catalog, val_rows), catalog.labels[val_rows], known, options.answer)
-        head = build_head(probe, known, calibration)
-        card = card_for(catalog, parts, network, options, calibration)
-        model = compose_model(network.graph, network.preprocessing, head, card)
-        clock.lap("model file")
+def _looked(order: Order, catalog: Catalog, features: FeatureExtractor | None, talk: Talk) -> _Seen:
+    """Every file looked at, the pictures divided, and what there is to say of both."""
+    recipe = order.recipe
+    with memory_for(catalog, recipe) as memory:
+        catalog = drop_empty_classes(look_through(catalog, recipe, memory, talk, visitor=features))
+    how = f"; features computed for {features.computed:,}, kept for the rest" if features else ""
+    talk.say(f"{int(catalog.ok.sum()):,} pictures read{how}")
+    saved = order.saved_splits_of(catalog, talk)
+    splits = make_splits(catalog, recipe.split, recipe.seed) if saved is None else saved
+    findings = find_all(catalog, splits, None if order.splits else recipe.split)
+    for finding in findings:
+        talk.say(f"note: {finding.text}")
+    if order.strict:
+        refuse_findings(findings)
+    return _Seen(catalog, splits, findings)
 
-        checked = _chosen(catalog, val_rows if len(val_rows) else train_rows, GATE_PICTURES, "gate", options.seed)
-        references = torch_references(
-            catalog,
-            checked,
-            network,
-            features.graph_digest,
-            store,
-            torch_side.embed,
-            options.decoding.max_pixels,
-        )
-        parity = check_parity(model, head, network.preprocessing, references)
-        clock.lap("gate")
 
-    # The metrics are those of the shipped file: its own nodes behind the embedding, run on the embeddings that its own
-    # nodes before it gave in the scan. For some test pictures that is held against the whole file, from disk.
-    tail = Session(cut_at(model, EMBEDDING, ["probabilities", "unfamiliarity"]))
-    val, test = (_predictions(tail, catalog, rows, features, card.detects_unfamiliar) for rows in (val_rows, test_rows))
-    shown = _chosen(catalog, test_rows, REPORTED_PICTURES, "reported", options.seed)
-    check_reported(Predictor(model), catalog, shown, test)
-    train_counts = np.array(card.train_counts)
-    metrics = measure(test, seed=options.seed, baseline_label=int(train_counts.argmax()), class_counts=train_counts)
-    clock.lap("metrics")
+def _looked_again(learned: Learned, seen: _Seen, recipe: Recipe, talk: Talk) -> _Seen:
+    """The trained network's features of all that is measured; what has changed since the scan is left out and named."""
+    catalog, splits = seen.catalog, seen.splits
+    rows = np.flatnonzero(np.isin(splits, ("val", "test")))
+    known = known_rows(catalog, splits, learned.width, recipe.seed)
+    gone = learned.look(catalog, np.concatenate([rows, known]), recipe.decoding.max_pixels, talk)
+    if not gone:
+        return seen
+    left = splits.copy()
+    left[np.isin(catalog.paths, gone)] = ""
+    return replace(seen, splits=left, findings=(*seen.findings, _changed_finding(gone)))
 
-    trained = Trained(
-        recipe=options,
-        catalog=catalog,
-        splits=parts,
-        findings=findings,
-        network=network,
-        probe=probe,
-        calibration=calibration,
-        parity=parity,
-        val=val,
-        test=test,
-        metrics=metrics,
-        model=model,
+
+def _better(probed: Learned, fitted: Fitted, seen: _Seen) -> tuple[Learned, Comparison]:
+    """The better of probe and fine-tuned network by val, and how they compare on test."""
+    from tellapart.evaluation.comparison import compare
+    from tellapart.evaluation.scores import accuracy, loss
+
+    catalog, tuned = seen.catalog, fitted.learned
+    val, test = (np.flatnonzero(seen.splits == split) for split in ("val", "test"))
+    before, after = (one.predictions(catalog, val) for one in (probed, tuned))
+    # Equal accuracy on few pictures is common; then the more certain of the two is the better.
+    improved = not len(val) or (accuracy(after), -loss(after)) > (accuracy(before), -loss(before))
+    rows = test if len(test) else val
+    comparison = compare(
+        probed.predictions(catalog, rows),
+        tuned.predictions(catalog, rows),
+        ("probe", "fine-tuned"),
+        seconds=fitted.progress.seconds,
+        shipped="fine-tuned" if improved else "probe",
     )
-    path = write_run(trained, runs, escape(called), talk, clock.seconds)
+    return tuned if improved else probed, comparison
+
+
+def _opened(order: Order, seen: _Seen, hardware: Hardware, held: ExitStack) -> RunFolder:
+    """The folder of a new run, there from now on so that it can be resumed. Only the writer makes it."""
+    if not hardware.is_writer:
+        return RunFolder(order.runs)  # never written to
+
+    def begin(run: RunFolder) -> None:
+        identity = new_identity(run.path, name=order.name, data=order.source, options={})
+        run.write_json("run.json", identity.as_json())
+        write_beginning(run, order.recipe, seen.catalog, seen.splits)
+
+    run = open_run(order.runs, escape(order.name), begin)
+    held.enter_context(locked(run.path))
+    return run
+
+
+def _trained(
+    order: Order,
+    seen: _Seen,
+    shipped: Shipped,
+    *,
+    probe: Probe | None,
+    fitted: Fitted | None = None,
+    comparison: Comparison | None = None,
+) -> Trained:
+    findings = seen.findings + ((_changed_finding(list(shipped.changed)),) if shipped.changed else ())
+    return Trained(
+        recipe=order.recipe,
+        catalog=seen.catalog,
+        splits=seen.splits,
+        findings=findings,
+        network=shipped.learned.network,
+        calibration=shipped.calibration,
+        parity=shipped.parity,
+        val=shipped.val,
+        test=shipped.test,
+        metrics=shipped.metrics,
+        model=shipped.model,
+        probe=probe,
+        history=tuple(fitted.progress.history) if fitted else (),
+        rates=fitted.rates if fitted else (),
+        training=fitted.facts if fitted else {},
+        comparison=comparison,
+    )
+
+
+def _changed_finding(paths: list[str]) -> Finding:
+    shown = ", ".join(map(repr, paths[:5])) + (" …" if len(paths) > 5 else "")
+    return Finding("changed", f"{len(paths):,} pictures were changed during the run, and are left out: {shown}.", ())
+
+
+def _run(path: Path, trained: Trained, clock: _Clock) -> Run:
     return Run(
         path=path,
         model=path / "model.onnx",
         report=path / "report.html",
-        classes=catalog.classes,
-        metrics=metrics,
-        statuses=catalog.status_counts,
+        classes=trained.catalog.classes,
+        metrics=trained.metrics,
+        statuses=trained.catalog.status_counts,
         seconds=clock.seconds(),
-        warnings=tuple(finding.text for finding in findings),
+        warnings=tuple(finding.text for finding in trained.findings),
+        comparison_lines=tuple(trained.comparison.lines()) if trained.comparison else (),
     )
 
 
-def _chosen(catalog: Catalog, rows: NDArray[np.int64], most: int, purpose: str, seed: int) -> NDArray[np.int64]:
-    """At most `most` of the rows, chosen by seed and content."""
-    return rows[np.argsort(keyed_numbers(seed, purpose, catalog.digests[rows]), kind="stable")[:most]]
+def _finished(run: RunFolder) -> Run:
+    """What a finished run said when it ended, from its folder alone."""
+    import polars
 
-
-def _predictions(
-    tail: Session, catalog: Catalog, rows: NDArray[np.int64], features: FeatureExtractor, measures_distance: bool
-) -> Predictions:
-    """What the model file says of one split."""
-    answers = [
-        tail.run(embedding[None], ["probabilities", "unfamiliarity"]) for embedding in features.of(catalog, rows)
-    ]
-    num_classes = len(catalog.classes)
-    return Predictions(
-        probs=np.array([probs[0] for probs, _ in answers], np.float32).reshape(-1, num_classes),
-        labels=catalog.labels[rows],
-        paths=tuple(catalog.paths[rows]),
-        classes=catalog.classes,
-        unfamiliarity=np.array([far[0] for _, far in answers], np.float32) if measures_distance else None,
+    model, record = load(run.path), run.read_json("metrics.json")
+    counts = np.array(model.card.train_counts)
+    statuses = polars.read_parquet(run.path / "catalog.parquet", columns=["status"])["status"].to_list()
+    test = read_predictions(run.path / "predictions-test.parquet")
+    return Run(
+        path=run.path,
+        model=run.path / "model.onnx",
+        report=run.path / "report.html",
+        classes=model.classes,
+        metrics=measure(test, seed=record["seed"], baseline_label=int(counts.argmax()), class_counts=counts),
+        statuses=dict(sorted(Counter(statuses).items())),
+        seconds=record["seconds"],
+        warnings=(),
     )
 
 

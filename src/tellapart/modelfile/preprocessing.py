@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+LUMINANCE = (0.299, 0.587, 0.114)  # of R, G and B: ITU-R BT.601, as Pillow's "L", but not rounded
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
@@ -23,6 +25,7 @@ class Preprocessing:
         size_px: side of the square that the network takes.
         filter: of the resize; both are antialiased.
         mean, std: of each RGB channel, for pixels in [0, 1].
+        grey: the network takes one channel, the luminance; its mean and std are the means over the three channels.
     """
 
     mode: Literal["crop", "squash", "pad"] = "crop"
@@ -31,11 +34,27 @@ class Preprocessing:
     filter: Literal["bicubic", "bilinear"] = "bicubic"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    grey: bool = False
 
     @property
-    def grey(self) -> int:
-        """The colour of the bars of "pad": near zero for the network."""
+    def bar_level(self) -> int:
+        """The grey of the bars of "pad": near zero for the network."""
         return round(255 * sum(self.mean) / 3)
+
+    @property
+    def channels(self) -> int:
+        """How many the network takes."""
+        return 1 if self.grey else 3
+
+    @property
+    def channel_mean(self) -> tuple[float, ...]:
+        """Of each channel that the network takes."""
+        return (sum(self.mean) / 3,) if self.grey else self.mean
+
+    @property
+    def channel_std(self) -> tuple[float, ...]:
+        """Likewise."""
+        return (sum(self.std) / 3,) if self.grey else self.std
 
     def resized(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 → (S, S, 3) uint8, by Pillow: the reference that the graph is held against."""
@@ -47,9 +66,12 @@ class Preprocessing:
         return np.asarray(across.resize((self.size_px, self.size_px), method))
 
     def normalised(self, resized: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(S, S, 3) uint8 → (3, S, S) float32, as the network takes it."""
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        scaled = (resized.astype(np.float32) / np.float32(255) - mean) / std
+        """(S, S, 3) uint8 → (C, S, S) float32, as the network takes it: C is 3, or 1 where it is grey."""
+        mean, std = np.array(self.channel_mean, np.float32), np.array(self.channel_std, np.float32)
+        levels = resized.astype(np.float32)
+        if self.grey:
+            levels = (levels * np.array(LUMINANCE, np.float32)).sum(axis=2, keepdims=True)
+        scaled = (levels / np.float32(255) - mean) / std
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
     def _square(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -62,7 +84,7 @@ class Preprocessing:
             side = max(height, width)
             top, left = (side - height) // 2, (side - width) // 2
             padding = ((top, side - height - top), (left, side - width - left), (0, 0))
-            return np.pad(pixels, padding, constant_values=self.grey)
+            return np.pad(pixels, padding, constant_values=self.bar_level)
         return pixels
 
     def as_json(self) -> dict[str, Any]:
@@ -76,4 +98,5 @@ class Preprocessing:
 
     def __str__(self) -> str:
         cut = {"crop": f"centre square, {self.share_permille / 10:g} % of the short side", "squash": "whole picture"}
-        return f"{cut.get(self.mode, 'padded to a square')}, {self.filter} to {self.size_px} px"
+        square = f"{cut.get(self.mode, 'padded to a square')}, {self.filter} to {self.size_px} px"
+        return f"{square}, one channel of luminance" if self.grey else square

@@ -1,1 +1,1 @@
-"""Pretrained networks: timm backbones and their weights, loaded safely. Needs torch."""
+"""Networks: timm's and our own, their weights, loaded safely, their heads and stages. Needs torch."""

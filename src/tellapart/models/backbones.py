@@ -1,4 +1,4 @@
-"""Backbones: a timm network without its classifier, its weights, and how it wants its pictures."""
+"""Backbones: a network without its classifier, its weights, and how it wants its pictures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import timm
@@ -13,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tellapart.errors import UserError
+from tellapart.errors import UserError, choose, require
 from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.models.networks import OWN_NETWORKS, OWN_SIZE_PX, drawn_from
 from tellapart.models.weights import Weights, find_weights
 from tellapart.options import BackboneOptions, PreprocessingOptions
 from tellapart.threads import map_ahead
@@ -22,7 +24,7 @@ from tellapart.threads import map_ahead
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained network in eval mode that turns pictures into embeddings."""
+    """A network in eval mode that turns pictures into embeddings."""
 
     network: nn.Module
     weights: Weights
@@ -30,7 +32,7 @@ class Backbone:
 
 
 class Embedder(nn.Module):
-    """(N, 3, S, S) float32 → embedding (N, D), and where the network ends in mean pooling, features (N, D, h, w)."""
+    """(N, C, S, S) float32 → embedding (N, D), and where the network ends in mean pooling, features (N, D, h, w)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -44,7 +46,7 @@ class Embedder(nn.Module):
         return (embedding, features) if self.has_map else (embedding,)
 
     def embed(self, pictures: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Preprocessed pictures (3, S, S) → their embeddings (D,), side by side on one thread each."""
+        """Preprocessed pictures (C, S, S) → their embeddings (D,), side by side on one thread each."""
         with one_thread():
             return list(map_ahead(self._embed_one, pictures))
 
@@ -68,60 +70,51 @@ def find_preprocessing(options: BackboneOptions, wanted: PreprocessingOptions) -
     """How a network was trained to see pictures, with the recipe's changes.
 
     Raises:
-        UserError: an unknown network (with the nearest right names).
+        UserError: an unknown network (with the nearest right names), or one of tellapart's own at another size or
+            with pretrained weights, of which it has none.
     """
-    config = timm.get_pretrained_cfg(_known(options.name))
-    mode = wanted.mode
-    share = wanted.share if wanted.share is not None else config.crop_pct
+    if options.name in OWN_NETWORKS:
+        _check_own(options, wanted)
+        own = Preprocessing(size_px=OWN_SIZE_PX)
+    else:
+        own = _own_preprocessing(_known_config(options.name))
+    share = wanted.share if wanted.share is not None else own.share_permille / 1000
     return Preprocessing(
-        mode=mode,
-        share_permille=round(1000 * share) if mode == "crop" else 1000,
-        size_px=wanted.size_px or config.input_size[-1],
-        filter="bilinear" if config.interpolation == "bilinear" else "bicubic",
-        mean=_rgb(config.mean),
-        std=_rgb(config.std),
+        mode=wanted.mode,
+        share_permille=round(1000 * share) if wanted.mode == "crop" else 1000,
+        size_px=wanted.size_px or own.size_px,
+        filter=wanted.filter or own.filter,
+        mean=_rgb(wanted.mean or own.mean),
+        std=_rgb(wanted.std or own.std),
+        grey=wanted.grey,
     )
 
 
-def load_backbone(options: BackboneOptions, preprocessing: Preprocessing) -> Backbone:
-    """The network with its weights.
+def load_backbone(options: BackboneOptions, preprocessing: Preprocessing, seed: int = 0) -> Backbone:
+    """The network with its weights; without pretrained ones, with numbers that the seed decides.
+
+    Where it takes one channel, the weights of its first layer are summed over the three that they were made for;
+    where its size is fixed by position embeddings, these are resampled to the size wanted.
 
     Raises:
         UserError: no weights, weights of another network, or a network that cannot take this size.
     """
-    config = timm.get_pretrained_cfg(_known(options.name))
-    weights = find_weights(options.name, config.to_dict(), options.weights)
-    network = timm.create_model(options.name, pretrained=False)
-    tensors = dict(weights.tensors)
-    names = network.state_dict()
-    if weights.by_order:
-        tensors = dict(zip(names, tensors.values(), strict=True))
-    classifier = config.classifier if isinstance(config.classifier, str) else "classifier"
-    wrong = [
-        name
-        for name in names
-        if not name.startswith(f"{classifier}.") and (name not in tensors or tensors[name].shape != names[name].shape)
-    ]
-    if wrong:
-        raise UserError(
-            f"The weights ({weights.source}) are not those of {options.name}: {len(wrong)} tensors differ, "
-            f"{wrong[0]!r} for one.",
-            "Give the weights of this network, or name the network that they are of.",
-        )
-    network.reset_classifier(0)
-    kept = network.state_dict()
-    network.load_state_dict({name: tensors[name] for name in kept})
+    with drawn_from(seed, "backbone"):
+        if options.name in OWN_NETWORKS:
+            network: nn.Module = OWN_NETWORKS[options.name](preprocessing.channels, num_classes=0)
+            weights = _random_weights(seed)
+        else:
+            network, weights = _timm_network(options, preprocessing, seed)
     network.eval()
-    _check_size(options.name, network, preprocessing.size_px)
+    _check_size(options.name, network, preprocessing)
     return Backbone(network, weights, preprocessing)
 
 
 def embedder(backbone: Backbone) -> Embedder:
     """The backbone as what is exported; whether it has a feature map is found out by trying."""
     module = Embedder(backbone.network).eval()
-    size = backbone.preprocessing.size_px
     with torch.inference_mode(), one_thread():
-        trial = torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size)
+        trial = trial_pictures(backbone.preprocessing)
         features = backbone.network.forward_features(trial)  # type: ignore[operator]
         (embedding,) = module(trial)
     module.has_map = (
@@ -132,25 +125,119 @@ def embedder(backbone: Backbone) -> Embedder:
     return module
 
 
+def trial_pictures(preprocessing: Preprocessing, count: int = 1) -> Tensor:
+    """(count, C, S, S) float32 of the network's own size: no two values are equal, so none can be mistaken."""
+    shape = (count, preprocessing.channels, preprocessing.size_px, preprocessing.size_px)
+    return torch.linspace(-1, 1, shape[0] * shape[1] * shape[2] * shape[3]).reshape(shape)
+
+
+def _own_preprocessing(config: Any) -> Preprocessing:
+    """As a timm network was trained."""
+    return Preprocessing(
+        share_permille=round(1000 * config.crop_pct),
+        size_px=config.input_size[-1],
+        filter="bilinear" if config.interpolation == "bilinear" else "bicubic",
+        mean=_rgb(config.mean),
+        std=_rgb(config.std),
+    )
+
+
 def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
     red, green, blue = map(float, values)
     return red, green, blue
 
 
-def _check_size(name: str, network: nn.Module, size: int) -> None:
-    try:
-        with torch.inference_mode(), one_thread():
-            network(torch.zeros(1, 3, size, size))
-    except (RuntimeError, AssertionError) as error:
+def _check_own(options: BackboneOptions, wanted: PreprocessingOptions) -> None:
+    if options.pretrained:
         raise UserError(
-            f"{name} cannot take pictures of {size} px ({str(error).splitlines()[0]}).",
-            "Leave preprocessing.size_px out, or give a multiple of 32.",
-        ) from error
+            f"{options.name} has no pretrained weights.", "Train it from the start: --set backbone.pretrained=false"
+        )
+    rule = f"must be {OWN_SIZE_PX} for {options.name}"
+    require(wanted.size_px in (None, OWN_SIZE_PX), "preprocessing.size_px", wanted.size_px, rule)
 
 
-def _known(name: str) -> str:
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+def _known_config(name: str) -> Any:
+    """timm's configuration of a network, by its name with or without the tag of its weights."""
+    architecture, _, tag = name.partition(".")
+    deprecated = timm.models.get_deprecated_models()
+    if not timm.is_model(name) or architecture in deprecated:
+        names = [*OWN_NETWORKS, *timm.list_models()]
+        close = [deprecated[architecture]] if deprecated.get(architecture) else _nearest(name, names)
         hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "Any timm network's name will do."
         raise UserError(f"Unknown backbone {name!r}.", hint)
-    return name
+    if tag:
+        choose("backbone", name, timm.list_models(architecture, include_tags=True))
+    return timm.get_pretrained_cfg(name)
+
+
+def _nearest(name: str, names: Sequence[str]) -> list[str]:
+    return difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+
+
+def _random_weights(seed: int) -> Weights:
+    return Weights({}, "none", "", f"random:{seed}")
+
+
+def _timm_network(options: BackboneOptions, preprocessing: Preprocessing, seed: int) -> tuple[nn.Module, Weights]:
+    config = _known_config(options.name)
+    shape: dict[str, Any] = {"in_chans": preprocessing.channels}
+    if config.fixed_input_size:
+        shape["img_size"] = preprocessing.size_px
+    try:
+        plain = timm.create_model(options.name, pretrained=False, **shape)
+    except (RuntimeError, AssertionError) as error:
+        raise _wrong_size(options.name, preprocessing.size_px, error) from error
+    if not options.pretrained:
+        plain.reset_classifier(0)
+        return plain, _random_weights(seed)
+    weights = find_weights(options.name, config.to_dict(), options.weights)
+    tensors = dict(weights.tensors)
+    if weights.by_order:
+        tensors = dict(zip(plain.state_dict(), tensors.values(), strict=True))
+    try:
+        network = _filled(options.name, config, shape, tensors)
+    except Exception as error:  # timm's rules raise whatever their inside raises
+        raise _wrong_weights(options.name, weights, tensors, error) from error
+    network.reset_classifier(0)  # type: ignore[operator]
+    return network, weights
+
+
+def _filled(name: str, config: Any, shape: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
+    """The network with these weights by timm's own rules, which know each network's older names and how to change
+    the first layer and the position embeddings.
+    """
+    classifier = config.classifier if isinstance(config.classifier, str) else "classifier"
+    rows = tensors.get(f"{classifier}.weight")
+    num_classes = 0 if rows is None else len(rows)  # as in the file, for then timm misses nothing silently
+    source = {"state_dict": tensors, "num_classes": num_classes, "label_offset": 0}
+    network: nn.Module = timm.create_model(
+        name, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=source, **shape
+    )
+    network.pretrained_cfg = network.default_cfg = config.to_dict()  # without the tensors, which would be held twice
+    return network
+
+
+def _wrong_weights(name: str, weights: Weights, tensors: dict[str, Tensor], error: Exception) -> UserError:
+    right = timm.create_model(name).state_dict()
+    wrong = [key for key in right if key not in tensors or tensors[key].shape != right[key].shape]
+    reason = f"{len(wrong)} tensors differ, {wrong[0]!r} for one" if wrong else str(error).splitlines()[-1].strip()
+    return UserError(
+        f"The weights ({weights.source}) are not those of {name}: {reason}.",
+        "Give the weights of this network, or name the network that they are of.",
+    )
+
+
+def _check_size(name: str, network: nn.Module, preprocessing: Preprocessing) -> None:
+    try:
+        with torch.inference_mode(), one_thread():
+            network(trial_pictures(preprocessing))
+    except (RuntimeError, AssertionError) as error:
+        raise _wrong_size(name, preprocessing.size_px, error) from error
+
+
+def _wrong_size(name: str, size: int, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return UserError(
+        f"{name} cannot take pictures of {size} px ({reason}).",
+        "Leave preprocessing.size_px out, or give a multiple of 32.",
+    )

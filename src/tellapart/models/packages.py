@@ -19,6 +19,7 @@ class Package:
     file: str
     digest: str
     size_px: int
+    licence: str = "Apache-2.0"
 
     @property
     def pip_name(self) -> str:
@@ -60,9 +61,13 @@ def packaged_file(name: str) -> Path | None:
 def weights_identity(options: BackboneOptions) -> str:
     """What tells these weights from others: the SHA-256 of their file, or "hub" where the hub decides.
 
+    Without pretrained weights it is "random": the seed decides then, so nothing that is kept may go by this alone.
+
     Raises:
         UserError: the user's file cannot be read.
     """
+    if not options.pretrained:
+        return "random"
     path = Path(options.weights) if options.weights else packaged_file(options.name)
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path else "hub"

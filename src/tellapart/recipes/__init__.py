@@ -16,6 +16,16 @@ def recipe_names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
 
 
+def recipe_text(name: str) -> str:
+    """The YAML file of a recipe that comes with tellapart.
+
+    Raises:
+        UserError: no such recipe, with the nearest name.
+    """
+    file = _folder() / f"{choose('recipe', name, recipe_names())}.yaml"
+    return str(file.read_text(encoding="utf-8"))
+
+
 def load_recipe(
     recipe: str | Recipe, changes: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
 ) -> Recipe:
@@ -46,7 +56,7 @@ def _read(name: str) -> Mapping[str, Any]:
         except (OSError, UnicodeDecodeError):
             raise UserError(f"{path} cannot be read as a recipe.", "Give a YAML file, or a recipe's name.") from None
     else:
-        text = (_folder() / f"{choose('recipe', name, recipe_names())}.yaml").read_text(encoding="utf-8")
+        text = recipe_text(name)
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

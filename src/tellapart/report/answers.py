@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tellapart.evaluation.metrics import confusion
 from tellapart.evaluation.predictions import Predictions
+from tellapart.keyed import keyed_numbers
 from tellapart.report.thumbnails import Album, Shot
 from tellapart.report.wording import percent, visible
 
@@ -72,6 +73,17 @@ def least_confident(predictions: Predictions, shown: NDArray[np.int64]) -> NDArr
     """Rows of the least sure answers, right or wrong, without those already shown."""
     order = np.argsort(predictions.confidence, kind="stable")
     return order[~np.isin(order, shown)]
+
+
+def picks(predictions: Predictions) -> NDArray[np.int64]:
+    """Rows of any pictures, chosen by nothing but their paths: what the model is like, not what it is worst at."""
+    return np.argsort(keyed_numbers(0, "shown", predictions.paths), kind="stable")[:MOST_IN_GALLERY]
+
+
+def marked(predictions: Predictions, row: int) -> tuple[str, str]:
+    """The true name, and the answer with a mark that says whether it is right."""
+    truth, answer = predictions.classes[predictions.labels[row]], predictions.classes[predictions.predicted[row]]
+    return (f"is {truth}", f"{'✓' if truth == answer else '✗'} {answer}, {percent(float(predictions.confidence[row]))}")
 
 
 def lines(predictions: Predictions, row: int) -> tuple[str, str]:

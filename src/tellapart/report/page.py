@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.table import Catalog
+from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.metrics import Metrics, Score
 from tellapart.evaluation.predictions import Predictions
-from tellapart.report import answers, data, trust, usage, wording
+from tellapart.report import answers, data, training, trust, usage, wording
 from tellapart.report.data import Finding
 from tellapart.report.document import render_document
 from tellapart.report.thumbnails import Album
@@ -44,6 +45,9 @@ class ReportInput:
         model: facts about the model, name → value.
         provenance: what exactly was run: heading → name → value. Leave out paths of this machine.
         model_file: the name of the written model, without folders; None if none was written.
+        history: of a gradient training, a row an epoch: "epoch", "lr", "loss", "val_loss", "val_accuracy", ….
+        rates: of a gradient training, epochs done and the learning rate there; empty: those of the history.
+        comparison: of the probe with the fine-tuned network on the test split, or None.
     """
 
     title: str
@@ -59,6 +63,9 @@ class ReportInput:
     model: Mapping[str, str | int | float] = field(default_factory=dict)
     provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     model_file: str | None = "model.onnx"
+    history: tuple[Mapping[str, float], ...] = ()
+    rates: tuple[tuple[float, float], ...] = ()
+    comparison: Comparison | None = None
 
     @property
     def measured(self) -> Metrics | None:
@@ -96,6 +103,7 @@ def render(report: ReportInput) -> str:
     sections = [
         ("verdict", "Verdict", True),
         ("score", "The score", True),
+        ("training", "The training", bool(report.history or report.comparison)),
         ("data", "The data", True),
         ("classes", "Class by class", report.measured is not None),
         ("confusion", "Confusion", bool(shown)),
@@ -114,6 +122,7 @@ def render(report: ReportInput) -> str:
         model_file=report.model_file,
         snippets=usage.snippets(report.model_file) if report.model_file else (),
         provenance=report.provenance,
+        **training.section(report.history, report.rates, report.comparison),
         **about_data,
         **_score_section(report),
         **({"shown": None} | shown),
@@ -190,6 +199,7 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
     wrong = answers.confident_errors(shown)
     errors = wrong[: answers.MOST_IN_GALLERY]
     unsure = answers.least_confident(shown, errors)[: answers.MOST_IN_GALLERY // 2]
+    picked = answers.picks(shown)
     matrix = answers.matrix(shown) if len(shown.classes) <= answers.MOST_CLASSES else []
     pairs = [] if matrix else answers.pairs(shown)
     warning = " The model was chosen with them, so they look better than new ones will." if on_val else ""
@@ -202,5 +212,6 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "error_count": len(wrong),
         "errors": [album.hang(shown.paths[row], *answers.lines(shown, row)) for row in errors],
         "unsure": [album.hang(shown.paths[row], *answers.lines(shown, row)) for row in unsure],
+        "picked": [album.hang(shown.paths[row], *answers.marked(shown, row)) for row in picked],
         **trust.section(shown, report.val_predictions, report.threshold, report.temperature),
     }

@@ -9,7 +9,18 @@ from typing import Any
 
 from tellapart.threads import usable_cores
 
-PACKAGES = ("numpy", "onnxruntime", "pillow", "scikit-learn", "torch", "timm", "onnx", "polars")
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "pillow",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+    "timm",
+    "accelerate",
+    "onnx",
+    "polars",
+)
 
 
 def environment() -> dict[str, Any]:

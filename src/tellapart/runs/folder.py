@@ -1,4 +1,5 @@
-"""One run's folder. It appears whole, under its final name, when all that belongs in it has been written."""
+"""One run's folder. What is not trained by steps appears whole; a training that can be resumed appears with its
+beginning, and each further file of it appears whole."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,48 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.writing import disk_error, sync_folder, write_whole
 
 HEADROOM_BYTES = 2**20
+PART = ".part"  # how the name of what is not whole yet ends
 
 
 class RunFolder:
-    """A run being written. `path` is where it will be."""
+    """A run's files.
 
-    def __init__(self, path: Path, partial: Path) -> None:
+    Args:
+        path: where it is, or will be. partial: where it is until it gets its name.
+    """
+
+    def __init__(self, path: Path, partial: Path | None = None) -> None:
         self.path = path
-        self._partial = partial
+        self._place = partial or path
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do: log.txt is the last file that a run writes."""
+        return self.has("log.txt")
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return (self._place / name).is_file()
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """What `write_json` wrote.
+
+        Raises:
+            Refused: the file is gone, or not what was written.
+        """
+        try:
+            return dict(json.loads((self._place / name).read_bytes()))
+        except (OSError, TypeError, ValueError):
+            raise Refused(f"{self.path / name} is gone or damaged.", "Put a good copy there.") from None
+
+    def clear_parts(self) -> None:
+        """Remove what killed processes left half-written; only for the one that holds the folder's lock."""
+        for file in self._place.glob(f".*{PART}"):
+            file.unlink()
 
     def write(self, name: str, content: bytes | str) -> None:
         """One file, whole."""
-        write_whole(self._partial / name, content)
+        write_whole(self._place / name, content)
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
         """Plain values; NaN and infinity are our mistake, and an error."""
@@ -83,13 +114,43 @@ def new_run(runs: Path, name: str, *, needs_bytes: int = 0) -> Iterator[RunFolde
     except OSError as error:
         raise disk_error(error, runs, needs_bytes) from error
     try:
-        run = RunFolder(runs / partial.name.removeprefix(".").removesuffix(".part"), partial)
+        run = RunFolder(runs / partial.name.removeprefix(".").removesuffix(PART), partial)
         yield run
         os.rename(partial, run.path)
         sync_folder(runs)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # ours, made above, never shown under a run's name
         raise
+
+
+def open_run(runs: Path, name: str, begin: Callable[[RunFolder], None], *, needs_bytes: int = 0) -> RunFolder:
+    """A run folder that is there from the beginning of a long training, so that it can be resumed.
+
+    Args:
+        begin: writes all that a resume needs, run.json among it; if it fails, nothing stays behind.
+
+    Raises:
+        Refused, UserError: as `new_run`.
+    """
+    with new_run(runs, name, needs_bytes=needs_bytes) as run:
+        begin(run)
+    return RunFolder(run.path)
+
+
+def reopen_run(path: Path) -> RunFolder:
+    """The folder of a run that `open_run` began.
+
+    Raises:
+        UserError: it is no run folder, or that of a run that was made whole.
+    """
+    run = RunFolder(path)
+    if run.has("run.json") and not path.name.endswith(PART):
+        return run
+    if run.has("metrics.json") and run.has("model.onnx"):
+        raise UserError(f"{path} has nothing to resume: a probe run is made whole or not at all.", "Train it anew.")
+    raise UserError(
+        f"{path} is no run folder.", "Give the folder of the run itself, for example runs/20261121-101500-x."
+    )
 
 
 def check_room(runs: Path, needs_bytes: int) -> None:
@@ -119,7 +180,7 @@ def _claim(runs: Path, stem: str) -> Path:
     for number in range(1, 1000):
         name = stem if number == 1 else f"{stem}-{number}"
         if not (runs / name).exists():
-            partial = runs / f".{name}.part"
+            partial = runs / f".{name}{PART}"
             try:
                 partial.mkdir()
                 return partial

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from tellapart.catalog.splits import find_leaks
-from tellapart.catalog.table import SPLITS, Catalog, Column, text_column
+from tellapart.catalog.table import Catalog, Column, text_column
 from tellapart.errors import Refused, UserError
 from tellapart.runs.folder import RunFolder
 
 HASH_KEY = "tellapart.splits"
 ORIGIN_KEY = "tellapart.origin"
+CLASSES_KEY = "tellapart.classes"
+
+SPLIT_ANEW = "Restore the data, or leave --splits out to split anew."
+ACCEPT_CHANGES = "Restore the data, or add --accept-changes to go on with the pictures that are as they were."
+RESTORE_CLASSES = "Restore the classes, or train anew: a label never changes its meaning."
+
+_COLUMNS = ["path", "sha256", "class", "split"]
 
 
 def splits_hash(rows: Iterable[tuple[str, str, str, str]]) -> str:
@@ -28,12 +37,13 @@ def splits_hash(rows: Iterable[tuple[str, str, str, str]]) -> str:
 
 def save_splits(run: RunFolder, catalog: Catalog, splits: Column) -> str:
     """Write splits.parquet; returns its hash."""
-    rows = _rows(catalog, splits)
+    rows = [(*row, split) for row, split in zip(_used(catalog), splits[catalog.ok], strict=True)]
     digest = splits_hash(rows)
-    columns = dict(zip(("path", "sha256", "class", "split"), map(list, zip(*rows, strict=True)), strict=True))
+    columns = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
     # Leaks that the user's own split holds are no violation when it is used again.
     origin = "leaky" if find_leaks(catalog, splits) else "clean"
-    run.write_table("splits.parquet", columns, {HASH_KEY: digest, ORIGIN_KEY: origin})
+    classes = json.dumps(catalog.classes, ensure_ascii=False)
+    run.write_table("splits.parquet", columns, {HASH_KEY: digest, ORIGIN_KEY: origin, CLASSES_KEY: classes})
     return digest
 
 
@@ -42,24 +52,53 @@ class SavedSplits:
     """A splits file, read and found unchanged.
 
     Args:
-        file: where it was. rows: path → path, content hash, class and split.
+        file: where it was. rows: path → path, content hash, class and split. classes: in the order of their labels.
         leaky: whether the splits were so when they were saved, as the user had made them.
     """
 
     file: Path
     rows: Mapping[str, tuple[str, str, str, str]]
+    classes: tuple[str, ...]
     leaky: bool
 
-    def of(self, catalog: Catalog) -> Column:
-        """(N,) str: "train", "val", "test" for the catalog's rows, or "" for a row whose status is not ok.
+    def of(self, catalog: Catalog, *, accept_changes: bool = False, hint: str = SPLIT_ANEW) -> Column:
+        """(N,) str: "train", "val", "test" for the catalog's rows, or "" for a row that is not used.
+
+        Args:
+            accept_changes: go on without the pictures that are new or changed, of which `changes` tells.
+            hint: what to do where the data has changed.
 
         Raises:
             Refused: they do not fit the data: pictures gone, new or changed, other classes, copies of one picture on
-                two sides. With counts and an example.
+                two sides. With counts and an example. Other classes are never accepted: no label changes its meaning.
         """
-        _check_fit(self.file, catalog, self.rows)
+        changes, class_changes = self.changes(catalog), _class_changes(self, catalog)
+        if class_changes or (changes and not accept_changes):
+            told = ", ".join([*class_changes, *changes])
+            raise Refused(f"{self.file} does not fit the data: {told}.", RESTORE_CLASSES if class_changes else hint)
+        same = {row[0]: self.rows[row[0]][3] for row in _used(catalog) if row == self.rows.get(row[0], ())[:3]}
         stated = zip(catalog.paths, catalog.ok, strict=True)
-        splits = text_column(self.rows[path][3] if ok else "" for path, ok in stated)
+        splits = text_column(same.get(path, "") if ok else "" for path, ok in stated)
+        self._check_leaks(catalog, splits)
+        return splits
+
+    def changes(self, catalog: Catalog) -> list[str]:
+        """What is other than it was when the splits were saved: for each kind of change a count and an example."""
+        here = {row[0]: row for row in _used(catalog)}
+        shared = self.rows.keys() & here.keys()
+        kinds = {
+            ("is gone or cannot be read", "are gone or cannot be read"): self.rows.keys() - here.keys(),
+            ("is new", "are new"): here.keys() - self.rows.keys(),
+            ("has other content", "have other content"): {p for p in shared if self.rows[p][1] != here[p][1]},
+            ("has another class", "have another class"): {p for p in shared if self.rows[p][2] != here[p][2]},
+        }
+        return [
+            f"{_counted(len(paths))} {one if len(paths) == 1 else many} ({min(paths)!r})"
+            for (one, many), paths in kinds.items()
+            if paths
+        ]
+
+    def _check_leaks(self, catalog: Catalog, splits: Column) -> None:
         leaks = find_leaks(catalog, splits)
         if leaks and not self.leaky:
             raise Refused(
@@ -67,7 +106,6 @@ class SavedSplits:
                 f"{catalog.paths[leaks[0].rows[0]]!r} for one.",
                 "Leave --splits out to make new ones.",
             )
-        return splits
 
 
 def read_splits(path: Path) -> SavedSplits:
@@ -75,13 +113,13 @@ def read_splits(path: Path) -> SavedSplits:
 
     Raises:
         UserError: no such file, or not a splits file.
-        Refused: it was changed after it was written.
+        Refused: it was changed after it was written, or an earlier tellapart wrote it.
     """
     import polars
 
     file = path / "splits.parquet" if path.is_dir() else path
     try:
-        rows = polars.read_parquet(file, columns=["path", "sha256", "class", "split"]).rows()
+        rows = polars.read_parquet(file, columns=_COLUMNS).rows()
         about = polars.read_parquet_metadata(file)
     except FileNotFoundError:
         raise UserError(f"{file} does not exist.", "Give the splits.parquet of a run folder.") from None
@@ -89,29 +127,28 @@ def read_splits(path: Path) -> SavedSplits:
         raise UserError(f"{file} is not a splits file.", "Give the splits.parquet of a run folder.") from None
     if splits_hash(rows) != about.get(HASH_KEY):
         raise Refused(f"{file} was changed after it was written.", "Use the file of the run as it was saved.")
-    return SavedSplits(file, {row[0]: row for row in rows}, about.get(ORIGIN_KEY) == "leaky")
+    if CLASSES_KEY not in about:
+        raise Refused(f"{file} was written by an earlier tellapart, without the order of the classes.", SPLIT_ANEW)
+    classes = tuple(json.loads(about[CLASSES_KEY]))
+    return SavedSplits(file, {row[0]: row for row in rows}, classes, about.get(ORIGIN_KEY) == "leaky")
 
 
-def _rows(catalog: Catalog, splits: Column) -> list[tuple[str, str, str, str]]:
+def _used(catalog: Catalog) -> list[tuple[str, str, str]]:
+    """Path, content hash and class of each picture that can be used."""
     return [
-        (catalog.paths[row], catalog.digests[row], catalog.classes[catalog.labels[row]], splits[row])
+        (catalog.paths[row], catalog.digests[row], catalog.classes[catalog.labels[row]])
         for row in np.flatnonzero(catalog.ok)
     ]
 
 
-def _check_fit(file: Path, catalog: Catalog, stated: Mapping[str, tuple[str, str, str, str]]) -> None:
-    here = {row[0]: row for row in _rows(catalog, text_column([""] * len(catalog)))}
-    shared = stated.keys() & here.keys()
-    faults = {
-        "are gone or cannot be read": stated.keys() - here.keys(),
-        "are new": here.keys() - stated.keys(),
-        "have other content": {path for path in shared if stated[path][1] != here[path][1]},
-        "have another class": {path for path in shared if stated[path][2] != here[path][2]},
-        "have an unknown split": {path for path in shared if stated[path][3] not in SPLITS},
-    }
-    told = [f"{len(paths)} pictures {what} ({min(paths)!r})" for what, paths in faults.items() if paths]
-    if told:
-        raise Refused(
-            f"{file} does not fit the data: {', '.join(told)}.",
-            "Restore the data, or leave --splits out to split anew.",
-        )
+def _class_changes(saved: SavedSplits, catalog: Catalog) -> list[str]:
+    """Which classes came and went, with their pictures; or that they stand in another order."""
+    before = Counter(row[2] for row in saved.rows.values())
+    now = dict(zip(catalog.classes, catalog.counts().tolist(), strict=True))
+    told = [f"class {name!r} is gone ({_counted(before[name])})" for name in saved.classes if name not in now]
+    told += [f"class {name!r} is new ({_counted(now[name])})" for name in now if name not in saved.classes]
+    return told or ["the classes are in another order"] * (saved.classes != catalog.classes)
+
+
+def _counted(number: int) -> str:
+    return f"{number:,} picture{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""From a fitted probe to the head of the model file: calibrated, with thresholds, fitted on val alone."""
+"""From fitted layers to the head of the model file: calibrated, with thresholds, fitted on val alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tellapart.evaluation.abstention import fit_confidence_threshold, fit_unfami
 from tellapart.evaluation.calibration import fit_temperature, softmax
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import Head
+from tellapart.models.layers import Layers
 from tellapart.options import AnswerOptions
-from tellapart.training.probe import Probe
 
 NEIGHBOURS = 5
 
@@ -40,7 +40,7 @@ class Calibration:
 
 
 def calibrate(
-    probe: Probe,
+    layers: Layers,
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
     known: NDArray[np.float16],
@@ -55,9 +55,9 @@ def calibrate(
     count = len(labels)
     if not count:
         return Calibration(1.0, 0, None, None)
-    logits = probe.logits(features)
+    logits = layers.logits(features)
     temperature = fit_temperature(logits, labels)
-    num_classes = len(probe.bias)
+    num_classes = logits.shape[1]
     val = Predictions(
         softmax(logits, temperature), labels, tuple(map(str, range(count))), tuple(map(str, range(num_classes)))
     )
@@ -69,11 +69,10 @@ def calibrate(
     )
 
 
-def build_head(probe: Probe, known: NDArray[np.float16], calibration: Calibration) -> Head:
+def build_head(layers: Layers, known: NDArray[np.float16], calibration: Calibration) -> Head:
     """The head with the temperature folded in."""
     return Head(
-        weight=(probe.weight / calibration.temperature).astype(np.float32),
-        bias=(probe.bias / calibration.temperature).astype(np.float32),
+        layers=layers.scaled(calibration.temperature),
         known=known,
         neighbours=min(NEIGHBOURS, len(known)),
         distance_scale=calibration.unfamiliar_distance or 1.0,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import UserError
 from tellapart.evaluation.calibration import fit_temperature, softmax
+from tellapart.models.layers import Layers
 from tellapart.options import HeadOptions
 from tellapart.threads import map_ahead
 
@@ -26,19 +27,19 @@ class Probe:
     """A fitted head: standardisation and regression folded into one linear layer.
 
     Args:
-        weight: (C, D) float32. bias: (C,) float32. embedding @ weight.T + bias are the logits.
+        layers: embedding (D,) → C logits; none of them hidden.
         strength: the chosen C of scikit-learn: larger is less regularised.
         fold_losses: strength → mean cross-entropy on what the folds held out, calibrated; empty without folds.
     """
 
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    layers: Layers
     strength: float
     fold_losses: dict[float, float]
 
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, D) → (N, C)."""
-        return features @ self.weight.T + self.bias
+    def as_json(self) -> dict[str, Any]:
+        """How it was chosen, as plain values."""
+        losses = {f"{strength:g}": loss for strength, loss in self.fold_losses.items()}
+        return {"strength": self.strength, "fold_losses": losses}
 
 
 def fit_probe(
@@ -75,7 +76,8 @@ def fit_probe(
     if num_classes == 2:  # scikit-learn keeps one logit of two
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     weight = weight / std
-    return Probe(weight.astype(np.float32), (bias - weight @ mean).astype(np.float32), best, fold_losses)
+    layers = Layers((), weight.astype(np.float32), (bias - weight @ mean).astype(np.float32))
+    return Probe(layers, best, fold_losses)
 
 
 def _fold_losses(

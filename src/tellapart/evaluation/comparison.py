@@ -1,0 +1,178 @@
+"""Two models on the same pictures: which is better, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tellapart.evaluation.intervals import wilson
+from tellapart.evaluation.metrics import Score, proportion
+from tellapart.evaluation.predictions import Predictions
+from tellapart.progress import duration
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two accuracies on the same pictures.
+
+    Args:
+        names: what the two are called.
+        first, second: their accuracies, each with Wilson's interval.
+        difference: second less first, a fraction in [-1, 1], with its paired 95 % interval.
+        gained: pictures that only the second got right. lost: that only the first did.
+        p: of McNemar's exact test, two-sided: how often equals would differ by as much.
+        seconds: what the second took beyond the first; None if that is not known.
+        shipped: the name of the one that is in the model file; "" if neither is.
+    """
+
+    names: tuple[str, str]
+    first: Score
+    second: Score
+    difference: Score
+    gained: int
+    lost: int
+    p: float
+    seconds: float | None = None
+    shipped: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """A plain dict, null where there was nothing to measure."""
+        scores = {name: getattr(self, name).as_json() for name in ("first", "second", "difference")}
+        counts = {"gained": self.gained, "lost": self.lost, "p": self.p}
+        return {"names": list(self.names), **scores, **counts, "seconds": self.seconds, "shipped": self.shipped}
+
+    def lines(self) -> list[str]:
+        """What the comparison says, a sentence each."""
+        spent = "" if self.seconds is None else f"{duration(self.seconds)} spent; "
+        shipped = [f"{spent}shipped: {self.shipped}."] if self.shipped else []
+        pictures = self.first.count
+        if not pictures:
+            return [f"There are no pictures to compare {self.names[0]} and {self.names[1]} on.", *shipped]
+        (one, other), noun = self.names, "picture" if pictures == 1 else "pictures"
+        points = " to ".join(f"{100 * bound:+.1f}" for bound in (self.difference.low, self.difference.high))
+        return [
+            f"On the same {pictures:,} {noun}: {one} {_share(self.first)}, {other} {_share(self.second)}; difference "
+            f"{100 * self.difference.value:+.1f} points ({points}).",
+            f"Only {other} is right on {self.gained:,}, only {one} on {self.lost:,}: {self._verdict}.",
+            *shipped,
+        ]
+
+    @property
+    def _verdict(self) -> str:
+        """What McNemar's test says of the difference."""
+        if self.p < 0.05:
+            return f"a real difference (p = {self.p:.2g})" if self.p >= 1e-4 else "a real difference (p < 0.0001)"
+        return f"which chance alone would do too (p = {self.p:.2g})"
+
+
+def compare(
+    first: Predictions,
+    second: Predictions,
+    names: tuple[str, str] = ("first", "second"),
+    *,
+    seconds: float | None = None,
+    shipped: str = "",
+) -> Comparison:
+    """Compare two models by their answers to the same pictures.
+
+    Args:
+        first, second: predictions of the same pictures in the same order, with the same labels.
+        names, seconds, shipped: see `Comparison`.
+
+    Raises:
+        ValueError: these are not the same pictures.
+
+    >>> probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
+    >>> good = Predictions(probs, np.array([0, 1, 0]), ("a.jpg", "b.jpg", "c.jpg"), ("cat", "dog"))
+    >>> bad = Predictions(probs[::-1], np.array([0, 1, 0]), ("a.jpg", "b.jpg", "c.jpg"), ("cat", "dog"))
+    >>> compare(bad, good).difference.value
+    0.0
+    """
+    same = first.paths == second.paths and first.classes == second.classes
+    if not same or not np.array_equal(first.labels, second.labels):
+        raise ValueError("only predictions of the same pictures can be compared")
+    count = len(first)
+    gained = int((second.correct & ~first.correct).sum())
+    lost = int((first.correct & ~second.correct).sum())
+    both = int((first.correct & second.correct).sum())
+    value = (gained - lost) / count if count else math.nan
+    return Comparison(
+        names=names,
+        first=proportion(both + lost, count),
+        second=proportion(both + gained, count),
+        difference=Score(value, *paired_interval(both, gained, lost, count), count),
+        gained=gained,
+        lost=lost,
+        p=mcnemar(gained, lost),
+        seconds=seconds,
+        shipped=shipped,
+    )
+
+
+def paired_interval(both: int, gained: int, lost: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of the difference of two shares of the same pictures.
+
+    Args:
+        both: right in both. gained: right in the second only. lost: in the first only. count: pictures.
+
+    Returns:
+        low and high of second less first; (-1, 1) without pictures.
+
+    Source: Newcombe 1998, https://pubmed.ncbi.nlm.nih.gov/9839354/, method 10: Wilson's intervals of both shares,
+    put together by the correlation of the two, which is corrected for continuity.
+
+    >>> [round(bound, 4) for bound in paired_interval(both=36, gained=12, lost=2, count=50)]
+    [0.0569, 0.3404]
+    """
+    if not count:
+        return -1.0, 1.0
+    neither = count - both - gained - lost
+    better, worse = (both + gained) / count, (both + lost) / count
+    better_low, better_high = wilson(both + gained, count)
+    worse_low, worse_high = wilson(both + lost, count)
+    correlation = _correlation(both, gained, lost, neither)
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(one**2 - 2 * correlation * one * other + other**2, 0.0))
+
+    difference = better - worse
+    return (
+        max(difference - reach(better - better_low, worse_high - worse), -1.0),
+        min(difference + reach(better_high - better, worse - worse_low), 1.0),
+    )
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """McNemar's exact test, two-sided: of the pictures on which two models differ, half favour either by chance.
+
+    Returns:
+        p in (0, 1]; 1 where they never differ.
+
+    Source: McNemar 1947, https://doi.org/10.1007/BF02295996, with the binomial distribution itself.
+
+    >>> mcnemar(8, 1), mcnemar(3, 3)
+    (0.0390625, 1.0)
+    """
+    count, term, total = gained + lost, 1, 0
+    for successes in range(min(gained, lost) + 1):
+        total += term
+        term = term * (count - successes) // (successes + 1)
+    return float(min(2 * total / 2**count, 1.0))
+
+
+def _correlation(both: int, gained: int, lost: int, neither: int) -> float:
+    """Phi of the two answers, its numerator smaller by half the pictures where it is positive."""
+    product = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
+    if not product:
+        return 0.0
+    numerator = float(both * neither - gained * lost)
+    if numerator > 0:
+        numerator = max(numerator - (both + gained + lost + neither) / 2, 0.0)
+    return numerator / math.sqrt(product)
+
+
+def _share(score: Score) -> str:
+    return f"{100 * score.value:.1f} % ({100 * score.low:.1f} to {100 * score.high:.1f})"

@@ -1,0 +1,58 @@
+"""What a method learned, ready to be shipped: a network as a graph, a head, and torch's word on both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.catalog.scan import scan
+from tellapart.catalog.table import Catalog
+from tellapart.evaluation.calibration import softmax
+from tellapart.evaluation.predictions import Predictions
+from tellapart.export.kept import ExportedNetwork
+from tellapart.models.layers import Layers
+from tellapart.progress import Talk
+from tellapart.training.features import FeatureExtractor
+
+Embed = Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """A classifier in parts.
+
+    Args:
+        network: without its head. layers: the head, not yet calibrated.
+        features: what the network's graph says of the pictures that it has looked at.
+        embed: preprocessed pictures (C, S, S) → embeddings (D,), by torch.
+    """
+
+    network: ExportedNetwork
+    layers: Layers
+    features: FeatureExtractor
+    embed: Embed
+
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding."""
+        first = self.layers.hidden[0][0] if self.layers.hidden else self.layers.weight
+        return int(first.shape[1])
+
+    def look(self, catalog: Catalog, rows: NDArray[np.int64], max_pixels: int, talk: Talk) -> list[str]:
+        """Compute the features of more rows; returns the paths of pictures that are no longer what they were."""
+        chosen = np.zeros(len(catalog), bool)
+        chosen[rows] = True
+        part = catalog.rows(chosen)
+        with talk.track("Looking with the trained network", len(part)) as advance:
+            now = scan(part, max_pixels=max_pixels, visitor=self.features, advance=advance)
+        return list(part.paths[(now.digests != part.digests) | ~now.ok])
+
+    def predictions(self, catalog: Catalog, rows: NDArray[np.int64]) -> Predictions:
+        """What it says of pictures that it has looked at, not yet calibrated."""
+        logits = self.layers.logits(self.features.of(catalog, rows))
+        return Predictions(
+            softmax(logits.astype(np.float32)), catalog.labels[rows], tuple(catalog.paths[rows]), catalog.classes
+        )

@@ -1,0 +1,113 @@
+"""From what was learned to the file that is shipped: calibrated on val, held against torch, measured on test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.cache import FeatureStore
+from tellapart.catalog.table import Catalog, Column
+from tellapart.evaluation.metrics import Metrics, measure
+from tellapart.evaluation.predictions import Predictions
+from tellapart.export.compose import EMBEDDING, compose_model, cut_at
+from tellapart.export.gate import Parity, check_parity, check_reported
+from tellapart.export.references import torch_references
+from tellapart.jobs.learned import Learned
+from tellapart.jobs.record import card_for
+from tellapart.keyed import keyed_numbers
+from tellapart.modelfile.predictor import Predictor
+from tellapart.modelfile.session import Session
+from tellapart.recipe import Recipe
+from tellapart.training.head import Calibration, build_head, calibrate, known_directions
+
+GATE_PICTURES = 64
+REPORTED_PICTURES = 16  # test pictures whose reported answer is compared with the shipped file's, from the file on disk
+MOST_KNOWN = 2000  # training pictures whose embeddings the file holds, to measure how far a new one is from them
+MOST_KNOWN_NUMBERS = 2_560_000  # in all of these embeddings together
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A model file and its numbers.
+
+    Args:
+        model: the bytes. val, test: what the file says of these splits. metrics: of test.
+        changed: pictures that were left out of a check, for they are no longer what they were.
+    """
+
+    learned: Learned
+    model: bytes
+    calibration: Calibration
+    parity: Parity
+    val: Predictions
+    test: Predictions
+    metrics: Metrics
+    changed: tuple[str, ...]
+
+
+def known_rows(catalog: Catalog, splits: Column, width: int, seed: int) -> NDArray[np.int64]:
+    """The train pictures whose embeddings, `width` numbers each, the file is to hold."""
+    most = min(MOST_KNOWN, max(1, MOST_KNOWN_NUMBERS // width))
+    return _chosen(catalog, np.flatnonzero(splits == "train"), most, "known", seed)
+
+
+def ship(learned: Learned, catalog: Catalog, splits: Column, recipe: Recipe, store: FeatureStore) -> Shipped:
+    """Make the model file, and measure it.
+
+    Args:
+        learned: has looked at val, test and the known rows.
+        splits: "" for pictures that are left out.
+
+    Raises:
+        Refused: the file does not agree with torch; nothing may be written then.
+    """
+    network, features, seed = learned.network, learned.features, recipe.seed
+    train_rows, val_rows, test_rows = (np.flatnonzero(splits == split) for split in ("train", "val", "test"))
+    known = known_directions(features.of(catalog, known_rows(catalog, splits, learned.width, seed)))
+    val_features = features.of(catalog, val_rows)
+    calibration = calibrate(learned.layers, val_features, catalog.labels[val_rows], known, recipe.answer)
+    head = build_head(learned.layers, known, calibration)
+    card = card_for(catalog, splits, network, recipe, calibration)
+    model = compose_model(network.graph, network.preprocessing, head, card)
+
+    checked = _chosen(catalog, val_rows if len(val_rows) else train_rows, GATE_PICTURES, "gate", seed)
+    references, changed = torch_references(
+        catalog, checked, network, features.graph_digest, store, learned.embed, recipe.decoding.max_pixels
+    )
+    parity = check_parity(model, head, network.preprocessing, references)
+
+    # The metrics are those of the shipped file: its own nodes behind the embedding, run on the embeddings that its own
+    # nodes before it gave in the scan. For some test pictures that is held against the whole file, from disk.
+    tail = Session(cut_at(model, EMBEDDING, ["probabilities", "unfamiliarity"]))
+    val, test = (_answers(tail, catalog, rows, learned, card.detects_unfamiliar) for rows in (val_rows, test_rows))
+    changed += check_reported(
+        Predictor(model), catalog, _chosen(catalog, test_rows, REPORTED_PICTURES, "reported", seed), test
+    )
+    counts = np.array(card.train_counts)
+    metrics = measure(test, seed=seed, baseline_label=int(counts.argmax()), class_counts=counts)
+    return Shipped(learned, model, calibration, parity, val, test, metrics, tuple(changed))
+
+
+def _chosen(catalog: Catalog, rows: NDArray[np.int64], most: int, purpose: str, seed: int) -> NDArray[np.int64]:
+    """At most `most` of the rows, chosen by seed and content."""
+    return rows[np.argsort(keyed_numbers(seed, purpose, catalog.digests[rows]), kind="stable")[:most]]
+
+
+def _answers(
+    tail: Session, catalog: Catalog, rows: NDArray[np.int64], learned: Learned, measures_distance: bool
+) -> Predictions:
+    """What the model file says of one split."""
+    answers = [
+        tail.run(embedding[None], ["probabilities", "unfamiliarity"])
+        for embedding in learned.features.of(catalog, rows)
+    ]
+    num_classes = len(catalog.classes)
+    return Predictions(
+        probs=np.array([probs[0] for probs, _ in answers], np.float32).reshape(-1, num_classes),
+        labels=catalog.labels[rows],
+        paths=tuple(catalog.paths[rows]),
+        classes=catalog.classes,
+        unfamiliarity=np.array([far[0] for _, far in answers], np.float32) if measures_distance else None,
+    )

@@ -1,0 +1,131 @@
+"""The stages of a network: which of them learn, how fast, and the cut between what is kept and what learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tellapart.errors import UserError, choose
+from tellapart.models.classifier import Classifier
+from tellapart.options import FreezeOptions, TrainingOptions
+
+OPENED = ("blocks", "stages", "layers", "features")  # containers whose children are stages each
+
+
+def stage_names(network: nn.Module) -> tuple[str, ...]:
+    """What `freeze.upto` takes, in forward order: the parts of a network that have parameters."""
+    return tuple(name for name, part in _parts(network) if _has_parameters(part))
+
+
+def learn_from(classifier: Classifier, upto: str | None) -> None:
+    """The backbone up to and including the stage `upto` ("all": the whole of it) does not learn, all else does.
+
+    Raises:
+        UserError: no such stage.
+    """
+    frozen = _number_frozen(stage_names(classifier.embedder.network), upto)
+    for parameter in classifier.head.parameters():
+        parameter.requires_grad_(True)
+    for parameter, depth in _depths(classifier.embedder.network):
+        parameter.requires_grad_(depth >= frozen)
+
+
+def set_modes(classifier: Classifier, norms: Literal["still", "moving"]) -> None:
+    """Train mode for what learns, eval mode for what does not: there, nothing is dropped by chance, and the statistics
+    of BatchNorm are still or moving.
+    """
+    network = classifier.embedder.network
+    classifier.train()
+    network.train(any(parameter.requires_grad for parameter in network.parameters()))
+    learns = False
+    for _, part in _parts(network):  # what has no parameters goes with the stage before it
+        learns = _learns(part) if _has_parameters(part) else learns
+        part.train(learns)
+    if norms == "moving":
+        for module in network.modules():
+            module.training |= isinstance(module, _BatchNorm)
+
+
+def unfreezing(options: FreezeOptions) -> list[tuple[int, str]]:
+    """(epochs done, stage that learns from then on, with all behind it) of each step of `freeze.unfreeze`."""
+    pairs = (step.split(":", 1) for step in options.unfreeze)
+    return [(int(epochs), stage) for epochs, stage in pairs]
+
+
+def frozen_upto(options: FreezeOptions, stages: Sequence[str], epochs_done: int) -> str | None:
+    """The last stage that does not learn after so many epochs, as `learn_from` takes it.
+
+    Args:
+        stages: `stage_names` of the network.
+
+    Raises:
+        UserError: a stage that the network does not have, or steps that are not later and further down each.
+
+    >>> options = FreezeOptions(upto="all", unfreeze=("2:layer4", "4:all"))
+    >>> [frozen_upto(options, ["conv1", "layer3", "layer4"], done) for done in (1, 2, 3, 4)]
+    ['all', 'layer3', 'layer3', None]
+    """
+    frozen, epochs_before, now = _number_frozen(stages, options.upto), 0, options.upto
+    for epochs, stage in unfreezing(options):
+        left = 0 if stage == "all" else _number_frozen(stages, stage) - 1
+        if epochs <= epochs_before or left >= frozen:
+            raise UserError(
+                f"freeze.unfreeze: {epochs}:{stage} must come later than the step before it, and let more learn.",
+                f"From the picture on, the stages are {', '.join(stages)}; of them, {frozen} are frozen then.",
+            )
+        frozen, epochs_before = left, epochs
+        if epochs <= epochs_done:
+            now = stages[left - 1] if left else None
+    return now
+
+
+def parameter_groups(classifier: Classifier, options: TrainingOptions) -> list[dict[str, Any]]:
+    """Groups for a torch optimizer: "params", and "scale", a multiple of the rate.
+
+    The head's is 1, the last stage's `backbone_lr`, and each stage's is that of the next one times `layer_decay`.
+    Every parameter is in one group, also those that do not learn now: they may later.
+    """
+    network = classifier.embedder.network
+    last = len(stage_names(network)) - 1
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter, depth in _depths(network):
+        groups.setdefault(options.backbone_lr * options.layer_decay ** (last - depth), []).append(parameter)
+    groups.setdefault(1.0, []).extend(classifier.head.parameters())
+    return [{"params": parameters, "scale": scale} for scale, parameters in groups.items()]
+
+
+def _parts(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The children in the order of their registration, which is the forward order; containers of blocks opened."""
+    for name, child in network.named_children():
+        if name in OPENED and isinstance(child, nn.Sequential | nn.ModuleList):
+            yield from ((f"{name}.{inner}", block) for inner, block in child.named_children())
+        else:
+            yield name, child
+
+
+def _depths(network: nn.Module) -> list[tuple[nn.Parameter, int]]:
+    """Each parameter of the backbone once, with the number of its stage; what is in no stage goes with the first."""
+    stages = stage_names(network)
+    depth_of = {
+        parameter: depth
+        for depth, stage in reversed(list(enumerate(stages)))  # what stages share goes with the first of them
+        for parameter in network.get_submodule(stage).parameters()
+    }
+    return [(parameter, depth_of.get(parameter, 0)) for parameter in network.parameters()]
+
+
+def _number_frozen(stages: Sequence[str], upto: str | None) -> int:
+    if upto is None or upto == "all":
+        return 0 if upto is None else len(stages)
+    return stages.index(choose("stage", upto, ("all", *stages))) + 1
+
+
+def _has_parameters(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
+
+
+def _learns(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())

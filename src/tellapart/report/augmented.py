@@ -1,0 +1,102 @@
+"""Train pictures as the network will see them, epoch by epoch, as a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tellapart.decoding import encode_thumbnail
+from tellapart.report.document import render_document
+
+SMALL_PX = 64  # up to this side a picture is shown pixel by pixel
+_SIDE_PX = 256  # of larger ones
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class AugmentedPicture:
+    """One picture, and what becomes of it.
+
+    Args:
+        path: relative to the catalog's root. label: its class.
+        original: (S, S, 3) uint8, only resized. versions: (E, S, S, 3) uint8, one for each epoch from the first.
+    """
+
+    path: str
+    label: str
+    original: Pixels
+    versions: Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class MixedPicture:
+    """A picture made of two: (S, S, 3) uint8, and how much of which class it is, a line each."""
+
+    pixels: Pixels
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A picture as the template draws it."""
+
+    source: str
+    lines: tuple[str, ...]
+    alt: str
+    is_small: bool
+
+
+def render_augmented(
+    title: str,
+    created: str,
+    pictures: Sequence[AugmentedPicture],
+    mixed: Sequence[Sequence[MixedPicture]],
+    facts: Mapping[str, str],
+) -> str:
+    """The page as one self-contained HTML document.
+
+    Args:
+        title: of the page, for example the data's name.
+        created: when, as it is to be read.
+        mixed: batches of mixed pictures, one for each epoch from the first; none where the recipe mixes none.
+        facts: what the recipe says of augmentation, name → value.
+
+    Raises:
+        UserError: if jinja2 is not installed.
+    """
+    sections = [("pictures", "Epoch by epoch"), *([("mixed", "Mixed")] if mixed else []), ("recipe", "The recipe")]
+    return render_document(
+        "augmented.html.jinja",
+        contents=sections,
+        title=title,
+        created=created,
+        pictures=[(one.label, one.path, _row(one)) for one in pictures],
+        mixed=[[_figure(one.pixels, ", ".join(one.lines), *one.lines) for one in batch] for batch in mixed],
+        facts_of_recipe=facts,
+    )
+
+
+def _row(picture: AugmentedPicture) -> list[_Figure]:
+    versions = [
+        _figure(pixels, f"{picture.path} in epoch {epoch}", f"epoch {epoch}")
+        for epoch, pixels in enumerate(picture.versions, start=1)
+    ]
+    return [_figure(picture.original, picture.path, "as it is"), *versions]
+
+
+def _figure(pixels: Pixels, alt: str, *lines: str) -> _Figure:
+    is_small = max(pixels.shape[:2]) <= SMALL_PX
+    if is_small:
+        out = io.BytesIO()
+        Image.fromarray(pixels).save(out, "PNG", optimize=True)
+        kind, content = "png", out.getvalue()
+    else:
+        kind, content = "jpeg", encode_thumbnail(pixels, _SIDE_PX)
+    return _Figure(f"data:image/{kind};base64,{base64.b64encode(content).decode()}", lines, alt, is_small)

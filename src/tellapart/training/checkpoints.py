@@ -1,0 +1,292 @@
+"""Checkpoints: the whole state of a training in one file, whose name holds the digest of its content.
+
+    step-000000001200.<32 hex>.safetensors     all that the next step needs; the newest two are kept
+    best-000000001000.<32 hex>.safetensors     the best network so far, for as long as a kept step refers to it
+
+A file is written whole before an older one goes, so at every moment after the first there is one to go on from. What
+was damaged is found by its name, before anything of its content is believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from tellapart.errors import Refused
+from tellapart.progress import Talk
+from tellapart.runs.identity import VERSION
+from tellapart.writing import write_whole
+
+FORMAT = 1
+STEPS_KEPT = 2
+
+_KEY = "tellapart.checkpoint"  # one text in the metadata: of several, the order would differ from file to file
+_FIELDS = {"format", "tellapart", "run", "kind", "step", "facts"}
+_NAME = re.compile(r"(step|best)-([0-9]{12})\.([0-9a-f]{32})\.safetensors")
+_PART = re.compile(r"\.(step|best)-[0-9]{12}\.[0-9a-f]{2}\.\w+\.part")  # what a killed `write_whole` leaves
+
+
+_WHAT_TO_DO = "Put a good copy there, or train anew without --resume."
+
+
+class _UnusableError(Exception):
+    """Why a file is no checkpoint to go on from: the rest of a sentence that begins with its name."""
+
+
+class NotFinite(ValueError):
+    """A tensor holds NaN or infinity: such a state is never written."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint, read and found whole.
+
+    Args:
+        step: optimizer steps done. tensors: name → values, contiguous, on the CPU.
+        facts: plain values, as JSON gives them back. file: where it is.
+    """
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+    file: Path
+
+
+class Checkpoints:
+    """The checkpoints of one run; only one process at a time may save.
+
+    Args:
+        folder: where they are; made by the first save.
+        run_id: of the run; the checkpoints of another run are refused.
+        talk: is told of each one that cannot be used.
+    """
+
+    def __init__(self, folder: Path, run_id: str, talk: Talk) -> None:
+        self.folder = folder
+        self._run_id = run_id
+        self._talk = talk
+        self._good: dict[str, str | None] = {}  # names of those to keep, oldest first → the best that each refers to
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Write the state after `step`, then remove what it makes superfluous. The same state again changes nothing.
+
+        Args:
+            facts: plain values; `best` names the file that `save_best` returned, where there is one.
+
+        Raises:
+            NotFinite: a tensor is not finite. Refused: the disk is full. Neither touches an older checkpoint.
+        """
+        name = self._write("step", step, tensors, facts)
+        before = [other for other in self._good if _step(other) < step][1 - STEPS_KEPT :]
+        self._good = {other: self._good[other] for other in before} | {name: facts.get("best")}
+        self._prune(step)
+
+    def save_best(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+        """Write the best network so far; returns its file's name, which belongs into the facts of the next `save`."""
+        return self._write("best", step, tensors, facts)
+
+    def newest(self) -> Checkpoint | None:
+        """The last checkpoint that can be used, or None where none was ever written.
+
+        Raises:
+            Refused: there are checkpoints, but none can be used.
+        """
+        reasons = []
+        for name in sorted(self._names("step"), reverse=True):
+            try:
+                found = self._read(name)
+                self._check_best(found)
+            except _UnusableError as reason:
+                reasons.append(f"{name} {reason}")
+                self._talk.say(f"{self.folder / name} {reason}; it is passed over")
+            else:
+                self._good = {name: found.facts.get("best")}
+                return found
+        if reasons:
+            raise Refused(f"No checkpoint in {self.folder} can be used: {'; '.join(reasons)}.", _WHAT_TO_DO)
+        return None
+
+    def load_best(self, name: str) -> Checkpoint:
+        """The best network, by the name that `save_best` gave.
+
+        Raises:
+            Refused: it is gone or damaged.
+        """
+        try:
+            return self._read(name)
+        except _UnusableError as reason:
+            raise Refused(f"{self.folder / name} {reason}.", _WHAT_TO_DO) from None
+
+    def _check_best(self, found: Checkpoint) -> None:
+        """Without the best network that it refers to, a checkpoint cannot end as it should."""
+        best = found.facts.get("best")
+        if best is not None:
+            try:
+                self._read(best)
+            except _UnusableError as reason:
+                raise _UnusableError(f"needs {best}, which {reason}") from None
+
+    def _write(self, kind: str, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+        about = {
+            "format": FORMAT,
+            "tellapart": VERSION,
+            "run": self._run_id,
+            "kind": kind,
+            "step": step,
+            "facts": facts,
+        }
+        plain = {name: _plain(name, tensor) for name, tensor in tensors.items()}
+        data = safetensors.torch.save(plain, {_KEY: json.dumps(about, ensure_ascii=False, allow_nan=False)})
+        name = f"{kind}-{step:012}.{_digest(data)}.safetensors"
+        path = self.folder / name
+        if not (path.is_file() and path.read_bytes() == data):
+            self._clear_parts()
+            write_whole(path, data)
+        return name
+
+    def _read(self, name: str) -> Checkpoint:
+        """The file of that name, or _UnusableError with the reason."""
+        match = _NAME.fullmatch(name)
+        if not match:
+            raise _UnusableError("is no name of a checkpoint")
+        try:
+            data = (self.folder / name).read_bytes()
+        except OSError as error:
+            raise _UnusableError(f"cannot be read ({(error.strerror or type(error).__name__).lower()})") from None
+        if not data:
+            raise _UnusableError("is empty")
+        if _digest(data) != match[3]:
+            raise _UnusableError("was cut short or changed (its content does not have the digest in its name)")
+        about = _about(data)
+        if about["run"] != self._run_id:
+            raise _UnusableError("belongs to another run")
+        if (about["kind"], about["step"]) != (match[1], int(match[2])):
+            raise _UnusableError(f"was renamed (it holds {about['kind']} {about['step']})")
+        return Checkpoint(about["step"], safetensors.torch.load(data), about["facts"], self.folder / name)
+
+    def _prune(self, step: int) -> None:
+        """Remove what no kept checkpoint needs, up to `step`; later ones, which could not be used, are left alone."""
+        bests = self._names("best")
+        keep = {*self._good, *self._good.values(), max(bests, default="")}
+        older = [name for name in [*self._names("step"), *bests] if _step(name) <= step and name not in keep]
+        for name in older:
+            (self.folder / name).unlink()
+
+    def _clear_parts(self) -> None:
+        """Remove what killed processes left half-written, before it adds up."""
+        for path in self.folder.glob(".*.part"):
+            if _PART.fullmatch(path.name):
+                path.unlink()
+
+    def _names(self, kind: str) -> list[str]:
+        if not self.folder.is_dir():
+            return []
+        return [path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name) and path.name[:4] == kind]
+
+
+def most_bytes(model_bytes: int, optimizer_bytes: int) -> int:
+    """What the checkpoints take at most, while one more is being written."""
+    steps, bests = STEPS_KEPT + 1, STEPS_KEPT + 2
+    return steps * (model_bytes + optimizer_bytes) + bests * model_bytes
+
+
+def optimizer_tensors(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What an optimizer remembers, by names "optimizer/<group>/<index>/<name>": its tensors, and its plain values.
+
+    A parameter that never took a step has none. Rates and other options are not in it: they follow from the step.
+    """
+    values = {
+        f"optimizer/{group}/{index}/{name}": value
+        for group, options in enumerate(optimizer.param_groups)
+        for index, parameter in enumerate(options["params"])
+        for name, value in optimizer.state.get(parameter, {}).items()
+    }
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    return tensors, {name: value for name, value in values.items() if name not in tensors}
+
+
+def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Give an optimizer of the same parameters what `optimizer_tensors` took from another one, bit for bit.
+
+    Args:
+        tensors: also those of a whole checkpoint; the ones of other names are passed over. facts: likewise.
+
+    Raises:
+        Refused: they are of other parameters; the optimizer is unchanged.
+    """
+    new: dict[Tensor, dict[str, Any]] = {}
+    for key, value in {**tensors, **facts}.items():
+        if not key.startswith("optimizer/"):
+            continue
+        _, group, index, name = key.split("/")
+        try:
+            options = optimizer.param_groups[int(group)]
+            parameter = options["params"][int(index)]
+        except IndexError:
+            raise _other_parameters(key) from None
+        new.setdefault(parameter, {})[name] = _placed(key, value, parameter, options)
+    optimizer.state.clear()
+    optimizer.state.update(new)
+
+
+def _placed(key: str, value: Any, parameter: Tensor, options: Mapping[str, Any]) -> Any:
+    """A value where and how torch would have made it: like the parameter, but for the count of steps."""
+    if not isinstance(value, Tensor):
+        return value
+    if key.endswith("/step"):
+        device = parameter.device if options.get("fused") or options.get("capturable") else value.device
+        return value.to(device, copy=True)
+    if value.shape != parameter.shape:
+        raise _other_parameters(key)
+    # In the parameter's own layout: another one could round differently.
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
+def _other_parameters(key: str) -> Refused:
+    return Refused(f"The checkpoint is of another network or optimizer: {key} does not fit.", "Resume with its recipe.")
+
+
+def _plain(name: str, tensor: Tensor) -> Tensor:
+    """A copy that shares no memory, contiguous, on the CPU; finite, where it could be otherwise."""
+    values = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if values.is_floating_point() and not values.isfinite().all():
+        raise NotFinite(f"{name} holds NaN or infinity.")
+    return values
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _step(name: str) -> int:
+    return int(name[5:17])
+
+
+def _about(data: bytes) -> dict[str, Any]:
+    """What a checkpoint says of itself, every field of it, or _UnusableError.
+
+    In a safetensors file eight bytes say the length of the JSON text behind them.
+    """
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        about = dict(json.loads(header["__metadata__"][_KEY]))
+    except (KeyError, TypeError, ValueError):
+        raise _UnusableError("holds no checkpoint") from None
+    if about.get("format") != FORMAT:
+        raise _UnusableError(
+            f"was written by tellapart {about.get('tellapart')} in format {about.get('format')} "
+            f"(this is tellapart {VERSION}, of format {FORMAT})"
+        )
+    if about.keys() != _FIELDS:
+        raise _UnusableError(f"has unknown or missing fields ({', '.join(sorted(about.keys() ^ _FIELDS))})")
+    return about

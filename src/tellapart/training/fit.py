@@ -1,0 +1,319 @@
+"""The loop: one optimizer step after the other, and at each epoch's end a look at val.
+
+    for each epoch:    what learns in it; its samples in their order, a function of (seed, epoch, picture)
+        for each batch:    loss, gradients, step         → listeners
+        scores on val, the best network kept             → listeners, checkpoint
+
+Killed anywhere, it goes on from the last checkpoint and ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+
+from tellapart.errors import Interrupted, Refused, UserError, choose
+from tellapart.evaluation.scores import Metric, better
+from tellapart.models.classifier import Classifier
+from tellapart.pixels.batches import batch_bounds
+from tellapart.pixels.inputs import Batch
+from tellapart.progress import Talk
+from tellapart.recipe import Recipe
+from tellapart.training.checkpoints import Checkpoint, Checkpoints, NotFinite, load_optimizer, optimizer_tensors
+from tellapart.training.execution import Execution, running
+from tellapart.training.hardware import Hardware
+from tellapart.training.interruption import StopAsked, stop_asked
+from tellapart.training.learner import Learner, Material, predict_pictures, scores_of
+from tellapart.training.moments import Event, Listener, Moment
+from tellapart.training.progress import Progress
+from tellapart.training.schedules import rate_at
+from tellapart.training.stepping import Stepper
+
+AGREE_EVERY = 10  # steps between two questions whether all processes are to stop
+
+
+class StatefulListener(Protocol):
+    """A listener that remembers something from step to step."""
+
+    name: str
+
+    def __call__(self, moment: Moment) -> None:
+        """One moment."""
+
+    def state(self) -> dict[str, Any]:
+        """What it remembers, as plain values."""
+        ...
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Remember that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What the loop works with, and does not change.
+
+    Args:
+        checkpoints: where the state goes. resumed: the one to go on from; None: from the beginning.
+        listeners: called at every moment. metrics: name → function of the predictions; computed each epoch.
+        deadline: by `time.monotonic`; the loop stops there. None: it takes the time that it takes.
+        how_to_resume: the command, for whoever interrupts it.
+        write_history: given all rows after each epoch.
+    """
+
+    hardware: Hardware
+    checkpoints: Checkpoints
+    resumed: Checkpoint | None = None
+    listeners: Sequence[Listener] = ()
+    metrics: Mapping[str, Metric]
+    deadline: float | None = None
+    how_to_resume: str = ""
+    write_history: Callable[[Sequence[Mapping[str, float]]], None]
+    talk: Talk
+
+
+def fit(
+    classifier: Classifier, material: Material, recipe: Recipe, execution: Execution, around: Surroundings
+) -> Progress:
+    """Train the classifier; it ends as the best network by val, or without val as the last one.
+
+    Raises:
+        UserError: the loss is no longer finite; an unknown metric for the best; not even a small part of a batch fits
+            into the memory.
+        Refused: too many pictures were changed meanwhile, the disk is full, or no checkpoint can be used.
+        Interrupted: somebody asked it to stop; the state is saved.
+    """
+    if material.val is not None:
+        choose("metric for training.best:", recipe.training.best, around.metrics)
+    with torch.random.fork_rng(), running(execution), stop_asked() as stop:
+        loop = _Loop(classifier, material, recipe, execution, around, stop)
+        loop.run()
+        return loop.progress
+
+
+class _Loop:
+    """The loop's state. A class only because so much of it lives from step to step."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        material: Material,
+        recipe: Recipe,
+        execution: Execution,
+        around: Surroundings,
+        stop: StopAsked,
+    ) -> None:
+        self.classifier, self.material, self.recipe, self.options = classifier, material, recipe, recipe.training
+        self.around, self.hardware, self.stop = around, around.hardware, stop
+        self.stepper = Stepper(classifier, material, recipe, self.hardware, execution, around.talk)
+        self.progress = self._begun(execution) if around.resumed is None else self._restored(around.resumed)
+        self.began = time.monotonic() - self.progress.seconds
+        self.saved_at = time.monotonic()
+
+    def _begun(self, execution: Execution) -> Progress:
+        count = len(self.material.train)
+        per_epoch = len(batch_bounds(count, self.options.batch_size))
+        return Progress(
+            classes=list(self.material.train.classes),
+            steps=min(self.options.epochs * per_epoch, self._affordable(execution)),
+            per_epoch=per_epoch,
+            execution=execution.as_json(),
+            parts=self.options.parts,
+        )
+
+    def _affordable(self, execution: Execution) -> int:
+        """How many steps there is time for, by the speed that was measured."""
+        if self.around.deadline is None:
+            return self.options.epochs * len(self.material.train)
+        left = self.around.deadline - time.monotonic()
+        world = self.hardware.share[1]
+        return max(1, int(left * world / (self.options.batch_size * max(execution.seconds, 1e-6))))
+
+    def _restored(self, checkpoint: Checkpoint) -> Progress:
+        progress = Progress.from_facts(checkpoint.facts)
+        self.stepper.parts = progress.parts
+        _load(self.classifier, checkpoint)
+        load_optimizer(self.stepper.optimizer, checkpoint.tensors, checkpoint.facts)
+        for listener in self._stateful():
+            listener.load(progress.listeners[listener.name])
+        return progress
+
+    def run(self) -> None:
+        """From wherever the progress is to the end."""
+        self._tell("run_started")
+        if self.around.resumed is None:
+            self._save()
+        while not self.progress.done:
+            learner = self.stepper.learners.of(self.progress.epoch)
+            self._tell("epoch_started")
+            left = min(self.progress.per_epoch, self.progress.steps - self.progress.epoch * self.progress.per_epoch)
+            for batch, weight in self.stepper.batches(learner, self.progress.epoch, self.progress.batch, left):
+                self._iterate(learner, batch, weight)
+                self._after_step()
+                if self.progress.ended:
+                    break
+            self._end_epoch(learner)
+        if self.progress.best:
+            _load(self.classifier, self.around.checkpoints.load_best(self.progress.best))
+        self.classifier.eval()
+        self._tell("run_completed")
+
+    def _iterate(self, learner: Learner, batch: Batch, weight: float) -> None:
+        """One optimizer step; none where all pictures of the batch are lost."""
+        progress = self.progress
+        lr = self.options.lr * rate_at(progress.step, progress.steps, progress.per_epoch, self.options)
+        self._tell("iteration_started", lr=lr)
+        loss = self.stepper.step(learner, batch, weight, progress.step, lr) if len(batch.labels) else 0.0
+        if not math.isfinite(loss):
+            raise self._not_finite(f"The loss is {loss}")
+        progress.loss_sum += loss
+        progress.loss_count += 1
+        progress.step += 1
+        progress.batch += 1
+        self._tell("iteration_completed", loss=loss, lr=lr)
+
+    def _after_step(self) -> None:
+        progress = self.progress
+        agree = self.hardware.share[1] == 1 or progress.step % AGREE_EVERY == 0
+        if agree and self._agreed(self.stop.now):
+            self._save()
+            raise Interrupted(
+                f"Interrupted after step {progress.step:,} of {progress.steps:,}; the state is saved.",
+                f"Go on with: {self.around.how_to_resume}",
+            )
+        if agree and self.around.deadline and self._agreed(time.monotonic() > self.around.deadline):
+            progress.ended = "the time was up"
+            progress.steps = progress.step
+        elif time.monotonic() - self.saved_at >= self.options.checkpoint_seconds:
+            self._save()
+
+    def _agreed(self, wish: bool) -> bool:
+        return self.hardware.summed(float(wish)) > 0
+
+    def _end_epoch(self, learner: Learner) -> None:
+        progress = self.progress
+        row: dict[str, float] = {"epoch": progress.epoch + 1, "step": progress.step}
+        row["lr"] = self._lr()
+        row["loss"] = progress.loss_sum / max(progress.loss_count, 1)
+        scores = self._scores(learner)
+        progress.seconds = time.monotonic() - self.began
+        progress.history.append({**row, **scores, "seconds": round(progress.seconds, 3)})
+        self._judge(scores)
+        progress.epoch += 1
+        progress.batch = progress.loss_count = 0
+        progress.loss_sum = 0.0
+        progress.lost = [
+            *self.material.train.lost.values(),
+            *(self.material.val.lost.values() if self.material.val else ()),
+        ]
+        if self.options.patience and progress.stale >= self.options.patience and not progress.done:
+            progress.ended = f"{progress.stale} epochs without a better val {self.options.best}"
+        self._tell("epoch_completed", loss=row["loss"], scores=scores)
+        self._save()
+        if self.hardware.is_writer:
+            self.around.write_history(progress.history)
+
+    def _scores(self, learner: Learner) -> dict[str, float]:
+        self.stepper.learners.rest()
+        scores: dict[str, float] = {}
+        for split, pictures, inputs, wanted in (
+            ("train", self.material.train, learner.train, self.options.evaluate_train),
+            ("val", self.material.val, learner.val, True),
+        ):
+            if wanted and pictures is not None and inputs is not None:
+                predictions = predict_pictures(learner, pictures, inputs, self.hardware)
+                scores |= scores_of(predictions, split, self.around.metrics)
+        self.stepper.learners.teach()
+        return scores
+
+    def _judge(self, scores: Mapping[str, float]) -> None:
+        """Keep the network if it is the best by val."""
+        progress, name = self.progress, self.options.best
+        value = scores.get(f"val_{name}")
+        if value is None or not math.isfinite(value):
+            return
+        if progress.best_value is not None and not better(name, value, progress.best_value):
+            progress.stale += 1
+            return
+        progress.best_value, progress.best_epoch, progress.stale = value, progress.epoch + 1, 0
+        if self.hardware.is_writer:
+            facts = {"epoch": progress.best_epoch, name: value}
+            progress.best = self._written(
+                lambda: self.around.checkpoints.save_best(progress.step, self.classifier.state_dict(), facts)
+            )
+
+    def _save(self) -> None:
+        """The state as it is now, in a checkpoint."""
+        self.progress.seconds = time.monotonic() - self.began
+        self.progress.parts = self.stepper.parts
+        self.progress.listeners = {one.name: one.state() for one in self._stateful()}
+        if self.hardware.is_writer:
+            tensors, plain = optimizer_tensors(self.stepper.optimizer)
+            network = self.classifier.state_dict()
+            facts = {**self.progress.as_facts(), **plain}
+            self._written(lambda: self.around.checkpoints.save(self.progress.step, {**network, **tensors}, facts))
+        self.saved_at = time.monotonic()
+
+    def _written(self, write: Callable[[], Any]) -> Any:
+        try:
+            return write()
+        except NotFinite as error:
+            raise self._not_finite(str(error).rstrip(".")) from error
+
+    def _not_finite(self, what: str) -> UserError:
+        progress = self.progress
+        return UserError(
+            f"{what} at step {progress.step + 1:,} (learning rate {self._lr():g}): the training has gone astray.",
+            "Lower training.lr, add training.warmup_steps or training.clip_norm; tellapart find-rate suggests a rate.",
+        )
+
+    def _lr(self) -> float:
+        """The rate of the head at the last step."""
+        progress = self.progress
+        last = max(progress.step - 1, 0)
+        return self.options.lr * rate_at(last, progress.steps, progress.per_epoch, self.options)
+
+    def _stateful(self) -> list[StatefulListener]:
+        return [cast(StatefulListener, one) for one in self.around.listeners if hasattr(one, "state")]
+
+    def _tell(
+        self,
+        event: Event,
+        *,
+        loss: float | None = None,
+        lr: float | None = None,
+        scores: Mapping[str, float] | None = None,
+    ) -> None:
+        """Call the listeners."""
+        if not self.around.listeners:
+            return
+        progress = self.progress
+        moment = Moment(
+            event=event,
+            epoch=min(progress.epoch + (event not in ("epoch_completed", "run_completed")), progress.epochs),
+            epochs=progress.epochs,
+            step=progress.step,
+            steps=progress.steps,
+            batch=progress.batch + (event == "iteration_started") if event.startswith("iteration") else 0,
+            loss=loss,
+            lr=self._lr() if lr is None else lr,
+            scores=scores or {},
+            seconds=time.monotonic() - self.began,
+        )
+        for listener in self.around.listeners:
+            listener(moment)
+
+
+def _load(classifier: Classifier, checkpoint: Checkpoint) -> None:
+    """The network's tensors of a checkpoint, all of them and in their layout."""
+    names = classifier.state_dict()
+    missing = names.keys() - checkpoint.tensors.keys()
+    if missing:
+        raise Refused(
+            f"{checkpoint.file} is of another network: it lacks {min(missing)!r}.", "Resume with the run's own recipe."
+        )
+    classifier.load_state_dict({name: checkpoint.tensors[name] for name in names})

@@ -1,0 +1,93 @@
+"""A frozen part runs once: its outputs are kept, for as many augmented views of each picture as asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tellapart.errors import UserError
+from tellapart.pixels.batches import sample_keys
+from tellapart.pixels.inputs import Batch, Group, PictureInputs
+
+CHUNK = 16  # pictures at a time, always the same ones together: then the outputs have the same bits on every resume
+
+
+class KeptInputs:
+    """Batches of a trunk's outputs. A view is computed when it is first asked for.
+
+    Args:
+        inputs: the pictures that the trunk takes.
+        trunk: frozen; pictures → outputs (N, …).
+        keys: (N,) of the pictures, as from `picture_keys`.
+        labels: (N,) int64.
+        num_views: how many there will be, to see at once whether they fit.
+        most_bytes: of memory that they may take.
+    """
+
+    def __init__(
+        self,
+        inputs: PictureInputs,
+        trunk: nn.Module,
+        keys: NDArray[np.uint64],
+        labels: NDArray[np.int64],
+        num_views: int,
+        most_bytes: int,
+    ) -> None:
+        self._inputs, self._trunk, self._keys = inputs, trunk, keys
+        self._labels = torch.from_numpy(labels)
+        self._num_views, self._most_bytes = num_views, most_bytes
+        self._outputs: dict[int | None, Tensor] = {}
+        self._lost = np.zeros(len(keys), bool)
+
+    def batches(self, groups: Sequence[Group]) -> Iterator[Batch]:
+        """One batch for each group: the outputs for its view."""
+        for group in groups:
+            outputs = self._view(group.view)
+            there = ~self._lost[group.positions]
+            chosen = torch.from_numpy(group.positions[there])
+            labels = self._labels[chosen].to(outputs.device)
+            inputs = outputs[chosen.to(outputs.device)].contiguous(memory_format=_format(outputs))
+            yield Batch(inputs, labels, labels, there)
+
+    def _view(self, view: int | None) -> Tensor:
+        if view not in self._outputs:
+            self._outputs[view] = self._computed(view)
+        return self._outputs[view]
+
+    @torch.no_grad()
+    def _computed(self, view: int | None) -> Tensor:
+        keys = None if view is None else sample_keys(self._keys, view)
+        positions = np.array_split(np.arange(len(self._keys)), -(-len(self._keys) // CHUNK))
+        groups = [Group(part, None if keys is None else keys[part]) for part in positions]
+        outputs: Tensor | None = None
+        for group, batch in zip(groups, self._inputs.batches(groups), strict=True):
+            self._lost[group.positions[~batch.there]] = True
+            if not batch.there.any():
+                continue
+            part: Tensor = self._trunk(batch.inputs)
+            if outputs is None:
+                self._check_memory(part)
+                shape = (len(self._keys), *part.shape[1:])
+                outputs = torch.zeros(shape, device=part.device).contiguous(memory_format=_format(part))
+            outputs[torch.from_numpy(group.positions[batch.there]).to(part.device)] = part
+        assert outputs is not None, "no picture is left"
+        return outputs
+
+    def _check_memory(self, part: Tensor) -> None:
+        needed = self._num_views * len(self._keys) * part[0].numel() * part.element_size()
+        if needed > self._most_bytes:
+            raise UserError(
+                f"The outputs of the frozen part for {self._num_views} views would take {needed:,} bytes, and "
+                f"training.memory_share leaves {self._most_bytes:,}.",
+                "Keep fewer with freeze.views, freeze up to a later stage, or raise training.memory_share.",
+            )
+
+
+def _format(values: Tensor) -> torch.memory_format:
+    """The layout of a batch, which the part behind it is fastest with."""
+    last = values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format

@@ -1,0 +1,152 @@
+"""What learns in an epoch and what it is fed, as the recipe freezes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.scores import Metric
+from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.models.backbones import trial_pictures
+from tellapart.models.classifier import Classifier
+from tellapart.models.cutting import split_at
+from tellapart.models.stages import frozen_upto, learn_from, set_modes, stage_names
+from tellapart.pixels.batches import Epoch, picture_keys
+from tellapart.pixels.inputs import Group, Inputs, PictureInputs
+from tellapart.pixels.pictures import Pictures, memory_for_pictures
+from tellapart.recipe import Recipe
+from tellapart.training.hardware import Hardware
+from tellapart.training.kept import KeptInputs
+from tellapart.training.losses import probabilities
+
+EVALUATED_AT_ONCE = 32  # pictures
+
+
+@dataclass(frozen=True)
+class Material:
+    """What there is to learn from, at the network's size. `val` is None where the run has none."""
+
+    train: Pictures
+    val: Pictures | None
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The network of one epoch.
+
+    Args:
+        module: inputs → logits, as it is called in training. plain: the same, of this process alone.
+        train, val: their inputs. views: how many augmented views are kept; None: none is.
+    """
+
+    module: nn.Module
+    plain: nn.Module
+    train: Inputs
+    val: Inputs | None
+    views: int | None
+
+    def groups(self, plan: Epoch, epoch: int, slices: list[slice]) -> list[Group]:
+        """What each batch of an epoch is made of."""
+        view = None if self.views is None else epoch % self.views
+        return [Group(plan.positions[part], plan.keys[part], view) for part in slices]
+
+
+class Learners:
+    """The learner of each epoch. It is made anew only where another part of the network begins to learn."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        material: Material,
+        recipe: Recipe,
+        hardware: Hardware,
+        memory_format: torch.memory_format,
+    ) -> None:
+        self._classifier, self._material, self._recipe, self._hardware = classifier, material, recipe, hardware
+        classifier.to(hardware.device, memory_format=memory_format)  # type: ignore[call-overload]
+        self._train, self._val = (
+            PictureInputs(
+                pictures,
+                material.preprocessing,
+                recipe.augmentation,
+                device=hardware.device,
+                memory_format=memory_format,
+            )
+            for pictures in (material.train, material.val or material.train)
+        )
+        self._stages = stage_names(classifier.embedder.network)
+        self._upto: str | None = None
+        self._learner: Learner | None = None
+        trial = trial_pictures(material.preprocessing, 2)
+        self._trial = trial.to(hardware.device).contiguous(memory_format=memory_format)
+
+    def of(self, epoch: int) -> Learner:
+        """The learner of an epoch, counted from 0, in training mode."""
+        upto = frozen_upto(self._recipe.freeze, self._stages, epoch)
+        if self._learner is None or upto != self._upto:
+            self._upto = upto
+            learn_from(self._classifier, upto)
+            set_modes(self._classifier, self._recipe.freeze.norms)
+            self._learner = self._made(upto)
+        self.teach()
+        return self._learner
+
+    def teach(self) -> None:
+        """Training mode, for what learns."""
+        set_modes(self._classifier, self._recipe.freeze.norms)
+        if self._learner and self._learner.views is not None:
+            self._learner.plain.train()  # the tail's own containers; all in it learns
+
+    def rest(self) -> None:
+        """Evaluation mode, for all."""
+        self._classifier.eval()
+        if self._learner:
+            self._learner.plain.eval()
+
+    def _made(self, upto: str | None) -> Learner:
+        views, has_val = self._recipe.freeze.views, self._material.val is not None
+        if upto is None or views is None:
+            module = self._hardware.wrapped(self._classifier)
+            return Learner(module, self._classifier, self._train, self._val if has_val else None, None)
+        trunk, tail = split_at(self._classifier.embedder, upto, self._trial)
+        plain = nn.Sequential(tail, self._classifier.head)
+        views = min(views, self._recipe.training.epochs)
+        train = self._kept(self._train, trunk.eval(), self._material.train, views)
+        val = self._kept(self._val, trunk, self._material.val, 1) if self._material.val else None
+        return Learner(self._hardware.wrapped(plain), plain, train, val, views)
+
+    def _kept(self, inputs: PictureInputs, trunk: nn.Module, pictures: Pictures, views: int) -> KeptInputs:
+        most = memory_for_pictures(self._recipe.training.memory_share)
+        keys = picture_keys(self._recipe.seed, pictures.paths)
+        return KeptInputs(inputs, trunk, keys, pictures.labels, views, most)
+
+
+@torch.no_grad()
+def predict_pictures(learner: Learner, pictures: Pictures, inputs: Inputs, hardware: Hardware) -> Predictions:
+    """What the network, in evaluation mode, says of all pictures of a split that are not lost."""
+    rank, world = hardware.share
+    own = np.arange(rank, len(pictures), world)
+    groups = [Group(own[start : start + EVALUATED_AT_ONCE]) for start in range(0, len(own), EVALUATED_AT_ONCE)]
+    rows = []
+    for group, batch in zip(groups, inputs.batches(groups), strict=True):
+        probs = np.full((len(group.positions), len(pictures.classes)), np.nan, np.float32)
+        if batch.there.any():
+            with hardware.precise():
+                logits = learner.plain(batch.inputs)
+            probs[batch.there] = probabilities(logits).cpu().numpy()
+        rows.append(probs)
+    probs = hardware.gathered(np.concatenate(rows), len(pictures))
+    there = np.array([not pictures.lost or bool(one == one) for one in probs[:, 0].tolist()], bool)  # NaN: lost
+    paths = tuple(path for path, is_there in zip(pictures.paths, there.tolist(), strict=True) if is_there)
+    return Predictions(probs[there], pictures.labels[there], paths, pictures.classes)
+
+
+def scores_of(predictions: Predictions, split: str, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """Every metric by its name, "val_accuracy" for one."""
+    return {f"{split}_{name}": float(metric(predictions)) for name, metric in metrics.items()}

@@ -1,0 +1,88 @@
+"""Losses picture by picture, and what each picture counts for.
+
+The loss of a batch is the sum of `losses * weights` over the sum of `weights`, both over the whole batch. Both add up
+over the parts that a batch is worked on in, and over the processes that share it, so neither changes a gradient.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812, everybody's name for it
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tellapart.options import HeadOptions, TrainingOptions
+
+
+def picture_losses(logits: Tensor, targets: Tensor, options: TrainingOptions) -> Tensor:
+    """The loss of each picture, without weights.
+
+    Args:
+        logits: (N, C), or (N, 1) for two classes with `loss=bce`: the logit of the second class.
+        targets: labels (N,) int64 in [0, C), or (N, C) float shares of the classes, as MixUp makes them.
+        options: `loss` and `label_smoothing`. bce with C logits asks of each class by itself whether it is there.
+
+    Returns:
+        (N,) float32; of bce with C logits the mean over the classes.
+
+    >>> [round(loss, 3) for loss in picture_losses(torch.zeros(2, 4), torch.tensor([0, 3]), TrainingOptions()).tolist()]
+    [1.386, 1.386]
+    """
+    logits = logits.float()
+    if options.loss == "cross_entropy":
+        return F.cross_entropy(logits, targets, reduction="none", label_smoothing=options.label_smoothing)
+    num_classes = max(logits.shape[1], 2)
+    shares = targets.float() if targets.is_floating_point() else F.one_hot(targets, num_classes).float()
+    wanted = shares if logits.shape[1] > 1 else shares[:, 1:]
+    return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(dim=1)
+
+
+def picture_weights(targets: Tensor, class_weights: Tensor | None) -> Tensor:
+    """What each picture counts for: its class's weight; of a mixed one the mean of its classes'.
+
+    Args:
+        targets: (N,) int64 or (N, C) float, as for `picture_losses`.
+        class_weights: (C,) float32; None: every picture counts 1.
+
+    Returns:
+        (N,) float32.
+
+    >>> picture_weights(torch.tensor([[0.5, 0.5]]), torch.tensor([1.0, 3.0])).tolist()
+    [2.0]
+    """
+    if class_weights is None:
+        return torch.ones(len(targets), device=targets.device)
+    return targets.float() @ class_weights if targets.is_floating_point() else class_weights[targets]
+
+
+def class_weights(counts: NDArray[np.int64], options: HeadOptions) -> Tensor | None:
+    """The weight of each class by its train pictures; None where every picture counts the same.
+
+    Args:
+        counts: (C,) train pictures of each class; a class without any is never asked for.
+        options: `weighting`; balanced is N / (C * count), as in scikit-learn: the pictures of each class weigh the
+            same together.
+
+    Returns:
+        (C,) float32 or None.
+
+    >>> class_weights(np.array([3, 1]), HeadOptions(weighting="balanced")).tolist()
+    [0.6666666865348816, 2.0]
+    """
+    if options.weighting == "none":
+        return None
+    return torch.from_numpy(counts.sum() / (len(counts) * np.maximum(counts, 1))).float()
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """(N, C) logits → (N, C) probabilities by softmax; (N, 1) → (N, 2), the second column that of the logit.
+
+    C logits trained with bce are put through softmax too, as in the model file: the answer is the same one.
+
+    >>> probabilities(torch.zeros(1, 1)).tolist()
+    [[0.5, 0.5]]
+    """
+    logits = logits.float()
+    both = torch.cat([-logits / 2, logits / 2], dim=1) if logits.shape[1] == 1 else logits
+    return both.softmax(dim=1)

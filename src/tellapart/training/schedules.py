@@ -1,0 +1,71 @@
+"""The learning rate of every optimizer step, as a pure function of the step: a resumed run asks and goes on."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+
+from tellapart.options import TrainingOptions
+
+# Those of torch's OneCycleLR, which are those of fastai.
+RISING_SHARE, FIRST_DIVISOR, LAST_DIVISOR = 0.3, 25.0, 1e4
+
+
+def rate_at(step: int, steps: int, steps_per_epoch: int, options: TrainingOptions) -> float:
+    """The learning rate of one optimizer step, as a multiple of `training.lr`.
+
+    Args:
+        step: from 0.
+        steps: of the whole training.
+        steps_per_epoch: for the milestones of multi_step, which are epochs done.
+        options: `schedule` and what goes with it. one_cycle moves the rate alone: the momentum stays as it is, where
+            torch's OneCycleLR moves it against the rate.
+
+    Returns:
+        A multiple, 1 at the peak. The warm-up rises in equal parts, and the schedule begins when it is over.
+
+    Source: one_cycle: Smith & Topin 2017, https://arxiv.org/abs/1708.07120; cosine: Loshchilov & Hutter 2016,
+    https://arxiv.org/abs/1608.03983, without restarts.
+
+    >>> [rate_at(step, 4, 2, TrainingOptions(schedule="multi_step", milestones=(1,))) for step in range(4)]
+    [1.0, 1.0, 0.1, 0.1]
+    """
+    warmup = options.warmup_steps
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if options.schedule == "cosine":
+        end = (options.lr_end or 0.0) / options.lr
+        return _cosine(1.0, end, (step - warmup) / max(steps - warmup, 1))
+    if options.schedule == "multi_step":
+        gamma = 0.1 if options.gamma is None else options.gamma
+        return float(gamma ** bisect_right(sorted(options.milestones), step // steps_per_epoch))
+    return _one_cycle(step, steps) if options.schedule == "one_cycle" else 1.0
+
+
+def rate_curve(
+    steps: int, steps_per_epoch: int, options: TrainingOptions, most: int = 400
+) -> tuple[tuple[float, float], ...]:
+    """Epochs done and the learning rate there, at `most` steps or fewer: what a report draws.
+
+    >>> rate_curve(2, 2, TrainingOptions(schedule="constant", lr=0.1))
+    ((0.0, 0.1), (0.5, 0.1))
+    """
+    drawn = sorted({round(number * (steps - 1) / max(most - 1, 1)) for number in range(min(most, steps))})
+    shown = drawn if steps > most else range(steps)
+    return tuple(
+        (step / steps_per_epoch, options.lr * rate_at(step, steps, steps_per_epoch, options)) for step in shown
+    )
+
+
+def _one_cycle(step: int, steps: int) -> float:
+    """Up in a third of the steps, then down to next to nothing, both along a cosine."""
+    first, last = 1 / FIRST_DIVISOR, 1 / FIRST_DIVISOR / LAST_DIVISOR
+    peak, end = RISING_SHARE * steps - 1, steps - 1
+    if step <= peak:
+        return _cosine(first, 1.0, step / peak if peak else 1.0)
+    return _cosine(1.0, last, (step - peak) / (end - peak))
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    """From start to end along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(share, 1.0))) / 2

@@ -1,0 +1,141 @@
+"""One optimizer step: a batch in, its gradients through the network, every weight moved once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Optimizer
+
+from tellapart.errors import UserError
+from tellapart.keyed import keyed_numbers, mixed_keys
+from tellapart.models.classifier import Classifier
+from tellapart.models.stages import parameter_groups
+from tellapart.pixels.batches import batch_bounds, picture_keys, plan_epoch
+from tellapart.pixels.inputs import Batch
+from tellapart.progress import Talk
+from tellapart.recipe import Recipe
+from tellapart.training.execution import Execution
+from tellapart.training.hardware import Hardware
+from tellapart.training.learner import Learner, Learners, Material
+from tellapart.training.losses import class_weights, picture_losses, picture_weights
+from tellapart.training.optimizers import build_optimizer, set_rate
+
+MOST_PARTS = 32  # times smaller than asked for: how far a batch is cut where the memory does not suffice
+
+
+class Stepper:
+    """A network, its optimizer, and the batches of every epoch.
+
+    Args:
+        parts: in how many a batch is worked on; more, once the memory did not suffice.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        material: Material,
+        recipe: Recipe,
+        hardware: Hardware,
+        execution: Execution,
+        talk: Talk,
+    ) -> None:
+        self.learners = Learners(classifier, material, recipe, hardware, execution.torch_format)
+        self.parts = recipe.training.parts
+        self._options, self._hardware, self._train, self._talk = recipe.training, hardware, material.train, talk
+        self.optimizer = self._optimizer(classifier)
+        self._keys = picture_keys(recipe.seed, material.train.paths)
+        self._chance = keyed_numbers(recipe.seed, "network", [str(hardware.share[0])])
+        counts = np.bincount(material.train.labels, minlength=len(material.train.classes))
+        weights = class_weights(counts, recipe.head)
+        self._class_weights = None if weights is None else weights.to(hardware.device)
+
+    def _optimizer(self, classifier: Classifier) -> Optimizer:
+        optimizer = build_optimizer(parameter_groups(classifier, self._options), self._options)
+        if self._options.precision == "fp16":  # only there a gradient scaler is needed
+            optimizer = self._hardware.accelerator.prepare_optimizer(optimizer)
+        return optimizer
+
+    def batches(
+        self, learner: Learner, epoch: int, begin: int = 0, end: int | None = None
+    ) -> Iterator[tuple[Batch, float]]:
+        """The batches of an epoch, and what the pictures of each count for, those of all processes.
+
+        Args:
+            epoch: from 0. begin, end: numbers of batches in it.
+        """
+        plan = plan_epoch(self._keys, self._train.labels, self._train.weights, epoch, self._options)
+        bounds = batch_bounds(len(plan.positions), self._options.batch_size)[begin:end]
+        rank, world = self._hardware.share
+        # A last batch may hold fewer samples than there are processes: the rest work on its first one, for nothing.
+        own = [slice(start + (rank if rank < stop - start else 0), stop, world) for start, stop in bounds]
+        batches = learner.train.batches(learner.groups(plan, epoch, own))
+        for (start, stop), batch in zip(bounds, batches, strict=True):
+            labels = self._train.labels[plan.positions[start:stop]] if world > 1 else batch.labels.cpu().numpy()
+            yield batch, self._weight(labels) if rank < stop - start else math.inf
+
+    def _weight(self, labels: NDArray[np.int64]) -> float:
+        """What pictures count for together."""
+        if self._class_weights is None:
+            return float(len(labels))
+        return float(self._class_weights.cpu()[torch.from_numpy(labels)].sum())
+
+    def step(self, learner: Learner, batch: Batch, weight: float, number: int, lr: float) -> float:
+        """Move every weight once; returns the mean loss of the batch. If that is not finite, nothing is moved.
+
+        Args:
+            weight: what the batch's pictures count for. number: of the step, from 0. lr: of the head.
+        """
+        set_rate(self.optimizer, lr)
+        torch.manual_seed(int(mixed_keys(self._chance, number)[0] >> np.uint64(1)))  # of dropout
+        loss = self._gradients_that_fit(learner, batch, weight)
+        if math.isfinite(loss):
+            if self._options.clip_norm:
+                parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
+                self._hardware.accelerator.clip_grad_norm_(parameters, self._options.clip_norm)
+            self.optimizer.step()
+        return loss
+
+    def _gradients_that_fit(self, learner: Learner, batch: Batch, weight: float) -> float:
+        while True:
+            try:
+                return self._gradients(learner, batch, weight)
+            except RuntimeError as error:
+                self._work_in_smaller_parts(error, len(batch.labels))
+
+    def _gradients(self, learner: Learner, batch: Batch, weight: float) -> float:
+        """The batch's loss; its gradients are in the parameters."""
+        self.optimizer.zero_grad(set_to_none=True)
+        world = self._hardware.share[1]
+        total = 0.0
+        parts = list(zip(*(one.chunk(self.parts) for one in (batch.inputs, batch.targets)), strict=True))
+        for number, (inputs, targets) in enumerate(parts, 1):
+            with self._hardware.silent(learner.module) if number < len(parts) else nullcontext():
+                loss = self._loss(learner, inputs, targets) / weight
+                self._hardware.backward(loss * world)  # the processes' gradients are averaged, and are to be added
+            total += float(loss.item())
+        return self._hardware.summed(total)
+
+    def _loss(self, learner: Learner, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The sum over a part of a batch, each picture by its weight."""
+        with self._hardware.precise():
+            losses = picture_losses(learner.module(inputs), targets, self._options)
+        return losses.sum() if self._class_weights is None else (losses @ picture_weights(targets, self._class_weights))
+
+    def _work_in_smaller_parts(self, error: RuntimeError, count: int) -> None:
+        """Cut batches in halves until they fit into the memory; whatever else the error is goes on its way."""
+        text = str(error).lower()
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in text:
+            raise error
+        if 2 * self.parts > min(MOST_PARTS * self._options.parts, count):
+            raise UserError(
+                f"A batch of {self._options.batch_size} does not fit into the memory, not even in {self.parts} parts.",
+                "Lower training.batch_size or preprocessing.size_px, or take a smaller network.",
+            ) from error
+        self.parts *= 2
+        self._talk.say(f"note: not enough memory; from here on each batch in {self.parts} parts")

@@ -1,0 +1,131 @@
+"""Where numbers go while a training runs: TensorBoard in the run folder, and every service that accelerate knows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tellapart.errors import UserError, choose
+from tellapart.training.listeners import RunningMean
+from tellapart.training.moments import Moment
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+PROJECT = "tellapart"  # what the services file the runs under
+EVENTS = "events"  # TensorBoard's folder in the run; `tensorboard --logdir runs` shows it as NAME-OF-THE-RUN/events
+
+_PACKAGES = {"comet_ml": "comet-ml"}  # where a tracker's name is not that of its package
+_RUN_NAMES = {"wandb": "name", "trackio": "name", "swanlab": "experiment_name", "mlflow": "run_name"}
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse, before any work, a tracker that could not be started.
+
+    Raises:
+        UserError: accelerate does not know it (it has given up Neptune), or its package is not installed.
+    """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    here = {str(name) for name in get_available_trackers()}
+    for name in names:
+        choose("tracker", name, LOGGER_TYPE_TO_CLASS)
+        if name not in here:
+            package = _PACKAGES.get(name, name)
+            raise UserError(
+                f"The tracker {name!r} needs {package}, which is not installed.", f"Run: pip install {package}"
+            )
+
+
+@contextlib.contextmanager
+def trackers(
+    accelerator: Accelerator, run: Path, names: Sequence[str], config: Mapping[str, Any], first_step: int = 0
+) -> Iterator[None]:
+    """Trackers that `accelerator.log` writes to, inside a `with`; at its end they are finished.
+
+    All but TensorBoard get the run's name and recipe in their own fields. Only TensorBoard was run here: the others
+    need an account.
+
+    Args:
+        accelerator: without trackers of its own.
+        run: the run folder.
+        names: checked by `check_trackers`.
+        config: the recipe, flat: key → value.
+        first_step: optimizer steps done; where a run is resumed, what was written of later ones is not shown twice.
+    """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    try:
+        for name in names:
+            tracker = _tracker(LOGGER_TYPE_TO_CLASS[name], name, run, first_step)
+            tracker.start()
+            accelerator.trackers.append(tracker)
+            # TensorBoard would show a recipe as one more run, in a folder named by the time.
+            if name != "tensorboard":
+                tracker.store_init_configuration(dict(config))
+        yield
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        accelerator.trackers.clear()
+
+
+def _tracker(kind: Any, name: str, run: Path, first_step: int) -> Any:
+    """Made here, not by accelerate's `init_trackers`, which would give all of them the same name."""
+    if name == "tensorboard":
+        return kind(EVENTS, run, purge_step=first_step + 1 if first_step else None)
+    place = (run,) if kind.requires_logging_directory else ()
+    return kind(PROJECT, *place, **({_RUN_NAMES[name]: run.name} if name in _RUN_NAMES else {}))
+
+
+class TrackScalars:
+    """A listener: "train/loss" and "train/lr" every few steps, "val/accuracy" and its like once an epoch.
+
+    Args:
+        accelerator: inside `trackers`.
+        every: optimizer steps between two losses; each is the mean of what lies between.
+    """
+
+    name = "track_scalars"
+
+    def __init__(self, accelerator: Accelerator, every: int) -> None:
+        self._accelerator, self._every = accelerator, every
+        self._losses = RunningMean()
+
+    def __call__(self, moment: Moment) -> None:
+        """Log what this moment tells."""
+        if moment.event == "iteration_completed" and moment.loss is not None:
+            self._losses.add(moment.loss)
+            if moment.step % self._every == 0 or moment.step == moment.steps:
+                self._accelerator.log({"train/loss": self._losses.take(), "train/lr": moment.lr}, step=moment.step)
+        elif moment.event == "epoch_completed" and moment.scores:
+            self._accelerator.log({_scalar(key): value for key, value in moment.scores.items()}, step=moment.step)
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        return self._losses.state()
+
+    def load(self, state: Mapping[str, float]) -> None:
+        """Go on from a checkpoint."""
+        self._losses.load(state)
+
+
+def scalar_steps(steps: int) -> int:
+    """How many optimizer steps lie between two logged losses: a thousand points are as many as a screen shows.
+
+    >>> scalar_steps(25_000), scalar_steps(40)
+    (25, 1)
+    """
+    return max(1, steps // 1000)
+
+
+def _scalar(key: str) -> str:
+    """The scalar of a score. That of a whole evaluation of train is not the mean of its batches' losses.
+
+    >>> _scalar("val_accuracy"), _scalar("train_loss")
+    ('val/accuracy', 'evaluated train/loss')
+    """
+    split, _, name = key.partition("_")
+    return f"{'evaluated train' if split == 'train' else split}/{name}"

@@ -1,0 +1,184 @@
+"""`explore --augment`: the page that shows what a recipe's augmentation makes of the pictures."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tellapart.decoding import decode_file
+from tellapart.errors import UserError
+from tellapart.jobs.augmenting import EPOCHS, MIXED_BATCHES, show_augmented
+from tellapart.modelfile.preprocessing import LUMINANCE
+from tellapart.models.backbones import find_preprocessing
+from tellapart.options import AugmentationOptions, PreprocessingOptions
+from tellapart.pixels.augmentation import augment
+from tellapart.pixels.batches import picture_keys, sample_keys
+from tellapart.recipe import Recipe
+
+RECIPE = Recipe(
+    name="changing",
+    method="fit",
+    preprocessing=PreprocessingOptions(size_px=32),
+    augmentation=AugmentationOptions(flip=0.5, rotate=0.5, brightness=0.3),
+)
+
+
+def shown(data: Path, recipe: Recipe = RECIPE, **options: object):
+    """What was shown, and the page."""
+    found = show_augmented(data, recipe=recipe, out=data.parent / "page.html", quiet=True, **options)
+    return found, found.page.read_text()
+
+
+def pictures_of(page: str) -> np.ndarray:
+    """(M, 32, 32, 3) uint8: all the pictures on a page, in order; they are small, so they stand there as PNG."""
+    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    return np.stack([np.asarray(Image.open(io.BytesIO(base64.b64decode(source)))) for source in sources])
+
+
+def with_augmentation(**values: object) -> Recipe:
+    return dataclasses.replace(RECIPE, augmentation=AugmentationOptions(**values))
+
+
+def test_the_page_shows_the_pixels_that_a_training_sees(photos: Path):
+    found, page = shown(photos)
+    rows = pictures_of(page).reshape(8, 1 + EPOCHS, 32, 32, 3)
+    preprocessing = find_preprocessing(RECIPE.backbone, RECIPE.preprocessing)
+    originals = np.stack([preprocessing.resized(decode_file(photos / path).pixels) for path in found.pictures])
+    assert np.array_equal(rows[:, 0], originals)
+    keys = sample_keys(picture_keys(RECIPE.seed, found.pictures), 3)
+    tensors = torch.from_numpy(originals).permute(0, 3, 1, 2)
+    epoch = augment(tensors, keys, RECIPE.augmentation, preprocessing.mean).permute(0, 2, 3, 1)
+    assert np.array_equal(rows[:, 4], (255 * epoch.numpy()).round())
+
+
+def test_each_class_is_shown_in_turn(photos: Path):
+    classes = [path.partition("/")[0] for path in shown(photos)[0].pictures]
+    assert classes == ["brick", "leaf", "sky", "brick", "leaf", "sky", "brick", "leaf"]
+
+
+def test_the_same_seed_shows_the_same_and_another_seed_another(photos: Path):
+    first, second, other = (pictures_of(shown(photos, seed=seed)[1]) for seed in (0, 0, 1))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_one_picture_can_be_named(photos: Path):
+    found, page = shown(photos, picture="sky/003.jpg")
+    assert found.pictures == ("sky/003.jpg",)
+    assert len(pictures_of(page)) == 1 + EPOCHS
+
+
+def test_a_named_picture_that_is_not_there_is_answered_with_the_nearest(photos: Path):
+    with pytest.raises(UserError, match=r"Unknown picture 'sky/03\.jpg'.*sky/003\.jpg"):
+        shown(photos, picture="sky/03.jpg")
+
+
+def test_a_named_picture_that_is_broken_is_told_why(photos: Path):
+    (photos / "sky" / "003.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"sky/003\.jpg is empty"):
+        shown(photos, picture="sky/003.jpg")
+
+
+def test_broken_pictures_are_passed_over(photos: Path):
+    broken = shown(photos)[0].pictures[:5]
+    for path in broken:
+        (photos / path).write_bytes(b"")
+    pictures = shown(photos)[0].pictures
+    assert len(pictures) == 8
+    assert not {*pictures} & {*broken}
+
+
+def test_where_every_picture_is_broken_it_says_so(photos: Path):
+    for path in photos.rglob("*.jpg"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"No train picture can be used.*tellapart explore"):
+        shown(photos)
+
+
+def test_only_train_pictures_are_shown(split_photos: Path):
+    assert all(path.startswith("train/") for path in shown(split_photos)[0].pictures)
+
+
+def test_mixed_batches_say_how_much_of_which_class(photos: Path):
+    page = shown(photos, with_augmentation(cutmix=1, mixup=1))[1]
+    assert len(pictures_of(page)) == 8 * (1 + EPOCHS) + 8 * MIXED_BATCHES
+    assert re.search(r'title="(\d+) % brick">\1 % brick</span><span', page.replace("\u202f", " "))
+
+
+def test_a_named_picture_is_mixed_with_others(photos: Path):
+    page = shown(photos, with_augmentation(mixup=1), picture="sky/003.jpg")[1]
+    assert len(pictures_of(page)) == 1 + EPOCHS + 8 * MIXED_BATCHES
+
+
+def test_a_recipe_that_mixes_nothing_has_no_such_section(photos: Path):
+    assert "A batch of epoch" not in shown(photos)[1]
+
+
+def test_a_grey_network_is_shown_its_luminance(photos: Path):
+    grey = dataclasses.replace(RECIPE, preprocessing=PreprocessingOptions(size_px=32, grey=True))
+    colour, seen = (pictures_of(shown(photos, recipe)[1]).astype(float) for recipe in (RECIPE, grey))
+    assert (seen == seen[..., :1]).all()
+    assert np.abs(seen[0, ..., 0] - colour[0] @ LUMINANCE).max() <= 0.5 + 1e-3
+
+
+def test_larger_pictures_are_shown_as_jpeg(photos: Path):
+    page = shown(photos, set={"preprocessing.size_px": 96})[1]
+    assert page.count("data:image/jpeg") == 8 * (1 + EPOCHS)
+
+
+def test_the_options_that_do_something_are_named_and_no_others(photos: Path):
+    found, page = shown(photos)
+    assert found.augmentation == {
+        "flip": 0.5,
+        "rotate": 0.5,
+        "rotate_degrees": 45.0,
+        "border": "reflect",
+        "brightness": 0.3,
+    }
+    assert found.lines()[0].split() == ["flip", "0.5"]
+    assert "<dt>rotate degrees</dt>" in page
+    assert "dropout" not in page
+
+
+def test_the_answer_for_scripts_names_page_recipe_and_pictures(photos: Path):
+    answer = shown(photos)[0].as_json()
+    assert set(answer) == {"recipe", "augmentation", "pictures", "page"}
+    assert (answer["recipe"], len(answer["pictures"])) == ("changing", 8)
+
+
+def test_a_recipe_without_augmentation_is_refused_before_anything_is_read(tmp_path: Path):
+    with pytest.raises(UserError, match=r"'probe' changes no picture.*--set augmentation\.flip"):
+        show_augmented(tmp_path / "nowhere", recipe="probe", quiet=True)
+
+
+def test_the_page_is_called_after_the_data(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert show_augmented(photos, recipe=RECIPE, quiet=True).page == Path("photos-augment.html")
+
+
+def test_a_file_of_somebody_else_is_not_overwritten(photos: Path):
+    (photos.parent / "page.html").write_text("mine")
+    with pytest.raises(UserError, match="no page of ours"):
+        shown(photos)
+
+
+def test_names_are_text_on_the_page(photos: Path):
+    (photos / "brick").rename(photos / "<b>brick")
+    page = shown(photos)[1]
+    assert "&lt;b&gt;brick" in page
+    assert "<b>brick" not in page
+
+
+def test_without_torch_the_module_can_be_imported():
+    code = "import sys; import tellapart.jobs.augmenting; print({'torch', 'timm'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -1,0 +1,225 @@
+"""What is printed, drawn and logged of a training, and that a resumed run goes on exactly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from accelerate import Accelerator
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tellapart.errors import UserError
+from tellapart.progress import Talk
+from tellapart.training.listeners import PrintLosses, ShowProgress, history_csv, print_epochs
+from tellapart.training.moments import Listener, Moment
+from tellapart.training.trackers import EVENTS, TrackScalars, check_trackers, trackers
+
+EPOCHS, PER_EPOCH = 2, 10
+
+
+@pytest.fixture
+def talk() -> Talk:
+    return Talk(quiet=True)
+
+
+def said(talk: Talk) -> list[str]:
+    """The lines without their times."""
+    return [line.partition(" ")[2] for line in talk.lines]
+
+
+def training(losses: Iterable[float] | None = None) -> Iterator[Moment]:
+    """The moments of a training of two epochs of ten steps, half a second each, evaluated in five seconds."""
+    values = iter(losses or (1 / (step + 3) for step in range(EPOCHS * PER_EPOCH)))
+    at = {"epochs": EPOCHS, "steps": EPOCHS * PER_EPOCH, "lr": 0.01}
+    for epoch in range(EPOCHS):
+        waited = 5.0 * epoch
+        done = epoch * PER_EPOCH
+        yield Moment(event="epoch_started", epoch=epoch + 1, step=done, seconds=waited + done / 2, **at)
+        for batch in range(1, PER_EPOCH + 1):
+            step, seconds = done + batch, waited + (done + batch) / 2
+            here = {"epoch": epoch + 1, "batch": batch, **at}
+            yield Moment(event="iteration_started", step=step - 1, seconds=seconds - 0.5, **here)
+            yield Moment(event="iteration_completed", step=step, loss=next(values), seconds=seconds, **here)
+        scores = {"val_accuracy": 0.5 + epoch / 4, "val_loss": 0.7, "train_loss": 0.6}
+        ended = {"epoch": epoch + 1, "step": done + PER_EPOCH, "loss": 0.25, "scores": scores, **at}
+        yield Moment(event="epoch_completed", seconds=waited + 5 + (done + PER_EPOCH) / 2, **ended)
+
+
+def hear(listener: Listener, moments: Iterable[Moment]) -> None:
+    for moment in moments:
+        listener(moment)
+
+
+def test_the_mean_loss_of_so_many_batches_is_printed(talk: Talk):
+    hear(PrintLosses(talk, 4), training(range(20)))
+    assert said(talk) == [
+        "epoch 1, batch 4: loss 1.500",
+        "epoch 1, batch 8: loss 5.500",
+        "epoch 2, batch 4: loss 11.500",
+        "epoch 2, batch 8: loss 15.500",
+    ]
+
+
+def test_thousands_of_batches_are_separated(talk: Talk):
+    at = {"epoch": 1, "epochs": 1, "step": 2000, "steps": 5000, "lr": 0.1, "seconds": 1.0}
+    hear(PrintLosses(talk, 2000), [Moment(event="iteration_completed", batch=2000, loss=2.105, **at)])
+    assert said(talk) == ["epoch 1, batch 2,000: loss 2.105"]
+
+
+@pytest.mark.parametrize("stop", [5, 17, 26, 30])
+def test_a_resumed_run_prints_what_the_other_would_have_printed(talk: Talk, stop: int):
+    whole, first, second = Talk(quiet=True), PrintLosses(talk, 3), PrintLosses(talk, 3)
+    hear(PrintLosses(whole, 3), training())
+    moments = list(training())
+    hear(first, moments[:stop])
+    second.load(json.loads(json.dumps(first.state())))
+    hear(second, moments[stop:])
+    assert said(talk) == said(whole)
+    assert (first.name, len(said(whole))) == ("print_losses", 6)
+
+
+def test_an_epoch_is_a_line_with_its_speed_without_the_evaluation(talk: Talk):
+    hear(print_epochs(talk, 8), training())
+    scores = "val accuracy 0.750, val loss 0.700, train loss 0.600"
+    assert said(talk)[1] == f"epoch 2 of 2: loss 0.250; {scores}; lr 0.01, 16 pictures/s"
+
+
+def test_an_epoch_resumed_after_its_last_batch_claims_no_speed(talk: Talk):
+    hear(print_epochs(talk, 8), list(training())[-1:])
+    assert said(talk)[0].endswith("lr 0.01")
+
+
+class Bars(Talk):
+    """Remembers each bar: its label, its length, how far it came, and that it was taken away."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.bars: list[list[object]] = []
+
+    def track(self, label, total):
+        from contextlib import contextmanager
+
+        @contextmanager
+        def bar():
+            self.bars.append(one := [label, total, 0, "open"])
+
+            def advance() -> None:
+                one[2] += 1
+
+            yield advance
+            one[3] = "closed"
+
+        return bar()
+
+
+def test_each_epoch_has_a_bar():
+    talk = Bars()
+    hear(ShowProgress(talk, PER_EPOCH), training())
+    assert talk.bars == [["epoch 1 of 2", 10, 10, "closed"], ["epoch 2 of 2", 10, 10, "closed"]]
+
+
+def test_the_bar_of_a_resumed_epoch_begins_where_it_stood():
+    talk = Bars()
+    hear(ShowProgress(talk, PER_EPOCH), list(training())[10:15])
+    assert talk.bars == [["epoch 1 of 2", 10, 7, "open"]]
+
+
+def test_the_history_keeps_every_digit_and_the_order_of_its_columns():
+    rows = [{"epoch": 1, "step": 10, "loss": 0.1 + 0.2}, {"epoch": 2, "step": 20, "loss": 0.1, "val_f1": 1 / 3}]
+    header, first, second = history_csv(rows).splitlines()
+    assert (header, first) == ("epoch,step,loss,val_f1", "1,10,0.30000000000000004,")
+    assert float(second.split(",")[3]) == 1 / 3
+
+
+@pytest.fixture
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+def scalars(run: Path, name: str) -> list[tuple[int, float]]:
+    events = EventAccumulator(str(run / EVENTS))
+    events.Reload()
+    return [(one.step, pytest.approx(one.value)) for one in events.Scalars(name)]
+
+
+def test_tensorboard_gets_losses_rates_and_scores(accelerator: Accelerator, tmp_path: Path):
+    with trackers(accelerator, tmp_path, ["tensorboard"], {}):
+        hear(TrackScalars(accelerator, 4), training(range(20)))
+    assert scalars(tmp_path, "train/loss") == [(4, 1.5), (8, 5.5), (12, 9.5), (16, 13.5), (20, 17.5)]
+    assert scalars(tmp_path, "train/lr")[0] == (4, 0.01)
+    assert scalars(tmp_path, "val/accuracy") == [(10, 0.5), (20, 0.75)]
+    assert scalars(tmp_path, "evaluated train/loss") == [(10, 0.6), (20, 0.6)]
+
+
+def test_the_last_losses_are_logged_even_if_they_are_few(accelerator: Accelerator, tmp_path: Path):
+    with trackers(accelerator, tmp_path, ["tensorboard"], {}):
+        hear(TrackScalars(accelerator, 15), training(range(20)))
+    assert scalars(tmp_path, "train/loss") == [(15, 7.0), (20, 17.0)]
+
+
+def test_every_run_is_one_folder_of_events_under_its_own_name(accelerator: Accelerator, tmp_path: Path):
+    for name in ("first", "second"):
+        with trackers(accelerator, tmp_path / name, ["tensorboard"], {"seed": 1}):
+            hear(TrackScalars(accelerator, 1), training())
+    folders = {file.parent.relative_to(tmp_path) for file in tmp_path.rglob("*") if file.is_file()}
+    assert folders == {Path("first") / EVENTS, Path("second") / EVENTS}
+
+
+def test_steps_after_the_resumed_one_are_not_there_twice(accelerator: Accelerator, tmp_path: Path):
+    moments = list(training(range(20)))
+    checkpoint = next(place for place, moment in enumerate(moments) if moment.step == 4) + 1
+    first, second = TrackScalars(accelerator, 3), TrackScalars(accelerator, 3)
+    with trackers(accelerator, tmp_path, ["tensorboard"], {}):
+        hear(first, moments[:checkpoint])
+        second.load(first.state())
+        hear(first, moments[checkpoint : checkpoint + 20])  # and then it is killed
+    with trackers(accelerator, tmp_path, ["tensorboard"], {}, first_step=4):
+        hear(second, moments[checkpoint:])
+    steps = [3, 6, 9, 12, 15, 18, 20]
+    assert scalars(tmp_path, "train/loss") == list(zip(steps, [1, 4, 7, 10, 13, 16, 18.5], strict=True))
+    assert scalars(tmp_path, "val/accuracy") == [(10, 0.5), (20, 0.75)]
+
+
+def test_an_unknown_tracker_is_named():
+    with pytest.raises(UserError, match="Unknown tracker 'neptune'"):
+        check_trackers(["neptune"])
+
+
+def test_a_tracker_without_its_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", lambda: ["tensorboard"])
+    check_trackers(["tensorboard"])
+    with pytest.raises(UserError, match=r"'comet_ml' needs comet-ml, .*Run: pip install comet-ml"):
+        check_trackers(["tensorboard", "comet_ml"])
+
+
+def test_after_the_training_no_tracker_is_left(accelerator: Accelerator, tmp_path: Path):
+    with pytest.raises(KeyboardInterrupt), trackers(accelerator, tmp_path, ["tensorboard"], {}):
+        raise KeyboardInterrupt
+    assert accelerator.trackers == []
+
+
+class Service:
+    """A tracker as accelerate has them, which remembers what it was given."""
+
+    requires_logging_directory = False
+    made: list[object] = []  # noqa: RUF012, one for all
+
+    def __init__(self, project: str, **named: str) -> None:
+        self.made.append((project, named))
+
+    def start(self) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def store_init_configuration(self, values: dict[str, object]) -> None:
+        self.made.append(values)
+
+
+def test_a_service_gets_the_runs_name_and_recipe(
+    accelerator: Accelerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(__import__("accelerate").tracking.LOGGER_TYPE_TO_CLASS, "wandb", Service)
+    with trackers(accelerator, tmp_path / "first", ["wandb"], {"training.lr": 0.1}):
+        assert Service.made == [("tellapart", {"name": "first"}), {"training.lr": 0.1}]

@@ -1,0 +1,138 @@
+"""Saved splits on data that has changed since: refused with the differences, or gone on with what is the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import polars
+import pytest
+from conftest import write_picture
+
+from tellapart.catalog.scan import drop_empty_classes
+from tellapart.catalog.sources import read_source
+from tellapart.catalog.splits import make_splits
+from tellapart.catalog.table import Catalog
+from tellapart.errors import Refused
+from tellapart.jobs.looking import look_through, memory_for
+from tellapart.options import SplitOptions
+from tellapart.progress import Talk
+from tellapart.recipe import Recipe
+from tellapart.runs.folder import new_run
+from tellapart.runs.saved_splits import ACCEPT_CHANGES, SavedSplits, read_splits, save_splits
+
+
+def catalog_of(photos: Path) -> Catalog:
+    """The scanned catalog, as a training has it."""
+    catalog, recipe = read_source(photos), Recipe()
+    with memory_for(catalog, recipe) as memory:
+        return drop_empty_classes(look_through(catalog, recipe, memory, Talk(quiet=True)))
+
+
+def saved_of(photos: Path) -> SavedSplits:
+    catalog = catalog_of(photos)
+    with new_run(photos.parent / "runs", "x") as run:
+        save_splits(run, catalog, make_splits(catalog, SplitOptions(), 0))
+    return read_splits(run.path)
+
+
+def change_one(photos: Path) -> None:
+    write_picture(photos / "sky" / "003.jpg", 999)
+
+
+def take_one_away(photos: Path) -> None:
+    (photos / "sky" / "003.jpg").unlink()
+
+
+def add_two(photos: Path) -> None:
+    for name, seed in (("new.jpg", 998), ("newer.jpg", 999)):
+        write_picture(photos / "sky" / name, seed)
+
+
+def break_one(photos: Path) -> None:
+    (photos / "sky" / "003.jpg").write_bytes(b"")
+
+
+CHANGES = {
+    change_one: "1 picture has other content ('sky/003.jpg')",
+    take_one_away: "1 picture is gone or cannot be read ('sky/003.jpg')",
+    add_two: "2 pictures are new ('sky/new.jpg')",
+    break_one: "1 picture is gone or cannot be read ('sky/003.jpg')",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_change_is_told_and_accepted_only_when_that_is_asked_for(photos: Path, change: Callable[[Path], None]):
+    saved = saved_of(photos)
+    change(photos)
+    catalog = catalog_of(photos)
+    assert saved.changes(catalog) == [CHANGES[change]]
+    with pytest.raises(Refused, match="add --accept-changes to go on") as refused:
+        saved.of(catalog, hint=ACCEPT_CHANGES)
+    assert refused.value.message.endswith(f"does not fit the data: {CHANGES[change]}.")
+    stated = {path: row[3] for path, row in saved.rows.items() if path != "sky/003.jpg" or change is add_two}
+    splits = saved.of(catalog, accept_changes=True)
+    assert {path: split for path, split in zip(catalog.paths, splits, strict=True) if split} == stated
+
+
+def test_data_that_is_as_it_was_has_no_changes(photos: Path):
+    saved, catalog = saved_of(photos), catalog_of(photos)
+    assert saved.changes(catalog) == []
+    assert Counter(saved.of(catalog)) == Counter(row[3] for row in saved.rows.values())
+
+
+def test_a_picture_that_moved_to_another_class_stays_out(photos: Path):
+    saved, catalog = saved_of(photos), catalog_of(photos)
+    labels = catalog.labels.copy()
+    labels[0] = 2
+    catalog = catalog.replace(labels=labels)
+    assert saved.changes(catalog) == ["1 picture has another class ('brick/000.jpg')"]
+    splits = saved.of(catalog, accept_changes=True)
+    assert splits[0] == ""
+    assert "" not in splits[1:]
+
+
+def rename_a_class(photos: Path) -> None:
+    (photos / "sky").rename(photos / "heaven")
+
+
+def add_a_class(photos: Path) -> None:
+    write_picture(photos / "earth" / "1.jpg", 999)
+
+
+def empty_a_class(photos: Path) -> None:
+    for file in (photos / "leaf").iterdir():
+        file.unlink()
+
+
+CLASS_CHANGES = {
+    rename_a_class: r"class 'sky' is gone \(12 pictures\), class 'heaven' is new \(12 pictures\), 12 pictures are gone",
+    add_a_class: r"class 'earth' is new \(1 picture\), 1 picture is new",
+    empty_a_class: r"class 'leaf' is gone \(12 pictures\), 12 pictures are gone",
+}
+
+
+@pytest.mark.parametrize("accept_changes", [False, True])
+@pytest.mark.parametrize("change", CLASS_CHANGES, ids=lambda change: change.__name__)
+def test_other_classes_are_never_accepted(photos: Path, change: Callable[[Path], None], accept_changes: bool):
+    saved = saved_of(photos)
+    change(photos)
+    with pytest.raises(Refused, match=CLASS_CHANGES[change] + r".+\. Restore the classes"):
+        saved.of(catalog_of(photos), accept_changes=accept_changes)
+
+
+def test_the_same_classes_in_another_order_are_refused(photos: Path):
+    saved = saved_of(photos)
+    turned = replace(saved, classes=saved.classes[::-1])
+    with pytest.raises(Refused, match="the classes are in another order"):
+        turned.of(catalog_of(photos), accept_changes=True)
+
+
+def test_splits_without_the_order_of_the_classes_are_refused(photos: Path):
+    file = saved_of(photos).file
+    about = {key: text for key, text in polars.read_parquet_metadata(file).items() if key == "tellapart.splits"}
+    polars.read_parquet(file).write_parquet(file, metadata=about)
+    with pytest.raises(Refused, match="was written by an earlier tellapart, without the order of the classes"):
+        read_splits(file)
