@@ -19,7 +19,7 @@ import pytest
 
 from tellapart import datasets
 from tellapart.catalog.sources import read_source
-from tellapart.datasets import DATASETS, Dataset, find_dataset
+from tellapart.datasets import DATASETS, Dataset, dataset_of, fetch
 from tellapart.errors import Refused, UserError
 from tellapart.progress import Talk
 from tellapart.recipe import recipe_from
@@ -30,7 +30,7 @@ SMALL = {"dataset": "small"}
 
 
 def found(recipe: dict[str, str] = SMALL) -> Path:
-    return find_dataset(recipe_from(recipe), Talk(quiet=True))
+    return fetch(dataset_of(recipe_from(recipe)), Talk(quiet=True))
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -104,7 +104,7 @@ def test_a_data_set_is_fetched_once_and_then_at_hand(server: Server, cache: Path
 
 def test_what_is_fetched_is_said(server: Server, cache: Path):
     talk = Talk(quiet=True)
-    find_dataset(recipe_from(SMALL), talk)
+    fetch(dataset_of(recipe_from(SMALL)), talk)
     assert f"Downloading {server.url} (3,158,073 bytes) into {cache}" in talk.lines[0]
 
 
@@ -119,9 +119,9 @@ def test_a_process_that_is_killed_in_the_middle_leaves_what_the_next_one_goes_on
     server.breaks = [2_500_000]
     server.held_up.set()
     code = (
-        "from tellapart.datasets import *; from tellapart.recipe import recipe_from; "
+        "from tellapart.datasets import *; "
         f"DATASETS['small'] = Dataset({server.url!r}, {len(CONTENT)}, {DIGEST!r}); "
-        "find_dataset(recipe_from({'dataset': 'small'}), Talk(quiet=True))"
+        "fetch(DATASETS['small'], Talk(quiet=True))"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         part = cache / "small.zip.part"

@@ -26,7 +26,7 @@ from tellapart.export.compose import EMBEDDING, compose_model
 from tellapart.export.gate import Parity, check_parity, check_reported
 from tellapart.export.kept import ExportedNetwork
 from tellapart.export.references import Reference, torch_references
-from tellapart.jobs import training
+from tellapart.jobs import shipping
 from tellapart.modelfile.session import Session
 
 SMALL = {"preprocessing.size_px": 64}
@@ -205,13 +205,13 @@ def test_a_run_says_how_far_its_file_is_from_torch(photos: Path, tmp_path: Path)
 
 @pytest.fixture
 def torch_that_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = training.torch_references
+    honest = shipping.torch_references
 
     def lying(*arguments: object, **options: object) -> tuple[list[Reference], list[str]]:
         references, changed = honest(*arguments, **options)
         return [replace(one, embedding=-one.embedding) for one in references], changed
 
-    monkeypatch.setattr(training, "torch_references", lying)
+    monkeypatch.setattr(shipping, "torch_references", lying)
 
 
 @pytest.mark.usefixtures("torch_that_disagrees")

@@ -97,7 +97,7 @@ def found(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Foun
 
 def test_find_rate_writes_its_page(found: FoundRate):
     assert "Loss over learning rate" in found.page.read_text("utf-8")
-    assert found.lines()[0].startswith("Begin with a learning rate of 0.00")
+    assert found.lines[0].startswith("Begin with a learning rate of 0.00")
     assert found.as_json()["suggestion"] == found.suggestion == found.curve.suggestion
 
 

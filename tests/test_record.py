@@ -13,6 +13,7 @@ from test_export import PREPROCESSING, small_card, small_head, small_network
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import text_column
+from tellapart.evaluation.comparison import compare
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import compose_model
@@ -82,10 +83,10 @@ def test_a_gradient_run_is_written_in_two_parts(parts: dict[str, object], tmp_pa
     digest = write_beginning(run, parts["recipe"], parts["catalog"], parts["splits"])
     assert {file.name for file in run.path.iterdir()} == BEGINNING
     assert (read_splits(run.path).of(parts["catalog"]) == parts["splits"]).all()
-    facts, verdict = {"steps": 120, "network": "lenet"}, {"shipped": "probe"}
+    facts, verdict = {"steps": 120, "network": "lenet"}, compare(parts["test"], parts["test"], shipped="probe")
     write_results(run, Trained(**parts, training=facts, comparison=verdict), "data", digest, Talk(quiet=True), seconds)
     metrics = metrics_of(run.path)
-    assert (metrics["training"], metrics["comparison"]) == (facts, verdict)
+    assert (metrics["training"], metrics["comparison"]) == (facts, verdict.as_json())
     assert "probe" not in metrics
     assert metrics["splits"]["hash"] == digest
     assert "lenet" in (run.path / "report.html").read_text()

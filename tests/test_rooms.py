@@ -24,6 +24,7 @@ UPPER = [
     "tellapart.writing",
     "tellapart.decoding",
     "tellapart.cache",
+    "tellapart.datasets",
     "tellapart.cli.main",
     "tellapart.jobs.prediction",
     "tellapart.jobs.evaluation",

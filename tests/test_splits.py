@@ -44,6 +44,7 @@ def catalog_of(labels, *, contents=None, groups=None, given=None, statuses=None,
         digests=text_column(hashlib.sha256(str(name).encode()).hexdigest() for name in names),
         taken=text_column([""] * count),
         copies=np.arange(count) if copies is None else np.array(copies),
+        weights=np.ones(count),
     )
 
 

@@ -384,16 +384,16 @@ def test_a_folder_that_is_not_there_names_the_nearest(photos: Path):
 
 
 def test_a_picture_that_vanishes_while_it_is_used_is_no_crash(photos: Path, monkeypatch: pytest.MonkeyPatch):
-    from tellapart.jobs import training
+    from tellapart.jobs import shipping
 
-    honest = training.check_parity
+    honest = shipping.check_parity
 
     def slow(*arguments: object) -> object:
         for picture in photos.rglob("*.jpg"):
             picture.unlink()
         return honest(*arguments)
 
-    monkeypatch.setattr(training, "check_parity", slow)
-    with pytest.raises(Refused, match="was changed while it was used"):
+    monkeypatch.setattr(shipping, "check_parity", slow)
+    with pytest.raises(Refused, match="All 6 pictures to check the model file with were changed meanwhile"):
         train(photos)
     assert not list((photos.parent / "runs").glob("*"))

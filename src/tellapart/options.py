@@ -136,6 +136,7 @@ class TrainingOptions:
     lr_end: float | None = None  # where cosine ends; none: 0
     milestones: tuple[int, ...] = ()  # epochs done when multi_step multiplies the rate by gamma
     gamma: float | None = None  # of multi_step; none: 0.1
+    norms: Literal["moving", "still"] = "moving"  # BatchNorm of what learns: by the batch, or as it was pretrained
     clip_norm: float | None = None  # largest length of the gradient
     precision: Literal["full", "bf16", "fp16"] = "full"  # fp16 needs a GPU
     best: str = "loss"  # the metric of val that picks the best checkpoint
@@ -199,7 +200,7 @@ class FreezeOptions:
     upto: str | None = None  # "all", or a stage of the network: it and all before it; none: everything learns
     norms: Literal["still", "moving"] = "still"  # the statistics of BatchNorm layers that do not learn
     unfreeze: tuple[str, ...] = ()  # "EPOCHS:STAGE": after so many epochs STAGE and all behind it learns; "EPOCHS:all"
-    views: int | None = None  # the frozen part's outputs are kept for so many augmented views; none: computed anew
+    views: int | None = None  # how many augmented views of the frozen part's outputs are kept, as far as they fit
 
     def __post_init__(self) -> None:
         require(self.views is None or self.views >= 1, "freeze.views", self.views, "must be at least 1")
@@ -215,6 +216,7 @@ class FreezeOptions:
 class AugmentationOptions:
     """What happens to a train picture by chance, anew each epoch, in this order. A bare name is a probability."""
 
+    harmless: bool = False  # add each flip and the quarter turns that do not raise the probe's loss on val
     crop_area: float | None = None  # a random part of the picture, of at least this share of its area, in (0, 1)
     shift_px: int = 0  # shifted by up to so many pixels each way, the border reflected
     flip: float = 0.0  # left-right

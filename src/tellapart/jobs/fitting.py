@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+import torch
 
 from tellapart.cache import FeatureStore
 from tellapart.catalog.table import Catalog, Column
@@ -16,9 +17,12 @@ from tellapart.evaluation.scores import METRICS, Metric
 from tellapart.export.compose import compose_features
 from tellapart.export.network import at_rest, export_trained
 from tellapart.jobs.learned import Learned
-from tellapart.jobs.orders import Order
+from tellapart.jobs.orders import Order, how_to_resume
 from tellapart.models.backbones import Backbone, find_preprocessing, load_backbone
 from tellapart.models.classifier import Classifier, build_classifier
+from tellapart.models.stages import frozen_upto, learn_from, stage_names
+from tellapart.pixels.batches import batch_bounds
+from tellapart.pixels.inputs import PictureInputs
 from tellapart.pixels.pictures import Pictures, memory_for_pictures
 from tellapart.progress import Talk, duration
 from tellapart.recipe import Recipe, recipe_values
@@ -28,6 +32,7 @@ from tellapart.training.execution import Execution, choose_execution, running
 from tellapart.training.features import FeatureExtractor
 from tellapart.training.fit import Surroundings, fit
 from tellapart.training.hardware import Hardware
+from tellapart.training.harmless import MOVES, harmless_moves, with_moves
 from tellapart.training.learner import Material
 from tellapart.training.listeners import PrintLosses, ShowProgress, history_csv, print_epochs
 from tellapart.training.moments import Listener
@@ -95,16 +100,19 @@ def fit_network(
     check_room(order.runs, most_bytes(weights_bytes, 2 * weights_bytes))
     material = _material(recipe, catalog, splits, backbone, talk)
     execution = _execution(recipe, classifier, material, resumed, talk)
+    moves = _moves(recipe, classifier, material, execution, resumed, talk)
+    recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
     num_final = int(np.isin(splits, ("val", "test")).sum())
     with ExitStack() as stack:
         around = Surroundings(
             hardware=hardware,
             checkpoints=checkpoints,
             resumed=resumed,
+            moves=moves,
             listeners=[*_listeners(stack, recipe, run, hardware, material, resumed, talk), *listeners],
             metrics={**METRICS, **(metrics or {})},
             deadline=_deadline(order, execution, num_final),
-            how_to_resume=f"tellapart train --resume {run.path}",
+            how_to_resume=how_to_resume(run.path),
             write_history=lambda rows: run.write("history.csv", history_csv(rows)),
             talk=talk,
         )
@@ -117,8 +125,14 @@ def fit_network(
         learned=_learned(classifier, backbone, store),
         progress=progress,
         facts=_facts(progress, classifier, backbone, hardware, material),
-        rates=rate_curve(progress.steps, progress.per_epoch, recipe.training),
+        rates=_rates(progress, recipe),
     )
+
+
+def _rates(progress: Progress, recipe: Recipe) -> tuple[tuple[float, float], ...]:
+    """Epochs done and the learning rate there, as far as the training came."""
+    curve = rate_curve(progress.steps, progress.per_epoch, recipe.training)
+    return tuple((epochs, rate) for epochs, rate in curve if epochs * progress.per_epoch < progress.step)
 
 
 def training_step(catalog: Catalog, splits: Column, recipe: Recipe, talk: Talk) -> Callable[[float], float]:
@@ -173,13 +187,38 @@ def _execution(
             return before
     preprocessing = material.preprocessing
     shape = (preprocessing.channels, preprocessing.size_px, preprocessing.size_px)
-    execution = choose_execution(classifier, shape, recipe.training)
+    learn_from(classifier, frozen_upto(recipe.freeze, stage_names(classifier.embedder.network), 0))
+    kept_bytes = memory_for_pictures(recipe.training.memory_share)
+    execution = replace(choose_execution(classifier, shape, recipe.training), kept_bytes=kept_bytes)
     where = "held in memory" if material.train.held else "decoded as they come"
     talk.say(
         f"{len(material.train):,} train pictures, {where}; "
         f"{execution.threads} thread{'s' * (execution.threads > 1)}, {execution.memory_format.replace('_', ' ')}"
     )
     return execution
+
+
+def _moves(
+    recipe: Recipe,
+    classifier: Classifier,
+    material: Material,
+    execution: Execution,
+    resumed: Checkpoint | None,
+    talk: Talk,
+) -> list[str]:
+    """The flips and turns that are added to the augmentation, measured with the probe that the classifier begins as."""
+    if resumed or not recipe.augmentation.harmless:
+        return list(resumed.facts["moves"]) if resumed else []
+    if material.val is None:
+        talk.say("note: There is no val to measure on which flips and turns are harmless: none is added")
+        return []
+    device = torch.device("cpu")
+    inputs = PictureInputs(material.val, material.preprocessing, recipe.augmentation, device, execution.torch_format)
+    with running(execution):
+        moves = harmless_moves(classifier, inputs, len(material.val))
+    told = ", ".join(MOVES[name][0] for name in moves) or "none"
+    talk.say(f"Flips and turns that the probe does not mind, by val: {told}")
+    return moves
 
 
 def _deadline(order: Order, execution: Execution, num_final: int) -> float | None:
@@ -203,7 +242,7 @@ def _listeners(
     if not hardware.is_writer:
         return []
     training = recipe.training
-    per_epoch = -(-len(material.train) // training.batch_size)
+    per_epoch = len(batch_bounds(len(material.train), training.batch_size))
     listeners: list[Listener] = [print_epochs(talk, training.batch_size)]
     if training.print_every:
         listeners.append(PrintLosses(talk, training.print_every))
@@ -252,6 +291,7 @@ def _facts(
         "threads": progress.execution["threads"],
         "memory_format": progress.execution["memory_format"],
         "parts": progress.parts,
+        "harmless_moves": list(progress.moves),
         "processes": hardware.share[1],
         "device": str(hardware.device),
         "changed_meanwhile": list(progress.lost),

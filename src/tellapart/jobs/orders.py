@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,11 @@ class Order:
     run: RunFolder | None = None
     identity: RunIdentity | None = None
     began: float = field(default_factory=time.monotonic)
+
+    @property
+    def own_splits(self) -> bool:
+        """Whether the splits were made in this run, not in an earlier one."""
+        return bool(self.identity.options["own_splits"]) if self.identity else self.splits is None
 
     def saved_splits_of(self, catalog: Catalog, talk: Talk) -> Column | None:
         """The splits that are used again, as they fit the data; None where new ones are to be made."""
@@ -97,7 +103,7 @@ def resumed_order(
     Raises:
         UserError: it is no run that can be resumed; its data is not where it was; an option that does not go with it.
     """
-    wrong = [name for name, value in given.items() if value]
+    wrong = [name for name, value in given.items() if value not in (None, {}) and value is not False]
     if wrong:
         raise UserError(
             f"A resumed run keeps its settings, and {' and '.join(wrong)} would change them.", "Leave it out."
@@ -105,10 +111,10 @@ def resumed_order(
     run = reopen_run(Path(resume))
     identity = RunIdentity.from_json(run.read_json("run.json"))
     source = Path(data) if data is not None else identity.data_of(run.path)
-    if not source.exists():
+    if not (source.exists() or run.finished):
         raise UserError(
             f"The data of {run.path} is not where it was ({source}).",
-            f"Say where it is: tellapart train DATA --resume {run.path}",
+            f"Say where it is: {how_to_resume(run.path, 'DATA')}",
         )
     return Order(
         recipe=load_recipe(str(run.path / "recipe.yaml")),
@@ -120,3 +126,8 @@ def resumed_order(
         run=run,
         identity=identity,
     )
+
+
+def how_to_resume(run: Path, *words: str) -> str:
+    """The command that goes on with a run, as a shell takes it."""
+    return shlex.join(["tellapart", "train", *words, "--resume", str(run)])

@@ -76,7 +76,8 @@ def find_rate(
     page = Path(out) if out else Path(f"{name_of(source)}-rates.html")
     check_page(page)
 
-    catalog = read_source(source, group_column=options.split.group_column)
+    split, training = options.split, options.training
+    catalog = read_source(source, group_column=split.group_column, weight_column=training.weight_column)
     talk.say(f"{name_of(source)}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
     with memory_for(catalog, options) as memory:
         catalog = drop_empty_classes(look_through(catalog, options, memory, talk))

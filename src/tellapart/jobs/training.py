@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -20,21 +20,22 @@ from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_folds, make_splits
 from tellapart.catalog.table import Catalog, Column
 from tellapart.datasets import fetch
+from tellapart.errors import Interrupted
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.export.compose import compose_features
 from tellapart.jobs.backbone import TorchSide
 from tellapart.jobs.findings import find_all, refuse_findings
 from tellapart.jobs.learned import Learned
 from tellapart.jobs.looking import look_through, memory_for
-from tellapart.jobs.orders import Order, new_order, resumed_order
-from tellapart.jobs.record import Trained, write_beginning, write_results
+from tellapart.jobs.orders import Order, how_to_resume, new_order, resumed_order
+from tellapart.jobs.record import Trained, write_beginning, write_results, write_run
 from tellapart.jobs.shipping import Shipped, known_rows, ship
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
 from tellapart.recipes import load_recipe
 from tellapart.report.data import Finding
-from tellapart.runs.folder import RunFolder, new_run, open_run
+from tellapart.runs.folder import RunFolder, open_run
 from tellapart.runs.identity import new_identity
 from tellapart.runs.lock import locked
 from tellapart.runs.predictions import read_predictions
@@ -165,10 +166,7 @@ def _train_probe(order: Order, store: FeatureStore, talk: Talk, clock: _Clock) -
     shipped = ship(learned, seen.catalog, seen.splits, order.recipe, store)
     clock.lap("model file")
     trained = _trained(order, seen, shipped, probe=probe)
-    with new_run(order.runs, escape(order.name), needs_bytes=2 * len(shipped.model)) as run:
-        digest = write_beginning(run, order.recipe, seen.catalog, seen.splits)
-        write_results(run, trained, escape(order.name), digest, talk, clock.seconds)
-    return _run(run.path, trained, clock)
+    return _run(write_run(trained, order.runs, escape(order.name), talk, clock.seconds), trained, clock)
 
 
 def _train_by_gradient(
@@ -202,6 +200,7 @@ def _train_by_gradient(
             seen = _looked(order, _read(order, talk), None, talk)
             clock.lap("scan")
     run = order.run or _opened(order, seen, hardware, held)
+    held.enter_context(_resumable(run))
     fitted = fit_network(
         order,
         run,
@@ -262,7 +261,7 @@ def _looked(order: Order, catalog: Catalog, features: FeatureExtractor | None, t
     talk.say(f"{int(catalog.ok.sum()):,} pictures read{how}")
     saved = order.saved_splits_of(catalog, talk)
     splits = make_splits(catalog, recipe.split, recipe.seed) if saved is None else saved
-    findings = find_all(catalog, splits, None if order.splits else recipe.split)
+    findings = find_all(catalog, splits, recipe.split if order.own_splits else None)
     for finding in findings:
         talk.say(f"note: {finding.text}")
     if order.strict:
@@ -310,13 +309,22 @@ def _opened(order: Order, seen: _Seen, hardware: Hardware, held: ExitStack) -> R
         return RunFolder(order.runs)  # never written to
 
     def begin(run: RunFolder) -> None:
-        identity = new_identity(run.path, name=order.name, data=order.source, options={})
+        identity = new_identity(run.path, name=order.name, data=order.source, options={"own_splits": order.own_splits})
         run.write_json("run.json", identity.as_json())
         write_beginning(run, order.recipe, seen.catalog, seen.splits)
 
     run = open_run(order.runs, escape(order.name), begin)
     held.enter_context(locked(run.path))
     return run
+
+
+@contextmanager
+def _resumable(run: RunFolder) -> Iterator[None]:
+    """Whoever stops a run between its parts is told how to go on with it; the loop itself tells it better."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted; what was learned is kept.", f"Go on with: {how_to_resume(run.path)}") from None
 
 
 def _trained(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from threading import Lock
 
 import numpy as np
 import psutil
@@ -47,6 +48,7 @@ class Pictures:
         self.paths: tuple[str, ...] = tuple(catalog.paths[rows])
         self.classes = catalog.classes
         self.lost: dict[int, str] = {}
+        self._losing = Lock()
         self._digests = catalog.digests[rows]
         self._files = catalog.files
         self._preprocessing = preprocessing
@@ -68,7 +70,9 @@ class Pictures:
         """For each group of positions, the pictures (K, S, S, 3) that are not lost, and which of the group they are."""
         if self._held is not None:
             for group in groups:
-                there = np.array([position not in self.lost for position in group.tolist()], bool)
+                there = np.ones(len(group), bool)
+                if self.lost:
+                    there = np.array([position not in self.lost for position in group.tolist()], bool)
                 yield self._held[group[there]], there
             return
         size = self._preprocessing.size_px
@@ -95,7 +99,9 @@ class Pictures:
         try:
             pixels = unchanged_pixels(self._files, path, self._digests[position], self._max_pixels)
         except Refused:
-            self._lose(position, path)
+            with self._losing:  # drawn twice, a picture may be decoded by two threads at once
+                if position not in self.lost:
+                    self._lose(position, path)
             return None
         return self._preprocessing.resized(pixels)
 

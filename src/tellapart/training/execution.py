@@ -32,11 +32,13 @@ class Execution:
     Args:
         threads: of torch.
         seconds: of one picture in training, as measured; 0 where nothing was measured.
+        kept_bytes: of memory that the outputs of a frozen part may take.
     """
 
     threads: int
     memory_format: MemoryFormat
     seconds: float = 0.0
+    kept_bytes: int = 0
 
     @property
     def torch_format(self) -> torch.memory_format:

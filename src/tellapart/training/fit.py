@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -59,6 +60,7 @@ class Surroundings:
 
     Args:
         checkpoints: where the state goes. resumed: the one to go on from; None: from the beginning.
+        moves: that were found harmless, for the record.
         listeners: called at every moment. metrics: name → function of the predictions; computed each epoch.
         deadline: by `time.monotonic`; the loop stops there. None: it takes the time that it takes.
         how_to_resume: the command, for whoever interrupts it.
@@ -68,6 +70,7 @@ class Surroundings:
     hardware: Hardware
     checkpoints: Checkpoints
     resumed: Checkpoint | None = None
+    moves: Sequence[str] = ()
     listeners: Sequence[Listener] = ()
     metrics: Mapping[str, Metric]
     deadline: float | None = None
@@ -123,6 +126,7 @@ class _Loop:
             per_epoch=per_epoch,
             execution=execution.as_json(),
             parts=self.options.parts,
+            moves=list(self.around.moves),
         )
 
     def _affordable(self, execution: Execution) -> int:
@@ -139,7 +143,8 @@ class _Loop:
         _load(self.classifier, checkpoint)
         load_optimizer(self.stepper.optimizer, checkpoint.tensors, checkpoint.facts)
         for listener in self._stateful():
-            listener.load(progress.listeners[listener.name])
+            if listener.name in progress.listeners:
+                listener.load(progress.listeners[listener.name])
         return progress
 
     def run(self) -> None:
@@ -157,7 +162,7 @@ class _Loop:
                 if self.progress.ended:
                     break
             self._end_epoch(learner)
-        if self.progress.best:
+        if self.progress.best and self.hardware.is_writer:  # the others end here, and may know of an older one only
             _load(self.classifier, self.around.checkpoints.load_best(self.progress.best))
         self.classifier.eval()
         self._tell("run_completed")
@@ -167,29 +172,34 @@ class _Loop:
         progress = self.progress
         lr = self.options.lr * rate_at(progress.step, progress.steps, progress.per_epoch, self.options)
         self._tell("iteration_started", lr=lr)
-        loss = self.stepper.step(learner, batch, weight, progress.step, lr) if len(batch.labels) else 0.0
-        if not math.isfinite(loss):
-            raise self._not_finite(f"The loss is {loss}")
-        progress.loss_sum += loss
-        progress.loss_count += 1
+        loss = self.stepper.step(learner, batch, weight, progress.step, lr) if len(batch.labels) else None
         progress.step += 1
+        if loss is not None:
+            if not math.isfinite(loss):
+                raise self._not_finite(f"The loss is {loss}")
+            progress.loss_sum += loss
+            progress.loss_count += 1
         progress.batch += 1
         self._tell("iteration_completed", loss=loss, lr=lr)
 
     def _after_step(self) -> None:
         progress = self.progress
         agree = self.hardware.share[1] == 1 or progress.step % AGREE_EVERY == 0
-        if agree and self._agreed(self.stop.now):
+        if agree:
+            self._stop_if_asked()
+        if agree and self.around.deadline and self._agreed(time.monotonic() > self.around.deadline):
+            progress.ended = "the time was up"
+        elif time.monotonic() - self.saved_at >= self.options.checkpoint_seconds:
+            self._save()
+
+    def _stop_if_asked(self) -> None:
+        progress = self.progress
+        if self._agreed(self.stop.now):
             self._save()
             raise Interrupted(
                 f"Interrupted after step {progress.step:,} of {progress.steps:,}; the state is saved.",
                 f"Go on with: {self.around.how_to_resume}",
             )
-        if agree and self.around.deadline and self._agreed(time.monotonic() > self.around.deadline):
-            progress.ended = "the time was up"
-            progress.steps = progress.step
-        elif time.monotonic() - self.saved_at >= self.options.checkpoint_seconds:
-            self._save()
 
     def _agreed(self, wish: bool) -> bool:
         return self.hardware.summed(float(wish)) > 0
@@ -206,16 +216,16 @@ class _Loop:
         progress.epoch += 1
         progress.batch = progress.loss_count = 0
         progress.loss_sum = 0.0
-        progress.lost = [
-            *self.material.train.lost.values(),
-            *(self.material.val.lost.values() if self.material.val else ()),
-        ]
+        val = self.material.val
+        lost = {*progress.lost, *self.material.train.lost.values(), *(val.lost.values() if val else ())}
+        progress.lost = sorted(lost)
         if self.options.patience and progress.stale >= self.options.patience and not progress.done:
             progress.ended = f"{progress.stale} epochs without a better val {self.options.best}"
         self._tell("epoch_completed", loss=row["loss"], scores=scores)
         self._save()
         if self.hardware.is_writer:
             self.around.write_history(progress.history)
+        self._stop_if_asked()
 
     def _scores(self, learner: Learner) -> dict[str, float]:
         self.stepper.learners.rest()
@@ -225,7 +235,8 @@ class _Loop:
             ("val", self.material.val, learner.val, True),
         ):
             if wanted and pictures is not None and inputs is not None:
-                predictions = predict_pictures(learner, pictures, inputs, self.hardware)
+                with self._finite():
+                    predictions = predict_pictures(learner, pictures, inputs, self.hardware)
                 scores |= scores_of(predictions, split, self.around.metrics)
         self.stepper.learners.teach()
         return scores
@@ -233,18 +244,17 @@ class _Loop:
     def _judge(self, scores: Mapping[str, float]) -> None:
         """Keep the network if it is the best by val."""
         progress, name = self.progress, self.options.best
-        value = scores.get(f"val_{name}")
-        if value is None or not math.isfinite(value):
+        if self.material.val is None:
             return
-        if progress.best_value is not None and not better(name, value, progress.best_value):
+        value = scores.get(f"val_{name}")
+        if value is None or not better(name, value, progress.best_value):
             progress.stale += 1
             return
         progress.best_value, progress.best_epoch, progress.stale = value, progress.epoch + 1, 0
         if self.hardware.is_writer:
             facts = {"epoch": progress.best_epoch, name: value}
-            progress.best = self._written(
-                lambda: self.around.checkpoints.save_best(progress.step, self.classifier.state_dict(), facts)
-            )
+            with self._finite():
+                progress.best = self.around.checkpoints.save_best(progress.step, self.classifier.state_dict(), facts)
 
     def _save(self) -> None:
         """The state as it is now, in a checkpoint."""
@@ -255,19 +265,22 @@ class _Loop:
             tensors, plain = optimizer_tensors(self.stepper.optimizer)
             network = self.classifier.state_dict()
             facts = {**self.progress.as_facts(), **plain}
-            self._written(lambda: self.around.checkpoints.save(self.progress.step, {**network, **tensors}, facts))
+            with self._finite():
+                self.around.checkpoints.save(self.progress.step, {**network, **tensors}, facts)
         self.saved_at = time.monotonic()
 
-    def _written(self, write: Callable[[], Any]) -> Any:
+    @contextmanager
+    def _finite(self) -> Iterator[None]:
+        """A number in it that is none ends the training."""
         try:
-            return write()
+            yield
         except NotFinite as error:
             raise self._not_finite(str(error).rstrip(".")) from error
 
     def _not_finite(self, what: str) -> UserError:
         progress = self.progress
         return UserError(
-            f"{what} at step {progress.step + 1:,} (learning rate {self._lr():g}): the training has gone astray.",
+            f"{what} at step {progress.step:,} (learning rate {self._lr():g}): the training has gone astray.",
             "Lower training.lr, add training.warmup_steps or training.clip_norm; tellapart find-rate suggests a rate.",
         )
 

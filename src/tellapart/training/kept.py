@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tellapart.errors import UserError
 from tellapart.pixels.batches import sample_keys
 from tellapart.pixels.inputs import Batch, Group, PictureInputs
 
@@ -24,8 +23,6 @@ class KeptInputs:
         trunk: frozen; pictures → outputs (N, …).
         keys: (N,) of the pictures, as from `picture_keys`.
         labels: (N,) int64.
-        num_views: how many there will be, to see at once whether they fit.
-        most_bytes: of memory that they may take.
     """
 
     def __init__(
@@ -34,12 +31,9 @@ class KeptInputs:
         trunk: nn.Module,
         keys: NDArray[np.uint64],
         labels: NDArray[np.int64],
-        num_views: int,
-        most_bytes: int,
     ) -> None:
         self._inputs, self._trunk, self._keys = inputs, trunk, keys
         self._labels = torch.from_numpy(labels)
-        self._num_views, self._most_bytes = num_views, most_bytes
         self._outputs: dict[int | None, Tensor] = {}
         self._lost = np.zeros(len(keys), bool)
 
@@ -70,21 +64,11 @@ class KeptInputs:
                 continue
             part: Tensor = self._trunk(batch.inputs)
             if outputs is None:
-                self._check_memory(part)
                 shape = (len(self._keys), *part.shape[1:])
                 outputs = torch.zeros(shape, device=part.device).contiguous(memory_format=_format(part))
             outputs[torch.from_numpy(group.positions[batch.there]).to(part.device)] = part
         assert outputs is not None, "no picture is left"
         return outputs
-
-    def _check_memory(self, part: Tensor) -> None:
-        needed = self._num_views * len(self._keys) * part[0].numel() * part.element_size()
-        if needed > self._most_bytes:
-            raise UserError(
-                f"The outputs of the frozen part for {self._num_views} views would take {needed:,} bytes, and "
-                f"training.memory_share leaves {self._most_bytes:,}.",
-                "Keep fewer with freeze.views, freeze up to a later stage, or raise training.memory_share.",
-            )
 
 
 def _format(values: Tensor) -> torch.memory_format:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.scores import Metric
@@ -18,13 +20,17 @@ from tellapart.models.cutting import split_at
 from tellapart.models.stages import frozen_upto, learn_from, set_modes, stage_names
 from tellapart.pixels.batches import Epoch, picture_keys
 from tellapart.pixels.inputs import Group, Inputs, PictureInputs
-from tellapart.pixels.pictures import Pictures, memory_for_pictures
+from tellapart.pixels.pictures import Pictures
+from tellapart.progress import Talk
 from tellapart.recipe import Recipe
+from tellapart.training.checkpoints import NotFinite
+from tellapart.training.execution import Execution
 from tellapart.training.hardware import Hardware
 from tellapart.training.kept import KeptInputs
 from tellapart.training.losses import probabilities
 
 EVALUATED_AT_ONCE = 32  # pictures
+_LOST = -1.0  # what stands where a lost picture's probabilities would: no network gives it
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,11 @@ class Learners:
         material: Material,
         recipe: Recipe,
         hardware: Hardware,
-        memory_format: torch.memory_format,
+        execution: Execution,
+        talk: Talk,
     ) -> None:
+        memory_format = execution.torch_format
+        self._kept_bytes, self._talk = execution.kept_bytes, talk
         self._classifier, self._material, self._recipe, self._hardware = classifier, material, recipe, hardware
         classifier.to(hardware.device, memory_format=memory_format)  # type: ignore[call-overload]
         self._train, self._val = (
@@ -102,6 +111,10 @@ class Learners:
         set_modes(self._classifier, self._recipe.freeze.norms)
         if self._learner and self._learner.views is not None:
             self._learner.plain.train()  # the tail's own containers; all in it learns
+        if self._recipe.training.norms == "still":
+            for module in self._classifier.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
 
     def rest(self) -> None:
         """Evaluation mode, for all."""
@@ -110,43 +123,66 @@ class Learners:
             self._learner.plain.eval()
 
     def _made(self, upto: str | None) -> Learner:
-        views, has_val = self._recipe.freeze.views, self._material.val is not None
-        if upto is None or views is None:
+        views = self._views_that_fit(upto)
+        if upto is None or not views:
             module = self._hardware.wrapped(self._classifier)
-            return Learner(module, self._classifier, self._train, self._val if has_val else None, None)
+            return Learner(module, self._classifier, self._train, self._val if self._material.val else None, None)
         trunk, tail = split_at(self._classifier.embedder, upto, self._trial)
+        trunk.eval()
         plain = nn.Sequential(tail, self._classifier.head)
-        views = min(views, self._recipe.training.epochs)
-        train = self._kept(self._train, trunk.eval(), self._material.train, views)
-        val = self._kept(self._val, trunk, self._material.val, 1) if self._material.val else None
+        train = self._kept(self._train, trunk, self._material.train)
+        val = self._kept(self._val, trunk, self._material.val) if self._material.val else None
         return Learner(self._hardware.wrapped(plain), plain, train, val, views)
 
-    def _kept(self, inputs: PictureInputs, trunk: nn.Module, pictures: Pictures, views: int) -> KeptInputs:
-        most = memory_for_pictures(self._recipe.training.memory_share)
-        keys = picture_keys(self._recipe.seed, pictures.paths)
-        return KeptInputs(inputs, trunk, keys, pictures.labels, views, most)
+    @torch.no_grad()
+    def _views_that_fit(self, upto: str | None) -> int:
+        """How many views of the frozen part's outputs the memory holds, at most as many as are asked for or used."""
+        asked = min(self._recipe.freeze.views or 0, self._recipe.training.epochs)
+        if upto is None or not asked:
+            return 0
+        trunk, _ = split_at(self._classifier.embedder, upto, self._trial)
+        num_bytes: int = trunk.eval()(self._trial)[0].nbytes
+        left = self._kept_bytes // num_bytes - (len(self._material.val) if self._material.val else 0)
+        fitting = left // len(self._material.train) - self._recipe.training.evaluate_train
+        views = max(0, min(asked, fitting))
+        if views < asked:
+            self._talk.say(
+                f"note: the frozen part's outputs are kept for {views} views instead of {asked}; "
+                "more do not fit into training.memory_share"
+            )
+        return views
+
+    def _kept(self, inputs: PictureInputs, trunk: nn.Module, pictures: Pictures) -> KeptInputs:
+        return KeptInputs(inputs, trunk, picture_keys(self._recipe.seed, pictures.paths), pictures.labels)
 
 
 @torch.no_grad()
 def predict_pictures(learner: Learner, pictures: Pictures, inputs: Inputs, hardware: Hardware) -> Predictions:
-    """What the network, in evaluation mode, says of all pictures of a split that are not lost."""
+    """What the network, in evaluation mode, says of all pictures of a split that are not lost.
+
+    Raises:
+        NotFinite: it says what is no number.
+    """
     rank, world = hardware.share
     own = np.arange(rank, len(pictures), world)
-    groups = [Group(own[start : start + EVALUATED_AT_ONCE]) for start in range(0, len(own), EVALUATED_AT_ONCE)]
+    groups = [Group(part) for part in np.split(own, range(EVALUATED_AT_ONCE, len(own), EVALUATED_AT_ONCE))]
     rows = []
     for group, batch in zip(groups, inputs.batches(groups), strict=True):
-        probs = np.full((len(group.positions), len(pictures.classes)), np.nan, np.float32)
+        probs = np.full((len(group.positions), len(pictures.classes)), _LOST, np.float32)
         if batch.there.any():
             with hardware.precise():
                 logits = learner.plain(batch.inputs)
             probs[batch.there] = probabilities(logits).cpu().numpy()
         rows.append(probs)
     probs = hardware.gathered(np.concatenate(rows), len(pictures))
-    there = np.array([not pictures.lost or bool(one == one) for one in probs[:, 0].tolist()], bool)  # NaN: lost
+    there = probs[:, 0] != _LOST
+    if not np.isfinite(probs).all():
+        raise NotFinite("What the network answers holds NaN.")
     paths = tuple(path for path, is_there in zip(pictures.paths, there.tolist(), strict=True) if is_there)
     return Predictions(probs[there], pictures.labels[there], paths, pictures.classes)
 
 
 def scores_of(predictions: Predictions, split: str, metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """Every metric by its name, "val_accuracy" for one."""
-    return {f"{split}_{name}": float(metric(predictions)) for name, metric in metrics.items()}
+    """Every metric by its name, "val_accuracy" for one. What is no finite number is left out."""
+    scores = {f"{split}_{name}": float(metric(predictions)) for name, metric in metrics.items()}
+    return {name: value for name, value in scores.items() if math.isfinite(value)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from tellapart.options import TrainingOptions
@@ -32,6 +33,8 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]], options: TrainingOption
     if options.optimizer == "sgd":
         momentum = 0.9 if options.momentum is None else options.momentum
         optimizer = SGD(parameters, lr=options.lr, momentum=momentum, weight_decay=decay, fused=fused)
+        if momentum:
+            optimizer.register_step_pre_hook(_begin_momenta)
     else:
         kind = {"adam": Adam, "adamw": AdamW}[options.optimizer]
         optimizer = kind(parameters, lr=options.lr, weight_decay=decay, fused=fused)
@@ -43,3 +46,14 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
     """Give each group `lr` times its own scale."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["scale"]
+
+
+def _begin_momenta(optimizer: Optimizer, args: object, kwargs: object) -> None:
+    """Zeros for what has no momentum yet, from which it becomes what torch would begin with, the gradient.
+
+    The fused kernel fails where some parameters of a group have one and others, unfrozen later, have not.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and not optimizer.state[parameter]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

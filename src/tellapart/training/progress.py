@@ -18,6 +18,7 @@ class Progress:
         classes: the class map.
         steps: optimizer steps planned. per_epoch: of them in an epoch.
         execution: threads and memory format, as `Execution.as_json`: a resumed run keeps them, for the same bits.
+        moves: the flips and turns that were found harmless; a resumed run keeps them too.
         epoch: epochs done. batch: batches of the next one done. step: optimizer steps done.
         loss_sum, loss_count: of the batches of the running epoch.
         parts: in how many a batch is worked on.
@@ -35,6 +36,7 @@ class Progress:
     per_epoch: int
     execution: dict[str, Any]
     parts: int
+    moves: list[str] = field(default_factory=list)
     epoch: int = 0
     batch: int = 0
     step: int = 0

@@ -8,12 +8,11 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
 from tellapart.errors import UserError
-from tellapart.keyed import keyed_numbers, mixed_keys
+from tellapart.keyed import keyed_numbers
 from tellapart.models.classifier import Classifier
 from tellapart.models.stages import parameter_groups
 from tellapart.pixels.batches import batch_bounds, picture_keys, plan_epoch
@@ -45,12 +44,12 @@ class Stepper:
         execution: Execution,
         talk: Talk,
     ) -> None:
-        self.learners = Learners(classifier, material, recipe, hardware, execution.torch_format)
+        self.learners = Learners(classifier, material, recipe, hardware, execution, talk)
         self.parts = recipe.training.parts
         self._options, self._hardware, self._train, self._talk = recipe.training, hardware, material.train, talk
         self.optimizer = self._optimizer(classifier)
         self._keys = picture_keys(recipe.seed, material.train.paths)
-        self._chance = keyed_numbers(recipe.seed, "network", [str(hardware.share[0])])
+        self._chance = int(keyed_numbers(recipe.seed, "network", [str(hardware.share[0])])[0])
         counts = np.bincount(material.train.labels, minlength=len(material.train.classes))
         weights = class_weights(counts, recipe.head)
         self._class_weights = None if weights is None else weights.to(hardware.device)
@@ -76,14 +75,14 @@ class Stepper:
         own = [slice(start + (rank if rank < stop - start else 0), stop, world) for start, stop in bounds]
         batches = learner.train.batches(learner.groups(plan, epoch, own))
         for (start, stop), batch in zip(bounds, batches, strict=True):
-            labels = self._train.labels[plan.positions[start:stop]] if world > 1 else batch.labels.cpu().numpy()
+            labels = torch.from_numpy(self._train.labels[plan.positions[start:stop]]) if world > 1 else batch.labels
             yield batch, self._weight(labels) if rank < stop - start else math.inf
 
-    def _weight(self, labels: NDArray[np.int64]) -> float:
+    def _weight(self, labels: Tensor) -> float:
         """What pictures count for together."""
         if self._class_weights is None:
             return float(len(labels))
-        return float(self._class_weights.cpu()[torch.from_numpy(labels)].sum())
+        return float(self._class_weights[labels.to(self._class_weights.device)].sum())
 
     def step(self, learner: Learner, batch: Batch, weight: float, number: int, lr: float) -> float:
         """Move every weight once; returns the mean loss of the batch. If that is not finite, nothing is moved.
@@ -92,7 +91,7 @@ class Stepper:
             weight: what the batch's pictures count for. number: of the step, from 0. lr: of the head.
         """
         set_rate(self.optimizer, lr)
-        torch.manual_seed(int(mixed_keys(self._chance, number)[0] >> np.uint64(1)))  # of dropout
+        self._seed_dropout(number)
         loss = self._gradients_that_fit(learner, batch, weight)
         if math.isfinite(loss):
             if self._options.clip_norm:
@@ -100,6 +99,12 @@ class Stepper:
                 self._hardware.accelerator.clip_grad_norm_(parameters, self._options.clip_norm)
             self.optimizer.step()
         return loss
+
+    def _seed_dropout(self, number: int) -> None:
+        seed = (self._chance + number) % 2**63
+        torch.default_generator.manual_seed(seed)
+        if self._hardware.device.type != "cpu":
+            torch.manual_seed(seed)  # of all devices; it costs half a millisecond, which a small network would feel
 
     def _gradients_that_fit(self, learner: Learner, batch: Batch, weight: float) -> float:
         while True:
@@ -113,7 +118,9 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         world = self._hardware.share[1]
         total = 0.0
-        parts = list(zip(*(one.chunk(self.parts) for one in (batch.inputs, batch.targets)), strict=True))
+        parts = [(batch.inputs, batch.targets)]
+        if self.parts > 1:
+            parts = list(zip(batch.inputs.chunk(self.parts), batch.targets.chunk(self.parts), strict=True))
         for number, (inputs, targets) in enumerate(parts, 1):
             with self._hardware.silent(learner.module) if number < len(parts) else nullcontext():
                 loss = self._loss(learner, inputs, targets) / weight

@@ -1,0 +1,101 @@
+"""How a network runs fastest: measured among what the options leave open, and nothing else is changed by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from tiny_training import classifier_of, same_bits, small_recipe
+from torch import Tensor, nn
+
+from tellapart.models.classifier import Classifier
+from tellapart.options import TrainingOptions
+from tellapart.training import execution
+from tellapart.training.execution import Execution, choose_execution, running
+
+SHAPE = (3, 32, 32)
+
+
+@pytest.fixture(autouse=True)
+def three_threads() -> Iterator[None]:
+    """A number that nothing here would choose."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def cnn() -> Classifier:
+    return classifier_of(small_recipe({"backbone.name": "cnn"}))
+
+
+def timed(monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[int, str], float]) -> list[tuple[int, str]]:
+    """Let each way take so long; gives the list of those that are tried."""
+    tried: list[tuple[int, str]] = []
+
+    def took(module: nn.Module, shape: tuple[int, ...], candidate: Execution, best: float) -> float:
+        tried.append((candidate.threads, candidate.memory_format))
+        return seconds[tried[-1]] * shape[0]
+
+    monkeypatch.setattr(execution, "_seconds", took)
+    monkeypatch.setattr(execution, "usable_cores", lambda: 4)
+    return tried
+
+
+ALL = {(1, "contiguous"): 4.0, (4, "contiguous"): 3.0, (1, "channels_last"): 1.0, (4, "channels_last"): 2.0}
+
+
+def test_the_fastest_way_is_chosen_with_its_seconds_a_picture(cnn: Classifier, monkeypatch: pytest.MonkeyPatch):
+    tried = timed(monkeypatch, ALL)
+    assert choose_execution(cnn, SHAPE, TrainingOptions()) == Execution(1, "channels_last", 1.0)
+    assert set(tried) == set(ALL)
+
+
+def test_threads_and_format_that_are_given_are_kept(cnn: Classifier, monkeypatch: pytest.MonkeyPatch):
+    tried = timed(monkeypatch, {**ALL, (2, "contiguous"): 9.0, (2, "channels_last"): 8.0})
+    assert choose_execution(cnn, SHAPE, TrainingOptions(threads=2)).threads == 2
+    assert choose_execution(cnn, SHAPE, TrainingOptions(memory_format="contiguous")) == Execution(4, "contiguous", 3.0)
+    both = TrainingOptions(threads=2, memory_format="contiguous")
+    assert choose_execution(cnn, SHAPE, both) == Execution(2, "contiguous", 9.0)
+    assert tried[-1] == (2, "contiguous")
+
+
+@pytest.mark.parametrize(
+    ("options", "count"), [({}, 16), ({"batch_size": 6}, 6), ({"parts": 16}, 2), ({"parts": 4}, 8)]
+)
+def test_a_trial_is_as_large_as_a_part_of_a_batch(
+    cnn: Classifier, monkeypatch: pytest.MonkeyPatch, options: dict[str, int], count: int
+):
+    sizes: list[int] = []
+    monkeypatch.setattr(execution, "_seconds", lambda module, shape, *rest: sizes.append(shape[0]) or 1.0)
+    choose_execution(cnn, SHAPE, TrainingOptions(**options))
+    assert set(sizes) == {count}
+
+
+def test_trying_leaves_everything_as_it_was(cnn: Classifier):
+    cnn.head.insert(0, nn.Dropout(0.5))
+    cnn.eval()
+    before, drawn = {name: value.clone() for name, value in cnn.state_dict().items()}, torch.get_rng_state()
+    found = choose_execution(cnn, SHAPE, TrainingOptions(batch_size=4, threads=1))
+    assert found.seconds > 0
+    assert same_bits(cnn.state_dict(), before)
+    assert torch.get_num_threads() == 3
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert not any(module.training for module in cnn.modules())
+    assert all(parameter.grad is None for parameter in cnn.parameters())
+    weight: Tensor = cnn.embedder.network.blocks[0][0].weight
+    assert weight.is_contiguous()
+
+
+def test_running_sets_the_threads_and_puts_them_back():
+    with running(Execution(1, "contiguous")):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
+
+
+def test_it_is_the_same_again_from_its_plain_values():
+    found = Execution(2, "channels_last", 0.25)
+    assert Execution(**found.as_json()) == found
+    assert found.torch_format is torch.channels_last

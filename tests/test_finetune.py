@@ -1,0 +1,160 @@
+"""`finetune`: it begins where the probe stands, ships the better of the two by val, and says what it was worth."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import timm
+import torch
+from tiny_runs import (
+    SHORT,
+    assert_same_end,
+    history_of,
+    last_checkpoint,
+    metrics_of,
+    set_words,
+    stopped,
+    tell,
+    train,
+    write_tiny,
+)
+
+import tellapart
+from tellapart import Run
+from tellapart.jobs import fitting
+from tellapart.models.classifier import Classifier
+from tellapart.runs.predictions import read_predictions
+from tellapart.training.learner import Material
+
+TINY_FINETUNE = {
+    **SHORT,
+    "backbone.name": "test_convnext",
+    "preprocessing.size_px": 32,
+    "head.folds": 2,
+    "head.strengths": "0.1",
+    "training.batch_size": 8,
+    "training.epochs": 2,
+    "training.warmup_steps": 0,
+    "training.lr": 0.001,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("finetune") / "photos")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random ones, for the test network's own are on the hub; a probe tells these colours apart by any features."""
+    file = tmp_path_factory.mktemp("weights") / "test_convnext.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        safetensors.torch.save_file(timm.create_model("test_convnext").state_dict(), file)
+    return file
+
+
+def finetune(data: Path, weights: Path, out: Path, **changes: Any) -> Run:
+    settings = {**TINY_FINETUNE, "backbone.weights": str(weights), **changes}
+    return train(data, out, recipe="finetune", set=settings)
+
+
+def probe(data: Path, weights: Path, out: Path) -> Run:
+    """The same pictures, backbone and head, without fine-tuning."""
+    kept = ("backbone", "preprocessing", "head", "split")
+    settings = {key: value for key, value in TINY_FINETUNE.items() if key.startswith(kept)}
+    return train(data, out, recipe="probe", set={**settings, "backbone.weights": str(weights)})
+
+
+def test_it_begins_with_the_probes_answers(data: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    began = {}
+
+    def watched(classifier: Classifier, material: Material, *rest: object) -> object:
+        ((pictures, _),) = material.val.batches([np.arange(len(material.val))])
+        inputs = np.stack([material.preprocessing.normalised(picture) for picture in pictures])
+        with torch.no_grad():
+            began["logits"] = classifier.eval()(torch.from_numpy(inputs)).numpy()
+        began["paths"] = material.val.paths
+        return honest(classifier, material, *rest)
+
+    honest = fitting.fit
+    monkeypatch.setattr(fitting, "fit", watched)
+    finetune(data, weights, tmp_path, **{"training.epochs": 1})
+    alone = probe(data, weights, tmp_path)
+    said = read_predictions(alone.path / "predictions-val.parquet")
+    assert tuple(began["paths"]) == said.paths
+    # The file divides by its temperature; its resize is within a level of that of the training.
+    logits = began["logits"] / alone.predictor().card.temperature
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.abs(shares - said.probs).max() < 0.01
+    assert (shares.argmax(axis=1) == said.predicted).all()
+
+
+def test_where_it_learns_nothing_it_is_as_good_as_the_probe(data: Path, weights: Path, tmp_path: Path):
+    run = finetune(data, weights, tmp_path, **{"training.lr": 1e-9})
+    comparison = metrics_of(run.path)["comparison"]
+    assert comparison["first"] == comparison["second"]
+    assert comparison["difference"]["value"] == 0
+    assert run.metrics.accuracy == probe(data, weights, tmp_path).metrics.accuracy
+
+
+def test_a_fine_tuned_network_that_is_better_is_shipped(data: Path, weights: Path, tmp_path: Path):
+    # A probe that may learn next to nothing is easily beaten.
+    run = finetune(data, weights, tmp_path, **{"head.strengths": "1e-7", "training.epochs": 4, "training.lr": 0.003})
+    comparison = metrics_of(run.path)["comparison"]
+    assert comparison["shipped"] == "fine-tuned"
+    assert comparison["second"] == metrics_of(run.path)["test"]["accuracy"]
+    assert comparison["seconds"] > 0
+    assert "probe" in metrics_of(run.path)
+    best = last_checkpoint(run.path).facts["best"]
+    assert best in {file.name for file in (run.path / "checkpoints").iterdir()}
+
+
+def test_a_fine_tuned_network_that_is_worse_is_not_shipped(data: Path, weights: Path, tmp_path: Path):
+    settings = {"training.lr": 1.0, "training.optimizer": "sgd", "training.weight_decay": 0, "training.epochs": 1}
+    run = finetune(data, weights, tmp_path, **settings)
+    comparison = metrics_of(run.path)["comparison"]
+    assert comparison["shipped"] == "probe"
+    assert comparison["first"]["value"] > comparison["second"]["value"]
+    alone = probe(data, weights, tmp_path)
+    assert metrics_of(run.path)["test"] == metrics_of(alone.path)["test"]
+    seen = [read_predictions(path / "predictions-test.parquet").probs for path in (run.path, alone.path)]
+    assert np.array_equal(*seen)
+    answers = [one.predictor().predict(data / "sky" / "000.png").probabilities for one in (run, alone)]
+    assert answers[0] == answers[1]
+
+
+def test_what_it_was_worth_is_printed(data: Path, weights: Path, tmp_path: Path):
+    settings = {**TINY_FINETUNE, "backbone.weights": str(weights), "training.epochs": 1}
+    words = ["train", data, "--recipe", "finetune", "--out", tmp_path, "-q", *set_words(settings)]
+    said = tell(*words)
+    assert said.code == 0
+    share = r"[\d.]+ % \([\d.]+ to [\d.]+\)"
+    assert re.search(
+        rf"On the same 6 pictures: probe {share}, fine-tuned {share}; difference .* points \(.* to .*\)\.", said.out
+    )
+    assert re.search(r"^\d+ s spent; shipped: (probe|fine-tuned)\.$", said.out, re.MULTILINE)
+    (run,) = tmp_path.iterdir()
+    assert "fine-tuned" in (run / "report.html").read_text("utf-8")
+
+
+def test_an_interrupted_one_ends_as_if_nothing_had_happened(data: Path, weights: Path, tmp_path: Path):
+    settings = {**TINY_FINETUNE, "backbone.weights": str(weights)}
+    whole = finetune(data, weights, tmp_path / "whole")
+    run = stopped(data, 4, tmp_path / "half", recipe="finetune", set=settings)
+    resumed = train(None, resume=run)
+    assert_same_end(run, whole.path)
+    assert resumed.comparison_lines[:-1] == whole.comparison_lines[:-1]  # the last one says how long it took
+    assert metrics_of(run)["probe"] == metrics_of(whole.path)["probe"]
+
+
+def test_without_val_the_fine_tuned_network_is_shipped(data: Path, weights: Path, tmp_path: Path):
+    run = finetune(data, weights, tmp_path, **{"split.val": 0, "training.epochs": 1})
+    assert metrics_of(run.path)["comparison"]["shipped"] == "fine-tuned"
+    assert "val_loss" not in history_of(run.path)[0]
+    assert tellapart.load(run.path).card.calibration_count == 0

@@ -1,0 +1,123 @@
+"""Batches of pictures as the network takes them: normalised as in the model file, augmented by key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_classes
+from tiny_training import catalog_of, pictures_of
+
+from tellapart.catalog.table import Catalog
+from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.models.backbones import one_thread
+from tellapart.options import AugmentationOptions
+from tellapart.pixels.batches import picture_keys, sample_keys
+from tellapart.pixels.inputs import Batch, Group, PictureInputs
+
+ALL = np.arange(6)
+FLIPPED = AugmentationOptions(flip=1.0)
+BY_CHANCE = AugmentationOptions(crop_area=0.3, flip=0.5, hue=0.1)
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    return catalog_of(write_classes(tmp_path_factory.mktemp("inputs") / "photos", 2))
+
+
+def inputs_of(
+    catalog: Catalog,
+    augmentation: AugmentationOptions | None = None,
+    memory_format: torch.memory_format = torch.contiguous_format,
+    *,
+    held_bytes: int = 10**9,
+    **preprocessing: object,
+) -> PictureInputs:
+    how = Preprocessing(size_px=32, **preprocessing)
+    pictures = pictures_of(catalog, preprocessing=how, held_bytes=held_bytes)
+    return PictureInputs(pictures, how, augmentation or AugmentationOptions(), torch.device("cpu"), memory_format)
+
+
+def batch_of(inputs: PictureInputs, positions: np.ndarray = ALL, *, epoch: int | None = None) -> Batch:
+    keys = None if epoch is None else sample_keys(picture_keys(0, map(str, positions.tolist())), epoch)
+    (batch,) = inputs.batches([Group(positions, keys)])
+    return batch
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_pictures_are_normalised_as_in_the_model_file(catalog: Catalog, grey: bool):
+    how = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.25), "grey": grey}
+    batch = batch_of(inputs_of(catalog, **how))
+    preprocessing = Preprocessing(size_px=32, **how)
+    ((pixels, _),) = pictures_of(catalog, preprocessing=preprocessing).batches([ALL])
+    assert batch.inputs.shape == (6, 1 if grey else 3, 32, 32)
+    np.testing.assert_allclose(batch.inputs, [preprocessing.normalised(one) for one in pixels], atol=1e-5)
+
+
+def test_labels_are_those_of_the_positions(catalog: Catalog):
+    batch = batch_of(inputs_of(catalog), np.array([5, 0, 2, 5]))
+    assert batch.labels.tolist() == batch.targets.tolist() == [2, 0, 1, 2]
+    assert batch.there.tolist() == [True] * 4
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_they_come_in_the_memory_format_asked_for(catalog: Catalog, memory_format: torch.memory_format):
+    assert batch_of(inputs_of(catalog, FLIPPED, memory_format), epoch=0).inputs.is_contiguous(
+        memory_format=memory_format
+    )
+
+
+def test_without_keys_nothing_is_augmented(catalog: Catalog):
+    plain, flipped = batch_of(inputs_of(catalog)), batch_of(inputs_of(catalog, FLIPPED), epoch=0)
+    assert torch.equal(batch_of(inputs_of(catalog, FLIPPED)).inputs, plain.inputs)
+    torch.testing.assert_close(flipped.inputs, plain.inputs.flip(3), atol=1e-5, rtol=0)
+
+
+def test_the_key_decides_what_becomes_of_a_picture_and_no_neighbour_does(catalog: Catalog):
+    inputs = inputs_of(catalog, BY_CHANCE)
+    together = batch_of(inputs, epoch=0).inputs
+    assert torch.equal(batch_of(inputs, np.array([4, 1]), epoch=0).inputs, together[[4, 1]])
+    assert not torch.equal(batch_of(inputs, epoch=1).inputs, together)
+
+
+def test_held_and_streamed_pictures_give_the_same_bits(catalog: Catalog):
+    held, streamed = (batch_of(inputs_of(catalog, BY_CHANCE, held_bytes=size), epoch=0) for size in (10**9, 0))
+    assert torch.equal(held.inputs, streamed.inputs)
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_targets_are_mixed_as_the_pictures_are(catalog: Catalog, kind: str):
+    mixed = batch_of(inputs_of(catalog, AugmentationOptions(**{kind: 1.0})), epoch=0)
+    assert mixed.targets.shape == (6, 3)
+    assert mixed.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    torch.testing.assert_close(mixed.targets.sum(dim=1), torch.ones(6))
+    torch.testing.assert_close(mixed.targets.sum(dim=0), torch.full((3,), 2.0))
+    assert 0 < mixed.targets[2, 0] < 1
+
+
+def test_a_lost_picture_is_missing_from_its_batch_alone(tmp_path: Path):
+    folder = write_classes(tmp_path / "photos", 2)
+    catalog = catalog_of(folder)
+    whole = batch_of(inputs_of(catalog, BY_CHANCE), epoch=0).inputs
+    (folder / "leaf" / "000.jpg").unlink()
+    batch = batch_of(inputs_of(catalog, BY_CHANCE, held_bytes=0), epoch=0)
+    assert batch.there.tolist() == [True, True, False, True, True, True]
+    assert batch.labels.tolist() == [0, 0, 1, 2, 2]
+    assert torch.equal(batch.inputs, whole[[0, 1, 3, 4, 5]])
+
+
+def test_a_batch_of_lost_pictures_is_empty(tmp_path: Path):
+    folder = write_classes(tmp_path / "photos", 2)
+    catalog = catalog_of(folder)
+    (folder / "leaf" / "000.jpg").unlink()
+    batch = batch_of(inputs_of(catalog, BY_CHANCE, held_bytes=0), np.array([2]), epoch=0)
+    assert (len(batch.inputs), len(batch.labels), batch.there.tolist()) == (0, 0, [False])

@@ -1,0 +1,90 @@
+"""Several processes that train together do what one does: the same history, one run folder, checkpoints for any number.
+
+The processes are real, on the CPU, by gloo: what is shared between GPUs goes the same way, and was not run here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_runs import (
+    SHORT,
+    history_of,
+    last_checkpoint,
+    metrics_of,
+    set_words,
+    stopped,
+    train,
+    write_tiny,
+)
+
+from tellapart import Run
+
+# The processes' gradients are sums of floats in another order than one process adds them up in. A step makes of that a
+# difference in the last bits of float32 (1e-7), which grows over eighteen steps, but not to a hundred times as much.
+TOLERANCE = 1e-5
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+TWO_COMMANDS = """
+import contextlib, json, sys
+from tellapart.cli.main import main
+
+for words in json.loads(sys.argv[1]):
+    with contextlib.suppress(SystemExit):
+        main(words)
+"""
+
+
+def together(script: Path, *commands: list[object]) -> subprocess.CompletedProcess[str]:
+    """Commands in two processes, one after the other; starting the processes is what takes the time."""
+    script.write_text(TWO_COMMANDS)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    command = [*launch, str(script), json.dumps([list(map(str, words)) for words in commands])]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+
+
+def numbers(run: Path) -> list[list[float]]:
+    return [[float(cell) for cell in row.values()] for row in history_of(run)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("processes") / "photos")
+
+
+@pytest.fixture(scope="module")
+def alone(data: Path) -> Run:
+    return train(data)
+
+
+def test_two_processes_give_the_history_of_one_and_go_on_with_its_run(data: Path, tmp_path: Path, alone: Run):
+    shutil.copytree(data, tmp_path / "photos")
+    half = stopped(tmp_path / "photos", 8, tmp_path / "halves")
+    new = ["train", data, "--recipe", "cifar10-lenet", "--out", tmp_path / "runs", *set_words(SHORT)]
+    done = together(tmp_path / "commands.py", new, ["train", "--resume", half, "-q"])
+    assert done.returncode == 0, done.stderr
+    (whole,) = (tmp_path / "runs").iterdir()
+    for run in (whole, half):
+        assert {file.name for file in run.iterdir()} == {file.name for file in alone.path.iterdir()}
+        assert metrics_of(run)["training"]["processes"] == 2
+        assert history_of(run)[0].keys() == history_of(alone.path)[0].keys()
+        for row, wanted in zip(numbers(run), numbers(alone.path), strict=True):
+            assert row == pytest.approx(wanted, abs=TOLERANCE)
+        ended, wanted = last_checkpoint(run).tensors, last_checkpoint(alone.path).tensors
+        assert max(float((ended[name] - wanted[name]).abs().max()) for name in wanted) < TOLERANCE
+    assert done.stdout.count("model     ") == 2  # of each command only one process prints
+    assert done.stderr.count("36 pictures read") == 1

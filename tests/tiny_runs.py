@@ -1,0 +1,148 @@
+"""Tiny trainings by gradient, a second each: pictures of 32 pixels, small networks, one thread."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import shutil
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from conftest import KINDS, write_picture
+
+import tellapart
+from tellapart import Run
+from tellapart.cli.main import main
+from tellapart.errors import Interrupted
+from tellapart.progress import Talk
+from tellapart.training.checkpoints import Checkpoint, Checkpoints
+from tellapart.training.moments import Moment
+
+TINY = {"training.threads": 1, "training.memory_format": "contiguous", "training.trackers": ""}
+# 24 pictures in train, so six steps an epoch; a checkpoint after every step.
+SHORT = {
+    **TINY,
+    "split.val": 0.2,
+    "training.epochs": 3,
+    "training.lr": 0.01,
+    "training.checkpoint_seconds": 0,
+    "training.trackers": "tensorboard",
+}
+
+
+def write_tiny(folder: Path, count: int = 12, kinds: tuple[str, ...] = tuple(KINDS)) -> Path:
+    """`count` pictures of 32 pixels of each kind, one folder a class; returns the folder."""
+    for name in kinds:
+        colour, pattern = KINDS[name]
+        for seed in range(count):
+            write_picture(folder / name / f"{seed:03}.png", seed, colour=colour, pattern=pattern, size=(32, 32))
+    return folder
+
+
+def train(data: Path | None, out: Path | None = None, *, set: Mapping[str, object] = SHORT, **options: Any) -> Run:
+    """By gradient, `cifar10-lenet` unless the options say otherwise; runs lie beside the data."""
+    options = {"recipe": "cifar10-lenet", "quiet": True} | options
+    if "resume" not in options:
+        options |= {"set": set, "out": out or data.parent / "runs"}
+    return tellapart.train(data, **options)
+
+
+class StopAt:
+    """A listener that interrupts the training, as Ctrl-C does, once a step is done."""
+
+    def __init__(self, step: int, number: signal.Signals = signal.SIGINT) -> None:
+        self.step, self.number = step, number
+
+    def __call__(self, moment: Moment) -> None:
+        if moment.event == "iteration_completed" and moment.step == self.step:
+            signal.raise_signal(self.number)
+
+
+def stopped(data: Path, step: int, out: Path | None = None, **options: Any) -> Path:
+    """The folder of a training that was interrupted after a step."""
+    runs = out or data.parent / "runs"
+    before = set(runs.glob("*"))
+    with contextlib.suppress(Interrupted):
+        train(data, out, listeners=[StopAt(step)], **options)
+    (run,) = set(runs.glob("*")) - before
+    return run
+
+
+class Said(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def tell(*words: object) -> Said:
+    """A command in this process. Unlike a terminal it leaves the signals as they were."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    out, err = io.StringIO(), io.StringIO()
+    code: object = None
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main(list(map(str, words)))
+    except SystemExit as end:
+        code = end.code
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return Said(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
+
+
+def set_words(values: Mapping[str, object]) -> list[str]:
+    """The `--set` words of recipe keys."""
+    return [f"--set={key}={value}" for key, value in values.items()]
+
+
+def copied(run: Path, to: Path) -> Path:
+    """A copy of a run at another place, as deep in the folders and with the same data beside it."""
+    return shutil.copytree(run, to / run.name)
+
+
+def print_of(folder: Path) -> dict[str, tuple[int, int, str]]:
+    """Relative path → mode, time of the last change and digest of every file."""
+    return {
+        str(file.relative_to(folder)): (
+            file.stat().st_mode,
+            file.stat().st_mtime_ns,
+            hashlib.sha256(file.read_bytes()).hexdigest(),
+        )
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def last_checkpoint(run: Path) -> Checkpoint:
+    """The newest one that can be used."""
+    identity = json.loads((run / "run.json").read_text())["id"]
+    return Checkpoints(run / "checkpoints", identity, Talk(quiet=True)).newest()
+
+
+def metrics_of(run: Path) -> dict[str, Any]:
+    return json.loads((run / "metrics.json").read_text())
+
+
+def history_of(run: Path) -> list[dict[str, str]]:
+    """The rows of history.csv, without the seconds."""
+    header, *rows = (line.split(",") for line in (run / "history.csv").read_text().splitlines())
+    return [{name: cell for name, cell in zip(header, row, strict=True) if name != "seconds"} for row in rows]
+
+
+def assert_same_end(run: Path, whole: Path) -> None:
+    """Every tensor of network, optimizer and best network, the history but for its seconds, and the test's numbers."""
+    ended, wanted = last_checkpoint(run), last_checkpoint(whole)
+    assert ended.step == wanted.step
+    assert ended.tensors.keys() == wanted.tensors.keys()
+    assert all(torch.equal(ended.tensors[name], wanted.tensors[name]) for name in wanted.tensors)
+    assert history_of(run) == history_of(whole)
+    assert metrics_of(run)["test"] == metrics_of(whole)["test"]
+    assert (run / "model.onnx").read_bytes() == (whole / "model.onnx").read_bytes()

@@ -1,0 +1,186 @@
+"""A training of a second: a tiny network, a few pictures, and all that the loop needs around it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tellapart.catalog.scan import scan
+from tellapart.catalog.sources import read_source
+from tellapart.catalog.table import Catalog
+from tellapart.evaluation.scores import METRICS, Metric
+from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.models.backbones import find_preprocessing, load_backbone
+from tellapart.models.classifier import Classifier, build_classifier
+from tellapart.pixels.pictures import Pictures
+from tellapart.progress import Talk
+from tellapart.recipe import Recipe, recipe_from
+from tellapart.training.checkpoints import Checkpoint, Checkpoints
+from tellapart.training.execution import Execution
+from tellapart.training.fit import Surroundings, fit
+from tellapart.training.hardware import Hardware
+from tellapart.training.learner import Material
+from tellapart.training.moments import Listener, Moment
+from tellapart.training.progress import Progress
+from tellapart.training.stepping import Stepper
+
+MAX_PIXELS = 10**8
+PLENTY = 10**9  # bytes
+EXECUTION = Execution(threads=1, memory_format="contiguous", kept_bytes=PLENTY)
+SMALL: dict[str, Any] = {
+    "method": "fit",
+    "seed": 1,
+    "backbone.name": "lenet",
+    "backbone.pretrained": False,
+    "training.epochs": 3,
+    "training.batch_size": 8,
+    "training.optimizer": "sgd",
+    "training.lr": 0.02,
+    "training.trackers": (),
+    "training.checkpoint_seconds": 3600,
+}
+
+
+def small_recipe(changes: Mapping[str, Any] | None = None) -> Recipe:
+    """A fit of lenet in 3 epochs, with some changes; keys are dotted."""
+    return recipe_from({**SMALL, **(changes or {})})
+
+
+def catalog_of(folder: Path) -> Catalog:
+    """A folder's catalog, scanned."""
+    return scan(read_source(folder), max_pixels=MAX_PIXELS)
+
+
+def pictures_of(catalog: Catalog, rows: Iterable[int] | None = None, **options: Any) -> Pictures:
+    """Pictures of some rows, of all by default; at 32 px and held unless told otherwise."""
+    chosen = np.array(list(range(len(catalog)) if rows is None else rows), np.int64)
+    usual = {"max_pixels": MAX_PIXELS, "held_bytes": PLENTY, "most_lost": 1.0, "talk": Talk(quiet=True)}
+    preprocessing = options.pop("preprocessing", Preprocessing(size_px=32))
+    return Pictures(catalog, chosen, preprocessing, **{**usual, **options})
+
+
+def material_of(catalog: Catalog, *, val: bool = True, **options: Any) -> Material:
+    """The last two pictures of each class are val (or unused), the others train."""
+    is_val = np.zeros(len(catalog), bool)
+    for label in range(len(catalog.classes)):
+        is_val[np.flatnonzero(catalog.labels == label)[-2:]] = True
+    train = pictures_of(catalog, np.flatnonzero(~is_val), **options)
+    held_out = pictures_of(catalog, np.flatnonzero(is_val), **options) if val else None
+    return Material(train, held_out, options.get("preprocessing", Preprocessing(size_px=32)))
+
+
+def classifier_of(recipe: Recipe, num_classes: int = 3, *, dropout: float = 0.0) -> Classifier:
+    """The recipe's network; with dropout before the head where it is wanted."""
+    preprocessing = find_preprocessing(recipe.backbone, recipe.preprocessing)
+    backbone = load_backbone(recipe.backbone, preprocessing, recipe.seed)
+    classifier = build_classifier(backbone, recipe.head, num_classes, recipe.seed)
+    if dropout:
+        classifier.head.insert(0, nn.Dropout(dropout))
+    return classifier
+
+
+def stepper_of(recipe: Recipe, material: Material, classifier: Classifier, talk: Talk | None = None) -> Stepper:
+    """What does single steps."""
+    return Stepper(classifier, material, recipe, Hardware(recipe.training), EXECUTION, talk or Talk(quiet=True))
+
+
+class Photographed(Checkpoints):
+    """Checkpoints that keep a copy of their folder as it was after each save: what a kill at that moment leaves."""
+
+    def __init__(self, folder: Path, copies: Path) -> None:
+        super().__init__(folder, "run", Talk(quiet=True))
+        self._copies = copies
+        self.count = 0
+
+    def save(self, step: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        """Save, then copy."""
+        super().save(step, tensors, facts)
+        shutil.copytree(self.folder, self._copies / str(self.count))
+        self.count += 1
+
+
+@dataclass
+class Outcome:
+    """A training that was run, or is to be."""
+
+    classifier: Classifier
+    checkpoints: Checkpoints
+    talk: Talk
+    moments: list[Moment] = field(default_factory=list)
+    written: list[Sequence[Mapping[str, float]]] = field(default_factory=list)
+    progress: Progress | None = None
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """A copy of the network's tensors."""
+        return {name: value.detach().clone() for name, value in self.classifier.state_dict().items()}
+
+    @property
+    def events(self) -> list[str]:
+        """In the order in which they were told."""
+        return [moment.event for moment in self.moments]
+
+    @property
+    def last(self) -> Checkpoint:
+        """The newest checkpoint."""
+        found = Checkpoints(self.checkpoints.folder, "run", Talk(quiet=True)).newest()
+        assert found is not None
+        return found
+
+
+def run_fit(
+    folder: Path | Checkpoints,
+    material: Material,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    dropout: float = 0.0,
+    listeners: Sequence[Listener] = (),
+    metrics: Mapping[str, Metric] = METRICS,
+    deadline: float | None = None,
+    execution: Execution = EXECUTION,
+    prepare: Callable[[Classifier], None] = lambda classifier: None,
+    into: list[Outcome] | None = None,
+) -> Outcome:
+    """`fit` from the newest checkpoint in the folder, or from the beginning where there is none.
+
+    Args:
+        prepare: changes the network before it is trained. into: gets the outcome even where the training fails.
+    """
+    recipe = small_recipe(changes)
+    checkpoints = folder if isinstance(folder, Checkpoints) else Checkpoints(folder, "run", Talk(quiet=True))
+    classifier = classifier_of(recipe, len(material.train.classes), dropout=dropout)
+    prepare(classifier)
+    outcome = Outcome(classifier, checkpoints, Talk(quiet=True))
+    if into is not None:
+        into.append(outcome)
+    around = Surroundings(
+        hardware=Hardware(recipe.training),
+        checkpoints=checkpoints,
+        resumed=checkpoints.newest(),
+        listeners=[*listeners, outcome.moments.append],
+        metrics=metrics,
+        deadline=deadline,
+        how_to_resume="tellapart train --resume HERE",
+        write_history=lambda rows: outcome.written.append([dict(row) for row in rows]),
+        talk=outcome.talk,
+    )
+    outcome.progress = fit(classifier, material, recipe, execution, around)
+    return outcome
+
+
+def same_bits(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    """Whether two sets of tensors are equal to their last bits."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def without_seconds(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a checkpoint, but for how long it took."""
+    history = [{name: value for name, value in row.items() if name != "seconds"} for row in facts["history"]]
+    return {name: value for name, value in facts.items() if name != "seconds"} | {"history": history}
