@@ -314,3 +314,15 @@ def test_a_cut_where_a_vision_transformer_adds_positions_is_said():
 def test_a_cut_at_an_unknown_stage_is_said(cnn: Classifier):
     with pytest.raises(UserError, match=r"Unknown stage 'layer1'"):
         split_at(cnn.embedder, "layer1", torch.rand(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("share", "frozen"), [("50%", "layer3"), ("74%", "layer3"), ("75%", "layer4"), ("10%", None), ("99%", "layer4")]
+)
+def test_a_share_of_the_stages_can_be_frozen_whatever_they_are_called(share, frozen):
+    assert frozen_upto(FreezeOptions(upto=share), ["conv1", "layer3", "layer4", "norm"], 0) == frozen
+
+
+def test_a_share_is_not_more_than_all():
+    with pytest.raises(UserError, match="Unknown stage '100%'"):
+        frozen_upto(FreezeOptions(upto="100%"), ["conv1", "layer3"], 0)

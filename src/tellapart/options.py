@@ -136,7 +136,7 @@ class TrainingOptions:
     lr_end: float | None = None  # where cosine ends; none: 0
     milestones: tuple[int, ...] = ()  # epochs done when multi_step multiplies the rate by gamma
     gamma: float | None = None  # of multi_step; none: 0.1
-    norms: Literal["moving", "still"] = "moving"  # BatchNorm of what learns: by the batch, or as it was pretrained
+    norms: Literal["moving", "still", "adapted"] = "moving"  # BatchNorm of what learns; adapted: measured anew at first
     clip_norm: float | None = None  # largest length of the gradient
     precision: Literal["full", "bf16", "fp16"] = "full"  # fp16 needs a GPU
     best: str = "loss"  # the metric of val that picks the best checkpoint
@@ -197,7 +197,7 @@ class TrainingOptions:
 class FreezeOptions:
     """Which part of the backbone does not learn."""
 
-    upto: str | None = None  # "all", or a stage of the network: it and all before it; none: everything learns
+    upto: str | None = None  # "all", a stage of the network or a share of its stages ("40%"); none: everything learns
     norms: Literal["still", "moving"] = "still"  # the statistics of BatchNorm layers that do not learn
     unfreeze: tuple[str, ...] = ()  # "EPOCHS:STAGE": after so many epochs STAGE and all behind it learns; "EPOCHS:all"
     views: int | None = None  # how many augmented views of the frozen part's outputs are kept, as far as they fit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -56,7 +57,7 @@ def unfreezing(options: FreezeOptions) -> list[tuple[int, str]]:
 
 
 def frozen_upto(options: FreezeOptions, stages: Sequence[str], epochs_done: int) -> str | None:
-    """The last stage that does not learn after so many epochs, as `learn_from` takes it.
+    """The last stage that does not learn after so many epochs, by its name, as `learn_from` takes it.
 
     Args:
         stages: `stage_names` of the network.
@@ -68,7 +69,8 @@ def frozen_upto(options: FreezeOptions, stages: Sequence[str], epochs_done: int)
     >>> [frozen_upto(options, ["conv1", "layer3", "layer4"], done) for done in (1, 2, 3, 4)]
     ['all', 'layer3', 'layer3', None]
     """
-    frozen, epochs_before, now = _number_frozen(stages, options.upto), 0, options.upto
+    frozen, epochs_before = _number_frozen(stages, options.upto), 0
+    now = options.upto if options.upto in (None, "all") else stages[frozen - 1] if frozen else None
     for epochs, stage in unfreezing(options):
         left = 0 if stage == "all" else _number_frozen(stages, stage) - 1
         if epochs <= epochs_before or left >= frozen:
@@ -120,6 +122,8 @@ def _depths(network: nn.Module) -> list[tuple[nn.Parameter, int]]:
 def _number_frozen(stages: Sequence[str], upto: str | None) -> int:
     if upto is None or upto == "all":
         return 0 if upto is None else len(stages)
+    if re.fullmatch("[1-9][0-9]?%", upto):
+        return len(stages) * int(upto[:-1]) // 100
     return stages.index(choose("stage", upto, ("all", *stages))) + 1
 
 
