@@ -42,7 +42,8 @@ class Comparison:
         """A plain dict, null where there was nothing to measure."""
         scores = {name: getattr(self, name).as_json() for name in ("first", "second", "difference")}
         counts = {"gained": self.gained, "lost": self.lost, "p": self.p}
-        return {"names": list(self.names), **scores, **counts, "seconds": self.seconds, "shipped": self.shipped}
+        facts = {"seconds": self.seconds, "shipped": self.shipped, "text": self.lines()}
+        return {"names": list(self.names), **scores, **counts, **facts}
 
     def lines(self) -> list[str]:
         """What the comparison says, a sentence each."""

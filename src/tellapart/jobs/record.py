@@ -156,6 +156,7 @@ def _metrics(trained: Trained, splits_digest: str, seconds: Mapping[str, float])
             "counts": {split: int((trained.splits == split).sum()) for split in SPLITS},
             "leaks": len(find_leaks(trained.catalog, trained.splits)),
         },
+        "warnings": [finding.text for finding in trained.findings],
         "seed": trained.recipe.seed,
         "seconds": dict(seconds),
     }

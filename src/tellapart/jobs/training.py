@@ -392,7 +392,8 @@ def _finished(run: RunFolder) -> Run:
         metrics=measure(test, seed=record["seed"], baseline_label=int(counts.argmax()), class_counts=counts),
         statuses=dict(sorted(Counter(statuses).items())),
         seconds=record["seconds"],
-        warnings=(),
+        warnings=tuple(record["warnings"]),
+        comparison_lines=tuple(record.get("comparison", {}).get("text", ())),
     )
 
 
