@@ -28,7 +28,7 @@ from tellapart.pixels.batches import batch_bounds
 from tellapart.pixels.inputs import PictureInputs
 from tellapart.pixels.pictures import Pictures, memory_for_pictures
 from tellapart.progress import Talk, duration
-from tellapart.recipe import Recipe, recipe_values
+from tellapart.recipe import Recipe, recipe_items
 from tellapart.runs.folder import RunFolder, check_room
 from tellapart.training.checkpoints import Checkpoint, Checkpoints, most_bytes
 from tellapart.training.execution import Execution, choose_execution, running
@@ -269,9 +269,9 @@ def _listeners(
     if training.trackers:
         check_trackers(training.trackers)
         first = resumed.step if resumed else 0
-        stack.enter_context(
-            trackers(hardware.accelerator, run.path, training.trackers, _flat(recipe_values(recipe)), first)
-        )
+        plain = int | float | str
+        config = {key: value if isinstance(value, plain) else str(value) for key, value in recipe_items(recipe)}
+        stack.enter_context(trackers(hardware.accelerator, run.path, training.trackers, config, first))
         listeners.append(TrackScalars(hardware.accelerator, scalar_steps(per_epoch * training.epochs)))
     return listeners
 
@@ -312,13 +312,3 @@ def _facts(
         "device": str(hardware.device),
         "changed_meanwhile": list(progress.lost),
     }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, int | float | str | bool) else str(value)
-    return flat

@@ -123,25 +123,21 @@ class Learners:
             self._learner.plain.eval()
 
     def _made(self, upto: str | None) -> Learner:
-        views = self._views_that_fit(upto)
-        if upto is None or not views:
-            module = self._hardware.wrapped(self._classifier)
-            return Learner(module, self._classifier, self._train, self._val if self._material.val else None, None)
-        trunk, tail = split_at(self._classifier.embedder, upto, self._trial)
-        trunk.eval()
-        plain = nn.Sequential(tail, self._classifier.head)
-        train = self._kept(self._train, trunk, self._material.train)
-        val = self._kept(self._val, trunk, self._material.val) if self._material.val else None
-        return Learner(self._hardware.wrapped(plain), plain, train, val, views)
+        asked = min(self._recipe.freeze.views or 0, self._recipe.training.epochs)
+        if upto is not None and asked:
+            trunk, tail = split_at(self._classifier.embedder, upto, self._trial)
+            if views := self._views_that_fit(trunk.eval(), asked):
+                plain = nn.Sequential(tail, self._classifier.head)
+                train = self._kept(self._train, trunk, self._material.train)
+                val = self._kept(self._val, trunk, self._material.val) if self._material.val else None
+                return Learner(self._hardware.wrapped(plain), plain, train, val, views)
+        module = self._hardware.wrapped(self._classifier)
+        return Learner(module, self._classifier, self._train, self._val if self._material.val else None, None)
 
     @torch.no_grad()
-    def _views_that_fit(self, upto: str | None) -> int:
-        """How many views of the frozen part's outputs the memory holds, at most as many as are asked for or used."""
-        asked = min(self._recipe.freeze.views or 0, self._recipe.training.epochs)
-        if upto is None or not asked:
-            return 0
-        trunk, _ = split_at(self._classifier.embedder, upto, self._trial)
-        num_bytes: int = trunk.eval()(self._trial)[0].nbytes
+    def _views_that_fit(self, trunk: nn.Module, asked: int) -> int:
+        """How many views of a trunk's outputs the memory holds, at most as many as are asked for."""
+        num_bytes: int = trunk(self._trial)[0].nbytes
         left = self._kept_bytes // num_bytes - (len(self._material.val) if self._material.val else 0)
         fitting = left // len(self._material.train) - self._recipe.training.evaluate_train
         views = max(0, min(asked, fitting))
