@@ -19,8 +19,10 @@ from tellapart.options import TrainingOptions
 from tellapart.threads import usable_cores
 
 TRIAL_PICTURES = 16  # at most, in a trial step
-TRIAL_STEPS = 3
+TRIAL_STEPS = 3  # at least
+TRIAL_SECONDS = 0.1  # at least: a step of a small network is over before a busy machine shows itself
 HOPELESS = 1.3  # times slower than the best in its first step: not tried further
+WORTH_A_THREAD = 0.95  # of the time that fewer threads take: for less, another program's use of the core costs more
 
 MemoryFormat = Literal["contiguous", "channels_last"]
 
@@ -65,9 +67,9 @@ def choose_execution(module: nn.Module, shape: tuple[int, int, int], options: Tr
     if next(module.parameters()).device.type != "cpu":
         return best
     count = max(2, min(TRIAL_PICTURES, -(-options.batch_size // options.parts)))
-    for candidate in [Execution(number, form) for form in formats for number in reversed(threads)]:
+    for candidate in [Execution(number, form) for number in threads for form in formats]:
         seconds = _seconds(module, (count, *shape), candidate, best.seconds)
-        if not best.seconds or seconds < best.seconds:
+        if not best.seconds or seconds < best.seconds * (WORTH_A_THREAD if candidate.threads > best.threads else 1):
             best = Execution(candidate.threads, candidate.memory_format, seconds)
     return Execution(best.threads, best.memory_format, best.seconds / count)
 
@@ -84,13 +86,14 @@ def running(execution: Execution) -> Iterator[None]:
 
 
 def _seconds(module: nn.Module, shape: tuple[int, int, int, int], candidate: Execution, best: float) -> float:
-    """Of one training step, the fastest of a few behind one that warms up."""
+    """Of one training step, the fastest of several behind one that warms up."""
     trial = deepcopy(module).train().to(memory_format=candidate.torch_format)
     pictures = torch.linspace(-1, 1, shape[0] * shape[1] * shape[2] * shape[3]).reshape(shape)
     pictures = pictures.contiguous(memory_format=candidate.torch_format)
     fastest = float("inf")
     with running(candidate), torch.random.fork_rng(devices=[]):
-        for step in range(1 + TRIAL_STEPS):
+        step, spent = 0, 0.0
+        while step <= TRIAL_STEPS or spent < TRIAL_SECONDS:
             start = time.perf_counter()
             trial.zero_grad()
             trial(pictures).square().mean().backward()
@@ -98,4 +101,5 @@ def _seconds(module: nn.Module, shape: tuple[int, int, int, int], candidate: Exe
             fastest = min(fastest, seconds) if step else fastest
             if step == 1 and best and seconds > HOPELESS * best:
                 break
+            step, spent = step + 1, spent + seconds
     return fastest
