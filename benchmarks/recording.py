@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 THREADS = 2
-PACKAGES = ("tellapart", "torch", "torchvision", "timm", "onnxruntime", "pillow", "numpy", "scikit-learn")
+PACKAGES = ("tellapart", "torch", "torchvision", "timm", "onnxruntime", "pillow", "numpy", "scikit-learn", "optuna")
 
 
 def about(data: Sequence[str], seed: int = 0) -> dict[str, Any]:

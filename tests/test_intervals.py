@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tellapart.evaluation.intervals import RESAMPLES, bootstrap, percentile_interval, wilson
+from tellapart.evaluation.intervals import BIAS_REACH, RESAMPLES, bootstrap, percentile_interval, wilson
 
 
 def shares(values):
@@ -92,6 +92,16 @@ def test_the_interval_of_an_unbiased_value_is_the_percentiles():
     assert percentile_interval(5.0, resampled) == pytest.approx((5 - 1.96, 5 + 1.96), abs=0.03)
 
 
-def test_the_interval_reaches_back_as_far_as_the_resamples_are_biased():
+def test_the_interval_reaches_back_as_far_as_the_noise_may_have_moved_the_value():
     resampled = np.random.default_rng(0).normal(7, 1, 100_000)
-    assert percentile_interval(5.0, resampled) == pytest.approx((5 - 1.96 - 2, 5 + 1.96), abs=0.03)
+    assert percentile_interval(5.0, resampled) == pytest.approx((5 - 1.96 - 2 * BIAS_REACH, 5 + 1.96), abs=0.05)
+
+
+def test_the_interval_of_a_distance_from_0_holds_0():
+    # As with the calibration error of a perfect model: the value is |noise|, a resample |noise and noise again|.
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(200, 40))
+    values = np.abs(noise).mean(axis=1)
+    resampled = np.abs(noise[:, None] + rng.normal(size=(200, 400, 40))).mean(axis=2)
+    lows = [percentile_interval(value, drawn)[0] for value, drawn in zip(values, resampled, strict=True)]
+    assert np.mean(np.array(lows) <= 0) > 0.85

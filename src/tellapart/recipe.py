@@ -76,7 +76,7 @@ def recipe_from(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe
     """
     recipe = base or Recipe()
     changes: dict[str, Any] = {}
-    for key, value in _flat(values):
+    for key, value in flat_items(values):
         *groups, last = key.split(".")
         options: Any = recipe
         inside = changes
@@ -84,7 +84,7 @@ def recipe_from(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe
             options = getattr(options, _field(options, group, key, holds_more=True))
             inside = inside.setdefault(group, {})
         name = _field(options, last, key, holds_more=False)
-        inside[name] = _typed(key, value, _hints(options)[name])
+        inside[name] = typed_value(key, value, _hints(options)[name])
     return cast(Recipe, _changed(recipe, changes))
 
 
@@ -104,7 +104,7 @@ def recipe_keys() -> list[str]:
 
 def recipe_items(recipe: Recipe) -> list[tuple[str, Any]]:
     """Every dotted key with its plain value, in the order of the fields."""
-    return _flat(recipe_values(recipe))
+    return flat_items(recipe_values(recipe))
 
 
 def methods_of(key: str) -> tuple[str, ...]:
@@ -116,11 +116,16 @@ def methods_of(key: str) -> tuple[str, ...]:
     return next((of for prefix, of in _METHODS.items() if key.startswith(prefix)), METHODS)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flat_items(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested values as dotted keys and plain values, in their order.
+
+    >>> flat_items({"seed": 0, "split": {"val": 0.1}})
+    [('seed', 0), ('split.val', 0.1)]
+    """
     pairs: list[tuple[str, Any]] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            pairs += _flat(value, f"{prefix}{key}.")
+            pairs += flat_items(value, f"{prefix}{key}.")
         else:
             pairs.append((f"{prefix}{key}", value))
     return pairs
@@ -146,20 +151,20 @@ def _changed(options: Any, changes: Mapping[str, Any]) -> Any:
     return dataclasses.replace(options, **new)
 
 
-def _typed(key: str, value: Any, hint: Any) -> Any:
+def typed_value(key: str, value: Any, hint: Any) -> Any:
     """`value` as the type of the field: text from the command line is parsed, YAML's own types are checked."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in UNIONS:
         if value is None or value in ("none", "null", ""):
             return None
-        return _typed(key, value, options[0])
+        return typed_value(key, value, options[0])
     if origin is Literal:
         return choose(f"value for {key}:", str(value), options)
     if origin is tuple:
         parts = [part for part in value.split(",") if part] if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             raise UserError(f"{key} must be a list, got {value!r}.", f"Separate the values by commas: --set {key}=…,…")
-        return tuple(_typed(key, part, options[0]) for part in parts)
+        return tuple(typed_value(key, part, options[0]) for part in parts)
     wrong = UserError(f"{key} must be {_WORDS[hint]}, got {value!r}.", f"Set it with --set {key}=…")
     if hint is bool:
         word = str(value).lower()

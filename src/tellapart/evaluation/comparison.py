@@ -13,6 +13,8 @@ from tellapart.evaluation.metrics import Score, proportion
 from tellapart.evaluation.predictions import Predictions
 from tellapart.progress import duration
 
+SIGNIFICANT = 0.05  # below, a difference is called real
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -26,6 +28,7 @@ class Comparison:
         p: of McNemar's exact test, two-sided: how often equals would differ by as much.
         seconds: what the second took beyond the first; None if that is not known.
         shipped: the name of the one that is in the model file; "" if neither is.
+        split: which pictures these are: "val", "test", or "" where nobody said.
     """
 
     names: tuple[str, str]
@@ -37,12 +40,13 @@ class Comparison:
     p: float
     seconds: float | None = None
     shipped: str = ""
+    split: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """A plain dict, null where there was nothing to measure."""
         scores = {name: getattr(self, name).as_json() for name in ("first", "second", "difference")}
         counts = {"gained": self.gained, "lost": self.lost, "p": self.p}
-        facts = {"seconds": self.seconds, "shipped": self.shipped, "text": self.lines()}
+        facts = {"split": self.split, "seconds": self.seconds, "shipped": self.shipped, "text": self.lines()}
         return {"names": list(self.names), **scores, **counts, **facts}
 
     def lines(self) -> list[str]:
@@ -52,7 +56,7 @@ class Comparison:
         pictures = self.first.count
         if not pictures:
             return [f"There are no pictures to compare {self.names[0]} and {self.names[1]} on.", *shipped]
-        (one, other), noun = self.names, "picture" if pictures == 1 else "pictures"
+        (one, other), noun = self.names, f"{self.split} picture{'' if pictures == 1 else 's'}".strip()
         points = " to ".join(f"{100 * bound:+.1f}" for bound in (self.difference.low, self.difference.high))
         return [
             f"On the same {pictures:,} {noun}: {one} {_share(self.first)}, {other} {_share(self.second)}; difference "
@@ -64,9 +68,8 @@ class Comparison:
     @property
     def _verdict(self) -> str:
         """What McNemar's test says of the difference."""
-        if self.p < 0.05:
-            return f"a real difference (p = {self.p:.2g})" if self.p >= 1e-4 else "a real difference (p < 0.0001)"
-        return f"which chance alone would do too (p = {self.p:.2g})"
+        real = self.p < SIGNIFICANT
+        return f"{'a real difference' if real else 'which chance alone would do too'} ({p_in_words(self.p)})"
 
 
 def compare(
@@ -76,12 +79,13 @@ def compare(
     *,
     seconds: float | None = None,
     shipped: str = "",
+    split: str = "",
 ) -> Comparison:
     """Compare two models by their answers to the same pictures.
 
     Args:
         first, second: predictions of the same pictures in the same order, with the same labels.
-        names, seconds, shipped: see `Comparison`.
+        names, seconds, shipped, split: see `Comparison`.
 
     Raises:
         ValueError: these are not the same pictures.
@@ -110,14 +114,25 @@ def compare(
         p=mcnemar(gained, lost),
         seconds=seconds,
         shipped=shipped,
+        split=split,
     )
 
 
-def paired_interval(both: int, gained: int, lost: int, count: int) -> tuple[float, float]:
+def p_in_words(p: float) -> str:
+    """A p value, as it is to be read.
+
+    >>> p_in_words(0.0312), p_in_words(1e-9)
+    ('p = 0.031', 'p < 0.0001')
+    """
+    return f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
+
+
+def paired_interval(both: float, gained: float, lost: float, count: float) -> tuple[float, float]:
     """The 95 % interval of the difference of two shares of the same pictures.
 
     Args:
-        both: right in both. gained: right in the second only. lost: in the first only. count: pictures.
+        both: right in both. gained: right in the second only. lost: in the first only. count: pictures, not always a
+            whole number (an effective number of pictures is not), as it is with `wilson`.
 
     Returns:
         low and high of second less first; (-1, 1) without pictures.
@@ -130,10 +145,11 @@ def paired_interval(both: int, gained: int, lost: int, count: int) -> tuple[floa
     """
     if not count:
         return -1.0, 1.0
-    neither = count - both - gained - lost
-    better, worse = (both + gained) / count, (both + lost) / count
-    better_low, better_high = wilson(both + gained, count)
-    worse_low, worse_high = wilson(both + lost, count)
+    neither = max(count - both - gained - lost, 0.0)
+    rights, others = min(both + gained, count), min(both + lost, count)  # rounding must not make them more than all
+    better, worse = rights / count, others / count
+    better_low, better_high = wilson(rights, count)
+    worse_low, worse_high = wilson(others, count)
     correlation = _correlation(both, gained, lost, neither)
 
     def reach(one: float, other: float) -> float:
@@ -164,7 +180,7 @@ def mcnemar(gained: int, lost: int) -> float:
     return float(min(2 * total / 2**count, 1.0))
 
 
-def _correlation(both: int, gained: int, lost: int, neither: int) -> float:
+def _correlation(both: float, gained: float, lost: float, neither: float) -> float:
     """Phi of the two answers, its numerator smaller by half the pictures where it is positive."""
     product = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
     if not product:

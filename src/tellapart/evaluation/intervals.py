@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 
+# The noise of the pictures has moved a value by up to so many times what the noise of resampling moves it again. Where
+# the effect grows with the size of the noise, as near the least that a distance can be, both noises together make
+# sqrt(2) of what the pictures alone make; where it grows with the square, each makes as much as the other.
+BIAS_REACH = 1 + math.sqrt(2)
+
 # Draws held at once: some ten arrays of 8 bytes a draw stay under 100 MB.
 _CHUNK_DRAWS = 1_000_000
 
@@ -50,8 +55,10 @@ def wilson(successes: float, count: float, confidence: float = CONFIDENCE) -> tu
     return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
-def bootstrap(statistic: Statistic, labels: NDArray[np.int64], *, seed: int = 0) -> NDArray[np.float64]:
-    """The statistic on RESAMPLES resamples of the pictures, drawn within each true class.
+def bootstrap(
+    statistic: Statistic, labels: NDArray[np.int64], *, seed: int = 0, resamples: int = RESAMPLES
+) -> NDArray[np.float64]:
+    """The statistic on resamples of the pictures, drawn within each true class.
 
     From n pictures of a class n - 1 are drawn, each weighing n / (n - 1): drawing n would make the variance
     too small by that factor, which halves it for a class of two. Classes of one picture are drawn as one class.
@@ -61,9 +68,10 @@ def bootstrap(statistic: Statistic, labels: NDArray[np.int64], *, seed: int = 0)
             and weights[m] what the picture in column m counts for. Called with few resamples at a time.
         labels: (N,) the true classes. Numbering them differently changes no draw.
         seed: the same seed gives the same resamples.
+        resamples: how many.
 
     Returns:
-        (RESAMPLES, K).
+        (resamples, K).
 
     Raises:
         ValueError: for fewer than two pictures, which say nothing of how pictures vary.
@@ -84,8 +92,8 @@ def bootstrap(statistic: Statistic, labels: NDArray[np.int64], *, seed: int = 0)
     rng = np.random.Generator(np.random.Philox(key=seed))
     chunk = max(1, _CHUNK_DRAWS // len(starts))
     parts = []
-    for done in range(0, RESAMPLES, chunk):
-        uniform = rng.random((min(chunk, RESAMPLES - done), len(starts)))
+    for done in range(0, resamples, chunk):
+        uniform = rng.random((min(chunk, resamples - done), len(starts)))
         rows = order[starts + (uniform * widths).astype(np.int64)]
         parts.append(statistic(rows, weights))
     return np.concatenate(parts)
@@ -98,11 +106,12 @@ def percentile_interval(
 
     A resample carries the noise of the pictures twice. What noise moves in one direction only, as it raises a
     calibration error, comes out higher in nearly every resample: the plain percentiles may not even hold the value.
-    The noise of the pictures has moved the value as far already, so the interval reaches that much further back.
+    The noise of the pictures has moved the value already, by up to BIAS_REACH times as much, so the interval reaches
+    that much further back.
 
     Args:
         value: the statistic on the pictures themselves.
-        resampled: (RESAMPLES,) the same on the resamples. NaN gives NaN.
+        resampled: (B,) the same on the resamples. NaN gives NaN.
         confidence: in (0, 1), the share of the resamples between the two bounds.
 
     Returns:
@@ -115,7 +124,8 @@ def percentile_interval(
     tail = (1 - confidence) / 2
     low, median, high = np.quantile(resampled, [tail, 0.5, 1 - tail])
     bias = median - value
-    return float(value - (median - low) - max(bias, 0)), float(value + (high - median) - min(bias, 0))
+    back, forth = BIAS_REACH * max(bias, 0), BIAS_REACH * min(bias, 0)
+    return float(value - (median - low) - back), float(value + (high - median) - forth)
 
 
 def _strata(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.evaluation.calibration import NUM_BINS, confidence_bins
-from tellapart.evaluation.intervals import Statistic, bootstrap, percentile_interval, wilson
+from tellapart.evaluation.intervals import RESAMPLES, Statistic, bootstrap, percentile_interval, wilson
 from tellapart.evaluation.predictions import Predictions
 
-# Below this many test pictures a class's recall is uncertain by more than 17 points either way.
+# Below this many pictures a class's recall is uncertain by more than 17 points either way.
 TRUSTED_COUNT = 30
 # Beyond this ratio of largest to smallest class, accuracy mostly speaks of the largest.
 BALANCED_RATIO = 5
@@ -80,14 +80,29 @@ class ClassScores:
 
     @property
     def trusted(self) -> bool:
-        """Whether there are enough test pictures (TRUSTED_COUNT) to say much about this class."""
-        return self.count >= TRUSTED_COUNT
+        """Whether there are enough test pictures to say much about this class."""
+        return is_trusted(self.count)
 
     def as_json(self) -> dict[str, Any]:
         """A plain dict, null where a number does not exist."""
         counts = {"name": self.name, "count": self.count, "predicted_count": self.predicted_count}
         scores = {"recall": self.recall.as_json(), "precision": self.precision.as_json(), "f1": _finite(self.f1)}
         return {**counts, **scores, "trusted": self.trusted}
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """The scores that are no plain share of pictures, on the pictures and on resamples of them.
+
+    Args:
+        names: K of them, as `Metrics` has them.
+        values: (K,) on the pictures; NaN without any.
+        resampled: (B, K) on the resamples. Those of the same pictures and seed are the same, whoever answered.
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    resampled: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -131,6 +146,7 @@ def measure(
     seed: int = 0,
     baseline_label: int | None = None,
     class_counts: NDArray[np.int64] | None = None,
+    resampled: Resampled | None = None,
 ) -> Metrics:
     """Every number of one split, with its 95 % interval.
 
@@ -145,6 +161,7 @@ def measure(
         baseline_label: the largest train class, in [0, C), for `majority_baseline`.
         class_counts: (C,) the pictures of each class that decide `balanced_first`, usually train's; those of
             `predictions` by default. Uneven is the largest above five times the smallest, empty ones aside.
+        resampled: what `resample` made of them, where it is known already; the seed then plays no part.
 
     Raises:
         ValueError: if `baseline_label` or `class_counts` does not fit the classes.
@@ -170,8 +187,8 @@ def measure(
     test_counts = np.bincount(labels, minlength=num_classes)
     return Metrics(
         accuracy=proportion(int(predictions.correct.sum()), count),
-        **_bootstrapped(predictions, seed),
-        top5_accuracy=_top5(predictions) if num_classes > 5 else None,
+        **_bootstrapped(predictions, resampled or resample(predictions, seed)),
+        top5_accuracy=proportion(int(top5_hits(predictions).sum()), count) if num_classes > 5 else None,
         majority_baseline=baseline,
         balanced_first=_uneven(test_counts if class_counts is None else class_counts),
         per_class=_per_class(predictions),
@@ -190,6 +207,36 @@ def confusion(predictions: Predictions) -> NDArray[np.int64]:
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
+def is_trusted(count: int) -> bool:
+    """Whether so many pictures of a class say much about it. The one rule, for pages, lines and JSON.
+
+    >>> is_trusted(29), is_trusted(30)
+    (False, True)
+    """
+    return count >= TRUSTED_COUNT
+
+
+def resample(predictions: Predictions, seed: int = 0, resamples: int = RESAMPLES) -> Resampled:
+    """The scores that are no plain share of pictures, on the pictures and on stratified resamples of them."""
+    predictions = _by_path(predictions)
+    count, missing = len(predictions), np.full((1, len(_HIGHEST)), math.nan)
+    statistic = _statistic(predictions)
+    values = statistic(np.arange(count)[None], np.ones(count)) if count else missing
+    resampled = bootstrap(statistic, predictions.labels, seed=seed, resamples=resamples) if count > 1 else missing
+    return Resampled(tuple(_HIGHEST), values[0], resampled)
+
+
+def top5_hits(predictions: Predictions) -> NDArray[np.bool_]:
+    """(N,) whether the label is among the five likeliest classes.
+
+    Of equal probabilities the first class counts as the likelier, as it does for the answer.
+    """
+    probs, labels = predictions.probs, predictions.labels
+    of_label = probs[np.arange(len(labels)), labels][:, None]
+    ahead = (probs > of_label) | ((probs == of_label) & (np.arange(probs.shape[1]) < labels[:, None]))
+    return np.asarray(ahead.sum(axis=1) < 5)
+
+
 def proportion(successes: int, count: int) -> Score:
     """A share of pictures with Wilson's interval; NaN between 0 and 1 for no pictures."""
     return Score(successes / count if count else math.nan, *wilson(successes, count), count)
@@ -199,18 +246,12 @@ def proportion(successes: int, count: int) -> Score:
 _HIGHEST = {"balanced_accuracy": 1.0, "macro_f1": 1.0, "log_loss": math.inf, "brier": 2.0, "ece": 1.0}
 
 
-def _bootstrapped(predictions: Predictions, seed: int) -> dict[str, Score]:
+def _bootstrapped(predictions: Predictions, found: Resampled) -> dict[str, Score]:
     """The scores that are no plain share of pictures."""
-    predictions = _by_path(predictions)
-    count, missing = len(predictions), np.full((1, len(_HIGHEST)), math.nan)
-    statistic = _statistic(predictions)
-    values = statistic(np.arange(count)[None], np.ones(count)) if count else missing
-    resampled = bootstrap(statistic, predictions.labels, seed=seed) if count > 1 else missing
     scores = {}
-    for column, (name, highest) in enumerate(_HIGHEST.items()):
-        value = float(values[0, column])
-        low, high = percentile_interval(value, resampled[:, column])
-        scores[name] = Score(value, max(low, 0.0), min(high, highest), count)
+    for name, value, resampled in zip(found.names, found.values.tolist(), found.resampled.T, strict=True):
+        low, high = percentile_interval(value, resampled)
+        scores[name] = Score(value, max(low, 0.0), min(high, _HIGHEST[name]), len(predictions))
     for name in ("balanced_accuracy", "macro_f1"):
         scores[name] = _at_least_wilson(scores[name], predictions.labels)
     return scores
@@ -295,14 +336,6 @@ def _per_class(predictions: Predictions) -> tuple[ClassScores, ...]:
         )
         for label, name in enumerate(predictions.classes)
     )
-
-
-def _top5(predictions: Predictions) -> Score:
-    probs, labels = predictions.probs, predictions.labels
-    of_label = probs[np.arange(len(labels)), labels][:, None]
-    # Of equal probabilities the first class counts as the likelier, as it does for the answer.
-    ahead = (probs > of_label) | ((probs == of_label) & (np.arange(probs.shape[1]) < labels[:, None]))
-    return proportion(int((ahead.sum(axis=1) < 5).sum()), len(labels))
 
 
 def _uneven(counts: NDArray[np.int64]) -> bool:

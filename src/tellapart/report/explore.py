@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.intervals import wilson
-from tellapart.evaluation.metrics import BALANCED_RATIO, TRUSTED_COUNT
+from tellapart.evaluation.metrics import BALANCED_RATIO, TRUSTED_COUNT, is_trusted
 from tellapart.report import data
 from tellapart.report.data import Finding
 from tellapart.report.document import render_document
@@ -246,7 +246,7 @@ def _small_classes_line(exploration: ExplorationInput) -> str:
     catalog = exploration.catalog
     test, counts = catalog.counts(catalog.ok & (exploration.splits == "test")), catalog.counts()
     few = [
-        name for name, count, all_ in zip(catalog.classes, test, counts, strict=True) if all_ and count < TRUSTED_COUNT
+        name for name, count, all_ in zip(catalog.classes, test, counts, strict=True) if all_ and not is_trusted(count)
     ]
     if not few or not test.any():
         return ""

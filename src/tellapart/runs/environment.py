@@ -18,6 +18,7 @@ PACKAGES = (
     "torchvision",
     "timm",
     "accelerate",
+    "optuna",
     "onnx",
     "polars",
 )

@@ -1,0 +1,270 @@
+"""Several models on the same pictures, pair by pair: every score and every class, corrected for how many are asked.
+
+predictions ─▶ aligned ─▶ Metrics each, resampled alike ─▶ a Pair for every two ─▶ Holm's correction
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.evaluation.comparison import SIGNIFICANT, mcnemar, paired_interval
+from tellapart.evaluation.intervals import percentile_interval
+from tellapart.evaluation.metrics import Metrics, Resampled, Score, is_trusted, measure, proportion, resample, top5_hits
+from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.significance import balanced_reach, bootstrap_p, holm, smallest_p
+
+LOSSES = frozenset({"log_loss", "brier", "ece"})
+
+# So many standard errors must a difference have to be found 4 times of 5: 1.96 for the test, 0.84 for the chance.
+_FOUND_ERRORS = 2.8
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number of two models on the same pictures.
+
+    Args:
+        name: of the metric, as `Metrics` has it; or the class whose recall it is.
+        first, second: what each has.
+        difference: second less first, with its paired 95 % interval.
+        p: how often equals would differ by as much, two-sided, corrected by Holm for all that was asked along with it.
+        p_alone: the same, had nothing else been asked.
+        test: which gave it: McNemar's, exact, or the bootstrap on resamples that both share.
+        is_loss: whether less is better.
+    """
+
+    name: str
+    first: Score
+    second: Score
+    difference: Score
+    p: float
+    p_alone: float
+    test: Literal["mcnemar", "bootstrap"]
+    is_loss: bool = False
+
+    @property
+    def found(self) -> bool:
+        """Whether chance alone would hardly do this."""
+        return self.p < SIGNIFICANT
+
+    @property
+    def gain(self) -> float:
+        """By how much the second is better; negative where it is worse."""
+        return -self.difference.value if self.is_loss else self.difference.value
+
+    @property
+    def smallest_found(self) -> float:
+        """How large a difference must be to be found 4 times of 5 on so many pictures."""
+        return _FOUND_ERRORS * (self.difference.high - self.difference.low) / (2 * 1.96)
+
+    @property
+    def pictures_needed(self) -> float:
+        """How many pictures like these would find a difference of this size 4 times of 5; infinite for none."""
+        size = abs(self.difference.value)
+        return self.difference.count * (self.smallest_found / size) ** 2 if size else math.inf
+
+    def as_json(self) -> dict[str, Any]:
+        """The difference with its bounds, both scores, and the test."""
+        score = self.difference.as_json()
+        bounds = {"difference": score["value"], **{key: score[key] for key in ("low", "high", "count")}}
+        tested = {"p": self.p, "p_alone": self.p_alone, "test": self.test, "found": self.found}
+        return {**bounds, **tested, "first": self.first.as_json(), "second": self.second.as_json()}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two of the models.
+
+    Args:
+        places: which, by their place among all. names: what they are called.
+        metrics: the one that decides first, then the others.
+        classes: the recall of every class that has pictures, in class order; `is_trusted` says of which it means much.
+        lost: (K,) rows that only the first got right. gained: (K,) those that only the second did.
+    """
+
+    places: tuple[int, int]
+    names: tuple[str, str]
+    metrics: tuple[Difference, ...]
+    classes: tuple[Difference, ...]
+    lost: NDArray[np.int64]
+    gained: NDArray[np.int64]
+
+    @property
+    def main(self) -> Difference:
+        """The difference by which the two are judged."""
+        return self.metrics[0]
+
+    def metrics_as_json(self, **facts: Any) -> list[dict[str, Any]]:
+        """An entry a metric, the main one first. facts: what each entry says beside its numbers."""
+        names = {"names": list(self.names)}
+        return [
+            {"metric": one.name, **one.as_json(), **names, "main": one is self.main, **facts} for one in self.metrics
+        ]
+
+    def classes_as_json(self, **facts: Any) -> list[dict[str, Any]]:
+        """An entry a class; "trusted" is false where its pictures are too few."""
+        names = {"names": list(self.names)}
+        return [
+            {"class": one.name, "metric": "recall", **one.as_json(), **names}
+            | {"trusted": is_trusted(one.difference.count), **facts}
+            for one in self.classes
+        ]
+
+
+@dataclass(frozen=True)
+class Paired:
+    """All of them: the metrics of each model, and every two, those with the first model before the others."""
+
+    metrics: tuple[Metrics, ...]
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What is worked out once of a model, however many pairs it is in."""
+
+    name: str
+    predictions: Predictions
+    correct: NDArray[np.bool_]
+    drawn: Resampled
+    metrics: Metrics
+
+
+def aligned(predictions: Predictions, like: Predictions) -> Predictions:
+    """The same predictions, pictures and classes in the order of another model's.
+
+    Raises:
+        ValueError: these are other pictures, labels or classes.
+
+    >>> probs = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
+    >>> one = Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))
+    >>> turned = Predictions(probs, np.array([0, 1]), ("b.jpg", "a.jpg"), ("dog", "cat"))
+    >>> aligned(turned, like=one).probs.tolist()
+    [[0.5, 0.5], [0.25, 0.75]]
+    """
+    places = {path: row for row, path in enumerate(predictions.paths)}
+    if places.keys() != set(like.paths) or len(predictions) != len(like):
+        raise _not_the_same()
+    if set(predictions.classes) != set(like.classes):
+        raise _not_the_same()
+    rows = np.array([places[path] for path in like.paths], np.int64)
+    columns = [predictions.classes.index(name) for name in like.classes]
+    labels = np.argsort(columns)[predictions.labels[rows]]
+    if not np.array_equal(labels, like.labels):
+        raise _not_the_same()
+    return Predictions(predictions.probs[rows][:, columns], labels, like.paths, like.classes)
+
+
+def compare_all(predictions: Sequence[Predictions], names: Sequence[str], *, seed: int = 0) -> Paired:
+    """Every two of several models, by their answers to the same pictures.
+
+    The accuracy decides: one question a pair. Where the classes are so uneven that it mostly speaks of the largest,
+    the balanced accuracy does. The other scores are a second family of questions, the classes a third; Holm's
+    correction keeps the chance of any false finding in a family at 5 %.
+
+    Args:
+        predictions: two or more, of the same pictures, as `aligned` makes them; at least two pictures.
+        names: what each is called.
+        seed: of the resamples, which all models share.
+
+    Raises:
+        ValueError: these are not the same pictures in the same order, or fewer than two.
+    """
+    first = predictions[0]
+    same = (one.paths == first.paths and one.classes == first.classes for one in predictions)
+    if not all(same) or any(not np.array_equal(one.labels, first.labels) for one in predictions):
+        raise _not_the_same()
+    if len(first) < 2:
+        raise ValueError(f"a comparison needs at least 2 pictures, got {len(first)}")
+    models = [_model(one, name, seed) for one, name in zip(predictions, names, strict=True)]
+    pairs = [_pair(models, places) for places in combinations(range(len(models)), 2)]
+    return Paired(tuple(model.metrics for model in models), _corrected(pairs))
+
+
+def _model(predictions: Predictions, name: str, seed: int) -> _Model:
+    drawn = resample(predictions, seed)
+    return _Model(name, predictions, predictions.correct, drawn, measure(predictions, resampled=drawn))
+
+
+def _pair(models: Sequence[_Model], places: tuple[int, int]) -> Pair:
+    first, second = (models[place] for place in places)
+    main = "balanced_accuracy" if first.metrics.balanced_first else "accuracy"
+    metrics = _metric_differences(first, second)
+    return Pair(
+        places=places,
+        names=(first.name, second.name),
+        metrics=tuple(sorted(metrics, key=lambda one: one.name != main)),
+        classes=tuple(_class_differences(first, second)),
+        lost=np.flatnonzero(first.correct & ~second.correct),
+        gained=np.flatnonzero(second.correct & ~first.correct),
+    )
+
+
+def _metric_differences(first: _Model, second: _Model) -> list[Difference]:
+    differences = [_shares("accuracy", first.correct, second.correct)]
+    differences += [_bootstrapped(first, second, name) for name in first.drawn.names]
+    if first.metrics.top5_accuracy is not None:
+        hits = (top5_hits(one.predictions) for one in (first, second))
+        differences.append(_shares("top5_accuracy", *hits))
+    return differences
+
+
+def _class_differences(first: _Model, second: _Model) -> Iterable[Difference]:
+    for label, name in enumerate(first.predictions.classes):
+        rows = first.predictions.labels == label
+        if rows.any():
+            yield _shares(name, first.correct[rows], second.correct[rows])
+
+
+def _shares(name: str, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Difference:
+    """The difference of two shares of the same pictures; first, second: (N,) which count."""
+    both, count = int((first & second).sum()), len(first)
+    gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
+    difference = Score((gained - lost) / count, *paired_interval(both, gained, lost, count), count)
+    p = mcnemar(gained, lost)
+    scores = (proportion(both + lost, count), proportion(both + gained, count))
+    return Difference(name, *scores, difference, p, p, "mcnemar")
+
+
+def _bootstrapped(first: _Model, second: _Model, name: str) -> Difference:
+    column, labels = first.drawn.names.index(name), first.predictions.labels
+    value = float(second.drawn.values[column] - first.drawn.values[column])
+    resampled = second.drawn.resampled[:, column] - first.drawn.resampled[:, column]
+    low, high = percentile_interval(value, resampled)
+    p = bootstrap_p(value, resampled)
+    is_loss = name in LOSSES
+    if not is_loss:  # of answers, as accuracy is: a few that changed must not look like a certainty
+        down, up = balanced_reach(first.correct, second.correct, labels)
+        low, high = max(min(low, value + down), -1.0), min(max(high, value + up), 1.0)
+        p = max(p, smallest_p(int((first.correct != second.correct).sum())))
+    scores: tuple[Score, Score] = (getattr(first.metrics, name), getattr(second.metrics, name))
+    return Difference(name, *scores, Score(value, low, high, len(labels)), p, p, "bootstrap", is_loss)
+
+
+def _corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """Holm's correction in each of the three families, over all pairs."""
+    families: tuple[Callable[[Pair], Sequence[Difference]], ...] = (
+        lambda pair: pair.metrics[:1],
+        lambda pair: pair.metrics[1:],
+        lambda pair: pair.classes,
+    )
+    main, others, classes = (iter(holm([one.p_alone for pair in pairs for one in of(pair)])) for of in families)
+    return tuple(
+        replace(
+            pair,
+            metrics=tuple(replace(one, p=next(others if place else main)) for place, one in enumerate(pair.metrics)),
+            classes=tuple(replace(one, p=next(classes)) for one in pair.classes),
+        )
+        for pair in pairs
+    )
+
+
+def _not_the_same() -> ValueError:
+    return ValueError("only predictions of the same pictures can be compared")
