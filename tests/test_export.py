@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import nn
 
 from tellapart import Predictor, UserError
 from tellapart.evaluation.calibration import softmax
+from tellapart.export import kept
 from tellapart.export import network as exporters
 from tellapart.export.compose import EMBEDDING, PREPROCESSED, Head, compose_features, compose_model, cut_at
 from tellapart.export.kept import ExportedNetwork, keep_network, kept_network
@@ -336,3 +338,13 @@ def test_a_cache_that_cannot_be_written_to_is_no_reason_to_stop(own_folder: Path
     own_folder.write_text("a file where the folder should be")
     keep_network(NETWORK, *OPTIONS)
     assert kept_network(*OPTIONS) is None
+
+
+def test_of_very_many_networks_the_newest_are_kept(own_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kept, "MOST_KEPT", 2)
+    each = [replace(OPTIONS[1], size_px=size) for size in (32, 64, 96)]
+    for age, options in zip((30, 20, 10), each, strict=True):
+        keep_network(NETWORK, OPTIONS[0], options)
+        for card in own_folder.rglob("card.json"):
+            os.utime(card, (card.stat().st_mtime - age,) * 2)
+    assert [kept_network(OPTIONS[0], options) is not None for options in each] == [False, True, True]

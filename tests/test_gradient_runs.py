@@ -102,7 +102,7 @@ def test_there_is_a_row_an_epoch_with_the_scores_of_val(told: Told):
     assert [int(row["epoch"]) for row in rows] == list(range(1, facts["epochs"] + 1))
     assert int(rows[-1]["step"]) == facts["steps"]
     wanted = {"lr", "loss", "val_loss", "val_accuracy", "val_precision", "val_recall", "val_f1"}
-    wanted |= {"train_accuracy"} if told.recipe == "tiny-imagenet-efficientnet" else set()
+    wanted |= {"train_accuracy"} if told.recipe in ("tiny-imagenet-efficientnet", "finetune-kfold") else set()
     assert wanted <= rows[0].keys()
     assert ("train_accuracy" in rows[0]) == ("train_accuracy" in wanted)
 

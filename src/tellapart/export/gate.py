@@ -18,6 +18,7 @@ from tellapart.export.references import Reference, pixels_now, refuse_if_all
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
+from tellapart.models.layers import Layers
 from tellapart.threads import map_ahead
 
 FROM_FILES = 0.01  # largest allowed difference of a probability, and how far apart two answers must be to count
@@ -59,22 +60,36 @@ class Parity:
 
 
 def check_parity(model: bytes, head: Head, preprocessing: Preprocessing, references: Sequence[Reference]) -> Parity:
-    """Hold a model file against torch.
+    """Hold a model file of one network and one head against torch.
+
+    Raises:
+        Refused: it does not agree; nothing may be written then.
+    """
+    torch_probs = probabilities(head.layers, np.stack([reference.embedding for reference in references]))
+    return check_probabilities(model, preprocessing, [reference.pixels for reference in references], torch_probs)
+
+
+def check_probabilities(
+    model: bytes, preprocessing: Preprocessing, pictures: Sequence[NDArray[np.uint8]], torch_probs: NDArray[np.float32]
+) -> Parity:
+    """Hold a model file against what torch says.
+
+    Args:
+        pictures: N of them, (H, W, 3) uint8. torch_probs: (N, C) of the same, behind Pillow's resize.
 
     Raises:
         Refused: it does not agree; nothing may be written then.
     """
     predictor = Predictor(model)
     tail = Session(cut_at(model, PREPROCESSED, ["probabilities"]))
-    resized = np.stack([preprocessing.resized(reference.pixels) for reference in references])
+    resized = np.stack([preprocessing.resized(pixels) for pixels in pictures])
     tensors = np.stack([preprocessing.normalised(picture) for picture in resized])
-    torch_probs = _probabilities(head, np.stack([reference.embedding for reference in references]))
-    file_probs = _each(lambda reference: predictor.outputs(reference.pixels).probs[None], references)
+    file_probs = _each(lambda pixels: predictor.outputs(pixels).probs[None], pictures)
     some = resized[: 2 * BATCH]
     ordered = np.sort(torch_probs, axis=1)
     clear = ordered[:, -1] - ordered[:, -2] > FROM_FILES
     parity = Parity(
-        pictures=len(references),
+        pictures=len(pictures),
         from_files=_largest(file_probs, torch_probs),
         from_tensors=max(
             _largest(_each(lambda part: tail.run(part, ["probabilities"])[0], _parts(tensors, size)), torch_probs)
@@ -91,9 +106,10 @@ def check_parity(model: bytes, head: Head, preprocessing: Preprocessing, referen
     return parity
 
 
-def _probabilities(head: Head, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+def probabilities(layers: Layers, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, D) embeddings → (N, C), by the layers of a head."""
     with np.errstate(invalid="ignore", over="ignore"):  # what is not finite fails the gate, and needs no warning
-        return softmax(head.layers.logits(embeddings))
+        return softmax(layers.logits(embeddings))
 
 
 def _each(run: Callable[[Any], NDArray[np.float32]], inputs: Sequence[Any]) -> NDArray[np.float32]:

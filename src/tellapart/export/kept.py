@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from tellapart.recipe import Recipe, recipe_values
 from tellapart.writing import write_whole
 
 FORMAT = 2  # of what is kept; raise it when an older cache must not be used
+MOST_KEPT = 32  # networks, of some 20 MB each; a search over sizes and crops exports many
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,13 @@ def keep_network(network: ExportedNetwork, backbone: BackboneOptions, preprocess
         write_whole(folder / "card.json", json.dumps(card, indent=1))
     except UserError:
         return
+    _forget_oldest(folder.parent)
+
+
+def _forget_oldest(networks: Path) -> None:
+    cards = sorted(networks.glob("*/card.json"), key=lambda card: card.stat().st_mtime)
+    for card in cards[:-MOST_KEPT]:
+        shutil.rmtree(card.parent, ignore_errors=True)
 
 
 def _folder(backbone: BackboneOptions, preprocessing: PreprocessingOptions) -> Path:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
@@ -18,7 +17,8 @@ from tellapart.errors import UserError, choose
 from tellapart.evaluation.abstention import Selective, selective
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
-from tellapart.modelfile.predictor import Outputs, Predictor, load
+from tellapart.jobs.answering import Answers
+from tellapart.modelfile.predictor import Predictor, load
 from tellapart.progress import Talk
 
 
@@ -74,7 +74,7 @@ def evaluate(
     )
     measured = _with_classes_of(predictor, measured)
 
-    answers = _Answers(predictor)
+    answers = Answers(predictor)
     with talk.track("Predicting", len(measured)) as advance:
         measured = scan(measured, max_pixels=predictor.card.max_pixels, visitor=answers, advance=advance)
     predictions = answers.predictions(measured)
@@ -92,32 +92,6 @@ def evaluate(
         statuses=measured.status_counts,
         warnings=warnings,
     )
-
-
-class _Answers:
-    """Visits a scan: each picture's answer, by its content."""
-
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-        self._outputs: dict[str, Outputs] = {}
-
-    def known(self, digest: str) -> bool:
-        return digest in self._outputs
-
-    def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
-        self._outputs[digest] = self._predictor.outputs(pixels)
-
-    def predictions(self, catalog: Catalog) -> Predictions:
-        rows = np.flatnonzero(catalog.ok)
-        outputs = [self._outputs[digest] for digest in catalog.digests[rows]]
-        far: NDArray[np.float32] | None = np.array([output.unfamiliarity for output in outputs], np.float32)
-        return Predictions(
-            probs=np.array([output.probs for output in outputs], np.float32).reshape(-1, len(catalog.classes)),
-            labels=catalog.labels[rows],
-            paths=tuple(catalog.paths[rows]),
-            classes=catalog.classes,
-            unfamiliarity=far if self._predictor.card.detects_unfamiliar else None,
-        )
 
 
 def _with_classes_of(predictor: Predictor, catalog: Catalog) -> Catalog:

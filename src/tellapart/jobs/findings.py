@@ -21,18 +21,21 @@ LARGE_SHARE = 0.01  # of the pictures: one picture that is there so often decide
 LARGE_COUNT = 5  # in a small set, two copies are more than that share already
 
 
-def find_all(catalog: Catalog, splits: Column, options: SplitOptions | None) -> tuple[Finding, ...]:
+def find_all(
+    catalog: Catalog, splits: Column, options: SplitOptions | None, *, needs_val: bool = True
+) -> tuple[Finding, ...]:
     """Leaks first, then label conflicts, copies, rejected files, proposals and remarks.
 
     Args:
         splits: (N,) str as `make_splits` gives them; "" all over where there are none.
         options: that the splits were made with; None for those of an earlier run.
+        needs_val: whether it is worth a remark that there is no val.
     """
     copies = find_copies(catalog)
     remarks = catalog.remarks
     if (splits != "").any():
         missed = missed_shares(catalog, splits, options) if options else ()
-        remarks = (*remarks, *missed, *small_classes(catalog, splits), *_missing(splits))
+        remarks = (*remarks, *missed, *small_classes(catalog, splits), *_missing(splits, needs_val))
     return (
         *_leaks(catalog, splits),
         *_conflicts(catalog, [one for one in copies if one.conflict]),
@@ -141,9 +144,9 @@ def _bursts(catalog: Catalog) -> list[Finding]:
     return [Finding("burst", text, _sets(catalog, bursts))]
 
 
-def _missing(splits: Column) -> list[str]:
+def _missing(splits: Column, needs_val: bool) -> list[str]:
     texts = []
-    if not (splits == "val").any():
+    if needs_val and not (splits == "val").any():
         texts.append(
             "There is no val: the probabilities are not calibrated, nothing is called unsure or unfamiliar, "
             "and the model file was checked on train pictures."

@@ -22,6 +22,8 @@ from tellapart.runs.identity import RunIdentity
 from tellapart.runs.saved_splits import ACCEPT_CHANGES, SavedSplits, read_splits
 
 TYPICAL_RUN_BYTES = 32_000_000
+RESTORE = "Restore the data, or begin anew: the folds that are done were made of what it was."
+CROSS_VALIDATION = "cv"  # in the options of a run that is one: folds, repeats and ensemble
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class Order:
         strict: refuse data with leaks or label conflicts.
         accept_changes: go on though the data is not what it was.
         run, identity: of the run that is resumed; None: a new one begins.
+        verb: of the command that goes on with it.
         began: when the command did, by `time.monotonic`.
     """
 
@@ -48,6 +51,7 @@ class Order:
     accept_changes: bool = False
     run: RunFolder | None = None
     identity: RunIdentity | None = None
+    verb: str = "train"
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -61,7 +65,8 @@ class Order:
             return None
         if self.run is None:
             return self.splits.of(catalog)
-        splits = self.splits.of(catalog, accept_changes=self.accept_changes, hint=ACCEPT_CHANGES)
+        hint = ACCEPT_CHANGES if self.verb == "train" else RESTORE
+        splits = self.splits.of(catalog, accept_changes=self.accept_changes, hint=hint)
         for change in self.splits.changes(catalog):
             talk.say(f"note: {change}; the run goes on without")
         return splits
@@ -75,6 +80,7 @@ def new_order(
     name: str | None,
     splits: str | PathLike[str] | None,
     strict: bool,
+    verb: str = "train",
 ) -> Order:
     """A new run. Without data it is the recipe's public data set."""
     dataset = dataset_of(recipe) if data is None else None
@@ -88,11 +94,17 @@ def new_order(
         runs=Path(out),
         splits=read_splits(Path(splits)) if splits else None,
         strict=strict,
+        verb=verb,
     )
 
 
 def resumed_order(
-    resume: str | PathLike[str], data: str | PathLike[str] | None, *, accept_changes: bool, given: Mapping[str, Any]
+    resume: str | PathLike[str],
+    data: str | PathLike[str] | None,
+    *,
+    accept_changes: bool = False,
+    given: Mapping[str, Any],
+    verb: str = "train",
 ) -> Order:
     """The rest of a run.
 
@@ -110,11 +122,15 @@ def resumed_order(
         )
     run = reopen_run(Path(resume))
     identity = RunIdentity.from_json(run.read_json("run.json"))
+    right = "cv" if CROSS_VALIDATION in identity.options else "train"
+    if verb != right:
+        what = "a cross-validation" if right == "cv" else "one training, and no cross-validation"
+        raise UserError(f"{run.path} is {what}.", f"Go on with: {how_to_resume(run.path, verb=right)}")
     source = Path(data) if data is not None else identity.data_of(run.path)
     if not (source.exists() or run.finished):
         raise UserError(
             f"The data of {run.path} is not where it was ({source}).",
-            f"Say where it is: {how_to_resume(run.path, 'DATA')}",
+            f"Say where it is: {how_to_resume(run.path, 'DATA', verb=verb)}",
         )
     return Order(
         recipe=load_recipe(str(run.path / "recipe.yaml")),
@@ -125,9 +141,10 @@ def resumed_order(
         accept_changes=accept_changes,
         run=run,
         identity=identity,
+        verb=verb,
     )
 
 
-def how_to_resume(run: Path, *words: str) -> str:
+def how_to_resume(run: Path, *words: str, verb: str = "train") -> str:
     """The command that goes on with a run, as a shell takes it."""
-    return shlex.join(["tellapart", "train", *words, "--resume", str(run)])
+    return shlex.join(["tellapart", verb, *words, "--resume", str(run)])

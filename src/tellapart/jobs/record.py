@@ -6,11 +6,13 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tellapart
+from tellapart.catalog.names import escape
 from tellapart.catalog.splits import find_leaks
 from tellapart.catalog.table import SPLITS, Catalog, Column
 from tellapart.evaluation.abstention import selective
@@ -19,13 +21,17 @@ from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.gate import Parity
 from tellapart.export.kept import ExportedNetwork
+from tellapart.jobs.folded import Folded, write_folds
+from tellapart.jobs.orders import Order
 from tellapart.modelfile.card import ModelCard
 from tellapart.progress import Talk, duration
-from tellapart.recipe import Recipe, recipe_values
+from tellapart.recipe import Recipe, flat_items, recipe_values
 from tellapart.report.data import Finding
 from tellapart.report.page import ReportInput, render
 from tellapart.runs.environment import environment
-from tellapart.runs.folder import RunFolder, new_run
+from tellapart.runs.folder import RunFolder, new_run, open_run
+from tellapart.runs.identity import new_identity
+from tellapart.runs.lock import locked
 from tellapart.runs.saved_splits import save_splits
 from tellapart.training.head import Calibration
 from tellapart.training.probe import Probe
@@ -41,6 +47,7 @@ class Trained:
         training: facts about gradient training, name → plain value.
         rates: epochs done and the learning rate there.
         comparison: how the fine-tuned network stands to the probe.
+        folds: of a cross-validation, what they measured.
     """
 
     recipe: Recipe
@@ -59,6 +66,7 @@ class Trained:
     training: Mapping[str, Any] = field(default_factory=dict)
     rates: tuple[tuple[float, float], ...] = ()
     comparison: Comparison | None = None
+    folds: Folded | None = None
 
 
 def card_for(
@@ -93,6 +101,20 @@ def write_run(trained: Trained, runs: Path, name: str, talk: Talk, seconds: Call
     return run.path
 
 
+def begin_run(order: Order, catalog: Catalog, splits: Column, held: ExitStack, **more: Any) -> RunFolder:
+    """The folder of a new run, there and locked from now on so that it can be resumed; `more` is for its identity."""
+
+    def begin(run: RunFolder) -> None:
+        options = {"own_splits": order.own_splits, **more}
+        identity = new_identity(run.path, name=order.name, data=order.source, options=options)
+        run.write_json("run.json", identity.as_json())
+        write_beginning(run, order.recipe, catalog, splits)
+
+    run = open_run(order.runs, escape(order.name), begin)
+    held.enter_context(locked(run.path))
+    return run
+
+
 def write_beginning(run: RunFolder, recipe: Recipe, catalog: Catalog, splits: Column) -> str:
     """What is decided before anything is learned: recipe, environment, catalog, splits. Returns the splits' hash."""
     run.write_yaml("recipe.yaml", recipe_values(recipe))
@@ -113,6 +135,8 @@ def write_results(
     run.write("model.onnx", trained.model)
     run.write_predictions("predictions-val.parquet", trained.val)
     run.write_predictions("predictions-test.parquet", trained.test)
+    if trained.folds:
+        write_folds(run, trained.catalog, trained.folds)
     run.write_json("metrics.json", _metrics(trained, splits_digest, seconds()))
     run.write("report.html", render(_report(trained, name, splits_digest, seconds())))
     talk.say(f"Run {run.path.name} written after {duration(seconds()['all'])}")
@@ -144,6 +168,7 @@ def _metrics(trained: Trained, splits_digest: str, seconds: Mapping[str, float])
         "probe": trained.probe and trained.probe.as_json(),
         "training": trained.training,
         "comparison": trained.comparison and trained.comparison.as_json(),
+        "folds": trained.folds and trained.folds.as_json(),
     }
     return {
         "test": trained.metrics.as_json(),
@@ -179,10 +204,12 @@ def _report(trained: Trained, name: str, splits_digest: str, seconds: Mapping[st
         history=trained.history,
         rates=trained.rates,
         comparison=trained.comparison,
+        folds=trained.folds.shown(catalog) if trained.folds else None,
         model={
             "Backbone": trained.recipe.backbone.name,
             "Weights": f"{network.source}, SHA-256 {network.digest[:16]}…",
             "Licence of the weights": network.licence,
+            **({"Members": str(trained.folds.members)} if trained.folds and trained.folds.members else {}),
             "Preprocessing": str(network.preprocessing),
             "Size of the file": f"{len(trained.model) / 1e6:.1f} MB",
             "Checked against torch": f"{parity.pictures} pictures; largest difference {parity.from_files:.4f} "
@@ -198,11 +225,9 @@ def _report(trained: Trained, name: str, splits_digest: str, seconds: Mapping[st
     )
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif value not in (None, ""):
-            flat[f"{prefix}{key}"] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return flat
+def _flat(values: Mapping[str, object]) -> dict[str, str]:
+    return {
+        key: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for key, value in flat_items(values)
+        if value not in (None, "")
+    }

@@ -13,10 +13,12 @@ from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import EMBEDDING, compose_model, cut_at
 from tellapart.export.gate import Parity, check_parity, check_reported
+from tellapart.export.kept import ExportedNetwork
 from tellapart.export.references import torch_references
 from tellapart.jobs.learned import Learned
 from tellapart.jobs.record import card_for
 from tellapart.keyed import keyed_numbers
+from tellapart.modelfile.card import ModelCard
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.session import Session
 from tellapart.recipe import Recipe
@@ -33,11 +35,12 @@ class Shipped:
     """A model file and its numbers.
 
     Args:
-        model: the bytes. val, test: what the file says of these splits. metrics: of test.
+        network: with what must be said of its weights. model: the bytes.
+        val, test: what the file says of these splits. metrics: of test.
         changed: pictures that were left out of a check, for they are no longer what they were.
     """
 
-    learned: Learned
+    network: ExportedNetwork
     model: bytes
     calibration: Calibration
     parity: Parity
@@ -53,26 +56,35 @@ def known_rows(catalog: Catalog, splits: Column, width: int, seed: int) -> NDArr
     return _chosen(catalog, np.flatnonzero(splits == "train"), most, "known", seed)
 
 
-def ship(learned: Learned, catalog: Catalog, splits: Column, recipe: Recipe, store: FeatureStore) -> Shipped:
+def ship(
+    learned: Learned,
+    catalog: Catalog,
+    splits: Column,
+    recipe: Recipe,
+    store: FeatureStore,
+    calibration: Calibration | None = None,
+) -> Shipped:
     """Make the model file, and measure it.
 
     Args:
         learned: has looked at val, test and the known rows.
         splits: "" for pictures that are left out.
+        calibration: found on out-of-fold answers; None: val decides.
 
     Raises:
         Refused: the file does not agree with torch; nothing may be written then.
     """
     network, features, seed = learned.network, learned.features, recipe.seed
-    train_rows, val_rows, test_rows = (np.flatnonzero(splits == split) for split in ("train", "val", "test"))
+    val_rows, test_rows = (np.flatnonzero(splits == split) for split in ("val", "test"))
     known = known_directions(features.of(catalog, known_rows(catalog, splits, learned.width, seed)))
-    val_features = features.of(catalog, val_rows)
-    calibration = calibrate(learned.layers, val_features, catalog.labels[val_rows], known, recipe.answer)
+    if calibration is None:
+        val_features = features.of(catalog, val_rows)
+        calibration = calibrate(learned.layers, val_features, catalog.labels[val_rows], known, recipe.answer)
     head = build_head(learned.layers, known, calibration)
     card = card_for(catalog, splits, network, recipe, calibration)
     model = compose_model(network.graph, network.preprocessing, head, card)
 
-    checked = _chosen(catalog, val_rows if len(val_rows) else train_rows, GATE_PICTURES, "gate", seed)
+    checked = gate_rows(catalog, splits, seed)
     references, changed = torch_references(
         catalog, checked, network, features.graph_digest, store, learned.embed, recipe.decoding.max_pixels
     )
@@ -85,9 +97,20 @@ def ship(learned: Learned, catalog: Catalog, splits: Column, recipe: Recipe, sto
     changed += check_reported(
         Predictor(model), catalog, _chosen(catalog, test_rows, REPORTED_PICTURES, "reported", seed), test
     )
+    metrics = measure_test(test, card, seed)
+    return Shipped(network, model, calibration, parity, val, test, metrics, tuple(changed))
+
+
+def measure_test(test: Predictions, card: ModelCard, seed: int) -> Metrics:
+    """The numbers of the test split, beside those of always answering the largest class of train."""
     counts = np.array(card.train_counts)
-    metrics = measure(test, seed=seed, baseline_label=int(counts.argmax()), class_counts=counts)
-    return Shipped(learned, model, calibration, parity, val, test, metrics, tuple(changed))
+    return measure(test, seed=seed, baseline_label=int(counts.argmax()), class_counts=counts)
+
+
+def gate_rows(catalog: Catalog, splits: Column, seed: int) -> NDArray[np.int64]:
+    """The pictures that the model file is held against torch on: of val, or of train where there is no val."""
+    rows = np.flatnonzero(splits == ("val" if (splits == "val").any() else "train"))
+    return _chosen(catalog, rows, GATE_PICTURES, "gate", seed)
 
 
 def _chosen(catalog: Catalog, rows: NDArray[np.int64], most: int, purpose: str, seed: int) -> NDArray[np.int64]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,28 +14,22 @@ import numpy as np
 
 from tellapart.cache import FeatureStore, cache_folder
 from tellapart.catalog.names import escape
-from tellapart.catalog.scan import drop_empty_classes
-from tellapart.catalog.sources import read_source
-from tellapart.catalog.splits import make_folds, make_splits
-from tellapart.catalog.table import Catalog, Column
-from tellapart.datasets import fetch
+from tellapart.catalog.splits import make_folds
 from tellapart.errors import Interrupted
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.export.compose import compose_features
 from tellapart.jobs.backbone import TorchSide
-from tellapart.jobs.findings import find_all, refuse_findings
+from tellapart.jobs.clock import Clock
 from tellapart.jobs.learned import Learned
-from tellapart.jobs.looking import look_through, memory_for
 from tellapart.jobs.orders import Order, how_to_resume, new_order, resumed_order
-from tellapart.jobs.record import Trained, write_beginning, write_results, write_run
-from tellapart.jobs.shipping import Shipped, known_rows, ship
+from tellapart.jobs.record import Trained, begin_run, write_results, write_run
+from tellapart.jobs.seeing import Seen, changed_finding, look_again, look_and_tell, read_data
+from tellapart.jobs.shipping import Shipped, ship
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
 from tellapart.recipes import load_recipe
-from tellapart.report.data import Finding
-from tellapart.runs.folder import RunFolder, open_run
-from tellapart.runs.identity import new_identity
+from tellapart.runs.folder import RunFolder
 from tellapart.runs.lock import locked
 from tellapart.runs.predictions import read_predictions
 from tellapart.runs.saved_splits import read_splits, splits_hash
@@ -47,7 +40,6 @@ if TYPE_CHECKING:
     from tellapart.evaluation.comparison import Comparison
     from tellapart.evaluation.predictions import Predictions
     from tellapart.jobs.fitting import Fitted
-    from tellapart.training.hardware import Hardware
     from tellapart.training.moments import Listener
 
 
@@ -138,7 +130,7 @@ def train(
     Raises:
         UserError: something that the user can fix. The data is only read, never changed.
     """
-    talk, clock = Talk(quiet=quiet), _Clock()
+    talk, clock = Talk(quiet=quiet), Clock()
     if resume is None:
         options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
         order = new_order(data, options, out=out, name=name, splits=splits, strict=strict)
@@ -152,16 +144,7 @@ def train(
         return _train_by_gradient(order, store, talk, clock, held, listeners, metrics or {})
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """The data, looked at and divided."""
-
-    catalog: Catalog
-    splits: Column
-    findings: tuple[Finding, ...]
-
-
-def _train_probe(order: Order, store: FeatureStore, talk: Talk, clock: _Clock) -> Run:
+def _train_probe(order: Order, store: FeatureStore, talk: Talk, clock: Clock) -> Run:
     learned, seen, probe = _probed(order, store, talk, clock)
     shipped = ship(learned, seen.catalog, seen.splits, order.recipe, store)
     clock.lap("model file")
@@ -173,7 +156,7 @@ def _train_by_gradient(
     order: Order,
     store: FeatureStore,
     talk: Talk,
-    clock: _Clock,
+    clock: Clock,
     held: ExitStack,
     listeners: Sequence[Listener],
     metrics: Mapping[str, Callable[[Predictions], float]],
@@ -187,7 +170,7 @@ def _train_by_gradient(
     if order.run and order.run.finished:
         hardware.leave_if_helper()
         talk.say(f"{order.run.path} is finished: nothing is left to do")
-        return _finished(order.run)
+        return finished_run(order.run)
     if order.run and hardware.is_writer:
         held.enter_context(locked(order.run.path))
         order.run.clear_parts()
@@ -197,9 +180,14 @@ def _train_by_gradient(
             learned, seen, probe = _probed(order, store, talk, clock)
             began = learned, probe
         else:
-            seen = _looked(order, _read(order, talk), None, talk)
+            seen = look_and_tell(order, read_data(order, talk), None, talk)
             clock.lap("scan")
-    run = order.run or _opened(order, seen, hardware, held)
+    if order.run:
+        run = order.run
+    elif hardware.is_writer:
+        run = begin_run(order, seen.catalog, seen.splits, held)
+    else:
+        run = RunFolder(order.runs)  # never written to
     held.enter_context(_resumable(run))
     fitted = fit_network(
         order,
@@ -214,7 +202,7 @@ def _train_by_gradient(
         metrics=metrics,
     )
     clock.lap("training")
-    seen = _looked_again(fitted.learned, seen, recipe, talk)
+    seen = look_again(fitted.learned, seen, recipe, talk)
     clock.lap("features")
     chosen, comparison = (fitted.learned, None) if began is None else _better(began[0], fitted, seen)
     shipped = ship(chosen, seen.catalog, seen.splits, recipe, store)
@@ -225,15 +213,15 @@ def _train_by_gradient(
     return _run(run.path, trained, clock)
 
 
-def _probed(order: Order, store: FeatureStore, talk: Talk, clock: _Clock) -> tuple[Learned, _Seen, Probe]:
+def _probed(order: Order, store: FeatureStore, talk: Talk, clock: Clock) -> tuple[Learned, Seen, Probe]:
     """The frozen backbone's features of all pictures, computed while they are looked at, and the head on them."""
     recipe = order.recipe
-    catalog = _read(order, talk)
+    catalog = read_data(order, talk)
     torch_side = TorchSide(recipe, talk)
     network = torch_side.exported()
     clock.lap("network")
     features = FeatureExtractor(compose_features(network.graph, network.preprocessing), store)
-    seen = _looked(order, catalog, features, talk)
+    seen = look_and_tell(order, catalog, features, talk)
     clock.lap("features")
     catalog, rows = seen.catalog, np.flatnonzero(seen.splits == "train")
     folds = make_folds(catalog, rows, recipe.head.folds, recipe.seed)
@@ -242,47 +230,7 @@ def _probed(order: Order, store: FeatureStore, talk: Talk, clock: _Clock) -> tup
     return Learned(network=network, layers=probe.layers, features=features, embed=torch_side.embed), seen, probe
 
 
-def _read(order: Order, talk: Talk) -> Catalog:
-    """What there is. Its line is the first that is printed."""
-    if order.dataset:
-        fetch(order.dataset, talk)
-    split, training = order.recipe.split, order.recipe.training
-    catalog = read_source(order.source, group_column=split.group_column, weight_column=training.weight_column)
-    talk.say(f"{order.name}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
-    return catalog
-
-
-def _looked(order: Order, catalog: Catalog, features: FeatureExtractor | None, talk: Talk) -> _Seen:
-    """Every file looked at, the pictures divided, and what there is to say of both."""
-    recipe = order.recipe
-    with memory_for(catalog, recipe) as memory:
-        catalog = drop_empty_classes(look_through(catalog, recipe, memory, talk, visitor=features))
-    how = f"; features computed for {features.computed:,}, kept for the rest" if features else ""
-    talk.say(f"{int(catalog.ok.sum()):,} pictures read{how}")
-    saved = order.saved_splits_of(catalog, talk)
-    splits = make_splits(catalog, recipe.split, recipe.seed) if saved is None else saved
-    findings = find_all(catalog, splits, recipe.split if order.own_splits else None)
-    for finding in findings:
-        talk.say(f"note: {finding.text}")
-    if order.strict:
-        refuse_findings(findings)
-    return _Seen(catalog, splits, findings)
-
-
-def _looked_again(learned: Learned, seen: _Seen, recipe: Recipe, talk: Talk) -> _Seen:
-    """The trained network's features of all that is measured; what has changed since the scan is left out and named."""
-    catalog, splits = seen.catalog, seen.splits
-    rows = np.flatnonzero(np.isin(splits, ("val", "test")))
-    known = known_rows(catalog, splits, learned.width, recipe.seed)
-    gone = learned.look(catalog, np.concatenate([rows, known]), recipe.decoding.max_pixels, talk)
-    if not gone:
-        return seen
-    left = splits.copy()
-    left[np.isin(catalog.paths, gone)] = ""
-    return replace(seen, splits=left, findings=(*seen.findings, _changed_finding(gone)))
-
-
-def _better(probed: Learned, fitted: Fitted, seen: _Seen) -> tuple[Learned, Comparison]:
+def _better(probed: Learned, fitted: Fitted, seen: Seen) -> tuple[Learned, Comparison]:
     """The better of probe and fine-tuned network by val, and how they compare on test."""
     from tellapart.evaluation.comparison import compare
     from tellapart.evaluation.scores import accuracy, loss
@@ -299,23 +247,9 @@ def _better(probed: Learned, fitted: Fitted, seen: _Seen) -> tuple[Learned, Comp
         ("probe", "fine-tuned"),
         seconds=fitted.progress.seconds,
         shipped="fine-tuned" if improved else "probe",
+        split="test" if len(test) else "val",
     )
     return tuned if improved else probed, comparison
-
-
-def _opened(order: Order, seen: _Seen, hardware: Hardware, held: ExitStack) -> RunFolder:
-    """The folder of a new run, there from now on so that it can be resumed. Only the writer makes it."""
-    if not hardware.is_writer:
-        return RunFolder(order.runs)  # never written to
-
-    def begin(run: RunFolder) -> None:
-        identity = new_identity(run.path, name=order.name, data=order.source, options={"own_splits": order.own_splits})
-        run.write_json("run.json", identity.as_json())
-        write_beginning(run, order.recipe, seen.catalog, seen.splits)
-
-    run = open_run(order.runs, escape(order.name), begin)
-    held.enter_context(locked(run.path))
-    return run
 
 
 @contextmanager
@@ -329,20 +263,20 @@ def _resumable(run: RunFolder) -> Iterator[None]:
 
 def _trained(
     order: Order,
-    seen: _Seen,
+    seen: Seen,
     shipped: Shipped,
     *,
     probe: Probe | None,
     fitted: Fitted | None = None,
     comparison: Comparison | None = None,
 ) -> Trained:
-    findings = seen.findings + ((_changed_finding(list(shipped.changed)),) if shipped.changed else ())
+    findings = seen.findings + ((changed_finding(list(shipped.changed)),) if shipped.changed else ())
     return Trained(
         recipe=order.recipe,
         catalog=seen.catalog,
         splits=seen.splits,
         findings=findings,
-        network=shipped.learned.network,
+        network=shipped.network,
         calibration=shipped.calibration,
         parity=shipped.parity,
         val=shipped.val,
@@ -357,12 +291,7 @@ def _trained(
     )
 
 
-def _changed_finding(paths: list[str]) -> Finding:
-    shown = ", ".join(map(repr, paths[:5])) + (" …" if len(paths) > 5 else "")
-    return Finding("changed", f"{len(paths):,} pictures were changed during the run, and are left out: {shown}.", ())
-
-
-def _run(path: Path, trained: Trained, clock: _Clock) -> Run:
+def _run(path: Path, trained: Trained, clock: Clock) -> Run:
     return Run(
         path=path,
         model=path / "model.onnx",
@@ -376,7 +305,7 @@ def _run(path: Path, trained: Trained, clock: _Clock) -> Run:
     )
 
 
-def _finished(run: RunFolder) -> Run:
+def finished_run(run: RunFolder) -> Run:
     """What a finished run said when it ended, from its folder alone."""
     import polars
 
@@ -395,19 +324,3 @@ def _finished(run: RunFolder) -> Run:
         warnings=tuple(record["warnings"]),
         comparison_lines=tuple(record.get("comparison", {}).get("text", ())),
     )
-
-
-class _Clock:
-    """Seconds of each step."""
-
-    def __init__(self) -> None:
-        self._start = self._last = time.monotonic()
-        self._steps: dict[str, float] = {}
-
-    def lap(self, step: str) -> None:
-        now = time.monotonic()
-        self._steps[step] = round(now - self._last, 2)
-        self._last = now
-
-    def seconds(self) -> dict[str, float]:
-        return {**self._steps, "all": round(time.monotonic() - self._start, 2)}

@@ -19,9 +19,10 @@ from tellapart.catalog.table import Catalog
 from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.metrics import Metrics, Score
 from tellapart.evaluation.predictions import Predictions
-from tellapart.report import answers, data, training, trust, usage, wording
+from tellapart.report import answers, data, folds, training, trust, usage, wording
 from tellapart.report.data import Finding
 from tellapart.report.document import render_document
+from tellapart.report.folds import Folds
 from tellapart.report.thumbnails import Album
 
 __all__ = ["Finding", "ReportInput", "render"]
@@ -48,6 +49,7 @@ class ReportInput:
         history: of a gradient training, a row an epoch: "epoch", "lr", "loss", "val_loss", "val_accuracy", ….
         rates: of a gradient training, epochs done and the learning rate there; empty: those of the history.
         comparison: of the probe with the fine-tuned network on the test split, or None.
+        folds: of a cross-validation, or None. Its answers then calibrated the model, and stand in for a missing test.
     """
 
     title: str
@@ -66,6 +68,12 @@ class ReportInput:
     history: tuple[Mapping[str, float], ...] = ()
     rates: tuple[tuple[float, float], ...] = ()
     comparison: Comparison | None = None
+    folds: Folds | None = None
+
+    @property
+    def calibrated_with(self) -> Predictions | None:
+        """The answers to pictures that the model, or the fold's, never learned from; None means not calibrated."""
+        return self.folds.predictions if self.folds else self.val_predictions
 
     @property
     def measured(self) -> Metrics | None:
@@ -98,11 +106,13 @@ def render(report: ReportInput) -> str:
     album = Album(report.catalog.files.read)
     # The order of these lines is the order in which pictures get their thumbnails: errors first.
     shown = _answers_section(report, album)
+    about_folds = folds.section(report.folds, album)
     about_data = _data_section(report, album)
     content = answers.cells_as_json(shown["shown"], shown["cells"], album) if shown else '{"cells":{},"thumbnails":{}}'
     sections = [
         ("verdict", "Verdict", True),
         ("score", "The score", True),
+        ("folds", "The folds", report.folds is not None),
         ("training", "The training", bool(report.history or report.comparison)),
         ("data", "The data", True),
         ("classes", "Class by class", report.measured is not None),
@@ -123,6 +133,7 @@ def render(report: ReportInput) -> str:
         snippets=usage.snippets(report.model_file) if report.model_file else (),
         provenance=report.provenance,
         **training.section(report.history, report.rates, report.comparison),
+        **about_folds,
         **about_data,
         **_score_section(report),
         **({"shown": None} | shown),
@@ -135,10 +146,11 @@ def _score_section(report: ReportInput) -> dict[str, Any]:
     largest = train if train.any() else catalog.counts()
     majority = catalog.classes[int(largest.argmax())] if largest.any() else ""
     counts = data.finding_counts(report.findings)
-    calibrated = report.val_predictions is not None
+    calibrated = report.calibrated_with is not None
+    unseen = None if metrics else folds.verdict(report.folds)
     return {
         "metrics": metrics,
-        "verdict": wording.verdict(metrics, majority, report.val_predictions, "leak" in counts),
+        "verdict": unseen or wording.verdict(metrics, majority, report.val_predictions, "leak" in counts),
         "caveats": wording.caveats(catalog, metrics, majority, calibrated, counts),
         "scores": _score_lines(metrics) if metrics else (),
         "losses": _losses(metrics) if metrics else (),
@@ -190,12 +202,13 @@ def _data_section(report: ReportInput, album: Album) -> dict[str, Any]:
 
 def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
     """What the model answered on test; on val, and called so, where there is no test. Empty without either."""
-    held_out = [report.predictions, report.val_predictions]
+    held_out = [report.predictions, report.calibrated_with]
     shown = next((one for one in held_out if one is not None and len(one)), None)
     if shown is None:
         return {}
     on_val = shown is report.val_predictions
-    name = "validation" if on_val else "test"
+    on_test = shown is report.predictions
+    of = "of the test split" if on_test else "of the validation split" if on_val else "judged out of fold"
     wrong = answers.confident_errors(shown)
     errors = wrong[: answers.MOST_IN_GALLERY]
     unsure = answers.least_confident(shown, errors)[: answers.MOST_IN_GALLERY // 2]
@@ -205,7 +218,7 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
     warning = " The model was chosen with them, so they look better than new ones will." if on_val else ""
     return {
         "shown": shown,
-        "shown_line": f"{wording.pictures(len(shown))} of the {name} split, {len(wrong):,} wrong.{warning}",
+        "shown_line": f"{wording.pictures(len(shown))} {of}, {len(wrong):,} wrong.{warning}",
         "cells": [cell for row in matrix for cell in row.cells] or pairs,
         "matrix_rows": matrix,
         "pair_rows": pairs,
@@ -214,4 +227,5 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "unsure": [album.hang(shown.paths[row], *answers.lines(shown, row)) for row in unsure],
         "picked": [album.hang(shown.paths[row], *answers.marked(shown, row)) for row in picked],
         **trust.section(shown, report.val_predictions, report.threshold, report.temperature),
+        **({"calibration_line": folds.calibration_line(report.folds, report.temperature)} if report.folds else {}),
     }

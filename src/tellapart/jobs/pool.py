@@ -1,0 +1,69 @@
+"""What all folds begin with: the data looked at once, test kept aside, the rest divided; and a backbone to share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tellapart.cache import FeatureStore
+from tellapart.catalog.splits import make_folds
+from tellapart.experiments.folds import FoldPlan, plan_folds, plan_remarks, pool_of
+from tellapart.export.compose import compose_features
+from tellapart.export.kept import ExportedNetwork
+from tellapart.jobs.backbone import TorchSide
+from tellapart.jobs.findings import find_all
+from tellapart.jobs.learned import Learned
+from tellapart.jobs.orders import Order
+from tellapart.jobs.seeing import Seen, look, read_data, tell_findings
+from tellapart.progress import Talk
+from tellapart.recipe import Recipe
+from tellapart.report.data import Finding
+from tellapart.training.features import FeatureExtractor
+from tellapart.training.probe import Probe, fit_probe
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a cross-validation is asked for beside what a training is."""
+
+    folds: int
+    repeats: int
+    ensemble: bool
+
+
+def look_at_pool(order: Order, asked: Asked, features: FeatureExtractor | None, talk: Talk) -> tuple[Seen, FoldPlan]:
+    """The data looked at once: test aside, the rest divided. `Seen.splits` holds train, for the pool, and test."""
+    catalog, splits = look(order, read_data(order, talk), features, talk)
+    pool, recipe = pool_of(splits), order.recipe
+    plan = plan_folds(catalog, pool, asked.folds, asked.repeats, recipe.seed)
+    options = replace(recipe.split, val=0.0) if order.own_splits else None
+    findings = [*find_all(catalog, pool, options, needs_val=False)]  # the folds do what val does
+    findings += [Finding("remark", text) for text in plan_remarks(catalog, plan)]
+    tell_findings(tuple(findings), order, talk)
+    talk.say(f"{len(plan.rows):,} pictures in {plan.folds} folds, {int((pool == 'test').sum()):,} kept aside for test")
+    return Seen(catalog, pool, tuple(findings)), plan
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A frozen backbone: as a graph, in torch, and what it makes of the pictures."""
+
+    network: ExportedNetwork
+    torch_side: TorchSide
+    features: FeatureExtractor
+
+
+def frozen_backbone(recipe: Recipe, store: FeatureStore, talk: Talk) -> Frozen:
+    """The recipe's backbone, with nothing looked at yet."""
+    torch_side = TorchSide(recipe, talk)
+    network = torch_side.exported()
+    return Frozen(network, torch_side, FeatureExtractor(compose_features(network.graph, network.preprocessing), store))
+
+
+def refit_probe(order: Order, seen: Seen, plan: FoldPlan, frozen: Frozen) -> tuple[Learned, Probe]:
+    """The head for the whole pool, as a training on it would fit it."""
+    catalog, head, rows = seen.catalog, order.recipe.head, plan.rows
+    folds = make_folds(catalog, rows, head.folds, order.recipe.seed)
+    features = frozen.features
+    probe = fit_probe(features.of(catalog, rows), catalog.labels[rows], folds, len(catalog.classes), head)
+    embed = frozen.torch_side.embed
+    return Learned(network=frozen.network, layers=probe.layers, features=features, embed=embed), probe
