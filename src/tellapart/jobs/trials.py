@@ -1,0 +1,290 @@
+"""One trial of a study: settings in, a value of val out. No trial ever sees a test picture."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.cache import FeatureStore
+from tellapart.catalog.scan import scan
+from tellapart.catalog.splits import make_folds
+from tellapart.catalog.table import Catalog, Column, text_column
+from tellapart.errors import UserError
+from tellapart.evaluation.calibration import softmax
+from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.scores import METRICS, better
+from tellapart.export.compose import compose_features
+from tellapart.jobs.backbone import TorchSide
+from tellapart.jobs.looking import memory_for
+from tellapart.jobs.training import train
+from tellapart.models.layers import Layers
+from tellapart.progress import Talk
+from tellapart.recipe import Recipe
+from tellapart.runs.folder import RunFolder
+from tellapart.runs.history import read_history
+from tellapart.runs.lock import locked
+from tellapart.runs.saved_splits import save_splits
+from tellapart.training.features import FeatureExtractor
+from tellapart.training.probe import fit_probe
+
+if TYPE_CHECKING:
+    from tellapart.training.moments import Moment
+
+QUIET = Talk(quiet=True)
+
+
+class Watch(Protocol):
+    """What a trial tells of itself while it runs."""
+
+    @property
+    def number(self) -> int:
+        """Of the trial."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether another process has taken the trial over."""
+
+    @property
+    def reported(self) -> dict[int, float]:
+        """Step → value, so far."""
+
+    def report(self, step: int, value: float) -> bool:
+        """How it goes; returns whether to stop."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all trials of a study are measured on.
+
+    Args:
+        source: the data. catalog: looked at. splits: "" for test pictures.
+        metric: that decides. shown: a second one for the table.
+        fold_of: (N,) which fold holds a row out, -1: none, in every fold's train; None: val decides.
+        folder: of the study's trials, for those that have run folders.
+        stop_at: when, by `time.monotonic`, a trial is stopped for want of time; None: never.
+    """
+
+    source: Path
+    catalog: Catalog
+    splits: Column
+    metric: str
+    shown: str
+    fold_of: NDArray[np.int64] | None
+    folder: Path
+    store: FeatureStore
+    stop_at: float | None = None
+
+    @property
+    def count(self) -> int:
+        """The pictures by which a trial is judged."""
+        return int((self.splits == "val").sum() if self.fold_of is None else (self.fold_of >= 0).sum())
+
+    def divisions(self) -> Iterator[Column]:
+        """The splits that a trial trains with, one after the other."""
+        if self.fold_of is None:
+            yield self.splits
+            return
+        for fold in range(int(self.fold_of.max()) + 1):
+            names = np.where(self.splits == "", "", np.where(self.fold_of == fold, "val", "train"))
+            yield text_column(names.tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a trial ended.
+
+    Args:
+        value: of the metric. scores: "train_loss", "val_loss" and so on, for the table. epochs: that it trained.
+        run: the name of its run folder, or "".
+    """
+
+    value: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+    epochs: int | None = None
+    run: str = ""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is recorded beside the value: plain, and finite."""
+        scores = {name: value for name, value in self.scores.items() if math.isfinite(value)}
+        return {"scores": scores, "epochs": self.epochs, "run": self.run}
+
+
+class Stopped(Exception):
+    """The trial was stopped early: it has an outcome, of what was trained."""
+
+    def __init__(self, reason: str, outcome: Outcome) -> None:
+        super().__init__(reason)
+        self.reason, self.outcome = reason, outcome
+
+
+class Abandoned(Exception):
+    """Another process has taken the trial over."""
+
+
+def fold_bench(catalog: Catalog, splits: Column, folds: int, seed: int) -> NDArray[np.int64]:
+    """(N,) which fold holds out each row that is no test picture; the same folds in every trial."""
+    fold_of = np.full(len(catalog), -1, np.int64)
+    rows = np.flatnonzero(splits != "")
+    fold_of[rows] = make_folds(catalog, rows, folds, seed)
+    return fold_of
+
+
+def run_trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
+    """Train with the recipe, and judge it.
+
+    Raises:
+        Stopped: it will not win. Abandoned: it is another process's now.
+        Interrupted: the user stops the study.
+    """
+    run = _probe if recipe.method == "probe" else _by_gradient
+    outcomes: list[Outcome] = []
+    for fold, splits in enumerate(bench.divisions()):
+        if watch.lost:
+            raise Abandoned
+        outcomes.append(run(bench, recipe, splits, fold, watch))
+        if bench.fold_of is not None and fold < bench.fold_of.max():
+            mean = _mean(outcomes)
+            if watch.report(fold + 1, mean.value):
+                raise Stopped("behind the median of the others", mean)
+    return _mean(outcomes)
+
+
+def _mean(outcomes: list[Outcome]) -> Outcome:
+    """The mean over folds."""
+    scores = {name: float(np.mean([one.scores.get(name, math.nan) for one in outcomes])) for name in outcomes[0].scores}
+    value = float(np.mean([one.value for one in outcomes]))
+    return Outcome(value=value, scores=scores, epochs=outcomes[0].epochs, run=outcomes[0].run)
+
+
+def _probe(bench: Bench, recipe: Recipe, splits: Column, fold: int, watch: Watch) -> Outcome:
+    """A head on features, which all trials with the same backbone and the same preprocessing share."""
+    catalog = bench.catalog
+    network = TorchSide(recipe, QUIET).exported()
+    features = FeatureExtractor(compose_features(network.graph, network.preprocessing), bench.store)
+    _look(bench, recipe, features)
+    rows = np.flatnonzero(splits == "train")
+    folds = make_folds(catalog, rows, recipe.head.folds, recipe.seed)
+    probe = fit_probe(features.of(catalog, rows), catalog.labels[rows], folds, len(catalog.classes), recipe.head)
+    scores: dict[str, float] = {}
+    for split in ("train", "val"):
+        said = _predictions(catalog, np.flatnonzero(splits == split), features, probe.layers)
+        scores |= {f"{split}_{name}": METRICS[name](said) for name in {"loss", bench.metric, bench.shown}}
+    return Outcome(value=scores[f"val_{bench.metric}"], scores=scores)
+
+
+def _look(bench: Bench, recipe: Recipe, features: FeatureExtractor) -> None:
+    """The features of all pictures but those of test."""
+    part = bench.catalog.rows(np.asarray(bench.splits != ""))
+    with memory_for(part, recipe) as memory:
+        now = scan(part, max_pixels=recipe.decoding.max_pixels, visitor=features, memory=memory)
+    changed = part.paths[(now.digests != part.digests) | ~now.ok]
+    if len(changed):
+        raise UserError(
+            f"{len(changed):,} pictures were changed during the study ({changed[0]!r}).", "Restore them, or begin anew."
+        )
+
+
+def _predictions(catalog: Catalog, rows: NDArray[np.int64], features: FeatureExtractor, layers: Layers) -> Predictions:
+    logits = layers.logits(features.of(catalog, rows))
+    return Predictions(
+        softmax(logits.astype(np.float32)), catalog.labels[rows], tuple(catalog.paths[rows]), catalog.classes
+    )
+
+
+def _by_gradient(bench: Bench, recipe: Recipe, splits: Column, fold: int, watch: Watch) -> Outcome:
+    """An ordinary run in the study's folder, new or gone on with; its checkpoints go when it is over."""
+    folded = bench.fold_of is not None
+    name = f"trial-{watch.number:04}" + f"-fold-{fold + 1}" * folded
+    begun = next((run for run in sorted(bench.folder.glob(f"*-{name}")) if not run.name.startswith(".")), None)
+    listener = _Judge(bench, watch, prunes=not folded)
+    if begun:
+        _check_free(begun)
+        run = train(bench.source, resume=begun, listeners=[listener], quiet=True)
+    else:
+        kept = bench.folder / (f"fold-{fold + 1}" if folded else "")
+        save_splits(RunFolder(kept), bench.catalog, splits)
+        run = train(
+            bench.source, recipe=recipe, splits=kept, out=bench.folder, name=name, listeners=[listener], quiet=True
+        )
+    outcome = _outcome_of(run.path, bench.metric)
+    clear_checkpoints(bench.folder, name)
+    return outcome
+
+
+class _Judge:
+    """Listens to a training, and stops it when it will not win, or the time is up."""
+
+    def __init__(self, bench: Bench, watch: Watch, *, prunes: bool) -> None:
+        self._bench, self._watch, self._prunes = bench, watch, prunes
+        self._best: float | None = None
+        self._last = Outcome(value=math.nan)
+        if prunes:
+            for value in watch.reported.values():
+                self._best = value if better(bench.metric, value, self._best) else self._best
+
+    def __call__(self, moment: Moment) -> None:
+        if self._watch.lost:
+            raise Abandoned
+        if moment.event == "epoch_completed":
+            self._judge(moment)
+        elif moment.event == "iteration_completed" and self._bench.stop_at and time.monotonic() > self._bench.stop_at:
+            raise Stopped("the time was up", self._last)
+
+    def _judge(self, moment: Moment) -> None:
+        from tellapart.experiments.study import tenths_of
+
+        value = moment.scores.get(f"val_{self._bench.metric}", math.nan)
+        if better(self._bench.metric, value, self._best):
+            self._best = value
+        best = math.nan if self._best is None else self._best
+        self._last = Outcome(value=best, scores=_with_loss(moment.scores, moment.loss), epochs=moment.epoch)
+        if not self._prunes or math.isnan(best):
+            return
+        behind = [self._watch.report(tenth, best) for tenth in tenths_of(moment.epoch, moment.epochs)]
+        if any(behind) and moment.epoch < moment.epochs:
+            raise Stopped("behind the median of the others", self._last)
+
+
+def _with_loss(scores: Mapping[str, float], loss: float | None) -> dict[str, float]:
+    return {**({} if loss is None else {"train_loss": loss}), **scores}
+
+
+def _outcome_of(run: Path, metric: str) -> Outcome:
+    """The best epoch of a finished run, by its history."""
+    rows = read_history(run)
+    best: dict[str, float] | None = None
+    for row in rows:
+        if better(metric, row.get(f"val_{metric}", math.nan), best[f"val_{metric}"] if best else None):
+            best = row
+    if best is None:
+        raise UserError(f"The run has no val {metric}.", "See its log.txt.")
+    scores = _with_loss({name: best[name] for name in best if name.startswith(("train_", "val_"))}, best.get("loss"))
+    return Outcome(value=best[f"val_{metric}"], scores=scores, epochs=len(rows), run=run.name)
+
+
+def _check_free(run: Path) -> None:
+    """See that nobody trains there, who then has lost the trial and does not know it yet."""
+    try:
+        with locked(run):
+            return
+    except UserError:
+        raise Abandoned from None
+
+
+def clear_checkpoints(folder: Path, name: str) -> None:
+    """Remove the checkpoints of a trial that is over, and what a killed process left of its beginning: a study of
+    many trials would fill the disk with them."""
+    for run in folder.glob(f"*-{name}"):
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    for part in folder.glob(f".*-{name}.part"):
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,550 @@
+"""`tune`: trials judged without test, shared between processes, stopped and gone on with; the page tells them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy import Engine, event
+from test_report import HOSTILE, Page
+from tiny_runs import TINY, write_tiny
+
+from tellapart.errors import Interrupted, Refused, UserError
+from tellapart.experiments import claims
+from tellapart.experiments import study as study_room
+from tellapart.experiments.claims import Claims, Hold
+from tellapart.experiments.space import Space, read_space
+from tellapart.experiments.study import Study, StudySettings, database_of, open_storage, tenths_of
+from tellapart.jobs import trials, tuning
+from tellapart.jobs.trials import Bench, Outcome, Stopped, Watch
+from tellapart.jobs.tuning import Tuned, tune
+from tellapart.recipe import Recipe
+from tellapart.recipes import load_recipe
+from tellapart.report.trials import TrialRow, trials_csv
+from tellapart.report.tuning import TuningInput, render_tuning, summary_lines
+
+SPACE = """
+training.lr: {low: 1e-4, high: 1e-1, log: true}
+training.epochs: [1, 2, 4]
+training.optimizer: [sgd, adam]
+training.momentum: {choices: [0.5, 0.9], when: {training.optimizer: sgd}}
+"""
+RECIPE = load_recipe("cifar10-lenet", {"split.val": 0.2})
+ROWS = (
+    TrialRow(
+        number=0,
+        state="finished",
+        settings={"training.lr": 0.001, "backbone.name": HOSTILE},
+        value=0.5,
+        scores={"train_loss": 0.4, "val_loss": 0.5, "val_accuracy": 0.8},
+        epochs=2,
+        seconds=3.0,
+    ),
+    TrialRow(number=1, state="failed", settings={"training.lr": 0.1}, value=math.nan, reason=f"no memory {HOSTILE}"),
+    TrialRow(number=2, state="finished", settings={"training.lr": 0.01, "backbone.name": "cnn"}, value=0.2),
+)
+
+
+def bowl(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
+    """A trial of no time: the loss is lowest at a rate of 0.003."""
+    loss = (math.log10(recipe.training.lr) + 2.5) ** 2 + 0.01 * recipe.training.epochs
+    return Outcome(value=loss, scores={"val_loss": loss, "train_loss": loss / 2}, epochs=recipe.training.epochs)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Databases that are copied from an empty one rather than made anew, and that do not wait for the disk."""
+    empty = tmp_path_factory.mktemp("empty") / "study.sqlite"
+    open_storage(database_of(empty.parent)).engine.dispose()
+
+    def opened(url: str) -> RDBStorage:
+        path = Path(url.removeprefix("sqlite:///"))
+        if url.startswith("sqlite:///") and path.parent.is_dir() and not path.exists():
+            shutil.copy(empty, path)
+        return open_storage(url)
+
+    def hurry(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", hurry)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study_room, "open_storage", opened)
+        yield
+    event.remove(Engine, "connect", hurry)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return write_tiny(tmp_path / "tiny")
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Path:
+    file = tmp_path / "space.yaml"
+    file.write_text(SPACE)
+    return file
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """No training: `trial` makes up a trial's outcome, and `finals` lists the trials that were trained at the end."""
+    world = SimpleNamespace(trial=bowl, finals=[])
+
+    def final(work: Any, best: TrialRow) -> Path:
+        world.finals.append(best.number)
+        folder = work.opened.run.path / "best" / f"trial-{best.number:04}"
+        folder.mkdir(parents=True)
+        return folder
+
+    monkeypatch.setattr(tuning, "run_trial", lambda *of: world.trial(*of))
+    monkeypatch.setattr(tuning._Work, "_final_run", final)
+    monkeypatch.setattr(tuning, "_measured", lambda run: None)
+    monkeypatch.setattr(tuning, "POLL_SECONDS", 0.01)
+    return world
+
+
+def search(data: Path, space: Path | None = None, **options: Any) -> Tuned:
+    usual: dict[str, Any] = {"space": space}
+    usual |= {} if "study" in options else {"recipe": RECIPE, "metric": "loss"}
+    out = {"out": data.parent / "runs", "quiet": True}
+    return tune(data, **{**usual, **out, **options})
+
+
+def told(tuned: Tuned) -> list[tuple[int, str, Mapping[str, Any], float]]:
+    return [(row.number, row.state, row.settings, row.value) for row in tuned.rows]
+
+
+def test_the_best_of_the_trials_is_trained_at_the_end(tiny: Path, space: Path, made_up: SimpleNamespace):
+    tuned = search(tiny, space, trials=8)
+    assert [row.number for row in tuned.rows] == list(range(8))
+    assert tuned.best.value == min(row.value for row in tuned.rows)
+    assert made_up.finals == [tuned.best.number]
+    assert tuned.run == tuned.path / "best" / f"trial-{tuned.best.number:04}"
+    assert tuned.as_json()["best"]["settings"] == dict(tuned.best.settings)
+    json.dumps(tuned.as_json(), allow_nan=False)
+
+
+def test_the_first_trial_is_the_recipe_as_it_is(tiny: Path, space: Path, made_up: SimpleNamespace):
+    first = search(tiny, space, trials=1).rows[0].settings
+    own = {"training.lr": 0.001, "training.epochs": 2, "training.optimizer": "sgd", "training.momentum": 0.9}
+    assert first == own
+
+
+def test_the_same_seed_gives_the_same_study(tiny: Path, space: Path, made_up: SimpleNamespace):
+    one, same, other = (search(tiny, space, trials=8, seed=seed, name=f"s{seed}") for seed in (0, 0, 1))
+    assert told(one) == told(same)
+    assert told(one)[1:] != told(other)[1:]
+
+
+def test_the_sampler_learns_where_random_search_does_not(tiny: Path, space: Path, made_up: SimpleNamespace):
+    rows = {name: search(tiny, space, trials=24, sampler=name, name=name).rows for name in ("tpe", "random")}
+    late = {name: np.median([row.value for row in of[12:]]) for name, of in rows.items()}
+    assert late["tpe"] < 0.7 * late["random"]
+
+
+def test_a_stopped_study_goes_on_to_the_same_trials(tiny: Path, space: Path, made_up: SimpleNamespace):
+    whole = search(tiny, space, trials=9)
+
+    def stops(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
+        if watch.number == 4:
+            made_up.trial = bowl
+            raise KeyboardInterrupt
+        return bowl(bench, recipe, watch)
+
+    made_up.trial = stops
+    with pytest.raises(Interrupted, match="Go on with: tellapart tune --study ") as error:
+        search(tiny, space, trials=9, name="stopped")
+    folder = Path(error.value.hint.rpartition(" ")[2])
+    assert (folder / "tuning.html").exists()
+    assert told(search(tiny, study=folder)) == told(whole)
+
+
+def test_a_trial_that_fails_is_recorded_and_the_others_go_on(tiny: Path, space: Path, made_up: SimpleNamespace):
+    errors = {1: UserError("The loss is nan.", "Lower it."), 2: MemoryError("no room")}
+
+    def trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
+        if error := errors.get(watch.number):
+            raise error
+        return bowl(bench, recipe, watch)
+
+    made_up.trial = trial
+    tuned = search(tiny, space, trials=4)
+    assert [row.state for row in tuned.rows] == ["finished", "failed", "failed", "finished"]
+    assert [row.reason for row in tuned.rows[1:3]] == ["The loss is nan.", "MemoryError: no room"]
+    assert "The loss is nan." in tuned.page.read_text("utf-8")
+
+
+def test_where_no_trial_finishes_the_reason_is_told(tiny: Path, space: Path, made_up: SimpleNamespace):
+    def trial(*_: object) -> Outcome:
+        raise UserError("The weights of resnet18 are not here.")
+
+    made_up.trial = trial
+    with pytest.raises(UserError, match=r"None of 2 trials has finished; one failed with: The weights of resnet18"):
+        search(tiny, space, trials=2)
+
+
+def test_a_value_that_is_no_number_is_a_failure(tiny: Path, space: Path, made_up: SimpleNamespace):
+    made_up.trial = lambda bench, recipe, watch: (
+        Outcome(value=math.nan) if watch.number == 1 else bowl(bench, recipe, watch)
+    )
+    assert [row.state for row in search(tiny, space, trials=2).rows] == ["finished", "failed"]
+
+
+def test_a_stopped_trial_keeps_its_value_and_is_never_the_best(tiny: Path, space: Path, made_up: SimpleNamespace):
+    def trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
+        if watch.number == 1:
+            raise Stopped("behind the median of the others", Outcome(value=-5.0, epochs=1))
+        return bowl(bench, recipe, watch)
+
+    made_up.trial = trial
+    tuned = search(tiny, space, trials=2)
+    assert (tuned.rows[1].state, tuned.rows[1].value, tuned.rows[1].epochs) == ("pruned", -5.0, 1)
+    assert tuned.best.number == 0
+
+
+def test_no_trial_sees_a_test_picture(tiny: Path, space: Path, made_up: SimpleNamespace):
+    seen: list[Bench] = []
+    made_up.trial = lambda bench, recipe, watch: seen.append(bench) or bowl(bench, recipe, watch)
+    search(tiny, space, trials=1)
+    assert set(seen[0].splits) == {"train", "val", ""}
+
+
+def test_folds_judge_every_picture_but_those_of_test_once(tiny: Path, space: Path, made_up: SimpleNamespace):
+    seen: list[Bench] = []
+    made_up.trial = lambda bench, recipe, watch: seen.append(bench) or bowl(bench, recipe, watch)
+    tuned = search(tiny, space, trials=1, folds=3)
+    divisions = list(seen[0].divisions())
+    assert len(divisions) == 3
+    held_out = sum((np.asarray(one) == "val").astype(int) for one in divisions)
+    assert (held_out == (seen[0].splits != "")).all()
+    assert "in 3 folds" in tuned.lines[0]
+
+
+def test_of_folds_the_mean_counts_and_a_trial_behind_ends_early(monkeypatch: pytest.MonkeyPatch):
+    values = iter([1.0, 2.0, 6.0])
+    monkeypatch.setattr(trials, "_probe", lambda *_: Outcome(value=(value := next(values)), scores={"val_loss": value}))
+    bench = SimpleNamespace(fold_of=np.array([0, 1, 2]), divisions=lambda: range(3))
+    reported: list[tuple[int, float]] = []
+    watch = SimpleNamespace(lost=False, report=lambda *one: bool(reported.append(one)))
+    assert trials.run_trial(bench, Recipe(), watch).value == 3.0
+    assert reported == [(1, 1.0), (2, 1.5)]
+    values = iter([1.0])
+    with pytest.raises(Stopped, match="behind the median"):
+        trials.run_trial(bench, Recipe(), SimpleNamespace(lost=False, report=lambda *_: True))
+
+
+def test_more_trials_train_the_best_anew_only_where_there_is_a_better_one(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
+    first = search(tiny, space, trials=2)
+    again = search(tiny, study=first.path)
+    assert made_up.finals == [first.best.number] and told(again) == told(first)
+    more = search(tiny, study=first.path, trials=12)
+    assert len(more.rows) == 12
+    assert made_up.finals == [first.best.number, more.best.number]
+
+
+def test_a_budget_finishes_at_least_one_trial(tiny: Path, space: Path, made_up: SimpleNamespace):
+    assert len(search(tiny, space, budget_seconds=0.01).rows) == 1
+
+
+def test_a_budget_ends_before_the_trials_do(
+    tiny: Path, space: Path, made_up: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+):
+    moments = iter(range(10**6))
+    monkeypatch.setattr(tuning, "time", SimpleNamespace(monotonic=lambda: next(moments), strftime=lambda _: ""))
+    assert 1 < len(search(tiny, space, trials=1000, budget_seconds=100).rows) < 50
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "How long to search is not said"),
+        ({"trials": 0}, "trials must be above 0"),
+        ({"budget_seconds": -1.0}, "budget must be above 0"),
+        ({"trials": 1, "study": "nowhere"}, "nowhere is no study's folder"),
+        ({"trials": 1, "metric": "loss2"}, "Unknown metric 'loss2'"),
+        ({"trials": 1, "sampler": "grid"}, "Unknown sampler 'grid'"),
+        ({"trials": 1, "folds": 1}, "folds must be 2 to 20, got 1"),
+        ({"trials": 1, "set": {"split.val": 0}}, "There is no val to judge trials by"),
+        ({"trials": 1, "set": {"training.lr": 1}}, "space.yaml searches training.lr, and --set fixes it"),
+        ({"trials": 1, "storage": "sqlite:///x.sqlite"}, "Name this one: --study NAME"),
+        ({"trials": 1, "storage": "nonsense", "study": "a"}, "The storage is no database URL"),
+        ({"trials": 1, "storage": "postgresql+psycopg://h/d", "study": "a"}, "needs a driver that is not installed"),
+        ({"trials": 1, "storage": "sqlite:////nowhere/x.sqlite", "study": "a"}, "cannot be used"),
+    ],
+)
+def test_wrong_use_is_told(tiny: Path, space: Path, made_up: SimpleNamespace, options: dict[str, Any], words: str):
+    with pytest.raises(UserError) as error:
+        search(tiny, **{"recipe": RECIPE, "metric": "loss", "space": space, **options})
+    assert words in str(error.value)
+
+
+def test_a_password_is_never_shown():
+    with pytest.raises(UserError) as error:
+        open_storage("postgresql+psycopg://me:secret@h/d")
+    assert "secret" not in str(error.value)
+
+
+def test_a_space_that_cannot_be_read_is_told(tiny: Path, made_up: SimpleNamespace):
+    with pytest.raises(UserError, match="cannot be read as a space"):
+        search(tiny, tiny / "none.yaml", trials=1)
+
+
+def test_with_all_of_the_space_set_nothing_is_left_to_search(tiny: Path, made_up: SimpleNamespace):
+    fixed = {"backbone.name": "tf_efficientnet_lite0", "preprocessing.mode": "squash", "head.weighting": "none"}
+    wanted = {**fixed, "preprocessing.size_px": 64, "preprocessing.share": None}
+    with pytest.raises(UserError, match="Nothing is left to search"):
+        search(tiny, None, trials=1, recipe="probe", set=wanted)
+
+
+def test_who_joins_takes_the_settings_of_the_study(tiny: Path, space: Path, made_up: SimpleNamespace):
+    first = search(tiny, space, trials=2, folds=3, seed=5)
+    joined = tune(study=first.path, trials=3, quiet=True)
+    assert joined.rows[:2] == first.rows
+    assert (joined.path, joined.metric, joined.seed, joined.judged) == (first.path, "loss", 5, "in 3 folds")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"metric": "accuracy"}, "the metric is not the same"),
+        ({"folds": 3}, "the folds are not the same"),
+        ({"sampler": "random"}, "the sampler is not the same"),
+        ({"seed": 3}, "the recipe and the seed are not the same"),
+        ({"set": {"training.batch_size": 16}}, "the recipe is not the same"),
+    ],
+)
+def test_who_joins_with_other_settings_is_refused(
+    tiny: Path, space: Path, made_up: SimpleNamespace, options: dict[str, Any], words: str
+):
+    first = search(tiny, space, trials=1)
+    with pytest.raises(Refused, match=words):
+        search(tiny, study=first.path, **options)
+
+
+def test_who_joins_with_another_space_or_other_data_is_refused(tiny: Path, space: Path, made_up: SimpleNamespace):
+    first = search(tiny, space, trials=1)
+    space.write_text("training.lr: [0.1]")
+    with pytest.raises(Refused, match="the space is not the same"):
+        search(tiny, study=first.path, space=space)
+    (tiny / "brick" / "000.png").unlink()
+    with pytest.raises(Refused, match="1 picture is gone"):
+        search(tiny, study=first.path)
+
+
+def test_a_study_of_another_format_is_refused(tiny: Path, space: Path, made_up: SimpleNamespace):
+    first = search(tiny, space, trials=1)
+    about = json.loads((first.path / "study.json").read_text())
+    (first.path / "study.json").write_text(json.dumps({**about, "format": 99}))
+    with pytest.raises(Refused, match="in another format"):
+        search(tiny, study=first.path)
+
+
+def test_many_studies_share_a_database_by_their_names(tiny: Path, space: Path, made_up: SimpleNamespace):
+    url = f"sqlite:///{tiny.parent / 'all.sqlite'}"
+    shared = {"recipe": RECIPE, "space": space, "storage": url}
+    first = search(tiny, **shared, study="a", trials=2, seed=1)
+    other = search(tiny, **shared, study="b", trials=2, seed=2)
+    elsewhere = tune(tiny, storage=url, study="a", trials=3, out=tiny.parent / "other", quiet=True)
+    assert elsewhere.rows[:2] == first.rows != other.rows
+    assert elsewhere.path.parent.name == "other"
+    assert not (first.path / "study.sqlite").exists()
+
+
+def settings_of(space: Space, **changes: Any) -> StudySettings:
+    usual = {"catalog": "c", "splits": "s", "recipe": {}, "space": space.as_json(), "metric": "loss", "folds": None}
+    return StudySettings(**{**usual, "seed": 0, "sampler": "random", **changes})
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Study, Study, Space]]:
+    """One study as two processes see it. A claim is stale as soon as it is seen twice without a beat."""
+    monkeypatch.setattr(claims, "STALE_SECONDS", -1.0)
+    space = read_space(SPACE, RECIPE, "space")
+    one, other = (Study(database_of(tmp_path), "study", settings_of(space)) for _ in range(2))
+    one.total = 3
+    yield one, other, space
+    one.close()
+    other.close()
+
+
+def test_two_processes_never_work_on_the_same_trial(shared: tuple[Study, Study, Space]):
+    one, other, space = shared
+    numbers = [study.take(space).number for study in (one, other, one)]
+    assert sorted(numbers) == [0, 1, 2]
+    assert len(one.rows()) == 3
+
+
+def test_a_trial_that_was_left_behind_is_gone_on_with(shared: tuple[Study, Study, Space]):
+    one, other, space = shared
+    one.total = 1
+    left = one.take(space)
+    left.report(1, 0.5)
+    assert other.take(space) is None  # the first look: it may be alive
+    taken = other.take(space)
+    assert (taken.number, taken.settings, taken.seed) == (left.number, left.settings, left.seed)
+    assert taken.reported == {1: 0.5}
+    assert taken.finish(0.2, {})
+    assert not left.finish(0.9, {})  # what it found out too late changes nothing
+    assert [(row.state, row.value) for row in one.rows()] == [("finished", 0.2)]
+    assert one.is_over
+
+
+def test_a_number_that_was_claimed_but_has_no_trial_yet_gets_one(shared: tuple[Study, Study, Space]):
+    one, other, space = shared
+    assert one.claims.take(0)  # and then it was killed
+    assert [other.take(space).number for _ in range(3)] == [1, 0, 2]
+
+
+def test_a_claim_that_beats_is_never_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(claims, "STALE_SECONDS", -1.0)
+    engine = open_storage(database_of(tmp_path)).engine
+    one, other = Claims(engine, "study"), Claims(engine, "study")
+    assert one.take(0)
+    for _ in range(3):
+        assert not other.take(0)
+        assert one.beat(0)
+    one.release(0)
+    assert other.take(0) and not one.beat(0)
+    engine.dispose()
+
+
+def test_a_holder_learns_that_it_was_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    engine = open_storage(database_of(tmp_path)).engine
+    one, other = Claims(engine, "study"), Claims(engine, "study")
+    assert one.take(0)
+    with Hold(one, 0) as hold:
+        assert hold.is_mine()
+        monkeypatch.setattr(claims, "STALE_SECONDS", -1.0)
+        assert not other.take(0) and other.take(0)
+        assert not hold.is_mine()
+    assert other.beat(0)  # the end of the first one's hold has not touched it
+    engine.dispose()
+
+
+def test_a_trial_is_stopped_when_it_is_behind_the_median_but_not_in_its_beginning(
+    shared: tuple[Study, Study, Space],
+):
+    study, _, space = shared
+    study.total = 5
+    for _ in range(4):
+        taken = study.take(space)
+        assert not any(taken.report(tenth, 1.0) for tenth in range(1, 11))
+        taken.finish(1.0, {})
+    behind = study.take(space)
+    assert [behind.report(tenth, 2.0) for tenth in (1, 2, 3)] == [False, False, True]
+
+
+def test_a_training_of_any_length_ends_with_the_tenth_tenth():
+    for epochs in range(1, 25):
+        tenths = [tenth for epoch in range(1, epochs + 1) for tenth in tenths_of(epoch, epochs)]
+        assert tenths == list(range(1, 11))
+
+
+def test_an_equal_value_does_not_replace_the_first_best(shared: tuple[Study, Study, Space]):
+    study, _, space = shared
+    for value in (0.5, 0.2, 0.2):
+        study.take(space).finish(value, {})
+    assert study.best().number == 1
+
+
+def page_input(**changes: Any) -> TuningInput:
+    usual = {
+        "title": HOSTILE,
+        "created": "1 May 2025",
+        "metric": "loss",
+        "shown": "accuracy",
+        "judged": "on val",
+        "count": 40,
+        "seed": 3,
+        "keys": ("training.lr", "backbone.name"),
+        "logs": frozenset({"training.lr"}),
+        "rows": ROWS,
+        "best": ROWS[2],
+        "importances": {},
+        "test": None,
+        "looks": 0,
+        "ran": {"Recipe": HOSTILE},
+    }
+    return TuningInput(**{**usual, **changes})
+
+
+def test_the_page_loads_nothing_and_holds_no_foreign_markup():
+    page = Page(render_tuning(page_input(importances={"training.lr": 0.75, "backbone.name": 0.25})))
+    assert all(value.startswith("#") for value in page.values("src", "href"))
+    assert not [name for _, attrs in page.tags for name in attrs if name == "style" or name.startswith("on")]
+    assert "The best of 3 trials is trial 2: loss 0.2 on val (40 pictures, seed 3)." in page.text
+    assert "no memory" in page.text
+
+
+def test_the_page_of_a_study_without_a_finished_trial_says_so():
+    page = Page(render_tuning(page_input(rows=ROWS[1:2], best=None)))
+    assert "No trial has finished yet." in page.text
+
+
+def test_too_few_trials_say_nothing_of_what_mattered():
+    assert "2 finished trials are too few" in Page(render_tuning(page_input())).text
+
+
+def test_a_second_look_at_test_is_told():
+    score = SimpleNamespace(accuracy="90.0 % (80.0 to 95.0, 50 pictures)")
+    lines = summary_lines(page_input(test=score, looks=2))
+    assert any("Quote this one" in line for line in lines)
+    assert lines[-1] == "The test set has now been looked at 2 times."
+
+
+def test_the_table_for_other_programs_has_every_number_in_full():
+    rows = list(csv.DictReader(trials_csv(ROWS, ["training.lr", "backbone.name"], "loss", "accuracy").splitlines()))
+    assert [row["trial"] for row in rows] == ["0", "1", "2"]
+    assert rows[0]["val_accuracy"] == "0.8" and rows[0]["backbone.name"] == HOSTILE
+    assert rows[1]["val_loss"] == "" and rows[1]["state"] == "failed"
+
+
+def test_a_study_of_probes_ends_with_a_tested_model(photos: Path):
+    fixed = {"backbone.name": "tf_efficientnet_lite0", "preprocessing.mode": "squash", "preprocessing.size_px": 64}
+    tuned = tune(photos, trials=2, out=photos.parent / "runs", set={**fixed, "split.val": 0.2}, quiet=True)
+    assert [row.state for row in tuned.rows] == ["finished", "finished"]
+    assert {"train_loss", "val_loss", "train_accuracy", "val_accuracy"} <= tuned.rows[0].scores.keys()
+    assert tuned.metrics.accuracy.count > 0 and tuned.model.is_file()
+    assert (
+        tuned.as_json()["test"]["accuracy"] == json.loads((tuned.run / "metrics.json").read_text())["test"]["accuracy"]
+    )
+    assert not (tuned.path / "trials").exists()
+    assert {"study.json", "study.sqlite", "splits.parquet", "tuning.html", "trials.csv", "log.txt"} <= {
+        file.name for file in tuned.path.iterdir()
+    }
+
+
+def test_trials_by_gradient_go_on_from_their_checkpoints(tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    space = tiny.parent / "space.yaml"
+    space.write_text("training.epochs: [3]\ntraining.lr: [0.001, 0.01]")
+    options = {"recipe": "cifar10-lenet", "space": space, "trials": 2, "set": {**TINY, "split.val": 0.2}}
+    whole = tune(tiny, **options, out=tiny.parent / "whole", quiet=True)
+    judge = trials._Judge.__call__
+
+    def interrupts(self: trials._Judge, moment: Any) -> None:
+        judge(self, moment)
+        if self._watch.number == 1 and (moment.event, moment.epoch, moment.batch) == ("iteration_completed", 2, 2):
+            monkeypatch.setattr(trials._Judge, "__call__", judge)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(trials._Judge, "__call__", interrupts)
+    with pytest.raises(Interrupted, match="Go on with: tellapart tune --study"):
+        tune(tiny, **options, out=tiny.parent / "cut", quiet=True)
+    (folder,) = (tiny.parent / "cut").iterdir()
+    done = tune(study=folder, quiet=True)
+    assert told(done) == told(whole)
+    assert [len(list((folder / "trials").glob(f"*-trial-{number:04}"))) for number in (0, 1)] == [1, 1]
+    assert not list((folder / "trials").glob("*/checkpoints"))
+    assert done.metrics.as_json() == whole.metrics.as_json()
