@@ -1,6 +1,6 @@
 """What does fine-tuning add to the probe, and in how many minutes?
 
-    python benchmarks/finetuning.py [--data FOLDER] [--splits 3] [--recipe finetune] [--set KEY=VALUE …] [--out x.json]
+    python benchmarks/finetuning.py [--data FOLDER] [--seeds 0,1,2] [--recipe finetune] [--set KEY=VALUE] [--out x.json]
 
 Without a folder, over the 2,624 solar cells of `elpv-dataset`: one stratified 75/25 split for each seed, from pictures
 to labels as in examples/solar_cells.py (a cell whose defect probability is 0.5 or more is defective), cells that were
@@ -103,18 +103,18 @@ def means(rows: list[dict[str, Any]]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="a folder with a split of its own; else the solar cells")
-    parser.add_argument("--splits", type=int, default=3, help="how many, or how many seeds of the folder's own")
+    parser.add_argument("--seeds", default="0,1,2", help="one split each, or one training each of the folder's own")
     parser.add_argument("--recipe", default="finetune", help="what is held against the probe")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of that recipe")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
     rows = []
-    for seed in range(options.splits):
+    for seed in map(int, options.seeds.split(",")):
         rows.append(one_split(options.data, seed, options.recipe, options.set))
         print(line(rows[-1]), flush=True)
     result = {
         **about([options.data.name if options.data else "elpv-dataset"]),
-        "seed": f"0 to {options.splits - 1}",
+        "seed": options.seeds,
         "threads": "each training's own",
         "recipe": options.recipe,
         "set": options.set,

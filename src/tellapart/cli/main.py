@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tellapart.cli import experiments as experiments  # its verbs join the others
 from tellapart.cli.printing import echo, print_json
 from tellapart.cli.verbs import app
 from tellapart.errors import Interrupted, UserError, needs_extra

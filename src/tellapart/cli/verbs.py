@@ -132,7 +132,7 @@ def train(
         echo(f"report    {run.report}")
         echo(f"model     {run.model}")
         echo(f"use it    tellapart predict {run.model} PICTURES…")
-    _end(run.statuses)
+    end(run.statuses)
 
 
 @app.command(
@@ -165,7 +165,7 @@ def predict(
         echo(f"{len(answers):,} rows written to {out}")
     else:
         print_answers(answers, top)
-    _end(statuses)
+    end(statuses)
 
 
 @app.command(
@@ -231,7 +231,7 @@ def explore(
         quiet=quiet,
     )
     print_found(exploration.as_json(), exploration.lines, exploration.page, json_)
-    _end(exploration.catalog.status_counts)
+    end(exploration.catalog.status_counts)
 
 
 @app.command(epilog="Example:  tellapart evaluate runs/20261121-101500-photos more-photos/")
@@ -251,7 +251,7 @@ def evaluate(
         echo(f"answered  {evaluation.answering.coverage}")
         echo(f"  of them right {evaluation.answering.accuracy_answered}")
         print_classes(evaluation.metrics)
-    _end(evaluation.statuses)
+    end(evaluation.statuses)
 
 
 @app.command(
@@ -324,6 +324,7 @@ def find_rate(
     print_found(found.as_json(), found.lines, found.page, json_)
 
 
-def _end(statuses: Mapping[str, int]) -> None:
+def end(statuses: Mapping[str, int]) -> None:
+    """Exit with the code for rejected inputs, if some were."""
     if any(status != "ok" for status in statuses):
         raise typer.Exit(InputsRejected.exit_code)

@@ -1,0 +1,86 @@
+"""Which backbones are looked at: those that the user names, or a spread from fast to accurate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tellapart.errors import UserError
+from tellapart.models.packages import packaged_file
+from tellapart.options import BackboneOptions
+
+SHORTLIST = (
+    "mobilenetv3_small_100",
+    "mobilenetv3_large_100",
+    "tf_efficientnet_lite0",
+    "tf_efficientnet_lite1",
+    "tf_efficientnet_lite2",
+    "resnet18",
+    "convnext_nano",
+    "resnet50",
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One backbone to look at: what it is called here, and what it is."""
+
+    name: str
+    options: BackboneOptions
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The recipe's keys that train with it, and their values."""
+        weights = {"backbone.weights": self.options.weights} if self.options.weights else {}
+        return {"backbone.name": self.options.name, **weights}
+
+
+def entries(wanted: Sequence[str] | None, own: BackboneOptions) -> list[Entry]:
+    """What to look at, each once.
+
+    Args:
+        wanted: NAME or NAME=FILE of weights; None: the shortlist and the recipe's own.
+        own: of the recipe.
+
+    Raises:
+        UserError: an empty list, or an entry without a name.
+
+    >>> [one.name for one in entries(["resnet18", "resnet18=mine/w.pth"], BackboneOptions())]
+    ['resnet18', 'resnet18 (w.pth)']
+    """
+    options = (
+        [_options(text) for text in wanted] if wanted is not None else [BackboneOptions(name=n) for n in SHORTLIST]
+    )
+    if wanted is None and own not in options:
+        options.append(own)
+    if not options:
+        raise UserError("No backbone is named.", "Name some with --backbones, or leave it out for the shortlist.")
+    unique = list(dict.fromkeys(options))
+    often = Counter(one.name for one in unique)
+    return [Entry(_called(one, alone=often[one.name] == 1), one) for one in unique]
+
+
+def _options(text: str) -> BackboneOptions:
+    name, _, file = (part.strip() for part in text.partition("="))
+    if not name:
+        raise UserError(f"{text!r} names no backbone.", "Write NAME, or NAME=FILE for weights of your own.")
+    return BackboneOptions(name=name, weights=file or None)
+
+
+def _called(options: BackboneOptions, *, alone: bool) -> str:
+    return options.name if alone or not options.weights else f"{options.name} ({Path(options.weights).name})"
+
+
+def needs_hub(options: BackboneOptions) -> bool:
+    """Whether the hub has to be asked for the weights: they are neither a file, nor in a package, nor in its cache."""
+    if options.weights or packaged_file(options.name):
+        return False
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    from tellapart.models.weights import hub_address
+
+    address = hub_address(timm.get_pretrained_cfg(options.name).to_dict()) if timm.is_model(options.name) else None
+    return address is not None and not isinstance(try_to_load_from_cache(*address), str)
