@@ -18,6 +18,7 @@ from tellapart.errors import Refused, UserError, choose
 from tellapart.evaluation.paired import Pair, Paired, aligned, compare_all
 from tellapart.evaluation.predictions import Predictions
 from tellapart.jobs.exploration import check_page
+from tellapart.jobs.orders import how_to_go_on
 from tellapart.progress import Talk, duration
 from tellapart.report.compare import (
     ComparedRun,
@@ -162,7 +163,9 @@ def _same_pictures(runs: Sequence[PastRun], split: str) -> tuple[list[Prediction
     answers, contents = [], []
     for run in runs:
         if run.state != "finished":
-            raise UserError(f"{run.path} is not finished.", f"Go on with it: tellapart train --resume {run.path}")
+            begun = run.state == "resumable"
+            hint = f"Go on with it: {how_to_go_on(RunFolder(run.path))}" if begun else "Train it anew."
+            raise UserError(f"{run.path} is not finished.", hint)
         answers.append(read_predictions(run.path / f"predictions-{split}.parquet"))
         contents.append(read_digests(run.path))
         if len(answers[-1]) < 2:

@@ -122,7 +122,7 @@ def resumed_order(
         )
     run = reopen_run(Path(resume))
     identity = RunIdentity.from_json(run.read_json("run.json"))
-    right = "cv" if CROSS_VALIDATION in identity.options else "train"
+    right = _verb_of(identity)
     if verb != right:
         what = "a cross-validation" if right == "cv" else "one training, and no cross-validation"
         raise UserError(f"{run.path} is {what}.", f"Go on with: {how_to_resume(run.path, verb=right)}")
@@ -143,6 +143,15 @@ def resumed_order(
         identity=identity,
         verb=verb,
     )
+
+
+def _verb_of(identity: RunIdentity) -> str:
+    return "cv" if CROSS_VALIDATION in identity.options else "train"
+
+
+def how_to_go_on(run: RunFolder) -> str:
+    """The command that goes on with a run that `open_run` began, by its own verb."""
+    return how_to_resume(run.path, verb=_verb_of(RunIdentity.from_json(run.read_json("run.json"))))
 
 
 def how_to_resume(run: Path, *words: str, verb: str = "train") -> str:
