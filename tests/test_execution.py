@@ -53,13 +53,6 @@ def test_the_fastest_way_is_chosen_with_its_seconds_a_picture(cnn: Classifier, m
     assert set(tried) == set(ALL)
 
 
-def test_a_few_percent_are_not_worth_a_thread(cnn: Classifier, monkeypatch: pytest.MonkeyPatch):
-    timed(monkeypatch, {**ALL, (4, "channels_last"): 0.97})
-    assert choose_execution(cnn, SHAPE, TrainingOptions()).threads == 1
-    timed(monkeypatch, {**ALL, (4, "channels_last"): 0.9})
-    assert choose_execution(cnn, SHAPE, TrainingOptions()).threads == 4
-
-
 def test_threads_and_format_that_are_given_are_kept(cnn: Classifier, monkeypatch: pytest.MonkeyPatch):
     tried = timed(monkeypatch, {**ALL, (2, "contiguous"): 9.0, (2, "channels_last"): 8.0})
     assert choose_execution(cnn, SHAPE, TrainingOptions(threads=2)).threads == 2

@@ -136,7 +136,8 @@ def test_what_it_was_worth_is_printed(data: Path, weights: Path, tmp_path: Path)
     assert said.code == 0
     share = r"[\d.]+ % \([\d.]+ to [\d.]+\)"
     assert re.search(
-        rf"On the same 6 test pictures: probe {share}, fine-tuned {share}; difference .* points \(.* to .*\)\.", said.out
+        rf"On the same 6 test pictures: probe {share}, fine-tuned {share}; difference .* points \(.* to .*\)\.",
+        said.out,
     )
     assert re.search(r"^\d+ s spent; shipped: (probe|fine-tuned)\.$", said.out, re.MULTILINE)
     (run,) = tmp_path.iterdir()

@@ -22,7 +22,6 @@ TRIAL_PICTURES = 16  # at most, in a trial step
 TRIAL_STEPS = 3  # at least
 TRIAL_SECONDS = 0.1  # at least: a step of a small network is over before a busy machine shows itself
 HOPELESS = 1.3  # times slower than the best in its first step: not tried further
-WORTH_A_THREAD = 0.95  # of the time that fewer threads take: for less, another program's use of the core costs more
 
 MemoryFormat = Literal["contiguous", "channels_last"]
 
@@ -67,9 +66,9 @@ def choose_execution(module: nn.Module, shape: tuple[int, int, int], options: Tr
     if next(module.parameters()).device.type != "cpu":
         return best
     count = max(2, min(TRIAL_PICTURES, -(-options.batch_size // options.parts)))
-    for candidate in [Execution(number, form) for number in threads for form in formats]:
+    for candidate in [Execution(number, form) for form in formats for number in reversed(threads)]:
         seconds = _seconds(module, (count, *shape), candidate, best.seconds)
-        if not best.seconds or seconds < best.seconds * (WORTH_A_THREAD if candidate.threads > best.threads else 1):
+        if not best.seconds or seconds < best.seconds:
             best = Execution(candidate.threads, candidate.memory_format, seconds)
     return Execution(best.threads, best.memory_format, best.seconds / count)
 
