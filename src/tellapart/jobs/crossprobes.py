@@ -16,13 +16,12 @@ from tellapart.jobs.crossvalidated import (
     ensemble_made,
     folded_of,
     refit_made,
-    trained_of,
 )
 from tellapart.jobs.ensembling import Member, ensemble_network, ship_ensemble
 from tellapart.jobs.orders import Order
 from tellapart.jobs.pool import Asked, Frozen, frozen_backbone, look_at_pool, refit_probe
 from tellapart.jobs.record import card_for, write_run
-from tellapart.jobs.seeing import Seen
+from tellapart.jobs.seeing import Seen, trained_of
 from tellapart.jobs.shipping import Shipped, known_rows, ship
 from tellapart.progress import Talk
 from tellapart.training.head import build_head, known_directions
@@ -50,7 +49,7 @@ def cross_probe(order: Order, asked: Asked, store: FeatureStore, talk: Talk, clo
         made = refit_made(plan, {"method": "probe"}, "a head fitted on all pictures but the test set")
     clock.lap("model file")
     folded = folded_of(catalog, probes.out, made)
-    trained = trained_of(order, seen, shipped, folded, probe=probe)
+    trained = trained_of(order, seen, shipped, folds=folded, probe=probe)
     path = write_run(trained, order.runs, escape(order.name), talk, clock.seconds)
     return cross_validated(path, trained, clock)
 

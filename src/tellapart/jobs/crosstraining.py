@@ -23,7 +23,6 @@ from tellapart.jobs.crossvalidated import (
     ensemble_made,
     folded_of,
     refit_made,
-    trained_of,
 )
 from tellapart.jobs.ensembling import ensemble_network, ship_ensemble
 from tellapart.jobs.fitting import fit_network
@@ -31,7 +30,7 @@ from tellapart.jobs.foldruns import FoldRun, answers_of, experiment_of, make_fol
 from tellapart.jobs.orders import CROSS_VALIDATION, Order, how_to_resume
 from tellapart.jobs.pool import Asked, Frozen, frozen_backbone, look_at_pool, refit_probe
 from tellapart.jobs.record import begin_run, write_results
-from tellapart.jobs.seeing import Seen, look_again
+from tellapart.jobs.seeing import Seen, look_again, trained_of
 from tellapart.jobs.shipping import Shipped, ship
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
@@ -88,7 +87,7 @@ def cross_train(
     histories = {plan.name(*where): one.history for where, one in zip(plan.each, runs, strict=True)}
     experiment = experiment_of(order.recipe, divided.out.scores(catalog), runs)
     folded = folded_of(catalog, divided.out, final.made, histories=histories, experiment=experiment)
-    trained = trained_of(order, final.seen, final.shipped, folded, **final.learned)
+    trained = trained_of(order, final.seen, final.shipped, folds=folded, **final.learned)
     digest = splits_hash(read_splits(run.path).rows.values())
     write_results(run, trained, escape(order.name), digest, talk, clock.seconds)
     return cross_validated(run.path, trained, clock)
@@ -166,13 +165,8 @@ def _refitted_network(order: Order, run: RunFolder, divided: _Divided, store: Fe
     )
     long = f"{epochs} epoch{'s' * (epochs != 1)} long"
     what = f"the last network of one more training on all pictures but the test set, {long}: {chosen}"
-    learned = {
-        "history": tuple(fitted.progress.history),
-        "rates": fitted.rates,
-        "training": fitted.facts,
-        "probe": probe,
-    }
-    return _Final(seen, shipped, refit_made(plan, {"method": recipe.method, "epochs": epochs}, what), learned)
+    made = refit_made(plan, {"method": recipe.method, "epochs": epochs}, what)
+    return _Final(seen, shipped, made, {**fitted.recorded, "probe": probe})
 
 
 def refit_recipe(recipe: Recipe, runs: Sequence[FoldRun]) -> Recipe:

@@ -15,10 +15,7 @@ from tellapart.experiments.folds import FoldPlan
 from tellapart.experiments.outoffold import OutOfFold
 from tellapart.jobs.clock import Clock
 from tellapart.jobs.folded import Folded, read_scores
-from tellapart.jobs.orders import Order
 from tellapart.jobs.record import Trained
-from tellapart.jobs.seeing import Seen, changed_finding
-from tellapart.jobs.shipping import Shipped
 from tellapart.jobs.training import finished_run
 from tellapart.report.folds import fold_lines
 from tellapart.report.wording import percent
@@ -123,26 +120,6 @@ def folded_of(catalog: Catalog, out: OutOfFold, made: Made, **shown: Any) -> Fol
     """The record of the folds."""
     facts, sentences, members = made
     return Folded(out=out, scores=out.scores(catalog), made=facts, sentences=sentences, members=members, **shown)
-
-
-def trained_of(order: Order, seen: Seen, shipped: Shipped, folded: Folded, **learned: Any) -> Trained:
-    """All that is to be written down."""
-    changed = (changed_finding(list(shipped.changed)),) if shipped.changed else ()
-    return Trained(
-        recipe=order.recipe,
-        catalog=seen.catalog,
-        splits=seen.splits,
-        findings=(*seen.findings, *changed),
-        network=shipped.network,
-        calibration=shipped.calibration,
-        parity=shipped.parity,
-        val=shipped.val,
-        test=shipped.test,
-        metrics=shipped.metrics,
-        model=shipped.model,
-        folds=folded,
-        **learned,
-    )
 
 
 def cross_validated(path: Path, trained: Trained, clock: Clock) -> CrossValidated:

@@ -64,6 +64,11 @@ class Fitted:
     facts: Mapping[str, Any]
     rates: tuple[tuple[float, float], ...]
 
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What `Trained` takes of it, by its fields' names."""
+        return {"history": tuple(self.progress.history), "rates": self.rates, "training": self.facts}
+
 
 def fit_network(
     order: Order,

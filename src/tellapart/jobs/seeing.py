@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from tellapart.jobs.findings import find_all, refuse_findings
 from tellapart.jobs.learned import Learned
 from tellapart.jobs.looking import look_through, memory_for
 from tellapart.jobs.orders import Order
-from tellapart.jobs.shipping import known_rows
+from tellapart.jobs.record import Trained
+from tellapart.jobs.shipping import Shipped, known_rows
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
 from tellapart.report.data import Finding
@@ -84,3 +86,22 @@ def changed_finding(paths: list[str]) -> Finding:
     """That pictures changed during the run."""
     shown = ", ".join(map(repr, paths[:5])) + (" …" if len(paths) > 5 else "")
     return Finding("changed", f"{len(paths):,} pictures were changed during the run, and are left out: {shown}.", ())
+
+
+def trained_of(order: Order, seen: Seen, shipped: Shipped, **learned: Any) -> Trained:
+    """All that a training is to write down; `learned` are the fields of `Trained` that tell how it learned."""
+    changed = (changed_finding(list(shipped.changed)),) if shipped.changed else ()
+    return Trained(
+        recipe=order.recipe,
+        catalog=seen.catalog,
+        splits=seen.splits,
+        findings=(*seen.findings, *changed),
+        network=shipped.network,
+        calibration=shipped.calibration,
+        parity=shipped.parity,
+        val=shipped.val,
+        test=shipped.test,
+        metrics=shipped.metrics,
+        model=shipped.model,
+        **learned,
+    )

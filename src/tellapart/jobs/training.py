@@ -23,8 +23,8 @@ from tellapart.jobs.clock import Clock
 from tellapart.jobs.learned import Learned
 from tellapart.jobs.orders import Order, how_to_resume, new_order, resumed_order
 from tellapart.jobs.record import Trained, begin_run, write_results, write_run
-from tellapart.jobs.seeing import Seen, changed_finding, look_again, look_and_tell, read_data
-from tellapart.jobs.shipping import Shipped, ship
+from tellapart.jobs.seeing import Seen, look_again, look_and_tell, read_data, trained_of
+from tellapart.jobs.shipping import ship
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
@@ -148,7 +148,7 @@ def _train_probe(order: Order, store: FeatureStore, talk: Talk, clock: Clock) ->
     learned, seen, probe = _probed(order, store, talk, clock)
     shipped = ship(learned, seen.catalog, seen.splits, order.recipe, store)
     clock.lap("model file")
-    trained = _trained(order, seen, shipped, probe=probe)
+    trained = trained_of(order, seen, shipped, probe=probe)
     return _run(write_run(trained, order.runs, escape(order.name), talk, clock.seconds), trained, clock)
 
 
@@ -207,7 +207,8 @@ def _train_by_gradient(
     chosen, comparison = (fitted.learned, None) if began is None else _better(began[0], fitted, seen)
     shipped = ship(chosen, seen.catalog, seen.splits, recipe, store)
     clock.lap("model file")
-    trained = _trained(order, seen, shipped, probe=began[1] if began else None, fitted=fitted, comparison=comparison)
+    started_at = began[1] if began else None
+    trained = trained_of(order, seen, shipped, probe=started_at, comparison=comparison, **fitted.recorded)
     digest = splits_hash(read_splits(run.path).rows.values())
     write_results(run, trained, escape(order.name), digest, talk, clock.seconds)
     return _run(run.path, trained, clock)
@@ -259,36 +260,6 @@ def _resumable(run: RunFolder) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Interrupted("Interrupted; what was learned is kept.", f"Go on with: {how_to_resume(run.path)}") from None
-
-
-def _trained(
-    order: Order,
-    seen: Seen,
-    shipped: Shipped,
-    *,
-    probe: Probe | None,
-    fitted: Fitted | None = None,
-    comparison: Comparison | None = None,
-) -> Trained:
-    findings = seen.findings + ((changed_finding(list(shipped.changed)),) if shipped.changed else ())
-    return Trained(
-        recipe=order.recipe,
-        catalog=seen.catalog,
-        splits=seen.splits,
-        findings=findings,
-        network=shipped.network,
-        calibration=shipped.calibration,
-        parity=shipped.parity,
-        val=shipped.val,
-        test=shipped.test,
-        metrics=shipped.metrics,
-        model=shipped.model,
-        probe=probe,
-        history=tuple(fitted.progress.history) if fitted else (),
-        rates=fitted.rates if fitted else (),
-        training=fitted.facts if fitted else {},
-        comparison=comparison,
-    )
 
 
 def _run(path: Path, trained: Trained, clock: Clock) -> Run:
