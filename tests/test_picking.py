@@ -208,7 +208,7 @@ def test_one_that_fails_drops_out_and_the_others_go_on():
 
 def test_the_files_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch):
     ran: list[str] = []
-    monkeypatch.setattr(latency, "_session", lambda model, threads: model.decode())
+    monkeypatch.setattr(latency, "Session", lambda model, threads: model.decode())
     monkeypatch.setattr(latency, "_run", lambda session, picture: ran.append(session) or float(len(ran)))
     times = latency.measure_latency({"a": b"a", "b": b"b"}, [np.zeros((2, 2, 3), np.uint8)], 1)
     assert "".join(ran) == "ab" + "ab" + "ba" + "ab" + "ba" + "ab"

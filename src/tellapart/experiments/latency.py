@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.experiments.pareto import Latency
-from tellapart.modelfile.session import Session  # before onnxruntime: it says how that is to be imported
-
-import onnxruntime as ort  # isort: skip
+from tellapart.modelfile.session import Session
 
 ROUNDS = 5
 PICTURES = 6  # of each round
@@ -28,7 +26,7 @@ def measure_latency(
         pictures: (H, W, 3) uint8 each, at least one; each file sees all of them in every round, after one to warm up.
         threads: that work on one picture together.
     """
-    sessions = {name: _session(model, threads) for name, model in models.items()}
+    sessions = {name: Session(model, threads) for name, model in models.items()}
     for session in sessions.values():
         _run(session, pictures[0])
     spent: dict[str, list[float]] = {name: [] for name in sessions}
@@ -44,22 +42,9 @@ def _summary(values: Sequence[float], threads: int) -> Latency:
     return Latency(median, low, high, threads)
 
 
-def _session(model: bytes, threads: int) -> ort.InferenceSession | Session:
-    if threads == 1:
-        return Session(model)  # as the predictor has it
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # its threads must not slow the next one
-    options.log_severity_level = 4
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _run(session: ort.InferenceSession | Session, picture: NDArray[np.uint8]) -> float:
+def _run(session: Session, picture: NDArray[np.uint8]) -> float:
     """Milliseconds of one run."""
     batch = picture[None]
     began = perf_counter()
-    if isinstance(session, Session):
-        session.run(batch, OUTPUTS)
-    else:
-        session.run(list(OUTPUTS), {"pixels": batch})
+    session.run(batch, OUTPUTS)
     return 1000 * (perf_counter() - began)
