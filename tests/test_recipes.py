@@ -3,10 +3,9 @@
 import pytest
 
 from tellapart.cli.parsing import settings
-from tellapart.cli.printing import option_text
 from tellapart.datasets import DATASETS
 from tellapart.errors import UserError
-from tellapart.recipe import METHODS, Recipe, recipe_from, recipe_items, recipe_keys
+from tellapart.recipe import METHODS, Recipe, option_text, recipe_from, recipe_items, recipe_keys
 from tellapart.recipes import load_recipe, recipe_names, recipe_text
 from tellapart.recipes.listing import recipe_listing, recipe_titles
 

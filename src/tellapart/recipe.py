@@ -131,6 +131,19 @@ def flat_items(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, A
     return pairs
 
 
+def option_text(value: Any) -> str:
+    """A recipe's value as `--set` takes it.
+
+    >>> option_text(None), option_text([0.1, 1.0]), option_text(True)
+    ('none', '0.1,1.0', 'true')
+    """
+    if isinstance(value, list | tuple):
+        return ",".join(map(option_text, value))
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
 def _field(options: Any, name: str, key: str, *, holds_more: bool) -> str:
     """`name`, if `options` has such a field, and it is a group of options exactly where the key goes on."""
     if name not in _hints(options) or dataclasses.is_dataclass(getattr(options, name)) != holds_more:

@@ -85,19 +85,6 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console().print(table)
 
 
-def option_text(value: Any) -> str:
-    """A recipe's value as `--set` takes it.
-
-    >>> option_text(None), option_text([0.1, 1.0]), option_text(True)
-    ('none', '0.1,1.0', 'true')
-    """
-    if isinstance(value, list):
-        return ",".join(map(option_text, value))
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
-
-
 def _cells(answer: Answer, top: int) -> list[str]:
     best = answer.top(top)
     names, shares = ", ".join(name for name, _ in best), ", ".join(f"{share:.1%}" for _, share in best)

@@ -18,7 +18,6 @@ from tellapart.catalog.names import escape
 from tellapart.cli.parsing import goes_with, goes_without, minutes, settings
 from tellapart.cli.printing import (
     echo,
-    option_text,
     print_answers,
     print_class_accuracy,
     print_classes,
@@ -262,6 +261,7 @@ def recipes(
     json_: Json = False,
 ) -> None:
     """List the recipes; or one recipe's keys, each with its value, its default, what it takes and what it means."""
+    from tellapart.recipe import option_text
     from tellapart.recipes.listing import recipe_listing, recipe_titles
 
     if name is None:

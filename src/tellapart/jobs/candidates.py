@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
 from tellapart.catalog.scan import drop_empty_classes, scan
-from tellapart.catalog.splits import make_folds, make_splits
+from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog, Column
 from tellapart.decoding import Decoded, decode
 from tellapart.errors import Refused, UserError
-from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.experiments.onlookers import Onlookers, fault
@@ -26,11 +25,11 @@ from tellapart.experiments.shortlist import Entry, needs_hub
 from tellapart.export.compose import EMBEDDING, compose_features, compose_model
 from tellapart.export.kept import ExportedNetwork, kept_network
 from tellapart.jobs.backbone import TorchSide
-from tellapart.jobs.findings import find_all
+from tellapart.jobs.learned import predictions_by
 from tellapart.jobs.looking import look_through, memory_for
 from tellapart.jobs.orders import Order
 from tellapart.jobs.record import card_for
-from tellapart.jobs.seeing import tell_findings
+from tellapart.jobs.seeing import divide, find_and_tell
 from tellapart.jobs.shipping import known_rows
 from tellapart.modelfile.session import Session
 from tellapart.models.packages import PACKAGES
@@ -214,9 +213,8 @@ def look_with_each(
 
 
 def _divided(order: Order, catalog: Catalog, talk: Talk) -> Column:
-    recipe, saved = order.recipe, order.saved_splits_of(catalog, talk)
-    splits = make_splits(catalog, recipe.split, recipe.seed) if saved is None else saved
-    tell_findings(find_all(catalog, splits, recipe.split if order.own_splits else None), order, talk)
+    splits = divide(order, catalog, talk)
+    find_and_tell(order, catalog, splits, talk)
     if not (splits == "val").any():
         raise UserError("There are no val pictures to pick by.", "Set some apart, for example --set split.val=0.15")
     return splits
@@ -264,9 +262,7 @@ def _fit(loaded: Loaded, features: FeatureExtractor, catalog: Catalog, splits: C
     card = card_for(catalog, splits, loaded.network, recipe, calibration)
     head = build_head(probe.layers, known, calibration)
     model = compose_model(loaded.network.graph, loaded.network.preprocessing, head, card)
-    said = Predictions(
-        softmax(head.layers.logits(val_features)), catalog.labels[val], tuple(catalog.paths[val]), catalog.classes
-    )
+    said = predictions_by(head.layers, val_features, catalog, val)
     counts = catalog.counts(splits == "train")
     metrics = measure(said, seed=recipe.seed, baseline_label=int(counts.argmax()), class_counts=counts)
     return Fitted(loaded, model, said, metrics, time.monotonic() - began)

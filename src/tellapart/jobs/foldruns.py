@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -37,6 +36,7 @@ from tellapart.progress import Talk
 from tellapart.recipe import Recipe, recipe_items
 from tellapart.report.wording import decimal, percent
 from tellapart.runs.folder import PART, RunFolder
+from tellapart.runs.history import read_history
 from tellapart.runs.predictions import read_predictions
 from tellapart.runs.saved_splits import save_splits
 from tellapart.training.checkpoints import Checkpoints
@@ -151,11 +151,9 @@ def read_fold(path: Path) -> FoldRun:
     Raises:
         Refused: a file of it is gone or damaged.
     """
-    try:
-        with (path / "history.csv").open(encoding="utf-8", newline="") as file:
-            rows = [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
-    except (OSError, ValueError) as error:
-        raise Refused(f"{path / 'history.csv'} is gone or damaged.", "Put a good copy there.") from error
+    rows = read_history(path)
+    if not rows:
+        raise Refused(f"{path / 'history.csv'} is gone or damaged.", "Put a good copy there.")
     metrics = RunFolder(path).read_json("metrics.json")
     return FoldRun(path, read_predictions(path / "predictions-test.parquet"), metrics, tuple(rows))
 

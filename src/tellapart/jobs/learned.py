@@ -52,7 +52,12 @@ class Learned:
 
     def predictions(self, catalog: Catalog, rows: NDArray[np.int64]) -> Predictions:
         """What it says of pictures that it has looked at, not yet calibrated."""
-        logits = self.layers.logits(self.features.of(catalog, rows))
-        return Predictions(
-            softmax(logits.astype(np.float32)), catalog.labels[rows], tuple(catalog.paths[rows]), catalog.classes
-        )
+        return predictions_by(self.layers, self.features.of(catalog, rows), catalog, rows)
+
+
+def predictions_by(
+    layers: Layers, features: NDArray[np.float32], catalog: Catalog, rows: NDArray[np.int64]
+) -> Predictions:
+    """What a head says of pictures by their features (N, D); as sure as its layers are."""
+    probs = softmax(layers.logits(features).astype(np.float32))
+    return Predictions(probs, catalog.labels[rows], tuple(catalog.paths[rows]), catalog.classes)

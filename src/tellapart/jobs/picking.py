@@ -25,7 +25,7 @@ from tellapart.jobs.exploration import check_page
 from tellapart.jobs.orders import Order, new_order
 from tellapart.jobs.seeing import read_data
 from tellapart.progress import Talk, duration
-from tellapart.recipe import Recipe
+from tellapart.recipe import Recipe, option_text
 from tellapart.recipes import load_recipe
 from tellapart.report.picking import PickInput, PickRow, candidate_lines, render_picking
 from tellapart.report.wording import pictures as pictures_in_words
@@ -250,15 +250,8 @@ def _next(
     words += ["--strict"] if strict else []
     (chosen,) = (one.loaded for one in fitted if one.loaded.name == advice.chosen.name)
     for key, value in {**(changes or {}), **chosen.entry.settings}.items():
-        words += ["--set", f"{key}={_text(value)}"]
+        words += ["--set", f"{key}={option_text(value)}"]
     return shlex.join(words)
-
-
-def _text(value: Any) -> str:
-    """A recipe's value as `--set` takes it."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(_text, value))
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _page(picked: Picked, order: Order, catalog: Catalog, pictures: Sequence[NDArray[np.uint8]]) -> PickInput:

@@ -49,16 +49,26 @@ def look(order: Order, catalog: Catalog, features: FeatureExtractor | None, talk
         catalog = drop_empty_classes(look_through(catalog, order.recipe, memory, talk, visitor=features))
     how = f"; features computed for {features.computed:,}, kept for the rest" if features else ""
     talk.say(f"{int(catalog.ok.sum()):,} pictures read{how}")
+    return catalog, divide(order, catalog, talk)
+
+
+def divide(order: Order, catalog: Catalog, talk: Talk) -> Column:
+    """The split of each picture: as it was saved, or made."""
     saved = order.saved_splits_of(catalog, talk)
-    return catalog, make_splits(catalog, order.recipe.split, order.recipe.seed) if saved is None else saved
+    return make_splits(catalog, order.recipe.split, order.recipe.seed) if saved is None else saved
 
 
 def look_and_tell(order: Order, catalog: Catalog, features: FeatureExtractor | None, talk: Talk) -> Seen:
     """Every file looked at, the pictures divided, and what there is to say of both."""
     catalog, splits = look(order, catalog, features, talk)
+    return Seen(catalog, splits, find_and_tell(order, catalog, splits, talk))
+
+
+def find_and_tell(order: Order, catalog: Catalog, splits: Column, talk: Talk) -> tuple[Finding, ...]:
+    """What there is to say of the data, and said."""
     findings = find_all(catalog, splits, order.recipe.split if order.own_splits else None)
     tell_findings(findings, order, talk)
-    return Seen(catalog, splits, findings)
+    return findings
 
 
 def tell_findings(findings: tuple[Finding, ...], order: Order, talk: Talk) -> None:

@@ -19,9 +19,8 @@ from tellapart.evaluation.scores import METRICS
 from tellapart.experiments.default_spaces import default_space
 from tellapart.experiments.space import Space, read_space, space_from
 from tellapart.experiments.study import SAMPLERS, Sampler, Study, StudySettings, database_of, kept_settings
-from tellapart.jobs.findings import find_all
 from tellapart.jobs.orders import Order, new_order
-from tellapart.jobs.seeing import look, read_data, tell_findings
+from tellapart.jobs.seeing import find_and_tell, look, read_data
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe, recipe_from, recipe_values
 from tellapart.recipes import load_recipe
@@ -216,7 +215,7 @@ def _order(asked: Asked, recipe: Recipe, folder: Path | None, about: Mapping[str
 def _look(order: Order, is_new: bool, talk: Talk) -> tuple[Catalog, Column]:
     catalog, splits = look(order, read_data(order, talk), None, talk)
     if is_new:
-        tell_findings(find_all(catalog, splits, order.recipe.split if order.own_splits else None), order, talk)
+        find_and_tell(order, catalog, splits, talk)
     return catalog, splits
 
 

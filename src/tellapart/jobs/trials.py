@@ -18,14 +18,12 @@ from tellapart.catalog.scan import scan
 from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog, Column, text_column
 from tellapart.errors import UserError
-from tellapart.evaluation.calibration import softmax
-from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.scores import METRICS, better
 from tellapart.export.compose import compose_features
 from tellapart.jobs.backbone import TorchSide
+from tellapart.jobs.learned import predictions_by
 from tellapart.jobs.looking import memory_for
 from tellapart.jobs.training import train
-from tellapart.models.layers import Layers
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import RunFolder
@@ -177,7 +175,8 @@ def _probe(bench: Bench, recipe: Recipe, splits: Column, fold: int, watch: Watch
     probe = fit_probe(features.of(catalog, rows), catalog.labels[rows], folds, len(catalog.classes), recipe.head)
     scores: dict[str, float] = {}
     for split in ("train", "val"):
-        said = _predictions(catalog, np.flatnonzero(splits == split), features, probe.layers)
+        judged = np.flatnonzero(splits == split)
+        said = predictions_by(probe.layers, features.of(catalog, judged), catalog, judged)
         scores |= {f"{split}_{name}": METRICS[name](said) for name in {"loss", bench.metric, bench.shown}}
     return Outcome(value=scores[f"val_{bench.metric}"], scores=scores)
 
@@ -192,13 +191,6 @@ def _look(bench: Bench, recipe: Recipe, features: FeatureExtractor) -> None:
         raise UserError(
             f"{len(changed):,} pictures were changed during the study ({changed[0]!r}).", "Restore them, or begin anew."
         )
-
-
-def _predictions(catalog: Catalog, rows: NDArray[np.int64], features: FeatureExtractor, layers: Layers) -> Predictions:
-    logits = layers.logits(features.of(catalog, rows))
-    return Predictions(
-        softmax(logits.astype(np.float32)), catalog.labels[rows], tuple(catalog.paths[rows]), catalog.classes
-    )
 
 
 def _by_gradient(bench: Bench, recipe: Recipe, splits: Column, fold: int, watch: Watch) -> Outcome:
