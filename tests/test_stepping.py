@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 from tellapart.errors import Interrupted, UserError
 from tellapart.models.backbones import one_thread
 from tellapart.models.classifier import Classifier
-from tellapart.models.layers import Layers
 from tellapart.pixels.inputs import Batch
 from tellapart.progress import Talk
 from tellapart.training.learner import Material
@@ -234,58 +232,3 @@ def test_a_batch_of_lost_pictures_moves_nothing_and_counts_for_nothing(tmp_path:
     assert outcome.progress.history[0]["loss"] == 0
     assert {one.loss for one in outcome.moments if one.event == "iteration_completed"} == {None}
     assert same_bits(outcome.weights, classifier_of(small_recipe(changes)).state_dict())
-
-
-# ── a head for measured statistics ──
-
-
-def adapted(material: Material, **changes: object) -> tuple[Classifier, list[tuple[np.ndarray, np.ndarray]]]:
-    """A cnn behind `adapt`, with all that its head was to be fitted anew on."""
-    recipe = small_recipe({"backbone.name": "cnn", **{key.replace("__", "."): one for key, one in changes.items()}})
-    classifier = classifier_of(recipe)
-    asked = []
-
-    def refit(features: np.ndarray, positions: np.ndarray) -> Layers:
-        asked.append((features, positions))
-        return replace(classifier.layers(), bias=np.array([1, 2, 3], np.float32))
-
-    stepper_of(recipe, material, classifier).adapt(refit)
-    return classifier, asked
-
-
-def statistics(classifier: Classifier) -> list[Tensor]:
-    norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
-    return [norm.running_mean.clone() for norm in norms]
-
-
-def test_the_statistics_are_those_of_the_train_pictures_and_the_head_is_the_refitted_one(material: Material):
-    classifier, asked = adapted(material, training__batch_size=32)
-    assert classifier.layers().bias.tolist() == [1, 2, 3]
-    pixels, _ = next(material.train.batches([np.arange(len(material.train))]))
-    inputs = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-    first = next(module for module in classifier.modules() if isinstance(module, nn.Conv2d))
-    expected = first(inputs).mean(dim=(0, 2, 3))
-    torch.testing.assert_close(statistics(classifier)[0], expected, atol=1e-4, rtol=1e-4)
-    ((features, positions),) = asked
-    assert features.shape == (19, 2400) and sorted(positions.tolist()) == list(range(19))
-
-
-def test_the_head_is_fitted_on_what_the_network_says_at_rest(material: Material):
-    classifier, ((features, positions),) = adapted(material)
-    pixels, _ = next(material.train.batches([positions[:8]]))
-    inputs = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-    with torch.no_grad():
-        (embedding, *_) = classifier.eval().embedder(inputs)
-    torch.testing.assert_close(torch.from_numpy(features[:8]), embedding, atol=1e-4, rtol=1e-4)
-
-
-def test_what_is_frozen_keeps_its_statistics(material: Material):
-    before = statistics(classifier_of(small_recipe({"backbone.name": "cnn"})))
-    classifier, _ = adapted(material, freeze__upto="blocks.1")
-    kept = [torch.equal(one, other) for one, other in zip(before, statistics(classifier), strict=True)]
-    assert kept == [True, True, False, False]
-
-
-def test_a_network_without_batch_norm_keeps_its_head(material: Material):
-    classifier, asked = adapted(material, backbone__name="lenet")
-    assert asked == [] and classifier.layers().bias.tolist() != [1, 2, 3]

@@ -136,7 +136,7 @@ class TrainingOptions:
     lr_end: float | None = None  # where cosine ends; none: 0
     milestones: tuple[int, ...] = ()  # epochs done when multi_step multiplies the rate by gamma
     gamma: float | None = None  # of multi_step; none: 0.1
-    norms: Literal["moving", "still", "adapted"] = "moving"  # BatchNorm of what learns; adapted: measured anew at first
+    norms: Literal["moving", "still"] = "moving"  # the statistics of BatchNorm layers that learn
     clip_norm: float | None = None  # largest length of the gradient
     precision: Literal["full", "bf16", "fp16"] = "full"  # fp16 needs a GPU
     best: str = "loss"  # the metric of val that picks the best checkpoint

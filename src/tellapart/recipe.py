@@ -47,8 +47,6 @@ class Recipe:
         mixed = self.augmentation.mixup or self.augmentation.cutmix
         rule = "keeps pictures one by one, so it does not go with augmentation.mixup or augmentation.cutmix"
         require(not (self.freeze.views and mixed), "freeze.views", self.freeze.views, rule)
-        adapted = self.training.norms == "adapted"
-        require(not adapted or self.method == "finetune", "training.norms", "adapted", "goes with method=finetune only")
         one = self.head.logits == "one"
         require(not one or self.training.loss == "bce", "head.logits", "one", "needs training.loss=bce")
 

@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
-from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog, Column
 from tellapart.evaluation.scores import METRICS, Metric
 from tellapart.export.compose import compose_features
@@ -22,7 +20,6 @@ from tellapart.jobs.learned import Learned
 from tellapart.jobs.orders import Order, how_to_resume
 from tellapart.models.backbones import Backbone, find_preprocessing, load_backbone
 from tellapart.models.classifier import Classifier, build_classifier
-from tellapart.models.layers import Layers
 from tellapart.models.stages import frozen_upto, learn_from, stage_names
 from tellapart.pixels.batches import batch_bounds
 from tellapart.pixels.inputs import PictureInputs
@@ -39,10 +36,10 @@ from tellapart.training.harmless import MOVES, harmless_moves, with_moves
 from tellapart.training.learner import Material
 from tellapart.training.listeners import PrintLosses, ShowProgress, history_csv, print_epochs
 from tellapart.training.moments import Listener
-from tellapart.training.probe import Probe, fit_probe
+from tellapart.training.probe import Probe
 from tellapart.training.progress import Progress
 from tellapart.training.schedules import rate_curve
-from tellapart.training.stepping import Refit, Stepper
+from tellapart.training.stepping import Stepper
 from tellapart.training.trackers import TrackScalars, check_trackers, scalar_steps, trackers
 
 # What the end of a run takes, for a budget: the export and the report, and a look at each picture that is measured on.
@@ -86,7 +83,7 @@ def fit_network(
     """Train by gradient, from the beginning or from where the run was interrupted.
 
     Args:
-        probe: the head to begin with; None: new numbers.
+        probe: the head to begin with, softened; None: new numbers.
         listeners: the user's. metrics: the user's, by name, beside the ordinary ones.
 
     Raises:
@@ -109,6 +106,8 @@ def fit_network(
     material = _material(recipe, catalog, splits, backbone, talk)
     execution = _execution(recipe, classifier, material, resumed, talk)
     moves = _moves(recipe, classifier, material, execution, resumed, talk)
+    if probe is not None:
+        classifier.load_layers(probe.layers.softened())
     recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
     num_final = int(np.isin(splits, ("val", "test")).sum())
     with ExitStack() as stack:
@@ -117,7 +116,6 @@ def fit_network(
             checkpoints=checkpoints,
             resumed=resumed,
             moves=moves,
-            refit=_refit(recipe, catalog, splits) if probe else None,
             listeners=[*_listeners(stack, recipe, run, hardware, material, resumed, talk), *listeners],
             metrics={**METRICS, **(metrics or {})},
             deadline=_deadline(order, execution, num_final),
@@ -228,18 +226,6 @@ def _moves(
     told = ", ".join(MOVES[name][0] for name in moves) or "none"
     talk.say(f"Flips and turns that the probe does not mind, by val: {told}")
     return moves
-
-
-def _refit(recipe: Recipe, catalog: Catalog, splits: Column) -> Refit:
-    """The probe, fitted anew on other features of train pictures."""
-    rows = np.flatnonzero(splits == "train")
-    folds = make_folds(catalog, rows, recipe.head.folds, recipe.seed)
-
-    def refit(features: NDArray[np.float32], positions: NDArray[np.int64]) -> Layers:
-        labels = catalog.labels[rows[positions]]
-        return fit_probe(features, labels, folds[positions], len(catalog.classes), recipe.head).layers
-
-    return refit
 
 
 def _deadline(order: Order, execution: Execution, num_final: int) -> float | None:

@@ -27,6 +27,19 @@ class Layers:
             features = np.maximum(features @ weight.T + bias, 0)
         return features @ self.weight.T + self.bias
 
+    def softened(self) -> Layers:
+        """The same answers by weights of the size of a new layer's, so hardly surer than chance.
+
+        What gradient training begins with: large weights would pass large, ill-directed changes down to a network that
+        they were not learned with. The size is that of torch's `nn.Linear`, uniform in ± 1 / sqrt(inputs).
+
+        >>> sure = Layers((), np.array([[-3.0], [4.0]], np.float32), np.zeros(2, np.float32))
+        >>> (100 * sure.softened().weight).astype(int).tolist()
+        [[-48], [65]]
+        """
+        size, new = float(np.sqrt(np.mean(self.weight**2))), 1 / np.sqrt(3 * self.weight.shape[1])
+        return self.scaled(max(1.0, size / new))
+
     def scaled(self, temperature: float) -> Layers:
         """The head whose logits are these, divided by the temperature."""
         weight, bias = (np.asarray(values / temperature, np.float32) for values in (self.weight, self.bias))

@@ -33,7 +33,7 @@ from tellapart.training.learner import Learner, Material, predict_pictures, scor
 from tellapart.training.moments import Event, Listener, Moment
 from tellapart.training.progress import Progress
 from tellapart.training.schedules import rate_at
-from tellapart.training.stepping import Refit, Stepper
+from tellapart.training.stepping import Stepper
 
 AGREE_EVERY = 10  # steps between two questions whether all processes are to stop
 
@@ -61,7 +61,6 @@ class Surroundings:
     Args:
         checkpoints: where the state goes. resumed: the one to go on from; None: from the beginning.
         moves: that were found harmless, for the record.
-        refit: makes a head for other features, for training.norms=adapted.
         listeners: called at every moment. metrics: name → function of the predictions; computed each epoch.
         deadline: by `time.monotonic`; the loop stops there. None: it takes the time that it takes.
         how_to_resume: the command, for whoever interrupts it.
@@ -72,7 +71,6 @@ class Surroundings:
     checkpoints: Checkpoints
     resumed: Checkpoint | None = None
     moves: Sequence[str] = ()
-    refit: Refit | None = None
     listeners: Sequence[Listener] = ()
     metrics: Mapping[str, Metric]
     deadline: float | None = None
@@ -115,8 +113,6 @@ class _Loop:
         self.classifier, self.material, self.recipe, self.options = classifier, material, recipe, recipe.training
         self.around, self.hardware, self.stop = around, around.hardware, stop
         self.stepper = Stepper(classifier, material, recipe, self.hardware, execution, around.talk)
-        if around.resumed is None and recipe.training.norms == "adapted" and around.refit:
-            self.stepper.adapt(around.refit)
         self.progress = self._begun(execution) if around.resumed is None else self._restored(around.resumed)
         self.began = time.monotonic() - self.progress.seconds
         self.saved_at = time.monotonic()

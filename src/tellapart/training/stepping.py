@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers
 from tellapart.models.classifier import Classifier
-from tellapart.models.layers import Layers
 from tellapart.models.stages import parameter_groups
 from tellapart.pixels.batches import batch_bounds, picture_keys, plan_epoch
 from tellapart.pixels.inputs import Batch
@@ -27,9 +24,6 @@ from tellapart.training.hardware import Hardware
 from tellapart.training.learner import Learner, Learners, Material
 from tellapart.training.losses import class_weights, picture_losses, picture_weights
 from tellapart.training.optimizers import build_optimizer, set_rate
-
-# Embeddings (N, D) and their positions among the train pictures (N,) → a head for them.
-Refit = Callable[[NDArray[np.float32], NDArray[np.int64]], Layers]
 
 MOST_PARTS = 32  # times smaller than asked for: how far a batch is cut where the memory does not suffice
 
@@ -90,39 +84,6 @@ class Stepper:
         if self._class_weights is None:
             return float(len(labels))
         return float(self._class_weights[labels.to(self._class_weights.device)].sum())
-
-    @torch.no_grad()
-    def adapt(self, refit: Refit) -> None:
-        """Measure BatchNorm's statistics on the train pictures, and fit the head anew on what then comes out.
-
-        A head that was fitted on features by other statistics does not know those that training shows it: its first
-        steps would undo what the network knows.
-        """
-        learner = self.learners.of(0)
-        norms = [module for module in learner.plain.modules() if isinstance(module, _BatchNorm) and module.training]
-        if not norms:
-            return
-        plan = plan_epoch(self._keys, self._train.labels, self._train.weights, 0, self._options)
-        whole = [slice(*bounds) for bounds in batch_bounds(len(plan.positions), self._options.batch_size)]
-        groups = learner.groups(plan, 0, whole)
-        momenta = [module.momentum for module in norms]
-        for module in norms:
-            module.reset_running_stats()
-            module.momentum = None  # the mean over all batches
-        for batch in learner.train.batches(groups):
-            learner.plain(batch.inputs)
-        for module, momentum in zip(norms, momenta, strict=True):
-            module.momentum = momentum
-        self.learners.rest()
-        embeddings: list[Tensor] = []
-        hook = self._classifier.head.register_forward_pre_hook(lambda _, inputs: embeddings.append(inputs[0]))
-        there = []
-        for group, batch in zip(groups, learner.train.batches(groups), strict=True):
-            learner.plain(batch.inputs)
-            there.append(group.positions[batch.there])
-        hook.remove()
-        self._classifier.load_layers(refit(torch.cat(embeddings).float().cpu().numpy(), np.concatenate(there)))
-        self.learners.teach()
 
     def step(self, learner: Learner, batch: Batch, weight: float, number: int, lr: float) -> float:
         """Move every weight once; returns the mean loss of the batch. If that is not finite, nothing is moved.
