@@ -93,7 +93,7 @@ def test_an_idx_folder_has_its_pictures_labels_and_splits(folder, packed):
     if packed:
         contents = {f"{name}.gz": gzip.compress(data) for name, data in contents.items()}
     catalog = read_source(folder(contents))
-    rule = "test is the test set, val is cut from train"
+    rule = "test is the test set, any val is cut from train"
     assert catalog.source == f"IDX arrays: train 30, test 12; {rule}"
     assert catalog.classes == ("0", "1", "2")
     train = catalog.rows(catalog.given_splits == "train")
@@ -253,7 +253,7 @@ def test_cifar_10_is_read_with_names_and_splits(folder):
     names = "\n".join(f"name{number}" for number in range(10)).encode()
     parts = {"data_batch_1.bin": first, "data_batch_2.bin": second, "test_batch.bin": test, "batches.meta.txt": names}
     catalog = read_source(folder(parts, {"readme.html": b""}))
-    assert catalog.source == "CIFAR-10 binary files: train 5, test 2; test is the test set, val is cut from train"
+    assert catalog.source == "CIFAR-10 binary files: train 5, test 2; test is the test set, any val is cut from train"
     assert catalog.classes == ("name0", "name1", "name9")
     assert list(catalog.paths[:4]) == [f"data_batch_1.bin/{number}" for number in range(3)] + ["data_batch_2.bin/0"]
     assert catalog.labels.tolist() == [0, 1, 2, 1, 1, 2, 0]

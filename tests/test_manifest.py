@@ -237,7 +237,7 @@ def test_weights_go_with_their_pictures_into_the_catalog(table):
 def test_a_table_with_train_and_val_only_reports_on_val_as_test(table):
     catalog = read_source(table("path,label,split\na.jpg,cat,train\nb.jpg,cat,val\n"))
     assert list(catalog.given_splits) == ["train", "test"]
-    assert catalog.source.endswith("its val is the test set, val is cut from train")
+    assert catalog.source.endswith("its val is the test set, any val is cut from train")
 
 
 def test_a_picture_that_is_not_there_gets_the_status_missing(table, tmp_path):

@@ -157,7 +157,7 @@ def test_a_class_may_be_called_test(tree):
 def test_train_and_one_other_folder_reports_on_that_one_whatever_its_name(tree, other):
     catalog = read_source(tree("train/cat/1.jpg", "train/dog/2.jpg", f"{other}/cat/3.jpg"))
     assert split_of(catalog) == {"train/cat/1.jpg": "train", "train/dog/2.jpg": "train", f"{other}/cat/3.jpg": "test"}
-    assert catalog.source == f"split folders train/, {other}/; {other}/ is the test set, val is cut from train"
+    assert catalog.source == f"split folders train/, {other}/; {other}/ is the test set, any val is cut from train"
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation"])
@@ -176,7 +176,7 @@ def test_with_only_train_both_are_cut_from_it(tree):
 def test_a_test_folder_without_classes_is_counted_and_the_other_one_is_the_test(tree):
     catalog = read_source(tree("train/cat/1.jpg", "val/cat/2.jpg", "test/3.jpg", "test/4.jpg"))
     assert split_of(catalog) == {"train/cat/1.jpg": "train", "val/cat/2.jpg": "test"}
-    assert catalog.source == "split folders train/, val/; val/ is the test set, val is cut from train"
+    assert catalog.source == "split folders train/, val/; val/ is the test set, any val is cut from train"
     assert catalog.ignored == {"files in test/, beside the class folders": 2}
 
 
@@ -234,7 +234,7 @@ def test_tiny_imagenets_val_is_labelled_by_its_annotations_and_is_the_test_set(t
     assert split_of(catalog)["val/images/v1.JPEG"] == "test"
     assert labelled(catalog)["val/images/v1.JPEG"] == "crane (n03)"
     assert "Tiny ImageNet" in catalog.source
-    assert "val_annotations.txt is the test set, val is cut from train" in catalog.source
+    assert "val_annotations.txt is the test set, any val is cut from train" in catalog.source
 
 
 def test_tiny_imagenets_pictures_without_a_label_are_counted(tiny):

@@ -230,7 +230,7 @@ def _from_split_folders(walk: Walk, splits: dict[str, str]) -> Catalog:
     as_test = _only_other(splits)
     entries = [Entry(path, name, "test" if folder == as_test else splits[folder]) for path, folder, name in found]
     if as_test:
-        rule = f"{as_test}/ is the test set, val is cut from train"
+        rule = f"{as_test}/ is the test set, any val is cut from train"
     elif len(splits) == 1:
         rule = "val and test are cut from it"
     else:
@@ -265,7 +265,7 @@ def _from_tiny_imagenet(walk: Walk) -> Catalog:
     unlabelled = Counter(path.split("/")[0] for path in beside if path not in label_of)
     walk.ignore("pictures without a label in test/", unlabelled["test"])
     walk.ignore("files in val/ without a label", unlabelled["val"] - 1)  # val_annotations.txt itself
-    source = "the Tiny ImageNet layout; val_annotations.txt is the test set, val is cut from train"
+    source = "the Tiny ImageNet layout; val_annotations.txt is the test set, any val is cut from train"
     return _catalog(walk, source, sorted(names.values()), entries)
 
 
@@ -310,7 +310,7 @@ def _splits_of_arrays(place: str, arrays: Arrays) -> tuple[dict[str, str], str]:
         return splits, f"{listed}; each is what its name says"
     other = found[1]
     splits = {part: "test" if split == other else split for part, split in splits.items()}
-    return splits, f"{listed}; {other} is the test set, val is cut from train"
+    return splits, f"{listed}; {other} is the test set, any val is cut from train"
 
 
 def _from_manifest(path: Path, group_column: str | None, weight_column: str | None) -> Catalog:
@@ -328,7 +328,7 @@ def _from_manifest(path: Path, group_column: str | None, weight_column: str | No
     source = f"a table of {len(rows):,} pictures" + (f" with {' and '.join(stated)}" if stated else "")
     if {entry.split for entry in entries} == {"train", "val"}:
         entries = [entry._replace(split="test") if entry.split == "val" else entry for entry in entries]
-        source += "; its val is the test set, val is cut from train"
+        source += "; its val is the test set, any val is cut from train"
     return _catalog(Walk(root), source, sorted({entry.label for entry in entries}), entries)
 
 
