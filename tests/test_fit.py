@@ -39,6 +39,7 @@ from tellapart.models.classifier import Classifier
 from tellapart.pixels.batches import batch_bounds, picture_keys, plan_epoch
 from tellapart.progress import Talk
 from tellapart.training.execution import Execution
+from tellapart.training.hardware import Hardware
 from tellapart.training.learner import Material
 from tellapart.training.listeners import PrintLosses
 from tellapart.training.moments import Moment
@@ -586,3 +587,17 @@ def test_lost_pictures_are_in_the_progress_and_not_in_the_scores(tmp_path: Path)
         "brick/004.jpg (brick)",
         "leaf/000.jpg (leaf)",
     ]
+
+
+def test_a_process_without_a_picture_of_a_batch_ends_rather_than_let_the_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = write_classes(tmp_path / "photos", 5)
+    material = material_of(catalog_of(folder))
+    material.train.lost[0] = "0 (brick) is no longer what it was"
+    one_a_batch = {"training.epochs": 1, "training.batch_size": 1}
+    assert run_fit(tmp_path / "alone", material, one_a_batch).progress.done
+    monkeypatch.setattr(Hardware, "share", (0, 2))
+    with pytest.raises(Refused, match="All pictures of a process's part") as caught:
+        run_fit(tmp_path / "together", material, one_a_batch)
+    assert caught.value.hint.endswith("go on without them: tellapart train --resume HERE --accept-changes")

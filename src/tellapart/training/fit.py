@@ -170,6 +170,11 @@ class _Loop:
     def _iterate(self, learner: Learner, batch: Batch, weight: float) -> None:
         """One optimizer step; none where all pictures of the batch are lost."""
         progress = self.progress
+        if not len(batch.labels) and self.hardware.share[1] > 1:  # the other processes would wait for ever
+            raise Refused(
+                "All pictures of a process's part of a batch were changed while they were used.",
+                f"Put them back, or go on without them: {self.around.how_to_resume} --accept-changes",
+            )
         lr = self.options.lr * rate_at(progress.step, progress.steps, progress.per_epoch, self.options)
         self._tell("iteration_started", lr=lr)
         loss = self.stepper.step(learner, batch, weight, progress.step, lr) if len(batch.labels) else None
