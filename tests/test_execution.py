@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,13 +32,16 @@ def cnn() -> Classifier:
     return classifier_of(small_recipe({"backbone.name": "cnn"}))
 
 
-def timed(monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[int, str], float]) -> list[tuple[int, str]]:
-    """Let each way take so long; gives the list of those that are tried."""
+def timed(
+    monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[int, str], float], without_onednn: float = 2.0
+) -> list[tuple[int, str]]:
+    """Let each way take so long for a picture, without oneDNN so many times as long; gives the list of those that are
+    tried with it, and from then on of the others."""
     tried: list[tuple[int, str]] = []
 
     def took(module: nn.Module, shape: tuple[int, ...], candidate: Execution, best: float) -> float:
         tried.append((candidate.threads, candidate.memory_format))
-        return seconds[tried[-1]] * shape[0]
+        return seconds[tried[-1]] * shape[0] * (1 if candidate.onednn else without_onednn)
 
     monkeypatch.setattr(execution, "_seconds", took)
     monkeypatch.setattr(execution, "usable_cores", lambda: 4)
@@ -60,6 +64,23 @@ def test_threads_and_format_that_are_given_are_kept(cnn: Classifier, monkeypatch
     both = TrainingOptions(threads=2, memory_format="contiguous")
     assert choose_execution(cnn, SHAPE, both) == Execution(2, "contiguous", 9.0)
     assert tried[-1] == (2, "contiguous")
+
+
+@pytest.mark.parametrize(("scale", "tried_without"), [(1e-4, True), (1e-3, False)])
+@pytest.mark.parametrize("times", [0.5, 2.0])
+def test_small_steps_are_tried_without_onednn(
+    cnn: Classifier, monkeypatch: pytest.MonkeyPatch, scale: float, tried_without: bool, times: float
+):
+    """A trial is of 16 pictures, so its fastest way takes 1.6 or 16 ms."""
+    tried = timed(monkeypatch, {way: scale * value for way, value in ALL.items()}, times)
+    best = Execution(1, "channels_last", scale)
+    faster = tried_without and times < 1
+    wanted = replace(best, seconds=scale * times, onednn=False) if faster else best
+    found = choose_execution(cnn, SHAPE, TrainingOptions())
+    assert replace(found, seconds=0) == replace(wanted, seconds=0)
+    assert found.seconds == pytest.approx(wanted.seconds)
+    assert len(tried) == len(ALL) * (1 + tried_without)
+    assert choose_execution(cnn, SHAPE, TrainingOptions(memory_format="channels_last")).onednn
 
 
 @pytest.mark.parametrize(
@@ -89,13 +110,17 @@ def test_trying_leaves_everything_as_it_was(cnn: Classifier):
     assert weight.is_contiguous()
 
 
-def test_running_sets_the_threads_and_puts_them_back():
-    with running(Execution(1, "contiguous")):
+@pytest.mark.parametrize("onednn", [True, False])
+def test_running_sets_the_threads_and_kernels_and_puts_them_back(onednn: bool):
+    before = torch.backends.mkldnn.enabled
+    with running(Execution(1, "contiguous", onednn=onednn)):
         assert torch.get_num_threads() == 1
+        assert torch.backends.mkldnn.enabled == (before and onednn)
     assert torch.get_num_threads() == 3
+    assert torch.backends.mkldnn.enabled == before
 
 
 def test_it_is_the_same_again_from_its_plain_values():
-    found = Execution(2, "channels_last", 0.25)
+    found = Execution(2, "channels_last", 0.25, onednn=False)
     assert Execution(**found.as_json()) == found
     assert found.torch_format is torch.channels_last

@@ -201,6 +201,7 @@ def _execution(
     talk.say(
         f"{len(material.train):,} train pictures, {where}; "
         f"{execution.threads} thread{'s' * (execution.threads > 1)}, {execution.memory_format.replace('_', ' ')}"
+        f"{'' if execution.onednn else ', without oneDNN'}"
     )
     return execution
 
