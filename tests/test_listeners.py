@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tellapart.errors import UserError
 from tellapart.progress import Talk
-from tellapart.training.listeners import PrintLosses, ShowProgress, history_csv, print_epochs
+from tellapart.training.listeners import KeepLog, PrintLosses, ShowProgress, history_csv, print_epochs
 from tellapart.training.moments import Listener, Moment
 from tellapart.training.trackers import EVENTS, TrackScalars, check_trackers, trackers
 
@@ -223,3 +223,13 @@ def test_a_service_gets_the_runs_name_and_recipe(
     monkeypatch.setitem(__import__("accelerate").tracking.LOGGER_TYPE_TO_CLASS, "wandb", Service)
     with trackers(accelerator, tmp_path / "first", ["wandb"], {"training.lr": 0.1}):
         assert Service.made == [("tellapart", {"name": "first"}), {"training.lr": 0.1}]
+
+
+def test_a_kept_log_goes_before_what_was_said_since():
+    first, second = Talk(quiet=True), Talk(quiet=True)
+    first.say("begun")
+    state = KeepLog(first).state()
+    first.say("done again by the next")
+    second.say("going on")
+    KeepLog(second).load(state)
+    assert [line.split(" ", 1)[1] for line in second.lines] == ["begun", "going on"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -101,6 +102,10 @@ def test_wherever_and_however_often_it_is_stopped_the_end_is_the_same(
         assert last_checkpoint(run).step == step
     train(None, resume=run)
     assert_same_end(run, whole.path)
+    log = (run / "log.txt").read_text()  # of all sessions
+    assert re.findall(r"Going on from step (\d+)", log) == [str(step) for step in steps]
+    assert re.findall(r"epoch (\d) of 3: loss", log) == ["1", "2", "3"]
+    assert log.count("36 pictures read") == len(steps) + 1
 
 
 def test_the_command_line_ends_with_four_and_goes_on_with_the_command_that_it_names(

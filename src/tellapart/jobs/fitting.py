@@ -34,7 +34,7 @@ from tellapart.training.fit import Surroundings, fit
 from tellapart.training.hardware import Hardware
 from tellapart.training.harmless import MOVES, harmless_moves, with_moves
 from tellapart.training.learner import Material
-from tellapart.training.listeners import PrintLosses, ShowProgress, history_csv, print_epochs
+from tellapart.training.listeners import KeepLog, PrintLosses, ShowProgress, history_csv, print_epochs
 from tellapart.training.moments import Listener
 from tellapart.training.probe import Probe
 from tellapart.training.progress import Progress
@@ -251,7 +251,7 @@ def _listeners(
         return []
     training = recipe.training
     per_epoch = len(batch_bounds(len(material.train), training.batch_size))
-    listeners: list[Listener] = [print_epochs(talk, training.batch_size)]
+    listeners: list[Listener] = [KeepLog(talk), print_epochs(talk, training.batch_size)]
     if training.print_every:
         listeners.append(PrintLosses(talk, training.print_every))
     else:

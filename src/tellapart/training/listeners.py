@@ -73,6 +73,30 @@ class PrintLosses:
         self._losses.load(state)
 
 
+class KeepLog:
+    """Keeps what was said in the checkpoints, so that the log of a resumed run begins where the run did.
+
+    Args:
+        talk: what was said, and is to be said.
+    """
+
+    name = "log"
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+
+    def __call__(self, moment: Moment) -> None:
+        """Nothing: only the state counts."""
+
+    def state(self) -> dict[str, list[str]]:
+        """What a checkpoint keeps."""
+        return {"lines": list(self._talk.lines)}
+
+    def load(self, state: Mapping[str, list[str]]) -> None:
+        """Put the earlier lines before those of now."""
+        self._talk.lines[:0] = state["lines"]
+
+
 class ShowProgress:
     """A bar for each epoch, where no losses are printed.
 
