@@ -23,7 +23,7 @@ from tellapart.jobs.orders import Order, new_order
 from tellapart.jobs.seeing import find_and_tell, look, read_data
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe, recipe_from, recipe_values
-from tellapart.recipes import load_recipe
+from tellapart.recipes import load_recipe, read_text
 from tellapart.runs.environment import environment
 from tellapart.runs.folder import RunFolder, check_room, open_run
 from tellapart.runs.saved_splits import save_splits, splits_hash
@@ -191,10 +191,7 @@ def _space(asked: Asked, recipe: Recipe, kept: StudySettings | None, talk: Talk)
         if not space.parameters:
             raise UserError("Nothing is left to search: --set names all of it.", "Leave a key out of --set.")
         return space
-    try:
-        text = asked.space.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise UserError(f"{asked.space} cannot be read as a space.", "Give a YAML file: key: [values].") from None
+    text = read_text(asked.space, "a space", "Give a YAML file: key: [values].")
     space = read_space(text, recipe, asked.space.name)
     if both := sorted(set(space.keys) & asked.set.keys()):
         raise UserError(f"{asked.space.name} searches {both[0]}, and --set fixes it.", "Leave it out of one of them.")

@@ -51,10 +51,7 @@ def _read(name: str) -> Mapping[str, Any]:
         raise needs_extra("pyyaml", "train") from None
     path = Path(name)
     if path.suffix in (".yaml", ".yml"):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise UserError(f"{path} cannot be read as a recipe.", "Give a YAML file, or a recipe's name.") from None
+        text = read_text(path, "a recipe", "Give a YAML file, or a recipe's name.")
     else:
         text = recipe_text(name)
     try:
@@ -66,6 +63,19 @@ def _read(name: str) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
         raise UserError(f"{path} holds no keys.", "Write key: value, for example seed: 1")
     return values
+
+
+def read_text(path: Path, kind: str, hint: str) -> str:
+    """What a file that the user named says.
+
+    Raises:
+        UserError: it cannot be read, with the reason and the hint.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = (getattr(error, "strerror", None) or "it is no text").lower()
+        raise UserError(f"{path} cannot be read as {kind} ({why}).", hint) from None
 
 
 def _folder() -> Any:
