@@ -1,6 +1,6 @@
 """Two processes on one study, killed at random moments: no finished trial is lost, none is run twice to its end.
 
-    python stress/kill_tune.py [DATA] [--trials 12] [--kills 10] [--recipe cifar10-lenet] [--seed 0]
+    python stress/kill_tune.py [DATA] [--trials 24] [--kills 10] [--recipe cifar10-lenet] [--seed 0]
 
 Each kill is a SIGKILL of one of the two, while it works on the study; it is then started again and joins. All the
 while, what the database says of a finished trial may never change, and a trial's run, once written to its end, may
@@ -126,7 +126,7 @@ def disturb(bench: Bench, kills: int, chance: random.Random) -> Path:
     first = bench.begin("killed")
     study = bench.study("killed", first)
     processes = [first, bench.join(study)]
-    done, next_kill, begun = 0, time.monotonic() + chance.uniform(5, 20), time.monotonic()
+    done, next_kill, begun = 0, time.monotonic() + chance.uniform(3, 10), time.monotonic()
     while any(process.poll() is None for process in processes):
         bench.look(study)
         if done < kills and time.monotonic() > next_kill and working(study):
@@ -137,7 +137,7 @@ def disturb(bench: Bench, kills: int, chance: random.Random) -> Path:
             done += 1
             print(f"        kill {done}: {len(finished(study))} finished, {sorted(working(study))} at work", flush=True)
             processes[place] = bench.join(study)
-            next_kill = time.monotonic() + chance.uniform(3, 20)
+            next_kill = time.monotonic() + chance.uniform(2, 10)
         if time.monotonic() - begun > LIMIT_SECONDS:
             for process in processes:
                 kill(process)
@@ -178,7 +178,7 @@ def main() -> None:
     """Kill, join, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="?")
-    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--recipe", default="cifar10-lenet")
     parser.add_argument("--seed", type=int, default=0)
