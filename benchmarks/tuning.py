@@ -132,6 +132,7 @@ def main() -> None:
         "seed": f"0 to {options.seeds - 1}, splits of seed {SPLIT_SEED}",
         "threads": "each command's own",
         "recipe": options.recipe,
+        "space": options.space.read_text() if options.space else "the recipe's own",
         "trials": options.trials,
         "studies": rows,
     }
