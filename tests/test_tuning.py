@@ -30,6 +30,7 @@ from tellapart.jobs.trials import Bench, Outcome, Stopped, Watch
 from tellapart.jobs.tuning import Tuned, tune
 from tellapart.recipe import Recipe
 from tellapart.recipes import load_recipe
+from tellapart.report.parallel import parallel
 from tellapart.report.trials import TrialRow, trials_csv
 from tellapart.report.tuning import TuningInput, render_tuning, summary_lines
 
@@ -548,3 +549,17 @@ def test_trials_by_gradient_go_on_from_their_checkpoints(tiny: Path, monkeypatch
     assert [len(list((folder / "trials").glob(f"*-trial-{number:04}"))) for number in (0, 1)] == [1, 1]
     assert not list((folder / "trials").glob("*/checkpoints"))
     assert done.metrics.as_json() == whole.metrics.as_json()
+
+
+@pytest.mark.parametrize("name", ["cnn", "tf_efficientnet_lite0", "a_network_with_a_very_long_name"])
+def test_the_labels_of_the_first_rail_have_room(name: str):
+    rows = [
+        TrialRow(number=number, state="finished", settings={"backbone.name": one, "training.lr": 0.1}, value=0.2)
+        for number, one in enumerate(("cnn", name))
+    ]
+    drawn = parallel(rows, ["backbone.name", "training.lr"], frozenset(), "loss", rows[0])
+    assert drawn is not None
+    first, *others = drawn.rails
+    assert first.x >= 6 * max(len(tick.text) for tick in first.ticks) + 6  # a letter is about 6 px, the label 6 px away
+    assert [point.split(",")[0] for point in drawn.strands[0].points.split()] == [str(one.x) for one in drawn.rails]
+    assert drawn.width > others[-1].x

@@ -208,7 +208,7 @@ def _unlike(one: tuple[Predictions, Mapping[str, str]], other: tuple[Predictions
 def _remarks(runs: Sequence[PastRun]) -> list[str]:
     if len({run.splits for run in runs}) == 1:
         return []
-    return ["The runs share these pictures, but were not trained and chosen with the same others."]
+    return ["The runs share these pictures, but not those that they were trained and chosen with."]
 
 
 def _reader(

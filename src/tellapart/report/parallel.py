@@ -13,7 +13,7 @@ from tellapart.report.figures import Tick
 from tellapart.report.trials import TrialRow, score_text, setting, short
 
 TOP, BOTTOM, UNUSED, HEIGHT = 34, 214, 236, 256  # of a rail; where a setting stands that does not count in a trial
-LEFT = 84
+LEFT, LETTER = 84, 6.5  # at least, before the first rail; the width of a letter of a label
 WIDEST, NARROWEST, ROOM = 132, 96, 860  # between two rails; what a wide page has for all
 MOST_KEYS = 8
 MOST_TRIALS = 200  # lines; more would be a blot, and the best are among them
@@ -66,15 +66,19 @@ def parallel(
     if len(ranked) < 2:
         return None
     drawn = [key for key in keys if any(key in row.settings for row in ranked)][:MOST_KEYS]
-    apart = max(NARROWEST, min(WIDEST, (ROOM - LEFT - LEFT // 2) // max(len(drawn), 1)))
-    rails, places = [], []
-    for position, key in enumerate(drawn):
+    axes = []
+    for key in drawn:
         values = [row.settings[key] for row in ranked if key in row.settings]
-        place, ticks = _numbers(values, key in logs) if _are_numbers(values) else _names(values)
-        x = LEFT + apart * position
-        rails.append(Rail(short(key), x, ticks, unused=len(values) < len(ranked)))
+        axes.append((*(_numbers(values, key in logs) if _are_numbers(values) else _names(values)), len(values)))
+    longest = max((len(tick.text) for _, ticks, _ in axes[:1] for tick in ticks), default=0)
+    left = max(LEFT, round(LETTER * (longest + 1)))
+    apart = max(NARROWEST, min(WIDEST, (ROOM - left - LEFT // 2) // max(len(drawn), 1)))
+    rails, places = [], []
+    for position, (key, (place, ticks, count)) in enumerate(zip(drawn, axes, strict=True)):
+        x = left + apart * position
+        rails.append(Rail(short(key), x, ticks, unused=count < len(ranked)))
         places.append((key, x, place))
-    x = LEFT + apart * len(drawn)
+    x = left + apart * len(drawn)
     up, ticks = _value_rail([row.value for row in ranked], metric)
     rails.append(Rail(f"val {metric}", x, ticks, unused=False))
     strands = []
