@@ -65,18 +65,16 @@ def parallel(
     ranked = _ranked([row for row in rows if math.isfinite(row.value)], metric)[:MOST_TRIALS]
     if len(ranked) < 2:
         return None
-    drawn = [key for key in keys if any(key in row.settings for row in ranked)][:MOST_KEYS]
-    axes = []
-    for key in drawn:
-        values = [row.settings[key] for row in ranked if key in row.settings]
-        axes.append((*(_numbers(values, key in logs) if _are_numbers(values) else _names(values)), len(values)))
-    longest = max((len(tick.text) for _, ticks, _ in axes[:1] for tick in ticks), default=0)
+    values_of = {key: [row.settings[key] for row in ranked if key in row.settings] for key in keys}
+    drawn = [key for key in keys if values_of[key]][:MOST_KEYS]
+    axes = [_axis(values_of[key], key in logs) for key in drawn]
+    longest = max((len(tick.text) for _, ticks in axes[:1] for tick in ticks), default=0)
     left = max(LEFT, round(LETTER * (longest + 1)))
     apart = max(NARROWEST, min(WIDEST, (ROOM - left - LEFT // 2) // max(len(drawn), 1)))
     rails, places = [], []
-    for position, (key, (place, ticks, count)) in enumerate(zip(drawn, axes, strict=True)):
+    for position, (key, (place, ticks)) in enumerate(zip(drawn, axes, strict=True)):
         x = left + apart * position
-        rails.append(Rail(short(key), x, ticks, unused=count < len(ranked)))
+        rails.append(Rail(short(key), x, ticks, unused=len(values_of[key]) < len(ranked)))
         places.append((key, x, place))
     x = left + apart * len(drawn)
     up, ticks = _value_rail([row.value for row in ranked], metric)
@@ -104,6 +102,11 @@ def _ranked(rows: Sequence[TrialRow], metric: str) -> list[TrialRow]:
 
 def _are_numbers(values: Sequence[Any]) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _axis(values: Sequence[Any], log: bool) -> tuple[Callable[[Any], float], tuple[Tick, ...]]:
+    """Where each value stands, and the labels."""
+    return _numbers(values, log) if _are_numbers(values) else _names(values)
 
 
 def _numbers(values: Sequence[float], log: bool) -> tuple[Callable[[Any], float], tuple[Tick, ...]]:
