@@ -38,6 +38,7 @@ from tellapart.models.backbones import one_thread
 from tellapart.models.classifier import Classifier
 from tellapart.pixels.batches import batch_bounds, picture_keys, plan_epoch
 from tellapart.progress import Talk
+from tellapart.training.checkpoints import Checkpoints
 from tellapart.training.execution import Execution
 from tellapart.training.hardware import Hardware
 from tellapart.training.learner import Material
@@ -420,6 +421,7 @@ CASES: dict[str, dict[str, Any]] = {
     "views": {**AUGMENTED, "freeze.upto": "blocks.1", "freeze.views": 2},
     "unfreezing": {"freeze.upto": "all", "freeze.unfreeze": ("1:blocks.3", "2:all"), "training.optimizer": "adam"},
     "views, unfreezing": {"freeze.upto": "all", "freeze.unfreeze": ("1:blocks.2",), "freeze.views": 1},
+    "scaled": {"training.precision": "fp16", "training.momentum": 0.9, "training.clip_norm": 1.0},
     "norms": {"backbone.name": "cnn", "freeze.upto": "blocks.1", "freeze.norms": "moving"},
 }
 METRICS_OF_CASES = {**METRICS, "worse_error": lambda predictions: -abs(accuracy(predictions) - 0.5)}
@@ -473,6 +475,8 @@ def test_the_cases_of_resume_are_what_they_are_called(whole: tuple[str, Outcome,
     case, outcome, _, copies = whole
     assert len(list(copies.iterdir())) == 1 + outcome.progress.step + len(outcome.progress.history)
     assert (outcome.progress.ended != "") == (case == "patience")
+    scales = [Checkpoints(copy, "run", Talk(quiet=True)).newest().facts["scaling"] for copy in copies.iterdir()]
+    assert (len({scale.get("scale") for scale in scales}) > 2) == (case == "scaled")
 
 
 def test_killed_between_the_best_network_and_the_checkpoint_it_goes_on_from_the_one_before(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from tellapart.evaluation.scores import METRICS, Metric
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.models.backbones import find_preprocessing, load_backbone
 from tellapart.models.classifier import Classifier, build_classifier
+from tellapart.options import TrainingOptions
 from tellapart.pixels.pictures import Pictures
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe, recipe_from
@@ -91,6 +93,15 @@ def stepper_of(recipe: Recipe, material: Material, classifier: Classifier, talk:
     return Stepper(classifier, material, recipe, Hardware(recipe.training), EXECUTION, talk or Talk(quiet=True))
 
 
+def hardware_of(options: TrainingOptions) -> Hardware:
+    """This machine. Of fp16 it has what a CPU can do: gradients scaled, by more after each step."""
+    if options.precision != "fp16":
+        return Hardware(options)
+    hardware = Hardware(dataclasses.replace(options, precision="full"))
+    hardware.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16, growth_interval=1)
+    return hardware
+
+
 class Photographed(Checkpoints):
     """Checkpoints that keep a copy of their folder as it was after each save: what a kill at that moment leaves."""
 
@@ -161,7 +172,7 @@ def run_fit(
     if into is not None:
         into.append(outcome)
     around = Surroundings(
-        hardware=Hardware(recipe.training),
+        hardware=hardware_of(recipe.training),
         checkpoints=checkpoints,
         resumed=checkpoints.newest(),
         listeners=[*listeners, outcome.moments.append],

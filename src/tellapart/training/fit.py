@@ -140,6 +140,7 @@ class _Loop:
     def _restored(self, checkpoint: Checkpoint) -> Progress:
         progress = Progress.from_facts(checkpoint.facts)
         self.stepper.parts = progress.parts
+        self.hardware.scale_on(progress.scaling)
         _load(self.classifier, checkpoint)
         load_optimizer(self.stepper.optimizer, checkpoint.tensors, checkpoint.facts)
         for listener in self._stateful():
@@ -265,6 +266,7 @@ class _Loop:
         """The state as it is now, in a checkpoint."""
         self.progress.seconds = time.monotonic() - self.began
         self.progress.parts = self.stepper.parts
+        self.progress.scaling = self.hardware.scaling
         self.progress.listeners = {one.name: one.state() for one in self._stateful()}
         if self.hardware.is_writer:
             tensors, plain = optimizer_tensors(self.stepper.optimizer)

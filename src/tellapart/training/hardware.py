@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,6 +65,17 @@ class Hardware:
     def backward(self, loss: Tensor) -> None:
         """Gradients, scaled where the precision needs it."""
         self.accelerator.backward(loss)
+
+    @property
+    def scaling(self) -> dict[str, Any]:
+        """By what the gradients of fp16 are scaled, plain values; nothing with another precision."""
+        scaler = self.accelerator.scaler
+        return dict(scaler.state_dict()) if scaler else {}
+
+    def scale_on(self, scaling: Mapping[str, Any]) -> None:
+        """Go on with what `scaling` gave."""
+        if scaling:
+            self.accelerator.scaler.load_state_dict(scaling)
 
     def summed(self, value: float) -> float:
         """The sum of a number over all processes."""

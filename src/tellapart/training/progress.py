@@ -27,6 +27,7 @@ class Progress:
         stale: epochs since then.
         ended: why it ended before its last step; empty where it did not.
         seconds: spent in the loop.
+        scaling: of the gradients, with fp16.
         listeners: what stateful listeners remember.
         lost: what was said of pictures that changed while they were used.
     """
@@ -49,6 +50,7 @@ class Progress:
     stale: int = 0
     ended: str = ""
     seconds: float = 0.0
+    scaling: dict[str, Any] = field(default_factory=dict)
     listeners: dict[str, Any] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
 
