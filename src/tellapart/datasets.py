@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tellapart.cache import cache_folder
-from tellapart.errors import Refused, UserError, choose
+from tellapart.errors import Refused, UserError, choose, reason_of
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
 from tellapart.writing import disk_error
@@ -166,7 +166,7 @@ def _digest_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({(error.strerror or '').lower()}).", "Delete it.") from None
+        raise UserError(f"{path} cannot be read ({reason_of(error)}).", "Delete it.") from None
 
 
 def _reason(error: Exception) -> str:

@@ -52,6 +52,15 @@ class Refused(UserError):
     exit_code = 5
 
 
+def reason_of(error: OSError) -> str:
+    """The system's reason, as it stands in brackets in a message.
+
+    >>> reason_of(PermissionError(13, "Permission denied"))
+    'permission denied'
+    """
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
 MOST_LISTED = 20  # options in one message
 
 

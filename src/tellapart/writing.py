@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tellapart.errors import Refused, UserError
+from tellapart.errors import Refused, UserError, reason_of
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
@@ -68,8 +68,7 @@ def disk_error(error: OSError, path: Path, num_bytes: int) -> UserError:
             f"{path} could not be written: it needs {num_bytes:,} bytes and {free:,} are free.",
             "Make room, or choose another folder, and run the command again.",
         )
-    reason = (error.strerror or type(error).__name__).lower()
-    return UserError(f"{path} could not be written ({reason}).", "Choose a folder that you may write to.")
+    return UserError(f"{path} could not be written ({reason_of(error)}).", "Choose a folder that you may write to.")
 
 
 def _umask() -> int:

@@ -43,7 +43,7 @@ from tellapart.catalog.files import (
 )
 from tellapart.catalog.names import escape
 from tellapart.decoding import HEAD_BYTES, MAX_FILE_BYTES, Decoded, decode
-from tellapart.errors import UserError
+from tellapart.errors import UserError, reason_of
 
 MAX_ENTRIES = 1_000_000
 _MAX_ZIP_DIRECTORY = 2**27  # bytes; zipfile keeps them all
@@ -314,7 +314,7 @@ def open_archive(path: Path) -> ArchiveFiles | None:
     except _BAD_BYTES:
         raise broken(name, Damage("corrupt", "Its directory is damaged.")) from None
     except OSError as error:
-        raise UserError(f"{name} cannot be read ({(error.strerror or 'it is no file').lower()}).", AGAIN) from None
+        raise UserError(f"{name} cannot be read ({reason_of(error)}).", AGAIN) from None
     return ArchiveFiles(path, kind, store, stamp, index)
 
 

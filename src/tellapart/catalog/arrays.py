@@ -20,9 +20,9 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.files import AGAIN, Store, Tree, packing, unpack
+from tellapart.catalog.files import AGAIN, READ_IT, Store, Tree, packing, unpack
 from tellapart.decoding import MAX_FILE_BYTES, Decoded
-from tellapart.errors import UserError
+from tellapart.errors import UserError, reason_of
 
 MAX_RECORDS = 10_000_000
 _LIST_BYTES = 2**24  # more is no list of class names
@@ -318,8 +318,7 @@ def _open(tree: Tree, name: str) -> Store:
         store = tree.open(name)
         kind = packing(store)
     except OSError as error:
-        why = (error.strerror or "it is no file").lower()
-        raise UserError(f"{full} cannot be read ({why}).", "Give yourself the right to read it.") from None
+        raise UserError(f"{full} cannot be read ({reason_of(error)}).", READ_IT) from None
     return unpack(store, kind, full) if kind else store
 
 

@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.names import escape, unescape
 from tellapart.decoding import DEFAULT_MAX_PIXELS, Decoded, decode, read_file
-from tellapart.errors import Refused, UserError
+from tellapart.errors import Refused, UserError, reason_of
 
 MAX_UNPACKED_BYTES = 64 * 2**30  # of one packed file, on disk
 IN_MEMORY_BYTES = 2**28  # of one packed file, in memory
 BOMB_RATIO = 200  # bytes out for a byte in: pictures stay near 1, and nothing but deceit comes near 1000
 AGAIN = "Copy or download it again."
+READ_IT = "Give yourself the right to read it."
 _PIECE = 2**20
 _PACKINGS = [(b"\x1f\x8b", "gz"), (b"BZh", "bz2"), (b"\xfd7zXZ\0", "xz")]
 
@@ -354,7 +355,7 @@ def keep(pieces: Iterable[bytes], name: str) -> Store:
         raise broken(name, damage) from None
     except OSError as error:
         raise UserError(
-            f"{name} could not be unpacked ({(error.strerror or 'the disk failed').lower()}).",
+            f"{name} could not be unpacked ({reason_of(error)}).",
             "Make room in the temporary folder, or set TMPDIR to another.",
         ) from None
     if store.size > IN_MEMORY_BYTES:

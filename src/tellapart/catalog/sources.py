@@ -25,12 +25,12 @@ import numpy as np
 
 from tellapart.catalog.archives import ArchiveFiles, open_archive
 from tellapart.catalog.arrays import ArrayFiles, Arrays, find_arrays, is_idx, is_named_like_arrays, refuse_pickles
-from tellapart.catalog.files import Files, Tree, open_store, packed_head, packing
+from tellapart.catalog.files import READ_IT, Files, Tree, open_store, packed_head, packing
 from tellapart.catalog.manifest import MANIFEST_SUFFIXES, ManifestRow, read_manifest
 from tellapart.catalog.names import escape, nearest_path, unescape
 from tellapart.catalog.table import SPLITS, Catalog, text_column
 from tellapart.catalog.walk import Walk
-from tellapart.errors import UserError
+from tellapart.errors import UserError, reason_of
 
 SPLIT_NAMES = {
     "train": "train",
@@ -94,7 +94,7 @@ def read_source(data: Path, *, group_column: str | None = None, weight_column: s
     if not os.path.isdir(data):
         raise _unrecognised(data)
     if not os.access(data, os.R_OK | os.X_OK):
-        raise UserError(f"{data} cannot be read.", "Give yourself the right to read it.")
+        raise UserError(f"{data} cannot be read.", READ_IT)
     return _from_tree(Walk(data))
 
 
@@ -465,8 +465,7 @@ def _lines(tree: Tree, path: str) -> list[str]:
     try:
         text = tree.open(path).read(0, _TEXT_BYTES).decode("utf-8-sig", "replace")
     except OSError as error:
-        why = (error.strerror or "it is no file").lower()
-        raise UserError(f"{path} of {tree.name} cannot be read ({why}).", "Give yourself the right to.") from None
+        raise UserError(f"{path} of {tree.name} cannot be read ({reason_of(error)}).", READ_IT) from None
     return [line for line in text.split("\n") if line.strip()]
 
 

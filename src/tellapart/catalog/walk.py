@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tellapart.catalog.files import Folder, Item, Tree
 from tellapart.catalog.names import is_junk, unescape
+from tellapart.errors import reason_of
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 
@@ -143,7 +144,7 @@ class Walk:
             for entry in sorted(self.tree.list(inside)):
                 found[entry.folder].append(entry)
         except OSError as error:
-            self.unreadable[inside] = (error.strerror or type(error).__name__).lower()
+            self.unreadable[inside] = reason_of(error)
             self.ignored["folders that cannot be read"] = len(self.unreadable)
         return found
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.names import escape, nearest_path
 from tellapart.decoding import Decoded, decode, decode_file
-from tellapart.errors import UserError
+from tellapart.errors import UserError, reason_of
 from tellapart.evaluation.abstention import decide
 from tellapart.modelfile.card import ModelCard, is_sealed
 from tellapart.modelfile.session import Session
@@ -172,7 +172,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     except FileNotFoundError:
         raise UserError(f"{file} does not exist.", nearest_path(file, "Give the model.onnx of a run folder.")) from None
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}).", "Give a file that you may read.") from None
+        raise UserError(f"{file} cannot be read ({reason_of(error)}).", "Give a file that you may read.") from None
     return Predictor(data, name=str(file))
 
 

@@ -7,7 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from tellapart.errors import UserError
+from tellapart.errors import UserError, reason_of
 from tellapart.options import BackboneOptions
 
 
@@ -72,4 +72,4 @@ def weights_identity(options: BackboneOptions) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path else "hub"
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}).", "Give a .safetensors or .pth file.") from None
+        raise UserError(f"{path} cannot be read ({reason_of(error)}).", "Give a .safetensors or .pth file.") from None

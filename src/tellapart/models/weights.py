@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from tellapart.errors import Refused, UserError
+from tellapart.errors import Refused, UserError, reason_of
 from tellapart.models.packages import PACKAGES, Package, packaged_file
 
 HUB_SECONDS = 5.0
@@ -136,7 +136,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
             return load_file(path), digest
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}).", "Give a .safetensors or .pth file.") from None
+        raise UserError(f"{path} cannot be read ({reason_of(error)}).", "Give a .safetensors or .pth file.") from None
     except Exception as error:
         raise UserError(
             f"{path} is not a file of plain tensors.", "Only .safetensors, or .pth that loads with weights_only=True."

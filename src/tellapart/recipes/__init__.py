@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tellapart.errors import UserError, choose, needs_extra
+from tellapart.errors import UserError, choose, needs_extra, reason_of
 from tellapart.recipe import Recipe, recipe_from
 
 
@@ -73,9 +73,11 @@ def read_text(path: Path, kind: str, hint: str) -> str:
     """
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = (getattr(error, "strerror", None) or "it is no text").lower()
-        raise UserError(f"{path} cannot be read as {kind} ({why}).", hint) from None
+    except OSError as error:
+        reason = reason_of(error)
+    except UnicodeDecodeError:
+        reason = "it is no text"
+    raise UserError(f"{path} cannot be read as {kind} ({reason}).", hint)
 
 
 def _folder() -> Any:

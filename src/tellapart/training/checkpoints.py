@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from tellapart.errors import Refused
+from tellapart.errors import Refused, reason_of
 from tellapart.progress import Talk
 from tellapart.runs.identity import VERSION
 from tellapart.writing import write_whole
@@ -162,7 +162,7 @@ class Checkpoints:
         try:
             data = (self.folder / name).read_bytes()
         except OSError as error:
-            raise _UnusableError(f"cannot be read ({(error.strerror or type(error).__name__).lower()})") from None
+            raise _UnusableError(f"cannot be read ({reason_of(error)})") from None
         if not data:
             raise _UnusableError("is empty")
         if _digest(data) != match[3]:
