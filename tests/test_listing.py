@@ -143,6 +143,17 @@ def test_runs_inside_runs_are_listed_only_where_they_are_asked_for(runs: Path):
     assert names(list_runs(inside)) == ["1"]
 
 
+def test_of_a_search_its_last_run_is_listed_and_all_trials_when_it_is_asked_for(runs: Path):
+    search = runs / "20261106-080000-pets"
+    search.mkdir()
+    (search / "study.json").write_text("{}")
+    for name in ("best/20261106-090000-trial-0001", "trials/20261106-080100-trial-0000"):
+        write_run(search / name, answers([True] * 4))
+    assert names(list_runs(runs))[0] == "20261106-080000-pets/best/20261106-090000-trial-0001"
+    assert len(list_runs(runs).runs) == 5
+    assert names(list_runs(search)) == ["best/20261106-090000-trial-0001", "trials/20261106-080100-trial-0000"]
+
+
 def test_folders_that_are_no_runs_are_passed_over(runs: Path):
     (runs / "notes").mkdir()
     write_run(runs / ".20261105-080000-x.part", answers([True]))

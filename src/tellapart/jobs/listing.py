@@ -123,10 +123,12 @@ def list_runs(
     settings: bool = False,
     out: str | PathLike[str] | None = None,
 ) -> RunList:
-    """The runs in a folder. What cannot be read is named and stops nothing; folds and trials inside runs stay there.
+    """The runs in a folder. What cannot be read is named and stops nothing.
+
+    Of what `tune` made, the network that it found is listed; folds and trials inside runs stay there.
 
     Args:
-        folder: that holds runs.
+        folder: that holds runs; or a study's, for its trials.
         sort: a column of `COLUMNS` or a recipe key; the newest run first by default. Runs without a value come last.
         descending: the largest first; by default for accuracies and dates.
         where: only runs for which all of these hold: "recipe=finetune", "accuracy>0.9", "training.lr<=1e-3",

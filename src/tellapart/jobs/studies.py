@@ -26,9 +26,9 @@ from tellapart.recipe import Recipe, recipe_from, recipe_values
 from tellapart.recipes import load_recipe, read_text
 from tellapart.runs.environment import environment
 from tellapart.runs.folder import RunFolder, check_room, open_run
+from tellapart.runs.history import STUDY
 from tellapart.runs.saved_splits import save_splits, splits_hash
 
-ABOUT = "study.json"
 FORMAT = 1
 OWN_NAME = "study"  # of the study in a database of its own
 
@@ -90,13 +90,13 @@ def open_study(asked: Asked, talk: Talk) -> OpenStudy:
     Raises:
         UserError: wrong use. Refused: it is a study of other data or with other settings.
     """
-    folder = Path(asked.study) if asked.study and (Path(asked.study) / ABOUT).is_file() else None
+    folder = Path(asked.study) if asked.study and (Path(asked.study) / STUDY).is_file() else None
     if asked.study and folder is None and not asked.storage:
         raise UserError(
             f"{asked.study} is no study's folder.",
             "Give the folder that tune made, or the study's name together with --storage URL.",
         )
-    about = RunFolder(folder).read_json(ABOUT) if folder else None
+    about = RunFolder(folder).read_json(STUDY) if folder else None
     if about and about.get("format") != FORMAT:
         raise Refused(
             f"The study was made by tellapart {about.get('tellapart')} in another format.", "Go on with that version."
@@ -234,7 +234,7 @@ def _begin(
         run.write_json("environment.json", environment())
         save_splits(run, catalog, splits)
         run.write_yaml("space.yaml", settings.space)
-        run.write_json(ABOUT, _about(order, settings, run.path, name, url))
+        run.write_json(STUDY, _about(order, settings, run.path, name, url))
         if url is None:
             run.write("study.sqlite", _new_database(settings))
 

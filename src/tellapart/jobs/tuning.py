@@ -30,6 +30,7 @@ from tellapart.recipe import Recipe, recipe_items
 from tellapart.report.trials import TrialRow, score_text, setting, short, states, trials_csv
 from tellapart.report.tuning import FEW_TRIALS, TuningInput, render_tuning, summary_lines
 from tellapart.runs.folder import RunFolder
+from tellapart.runs.history import BEST
 from tellapart.runs.predictions import read_predictions
 
 POLL_SECONDS = 0.5  # between two looks whether another process has ended
@@ -247,7 +248,7 @@ class _Work:
                 raise self._nothing_finished()
             done = [final for final in study.finals if final["trial"] == best.number]
             if done:
-                run = self.opened.run.path / "best" / str(done[-1]["run"])
+                run = self.opened.run.path / BEST / str(done[-1]["run"])
                 return run if run.is_dir() else None
             if study.claims.take(FINAL):
                 with Hold(study.claims, FINAL):
@@ -363,7 +364,7 @@ class _Work:
     def _final_run(self, best: TrialRow) -> Path:
         """The best settings once more, with test: new, gone on with, or found finished."""
         name = f"trial-{best.number:04}"
-        folder = self.opened.run.path / "best"
+        folder = self.opened.run.path / BEST
         begun = next((run for run in sorted(folder.glob(f"*-{name}")) if not run.name.startswith(".")), None)
         if begun and RunFolder(begun).finished:
             return begun

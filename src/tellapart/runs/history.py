@@ -9,7 +9,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,8 @@ Row = Mapping[str, float]
 State = Literal["finished", "resumable", "unfinished"]
 
 MARKS = ("recipe.yaml", "run.json", "metrics.json")  # any of these makes a folder a run's
+STUDY = "study.json"  # makes a folder a search's, whose last run lies in its folder BEST
+BEST = "best"
 _STAMP = re.compile(r"\d{8}-\d{6}")
 
 
@@ -31,7 +33,7 @@ class PastRun:
     """One run, as its folder tells of it.
 
     Args:
-        path: the folder. name: the folder's own name, escaped.
+        path: the folder. name: of the folder, from where it was looked for, escaped.
         recipe, backbone, seed: as the recipe has them; "" and None where it does not say.
         state: finished; resumable, which `train --resume` goes on with; or unfinished and to be trained anew.
         accuracy: of the test split; None where nothing was tested.
@@ -57,24 +59,37 @@ class PastRun:
 
 
 def past_runs(folder: Path) -> tuple[list[PastRun], dict[str, str]]:
-    """The runs that lie in a folder, by name, and what cannot be read: name → why. What lies in runs is not listed.
+    """The runs that lie in a folder, by name, and what cannot be read: name → why.
+
+    Of a search its last run is listed, as SEARCH/best/RUN. What else lies in runs is not.
 
     Args:
-        folder: that holds runs, or a run itself.
+        folder: that holds runs, or a run itself; or a search, for all its trials.
 
     Raises:
         UserError: no such folder.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder.", "Name the folder that holds the runs.")
-    found = [folder] if _is_run(folder) else sorted(one for one in folder.iterdir() if _is_run(one))
     runs, damaged = [], {}
-    for path in found:
+    for name, path in _run_folders(folder).items():
         try:
-            runs.append(past_run(path))
+            runs.append(replace(past_run(path), name=escape(name)))
         except UserError as error:
-            damaged[escape(path.name)] = error.message
+            damaged[escape(name)] = error.message
     return runs, damaged
+
+
+def _run_folders(folder: Path) -> dict[str, Path]:
+    """By name: their path within the folder."""
+    if _is_run(folder):
+        return {folder.resolve().name: folder}
+    if (folder / STUDY).is_file():
+        places = [*folder.glob("*/*")]
+    else:
+        studies = [about.parent for about in folder.glob(f"*/{STUDY}")]
+        places = [*folder.iterdir(), *(run for study in studies for run in study.glob(f"{BEST}/*"))]
+    return {path.relative_to(folder).as_posix(): path for path in sorted(places) if _is_run(path)}
 
 
 def past_run(path: Path) -> PastRun:
