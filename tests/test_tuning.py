@@ -18,7 +18,9 @@ from optuna.storages import RDBStorage
 from sqlalchemy import Engine, event
 from test_report import HOSTILE, Page
 from tiny_runs import TINY, write_tiny
+from typer.testing import CliRunner
 
+from tellapart.cli.main import app
 from tellapart.errors import Interrupted, Refused, UserError
 from tellapart.experiments import claims
 from tellapart.experiments import study as study_room
@@ -133,6 +135,16 @@ def test_the_best_of_the_trials_is_trained_at_the_end(tiny: Path, space: Path, m
     assert tuned.run == tuned.path / "best" / f"trial-{tuned.best.number:04}"
     assert tuned.as_json()["best"]["settings"] == dict(tuned.best.settings)
     json.dumps(tuned.as_json(), allow_nan=False)
+
+
+def test_the_command_names_the_page_and_the_model(tiny: Path, space: Path, made_up: SimpleNamespace):
+    out = tiny.parent / "runs"
+    words = ["tune", tiny, "--space", space, "--recipe", "cifar10-lenet", "--set", "split.val=0.2", "--trials", 2]
+    told = CliRunner().invoke(app, [str(word) for word in [*words, "--out", out, "--quiet"]])
+    page, model = told.stdout.splitlines()[-2:]
+    [study] = out.iterdir()
+    assert page == f"page      {study / 'tuning.html'}"
+    assert model == f"model     {study / 'best' / f'trial-{made_up.finals[0]:04}' / 'model.onnx'}"
 
 
 def test_the_first_trial_is_the_recipe_as_it_is(tiny: Path, space: Path, made_up: SimpleNamespace):

@@ -133,6 +133,8 @@ def tune(
         quiet=quiet,
     )
     print_found(tuned.as_json(), tuned.lines, tuned.page, json_)
+    if tuned.model and not json_:
+        echo(f"model     {tuned.model}")
     end(tuned.statuses)
 
 

@@ -287,7 +287,7 @@ class _Work:
         """What the study found."""
         told, metrics = self.write_page(run)
         seconds = round(time.monotonic() - self.started, 2)
-        self.talk.say(f"Study {self.opened.run.path.name} told after {duration(seconds)}")
+        self.talk.say(f"The page of the study is written, after {duration(seconds)}")
         self.opened.run.write("log.txt", "\n".join(self.talk.lines) + "\n")
         return Tuned(
             path=self.opened.run.path,
