@@ -16,7 +16,7 @@ from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.models.backbones import one_thread
 from tellapart.options import AugmentationOptions
 from tellapart.pixels.batches import picture_keys, sample_keys
-from tellapart.pixels.inputs import Batch, Group, PictureInputs
+from tellapart.pixels.inputs import JOINED_PIXELS, Batch, Group, PictureInputs
 
 ALL = np.arange(6)
 FLIPPED = AugmentationOptions(flip=1.0)
@@ -121,3 +121,34 @@ def test_a_batch_of_lost_pictures_is_empty(tmp_path: Path):
     (folder / "leaf" / "000.jpg").unlink()
     batch = batch_of(inputs_of(catalog, BY_CHANCE, held_bytes=0), np.array([2]), epoch=0)
     assert (len(batch.inputs), len(batch.labels), batch.there.tolist()) == (0, 0, [False])
+
+
+@pytest.mark.parametrize("augmentation", [BY_CHANCE, AugmentationOptions(mixup=1.0, cutmix=1.0)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_batches_that_are_made_at_once_have_the_bits_of_each_alone(
+    tmp_path: Path, augmentation: AugmentationOptions, memory_format: torch.memory_format
+):
+    folder = write_classes(tmp_path / "photos", 2)
+    catalog = catalog_of(folder)
+    (folder / "leaf" / "000.jpg").unlink()  # the third
+    inputs = inputs_of(catalog, augmentation, memory_format, held_bytes=0)
+    drawn = [
+        np.random.default_rng(n).integers(0, 6, size) for n, size in enumerate([3, 4, 1, JOINED_PIXELS // 1024, 2])
+    ]
+    groups = [Group(positions, picture_keys(n, map(str, range(len(positions))))) for n, positions in enumerate(drawn)]
+    groups = [*groups, Group(np.array([2]), picture_keys(9, "a"))]
+    for together, group in zip(inputs.batches(groups), groups, strict=True):
+        (alone,) = inputs.batches([group])
+        for name in ("inputs", "labels", "targets"):
+            assert torch.equal(getattr(together, name), getattr(alone, name))
+        assert together.there.tolist() == alone.there.tolist() == (group.positions != 2).tolist()
+        assert together.inputs.is_contiguous(memory_format=memory_format)
+
+
+def test_small_batches_are_made_at_once_as_far_as_they_are_small(catalog: Catalog):
+    inputs, asked = inputs_of(catalog), []
+    of_pictures = inputs._pictures.batches
+    inputs._pictures.batches = lambda groups: of_pictures(asked.extend(map(len, groups)) or groups)
+    list(inputs.batches([Group(ALL[:4]) for _ in range(100)]))
+    assert JOINED_PIXELS == 128 * 32**2
+    assert asked == [128, 128, 128, 16]

@@ -16,6 +16,8 @@ from tellapart.options import AugmentationOptions
 from tellapart.pixels.augmentation import augment, mix
 from tellapart.pixels.pictures import Pictures
 
+JOINED_PIXELS = 2**17  # of so many pixels small batches are made at once: the work that each one costs is done once
+
 
 @dataclass(frozen=True)
 class Group:
@@ -75,6 +77,8 @@ class PictureInputs:
         self._pictures = pictures
         self._labels = torch.from_numpy(pictures.labels)
         self._augmentation = augmentation if augmentation.changes_anything else None
+        self._mixes = bool(augmentation.mixup or augmentation.cutmix)
+        self._at_once = 1 if self._mixes else JOINED_PIXELS // preprocessing.size_px**2  # pictures
         self._device, self._memory_format = device, memory_format
         self._fill = preprocessing.mean
         self._mean, self._std = (
@@ -86,11 +90,12 @@ class PictureInputs:
 
     def batches(self, groups: Sequence[Group]) -> Iterator[Batch]:
         """One batch for each group; a lost picture is missing from its own."""
-        decoded = self._pictures.batches([group.positions for group in groups])
-        for group, (pixels, there) in zip(groups, decoded, strict=True):
+        joined = list(_joined(groups, self._at_once))
+        decoded = self._pictures.batches([group.positions for group, _ in joined])
+        for (group, sizes), (pixels, there) in zip(joined, decoded, strict=True):
             labels = self._labels[group.positions[there]].to(self._device)
             keys = None if group.keys is None else group.keys[there]
-            yield self._batch(torch.from_numpy(pixels), labels, keys, there)
+            yield from _parted(self._batch(torch.from_numpy(pixels), labels, keys, there), sizes)
 
     def _batch(
         self, pixels: Tensor, labels: Tensor, keys: NDArray[np.uint64] | None, there: NDArray[np.bool_]
@@ -101,10 +106,42 @@ class PictureInputs:
             floats = pictures.float().div_(255)
         else:
             floats = augment(pictures, keys, self._augmentation, self._fill)
-            if self._augmentation.mixup or self._augmentation.cutmix:
+            if self._mixes:
                 shares = torch.nn.functional.one_hot(labels, len(self._pictures.classes)).float()
                 floats, targets = mix(floats, shares, keys, self._augmentation)
         if self._luminance is not None:
             floats = (floats * self._luminance).sum(dim=1, keepdim=True)
         inputs = floats.sub(self._mean).div_(self._std).contiguous(memory_format=self._memory_format)
         return Batch(inputs, labels, targets, there)
+
+
+def _joined(groups: Sequence[Group], most: int) -> Iterator[tuple[Group, list[int]]]:
+    """Groups that follow each other as one, of at most so many samples where they are more than one; and their sizes.
+
+    What becomes of a picture hangs on its key alone, so the samples are the same, to the last bit.
+    """
+    waiting: list[Group] = []
+    for group in groups:
+        if waiting and sum(len(one.positions) for one in waiting) + len(group.positions) > most:
+            yield _one(waiting)
+            waiting = []
+        waiting.append(group)
+    if waiting:
+        yield _one(waiting)
+
+
+def _one(groups: Sequence[Group]) -> tuple[Group, list[int]]:
+    keys = [group.keys for group in groups if group.keys is not None]
+    positions = np.concatenate([group.positions for group in groups])
+    return Group(positions, np.concatenate(keys) if keys else None), [len(group.positions) for group in groups]
+
+
+def _parted(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
+    """The batches of the groups that were joined."""
+    if len(sizes) == 1:
+        yield batch
+        return
+    end = 0
+    for there in np.split(batch.there, np.cumsum(sizes)[:-1]):
+        begin, end = end, end + int(there.sum())
+        yield Batch(batch.inputs[begin:end], batch.labels[begin:end], batch.targets[begin:end], there)
