@@ -131,6 +131,12 @@ def test_a_grey_network_is_shown_its_luminance(photos: Path):
     assert np.abs(seen[0, ..., 0] - colour[0] @ LUMINANCE).max() <= 0.5 + 1e-3
 
 
+def test_of_flips_and_turns_that_a_training_measures_all_are_shown(photos: Path):
+    found, page = shown(photos, "finetune", set={"preprocessing.size_px": 32})
+    assert found.augmentation == {"harmless": True, "flip": 0.5, "flip_vertical": 0.5, "quarter_turn": 0.5}
+    assert len(pictures_of(page)) == 8 * (1 + EPOCHS)
+
+
 def test_larger_pictures_are_shown_as_jpeg(photos: Path):
     page = shown(photos, set={"preprocessing.size_px": 96})[1]
     assert page.count("data:image/jpeg") == 8 * (1 + EPOCHS)

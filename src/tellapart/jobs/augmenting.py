@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,7 @@ def show_augmented(
     """
     talk = Talk(quiet=quiet)
     options = load_recipe(recipe, set, {"seed": seed})
-    augmentation = options.augmentation
+    augmentation = _with_candidates(options.augmentation)
     if not augmentation.changes_anything:
         message = f"The recipe {options.name!r} changes no picture: it has no augmentation."
         raise UserError(message, "Take another, or set one: --set augmentation.flip=0.5 (with method=fit or finetune).")
@@ -106,7 +106,11 @@ def show_augmented(
     order, max_pixels = _rows(catalog, picture, options.seed), options.decoding.max_pixels
     rows, pixels = _read(catalog, order, preprocessing, max_pixels, wanted, picture)
     shown = 1 if picture is not None else len(rows)
-    batch = _Batch(catalog, rows, pixels, preprocessing, options)
+    batch = _Batch(catalog, rows, pixels, preprocessing, replace(options, augmentation=augmentation))
+    if augmentation.harmless:
+        talk.say(
+            "note: All flips and turns are shown; a training makes those that do not raise the probe's loss on val"
+        )
     facts = {**_used(augmentation), "before that": str(preprocessing), "seed": options.seed}
     html = render_augmented(
         f"{name_of(source)}, augmented by {options.name}",
@@ -118,6 +122,15 @@ def show_augmented(
     write_whole(page, html)
     talk.say(f"{name_of(source)}: {catalog.source}; {shown} of {len(catalog):,} files shown, in {EPOCHS} epochs")
     return Augmented(page, options.name, tuple(catalog.paths[rows[:shown]].tolist()), _used(augmentation))
+
+
+def _with_candidates(augmentation: AugmentationOptions) -> AugmentationOptions:
+    """With all flips and turns where a training finds out which of them are harmless."""
+    if not augmentation.harmless:
+        return augmentation
+    from tellapart.training.harmless import MOVES, with_moves
+
+    return with_moves(augmentation, list(MOVES))
 
 
 class _Batch:
