@@ -77,6 +77,18 @@ def test_a_change_is_told_and_accepted_only_when_that_is_asked_for(photos: Path,
     assert {path: split for path, split in zip(catalog.paths, splits, strict=True) if split} == stated
 
 
+def test_where_changes_are_accepted_what_looks_alike_without_them_is_no_leak(photos: Path):
+    saved = saved_of(photos)
+    take_one_away(photos)
+    catalog = catalog_of(photos)
+    sides = {split: path for path, _, _, split in saved.rows.values() if path != "sky/003.jpg"}
+    one, other = (list(catalog.paths).index(sides[split]) for split in ("train", "test"))
+    copies = catalog.copies.copy()
+    copies[other] = copies[one]
+    splits = saved.of(catalog.replace(copies=copies), accept_changes=True)
+    assert (splits[one], splits[other]) == ("train", "test")
+
+
 def test_data_that_is_as_it_was_has_no_changes(photos: Path):
     saved, catalog = saved_of(photos), catalog_of(photos)
     assert saved.changes(catalog) == []
