@@ -351,6 +351,32 @@ def test_a_weight_that_is_no_number_is_never_kept(tmp_path: Path, material: Mate
     assert_finite(made[0])
 
 
+@pytest.mark.parametrize("name", ["weight", "running_var"])
+def test_what_the_loss_does_not_show_is_found_within_ten_steps(
+    tmp_path: Path, material: Material, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    made: list[Outcome] = []
+
+    def poison() -> None:
+        norm = next(module for module in made[0].classifier.modules() if isinstance(module, torch.nn.BatchNorm2d))
+        getattr(norm, name).data[0] = math.inf
+        monkeypatch.setattr(
+            functional, "cross_entropy", lambda logits, *of, **how: 0 * logits.nan_to_num(0, 0, 0)[:, 0]
+        )
+
+    changes = {"backbone.name": "cnn", "training.batch_size": 1, "training.norms": "still", "training.epochs": 1}
+    with pytest.raises(UserError, match=r"holds NaN or infinity at step 10 .*gone astray"):
+        run_fit(tmp_path, material, changes, listeners=[at("iteration_completed", 3, poison)], into=made)
+    assert_finite(made[0])
+
+
+def test_early_stopping_needs_val_and_the_best_a_metric(tmp_path: Path, without_val: Material):
+    with pytest.raises(UserError, match=r"training.patience has no val to watch. Leave it out"):
+        run_fit(tmp_path, without_val, {"training.patience": 2})
+    with pytest.raises(UserError, match=r"Unknown metric for training.best: 'acuracy'. Did you mean 'accuracy'"):
+        run_fit(tmp_path, without_val, {"training.best": "acuracy"})
+
+
 def assert_finite(outcome: Outcome) -> None:
     kept = [outcome.last]
     if outcome.last.facts["best"]:
@@ -371,6 +397,29 @@ def test_the_deadline_ends_it_behind_the_step_that_runs(tmp_path: Path, material
     assert outcome.events[-2:] == ["epoch_completed", "run_completed"]
 
 
+def test_the_deadline_counts_the_evaluation_too(tmp_path: Path, material: Material, monkeypatch: pytest.MonkeyPatch):
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def passes(seconds: float) -> float:
+        clock[0] += seconds
+        return 0.0
+
+    changes = {"training.epochs": 50, "training.evaluate_train": True, "training.checkpoint_seconds": 1e6}
+    outcome = run_fit(
+        tmp_path,
+        material,
+        changes,
+        metrics={**METRICS, "slow": lambda predictions: passes(5 if len(predictions.labels) == 6 else 20)},
+        listeners=[lambda moment: passes(moment.event == "iteration_completed")],
+        deadline=1100,
+        execution=Execution(1, "contiguous", 1 / 8),
+    )
+    # An epoch is 3 s of steps, then 20 and 5 s of evaluation. After 84 s there is no time for train any more.
+    assert ["train_slow" in row for row in outcome.progress.history] == [True, True, True, False, False]
+    assert (outcome.progress.ended, clock[0]) == ("the time was up", 1100)
+
+
 def test_the_rates_of_a_run_that_was_cut_short_stay_those_it_learned_at(tmp_path: Path, material: Material):
     deadline = time.monotonic() + 0.3
     slowly = at("iteration_completed", 4, lambda: time.sleep(max(0.0, deadline - time.monotonic() + 0.01)))
@@ -382,7 +431,7 @@ def test_the_rates_of_a_run_that_was_cut_short_stay_those_it_learned_at(tmp_path
 
 def test_as_many_steps_are_planned_as_there_is_time_for(tmp_path: Path, material: Material):
     hundred_seconds_a_picture = Execution(1, "contiguous", 100.0)
-    deadline = time.monotonic() + 4 * 8 * 100 + 5
+    deadline = time.monotonic() + 4 * 8 * 100 + 2 * 6 * 40 + 5
     outcome = run_fit(tmp_path, material, deadline=deadline, execution=hundred_seconds_a_picture)
     assert (outcome.progress.steps, outcome.progress.epochs, outcome.progress.ended) == (4, 2, "")
     assert outcome.moments[-3].lr == pytest.approx(0.02 * rate_at(3, 4, PER_EPOCH, small_recipe().training))

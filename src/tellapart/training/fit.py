@@ -35,6 +35,8 @@ from tellapart.training.progress import Progress
 from tellapart.training.schedules import rate_at
 from tellapart.training.stepping import Stepper
 
+FINITE_EVERY = 10  # steps between two looks at all weights and statistics
+JUDGING_SHARE = 0.4  # of the time that a picture takes in training, until it is measured
 AGREE_EVERY = 10  # steps between two questions whether all processes are to stop
 
 
@@ -62,7 +64,8 @@ class Surroundings:
         checkpoints: where the state goes. resumed: the one to go on from; None: from the beginning.
         moves: that were found harmless, for the record.
         listeners: called at every moment. metrics: name → function of the predictions; computed each epoch.
-        deadline: by `time.monotonic`; the loop stops there. None: it takes the time that it takes.
+        deadline: by `time.monotonic`; the loop is over there, its last evaluation included. None: it takes the time
+            that it takes.
         how_to_resume: the command, for whoever interrupts it.
         write_history: given all rows after each epoch.
     """
@@ -90,8 +93,11 @@ def fit(
         Refused: too many pictures were changed meanwhile, the disk is full, or no checkpoint can be used.
         Interrupted: somebody asked it to stop; the state is saved.
     """
-    if material.val is not None:
-        choose("metric for training.best:", recipe.training.best, around.metrics)
+    choose("metric for training.best:", recipe.training.best, around.metrics)
+    if material.val is None and recipe.training.patience is not None:
+        raise UserError(
+            "training.patience has no val to watch.", "Leave it out, or give split.val a share of the pictures."
+        )
     with torch.random.fork_rng(), running(execution), stop_asked() as stop:
         loop = _Loop(classifier, material, recipe, execution, around, stop)
         loop.run()
@@ -113,6 +119,10 @@ class _Loop:
         self.classifier, self.material, self.recipe, self.options = classifier, material, recipe, recipe.training
         self.around, self.hardware, self.stop = around, around.hardware, stop
         self.stepper = Stepper(classifier, material, recipe, self.hardware, execution, around.talk)
+        self.judging = {
+            split: JUDGING_SHARE * execution.seconds * len(pictures) / self.hardware.share[1]
+            for split, pictures in (("train", material.train), ("val", material.val or ()))
+        }
         self.progress = self._begun(execution) if around.resumed is None else self._restored(around.resumed)
         self.began = time.monotonic() - self.progress.seconds
         self.saved_at = time.monotonic()
@@ -122,20 +132,25 @@ class _Loop:
         per_epoch = len(batch_bounds(count, self.options.batch_size))
         return Progress(
             classes=list(self.material.train.classes),
-            steps=min(self.options.epochs * per_epoch, self._affordable(execution)),
+            steps=min(self.options.epochs * per_epoch, self._affordable(execution, per_epoch)),
             per_epoch=per_epoch,
             execution=execution.as_json(),
             parts=self.options.parts,
             moves=list(self.around.moves),
         )
 
-    def _affordable(self, execution: Execution) -> int:
+    def _affordable(self, execution: Execution, per_epoch: int) -> int:
         """How many steps there is time for, by the speed that was measured."""
         if self.around.deadline is None:
             return self.options.epochs * len(self.material.train)
         left = self.around.deadline - time.monotonic()
-        world = self.hardware.share[1]
-        return max(1, int(left * world / (self.options.batch_size * max(execution.seconds, 1e-6))))
+        if left <= 0:
+            self.around.talk.say("note: The time is up before the first step; one is made")
+        step = self.options.batch_size * max(execution.seconds, 1e-6) / self.hardware.share[1]
+        judging = self.judging["val"] + self.judging["train"] * self.options.evaluate_train
+        epochs, rest = divmod(left, per_epoch * step + judging)
+        begun = max(0, min(per_epoch, int((rest - self.judging["val"]) / step)))
+        return max(1, int(epochs) * per_epoch + begun)
 
     def _restored(self, checkpoint: Checkpoint) -> Progress:
         progress = Progress.from_facts(checkpoint.facts)
@@ -183,20 +198,33 @@ class _Loop:
         if loss is not None:
             if not math.isfinite(loss):
                 raise self._not_finite(f"The loss is {loss}")
+            if progress.step % FINITE_EVERY == 0:
+                self._check_finite()
             progress.loss_sum += loss
             progress.loss_count += 1
         progress.batch += 1
         self._tell("iteration_completed", loss=loss, lr=lr)
+
+    def _check_finite(self) -> None:
+        """The loss of the next batch would not show it: statistics of BatchNorm, say, are not used in training."""
+        for name, tensor in self.classifier.state_dict().items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise self._not_finite(f"{name} holds NaN or infinity")
 
     def _after_step(self) -> None:
         progress = self.progress
         agree = self.hardware.share[1] == 1 or progress.step % AGREE_EVERY == 0
         if agree:
             self._stop_if_asked()
-        if agree and self.around.deadline and self._agreed(time.monotonic() > self.around.deadline):
+        if agree and self.around.deadline and self._agreed(self._is_late("val")):
             progress.ended = "the time was up"
         elif time.monotonic() - self.saved_at >= self.options.checkpoint_seconds:
             self._save()
+
+    def _is_late(self, *splits: str) -> bool:
+        """Whether the deadline leaves no more than the time to evaluate these."""
+        judging = sum(self.judging[split] for split in splits)
+        return self.around.deadline is not None and time.monotonic() + judging > self.around.deadline
 
     def _stop_if_asked(self) -> None:
         progress = self.progress
@@ -227,6 +255,8 @@ class _Loop:
         progress.lost = sorted(lost)
         if self.options.patience and progress.stale >= self.options.patience and not progress.done:
             progress.ended = f"{progress.stale} epochs without a better val {self.options.best}"
+        elif self.around.deadline and not (progress.done or progress.ended) and self._agreed(self._is_late("val")):
+            progress.ended = "the time was up"
         self._tell("epoch_completed", loss=row["loss"], scores=scores)
         self._save()
         if self.hardware.is_writer:
@@ -236,14 +266,17 @@ class _Loop:
     def _scores(self, learner: Learner) -> dict[str, float]:
         self.stepper.learners.rest()
         scores: dict[str, float] = {}
+        late = self._is_late("train", "val")
         for split, pictures, inputs, wanted in (
-            ("train", self.material.train, learner.train, self.options.evaluate_train),
+            ("train", self.material.train, learner.train, self.options.evaluate_train and not self._agreed(late)),
             ("val", self.material.val, learner.val, True),
         ):
             if wanted and pictures is not None and inputs is not None:
+                began = time.monotonic()
                 with self._finite():
                     predictions = predict_pictures(learner, pictures, inputs, self.hardware)
                 scores |= scores_of(predictions, split, self.around.metrics)
+                self.judging[split] = time.monotonic() - began
         self.stepper.learners.teach()
         return scores
 
