@@ -97,7 +97,8 @@ def test_looking_at_val_and_train_moves_nothing(tmp_path: Path, material: Materi
     count = iter(range(9))
     metrics = {"count": lambda predictions: float(next(count))}
     looked = run_fit(tmp_path / "a", material, {**changes, "training.evaluate_train": True}, metrics=metrics)
-    blind = run_fit(tmp_path / "b", Material(material.train, None, material.preprocessing), changes)
+    without_val = Material(material.train, None, material.preprocessing)
+    blind = run_fit(tmp_path / "b", without_val, {**changes, "training.best": "loss"})
     assert looked.progress.best_epoch == 2
     assert same_bits(looked.weights, blind.weights)
 
@@ -142,6 +143,14 @@ def test_what_learns_is_in_training_mode_and_all_rests_for_val(material: Materia
     assert not any(module.training for root in (classifier, learner.plain) for module in root.modules())
     learners.teach()
     assert [norm.training for norm in norms] == [False, False, True, True]
+
+
+def test_each_part_has_its_own_word_for_the_statistics_of_norms(material: Material):
+    frozen = {"freeze__upto": "blocks.1", "freeze__norms": "moving"}
+    learners, classifier = learners_of(material, backbone__name="cnn", **frozen, training__norms="still")
+    learners.of(0)
+    norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert [norm.training for norm in norms] == [True, True, False, False]
 
 
 def test_a_learner_is_made_anew_only_where_another_part_begins_to_learn(material: Material):

@@ -317,7 +317,7 @@ def test_a_cut_at_an_unknown_stage_is_said(cnn: Classifier):
 
 
 @pytest.mark.parametrize(
-    ("share", "frozen"), [("50%", "layer3"), ("74%", "layer3"), ("75%", "layer4"), ("10%", None), ("99%", "layer4")]
+    ("share", "frozen"), [("50%", "layer3"), ("74%", "layer3"), ("75%", "layer4"), ("10%", "conv1"), ("99%", "layer4")]
 )
 def test_a_share_of_the_stages_can_be_frozen_whatever_they_are_called(share, frozen):
     assert frozen_upto(FreezeOptions(upto=share), ["conv1", "layer3", "layer4", "norm"], 0) == frozen

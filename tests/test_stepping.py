@@ -148,6 +148,14 @@ def test_it_gives_up_where_a_part_is_a_single_picture(material: Material):
         stepped(material, Memory(0), training__parts=8)
 
 
+def test_a_single_pixel_of_a_single_picture_is_nothing_to_measure(tmp_path: Path, material: Material):
+    def with_norm(classifier: Classifier) -> None:
+        classifier.head.insert(0, nn.BatchNorm1d(classifier.head[-1].in_features))
+
+    with pytest.raises(UserError, match=r"BatchNorm has nothing to measure.* Raise training.batch_size, lower"):
+        run_fit(tmp_path, material, {"training.parts": 8}, prepare=with_norm)
+
+
 def test_any_other_error_is_not_taken_for_too_little_memory(material: Material):
     with pytest.raises(RuntimeError, match="illegal instruction"):
         stepped(material, Memory(0, lambda text: RuntimeError("illegal instruction")))

@@ -123,7 +123,7 @@ def _number_frozen(stages: Sequence[str], upto: str | None) -> int:
     if upto is None or upto == "all":
         return 0 if upto is None else len(stages)
     if re.fullmatch("[1-9][0-9]?%", upto):
-        return len(stages) * int(upto[:-1]) // 100
+        return max(1, len(stages) * int(upto[:-1]) // 100)
     return stages.index(choose("stage", upto, ("all", *stages))) + 1
 
 

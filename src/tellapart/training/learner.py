@@ -113,7 +113,7 @@ class Learners:
             self._learner.plain.train()  # the tail's own containers; all in it learns
         if self._recipe.training.norms == "still":
             for module in self._classifier.modules():
-                if isinstance(module, _BatchNorm):
+                if isinstance(module, _BatchNorm) and all(one.requires_grad for one in module.parameters()):
                     module.eval()
 
     def rest(self) -> None:

@@ -51,6 +51,11 @@ class Stepper:
         self.optimizer = self._optimizer(classifier)
         self._keys = picture_keys(recipe.seed, material.train.paths)
         self._chance = int(keyed_numbers(recipe.seed, "network", [str(hardware.share[0])])[0])
+        if self._options.sampling == "weighted" and not material.train.weights.any():
+            raise UserError(
+                f"No train picture has a weight above 0 in the column {self._options.weight_column!r}.",
+                "Give some of them a weight, or leave training.sampling=weighted out.",
+            )
         counts = np.bincount(material.train.labels, minlength=len(material.train.classes))
         weights = class_weights(counts, recipe.head)
         self._class_weights = None if weights is None else weights.to(hardware.device)
@@ -113,6 +118,13 @@ class Stepper:
                 return self._gradients(learner, batch, weight)
             except RuntimeError as error:
                 self._work_in_smaller_parts(error, len(batch.labels))
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise UserError(
+                    "BatchNorm has nothing to measure: a single picture is worked on at once, and is one pixel there.",
+                    "Raise training.batch_size, lower training.parts, or set training.norms=still.",
+                ) from None
 
     def _gradients(self, learner: Learner, batch: Batch, weight: float) -> float:
         """The batch's loss; its gradients are in the parameters."""
