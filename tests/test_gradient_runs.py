@@ -172,6 +172,35 @@ def test_a_column_of_a_table_says_how_often_a_picture_is_drawn(data: Path, tmp_p
     assert float(history_of(run.path)[-1]["loss"]) < 0.05  # of leaf alone
 
 
+def test_a_column_without_a_weight_is_refused_and_leaves_no_run(data: Path, tmp_path: Path):
+    rows = [f"{file},{file.parent.name},0" for file in sorted(data.glob("*/*.png"))]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label,often", *rows]))
+    settings = {**SHORT, "training.sampling": "weighted", "training.weight_column": "often"}
+    with pytest.raises(UserError, match="No train picture has a weight above 0 in the column 'often'"):
+        train(tmp_path / "table.csv", tmp_path / "runs", set=settings)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"training.best": "acuracy"}, "Unknown metric for training.best: 'acuracy'"),
+        ({"training.trackers": "neptune"}, "Unknown tracker 'neptune'"),
+        ({"freeze.upto": "blocks.9"}, "Unknown stage 'blocks.9'"),
+        ({"head.logits": "one", "training.loss": "bce"}, "two classes"),
+    ],
+)
+def test_a_setting_that_cannot_be_leaves_no_run(data: Path, tmp_path: Path, setting: dict[str, str], says: str):
+    with pytest.raises(UserError, match=says):
+        train(data, tmp_path / "runs", set={**SHORT, **setting})
+    assert not any((tmp_path / "runs").glob("*"))
+
+
+def test_a_probe_has_no_loop_to_listen_to(data: Path):
+    with pytest.raises(UserError, match="'probe' has no loop that listeners and metrics could look at"):
+        tellapart.train(data, listeners=[print], quiet=True)
+
+
 def test_weights_need_a_table_with_that_column(data: Path, tmp_path: Path):
     settings = {**SHORT, "training.sampling": "weighted", "training.weight_column": "often"}
     with pytest.raises(UserError, match="is no table, and so has no column 'often' of weights"):

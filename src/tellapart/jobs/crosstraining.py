@@ -25,7 +25,7 @@ from tellapart.jobs.crossvalidated import (
     refit_made,
 )
 from tellapart.jobs.ensembling import ensemble_network, ship_ensemble
-from tellapart.jobs.fitting import fit_network
+from tellapart.jobs.fitting import check_fit, fit_network
 from tellapart.jobs.foldruns import FoldRun, answers_of, experiment_of, make_fold_runs, member_of, network_of
 from tellapart.jobs.orders import CROSS_VALIDATION, Order, how_to_resume
 from tellapart.jobs.pool import Asked, Frozen, frozen_backbone, look_at_pool, refit_probe
@@ -73,6 +73,7 @@ def cross_train(
     if order.run:
         held.enter_context(locked(order.run.path))
         order.run.clear_parts()
+    check_fit(order.recipe, {})
     frozen = frozen_backbone(order.recipe, store, talk) if order.recipe.method == "finetune" else None
     seen, plan = look_at_pool(order, asked, frozen.features if frozen else None, talk)
     clock.lap("scan")

@@ -13,6 +13,7 @@ import torch
 
 from tellapart.cache import FeatureStore
 from tellapart.catalog.table import Catalog, Column
+from tellapart.errors import choose
 from tellapart.evaluation.scores import METRICS, Metric
 from tellapart.export.compose import compose_features
 from tellapart.export.network import at_rest, export_trained
@@ -67,6 +68,16 @@ class Fitted:
         return {"history": tuple(self.progress.history), "rates": self.rates, "training": self.facts}
 
 
+def check_fit(recipe: Recipe, metrics: Mapping[str, Metric]) -> None:
+    """Refuse, before any work, what no data is needed to see.
+
+    Raises:
+        UserError: an unknown metric for the best, or a tracker that cannot be started.
+    """
+    choose("metric for training.best:", recipe.training.best, {**METRICS, **metrics})
+    check_trackers(recipe.training.trackers)
+
+
 def fit_network(
     order: Order,
     run: RunFolder,
@@ -97,17 +108,12 @@ def fit_network(
         talk.say("There is no checkpoint yet: it begins at the beginning")
     elif resumed:
         talk.say(f"Going on from step {resumed.step:,}")
-    backbone = _backbone(recipe, talk)
-    classifier = build_classifier(backbone, recipe.head, len(catalog.classes), recipe.seed)
-    if probe is not None:
-        classifier.load_layers(probe.layers)
+    backbone, classifier = _network(recipe, len(catalog.classes), talk)
     weights_bytes = sum(tensor.nbytes for tensor in classifier.state_dict().values())
     check_room(order.runs, most_bytes(weights_bytes, 2 * weights_bytes))
     material = _material(recipe, catalog, splits, backbone, talk)
     execution = _execution(recipe, classifier, material, resumed, talk)
-    moves = _moves(recipe, classifier, material, execution, resumed, talk)
-    if probe is not None:
-        classifier.load_layers(probe.layers.softened())
+    moves = _begin_at(probe, recipe, classifier, material, execution, resumed, talk)
     recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
     num_final = int(np.isin(splits, ("val", "test")).sum())
     with ExitStack() as stack:
@@ -142,13 +148,20 @@ def _rates(progress: Progress, recipe: Recipe) -> tuple[tuple[float, float], ...
     return tuple((epochs, rate) for epochs, rate in curve if epochs * progress.per_epoch < progress.step)
 
 
-def training_step(catalog: Catalog, splits: Column, recipe: Recipe, talk: Talk) -> Callable[[float], float]:
-    """What does one training step after the other at the rates it is given, and returns each one's mean loss."""
+def training_step(
+    catalog: Catalog, splits: Column, recipe: Recipe, probe: Probe | None, talk: Talk
+) -> Callable[[float], float]:
+    """What does one training step after the other at the rates it is given, and returns each one's mean loss.
+
+    It begins as `fit_network` does.
+    """
     hardware = Hardware(recipe.training)
-    backbone = _backbone(recipe, talk)
-    classifier = build_classifier(backbone, recipe.head, len(catalog.classes), recipe.seed)
-    material = replace(_material(recipe, catalog, splits, backbone, talk), val=None)
+    backbone, classifier = _network(recipe, len(catalog.classes), talk)
+    material = _material(recipe, catalog, splits, backbone, talk)
     execution = _execution(recipe, classifier, material, None, talk)
+    moves = _begin_at(probe, recipe, classifier, material, execution, None, talk)
+    recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
+    material = replace(material, val=None)
     stepper = Stepper(classifier, material, recipe, hardware, execution, talk)
     learner = stepper.learners.of(0)
     batches = ((batch, weight) for epoch in count() for batch, weight in stepper.batches(learner, epoch))
@@ -162,10 +175,11 @@ def training_step(catalog: Catalog, splits: Column, recipe: Recipe, talk: Talk) 
     return step
 
 
-def _backbone(recipe: Recipe, talk: Talk) -> Backbone:
+def _network(recipe: Recipe, num_classes: int, talk: Talk) -> tuple[Backbone, Classifier]:
     talk.say(f"Loading {recipe.backbone.name}")
     preprocessing = find_preprocessing(recipe.backbone, recipe.preprocessing)
-    return load_backbone(recipe.backbone, preprocessing, recipe.seed)
+    backbone = load_backbone(recipe.backbone, preprocessing, recipe.seed)
+    return backbone, build_classifier(backbone, recipe.head, num_classes, recipe.seed)
 
 
 def _material(recipe: Recipe, catalog: Catalog, splits: Column, backbone: Backbone, talk: Talk) -> Material:
@@ -206,6 +220,24 @@ def _execution(
     return execution
 
 
+def _begin_at(
+    probe: Probe | None,
+    recipe: Recipe,
+    classifier: Classifier,
+    material: Material,
+    execution: Execution,
+    resumed: Checkpoint | None,
+    talk: Talk,
+) -> list[str]:
+    """Give the classifier the probe's head, softened; returns the flips and turns that the probe finds harmless."""
+    if probe is None:
+        return []
+    classifier.load_layers(probe.layers)
+    moves = _moves(recipe, classifier, material, execution, resumed, talk)
+    classifier.load_layers(probe.layers.softened())
+    return moves
+
+
 def _moves(
     recipe: Recipe,
     classifier: Classifier,
@@ -214,7 +246,7 @@ def _moves(
     resumed: Checkpoint | None,
     talk: Talk,
 ) -> list[str]:
-    """The flips and turns that are added to the augmentation, measured with the probe that the classifier begins as."""
+    """The flips and turns that are added to the augmentation, measured with the probe that the classifier is."""
     if resumed or not recipe.augmentation.harmless:
         return list(resumed.facts["moves"]) if resumed else []
     if material.val is None:
@@ -259,7 +291,6 @@ def _listeners(
         stack.callback(bar.close)
         listeners.append(bar)
     if training.trackers:
-        check_trackers(training.trackers)
         first = resumed.step if resumed else 0
         plain = int | float | str
         config = {key: value if isinstance(value, plain) else str(value) for key, value in recipe_items(recipe)}

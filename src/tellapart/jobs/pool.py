@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tellapart.cache import FeatureStore
 from tellapart.catalog.splits import make_folds
+from tellapart.catalog.table import Catalog
 from tellapart.experiments.folds import FoldPlan, plan_folds, plan_remarks, pool_of
 from tellapart.export.compose import compose_features
 from tellapart.export.kept import ExportedNetwork
@@ -61,9 +65,17 @@ def frozen_backbone(recipe: Recipe, store: FeatureStore, talk: Talk) -> Frozen:
 
 def refit_probe(order: Order, seen: Seen, plan: FoldPlan, frozen: Frozen) -> tuple[Learned, Probe]:
     """The head for the whole pool, as a training on it would fit it."""
-    catalog, head, rows = seen.catalog, order.recipe.head, plan.rows
-    folds = make_folds(catalog, rows, head.folds, order.recipe.seed)
-    features = frozen.features
-    probe = fit_probe(features.of(catalog, rows), catalog.labels[rows], folds, len(catalog.classes), head)
+    probe = probe_on(frozen.features, seen.catalog, plan.rows, order.recipe)
+    return learned_of(frozen, probe), probe
+
+
+def probe_on(features: FeatureExtractor, catalog: Catalog, rows: NDArray[np.int64], recipe: Recipe) -> Probe:
+    """The head on the features of these pictures, its strength chosen by folds among them."""
+    folds = make_folds(catalog, rows, recipe.head.folds, recipe.seed)
+    return fit_probe(features.of(catalog, rows), catalog.labels[rows], folds, len(catalog.classes), recipe.head)
+
+
+def learned_of(frozen: Frozen, probe: Probe) -> Learned:
+    """A frozen backbone with a head."""
     embed = frozen.torch_side.embed
-    return Learned(network=frozen.network, layers=probe.layers, features=features, embed=embed), probe
+    return Learned(network=frozen.network, layers=probe.layers, features=frozen.features, embed=embed)

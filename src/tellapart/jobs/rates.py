@@ -9,6 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tellapart.cache import FeatureStore, cache_folder
 from tellapart.catalog.names import escape
 from tellapart.catalog.scan import drop_empty_classes
 from tellapart.catalog.sources import read_source
@@ -79,14 +82,17 @@ def find_rate(
     split, training = options.split, options.training
     catalog = read_source(source, group_column=split.group_column, weight_column=training.weight_column)
     talk.say(f"{name_of(source)}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
-    with memory_for(catalog, options) as memory:
-        catalog = drop_empty_classes(look_through(catalog, options, memory, talk))
-    splits = make_splits(catalog, options.split, options.seed)
 
     from tellapart.jobs.fitting import training_step
+    from tellapart.jobs.pool import frozen_backbone, probe_on
     from tellapart.training.rates import range_test
 
-    step = training_step(catalog, splits, options, talk)
+    with FeatureStore(cache_folder()) as store, memory_for(catalog, options) as memory:
+        features = frozen_backbone(options, store, talk).features if options.method == "finetune" else None
+        catalog = drop_empty_classes(look_through(catalog, options, memory, talk, visitor=features))
+        splits = make_splits(catalog, options.split, options.seed)
+        probe = probe_on(features, catalog, np.flatnonzero(splits == "train"), options) if features else None
+    step = training_step(catalog, splits, options, probe, talk)
     with talk.track("Trying rates", STEPS) as advance:
 
         def counted(rate: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,14 +14,12 @@ import numpy as np
 
 from tellapart.cache import FeatureStore, cache_folder
 from tellapart.catalog.names import escape
-from tellapart.catalog.splits import make_folds
-from tellapart.errors import Interrupted
+from tellapart.errors import Interrupted, UserError
 from tellapart.evaluation.metrics import Metrics, measure
-from tellapart.export.compose import compose_features
-from tellapart.jobs.backbone import TorchSide
 from tellapart.jobs.clock import Clock
 from tellapart.jobs.learned import Learned
 from tellapart.jobs.orders import Order, how_to_resume, new_order, resumed_order
+from tellapart.jobs.pool import frozen_backbone, learned_of, probe_on
 from tellapart.jobs.record import Trained, begin_run, write_results, write_run
 from tellapart.jobs.seeing import Seen, look_again, look_and_tell, read_data, trained_of
 from tellapart.jobs.shipping import ship
@@ -29,12 +27,11 @@ from tellapart.modelfile.predictor import Predictor, load
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
 from tellapart.recipes import load_recipe
-from tellapart.runs.folder import RunFolder
+from tellapart.runs.folder import RunFolder, nothing_begun
 from tellapart.runs.lock import locked
 from tellapart.runs.predictions import read_predictions
 from tellapart.runs.saved_splits import read_splits, splits_hash
-from tellapart.training.features import FeatureExtractor
-from tellapart.training.probe import Probe, fit_probe
+from tellapart.training.probe import Probe
 
 if TYPE_CHECKING:
     from tellapart.evaluation.comparison import Comparison
@@ -140,6 +137,11 @@ def train(
     with ExitStack() as held:
         store = held.enter_context(FeatureStore(cache_folder()))
         if order.recipe.method == "probe":
+            if listeners or metrics:
+                raise UserError(
+                    f"The recipe {order.recipe.name!r} has no loop that listeners and metrics could look at.",
+                    "Take one that trains by gradient, as recipe='finetune', or leave them out.",
+                )
             return _train_probe(order, store, talk, clock)
         return _train_by_gradient(order, store, talk, clock, held, listeners, metrics or {})
 
@@ -161,10 +163,11 @@ def _train_by_gradient(
     listeners: Sequence[Listener],
     metrics: Mapping[str, Callable[[Predictions], float]],
 ) -> Run:
-    from tellapart.jobs.fitting import fit_network
+    from tellapart.jobs.fitting import check_fit, fit_network
     from tellapart.training.hardware import Hardware
 
     recipe = order.recipe
+    check_fit(recipe, metrics)
     hardware = Hardware(recipe.training)
     talk.quiet |= not hardware.is_writer
     if order.run and order.run.finished:
@@ -189,22 +192,23 @@ def _train_by_gradient(
     else:
         run = RunFolder(order.runs)  # never written to
     held.enter_context(_resumable(run))
-    fitted = fit_network(
-        order,
-        run,
-        seen.catalog,
-        seen.splits,
-        hardware,
-        store,
-        talk,
-        probe=began[1] if began else None,
-        listeners=listeners,
-        metrics=metrics,
-    )
+    with nothing_begun(run) if order.run is None and hardware.is_writer else nullcontext():
+        fitted = fit_network(
+            order,
+            run,
+            seen.catalog,
+            seen.splits,
+            hardware,
+            store,
+            talk,
+            probe=began[1] if began else None,
+            listeners=listeners,
+            metrics=metrics,
+        )
     clock.lap("training")
     seen = look_again(fitted.learned, seen, recipe, talk)
     clock.lap("features")
-    chosen, comparison = (fitted.learned, None) if began is None else _better(began[0], fitted, seen)
+    chosen, comparison = (fitted.learned, None) if began is None else _better(began[0], fitted, seen, talk)
     shipped = ship(chosen, seen.catalog, seen.splits, recipe, store)
     clock.lap("model file")
     started_at = began[1] if began else None
@@ -218,20 +222,16 @@ def _probed(order: Order, store: FeatureStore, talk: Talk, clock: Clock) -> tupl
     """The frozen backbone's features of all pictures, computed while they are looked at, and the head on them."""
     recipe = order.recipe
     catalog = read_data(order, talk)
-    torch_side = TorchSide(recipe, talk)
-    network = torch_side.exported()
+    frozen = frozen_backbone(recipe, store, talk)
     clock.lap("network")
-    features = FeatureExtractor(compose_features(network.graph, network.preprocessing), store)
-    seen = look_and_tell(order, catalog, features, talk)
+    seen = look_and_tell(order, catalog, frozen.features, talk)
     clock.lap("features")
-    catalog, rows = seen.catalog, np.flatnonzero(seen.splits == "train")
-    folds = make_folds(catalog, rows, recipe.head.folds, recipe.seed)
-    probe = fit_probe(features.of(catalog, rows), catalog.labels[rows], folds, len(catalog.classes), recipe.head)
+    probe = probe_on(frozen.features, seen.catalog, np.flatnonzero(seen.splits == "train"), recipe)
     clock.lap("head")
-    return Learned(network=network, layers=probe.layers, features=features, embed=torch_side.embed), seen, probe
+    return learned_of(frozen, probe), seen, probe
 
 
-def _better(probed: Learned, fitted: Fitted, seen: Seen) -> tuple[Learned, Comparison]:
+def _better(probed: Learned, fitted: Fitted, seen: Seen, talk: Talk) -> tuple[Learned, Comparison]:
     """The better of probe and fine-tuned network by val, and how they compare on test."""
     from tellapart.evaluation.comparison import compare
     from tellapart.evaluation.scores import accuracy, loss
@@ -241,6 +241,8 @@ def _better(probed: Learned, fitted: Fitted, seen: Seen) -> tuple[Learned, Compa
     before, after = (one.predictions(catalog, val) for one in (probed, tuned))
     # Equal accuracy on few pictures is common; then the more certain of the two is the better.
     improved = not len(val) or (accuracy(after), -loss(after)) > (accuracy(before), -loss(before))
+    if not len(val):
+        talk.say("note: There is no val to choose the better by: the fine-tuned network is shipped")
     rows = test if len(test) else val
     comparison = compare(
         probed.predictions(catalog, rows),

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.errors import Refused, UserError
+from tellapart.errors import Interrupted, Refused, UserError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.writing import disk_error, sync_folder, write_whole
 
@@ -135,6 +135,19 @@ def open_run(runs: Path, name: str, begin: Callable[[RunFolder], None], *, needs
     with new_run(runs, name, needs_bytes=needs_bytes) as run:
         begin(run)
     return RunFolder(run.path)
+
+
+@contextmanager
+def nothing_begun(run: RunFolder) -> Iterator[None]:
+    """Around the start of a training: where a setting forbids it before the first checkpoint, the run goes again."""
+    try:
+        yield
+    except (Interrupted, Refused):
+        raise
+    except UserError:
+        if not any((run.path / "checkpoints").glob("step-*")):
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
 
 
 def reopen_run(path: Path) -> RunFolder:
