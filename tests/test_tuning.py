@@ -197,6 +197,17 @@ def test_a_trial_that_fails_is_recorded_and_the_others_go_on(tiny: Path, space: 
     assert "The loss is nan." in tuned.page.read_text("utf-8")
 
 
+def test_a_trial_that_was_stopped_is_no_run_to_go_on_with(tmp_path: Path):
+    for name, files in (("a-trial-0001", ["run.json"]), ("a-trial-0001-fold-2", ["run.json", "log.txt"])):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        for file in files:
+            (tmp_path / name / file).write_text("{}")
+    trials.clear_checkpoints(tmp_path, "trial-0001*")
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*"))
+    assert left == [f"a-trial-0001-fold-2/{name}" for name in ("log.txt", "run.json")]
+    assert not list(tmp_path.glob("*/checkpoints"))
+
+
 def test_where_no_trial_finishes_the_reason_is_told(tiny: Path, space: Path, made_up: SimpleNamespace):
     def trial(*_: object) -> Outcome:
         raise UserError("The weights of resnet18 are not here.")
@@ -309,6 +320,12 @@ def test_a_password_is_never_shown():
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize("folds", [0, 1, 21])
+def test_too_few_or_too_many_folds_are_refused(tiny: Path, space: Path, made_up: SimpleNamespace, folds: int):
+    with pytest.raises(UserError, match=f"--folds must be 2 to 20, got {folds}. Leave it out to judge by val"):
+        search(tiny, space, trials=1, folds=folds)
+
+
 def test_a_space_that_cannot_be_read_is_told(tiny: Path, made_up: SimpleNamespace):
     with pytest.raises(UserError, match=r"cannot be read as a space \(no such file or directory\)"):
         search(tiny, tiny / "none.yaml", trials=1)
@@ -373,6 +390,31 @@ def test_many_studies_share_a_database_by_their_names(tiny: Path, space: Path, m
     assert elsewhere.rows[:2] == first.rows != other.rows
     assert elsewhere.path.parent.name == "other"
     assert not (first.path / "study.sqlite").exists()
+
+
+def test_a_final_training_in_another_folder_is_told_with_its_score(
+    tiny: Path, space: Path, made_up: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+):
+    measured = SimpleNamespace(accuracy="90.0 % (80.0 to 95.0, 50 pictures)", as_json=dict)
+    monkeypatch.setattr(tuning, "_measured", lambda run: run and measured)
+    shared = {"storage": f"sqlite:///{tiny.parent / 'all.sqlite'}", "study": "a"}
+    first = search(tiny, space, recipe=RECIPE, **shared, trials=1)
+    other = tune(tiny, **shared, out=tiny.parent / "other", quiet=True)
+    assert (made_up.finals, other.run) == ([0], None)
+    assert other.lines[-1] == (
+        f"It was trained once more in another folder of the study, {first.path.name}: its test accuracy is "
+        "90.0 % (80.0 to 95.0, 50 pictures)."
+    )
+
+
+def test_a_study_whose_database_is_gone_is_refused(tiny: Path, space: Path, made_up: SimpleNamespace):
+    first = search(tiny, space, trials=2)
+    (first.path / "study.sqlite").unlink()
+    before = (first.path / "trials.csv").read_bytes()
+    with pytest.raises(Refused, match=r"is not in its database \(.*study.sqlite\). Put that back"):
+        search(tiny, study=first.path, trials=3)
+    assert not (first.path / "study.sqlite").exists()
+    assert (first.path / "trials.csv").read_bytes() == before
 
 
 def settings_of(space: Space, **changes: Any) -> StudySettings:
@@ -487,6 +529,7 @@ def page_input(**changes: Any) -> TuningInput:
         "best": ROWS[2],
         "importances": {},
         "test": None,
+        "elsewhere": None,
         "looks": 0,
         "ran": {"Recipe": HOSTILE},
     }

@@ -129,7 +129,7 @@ class Study:
 
     @property
     def finals(self) -> list[dict[str, Any]]:
-        """The final trainings, the last one last: trial, run, model, and the metrics of test."""
+        """The final trainings, the last one last: trial, run, the name of the study's folder, and the test accuracy."""
         return list(self._study.user_attrs.get("finals", []))
 
     def add_final(self, facts: Mapping[str, Any]) -> None:
@@ -298,9 +298,14 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         raise UserError(f"The database {shown} cannot be used ({told}).", "Look at its address and rights.") from error
 
 
+def database_file(folder: Path) -> Path:
+    """A study's own database in its folder. SQLite: for processes of one machine, on a disk of its own."""
+    return folder / "study.sqlite"
+
+
 def database_of(folder: Path) -> str:
-    """The URL of a study's own database in its folder. SQLite: for processes of one machine, on a disk of its own."""
-    return f"sqlite:///{(folder / 'study.sqlite').resolve()}"
+    """Its URL."""
+    return f"sqlite:///{database_file(folder).resolve()}"
 
 
 def _row(number: int, trial: FrozenTrial) -> TrialRow:

@@ -14,11 +14,19 @@ from sqlalchemy.engine import make_url
 
 from tellapart.catalog.names import escape, unescape
 from tellapart.catalog.table import Catalog, Column, text_column
-from tellapart.errors import Refused, UserError, choose, require
+from tellapart.errors import Refused, UserError, choose
 from tellapart.evaluation.scores import METRICS
 from tellapart.experiments.default_spaces import default_space
 from tellapart.experiments.space import Space, read_space, space_from
-from tellapart.experiments.study import SAMPLERS, Sampler, Study, StudySettings, database_of, kept_settings
+from tellapart.experiments.study import (
+    SAMPLERS,
+    Sampler,
+    Study,
+    StudySettings,
+    database_file,
+    database_of,
+    kept_settings,
+)
 from tellapart.jobs.orders import Order, new_order
 from tellapart.jobs.seeing import find_and_tell, look, read_data
 from tellapart.progress import Talk
@@ -102,7 +110,13 @@ def open_study(asked: Asked, talk: Talk) -> OpenStudy:
             f"The study was made by tellapart {about.get('tellapart')} in another format.", "Go on with that version."
         )
     url, name = _database(asked, folder, about)
-    kept = kept_settings(url, name) if url else None
+    own = database_file(folder) if folder and about and about["storage"] is None else None
+    kept = kept_settings(url, name) if url and (own is None or own.is_file()) else None
+    if folder and kept is None:
+        raise Refused(
+            f"The study of {folder} is not in its database ({own or make_url(url or '').render_as_string()}).",
+            "Put that back, or begin a new study: what the trials found is in trials.csv.",
+        )
     plan = _plan(asked, kept, talk)
     order = _order(asked, plan.recipe, folder, about)
     catalog, splits = _look(order, folder is None, talk)
@@ -171,8 +185,9 @@ def _plan(asked: Asked, kept: StudySettings | None, talk: Talk) -> _Plan:
     recipe = load_recipe(asked.recipe or base, asked.set, options)
     usual = "loss" if recipe.method == "probe" else recipe.training.best
     metric = choose("metric", asked.metric or (kept.metric if kept else usual), METRICS)
-    folds = asked.folds or (kept.folds if kept else None)
-    require(folds is None or 2 <= folds <= 20, "folds", folds, "must be 2 to 20")
+    folds = kept.folds if kept and asked.folds is None else asked.folds
+    if folds is not None and not 2 <= folds <= 20:
+        raise UserError(f"--folds must be 2 to 20, got {folds}.", "Leave it out to judge by val.")
     sampler = choose("sampler", asked.sampler or (kept.sampler if kept else SAMPLERS[0]), SAMPLERS)
     space = _space(asked, recipe, kept, talk)
     return _Plan(recipe=recipe, space=space, metric=metric, folds=folds, sampler=cast(Sampler, sampler))

@@ -275,8 +275,10 @@ def _check_free(run: Path) -> None:
 
 def clear_checkpoints(folder: Path, name: str) -> None:
     """Remove the checkpoints of a trial that is over, and what a killed process left of its beginning: a study of
-    many trials would fill the disk with them."""
+    many trials would fill the disk with them. One that was stopped is then no run to go on with."""
     for run in folder.glob(f"*-{name}"):
+        if not RunFolder(run).finished:
+            (run / "run.json").unlink(missing_ok=True)
         shutil.rmtree(run / "checkpoints", ignore_errors=True)
     for part in folder.glob(f".*-{name}.part"):
         shutil.rmtree(part, ignore_errors=True)

@@ -253,14 +253,19 @@ class _Work:
             if study.claims.take(FINAL):
                 with Hold(study.claims, FINAL):
                     run = self._final_run(best)
-                    study.add_final({"trial": best.number, "run": run.name})
+                    metrics = _measured(run)
+                    tested = None if metrics is None else str(metrics.accuracy)
+                    facts = {"trial": best.number, "run": run.name, "study": self.opened.run.path.name, "test": tested}
+                    study.add_final(facts)
                 return run
             time.sleep(POLL_SECONDS)
 
     def write_page(self, run: Path | None) -> tuple[TuningInput, Metrics | None]:
         """The page and the table, as the study stands now."""
         opened, study = self.opened, self.opened.study
-        rows, metrics = study.rows(), _measured(run)
+        rows, metrics, best = study.rows(), _measured(run), study.best()
+        finals = [final for final in study.finals if best and final["trial"] == best.number]
+        elsewhere = [final for final in finals if final["study"] != opened.run.path.name]
         finished = sum(row.state == "finished" for row in rows)
         told = TuningInput(
             title=opened.name,
@@ -273,9 +278,10 @@ class _Work:
             keys=opened.space.keys,
             logs=frozenset(one.key for one in opened.space.parameters if one.log),
             rows=rows,
-            best=study.best(),
+            best=best,
             importances=study.importances() if finished >= FEW_TRIALS else {},
             test=metrics,
+            elsewhere=(elsewhere[-1]["study"], elsewhere[-1]["test"]) if elsewhere and run is None else None,
             looks=len(study.finals),
             ran=self._ran(),
         )

@@ -27,6 +27,7 @@ class TuningInput:
         rows: by number. best: the finished one that won; None: none is finished.
         importances: key → share, empty where that is not known.
         test: of the final training; None: there is none yet, or it has no test pictures. looks: finals so far.
+        elsewhere: of a final training in another folder of the study: that folder's name, and its test accuracy.
         ran: facts, name → value.
     """
 
@@ -43,6 +44,7 @@ class TuningInput:
     best: TrialRow | None
     importances: Mapping[str, float]
     test: Metrics | None
+    elsewhere: tuple[str, str | None] | None
     looks: int
     ran: Mapping[str, str]
 
@@ -85,6 +87,10 @@ def summary_lines(study: TuningInput) -> list[str]:
         f"{study.judged} ({study.count:,} pictures, seed {study.seed}).",
         f"Trials: {told}.",
     ]
+    if study.elsewhere:
+        folder, accuracy = study.elsewhere
+        tested = f"its test accuracy is {accuracy}" if accuracy else "there are no test pictures"
+        return [*lines, f"It was trained once more in another folder of the study, {folder}: {tested}."]
     if study.test is None:
         return [*lines, "That is the best of many, so it is too good; there is no test score yet."]
     return [
