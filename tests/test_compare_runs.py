@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import polars
 import pytest
 from conftest import write_picture
 from test_report import Page
@@ -16,6 +17,7 @@ from written_runs import answers, write_run
 from tellapart.errors import Refused, UserError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.jobs.comparison import RunComparison, compare_runs
+from tellapart.runs.predictions import read_predictions
 
 HISTORY = [{"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": epoch / 4} for epoch in (1, 2, 3)]
 
@@ -291,3 +293,13 @@ def test_comparing_loads_neither_torch_nor_a_model(two: list[Path]):
     )
     words = [sys.executable, "-c", code, *map(str, two), str(two[0].parent / "x.html")]
     assert subprocess.check_output(words, text=True).strip() == "set()"
+
+
+def test_predictions_that_are_no_probabilities_are_damage(tmp_path: Path):
+    run = write_run(tmp_path / "a", answers([True] * 4))
+    file = run / "predictions-test.parquet"
+    frame = polars.read_parquet(file)
+    for broken in (frame.with_columns(polars.col("p:ant") * 0.5), polars.DataFrame({"path": ["x"], "label": ["ant"]})):
+        broken.write_parquet(file)
+        with pytest.raises(Refused, match=r"predictions-test.parquet is gone or damaged"):
+            read_predictions(file)

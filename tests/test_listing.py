@@ -73,6 +73,8 @@ def test_a_run_is_sorted_by_any_column_and_those_without_a_value_come_last(runs:
     ("where", "count"),
     [
         (["recipe=finetune"], 1),
+        (["recipe==finetune"], 1),
+        (["accuracy==0.75"], 1),
         (["recipe!=finetune"], 3),
         (["accuracy>0.8"], 2),
         (["accuracy <= 0.8"], 1),
@@ -88,6 +90,23 @@ def test_filters_leave_the_runs_that_match(runs: Path, where: list[str], count: 
     listed = list_runs(runs, where=where)
     assert (len(listed.runs), listed.left_out) == (count, 4 - count)
     assert any("not match" in line for line in listed.lines)
+
+
+@pytest.mark.parametrize("text", ["accuracy=>0.9", "accuracy=<0.9", "recipe===probe", "accuracy>>0.9"])
+def test_what_is_no_filter_is_refused(runs: Path, text: str):
+    with pytest.raises(UserError, match=r"is no filter. Write one like"):
+        list_runs(runs, where=[text])
+
+
+def test_a_cross_validation_is_told_from_a_training(runs: Path):
+    file = runs / "20261101-080000-pets" / "metrics.json"
+    folds = {"folds": 5, "repeats": 2, "model": {"by": "ensemble"}}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "folds": folds}))
+    listed = list_runs(runs, settings=True, where=["cv.model=ensemble"])
+    assert names(listed) == ["20261101-080000-pets"]
+    assert listed.cells[0][1] == "probe, 5 folds"
+    two = list_runs(runs, settings=True, where=["run=*pets*"])
+    assert (two.settings["cv.folds"], two.settings["cv.repeats"]) == ([None, 5], [None, 2])
 
 
 def test_settings_that_differ_are_columns(runs: Path):
@@ -124,7 +143,14 @@ def test_damaged_folders_are_named_and_stop_nothing(runs: Path):
 
 
 def test_metrics_that_are_not_as_they_were_written_are_damage(runs: Path):
-    for broken in ("no JSON", '{"test": {"accuracy": {"count": 3}}}', '{"seconds": 3}', '{"test": 3}'):
+    for broken in (
+        "no JSON",
+        '{"seconds": {"all": "long"}}',
+        '{"seed": 3, "folds": {"folds": 5}}',
+        '{"test": {"accuracy": {"count": 3}}}',
+        '{"seconds": 3}',
+        '{"test": 3}',
+    ):
         (runs / "20261101-080000-pets" / "metrics.json").write_text(broken)
         with pytest.raises(Refused, match=r"metrics\.json is gone or damaged"):
             past_run(runs / "20261101-080000-pets")
@@ -199,3 +225,11 @@ def test_listing_loads_neither_torch_nor_a_model(runs: Path):
 def test_many_runs_are_read(runs: Path):
     found, damaged = past_runs(runs)
     assert (len(found), damaged) == (4, {})
+
+
+def test_a_search_is_no_run_but_its_last_one_is_named(tmp_path: Path):
+    search = tmp_path / "20261106-080000-pets"
+    last = write_run(search / "best" / "20261106-090000-trial-0001", answers([True] * 4))
+    (search / "study.json").write_text("{}")
+    with pytest.raises(UserError, match=f"is no run folder. Its last run is {last}"):
+        past_run(search)

@@ -39,13 +39,14 @@ COLUMNS: Mapping[str, type] = {
 }
 _BEST_FIRST = ("accuracy", "val_accuracy", "date")  # the largest value is what one looks for
 _SHOWN_ALREADY = ("name", "backbone.name", "seed")  # recipe keys that are columns of their own
-_FILTER = re.compile(r"\s*([\w.]+)\s*(<=|>=|!=|=|<|>)\s*(.*?)\s*", re.DOTALL)
+_FILTER = re.compile(r"\s*([\w.]+)\s*(<=|>=|!=|==?|<|>)\s*((?![<>=]).*?)\s*", re.DOTALL)
 _TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
     "=": operator.eq,
+    "==": operator.eq,
     "!=": operator.ne,
 }
 
@@ -176,8 +177,8 @@ def _filter(text: str, known: set[str] | None) -> Callable[[PastRun], bool]:
             return False
         if number is not None and isinstance(value, int | float) and not isinstance(value, bool):
             return _TESTS[sign](value, number)
-        if sign in ("=", "!="):
-            return fnmatchcase(_text(value).lower(), wanted.lower()) == (sign == "=")
+        if sign in ("=", "==", "!="):
+            return fnmatchcase(_text(value).lower(), wanted.lower()) == (sign != "!=")
         return isinstance(value, str) and _TESTS[sign](value, wanted)
 
     return matches
@@ -222,7 +223,8 @@ def _cells(run: PastRun) -> list[str]:
     )
     seconds = "" if run.seconds is None else duration(run.seconds)
     seed = "" if run.seed is None else str(run.seed)
-    return [run.name, run.recipe, run.backbone, run.state, *scores, seconds, run.splits[:8], seed, run.date]
+    recipe = f"{run.recipe}, {run.settings['cv.folds']} folds" if "cv.folds" in run.settings else run.recipe
+    return [run.name, recipe, run.backbone, run.state, *scores, seconds, run.splits[:8], seed, run.date]
 
 
 def _text(value: Any) -> str:

@@ -41,7 +41,8 @@ class PastRun:
         seconds: the whole training; None while it is unfinished.
         splits: the hash of its splits; "" where it is not known.
         date: when it began, "2026-11-22 05:40:47".
-        settings: every key of the recipe, dotted, in its order.
+        settings: every key of the recipe, dotted, in its order; of a cross-validation also cv.folds, cv.repeats and
+            cv.model, "refit" or "ensemble".
     """
 
     path: Path
@@ -99,12 +100,14 @@ def past_run(path: Path) -> PastRun:
         UserError: it is no run folder. Refused: a file of it is gone or damaged.
     """
     if not _is_run(path):
-        raise UserError(f"{path} is no run folder.", "Give the folder of a run, for example runs/20261121-101500-x.")
+        best = next(path.glob(f"{BEST}/*"), None) if (path / STUDY).is_file() else None
+        hint = f"Its last run is {best}." if best else "Give the folder of a run, for example runs/20261121-101500-x."
+        raise UserError(f"{path} is no run folder.", hint)
     run = RunFolder(path)
-    settings = read_settings(path)
-    metrics = run.read_json("metrics.json") if run.finished else {}
-    seed = metrics.get("seed", settings.get("seed"))
+    metrics, settings = run.read_json("metrics.json") if run.finished else {}, read_settings(path)
     try:
+        settings |= _cross_validation(metrics)
+        seed = metrics.get("seed", settings.get("seed"))
         return PastRun(
             path=path,
             name=escape(path.resolve().name),
@@ -114,13 +117,21 @@ def past_run(path: Path) -> PastRun:
             state="finished" if run.finished else "resumable" if run.has("run.json") else "unfinished",
             accuracy=_score(metrics.get("test")),
             val_accuracy=_val_accuracy(run),
-            seconds=metrics.get("seconds", {}).get("all"),
+            seconds=None if (seconds := metrics.get("seconds", {}).get("all")) is None else float(seconds),
             splits=str(metrics.get("splits", {}).get("hash", "")),
             date=_date(path),
             settings=settings,
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise Refused(f"{path / 'metrics.json'} is gone or damaged.", "Put a good copy there.") from None
+
+
+def _cross_validation(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What a finished cross-validation was asked for, dotted as a recipe's keys; nothing for a plain training."""
+    folds = metrics.get("folds")
+    if not folds:
+        return {}
+    return {"cv.folds": folds["folds"], "cv.repeats": folds["repeats"], "cv.model": folds["model"]["by"]}
 
 
 def read_settings(path: Path) -> dict[str, Any]:

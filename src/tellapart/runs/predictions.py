@@ -29,5 +29,5 @@ def read_predictions(file: Path) -> Predictions:
             classes=classes,
             unfamiliarity=frame["unfamiliarity"].to_numpy() if "unfamiliarity" in frame.columns else None,
         )
-    except (OSError, KeyError, polars.exceptions.PolarsError) as error:
+    except (OSError, KeyError, TypeError, ValueError, polars.exceptions.PolarsError) as error:
         raise Refused(f"{file} is gone or damaged ({type(error).__name__}).", "Put a good copy there.") from error
