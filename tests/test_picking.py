@@ -15,8 +15,10 @@ import torch
 from conftest import write_classes
 from safetensors.torch import save_file
 from test_report import HOSTILE, Page
+from typer.testing import CliRunner
 
 from tellapart.catalog.sources import read_source
+from tellapart.cli.main import app
 from tellapart.errors import Refused, UserError
 from tellapart.evaluation.metrics import Score, measure, proportion
 from tellapart.evaluation.predictions import Predictions
@@ -272,6 +274,17 @@ def test_the_next_command_trains_with_it(picked: Picked, files: list[str]):
     settings = f"--set split.val=0.3 --set backbone.name={picked.advice.chosen.name} --set backbone.weights={file}"
     assert picked.next == picked.lines[-1].removeprefix("next      ")
     assert picked.next.endswith(settings)
+
+
+def test_pictures_that_cannot_be_read_are_in_the_exit_code(
+    picked: Picked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    assert picked.as_json()["statuses"] == {"ok": sum(picked.counts.values())}
+    for statuses, code in (({"ok": 3}, 0), ({"ok": 3, "empty": 1}, 3)):
+        monkeypatch.setattr(
+            jobs_picking, "pick", lambda *_, statuses=statuses, **__: replace(picked, statuses=statuses)
+        )
+        assert CliRunner().invoke(app, ["pick", str(tmp_path), "--json"]).exit_code == code
 
 
 def test_pick_writes_its_page(picked: Picked):

@@ -74,7 +74,7 @@ def dataset_of(recipe: Recipe) -> Dataset:
         known = ", ".join(sorted(DATASETS))
         raise UserError(
             f"The recipe {recipe.name!r} has no public data set of its own.",
-            f"Give a folder of pictures: tellapart train DATA. Or one of {known} with --set dataset=NAME.",
+            f"Give a folder of pictures as DATA, or one of {known} with --set dataset=NAME.",
         )
     return DATASETS[choose("data set", recipe.dataset, DATASETS)]
 

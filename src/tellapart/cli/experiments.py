@@ -69,7 +69,7 @@ def cv(
     else:
         for line in done.lines:
             echo(line)
-        print_scores(done.metrics)
+        print_scores(done.metrics, "test ")
         print_class_accuracy(done.metrics)
         echo(f"report    {done.report}")
         echo(f"model     {done.model}")
@@ -179,6 +179,7 @@ def pick(
         quiet=quiet,
     )
     print_found(picked.as_json(), picked.lines, picked.page, json_)
+    end(picked.statuses)
 
 
 @app.command(
@@ -208,7 +209,7 @@ def runs(
         print_json(listed.as_json())
         return
     if listed.runs:
-        print_table(listed.heads, listed.cells)
+        print_table(listed.heads, listed.cells, always_heads=True)
     for line in listed.lines:
         echo(line)
 

@@ -13,7 +13,7 @@ import typer
 from tellapart.progress import shown
 
 if TYPE_CHECKING:
-    from tellapart.evaluation.metrics import Metrics
+    from tellapart.evaluation.metrics import ClassScores, Metrics
     from tellapart.modelfile.predictor import Answer
 
 MOST_CLASSES = 20  # told one by one after a training
@@ -40,11 +40,11 @@ def print_found(values: dict[str, Any], lines: Sequence[str], page: Path, json_:
         echo(f"page      {page}")
 
 
-def print_scores(metrics: Metrics) -> None:
-    """Accuracy over all classes."""
+def print_scores(metrics: Metrics, split: str = "") -> None:
+    """Accuracy over all classes; `split` says of which pictures."""
     if metrics.balanced_first:
-        echo(f"balanced accuracy  {metrics.balanced_accuracy}")
-    echo(f"accuracy  {metrics.accuracy}")
+        echo(f"{split}balanced accuracy  {metrics.balanced_accuracy}")
+    echo(f"{split}accuracy  {metrics.accuracy}")
     if metrics.majority_baseline is not None:
         echo(f"always the largest class would be right {metrics.majority_baseline}")
 
@@ -52,15 +52,18 @@ def print_scores(metrics: Metrics) -> None:
 def print_classes(metrics: Metrics) -> None:
     """A line a class."""
     for one in metrics.per_class:
-        trust = "" if one.trusted else "   too few to trust"
-        echo(f"{one.name}: recall {one.recall}, precision {one.precision}{trust}")
+        echo(f"{one.name}: recall {one.recall}, precision {one.precision}{_trust(one)}")
 
 
 def print_class_accuracy(metrics: Metrics) -> None:
     """Of each class, how many of its pictures are right; of very many classes nothing, for the report has them."""
     if len(metrics.per_class) <= MOST_CLASSES:
         for one in metrics.per_class:
-            echo(f"  {one.name}: {one.recall}")
+            echo(f"  {one.name}: {one.recall}{_trust(one)}")
+
+
+def _trust(one: ClassScores) -> str:
+    return "" if one.trusted else "   too few to trust"
 
 
 def print_answers(answers: Sequence[Answer], top: int) -> None:
@@ -68,11 +71,15 @@ def print_answers(answers: Sequence[Answer], top: int) -> None:
     print_table(["picture", "answer", "confidence", "decision", "note"], (_cells(answer, top) for answer in answers))
 
 
-def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table for a person; where the output is no terminal, tab-separated lines that nothing cuts off."""
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, always_heads: bool = False) -> None:
+    """A table for a person; where the output is no terminal, tab-separated lines that nothing cuts off.
+
+    Args:
+        always_heads: there too, above the rows, where the columns are not always the same.
+    """
     cells = [[shown(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in cells:
+        for row in [heads, *cells] if always_heads and cells else cells:
             typer.echo("\t".join(row))
         return
     from rich.console import Console

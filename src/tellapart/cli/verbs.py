@@ -124,7 +124,7 @@ def train(
     if json_:
         print_json(run.as_json())
     else:
-        print_scores(run.metrics)
+        print_scores(run.metrics, "test ")
         print_class_accuracy(run.metrics)
         for line in run.comparison_lines:
             echo(line)

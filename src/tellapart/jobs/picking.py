@@ -43,7 +43,8 @@ class Picked:
         advice: the one to take, or None, and why. candidates: all that were measured, from fast to slow.
         failed: name → why it was not measured. budget: what the model file may cost.
         next: the command that trains with the one to take; "" if there is none.
-        counts: pictures of each split; val was measured on. seed: of splits and probes. seconds: it all took.
+        counts: pictures of each split; val was measured on. statuses: files of each status.
+        seed: of splits and probes. seconds: it all took.
     """
 
     advice: Advice
@@ -52,6 +53,7 @@ class Picked:
     budget: Budget
     next: str
     counts: Mapping[str, int]
+    statuses: Mapping[str, int]
     seed: int
     page: Path
     seconds: float
@@ -109,6 +111,7 @@ class Picked:
             "budget": {"max_ms": self.budget.max_ms, "max_mb": self.budget.max_mb},
             "candidates": [{**as_json(one, against.get(one.name)), **flags[one.name]} for one in self.candidates],
             "failed": dict(self.failed),
+            "statuses": dict(self.statuses),
             "page": escape(str(self.page)),
             "seconds": self.seconds,
         }
@@ -178,6 +181,7 @@ def pick(
         budget=budget,
         next=_next(data, given, strict, set, fitted, advice),
         counts={split: int((splits_of == split).sum()) for split in SPLITS},
+        statuses=catalog.status_counts,
         seed=options.seed,
         page=page,
         seconds=round(time.monotonic() - began, 1),
