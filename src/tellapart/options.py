@@ -197,9 +197,7 @@ class TrainingOptions:
 class FreezeOptions:
     """Which part of the backbone does not learn."""
 
-    upto: str | None = (
-        None  # "all", a stage of the network or a share of its stages ("40%": at least one); none: everything learns
-    )
+    upto: str | None = None  # "all", a stage of the network or a share of them ("40%", at least one); none: all learns
     norms: Literal["still", "moving"] = "still"  # the statistics of BatchNorm layers that do not learn
     unfreeze: tuple[str, ...] = ()  # "EPOCHS:STAGE": after so many epochs STAGE and all behind it learns; "EPOCHS:all"
     views: int | None = None  # how many augmented views of the frozen part's outputs are kept, as far as they fit

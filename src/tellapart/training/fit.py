@@ -207,9 +207,10 @@ class _Loop:
 
     def _check_finite(self) -> None:
         """The loss of the next batch would not show it: statistics of BatchNorm, say, are not used in training."""
-        for name, tensor in self.classifier.state_dict().items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise self._not_finite(f"{name} holds NaN or infinity")
+        state = self.classifier.state_dict().items()
+        wrong = [name for name, tensor in state if tensor.is_floating_point() and not tensor.isfinite().all()]
+        if self._agreed(bool(wrong)):
+            raise self._not_finite(f"{wrong[0] if wrong else 'The network of another process'} holds NaN or infinity")
 
     def _after_step(self) -> None:
         progress = self.progress
