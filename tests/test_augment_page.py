@@ -135,6 +135,8 @@ def test_of_flips_and_turns_that_a_training_measures_all_are_shown(photos: Path)
     found, page = shown(photos, "finetune", set={"preprocessing.size_px": 32})
     assert found.augmentation == {"harmless": True, "flip": 0.5, "flip_vertical": 0.5, "quarter_turn": 0.5}
     assert len(pictures_of(page)) == 8 * (1 + EPOCHS)
+    assert "A training makes only those that do not raise the loss of the probe on val." in page
+    assert "the very versions that a training with this recipe and seed sees." in shown(photos)[1]
 
 
 def test_larger_pictures_are_shown_as_jpeg(photos: Path):

@@ -107,10 +107,6 @@ def show_augmented(
     rows, pixels = _read(catalog, order, preprocessing, max_pixels, wanted, picture)
     shown = 1 if picture is not None else len(rows)
     batch = _Batch(catalog, rows, pixels, preprocessing, replace(options, augmentation=augmentation))
-    if augmentation.harmless:
-        talk.say(
-            "note: All flips and turns are shown; a training makes those that do not raise the probe's loss on val"
-        )
     facts = {**_used(augmentation), "before that": str(preprocessing), "seed": options.seed}
     html = render_augmented(
         f"{name_of(source)}, augmented by {options.name}",
@@ -118,6 +114,7 @@ def show_augmented(
         batch.pictures(shown),
         [batch.mixed(epoch) for epoch in range(MIXED_BATCHES)] if is_mixed else [],
         {name.replace("_", " "): str(value) for name, value in facts.items()},
+        measured=augmentation.harmless,
     )
     write_whole(page, html)
     talk.say(f"{name_of(source)}: {catalog.source}; {shown} of {len(catalog):,} files shown, in {EPOCHS} epochs")

@@ -59,6 +59,8 @@ def render_augmented(
     pictures: Sequence[AugmentedPicture],
     mixed: Sequence[Sequence[MixedPicture]],
     facts: Mapping[str, str],
+    *,
+    measured: bool = False,
 ) -> str:
     """The page as one self-contained HTML document.
 
@@ -67,6 +69,7 @@ def render_augmented(
         created: when, as it is to be read.
         mixed: batches of mixed pictures, one for each epoch from the first; none where the recipe mixes none.
         facts: what the recipe says of augmentation, name → value.
+        measured: all flips and turns are shown, of which a training finds out which it makes.
 
     Raises:
         UserError: if jinja2 is not installed.
@@ -80,6 +83,7 @@ def render_augmented(
         pictures=[(one.label, one.path, _row(one)) for one in pictures],
         mixed=[[_figure(one.pixels, ", ".join(one.lines), *one.lines) for one in batch] for batch in mixed],
         facts_of_recipe=facts,
+        measured=measured,
     )
 
 
