@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from typing import Any
 
 import polars
 from kill_resume import SETTINGS, outcome
-from running import TELLAPART, Checks, write_classes
+from running import TELLAPART, Checks, kill, write_classes
 
 LOOK_SECONDS = 0.1
 LIMIT_SECONDS = 1800.0
@@ -93,12 +92,6 @@ def outcome_of(bench: Bench, name: str, code: int) -> dict[str, Any]:
     if code not in (0, 3) or run is None:
         sys.exit(f"FAILED: {name} ended with {code}: {bench.errors[-2000:]}")
     return everything(run)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL the whole process group."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def disturb(bench: Bench, name: str, kills: int, longest: float, chance: random.Random) -> tuple[int, int]:

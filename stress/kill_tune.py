@@ -16,7 +16,6 @@ import argparse
 import os
 import random
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from running import TELLAPART, Checks, write_classes
+from running import TELLAPART, Checks, kill, write_classes
 
 SETTINGS = ["training.threads=1", "training.memory_format=contiguous", "training.trackers=", "split.val=0.2"]
 CHECKPOINT = "training.checkpoint_seconds=0.5"
@@ -112,13 +111,6 @@ def finished(study: Path) -> dict[int, tuple[Any, ...]]:
 def working(study: Path) -> set[int]:
     """The trials that are not finished."""
     return {row[0] for row in rows(study) if row[1] == "RUNNING"}
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL the whole process group."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def disturb(bench: Bench, kills: int, chance: random.Random) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -58,6 +59,13 @@ def run(
             process.kill()
             sys.exit(f"FAILED: no end after {limit_seconds:.0f} s: {' '.join(command)}")
         time.sleep(0.01)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL the whole group of a process that began a session of its own."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
