@@ -45,7 +45,6 @@ from tellapart.training.trackers import TrackScalars, check_trackers, scalar_ste
 
 # What the end of a run takes, for a budget: the export and the report, and a look at each picture that is measured on.
 ENDING_SECONDS = 15.0
-LOOKING_SHARE = 0.4  # of the time that a picture takes in training
 DECODING_SECONDS = 0.003  # a picture
 
 
@@ -113,7 +112,7 @@ def fit_network(
     check_room(order.runs, most_bytes(weights_bytes, 2 * weights_bytes))
     material = _material(recipe, catalog, splits, backbone, talk)
     execution = _execution(recipe, classifier, material, resumed, talk)
-    moves = _begin_at(probe, recipe, classifier, material, execution, resumed, talk)
+    moves = list(resumed.facts["moves"]) if resumed else _begin_at(probe, recipe, classifier, material, execution, talk)
     recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
     num_final = int(np.isin(splits, ("val", "test")).sum())
     with ExitStack() as stack:
@@ -159,7 +158,7 @@ def training_step(
     backbone, classifier = _network(recipe, len(catalog.classes), talk)
     material = _material(recipe, catalog, splits, backbone, talk)
     execution = _execution(recipe, classifier, material, None, talk)
-    moves = _begin_at(probe, recipe, classifier, material, execution, None, talk)
+    moves = _begin_at(probe, recipe, classifier, material, execution, talk)
     recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
     material = replace(material, val=None)
     stepper = Stepper(classifier, material, recipe, hardware, execution, talk)
@@ -226,38 +225,22 @@ def _begin_at(
     classifier: Classifier,
     material: Material,
     execution: Execution,
-    resumed: Checkpoint | None,
     talk: Talk,
 ) -> list[str]:
     """Give the classifier the probe's head, softened; returns the flips and turns that the probe finds harmless."""
     if probe is None:
         return []
-    classifier.load_layers(probe.layers)
-    moves = _moves(recipe, classifier, material, execution, resumed, talk)
-    classifier.load_layers(probe.layers.softened())
-    return moves
-
-
-def _moves(
-    recipe: Recipe,
-    classifier: Classifier,
-    material: Material,
-    execution: Execution,
-    resumed: Checkpoint | None,
-    talk: Talk,
-) -> list[str]:
-    """The flips and turns that are added to the augmentation, measured with the probe that the classifier is."""
-    if resumed or not recipe.augmentation.harmless:
-        return list(resumed.facts["moves"]) if resumed else []
-    if material.val is None:
+    moves: list[str] = []
+    if recipe.augmentation.harmless and material.val is None:
         talk.say("note: There is no val to measure on which flips and turns are harmless: none is added")
-        return []
-    device = torch.device("cpu")
-    inputs = PictureInputs(material.val, material.preprocessing, recipe.augmentation, device, execution.torch_format)
-    with running(execution):
-        moves = harmless_moves(classifier, inputs, len(material.val))
-    told = ", ".join(MOVES[name][0] for name in moves) or "none"
-    talk.say(f"Flips and turns that the probe does not mind, by val: {told}")
+    elif recipe.augmentation.harmless and material.val is not None:
+        how = material.preprocessing, recipe.augmentation, torch.device("cpu"), execution.torch_format
+        classifier.load_layers(probe.layers)
+        with running(execution):
+            moves = harmless_moves(classifier, PictureInputs(material.val, *how), len(material.val))
+        told = ", ".join(MOVES[name][0] for name in moves) or "none"
+        talk.say(f"Flips and turns that the probe does not mind, by val: {told}")
+    classifier.load_layers(probe.layers.softened())
     return moves
 
 
@@ -265,7 +248,7 @@ def _deadline(order: Order, execution: Execution, num_final: int) -> float | Non
     minutes = order.recipe.training.budget_minutes
     if minutes is None:
         return None
-    ending = ENDING_SECONDS + num_final * (DECODING_SECONDS + LOOKING_SHARE * execution.seconds)
+    ending = ENDING_SECONDS + num_final * (DECODING_SECONDS + execution.looking_seconds)
     return order.began + 60 * minutes - ending
 
 

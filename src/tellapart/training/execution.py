@@ -25,6 +25,8 @@ TRIAL_SECONDS = 0.1  # at least: a step of a small network is over before a busy
 HOPELESS = 1.3  # times slower than the best in its first step: not tried further
 SMALL_STEP_SECONDS = 0.01  # a step that takes longer has little of the fixed cost of oneDNN's calls
 
+LOOKING_SHARE = 0.4  # of the time that a picture takes in training
+
 MemoryFormat = Literal["contiguous", "channels_last"]
 
 
@@ -49,6 +51,11 @@ class Execution:
     def torch_format(self) -> torch.memory_format:
         """The memory format by torch's name."""
         return {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[self.memory_format]
+
+    @property
+    def looking_seconds(self) -> float:
+        """Of one picture that the network only answers for, by its time in training."""
+        return LOOKING_SHARE * self.seconds
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -36,7 +36,6 @@ from tellapart.training.schedules import rate_at
 from tellapart.training.stepping import Stepper
 
 FINITE_EVERY = 10  # steps between two looks at all weights and statistics
-JUDGING_SHARE = 0.4  # of the time that a picture takes in training, until it is measured
 AGREE_EVERY = 10  # steps between two questions whether all processes are to stop
 
 
@@ -120,7 +119,7 @@ class _Loop:
         self.around, self.hardware, self.stop = around, around.hardware, stop
         self.stepper = Stepper(classifier, material, recipe, self.hardware, execution, around.talk)
         self.judging = {
-            split: JUDGING_SHARE * execution.seconds * len(pictures) / self.hardware.share[1]
+            split: execution.looking_seconds * len(pictures) / self.hardware.share[1]  # until it is measured
             for split, pictures in (("train", material.train), ("val", material.val or ()))
         }
         self.progress = self._begun(execution) if around.resumed is None else self._restored(around.resumed)
