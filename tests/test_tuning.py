@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -397,6 +398,7 @@ def test_a_final_training_in_another_folder_is_told_with_its_score(
 ):
     measured = SimpleNamespace(accuracy="90.0 % (80.0 to 95.0, 50 pictures)", as_json=dict)
     monkeypatch.setattr(tuning, "_measured", lambda run: run and measured)
+    monkeypatch.setattr(time, "strftime", lambda *_: "20261101-080000")  # both folders of the same second
     shared = {"storage": f"sqlite:///{tiny.parent / 'all.sqlite'}", "study": "a"}
     first = search(tiny, space, recipe=RECIPE, **shared, trials=1)
     other = tune(tiny, **shared, out=tiny.parent / "other", quiet=True)

@@ -129,7 +129,7 @@ class Study:
 
     @property
     def finals(self) -> list[dict[str, Any]]:
-        """The final trainings, the last one last: trial, run, the name of the study's folder, and the test accuracy."""
+        """The final trainings, the last one last: trial, run, name and id of the study's folder, and test accuracy."""
         return list(self._study.user_attrs.get("finals", []))
 
     def add_final(self, facts: Mapping[str, Any]) -> None:

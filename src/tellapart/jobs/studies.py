@@ -87,6 +87,11 @@ class OpenStudy:
     splits: Column
 
     @property
+    def id(self) -> str:
+        """Of the folder: two of one study, made in the same second, have one name."""
+        return str(self.run.read_json(STUDY)["id"])
+
+    @property
     def trial_splits(self) -> Column:
         """The splits without the test pictures."""
         return text_column(np.where(self.splits == "test", "", self.splits).tolist())

@@ -255,8 +255,8 @@ class _Work:
                     run = self._final_run(best)
                     metrics = _measured(run)
                     tested = None if metrics is None else str(metrics.accuracy)
-                    facts = {"trial": best.number, "run": run.name, "study": self.opened.run.path.name, "test": tested}
-                    study.add_final(facts)
+                    where = {"study": self.opened.run.path.name, "folder": self.opened.id}
+                    study.add_final({"trial": best.number, "run": run.name, **where, "test": tested})
                 return run
             time.sleep(POLL_SECONDS)
 
@@ -265,7 +265,7 @@ class _Work:
         opened, study = self.opened, self.opened.study
         rows, metrics, best = study.rows(), _measured(run), study.best()
         finals = [final for final in study.finals if best and final["trial"] == best.number]
-        elsewhere = [final for final in finals if final["study"] != opened.run.path.name]
+        elsewhere = [final for final in finals if final["folder"] != opened.id]
         finished = sum(row.state == "finished" for row in rows)
         told = TuningInput(
             title=opened.name,
