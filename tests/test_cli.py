@@ -88,6 +88,7 @@ def test_train_prints_the_score_and_what_to_do_with_the_model(tell, data: Path, 
     assert f"report    {run}/report.html" in said.out
     assert f"use it    tellapart predict {run}/model.onnx PICTURES…" in said.out
     assert said.err.startswith("photos: 3 class folders")
+    assert said.err.endswith(", seed 0\n")
 
 
 def test_train_with_json_prints_one_object(tell, data: Path, tmp_path: Path):

@@ -139,7 +139,7 @@ def write_results(
         write_folds(run, trained.catalog, trained.folds)
     run.write_json("metrics.json", _metrics(trained, splits_digest, seconds()))
     run.write("report.html", render(_report(trained, name, splits_digest, seconds())))
-    talk.say(f"Run {run.path.name} written after {duration(seconds()['all'])}")
+    talk.say(f"Run {run.path.name} written after {duration(seconds()['all'])}, seed {trained.recipe.seed}")
     run.write("log.txt", "\n".join(talk.lines) + "\n")
 
 
