@@ -244,6 +244,16 @@ def test_paths_are_listed_where_the_data_is_not_at_hand(two: list[Path]):
     assert "name their place with --data" in page_of(comparison).text
 
 
+def test_data_that_holds_other_pictures_is_told(two: list[Path], tmp_path: Path):
+    for name in ("ant", "bee"):
+        write_picture(tmp_path / "others" / name / "x.png", 3)
+    comparison = compared(two, data=tmp_path / "others")
+    count = len(comparison.predictions[0])
+    told = f"{count} of {count} pictures are not in {tmp_path / 'others'}: the page names them and cannot show them."
+    assert f"note: {told}" in comparison.lines
+    assert told in page_of(comparison).text
+
+
 def test_data_that_cannot_be_read_any_more_stops_nothing_unless_it_was_asked_for(tmp_path: Path):
     (tmp_path / "data").mkdir()
     runs = [write_run(tmp_path / "runs" / name, answers([True] * 9), data=tmp_path / "data") for name in "ab"]

@@ -128,7 +128,7 @@ def compare_runs(
     letters = tuple(ascii_uppercase[: len(past)])
     paired = compare_all(predictions, letters, seed=seed)
     settings = differing_settings([run.settings for run in past])
-    read, remarks = _reader(past, data, digests)
+    read, remarks = _reader(past, data, {path: digests.get(path, "") for path in predictions[0].paths})
     given = ComparisonInput(
         title=" and ".join(dict.fromkeys(run.name for run in past)),
         created=time.strftime("%d %B %Y, %H:%M"),
@@ -214,24 +214,29 @@ def _remarks(runs: Sequence[PastRun]) -> list[str]:
 def _reader(
     runs: Sequence[PastRun], data: str | PathLike[str] | None, digests: Mapping[str, str]
 ) -> tuple[Callable[[str], bytes | Decoded] | None, list[str]]:
-    """What reads a picture of the comparison, and what there is to say of that; None where none are at hand."""
+    """What reads a picture of the comparison, and what there is to say of that; None where none are at hand.
+
+    Args:
+        digests: path → SHA-256 of each picture of the comparison.
+    """
     if data is not None:
-        return _checked(Path(data), digests), []
+        return _checked(Path(data), digests)
     for run in runs:
         folder = RunFolder(run.path)
         if folder.has("run.json"):
             source = RunIdentity.from_json(folder.read_json("run.json")).data_of(run.path)
             if source.exists():
                 try:
-                    return _checked(source, digests), []
+                    return _checked(source, digests)
                 except UserError as error:
                     return None, [f"The pictures cannot be shown: {error.message}"]
     return None, []
 
 
-def _checked(source: Path, digests: Mapping[str, str]) -> Callable[[str], bytes | Decoded]:
-    """Reads pictures of a source; one that is not what it was is not shown."""
-    files = read_source(source).files
+def _checked(source: Path, digests: Mapping[str, str]) -> tuple[Callable[[str], bytes | Decoded], list[str]]:
+    """What reads pictures of a source, where one that is not what it was is not shown; and how many are not in it."""
+    catalog = read_source(source)
+    files, missing = catalog.files, len(digests.keys() - set(catalog.paths.tolist()))
 
     def read(path: str) -> bytes | Decoded:
         content = files.read(path)
@@ -239,7 +244,8 @@ def _checked(source: Path, digests: Mapping[str, str]) -> Callable[[str], bytes 
             return Decoded("changed")
         return content
 
-    return read
+    where = f"{missing:,} of {len(digests):,} pictures are not in {escape(str(source))}"
+    return read, [f"{where}: the page names them and cannot show them."] if missing else []
 
 
 def _compared(
