@@ -120,9 +120,17 @@ def test_a_small_class_is_named_and_no_reason_to_refuse(catalog: Catalog, pool: 
     assert plan_remarks(catalog, plan_folds(catalog, pool, 3, 1, 0)) == []
 
 
-@pytest.mark.parametrize("wrong", [{"folds": 1}, {"repeats": 0}])
-def test_numbers_that_mean_nothing_are_refused(photos: Path, wrong: dict[str, int]):
-    with pytest.raises(UserError, match=r"needs 2 folds or more, got 1|at least once, got 0 repeats"):
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"folds": 1}, "needs 2 folds or more, got 1"),
+        ({"repeats": 0}, "at least once, got 0 repeats"),
+        ({"folds": 2.5}, r"folds must be a whole number, got 2\.5"),
+        ({"repeats": "2"}, "repeats must be a whole number, got '2'"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(photos: Path, wrong: dict[str, Any], says: str):
+    with pytest.raises(UserError, match=says):
         cross(photos, **wrong)
 
 

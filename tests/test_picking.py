@@ -161,6 +161,8 @@ def test_an_entry_without_a_name_is_refused():
         entries(["=w.pth"], BackboneOptions())
     with pytest.raises(UserError, match="No backbone is named"):
         entries([], BackboneOptions())
+    with pytest.raises(UserError, match=r"The backbones must be a list, got 'resnet18'\. Write \['resnet18'\]"):
+        entries("resnet18", BackboneOptions())
 
 
 def test_what_is_packaged_or_a_file_needs_no_hub():

@@ -56,8 +56,11 @@ def check_numbers(folds: int, repeats: int) -> None:
     """Refuse numbers that mean nothing, before any work.
 
     Raises:
-        UserError: fewer than two folds, or no repeat.
+        UserError: no whole numbers, fewer than two folds, or no repeat.
     """
+    for name, number in (("folds", folds), ("repeats", repeats)):
+        if not isinstance(number, int):
+            raise UserError(f"{name} must be a whole number, got {number!r}.", f"Give one, as {name}=5.")
     if folds < 2:
         raise UserError(f"Cross-validation needs 2 folds or more, got {folds}.", "Five are usual: --folds 5.")
     if repeats < 1:

@@ -45,11 +45,13 @@ def entries(wanted: Sequence[str] | None, own: BackboneOptions) -> list[Entry]:
         own: of the recipe.
 
     Raises:
-        UserError: an empty list, or an entry without a name.
+        UserError: no list, an empty one, or an entry without a name.
 
     >>> [one.name for one in entries(["resnet18", "resnet18=mine/w.pth"], BackboneOptions())]
     ['resnet18', 'resnet18 (w.pth)']
     """
+    if isinstance(wanted, str):
+        raise UserError(f"The backbones must be a list, got {wanted!r}.", f"Write [{wanted!r}].")
     options = (
         [_options(text) for text in wanted] if wanted is not None else [BackboneOptions(name=n) for n in SHORTLIST]
     )
