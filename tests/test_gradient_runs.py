@@ -227,6 +227,14 @@ def test_an_option_that_the_recipe_never_reads_is_refused(data: Path, recipe: st
     assert said.err.count("\n") == 1
 
 
+def test_an_option_that_another_one_leaves_without_effect_is_told(data: Path, tmp_path: Path):
+    idle = {"augmentation.rotate_degrees": 20, "augmentation.dropout_px": 4, "augmentation.dropout": 0.5}
+    said = tell("train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, *set_words({**SHORT, **idle}))
+    assert said.code == 0
+    assert "note: augmentation.rotate_degrees does nothing, since augmentation.rotate is 0\n" in said.err
+    assert said.err.count("does nothing") == 1
+
+
 def test_a_loss_that_is_not_finite_ends_it_with_step_and_rate(data: Path, tmp_path: Path):
     words = ["train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, "-q"]
     said = tell(*words, *set_words({**SHORT, "training.lr": 1e9}))

@@ -468,3 +468,13 @@ def test_an_expression_that_does_not_hold_is_refused_with_the_reason():
 def test_every_range_is_checked_by_the_one_function_that_words_it():
     raised = [node for node in ast.walk(_tree(Path(recipes.__file__))) if isinstance(node, ast.Assert)]
     assert raised == []
+
+
+def test_rates_of_a_backbone_that_never_learns_are_idle():
+    frozen = {"freeze.upto": "all", "training.backbone_lr": 0.1, "training.layer_decay": 0.5}
+    assert recipe_from(frozen).idle == {
+        "training.backbone_lr": "freeze.upto is all",
+        "training.layer_decay": "freeze.upto is all",
+    }
+    assert not recipe_from({**frozen, "freeze.unfreeze": ["1:all"]}).idle
+    assert not recipe_from({**frozen, "freeze.upto": "40%"}).idle

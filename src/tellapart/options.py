@@ -212,6 +212,10 @@ class FreezeOptions:
         require(ordered, "freeze.unfreeze", self.unfreeze, "must be like 2:layer3,4:all")
 
 
+# Of augmentation: the options that say how another one works, and mean nothing where it is 0.
+COMPANIONS = {"rotate": ("rotate_degrees", "border"), "dropout": ("dropout_holes", "dropout_px")}
+
+
 @dataclass(frozen=True, kw_only=True)
 class AugmentationOptions:
     """What happens to a train picture by chance, anew each epoch, in this order. A bare name is a probability."""

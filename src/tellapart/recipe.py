@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 
 from tellapart.errors import UserError, choose, require
 from tellapart.options import (
+    COMPANIONS,
     AnswerOptions,
     AugmentationOptions,
     BackboneOptions,
@@ -61,6 +62,23 @@ class Recipe:
             methods = methods_of(key)
             rule = f"goes with method={' or '.join(methods)}"
             require(self.method in methods or value == plain[key], key, value, rule)
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """Keys that were set and do nothing → why. They are told, not refused: a search may leave them so.
+
+        >>> recipe_from({"augmentation.border": "fill"}).idle
+        {'augmentation.border': 'augmentation.rotate is 0'}
+        """
+        needs = {
+            f"augmentation.{name}": (f"augmentation.{leader} is 0", not getattr(self.augmentation, leader))
+            for leader, names in COMPANIONS.items()
+            for name in names
+        }
+        frozen = self.freeze.upto == "all" and not self.freeze.unfreeze
+        needs |= {f"training.{name}": ("freeze.upto is all", frozen) for name in ("backbone_lr", "layer_decay")}
+        plain, values = dict(recipe_items(Recipe())), dict(recipe_items(self))
+        return {key: why for key, (why, holds) in needs.items() if holds and values[key] != plain[key]}
 
 
 def recipe_from(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:

@@ -23,7 +23,7 @@ from tellapart.jobs.exploration import check_page
 from tellapart.jobs.looking import name_of
 from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
-from tellapart.options import AugmentationOptions
+from tellapart.options import COMPANIONS, AugmentationOptions
 from tellapart.progress import Talk
 from tellapart.recipe import Recipe
 from tellapart.recipes import load_recipe
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 MOST_PICTURES = 8
 EPOCHS = 8
 MIXED_BATCHES = 3
-
-# Options that say how another one works, and mean nothing without it.
-_COMPANIONS = {"rotate": ("rotate_degrees", "border"), "dropout": ("dropout_holes", "dropout_px")}
 
 
 @dataclass(frozen=True)
@@ -232,7 +229,7 @@ def _decoded(catalog: Catalog, rows: Iterable[int], max_pixels: int) -> Iterator
 def _used(options: AugmentationOptions) -> dict[str, Any]:
     """The options that do something, with those that say how."""
     values, plain = dataclasses.asdict(options), dataclasses.asdict(AugmentationOptions())
-    leaders = {name: leader for leader, names in _COMPANIONS.items() for name in names}
+    leaders = {name: leader for leader, names in COMPANIONS.items() for name in names}
     return {
         name: value
         for name, value in values.items()

@@ -107,6 +107,8 @@ def fit_network(
         talk.say("There is no checkpoint yet: it begins at the beginning")
     elif resumed:
         talk.say(f"Going on from step {resumed.step:,}")
+    for key, why in recipe.idle.items():
+        talk.say(f"note: {key} does nothing, since {why}")
     backbone, classifier = _network(recipe, len(catalog.classes), talk)
     weights_bytes = sum(tensor.nbytes for tensor in classifier.state_dict().values())
     check_room(order.runs, most_bytes(weights_bytes, 2 * weights_bytes))
