@@ -40,7 +40,7 @@ RECIPES = {
         "training.epochs": 1,
     },
     "finetune-kfold": {**SMALL, "backbone.name": "test_resnet", "augmentation.dropout_px": 8, "training.epochs": 2},
-    "transfer-frozen-head": {**SMALL, "backbone.name": "test_resnet"},
+    "transfer-frozen-head": {**SMALL, "backbone.name": "test_efficientnet"},  # no network that it was written for
 }
 
 

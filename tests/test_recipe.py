@@ -362,7 +362,10 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
             {"freeze.views": 2, "freeze.upto": "all", "freeze.norms": "moving"},
             "freeze.views goes with freeze.norms=still only",
         ),
-        ({"freeze.unfreeze": ["layer3"], "freeze.upto": "all"}, "freeze.unfreeze must be like 2:layer3,4:all"),
+        (
+            {"freeze.unfreeze": ["layer3"], "freeze.upto": "all"},
+            "freeze.unfreeze must be like 2:layer3,4:all or 2:80%,4:all",
+        ),
         ({"augmentation.crop_area": 1}, "augmentation.crop_area must be above 0 and below 1"),
         ({"augmentation.shift_px": 257}, "augmentation.shift_px must be 0 to 256"),
         ({"augmentation.flip": 1.5}, "augmentation.flip must be in [0, 1]"),

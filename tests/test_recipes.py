@@ -33,7 +33,7 @@ TABLE = {
     "training.optimizer=adam training.lr=0.0001 training.schedule=cosine training.lr_end=0.00001 "
     "training.batch_size=32 training.epochs=5 training.loss=cross_entropy",
     "transfer-frozen-head": "method=fit backbone.name=resnet50.tv_in1k freeze.upto=all freeze.norms=moving "
-    "freeze.unfreeze=2:layer4,4:all head.hidden=256,32 head.logits=one training.loss=bce training.optimizer=adam "
+    "freeze.unfreeze=2:84%,4:all head.hidden=256,32 head.logits=one training.loss=bce training.optimizer=adam "
     "training.lr=0.001 training.schedule=multi_step training.milestones=2,4 training.gamma=0.1 "
     "training.batch_size=8 training.epochs=3 preprocessing.mode=squash preprocessing.size_px=224 "
     "preprocessing.mean=0.485,0.456,0.406 preprocessing.std=0.229,0.224,0.225 augmentation.flip=0.5",

@@ -151,6 +151,13 @@ def test_after_so_many_epochs_a_stage_and_all_behind_it_learns():
     assert frozen == ["layer4", "layer4", "layer3", "layer1", "layer1", None, None]
 
 
+def test_after_so_many_epochs_a_share_of_the_stages_is_still_frozen():
+    options = FreezeOptions(upto="all", unfreeze=("2:84%", "3:40%", "4:all"))
+    assert [frozen_upto(options, RESNET, done) for done in (1, 2, 3, 4)] == ["all", "layer3", "bn1", None]
+    lite = ["conv_stem", "bn1", *(f"blocks.{n}" for n in range(7)), "conv_head", "bn2"]
+    assert [frozen_upto(options, lite, done) for done in (1, 2, 3, 4)] == ["all", "blocks.6", "blocks.1", None]
+
+
 def test_the_first_stage_unfrozen_means_that_all_learns():
     assert frozen_upto(FreezeOptions(upto="all", unfreeze=("1:conv1",)), RESNET, 1) is None
 

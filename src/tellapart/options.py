@@ -199,7 +199,7 @@ class FreezeOptions:
 
     upto: str | None = None  # "all", a stage of the network or a share of them ("40%", at least one); none: all learns
     norms: Literal["still", "moving"] = "still"  # the statistics of BatchNorm layers that do not learn
-    unfreeze: tuple[str, ...] = ()  # "EPOCHS:STAGE": after so many epochs STAGE and all behind it learns; "EPOCHS:all"
+    unfreeze: tuple[str, ...] = ()  # "2:layer4": after 2 epochs it and all behind it learn; "2:40%": all but 40 %
     views: int | None = None  # how many augmented views of the frozen part's outputs are kept, as far as they fit
 
     def __post_init__(self) -> None:
@@ -209,7 +209,7 @@ class FreezeOptions:
         still = self.views is None or self.norms == "still"
         require(still, "freeze.views", self.views, "goes with freeze.norms=still only")
         ordered = all(re.fullmatch("[1-9][0-9]{0,5}:.+", one) for one in self.unfreeze)
-        require(ordered, "freeze.unfreeze", self.unfreeze, "must be like 2:layer3,4:all")
+        require(ordered, "freeze.unfreeze", self.unfreeze, "must be like 2:layer3,4:all or 2:80%,4:all")
 
 
 # Of augmentation: the options that say how another one works, and mean nothing where it is 0.

@@ -51,7 +51,7 @@ def set_modes(classifier: Classifier, norms: Literal["still", "moving"]) -> None
 
 
 def unfreezing(options: FreezeOptions) -> list[tuple[int, str]]:
-    """(epochs done, stage that learns from then on, with all behind it) of each step of `freeze.unfreeze`."""
+    """(epochs done, stage that learns from then on with all behind it, or share that does not) of each step."""
     pairs = (step.split(":", 1) for step in options.unfreeze)
     return [(int(epochs), stage) for epochs, stage in pairs]
 
@@ -72,7 +72,7 @@ def frozen_upto(options: FreezeOptions, stages: Sequence[str], epochs_done: int)
     frozen, epochs_before = _number_frozen(stages, options.upto), 0
     now = options.upto if options.upto in (None, "all") else stages[frozen - 1] if frozen else None
     for epochs, stage in unfreezing(options):
-        left = 0 if stage == "all" else _number_frozen(stages, stage) - 1
+        left = 0 if stage == "all" else _number_frozen(stages, stage) - (not stage.endswith("%"))
         if epochs <= epochs_before or left >= frozen:
             raise UserError(
                 f"freeze.unfreeze: {epochs}:{stage} must come later than the step before it, and let more learn.",
