@@ -94,10 +94,11 @@ def test_milestones_count_from_the_beginning_also_with_a_warm_up():
     assert rates[PER_EPOCH - 1 : PER_EPOCH + 1] == pytest.approx([LR, LR / 10])
 
 
-def test_a_warm_up_longer_than_the_training_is_still_a_rise():
-    rates = our_rates(3, schedule="cosine", warmup_steps=9)
-    assert rates == sorted(rates)
-    assert rates[-1] < LR
+def test_a_warm_up_is_a_quarter_of_the_training_at_most():
+    rates = our_rates(16, schedule="cosine", warmup_steps=50)
+    assert rates[:5] == pytest.approx([LR * share for share in (0.2, 0.4, 0.6, 0.8, 1)])
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert rates[-1] < 0.1 * LR
 
 
 def test_the_drawn_curve_is_the_schedule_from_first_to_last_step():

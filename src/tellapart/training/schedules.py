@@ -10,6 +10,8 @@ from tellapart.options import TrainingOptions
 # Those of torch's OneCycleLR, which are those of fastai.
 RISING_SHARE, FIRST_DIVISOR, LAST_DIVISOR = 0.3, 25.0, 1e4
 
+LONGEST_WARMUP = 0.25  # of the steps: a short training would else never leave it
+
 
 def rate_at(step: int, steps: int, steps_per_epoch: int, options: TrainingOptions) -> float:
     """The learning rate of one optimizer step, as a multiple of `training.lr`.
@@ -22,7 +24,8 @@ def rate_at(step: int, steps: int, steps_per_epoch: int, options: TrainingOption
             torch's OneCycleLR moves it against the rate.
 
     Returns:
-        A multiple, 1 at the peak. The warm-up rises in equal parts, and the schedule begins when it is over.
+        A multiple, 1 at the peak. The warm-up rises in equal parts, in a quarter of the steps at most, and the
+        schedule begins when it is over.
 
     Source: one_cycle: Smith & Topin 2017, https://arxiv.org/abs/1708.07120; cosine: Loshchilov & Hutter 2016,
     https://arxiv.org/abs/1608.03983, without restarts.
@@ -30,7 +33,7 @@ def rate_at(step: int, steps: int, steps_per_epoch: int, options: TrainingOption
     >>> [rate_at(step, 4, 2, TrainingOptions(schedule="multi_step", milestones=(1,))) for step in range(4)]
     [1.0, 1.0, 0.1, 0.1]
     """
-    warmup = options.warmup_steps
+    warmup = min(options.warmup_steps, int(LONGEST_WARMUP * steps))
     if step < warmup:
         return (step + 1) / (warmup + 1)
     if options.schedule == "cosine":
