@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,22 @@ def test_a_batch_that_does_not_fit_is_worked_on_in_smaller_parts(
         "note: not enough memory; from here on each batch in 2 parts",
         "note: not enough memory; from here on each batch in 4 parts",
     ]
+
+
+def test_what_is_dropped_by_chance_does_not_depend_on_a_try_that_did_not_fit(material: Material):
+    def losses(parts: int, fails_at: int | None) -> float:
+        recipe, calls = small_recipe({"training.parts": parts}), count()
+        classifier = classifier_of(recipe, dropout=0.5)
+
+        def check(module: nn.Module, inputs: tuple[Tensor]) -> None:
+            if next(calls) == fails_at:
+                raise torch.OutOfMemoryError
+
+        stepper = stepper_of(recipe, material, classifier, Talk(quiet=True))
+        classifier.register_forward_pre_hook(check)
+        return stepper.step(stepper.learners.of(0), batch_by_hand(), COUNT, 0, 0.1)
+
+    assert losses(2, fails_at=1) == losses(4, fails_at=None)
 
 
 def test_memory_that_ends_in_the_middle_of_a_training_changes_no_result(tmp_path: Path, material: Material):

@@ -97,8 +97,7 @@ class Stepper:
             weight: what the batch's pictures count for. number: of the step, from 0. lr: of the head.
         """
         set_rate(self.optimizer, lr)
-        self._seed_dropout(number)
-        loss = self._gradients_that_fit(learner, batch, weight)
+        loss = self._gradients_that_fit(learner, batch, weight, number)
         if math.isfinite(loss):
             if self._options.clip_norm:
                 parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
@@ -112,8 +111,9 @@ class Stepper:
         if self._hardware.device.type != "cpu":
             torch.manual_seed(seed)  # of all devices; it costs half a millisecond, which a small network would feel
 
-    def _gradients_that_fit(self, learner: Learner, batch: Batch, weight: float) -> float:
+    def _gradients_that_fit(self, learner: Learner, batch: Batch, weight: float, number: int) -> float:
         while True:
+            self._seed_dropout(number)
             try:
                 return self._gradients(learner, batch, weight)
             except RuntimeError as error:
