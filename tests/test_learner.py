@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,10 +165,26 @@ def test_a_learner_is_made_anew_only_where_another_part_begins_to_learn(material
 
 
 def test_views_are_shown_in_turn_and_are_never_more_than_epochs(material: Material):
-    learners, _ = learners_of(material, freeze__upto="all", freeze__views=9, training__epochs=2)
+    views = {"freeze__upto": "all", "freeze__views": 9, "augmentation__flip": 0.5}
+    learners, _ = learners_of(material, **views, training__epochs=2)
     learner = learners.of(0)
     assert isinstance(learner.train, KeptInputs)
     assert learner.views == 2
+
+
+def test_of_pictures_that_nothing_changes_one_view_is_kept(material: Material):
+    learners, _ = learners_of(material, freeze__upto="all", freeze__views=4)
+    assert learners.of(0).views == 1
+
+
+@pytest.mark.parametrize("frozen", [{"upto": "patch_embed"}, {"upto": "all", "unfreeze": ("1:blocks.0",)}])
+def test_a_network_that_cannot_be_cut_where_it_thaws_is_told_before_any_epoch(
+    material: Material, frozen: dict[str, Any]
+):
+    changes = {"backbone.name": "test_vit", "preprocessing.size_px": 160, "backbone.pretrained": False}
+    changes |= {f"freeze.{name}": value for name, value in frozen.items()}
+    with pytest.raises(UserError, match="cannot be cut behind patch_embed"):
+        learners_of(material, freeze__views=2, **{key.replace(".", "__"): value for key, value in changes.items()})
 
 
 def test_a_network_on_kept_outputs_answers_as_the_whole_one(material: Material):
@@ -199,7 +216,8 @@ def test_as_many_views_are_kept_as_fit_into_the_memory(
     material: Material, spare: int, evaluates_train: bool, views: int
 ):
     num_pictures = 2 * len(material.train) + len(material.val) + spare
-    options = {"freeze__upto": "all", "freeze__views": 2, "training__evaluate_train": evaluates_train}
+    options = {"freeze__upto": "all", "freeze__views": 2, "augmentation__flip": 0.5}
+    options["training__evaluate_train"] = evaluates_train
     learners, _ = learners_of(material, kept_bytes=num_pictures * 84 * 4, **options)
     assert learners.of(0).views == views
 
@@ -207,7 +225,8 @@ def test_as_many_views_are_kept_as_fit_into_the_memory(
 def test_where_no_view_fits_the_outputs_are_computed_anew_and_that_is_said(
     material: Material, capsys: pytest.CaptureFixture[str]
 ):
-    learners, classifier = learners_of(material, kept_bytes=100, freeze__upto="all", freeze__views=2)
+    options = {"freeze__upto": "all", "freeze__views": 2, "augmentation__flip": 0.5}
+    learners, classifier = learners_of(material, kept_bytes=100, **options)
     assert learners.of(0).plain is classifier
     assert "kept for 0 views instead of 2" in capsys.readouterr().err
 

@@ -17,7 +17,7 @@ from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.models.backbones import trial_pictures
 from tellapart.models.classifier import Classifier
 from tellapart.models.cutting import split_at
-from tellapart.models.stages import frozen_upto, learn_from, set_modes, stage_names
+from tellapart.models.stages import frozen_upto, learn_from, set_modes, stage_names, unfreezing
 from tellapart.pixels.batches import Epoch, picture_keys
 from tellapart.pixels.inputs import Group, Inputs, PictureInputs
 from tellapart.pixels.pictures import Pictures
@@ -94,6 +94,10 @@ class Learners:
         self._learner: Learner | None = None
         trial = trial_pictures(material.preprocessing, 2)
         self._trial = trial.to(hardware.device).contiguous(memory_format=memory_format)
+        self._views = min(recipe.freeze.views or 0, recipe.training.epochs)
+        if not recipe.augmentation.changes_anything:
+            self._views = min(self._views, 1)  # all would be alike
+        self._check_cuts()
 
     def of(self, epoch: int) -> Learner:
         """The learner of an epoch, counted from 0, in training mode."""
@@ -122,11 +126,18 @@ class Learners:
         if self._learner:
             self._learner.plain.eval()
 
+    def _check_cuts(self) -> None:
+        """Find now what else would end the training at an epoch in which more begins to learn."""
+        freeze, epochs = self._recipe.freeze, self._recipe.training.epochs
+        begins = [0, *(done for done, _ in unfreezing(freeze) if done < epochs)] if self._views else []
+        for upto in {frozen_upto(freeze, self._stages, epoch) for epoch in begins}:
+            if upto is not None:
+                split_at(self._classifier.embedder, upto, self._trial)
+
     def _made(self, upto: str | None) -> Learner:
-        asked = min(self._recipe.freeze.views or 0, self._recipe.training.epochs)
-        if upto is not None and asked:
+        if upto is not None and self._views:
             trunk, tail = split_at(self._classifier.embedder, upto, self._trial)
-            if views := self._views_that_fit(trunk.eval(), asked):
+            if views := self._views_that_fit(trunk.eval(), self._views):
                 plain = nn.Sequential(tail, self._classifier.head)
                 train = self._kept(self._train, trunk, self._material.train)
                 val = self._kept(self._val, trunk, self._material.val) if self._material.val else None
