@@ -473,6 +473,15 @@ def test_every_range_is_checked_by_the_one_function_that_words_it():
     assert raised == []
 
 
+def test_what_lies_behind_the_last_epoch_is_idle():
+    late = {"training.schedule": "multi_step", "training.milestones": [2, 3], "training.epochs": 3}
+    late |= {"freeze.upto": "all", "freeze.unfreeze": ["2:layer4", "4:all"]}
+    assert recipe_from(late).idle == {
+        "training.milestones=3": "training.epochs is 3",
+        "freeze.unfreeze=4:all": "training.epochs is 3",
+    }
+
+
 def test_rates_of_a_backbone_that_never_learns_are_idle():
     frozen = {"freeze.upto": "all", "training.backbone_lr": 0.1, "training.layer_decay": 0.5}
     assert recipe_from(frozen).idle == {

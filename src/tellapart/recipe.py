@@ -78,7 +78,11 @@ class Recipe:
         frozen = self.freeze.upto == "all" and not self.freeze.unfreeze
         needs |= {f"training.{name}": ("freeze.upto is all", frozen) for name in ("backbone_lr", "layer_decay")}
         plain, values = dict(recipe_items(Recipe())), dict(recipe_items(self))
-        return {key: why for key, (why, holds) in needs.items() if holds and values[key] != plain[key]}
+        idle = {key: why for key, (why, holds) in needs.items() if holds and values[key] != plain[key]}
+        epochs = self.training.epochs
+        late = [f"training.milestones={done}" for done in self.training.milestones if done >= epochs]
+        late += [f"freeze.unfreeze={step}" for step in self.freeze.unfreeze if int(step.split(":")[0]) >= epochs]
+        return idle | dict.fromkeys(late, f"training.epochs is {epochs}")
 
 
 def recipe_from(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
