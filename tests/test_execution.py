@@ -15,6 +15,7 @@ from tellapart.options import TrainingOptions
 from tellapart.training import execution
 from tellapart.training.execution import Execution, choose_execution, running
 
+CPU = torch.device("cpu")
 SHAPE = (3, 32, 32)
 
 
@@ -53,16 +54,18 @@ ALL = {(1, "contiguous"): 4.0, (4, "contiguous"): 3.0, (1, "channels_last"): 1.0
 
 def test_the_fastest_way_is_chosen_with_its_seconds_a_picture(cnn: Classifier, monkeypatch: pytest.MonkeyPatch):
     tried = timed(monkeypatch, ALL)
-    assert choose_execution(cnn, SHAPE, TrainingOptions()) == Execution(1, "channels_last", 1.0)
+    assert choose_execution(cnn, SHAPE, TrainingOptions(), CPU) == Execution(1, "channels_last", 1.0)
     assert set(tried) == set(ALL)
 
 
 def test_threads_and_format_that_are_given_are_kept(cnn: Classifier, monkeypatch: pytest.MonkeyPatch):
     tried = timed(monkeypatch, {**ALL, (2, "contiguous"): 9.0, (2, "channels_last"): 8.0})
-    assert choose_execution(cnn, SHAPE, TrainingOptions(threads=2)).threads == 2
-    assert choose_execution(cnn, SHAPE, TrainingOptions(memory_format="contiguous")) == Execution(4, "contiguous", 3.0)
+    assert choose_execution(cnn, SHAPE, TrainingOptions(threads=2), CPU).threads == 2
+    assert choose_execution(cnn, SHAPE, TrainingOptions(memory_format="contiguous"), CPU) == Execution(
+        4, "contiguous", 3.0
+    )
     both = TrainingOptions(threads=2, memory_format="contiguous")
-    assert choose_execution(cnn, SHAPE, both) == Execution(2, "contiguous", 9.0)
+    assert choose_execution(cnn, SHAPE, both, CPU) == Execution(2, "contiguous", 9.0)
     assert tried[-1] == (2, "contiguous")
 
 
@@ -76,11 +79,11 @@ def test_small_steps_are_tried_without_onednn(
     best = Execution(1, "channels_last", scale)
     faster = tried_without and times < 1
     wanted = replace(best, seconds=scale * times, onednn=False) if faster else best
-    found = choose_execution(cnn, SHAPE, TrainingOptions())
+    found = choose_execution(cnn, SHAPE, TrainingOptions(), CPU)
     assert replace(found, seconds=0) == replace(wanted, seconds=0)
     assert found.seconds == pytest.approx(wanted.seconds)
     assert len(tried) == len(ALL) * (1 + tried_without)
-    assert choose_execution(cnn, SHAPE, TrainingOptions(memory_format="channels_last")).onednn
+    assert choose_execution(cnn, SHAPE, TrainingOptions(memory_format="channels_last"), CPU).onednn
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_a_trial_is_as_large_as_a_part_of_a_batch(
 ):
     sizes: list[int] = []
     monkeypatch.setattr(execution, "_seconds", lambda module, shape, *rest: sizes.append(shape[0]) or 1.0)
-    choose_execution(cnn, SHAPE, TrainingOptions(**options))
+    choose_execution(cnn, SHAPE, TrainingOptions(**options), CPU)
     assert set(sizes) == {count}
 
 
@@ -99,7 +102,7 @@ def test_trying_leaves_everything_as_it_was(cnn: Classifier):
     cnn.head.insert(0, nn.Dropout(0.5))
     cnn.eval()
     before, drawn = {name: value.clone() for name, value in cnn.state_dict().items()}, torch.get_rng_state()
-    found = choose_execution(cnn, SHAPE, TrainingOptions(batch_size=4, threads=1))
+    found = choose_execution(cnn, SHAPE, TrainingOptions(batch_size=4, threads=1), CPU)
     assert found.seconds > 0
     assert same_bits(cnn.state_dict(), before)
     assert torch.get_num_threads() == 3

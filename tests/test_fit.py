@@ -397,14 +397,20 @@ def test_the_deadline_ends_it_behind_the_step_that_runs(tmp_path: Path, material
     assert outcome.events[-2:] == ["epoch_completed", "run_completed"]
 
 
-def test_the_deadline_counts_the_evaluation_too(tmp_path: Path, material: Material, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], float]:
+    """A clock that stands at 1,000 seconds, and goes on by as many as this is called with. It returns what it shows."""
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
-    def passes(seconds: float) -> float:
+    def passed(seconds: float) -> float:
         clock[0] += seconds
-        return 0.0
+        return clock[0]
 
+    return passed
+
+
+def test_the_deadline_counts_the_evaluation_too(tmp_path: Path, material: Material, passes: Callable[[float], float]):
     changes = {"training.epochs": 50, "training.evaluate_train": True, "training.checkpoint_seconds": 1e6}
     outcome = run_fit(
         tmp_path,
@@ -417,7 +423,7 @@ def test_the_deadline_counts_the_evaluation_too(tmp_path: Path, material: Materi
     )
     # An epoch is 3 s of steps, then 20 and 5 s of evaluation. After 84 s there is no time for train any more.
     assert ["train_slow" in row for row in outcome.progress.history] == [True, True, True, False, False]
-    assert (outcome.progress.ended, clock[0]) == ("the time was up", 1100)
+    assert (outcome.progress.ended, passes(0)) == ("the time was up", 1100)
 
 
 def test_the_rates_of_a_run_that_was_cut_short_stay_those_it_learned_at(tmp_path: Path, material: Material):
@@ -429,12 +435,25 @@ def test_the_rates_of_a_run_that_was_cut_short_stay_those_it_learned_at(tmp_path
     assert outcome.progress.steps == STEPS
 
 
-def test_as_many_steps_are_planned_as_there_is_time_for(tmp_path: Path, material: Material):
-    hundred_seconds_a_picture = Execution(1, "contiguous", 100.0)
-    deadline = time.monotonic() + 4 * 8 * 100 + 2 * 6 * 40 + 5
-    outcome = run_fit(tmp_path, material, deadline=deadline, execution=hundred_seconds_a_picture)
-    assert (outcome.progress.steps, outcome.progress.epochs, outcome.progress.ended) == (4, 2, "")
-    assert outcome.moments[-3].lr == pytest.approx(0.02 * rate_at(3, 4, PER_EPOCH, small_recipe().training))
+@pytest.mark.parametrize("guess", [1e-6, 1.25, 4.0])
+def test_as_many_steps_are_planned_as_there_is_time_for(
+    tmp_path: Path, material: Material, passes: Callable[[float], float], guess: float
+):
+    """By the pace of the steps that were made, whatever was thought of it before."""
+    changes = {"training.epochs": 1000, "training.schedule": "cosine", "training.checkpoint_seconds": 1e6}
+    outcome = run_fit(
+        tmp_path,
+        material,
+        changes,
+        metrics={**METRICS, "slow": lambda predictions: passes(30)},
+        listeners=[lambda moment: passes(10 * (moment.event == "iteration_completed"))],
+        deadline=1000 + 8 * (PER_EPOCH * 10 + 30) + 10 + 30 + 5,
+        execution=Execution(1, "contiguous", guess),
+    )
+    assert (outcome.progress.step, outcome.progress.ended) == (8 * PER_EPOCH + 1, "the time was up")
+    rates = [one.lr for one in outcome.moments if one.event == "iteration_completed"]
+    assert rates[-1] < 0.1 * rates[0]
+    assert [row["lr"] for row in outcome.progress.history] == [*rates[PER_EPOCH - 1 :: PER_EPOCH], rates[-1]]
 
 
 # ── precision and clipping ──
@@ -598,6 +617,18 @@ def test_a_signal_ends_it_behind_the_step_with_its_state_saved(
     assert made[0].last.step == step
     outcome = run_fit(tmp_path / "a", material)
     assert same_bits(outcome.weights, run_fit(tmp_path / "b", material).weights)
+
+
+def test_going_on_with_other_threads_is_told(tmp_path: Path, material: Material):
+    asked = at("iteration_started", 3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted):
+        run_fit(tmp_path, material, listeners=[asked])
+    more = Execution(2, "contiguous")
+    outcome = run_fit(tmp_path, material, execution=more)
+    assert outcome.talk.lines[0].endswith(
+        "note: It goes on with other hardware, threads or kernels: the last bits may differ"
+    )
+    assert outcome.progress.execution == more.as_json()
 
 
 @pytest.mark.parametrize("step", [PER_EPOCH, STEPS])

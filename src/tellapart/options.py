@@ -120,7 +120,7 @@ class TrainingOptions:
 
     epochs: int = 10  # passes over the train pictures, at most
     batch_size: int = 32  # pictures an optimizer step, of all processes together
-    parts: int = 1  # a batch is worked on in so many parts, their gradients added: less memory, the same step
+    parts: int = 1  # a batch is worked on in so many, gradients added: less memory, the same step but for BatchNorm
     sampling: Literal["shuffled", "balanced", "weighted"] = "shuffled"  # balanced: each class is drawn as often
     weight_column: str | None = None  # of a table, for sampling=weighted: how often a picture is drawn
     loss: Literal["cross_entropy", "bce"] = "cross_entropy"  # bce: binary cross-entropy with logits
@@ -132,7 +132,7 @@ class TrainingOptions:
     momentum: float | None = None  # of sgd; none: 0.9
     weight_decay: float = 0.0  # of the optimizer
     schedule: Literal["constant", "cosine", "multi_step", "one_cycle"] = "cosine"  # a step at a time
-    warmup_steps: int = 0  # optimizer steps in which the rate rises to its peak, of constant, cosine and multi_step
+    warmup_steps: int = 0  # in which the rate rises to its peak, at most a quarter of all; not of one_cycle
     lr_end: float | None = None  # where cosine ends; none: 0
     milestones: tuple[int, ...] = ()  # epochs done when multi_step multiplies the rate by gamma
     gamma: float | None = None  # of multi_step; none: 0.1

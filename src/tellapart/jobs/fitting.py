@@ -110,10 +110,13 @@ def fit_network(
     for key, why in recipe.idle.items():
         talk.say(f"note: {key} does nothing, since {why}")
     backbone, classifier = _network(recipe, len(catalog.classes), talk)
+    side, hole = backbone.preprocessing.size_px, recipe.augmentation.dropout_px
+    if recipe.augmentation.dropout and hole >= side:
+        talk.say(f"note: augmentation.dropout_px={hole} blackens whole pictures, which are {side} px wide")
     weights_bytes = sum(tensor.nbytes for tensor in classifier.state_dict().values())
     check_room(order.runs, most_bytes(weights_bytes, 2 * weights_bytes))
     material = _material(recipe, catalog, splits, backbone, talk)
-    execution = _execution(recipe, classifier, material, resumed, talk)
+    execution = _execution(recipe, classifier, material, hardware, resumed, talk)
     moves = list(resumed.facts["moves"]) if resumed else _begin_at(probe, recipe, classifier, material, execution, talk)
     recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
     num_final = int(np.isin(splits, ("val", "test")).sum())
@@ -145,6 +148,8 @@ def fit_network(
 
 def _rates(progress: Progress, recipe: Recipe) -> tuple[tuple[float, float], ...]:
     """Epochs done and the learning rate there, as far as the training came."""
+    if recipe.training.budget_minutes is not None:  # what was planned changed on the way
+        return tuple((row["step"] / progress.per_epoch, row["lr"]) for row in progress.history)
     curve = rate_curve(progress.steps, progress.per_epoch, recipe.training)
     return tuple((epochs, rate) for epochs, rate in curve if epochs * progress.per_epoch < progress.step)
 
@@ -159,7 +164,7 @@ def training_step(
     hardware = Hardware(recipe.training)
     backbone, classifier = _network(recipe, len(catalog.classes), talk)
     material = _material(recipe, catalog, splits, backbone, talk)
-    execution = _execution(recipe, classifier, material, None, talk)
+    execution = _execution(recipe, classifier, material, hardware, None, talk)
     moves = _begin_at(probe, recipe, classifier, material, execution, talk)
     recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
     material = replace(material, val=None)
@@ -201,7 +206,12 @@ def _material(recipe: Recipe, catalog: Catalog, splits: Column, backbone: Backbo
 
 
 def _execution(
-    recipe: Recipe, classifier: Classifier, material: Material, resumed: Checkpoint | None, talk: Talk
+    recipe: Recipe,
+    classifier: Classifier,
+    material: Material,
+    hardware: Hardware,
+    resumed: Checkpoint | None,
+    talk: Talk,
 ) -> Execution:
     if resumed:
         before = Execution(**resumed.facts["execution"])
@@ -210,8 +220,9 @@ def _execution(
     preprocessing = material.preprocessing
     shape = (preprocessing.channels, preprocessing.size_px, preprocessing.size_px)
     learn_from(classifier, frozen_upto(recipe.freeze, stage_names(classifier.embedder.network), 0))
-    kept_bytes = memory_for_pictures(recipe.training.memory_share)
-    execution = replace(choose_execution(classifier, shape, recipe.training), kept_bytes=kept_bytes)
+    kept_bytes = int(hardware.least(memory_for_pictures(recipe.training.memory_share)))
+    execution = choose_execution(classifier, shape, recipe.training, hardware.device)
+    execution = replace(execution, kept_bytes=kept_bytes)
     where = "held in memory" if material.train.held else "decoded as they come"
     talk.say(
         f"{len(material.train):,} train pictures, {where}; "

@@ -62,19 +62,21 @@ class Execution:
         return asdict(self)
 
 
-def choose_execution(module: nn.Module, shape: tuple[int, int, int], options: TrainingOptions) -> Execution:
-    """The fastest way among those that the options leave open.
+def choose_execution(
+    module: nn.Module, shape: tuple[int, int, int], options: TrainingOptions, device: torch.device
+) -> Execution:
+    """The fastest way among those that the options leave open. On another device than the CPU nothing is measured.
 
     Args:
         module: pictures (N, C, S, S) float32 → logits; it stays as it is, a copy is tried.
-        shape: (C, S, S). options: threads and memory_format, where they are set.
+        shape: (C, S, S). options: threads and memory_format, where they are set. device: that it will train on.
     """
     threads = [options.threads] if options.threads else sorted({1, usable_cores()})
     formats: list[MemoryFormat] = ["channels_last", "contiguous"]
     if options.memory_format != "measured":
         formats = [options.memory_format]
     best = Execution(threads[-1], formats[0])
-    if next(module.parameters()).device.type != "cpu":
+    if device.type != "cpu":
         return best
     count = max(2, min(TRIAL_PICTURES, -(-options.batch_size // options.parts)))
     ways = [Execution(number, form) for form in formats for number in reversed(threads)]

@@ -37,6 +37,7 @@ from tellapart.training.stepping import Stepper
 
 FINITE_EVERY = 10  # steps between two looks at all weights and statistics
 AGREE_EVERY = 10  # steps between two questions whether all processes are to stop
+PACED_OVER = 50  # steps, about, whose mean is the pace by which a budget is planned
 
 
 class StatefulListener(Protocol):
@@ -122,37 +123,34 @@ class _Loop:
             split: execution.looking_seconds * len(pictures) / self.hardware.share[1]  # until it is measured
             for split, pictures in (("train", material.train), ("val", material.val or ()))
         }
-        self.progress = self._begun(execution) if around.resumed is None else self._restored(around.resumed)
+        self.pace = self.options.batch_size * execution.seconds / self.hardware.share[1]  # seconds a step, likewise
+        self.paced = 0  # steps that it is measured over
+        self.rate: float | None = None  # of the head, at the last step of this session
+        self.progress = self._begun(execution) if around.resumed is None else self._restored(around.resumed, execution)
+        self._plan()
         self.began = time.monotonic() - self.progress.seconds
         self.saved_at = time.monotonic()
 
     def _begun(self, execution: Execution) -> Progress:
-        count = len(self.material.train)
-        per_epoch = len(batch_bounds(count, self.options.batch_size))
+        per_epoch = len(batch_bounds(len(self.material.train), self.options.batch_size))
+        if self.around.deadline is not None and time.monotonic() >= self.around.deadline:
+            self.around.talk.say("note: The time is up before the first step; one is made")
         return Progress(
             classes=list(self.material.train.classes),
-            steps=min(self.options.epochs * per_epoch, self._affordable(execution, per_epoch)),
+            steps=self.options.epochs * per_epoch,
             per_epoch=per_epoch,
             execution=execution.as_json(),
+            hardware=self.hardware.told,
             parts=self.options.parts,
             moves=list(self.around.moves),
         )
 
-    def _affordable(self, execution: Execution, per_epoch: int) -> int:
-        """How many steps there is time for, by the speed that was measured."""
-        if self.around.deadline is None:
-            return self.options.epochs * len(self.material.train)
-        left = self.around.deadline - time.monotonic()
-        if left <= 0:
-            self.around.talk.say("note: The time is up before the first step; one is made")
-        step = self.options.batch_size * max(execution.seconds, 1e-6) / self.hardware.share[1]
-        judging = self.judging["val"] + self.judging["train"] * self.options.evaluate_train
-        epochs, rest = divmod(left, per_epoch * step + judging)
-        begun = max(0, min(per_epoch, int((rest - self.judging["val"]) / step)))
-        return max(1, int(epochs) * per_epoch + begun)
-
-    def _restored(self, checkpoint: Checkpoint) -> Progress:
+    def _restored(self, checkpoint: Checkpoint, execution: Execution) -> Progress:
         progress = Progress.from_facts(checkpoint.facts)
+        now = execution.as_json(), self.hardware.told
+        if (progress.execution, progress.hardware) != now:
+            self.around.talk.say("note: It goes on with other hardware, threads or kernels: the last bits may differ")
+            progress.execution, progress.hardware = now
         self.stepper.parts = progress.parts
         self.hardware.scale_on(progress.scaling)
         _load(self.classifier, checkpoint)
@@ -162,6 +160,23 @@ class _Loop:
                 listener.load(progress.listeners[listener.name])
         return progress
 
+    def _plan(self) -> None:
+        """Under a budget: as many steps as there is time for at the pace so far, the same in all processes."""
+        progress, deadline = self.progress, self.around.deadline
+        if deadline is None:
+            return
+        pace = max(self.pace, 1e-6)
+        left = max(0.0, deadline - time.monotonic()) + progress.batch * pace  # as if from the epoch's beginning
+        judging = self.judging["val"] + self.judging["train"] * self.options.evaluate_train
+        epochs, rest = divmod(left, progress.per_epoch * pace + judging)
+        begun = max(0, min(progress.per_epoch, int((rest - self.judging["val"]) / pace)))
+        steps = max(1, progress.step, (progress.epoch + int(epochs)) * progress.per_epoch + begun)
+        progress.steps = int(self.hardware.least(min(steps, self._most_steps)))
+
+    @property
+    def _most_steps(self) -> int:
+        return self.options.epochs * self.progress.per_epoch
+
     def run(self) -> None:
         """From wherever the progress is to the end."""
         self._tell("run_started")
@@ -170,17 +185,26 @@ class _Loop:
         while not self.progress.done:
             learner = self.stepper.learners.of(self.progress.epoch)
             self._tell("epoch_started")
-            left = min(self.progress.per_epoch, self.progress.steps - self.progress.epoch * self.progress.per_epoch)
-            for batch, weight in self.stepper.batches(learner, self.progress.epoch, self.progress.batch, left):
-                self._iterate(learner, batch, weight)
-                self._after_step()
-                if self.progress.ended:
-                    break
+            self._make_epoch(learner)
             self._end_epoch(learner)
         if self.progress.best and self.hardware.is_writer:  # the others end here, and may know of an older one only
             _load(self.classifier, self.around.checkpoints.load_best(self.progress.best))
         self.classifier.eval()
         self._tell("run_completed")
+
+    def _make_epoch(self, learner: Learner) -> None:
+        """The steps that are left of it, as far as the plan goes, which a budget may change meanwhile."""
+        progress = self.progress
+        batches = self.stepper.batches(learner, progress.epoch, progress.batch)
+        is_first = True
+        while progress.batch < progress.per_epoch and progress.step < progress.steps and not progress.ended:
+            began = time.monotonic()
+            self._iterate(learner, *next(batches))
+            if not is_first:  # the first one waits for the outputs of a frozen part, or for the first pictures
+                self.paced += 1
+                self.pace += (time.monotonic() - began - self.pace) / min(self.paced, PACED_OVER)
+            is_first = False
+            self._after_step()
 
     def _iterate(self, learner: Learner, batch: Batch, weight: float) -> None:
         """One optimizer step; none where all pictures of the batch are lost."""
@@ -190,7 +214,7 @@ class _Loop:
                 "All pictures of a process's part of a batch were changed while they were used.",
                 f"Put them back, or go on without them: {self.around.how_to_resume} --accept-changes",
             )
-        lr = self.options.lr * rate_at(progress.step, progress.steps, progress.per_epoch, self.options)
+        self.rate = lr = self._rate_at(progress.step)
         self._tell("iteration_started", lr=lr)
         loss = self.stepper.step(learner, batch, weight, progress.step, lr) if len(batch.labels) else None
         progress.step += 1
@@ -216,9 +240,12 @@ class _Loop:
         agree = self.hardware.share[1] == 1 or progress.step % AGREE_EVERY == 0
         if agree:
             self._stop_if_asked()
-        if agree and self.around.deadline and self._agreed(self._is_late("val")):
-            progress.ended = "the time was up"
-        elif time.monotonic() - self.saved_at >= self.options.checkpoint_seconds:
+        if agree and self.around.deadline is not None:
+            if self._agreed(self._is_late("val")):
+                progress.ended = "the time was up"
+                return
+            self._plan()
+        if time.monotonic() - self.saved_at >= self.options.checkpoint_seconds:
             self._save()
 
     def _is_late(self, *splits: str) -> bool:
@@ -255,8 +282,10 @@ class _Loop:
         progress.lost = sorted(lost)
         if self.options.patience and progress.stale >= self.options.patience and not progress.done:
             progress.ended = f"{progress.stale} epochs without a better val {self.options.best}"
-        elif self.around.deadline and not (progress.done or progress.ended) and self._agreed(self._is_late("val")):
-            progress.ended = "the time was up"
+        elif self.around.deadline is not None and not progress.ended:
+            self._plan()
+            if self._agreed(self._is_late("val")) if not progress.done else progress.step < self._most_steps:
+                progress.ended = "the time was up"
         self._tell("epoch_completed", loss=row["loss"], scores=scores)
         self._save()
         if self.hardware.is_writer:
@@ -326,9 +355,10 @@ class _Loop:
 
     def _lr(self) -> float:
         """The rate of the head at the last step."""
-        progress = self.progress
-        last = max(progress.step - 1, 0)
-        return self.options.lr * rate_at(last, progress.steps, progress.per_epoch, self.options)
+        return self._rate_at(max(self.progress.step - 1, 0)) if self.rate is None else self.rate
+
+    def _rate_at(self, step: int) -> float:
+        return self.options.lr * rate_at(step, self.progress.steps, self.progress.per_epoch, self.options)
 
     def _stateful(self) -> list[StatefulListener]:
         return [cast(StatefulListener, one) for one in self.around.listeners if hasattr(one, "state")]

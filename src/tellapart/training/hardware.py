@@ -49,6 +49,12 @@ class Hardware:
         """Which process this is, of how many."""
         return self.accelerator.process_index, self.accelerator.num_processes
 
+    @property
+    def told(self) -> str:
+        """What the bits of a training depend on: "cpu, 1 process", for one."""
+        world = self.share[1]
+        return f"{self.device.type}, {world} process{'es' * (world > 1)}"
+
     def wrapped(self, module: nn.Module) -> nn.Module:
         """The module as it is called in training: with several processes, one that adds up their gradients."""
         module.to(self.device)
@@ -83,6 +89,13 @@ class Hardware:
             return value
         total: Tensor = self.accelerator.reduce(torch.tensor([value], dtype=torch.float32, device=self.device))
         return float(total.item())
+
+    def least(self, value: float) -> float:
+        """The smallest of a number over all processes."""
+        if self.share[1] == 1:
+            return value
+        every: Tensor = self.accelerator.gather(torch.tensor([value], dtype=torch.float32, device=self.device))
+        return float(every.min().item())
 
     def gathered(self, rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """Rows that the processes took in turn, put together again: (count, C)."""

@@ -16,8 +16,9 @@ class Progress:
 
     Args:
         classes: the class map.
-        steps: optimizer steps planned. per_epoch: of them in an epoch.
+        steps: optimizer steps planned; a budget may change that. per_epoch: of them in an epoch.
         execution: threads and memory format, as `Execution.as_json`: a resumed run keeps them, for the same bits.
+        hardware: what it was made on, in words; elsewhere the last bits differ.
         moves: the flips and turns that were found harmless; a resumed run keeps them too.
         epoch: epochs done. batch: batches of the next one done. step: optimizer steps done.
         loss_sum, loss_count: of the batches of the running epoch.
@@ -36,6 +37,7 @@ class Progress:
     steps: int
     per_epoch: int
     execution: dict[str, Any]
+    hardware: str
     parts: int
     moves: list[str] = field(default_factory=list)
     epoch: int = 0
