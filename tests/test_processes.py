@@ -48,9 +48,24 @@ for words in json.loads(sys.argv[1]):
 """
 
 
-def together(script: Path, *commands: list[object]) -> subprocess.CompletedProcess[str]:
+# Each finds another memory format the fastest, and another speed.
+AT_ODDS = """
+import os
+from tellapart.jobs import fitting
+from tellapart.training import execution
+
+def seconds(module, shape, candidate, best):
+    rank = int(os.environ["RANK"])
+    return 0.001 * (1 + 3 * rank) * (1 + (candidate.memory_format == ("contiguous", "channels_last")[rank]))
+
+execution._seconds = seconds
+fitting.ENDING_SECONDS = 1.0
+"""
+
+
+def together(script: Path, *commands: list[object], before: str = "") -> subprocess.CompletedProcess[str]:
     """Commands in two processes, one after the other; starting the processes is what takes the time."""
-    script.write_text(TWO_COMMANDS)
+    script.write_text(before + TWO_COMMANDS)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
     command = [*launch, str(script), json.dumps([list(map(str, words)) for words in commands])]
@@ -88,3 +103,15 @@ def test_two_processes_give_the_history_of_one_and_go_on_with_its_run(data: Path
         assert max(float((ended[name] - wanted[name]).abs().max()) for name in wanted) < TOLERANCE
     assert done.stdout.count("model     ") == 2  # of each command only one process prints
     assert done.stderr.count("36 pictures read") == 1
+
+
+def test_processes_that_measure_otherwise_train_as_the_writer_does(data: Path, tmp_path: Path):
+    settings = {**SHORT, "training.memory_format": "measured", "training.checkpoint_seconds": 60}
+    settings |= {"training.epochs": 100_000, "training.schedule": "cosine"}
+    new = ["train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, "--budget", "12s", *set_words(settings)]
+    done = together(tmp_path / "commands.py", new, before=AT_ODDS)
+    assert done.returncode == 0, done.stderr
+    (run,) = (one for one in tmp_path.iterdir() if one.is_dir())
+    facts, last = metrics_of(run)["training"], history_of(run)[-1]
+    assert (facts["memory_format"], facts["ended_early"]) == ("channels_last", "the time was up")
+    assert float(last["lr"]) < 0.1 * SHORT["training.lr"]

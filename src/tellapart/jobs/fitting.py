@@ -222,7 +222,7 @@ def _execution(
     learn_from(classifier, frozen_upto(recipe.freeze, stage_names(classifier.embedder.network), 0))
     kept_bytes = int(hardware.least(memory_for_pictures(recipe.training.memory_share)))
     execution = choose_execution(classifier, shape, recipe.training, hardware.device)
-    execution = replace(execution, kept_bytes=kept_bytes)
+    execution = hardware.of_writer(replace(execution, kept_bytes=kept_bytes))  # one layout of the weights for all
     where = "held in memory" if material.train.held else "decoded as they come"
     talk.say(
         f"{len(material.train):,} train pictures, {where}; "

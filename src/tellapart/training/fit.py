@@ -283,7 +283,8 @@ class _Loop:
         if self.options.patience and progress.stale >= self.options.patience and not progress.done:
             progress.ended = f"{progress.stale} epochs without a better val {self.options.best}"
         elif self.around.deadline is not None and not progress.ended:
-            self._plan()
+            if progress.step == progress.epoch * progress.per_epoch:  # an epoch that was cut short is the last one
+                self._plan()
             if self._agreed(self._is_late("val")) if not progress.done else progress.step < self._most_steps:
                 progress.ended = "the time was up"
         self._tell("epoch_completed", loss=row["loss"], scores=scores)

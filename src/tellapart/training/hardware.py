@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tellapart.errors import UserError
 from tellapart.options import TrainingOptions
+
+T = TypeVar("T")
 
 _PRECISIONS = {"full": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -96,6 +99,14 @@ class Hardware:
             return value
         every: Tensor = self.accelerator.gather(torch.tensor([value], dtype=torch.float32, device=self.device))
         return float(every.min().item())
+
+    def of_writer(self, value: T) -> T:
+        """What the writer has, in every process."""
+        if self.share[1] == 1:
+            return value
+        values = [value]
+        broadcast_object_list(values)
+        return values[0]
 
     def gathered(self, rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """Rows that the processes took in turn, put together again: (count, C)."""
