@@ -18,7 +18,7 @@ from tellapart.evaluation.comparison import SIGNIFICANT, mcnemar, paired_interva
 from tellapart.evaluation.intervals import percentile_interval
 from tellapart.evaluation.metrics import Metrics, Resampled, Score, is_trusted, measure, proportion, resample, top5_hits
 from tellapart.evaluation.predictions import Predictions
-from tellapart.evaluation.significance import balanced_reach, bootstrap_p, holm, smallest_p
+from tellapart.evaluation.significance import balanced_reach, bootstrap_p, holm, interval_p, smallest_p
 
 LOSSES = frozenset({"log_loss", "brier", "ece"})
 
@@ -243,7 +243,7 @@ def _bootstrapped(first: _Model, second: _Model, name: str) -> Difference:
     if not is_loss:  # of answers, as accuracy is: a few that changed must not look like a certainty
         down, up = balanced_reach(first.correct, second.correct, labels)
         low, high = max(min(low, value + down), -1.0), min(max(high, value + up), 1.0)
-        p = max(p, smallest_p(int((first.correct != second.correct).sum())))
+        p = max(p, interval_p(value, low, high), smallest_p(int((first.correct != second.correct).sum())))
     scores: tuple[Score, Score] = (getattr(first.metrics, name), getattr(second.metrics, name))
     return Difference(name, *scores, Score(value, low, high, len(labels)), p, p, "bootstrap", is_loss)
 

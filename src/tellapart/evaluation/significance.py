@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.evaluation.comparison import paired_interval
-from tellapart.evaluation.intervals import BIAS_REACH
+from tellapart.evaluation.intervals import BIAS_REACH, CONFIDENCE
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -51,6 +52,24 @@ def bootstrap_p(value: float, resampled: NDArray[np.float64]) -> float:
     spread = float(resampled.std())
     away = max(abs(value) - BIAS_REACH * abs(bias), 0.0)
     return min(p, math.erfc(away / (spread * math.sqrt(2)))) if spread else p
+
+
+def interval_p(value: float, low: float, high: float) -> float:
+    """The two-sided p value of a normal distribution whose 95 % interval reaches as far towards 0 as this one.
+
+    Args:
+        value: the difference. low, high: its 95 % interval, low <= value <= high.
+
+    Returns:
+        p in [0, 1]: below 0.05 where the interval leaves 0 out, above it where it holds 0.
+
+    >>> interval_p(0.0, -0.1, 0.3), round(interval_p(0.2, 0.0, 0.9), 3), interval_p(0.2, 0.1, 0.9) < 0.0001
+    (1.0, 0.05, True)
+    """
+    reach = value - low if value > 0 else high - value
+    if not reach:
+        return float(value == 0)
+    return math.erfc(NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * abs(value) / reach / math.sqrt(2))
 
 
 def balanced_reach(
