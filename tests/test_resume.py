@@ -304,6 +304,23 @@ def test_accepted_changes_are_left_out(run: Path, tmp_path: Path, change: Callab
     assert resumed.model.exists()
 
 
+def test_other_weights_are_changed_data(data: Path, tmp_path: Path):
+    files, table = sorted(data.glob("*/*.png")), tmp_path / "table.csv"
+
+    def weigh(kind: str) -> None:
+        rows = [f"{file},{file.parent.name},{1 + (file.parent.name == kind)}" for file in files]
+        table.write_text("\n".join(["path,label,often", *rows]))
+
+    weigh("sky")
+    run = stopped(table, 2, set={**SHORT, "training.sampling": "weighted", "training.weight_column": "often"})
+    weigh("leaf")
+    with pytest.raises(Refused, match="24 pictures have another weight"):
+        train(None, resume=run)
+    assert train(None, resume=run, accept_changes=True).statuses == {"ok": 36}
+    assert "24 pictures have another weight" in (run / "log.txt").read_text()
+    assert train(table, splits=run, set={**SHORT, "training.epochs": 1}).statuses == {"ok": 36}
+
+
 def test_a_class_is_never_renamed(run: Path, tmp_path: Path):
     renamed(tmp_path / "photos")
     with pytest.raises(Refused, match="a label never changes its meaning"):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars
 import pytest
 from conftest import write_picture
@@ -104,6 +105,22 @@ def test_a_picture_that_moved_to_another_class_stays_out(photos: Path):
     splits = saved.of(catalog, accept_changes=True)
     assert splits[0] == ""
     assert "" not in splits[1:]
+
+
+def test_a_resumed_run_wants_the_weights_that_it_had_and_another_run_its_own(photos: Path):
+    saved, catalog = saved_of(photos), catalog_of(photos)
+    heavier = catalog.replace(weights=np.where(np.arange(len(catalog)) < 2, 3.0, 1.0))
+    assert saved.changes(heavier) == ["2 pictures have another weight ('brick/000.jpg')"]
+    with pytest.raises(Refused, match="2 pictures have another weight"):
+        saved.of(heavier, accept_changes=False, hint=ACCEPT_CHANGES)
+    assert (saved.of(heavier, accept_changes=True) == "").tolist() == [True, True] + [False] * (len(catalog) - 2)
+    assert (saved.of(heavier) == saved.of(catalog)).all()
+
+
+def test_splits_that_were_saved_without_weights_fit_any(photos: Path):
+    file, catalog = saved_of(photos).file, catalog_of(photos)
+    polars.read_parquet(file).drop("weight").write_parquet(file, metadata=polars.read_parquet_metadata(file))
+    assert read_splits(file).changes(catalog.replace(weights=2 * catalog.weights)) == []
 
 
 def rename_a_class(photos: Path) -> None:

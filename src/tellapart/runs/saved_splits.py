@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +36,15 @@ def splits_hash(rows: Iterable[tuple[str, str, str, str]]) -> str:
 
 
 def save_splits(run: RunFolder, catalog: Catalog, splits: Column) -> str:
-    """Write splits.parquet; returns its hash."""
+    """Write splits.parquet, with the weight of each picture; returns the hash of the splits."""
     rows = [(*row, split) for row, split in zip(_used(catalog), splits[catalog.ok], strict=True)]
     digest = splits_hash(rows)
     columns = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
     # Leaks that the user's own split holds are no violation when it is used again.
     origin = "leaky" if find_leaks(catalog, splits) else "clean"
     classes = json.dumps(catalog.classes, ensure_ascii=False)
-    run.write_table("splits.parquet", columns, {HASH_KEY: digest, ORIGIN_KEY: origin, CLASSES_KEY: classes})
+    about = {HASH_KEY: digest, ORIGIN_KEY: origin, CLASSES_KEY: classes}
+    run.write_table("splits.parquet", {**columns, "weight": catalog.weights[catalog.ok]}, about)
     return digest
 
 
@@ -54,29 +55,36 @@ class SavedSplits:
     Args:
         file: where it was. rows: path → path, content hash, class and split. classes: in the order of their labels.
         leaky: whether the splits were so when they were saved, as the user had made them.
+        weights: path → how often it was drawn in weighted training; empty where an earlier tellapart saved them.
     """
 
     file: Path
     rows: Mapping[str, tuple[str, str, str, str]]
     classes: tuple[str, ...]
     leaky: bool
+    weights: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, catalog: Catalog, *, accept_changes: bool = False, hint: str = SPLIT_ANEW) -> Column:
+    def of(self, catalog: Catalog, *, accept_changes: bool | None = None, hint: str = SPLIT_ANEW) -> Column:
         """(N,) str: "train", "val", "test" for the catalog's rows, or "" for a row that is not used.
 
         Args:
-            accept_changes: go on without the pictures that are new or changed, of which `changes` tells.
+            accept_changes: go on without the pictures that are new or changed, of which `changes` tells; None: it is
+                another run, which may draw the pictures as often as it likes.
             hint: what to do where the data has changed.
 
         Raises:
             Refused: they do not fit the data: pictures gone, new or changed, other classes, copies of one picture on
                 two sides. With counts and an example. Other classes are never accepted: no label changes its meaning.
         """
+        if accept_changes is None:
+            return replace(self, weights={}).of(catalog, accept_changes=False, hint=hint)
         changes, class_changes = self.changes(catalog), _class_changes(self, catalog)
         if class_changes or (changes and not accept_changes):
             told = ", ".join([*class_changes, *changes])
             raise Refused(f"{self.file} does not fit the data: {told}.", RESTORE_CLASSES if class_changes else hint)
-        same = {row[0]: self.rows[row[0]][3] for row in _used(catalog) if row == self.rows.get(row[0], ())[:3]}
+        as_they_were = (row for row in _used(catalog) if row == self.rows.get(row[0], ())[:3])
+        reweighted = self._reweighted(catalog)
+        same = {path: self.rows[path][3] for path, _, _ in as_they_were if path not in reweighted}
         stated = zip(catalog.paths, catalog.ok, strict=True)
         splits = text_column(same.get(path, "") if ok else "" for path, ok in stated)
         if not accept_changes:  # what counts as a copy hangs on all pictures: without some, unchanged ones may do so
@@ -92,12 +100,18 @@ class SavedSplits:
             ("is new", "are new"): here.keys() - self.rows.keys(),
             ("has other content", "have other content"): {p for p in shared if self.rows[p][1] != here[p][1]},
             ("has another class", "have another class"): {p for p in shared if self.rows[p][2] != here[p][2]},
+            ("has another weight", "have another weight"): shared & self._reweighted(catalog),
         }
         return [
             f"{_counted(len(paths))} {one if len(paths) == 1 else many} ({min(paths)!r})"
             for (one, many), paths in kinds.items()
             if paths
         ]
+
+    def _reweighted(self, catalog: Catalog) -> set[str]:
+        """The pictures that are drawn less or more often than they were."""
+        weights = zip(catalog.paths, catalog.weights, strict=True)
+        return {path for path, weight in weights if self.weights.get(path, weight) != weight}
 
     def _check_leaks(self, catalog: Catalog, splits: Column) -> None:
         leaks = find_leaks(catalog, splits)
@@ -120,7 +134,8 @@ def read_splits(path: Path) -> SavedSplits:
 
     file = path / "splits.parquet" if path.is_dir() else path
     try:
-        rows = polars.read_parquet(file, columns=_COLUMNS).rows()
+        table = polars.read_parquet(file)
+        rows = table.select(_COLUMNS).rows()
         about = polars.read_parquet_metadata(file)
     except FileNotFoundError:
         raise UserError(f"{file} does not exist.", "Give the splits.parquet of a run folder.") from None
@@ -131,7 +146,8 @@ def read_splits(path: Path) -> SavedSplits:
     if CLASSES_KEY not in about:
         raise Refused(f"{file} was written by an earlier tellapart, without the order of the classes.", SPLIT_ANEW)
     classes = tuple(json.loads(about[CLASSES_KEY]))
-    return SavedSplits(file, {row[0]: row for row in rows}, classes, about.get(ORIGIN_KEY) == "leaky")
+    weights = dict(table.select("path", "weight").rows()) if "weight" in table.columns else {}
+    return SavedSplits(file, {row[0]: row for row in rows}, classes, about.get(ORIGIN_KEY) == "leaky", weights)
 
 
 def _used(catalog: Catalog) -> list[tuple[str, str, str]]:
