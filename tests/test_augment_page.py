@@ -20,7 +20,7 @@ from tellapart.errors import UserError
 from tellapart.jobs.augmenting import EPOCHS, MIXED_BATCHES, show_augmented
 from tellapart.modelfile.preprocessing import LUMINANCE
 from tellapart.models.backbones import find_preprocessing
-from tellapart.options import AugmentationOptions, PreprocessingOptions
+from tellapart.options import AugmentationOptions, FreezeOptions, PreprocessingOptions
 from tellapart.pixels.augmentation import augment
 from tellapart.pixels.batches import picture_keys, sample_keys
 from tellapart.recipe import Recipe
@@ -59,6 +59,20 @@ def test_the_page_shows_the_pixels_that_a_training_sees(photos: Path):
     tensors = torch.from_numpy(originals).permute(0, 3, 1, 2)
     epoch = augment(tensors, keys, RECIPE.augmentation, preprocessing.mean).permute(0, 2, 3, 1)
     assert np.array_equal(rows[:, 4], (255 * epoch.numpy()).round())
+
+
+@pytest.mark.parametrize(
+    ("views", "columns", "says"), [(1, 1, "1 view of"), (3, 3, "3 views of"), (20, EPOCHS, "20 views of")]
+)
+def test_views_that_are_kept_are_shown_once(photos: Path, views: int, columns: int, says: str):
+    anew = shown(photos)[1]
+    page = shown(photos, dataclasses.replace(RECIPE, freeze=FreezeOptions(upto="all", views=views)))[1]
+    rows, kept = (pictures_of(one).reshape(8, -1, 32, 32, 3) for one in (anew, page))
+    assert np.array_equal(kept, rows[:, : 1 + columns])
+    assert f"is kept for {says} each picture" in page
+    assert f"epoch {views + 1} sees what epoch 1 saw" in page
+    assert "anew each epoch" in anew
+    assert "anew each epoch" not in page
 
 
 def test_each_class_is_shown_in_turn(photos: Path):
@@ -134,7 +148,7 @@ def test_a_grey_network_is_shown_its_luminance(photos: Path):
 def test_of_flips_and_turns_that_a_training_measures_all_are_shown(photos: Path):
     found, page = shown(photos, "finetune", set={"preprocessing.size_px": 32})
     assert found.augmentation == {"harmless": True, "flip": 0.5, "flip_vertical": 0.5, "quarter_turn": 0.5}
-    assert len(pictures_of(page)) == 8 * (1 + EPOCHS)
+    assert len(pictures_of(page)) == 8 * (1 + 4)  # the views that the recipe keeps
     assert "A training makes only those that do not raise the loss of the probe on val." in page
     assert "the very versions that a training with this recipe and seed sees." in shown(photos)[1]
 

@@ -103,18 +103,21 @@ def show_augmented(
     order, max_pixels = _rows(catalog, picture, options.seed), options.decoding.max_pixels
     rows, pixels = _read(catalog, order, preprocessing, max_pixels, wanted, picture)
     shown = 1 if picture is not None else len(rows)
+    epochs = min(options.freeze.views or EPOCHS, EPOCHS)  # of kept views, the first one comes again after the last
     batch = _Batch(catalog, rows, pixels, preprocessing, replace(options, augmentation=augmentation))
     facts = {**_used(augmentation), "before that": str(preprocessing), "seed": options.seed}
     html = render_augmented(
         f"{name_of(source)}, augmented by {options.name}",
         time.strftime("%d %B %Y, %H:%M"),
-        batch.pictures(shown),
+        batch.pictures(shown, epochs),
         [batch.mixed(epoch) for epoch in range(MIXED_BATCHES)] if is_mixed else [],
         {name.replace("_", " "): str(value) for name, value in facts.items()},
         measured=augmentation.harmless,
+        views=options.freeze.views,
     )
     write_whole(page, html)
-    talk.say(f"{name_of(source)}: {catalog.source}; {shown} of {len(catalog):,} files shown, in {EPOCHS} epochs")
+    told = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+    talk.say(f"{name_of(source)}: {catalog.source}; {shown} of {len(catalog):,} files shown, in {told}")
     return Augmented(page, options.name, tuple(catalog.paths[rows[:shown]].tolist()), _used(augmentation))
 
 
@@ -148,10 +151,10 @@ class _Batch:
         self._keys = picture_keys(options.seed, self._paths)
         self._preprocessing, self._augmentation = preprocessing, options.augmentation
 
-    def pictures(self, count: int) -> list[AugmentedPicture]:
-        """The first `count`, each in every epoch."""
+    def pictures(self, count: int, num_epochs: int) -> list[AugmentedPicture]:
+        """The first `count`, each in the first epochs."""
         originals = self._shown(self._pixels.float() / 255)
-        epochs = np.stack([self._shown(self._augmented(epoch)[0]) for epoch in range(EPOCHS)], axis=1)
+        epochs = np.stack([self._shown(self._augmented(epoch)[0]) for epoch in range(num_epochs)], axis=1)
         return [
             AugmentedPicture(self._paths[row], self._names[self._labels[row]], originals[row], epochs[row])
             for row in range(count)

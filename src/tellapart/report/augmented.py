@@ -61,6 +61,7 @@ def render_augmented(
     facts: Mapping[str, str],
     *,
     measured: bool = False,
+    views: int | None = None,
 ) -> str:
     """The page as one self-contained HTML document.
 
@@ -70,6 +71,7 @@ def render_augmented(
         mixed: batches of mixed pictures, one for each epoch from the first; none where the recipe mixes none.
         facts: what the recipe says of augmentation, name → value.
         measured: all flips and turns are shown, of which a training finds out which it makes.
+        views: versions of each picture of which a training keeps what its frozen part makes; None: it keeps none.
 
     Raises:
         UserError: if jinja2 is not installed.
@@ -84,6 +86,7 @@ def render_augmented(
         mixed=[[_figure(one.pixels, ", ".join(one.lines), *one.lines) for one in batch] for batch in mixed],
         facts_of_recipe=facts,
         measured=measured,
+        views=views,
     )
 
 
