@@ -97,6 +97,7 @@ def test_train_with_json_prints_one_object(tell, data: Path, tmp_path: Path):
     assert said.json["classes"] == ["brick", "leaf", "sky"]
     assert Path(said.json["model"]).exists()
     assert said.json["run"].endswith("-mine")
+    assert said.json["seed"] == 3
     assert {"test", "statuses", "warnings", "seconds", "steps", "report"} <= said.json.keys()
 
 
@@ -116,7 +117,7 @@ def test_evaluate_prints_the_score_and_every_class(tell, run: Run, data: Path):
 def test_evaluate_with_json_prints_one_object(tell, run: Run, data: Path):
     said = tell("evaluate", run.model, data, "--json")
     assert said.json["test"]["accuracy"]["count"] == 36
-    assert said.json.keys() == {"test", "answering", "classes", "statuses", "warnings"}
+    assert said.json.keys() == {"test", "answering", "classes", "statuses", "warnings", "split", "seed"}
 
 
 # ── 0: done, and what was asked for arrives ──

@@ -51,6 +51,14 @@ def test_its_block_has_the_keys_of_the_trainings(run: Run, data: Path):
     assert json.dumps(measured, allow_nan=False)
 
 
+def test_it_names_the_seed_of_its_intervals_and_which_pictures_it_measured(run: Run, split_photos: Path):
+    whole, half = (
+        tellapart.evaluate(run.model, data, seed=5, quiet=True) for data in (split_photos, split_photos / "test")
+    )
+    assert [(one.as_json()["split"], one.as_json()["seed"]) for one in (whole, half)] == [("test", 5), ("all", 5)]
+    assert whole.metrics == half.metrics
+
+
 def test_its_word_on_answering_is_the_trainings(run: Run, data: Path):
     measured = tellapart.evaluate(run.model, data, quiet=True).as_json()["answering"]
     assert measured == json.loads((run.path / "metrics.json").read_text())["answering"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,8 @@ class Evaluation:
         predictions: all that they are computed from.
         statuses: status → number of files.
         warnings: what the user should know, a sentence each.
+        split: which pictures were measured: those of the test split, or all, where there is none.
+        seed: of the bootstrap intervals.
     """
 
     metrics: Metrics
@@ -38,6 +40,8 @@ class Evaluation:
     predictions: Predictions
     statuses: Mapping[str, int]
     warnings: tuple[str, ...]
+    split: Literal["test", "all"]
+    seed: int
 
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -47,6 +51,8 @@ class Evaluation:
             "classes": list(self.predictions.classes),
             "statuses": dict(self.statuses),
             "warnings": list(self.warnings),
+            "split": self.split,
+            "seed": self.seed,
         }
 
 
@@ -91,6 +97,8 @@ def evaluate(
         predictions=predictions,
         statuses=measured.status_counts,
         warnings=warnings,
+        split="test" if has_test else "all",
+        seed=seed,
     )
 
 

@@ -51,6 +51,7 @@ class Run:
         statuses: status → number of files.
         seconds: the whole training, and of its steps.
         warnings: what the user should know, a sentence each.
+        seed: the recipe's, also of the bootstrap intervals.
         comparison_lines: how the fine-tuned network stands to the probe, a sentence each; empty elsewhere.
     """
 
@@ -62,6 +63,7 @@ class Run:
     statuses: Mapping[str, int]
     seconds: Mapping[str, float]
     warnings: tuple[str, ...]
+    seed: int
     comparison_lines: tuple[str, ...] = ()
 
     def predictor(self) -> Predictor:
@@ -79,6 +81,7 @@ class Run:
             "statuses": dict(self.statuses),
             "warnings": list(self.warnings),
             "comparison": list(self.comparison_lines),
+            "seed": self.seed,
             "seconds": self.seconds["all"],
             "steps": {name: value for name, value in self.seconds.items() if name != "all"},
         }
@@ -274,6 +277,7 @@ def _run(path: Path, trained: Trained, clock: Clock) -> Run:
         statuses=trained.catalog.status_counts,
         seconds=clock.seconds(),
         warnings=tuple(finding.text for finding in trained.findings),
+        seed=trained.recipe.seed,
         comparison_lines=tuple(trained.comparison.lines()) if trained.comparison else (),
     )
 
@@ -295,5 +299,6 @@ def finished_run(run: RunFolder) -> Run:
         statuses=dict(sorted(Counter(statuses).items())),
         seconds=record["seconds"],
         warnings=tuple(record["warnings"]),
+        seed=record["seed"],
         comparison_lines=tuple(record.get("comparison", {}).get("text", ())),
     )
