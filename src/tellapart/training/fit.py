@@ -195,16 +195,18 @@ class _Loop:
     def _make_epoch(self, learner: Learner) -> None:
         """The steps that are left of it, as far as the plan goes, which a budget may change meanwhile."""
         progress = self.progress
-        batches = self.stepper.batches(learner, progress.epoch, progress.batch)
-        is_first = True
-        while progress.batch < progress.per_epoch and progress.step < progress.steps and not progress.ended:
-            began = time.monotonic()
-            self._iterate(learner, *next(batches))
-            if not is_first:  # the first one waits for the outputs of a frozen part, or for the first pictures
+        if progress.batch == progress.per_epoch or progress.step == progress.steps:  # it was interrupted there
+            return
+        before: float | None = None  # the first step waits for a frozen part's outputs, or for the first pictures
+        for batch, weight in self.stepper.batches(learner, progress.epoch, progress.batch):
+            self._iterate(learner, batch, weight)
+            if before is not None:
                 self.paced += 1
-                self.pace += (time.monotonic() - began - self.pace) / min(self.paced, PACED_OVER)
-            is_first = False
+                self.pace += (time.monotonic() - before - self.pace) / min(self.paced, PACED_OVER)
+            before = time.monotonic()
             self._after_step()
+            if progress.ended or progress.step >= progress.steps:
+                break
 
     def _iterate(self, learner: Learner, batch: Batch, weight: float) -> None:
         """One optimizer step; none where all pictures of the batch are lost."""

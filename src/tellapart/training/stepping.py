@@ -66,16 +66,14 @@ class Stepper:
             optimizer = self._hardware.accelerator.prepare_optimizer(optimizer)
         return optimizer
 
-    def batches(
-        self, learner: Learner, epoch: int, begin: int = 0, end: int | None = None
-    ) -> Iterator[tuple[Batch, float]]:
+    def batches(self, learner: Learner, epoch: int, begin: int = 0) -> Iterator[tuple[Batch, float]]:
         """The batches of an epoch, and what the pictures of each count for, those of all processes.
 
         Args:
-            epoch: from 0. begin, end: numbers of batches in it.
+            epoch: from 0. begin: the number of a batch in it.
         """
         plan = plan_epoch(self._keys, self._train.labels, self._train.weights, epoch, self._options)
-        bounds = batch_bounds(len(plan.positions), self._options.batch_size)[begin:end]
+        bounds = batch_bounds(len(plan.positions), self._options.batch_size)[begin:]
         rank, world = self._hardware.share
         # A last batch may hold fewer samples than there are processes: the rest work on its first one, for nothing.
         own = [slice(start + (rank if rank < stop - start else 0), stop, world) for start, stop in bounds]
