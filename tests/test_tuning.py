@@ -291,6 +291,23 @@ def test_a_budget_ends_before_the_trials_do(
     assert 1 < len(search(tiny, space, trials=1000, budget_seconds=100).rows) < 50
 
 
+def test_a_budget_ends_although_every_trial_fails(
+    tiny: Path, space: Path, made_up: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+):
+    def trial(*_: object) -> Outcome:
+        raise MemoryError("no room")
+
+    made_up.trial = trial
+    monkeypatch.setattr(tuning, "HOPELESS", 3)
+    with pytest.raises(UserError, match=r"None of 1 trials has finished; one failed with: MemoryError: no room"):
+        search(tiny, space, budget_seconds=0.01)
+    with pytest.raises(UserError, match="None of 3 trials has finished"):
+        search(tiny, space, budget_seconds=1000)
+    made_up.trial = bowl
+    joined = search(tiny, study=next((tiny.parent / "runs").iterdir()), budget_seconds=0.01)
+    assert [row.state for row in joined.rows if row.state != "failed"] == ["finished"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -35,6 +35,7 @@ from tellapart.runs.predictions import read_predictions
 
 POLL_SECONDS = 0.5  # between two looks whether another process has ended
 ENDING_SECONDS = 15.0  # of the final training, beside what its trial took: model file, checks, report
+HOPELESS = 20  # failed trials of one command, and none finished: then a search without a number of trials ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,7 @@ def tune(
     Args:
         data: as for `train`; None: the recipe's public data set, or the data of the study that is joined.
         trials: how many there are to be in the whole study, whoever runs them.
-        budget_seconds: for this command with the final training. At least one trial is finished, whatever it takes.
+        budget_seconds: for this command with the final training. At least one trial ends, whatever it takes.
         recipe: to search around; "probe" by default.
         space: a YAML file of recipe keys, each with a list of choices, or with low, high and perhaps log or step; the
             recipe's own space by default, without the keys that `set` names and the weights that are not here.
@@ -188,6 +189,7 @@ class _Work:
     started: float
     budget: float | None
     storage: str | None
+    failed: int = 0  # trials of this process
     bench: Bench = field(init=False)
 
     def __post_init__(self) -> None:
@@ -313,12 +315,17 @@ class _Work:
         )
 
     def _late(self) -> bool:
-        """Whether there is no time for one more trial and the final training."""
+        """Whether there is no time for one more trial and the final training; or none has finished, nor will."""
         if self.budget is None:
             return False
-        times = [row.seconds for row in self.opened.study.rows() if row.state == "finished" and row.seconds]
-        left = self.started + self.budget - time.monotonic()
-        return bool(times) and left < float(np.median(times)) + self._reserve(times)
+        times, left = self._times(), self.started + self.budget - time.monotonic()
+        if times:
+            return left < float(np.median(times)) + self._reserve(times)
+        return (self.failed > 0 and left < 0) or (self.failed >= HOPELESS and self.opened.study.total is None)
+
+    def _times(self) -> list[float]:
+        """Seconds of the finished trials."""
+        return [row.seconds for row in self.opened.study.rows() if row.state == "finished" and row.seconds is not None]
 
     def _reserve(self, times: list[float]) -> float:
         """Seconds for the final training: as long as the longest trial, since the longest may win."""
@@ -342,6 +349,7 @@ class _Work:
         except (Interrupted, SQLAlchemyError):
             raise
         except Exception as error:  # whatever it is, the other trials can do without this one
+            self.failed += 1
             recorded = taken.fail(_reason(error), {"seconds": round(time.monotonic() - began, 2)})
         if recorded:
             clear_checkpoints(self.bench.folder, f"trial-{taken.number:04}*")
@@ -352,7 +360,7 @@ class _Work:
     def _stop_at(self) -> float | None:
         if self.budget is None:
             return None
-        times = [row.seconds for row in self.opened.study.rows() if row.state == "finished" and row.seconds]
+        times = self._times()
         return self.started + self.budget - self._reserve(times) if times else None
 
     def _facts(self, outcome: Outcome, began: float) -> dict[str, Any]:
