@@ -27,7 +27,7 @@ from tellapart.experiments import claims
 from tellapart.experiments import study as study_room
 from tellapart.experiments.claims import Claims, Hold
 from tellapart.experiments.space import Space, read_space
-from tellapart.experiments.study import Study, StudySettings, database_of, open_storage, tenths_of
+from tellapart.experiments.study import Study, StudySettings, database_of, kept_settings, open_storage, tenths_of
 from tellapart.jobs import trials, tuning
 from tellapart.jobs.trials import Bench, Outcome, Stopped, Watch
 from tellapart.jobs.tuning import Tuned, tune
@@ -479,6 +479,34 @@ def test_a_number_that_was_claimed_but_has_no_trial_yet_gets_one(shared: tuple[S
     one, other, space = shared
     assert one.claims.take(0)  # and then it was killed
     assert [other.take(space).number for _ in range(3)] == [1, 0, 2]
+
+
+def test_who_was_killed_does_not_keep_the_best_from_being_trained(
+    tiny: Path, space: Path, made_up: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(claims, "STALE_SECONDS", 0.3)
+
+    def trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
+        url = database_of(bench.folder.parent)
+        other = Study(url, "study", kept_settings(url, "study"))
+        assert other.take(read_space(SPACE, RECIPE, "space")).number == 1  # and then it is killed
+        other.close()
+        return bowl(bench, recipe, watch)
+
+    made_up.trial = trial
+    tuned = search(tiny, space, budget_seconds=0.01)
+    assert made_up.finals == [0] and tuned.run is not None
+
+
+def test_who_is_at_work_is_left_the_final_training(shared: tuple[Study, Study, Space], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(claims, "STALE_SECONDS", 10.0)
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.05)
+    one, other, space = shared
+    with other.take(space):
+        assert one.others_work(0.01)
+    assert not one.others_work(0.01)
+    assert other.claims.take(study_room.FINAL)  # that is no trial
+    assert not one.others_work(0.01)
 
 
 def test_a_claim_that_beats_is_never_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

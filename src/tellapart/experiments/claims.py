@@ -54,10 +54,12 @@ class Claims:
             return False
         return self._changed(work, holder, beat, self._me)
 
-    def is_held(self, work: int) -> bool:
-        """Whether another process holds it and is not known to be gone."""
-        found = self._read(work)
-        return found is not None and found[0] != self._me and not self._is_stale(work, *found)
+    def of_others(self) -> frozenset[tuple[int, str, int]]:
+        """Work, holder and beat of what others hold who are not known to be gone. What is new in it, somebody did."""
+        query = select(_CLAIMS.c.work, _CLAIMS.c.holder, _CLAIMS.c.beat)
+        with self._engine.begin() as connection:
+            rows = connection.execute(query.where(_CLAIMS.c.study == self._study, _CLAIMS.c.holder != self._me)).all()
+        return frozenset((work, holder, beat) for work, holder, beat in rows if not self._is_stale(work, holder, beat))
 
     def beat(self, work: int) -> bool:
         """Say that this process still works on it; False: another one has taken it over."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -164,10 +165,16 @@ class Study:
                 return OpenTrial(self, number, self._begun(number, now, space), space)
         return None
 
-    @property
-    def others_work(self) -> bool:
-        """Whether another process is at a trial that is not finished."""
-        return any(row.state == "running" and self.claims.is_held(row.number) for row in self.rows())
+    def others_work(self, poll_seconds: float) -> bool:
+        """Whether another process is at a trial. One that was killed left a claim too: a sign of life is waited for."""
+        before = self._others_trials()
+        while before:
+            time.sleep(poll_seconds)
+            now = self._others_trials()
+            if now - before:
+                return True
+            before = now
+        return False
 
     @property
     def is_over(self) -> bool:
@@ -194,6 +201,9 @@ class Study:
         """Let go of the database."""
         self._storage.remove_session()
         self._database.engine.dispose()
+
+    def _others_trials(self) -> frozenset[tuple[int, str, int]]:
+        return frozenset(claim for claim in self.claims.of_others() if claim[0] != FINAL)
 
     def _begun(self, number: int, known: FrozenTrial | None, space: Space) -> Trial:
         """The trial of a number, new or as it was left; its settings are drawn from a seed of its own, so neither a

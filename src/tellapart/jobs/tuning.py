@@ -242,17 +242,17 @@ class _Work:
         """The folder of the final training, by this process or another; None: it is left to those still at work."""
         study = self.opened.study
         while True:
-            if not study.is_over and study.others_work:
-                self.talk.say("Other processes are still at work; the last of them trains the best.")
-                return None
             best = study.best()
-            if best is None:
-                raise self._nothing_finished()
-            done = [final for final in study.finals if final["trial"] == best.number]
+            done = [final for final in study.finals if best and final["trial"] == best.number]
             if done:
                 run = self.opened.run.path / BEST / str(done[-1]["run"])
                 return run if run.is_dir() else None
-            if study.claims.take(FINAL):
+            if not study.is_over and study.others_work(POLL_SECONDS):
+                self.talk.say("Other processes are still at work; the last of them trains the best.")
+                return None
+            if best is None:
+                raise self._nothing_finished()
+            if best == study.best() and study.claims.take(FINAL):  # a better one may have come meanwhile
                 with Hold(study.claims, FINAL):
                     run = self._final_run(best)
                     metrics = _measured(run)
