@@ -475,6 +475,32 @@ def test_a_trial_that_was_left_behind_is_gone_on_with(shared: tuple[Study, Study
     assert one.is_over
 
 
+def test_who_was_held_up_writes_nothing_to_the_trial_of_another(shared: tuple[Study, Study, Space]):
+    one, other, space = shared
+    one.total = 1
+    left = one.take(space)
+    assert other.take(space) is None
+    taken = other.take(space)
+    assert left.report(1, 0.9)  # it is to be stopped
+    assert not left.fail("no memory", {"seconds": 9.0})
+    assert taken.reported == {} and one.rows()[0].reason == ""
+    assert taken.finish(0.2, {"seconds": 1.0})
+    assert not left.finish(0.9, {"seconds": 9.0})
+    assert (one.rows()[0].value, one.rows()[0].seconds) == (0.2, 1.0)
+
+
+def test_a_trial_that_another_finished_since_the_question_is_lost(
+    shared: tuple[Study, Study, Space], monkeypatch: pytest.MonkeyPatch
+):
+    one, other, space = shared
+    one.total = 1
+    left = one.take(space)
+    assert other.take(space) is None
+    assert other.take(space).finish(0.2, {})
+    monkeypatch.setattr(Hold, "is_mine", lambda _: True)
+    assert not left.finish(0.9, {"seconds": 9.0}) and not left.stop(None, {}) and not left.fail("no memory", {})
+
+
 def test_a_number_that_was_claimed_but_has_no_trial_yet_gets_one(shared: tuple[Study, Study, Space]):
     one, other, space = shared
     assert one.claims.take(0)  # and then it was killed

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -249,7 +250,12 @@ class OpenTrial:
         return dict(self._study._storage.get_trial(self._trial._trial_id).intermediate_values)
 
     def report(self, step: int, value: float) -> bool:
-        """Say how it goes; returns whether to stop it. A step that was reported before is left as it is."""
+        """Say how it goes; returns whether to stop it: it will not win, or another process has taken it over.
+
+        A step that was reported before is left as it is.
+        """
+        if not self._hold.is_mine():
+            return True
         with _quiet():
             if step not in self.reported:
                 self._trial.report(value, step)
@@ -268,11 +274,14 @@ class OpenTrial:
         return self._finish(TrialState.FAIL, None, {**facts, "reason": reason})
 
     def _finish(self, state: TrialState, value: float | None, facts: Mapping[str, Any]) -> bool:
-        for name, fact in facts.items():
-            self._trial.set_user_attr(name, fact)
         if not self._hold.is_mine():
             return False
-        self._study._end(self._trial, state, value)
+        try:
+            for name, fact in facts.items():
+                self._trial.set_user_attr(name, fact)
+            self._study._end(self._trial, state, value)
+        except UpdateFinishedTrialError:  # taken over and finished since the question
+            return False
         return True
 
     def __enter__(self) -> OpenTrial:

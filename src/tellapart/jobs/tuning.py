@@ -349,8 +349,8 @@ class _Work:
         except (Interrupted, SQLAlchemyError):
             raise
         except Exception as error:  # whatever it is, the other trials can do without this one
-            self.failed += 1
             recorded = taken.fail(_reason(error), {"seconds": round(time.monotonic() - began, 2)})
+            self.failed += recorded
         if recorded:
             clear_checkpoints(self.bench.folder, f"trial-{taken.number:04}*")
             self._say(taken.number)
