@@ -561,6 +561,26 @@ def test_a_holder_learns_that_it_was_taken_over(tmp_path: Path, monkeypatch: pyt
     engine.dispose()
 
 
+def test_a_holder_does_not_lose_its_claim_to_its_own_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    engine = open_storage(database_of(tmp_path)).engine
+    one, other, read = Claims(engine, "study"), Claims(engine, "study"), Claims._read
+
+    def slow(self: Claims, work: int) -> tuple[str, int] | None:
+        found = read(self, work)
+        time.sleep(0.005)
+        return found
+
+    monkeypatch.setattr(Claims, "_read", slow)
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.001)
+    assert one.take(0)
+    with Hold(one, 0) as hold:
+        assert all(hold.is_mine() for _ in range(20))
+        before = other.of_others()
+        time.sleep(0.1)
+        assert other.of_others() != before and not hold.lost
+    engine.dispose()
+
+
 def test_a_trial_is_stopped_when_it_is_behind_the_median_but_not_in_its_beginning(
     shared: tuple[Study, Study, Space],
 ):

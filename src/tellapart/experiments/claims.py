@@ -113,12 +113,14 @@ class Hold:
     def __init__(self, claims: Claims, work: int) -> None:
         self.lost = False
         self._claims, self._work = claims, work
+        self._lock = threading.Lock()  # a beat reads and then writes: two at once, and one would find the claim changed
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
     def is_mine(self) -> bool:
         """Whether this process still holds it, asked now."""
-        self.lost |= not self._claims.beat(self._work)
+        with self._lock:
+            self.lost |= not self._claims.beat(self._work)
         return not self.lost
 
     def __enter__(self) -> Hold:
@@ -135,8 +137,7 @@ class Hold:
     def _keep(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
             try:
-                if not self._claims.beat(self._work):
-                    self.lost = True
+                if not self.is_mine():
                     return
             except SQLAlchemyError:  # the database is away for a moment; if for long, another process takes over
                 continue
