@@ -258,7 +258,7 @@ def test_folds_judge_every_picture_but_those_of_test_once(tiny: Path, space: Pat
 def test_of_folds_the_mean_counts_and_a_trial_behind_ends_early(monkeypatch: pytest.MonkeyPatch):
     values = iter([1.0, 2.0, 6.0])
     monkeypatch.setattr(trials, "_probe", lambda *_: Outcome(value=(value := next(values)), scores={"val_loss": value}))
-    bench = SimpleNamespace(fold_of=np.array([0, 1, 2]), divisions=lambda: range(3))
+    bench = SimpleNamespace(folds=SimpleNamespace(folds=3), divisions=lambda: range(3))
     reported: list[tuple[int, float]] = []
     watch = SimpleNamespace(lost=False, report=lambda *one: bool(reported.append(one)))
     assert trials.run_trial(bench, Recipe(), watch).value == 3.0
@@ -342,6 +342,14 @@ def test_a_password_is_never_shown():
 def test_too_few_or_too_many_folds_are_refused(tiny: Path, space: Path, made_up: SimpleNamespace, folds: int):
     with pytest.raises(UserError, match=f"--folds must be 2 to 20, got {folds}. Leave it out to judge by val"):
         search(tiny, space, trials=1, folds=folds)
+
+
+def test_folds_that_the_pictures_do_not_allow_are_refused_before_anything_is_written(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
+    with pytest.raises(UserError, match="14 folds are more than the pictures allow: no class has one for each"):
+        search(tiny, space, trials=1, folds=14)
+    assert not list((tiny.parent / "runs").glob("*"))
 
 
 def test_a_space_that_cannot_be_read_is_told(tiny: Path, made_up: SimpleNamespace):

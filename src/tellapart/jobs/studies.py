@@ -17,6 +17,7 @@ from tellapart.catalog.table import Catalog, Column, text_column
 from tellapart.errors import Refused, UserError, choose
 from tellapart.evaluation.scores import METRICS
 from tellapart.experiments.default_spaces import default_space
+from tellapart.experiments.folds import FoldPlan, plan_folds, pool_of
 from tellapart.experiments.space import Space, read_space, space_from
 from tellapart.experiments.study import (
     SAMPLERS,
@@ -76,6 +77,7 @@ class OpenStudy:
         run: its folder. study: its database. space: what is searched.
         source: the data. name: what the study is called.
         catalog: looked at. splits: with the test pictures, which the trials do not get.
+        folds: of all but the test pictures, to judge by; None: val decides.
     """
 
     run: RunFolder
@@ -85,6 +87,7 @@ class OpenStudy:
     name: str
     catalog: Catalog
     splits: Column
+    folds: FoldPlan | None
 
     @property
     def id(self) -> str:
@@ -125,7 +128,7 @@ def open_study(asked: Asked, talk: Talk) -> OpenStudy:
     plan = _plan(asked, kept, talk)
     order = _order(asked, plan.recipe, folder, about)
     catalog, splits = _look(order, folder is None, talk)
-    _check_judged(plan, splits)
+    folds = _folds(plan, catalog, splits)
     settings = plan.settings(catalog, splits)
     if kept:
         kept.check_same(settings)
@@ -139,6 +142,7 @@ def open_study(asked: Asked, talk: Talk) -> OpenStudy:
         name=order.name,
         catalog=catalog,
         splits=splits,
+        folds=folds,
     )
 
 
@@ -236,12 +240,20 @@ def _look(order: Order, is_new: bool, talk: Talk) -> tuple[Catalog, Column]:
     return catalog, splits
 
 
-def _check_judged(plan: _Plan, splits: Column) -> None:
-    if plan.folds is None and not (splits == "val").any():
+def _folds(plan: _Plan, catalog: Catalog, splits: Column) -> FoldPlan | None:
+    """The folds that trials are judged by, the same in every trial, as `cv` makes them; None: val decides.
+
+    Raises:
+        UserError: the pictures do not allow so many folds, or there is no val.
+    """
+    if plan.folds is not None:
+        return plan_folds(catalog, pool_of(splits), plan.folds, 1, plan.recipe.seed)
+    if not (splits == "val").any():
         raise UserError(
             "There is no val to judge trials by, and test is never used for that.",
             "Cut one with --set split.val=0.15, or judge by --folds 5.",
         )
+    return None
 
 
 def _begin(

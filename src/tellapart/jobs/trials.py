@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
 from tellapart.catalog.scan import scan
 from tellapart.catalog.splits import make_folds
-from tellapart.catalog.table import Catalog, Column, text_column
+from tellapart.catalog.table import Catalog, Column
 from tellapart.errors import UserError
 from tellapart.evaluation.scores import METRICS, better
+from tellapart.experiments.folds import FoldPlan
 from tellapart.export.compose import compose_features
 from tellapart.jobs.backbone import TorchSide
 from tellapart.jobs.learned import predictions_by
@@ -66,7 +66,7 @@ class Bench:
     Args:
         source: the data. catalog: looked at. splits: "" for test pictures.
         metric: that decides. shown: a second one for the table.
-        fold_of: (N,) which fold holds a row out, -1: none, in every fold's train; None: val decides.
+        folds: of all but the test pictures, one of which judges while the others train; None: val decides.
         folder: of the study's trials, for those that have run folders.
         stop_at: when, by `time.monotonic`, a trial is stopped for want of time; None: never.
     """
@@ -76,7 +76,7 @@ class Bench:
     splits: Column
     metric: str
     shown: str
-    fold_of: NDArray[np.int64] | None
+    folds: FoldPlan | None
     folder: Path
     store: FeatureStore
     stop_at: float | None = None
@@ -84,16 +84,17 @@ class Bench:
     @property
     def count(self) -> int:
         """The pictures by which a trial is judged."""
-        return int((self.splits == "val").sum() if self.fold_of is None else (self.fold_of >= 0).sum())
+        return int((self.splits == "val").sum() if self.folds is None else (self.folds.fold_of >= 0).sum())
 
     def divisions(self) -> Iterator[Column]:
         """The splits that a trial trains with, one after the other."""
-        if self.fold_of is None:
+        if self.folds is None:
             yield self.splits
             return
-        for fold in range(int(self.fold_of.max()) + 1):
-            names = np.where(self.splits == "", "", np.where(self.fold_of == fold, "val", "train"))
-            yield text_column(names.tolist())
+        for repeat, fold in self.folds.each:
+            splits = self.splits.copy()
+            splits[self.folds.rows] = np.where(self.folds.fold_of[repeat] == fold, "val", "train")
+            yield splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,14 +130,6 @@ class Abandoned(Exception):
     """Another process has taken the trial over."""
 
 
-def fold_bench(catalog: Catalog, splits: Column, folds: int, seed: int) -> NDArray[np.int64]:
-    """(N,) which fold holds out each row that is no test picture; the same folds in every trial."""
-    fold_of = np.full(len(catalog), -1, np.int64)
-    rows = np.flatnonzero(splits != "")
-    fold_of[rows] = make_folds(catalog, rows, folds, seed)
-    return fold_of
-
-
 def run_trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
     """Train with the recipe, and judge it.
 
@@ -150,7 +143,7 @@ def run_trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
         if watch.lost:
             raise Abandoned
         outcomes.append(run(bench, recipe, splits, fold, watch))
-        if bench.fold_of is not None and fold < bench.fold_of.max():
+        if bench.folds and fold + 1 < bench.folds.folds:
             mean = _mean(outcomes)
             if watch.report(fold + 1, mean.value):
                 raise Stopped("behind the median of the others", mean)
@@ -195,7 +188,7 @@ def _look(bench: Bench, recipe: Recipe, features: FeatureExtractor) -> None:
 
 def _by_gradient(bench: Bench, recipe: Recipe, splits: Column, fold: int, watch: Watch) -> Outcome:
     """An ordinary run in the study's folder, new or gone on with; its checkpoints go when it is over."""
-    folded = bench.fold_of is not None
+    folded = bench.folds is not None
     name = f"trial-{watch.number:04}" + f"-fold-{fold + 1}" * folded
     begun = next((run for run in sorted(bench.folder.glob(f"*-{name}")) if not run.name.startswith(".")), None)
     listener = _Judge(bench, watch, prunes=not folded)

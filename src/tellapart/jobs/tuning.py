@@ -23,7 +23,7 @@ from tellapart.experiments.claims import Hold
 from tellapart.experiments.study import FINAL, OpenTrial
 from tellapart.jobs.studies import Asked, OpenStudy, judged, open_study, trial_recipe, with_train_scores
 from tellapart.jobs.training import train
-from tellapart.jobs.trials import Abandoned, Bench, Outcome, Stopped, clear_checkpoints, fold_bench, run_trial
+from tellapart.jobs.trials import Abandoned, Bench, Outcome, Stopped, clear_checkpoints, run_trial
 from tellapart.modelfile.predictor import load
 from tellapart.progress import Talk, duration
 from tellapart.recipe import Recipe, recipe_items
@@ -194,15 +194,13 @@ class _Work:
 
     def __post_init__(self) -> None:
         opened, settings = self.opened, self.opened.study.settings
-        splits = opened.trial_splits
-        folds = settings.folds
         self.bench = Bench(
             source=opened.source,
             catalog=opened.catalog,
-            splits=splits,
+            splits=opened.trial_splits,
             metric=settings.metric,
             shown="accuracy" if settings.metric == "loss" else settings.metric,
-            fold_of=fold_bench(opened.catalog, splits, folds, settings.seed) if folds else None,
+            folds=opened.folds,
             folder=opened.run.path / "trials",
             store=self.store,
         )
