@@ -23,12 +23,14 @@ from typer.testing import CliRunner
 
 from tellapart.cli.main import app
 from tellapart.errors import Interrupted, Refused, UserError
+from tellapart.evaluation.scores import loss
 from tellapart.experiments import claims
 from tellapart.experiments import study as study_room
 from tellapart.experiments.claims import Claims, Hold
 from tellapart.experiments.space import Space, read_space
 from tellapart.experiments.study import Study, StudySettings, database_of, kept_settings, open_storage, tenths_of
 from tellapart.jobs import trials, tuning
+from tellapart.jobs.crossvalidation import cross_validate
 from tellapart.jobs.trials import Bench, Outcome, Stopped, Watch
 from tellapart.jobs.tuning import Tuned, tune
 from tellapart.recipe import Recipe
@@ -36,6 +38,7 @@ from tellapart.recipes import load_recipe
 from tellapart.report.parallel import parallel
 from tellapart.report.trials import TrialRow, trials_csv
 from tellapart.report.tuning import TuningInput, render_tuning, summary_lines
+from tellapart.runs.predictions import read_predictions
 
 SPACE = """
 training.lr: {low: 1e-4, high: 1e-1, log: true}
@@ -257,15 +260,17 @@ def test_folds_judge_every_picture_but_those_of_test_once(tiny: Path, space: Pat
 
 def test_of_folds_the_mean_counts_and_a_trial_behind_ends_early(monkeypatch: pytest.MonkeyPatch):
     values = iter([1.0, 2.0, 6.0])
-    monkeypatch.setattr(trials, "_probe", lambda *_: Outcome(value=(value := next(values)), scores={"val_loss": value}))
+    monkeypatch.setattr(
+        trials, "_by_gradient", lambda *_: Outcome(value=(value := next(values)), scores={"val_loss": value})
+    )
     bench = SimpleNamespace(folds=SimpleNamespace(folds=3), divisions=lambda: range(3))
     reported: list[tuple[int, float]] = []
     watch = SimpleNamespace(lost=False, report=lambda *one: bool(reported.append(one)))
-    assert trials.run_trial(bench, Recipe(), watch).value == 3.0
+    assert trials.run_trial(bench, RECIPE, watch).value == 3.0
     assert reported == [(1, 1.0), (2, 1.5)]
     values = iter([1.0])
     with pytest.raises(Stopped, match="behind the median"):
-        trials.run_trial(bench, Recipe(), SimpleNamespace(lost=False, report=lambda *_: True))
+        trials.run_trial(bench, RECIPE, SimpleNamespace(lost=False, report=lambda *_: True))
 
 
 def test_more_trials_train_the_best_anew_only_where_there_is_a_better_one(
@@ -677,10 +682,20 @@ def test_a_study_of_probes_ends_with_a_tested_model(photos: Path):
     assert (
         tuned.as_json()["test"]["accuracy"] == json.loads((tuned.run / "metrics.json").read_text())["test"]["accuracy"]
     )
+    shipped = loss(read_predictions(tuned.run / "predictions-val.parquet"))
+    assert tuned.best.value == pytest.approx(shipped, abs=1e-5)
     assert not (tuned.path / "trials").exists()
     assert {"study.json", "study.sqlite", "splits.parquet", "tuning.html", "trials.csv", "log.txt"} <= {
         file.name for file in tuned.path.iterdir()
     }
+
+
+def test_a_probe_in_folds_is_judged_as_cv_judges_it(photos: Path):
+    fixed = {"backbone.name": "tf_efficientnet_lite0", "preprocessing.mode": "squash", "preprocessing.size_px": 64}
+    options = {"folds": 3, "out": photos.parent / "runs", "set": fixed, "quiet": True}
+    told = cross_validate(photos, **options).as_json()
+    tuned = tune(photos, trials=1, **options)
+    assert tuned.rows[0].value == pytest.approx(told["mean"]["log_loss"], abs=1e-5)
 
 
 def test_trials_by_gradient_go_on_from_their_checkpoints(tiny: Path, monkeypatch: pytest.MonkeyPatch):

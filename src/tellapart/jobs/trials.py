@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,24 +14,25 @@ import numpy as np
 
 from tellapart.cache import FeatureStore
 from tellapart.catalog.scan import scan
-from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog, Column
 from tellapart.errors import UserError
+from tellapart.evaluation.calibration import fit_temperature
 from tellapart.evaluation.scores import METRICS, better
-from tellapart.experiments.folds import FoldPlan
-from tellapart.export.compose import compose_features
-from tellapart.jobs.backbone import TorchSide
+from tellapart.experiments.folds import FoldPlan, pool_of
+from tellapart.experiments.probes import fit_fold_probes
 from tellapart.jobs.learned import predictions_by
 from tellapart.jobs.looking import memory_for
+from tellapart.jobs.pool import frozen_backbone, probe_on
+from tellapart.jobs.shipping import known_rows
 from tellapart.jobs.training import train
-from tellapart.progress import Talk
+from tellapart.models.layers import Layers
+from tellapart.progress import Advance, Talk
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import read_history
 from tellapart.runs.lock import locked
 from tellapart.runs.saved_splits import save_splits
 from tellapart.training.features import FeatureExtractor
-from tellapart.training.probe import fit_probe
 
 if TYPE_CHECKING:
     from tellapart.training.moments import Moment
@@ -137,12 +138,12 @@ def run_trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
         Stopped: it will not win. Abandoned: it is another process's now.
         Interrupted: the user stops the study.
     """
-    run = _probe if recipe.method == "probe" else _by_gradient
+    if recipe.method == "probe":
+        return _probe(bench, recipe, watch)
     outcomes: list[Outcome] = []
     for fold, splits in enumerate(bench.divisions()):
-        if watch.lost:
-            raise Abandoned
-        outcomes.append(run(bench, recipe, splits, fold, watch))
+        _check_ours(watch)
+        outcomes.append(_by_gradient(bench, recipe, splits, fold, watch))
         if bench.folds and fold + 1 < bench.folds.folds:
             mean = _mean(outcomes)
             if watch.report(fold + 1, mean.value):
@@ -157,19 +158,38 @@ def _mean(outcomes: list[Outcome]) -> Outcome:
     return Outcome(value=value, scores=scores, epochs=outcomes[0].epochs, run=outcomes[0].run)
 
 
-def _probe(bench: Bench, recipe: Recipe, splits: Column, fold: int, watch: Watch) -> Outcome:
-    """A head on features, which all trials with the same backbone and the same preprocessing share."""
-    catalog = bench.catalog
-    network = TorchSide(recipe, QUIET).exported()
-    features = FeatureExtractor(compose_features(network.graph, network.preprocessing), bench.store)
+def _check_ours(watch: Watch) -> None:
+    if watch.lost:
+        raise Abandoned
+
+
+def _probe(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
+    """Heads on features, which all trials with the same backbone and the same preprocessing share."""
+    features = frozen_backbone(recipe, bench.store, QUIET).features
     _look(bench, recipe, features)
-    rows = np.flatnonzero(splits == "train")
-    folds = make_folds(catalog, rows, recipe.head.folds, recipe.seed)
-    probe = fit_probe(features.of(catalog, rows), catalog.labels[rows], folds, len(catalog.classes), recipe.head)
+    heads = _heads(bench, recipe, features, lambda: _check_ours(watch))
+    divisions = zip(heads, bench.divisions(), strict=True)
+    return _mean([_scored(bench, layers, splits, features) for layers, splits in divisions])
+
+
+def _heads(bench: Bench, recipe: Recipe, features: FeatureExtractor, advance: Advance) -> Sequence[Layers]:
+    """A head for each division, calibrated as `train` or `cv` would: what is shipped is what is to be judged."""
+    catalog = bench.catalog
+    if bench.folds is None:
+        train, val = (np.flatnonzero(bench.splits == split) for split in ("train", "val"))
+        layers = probe_on(features, catalog, train, recipe).layers
+        return [layers.scaled(fit_temperature(layers.logits(features.of(catalog, val)), catalog.labels[val]))]
+    pool = features.of(catalog, bench.folds.rows)
+    known = np.searchsorted(bench.folds.rows, known_rows(catalog, pool_of(bench.splits), pool.shape[1], recipe.seed))
+    return fit_fold_probes(pool, known, catalog, bench.folds, recipe.head, advance).layers
+
+
+def _scored(bench: Bench, layers: Layers, splits: Column, features: FeatureExtractor) -> Outcome:
+    """What a head is worth on train and on val."""
     scores: dict[str, float] = {}
     for split in ("train", "val"):
-        judged = np.flatnonzero(splits == split)
-        said = predictions_by(probe.layers, features.of(catalog, judged), catalog, judged)
+        rows = np.flatnonzero(splits == split)
+        said = predictions_by(layers, features.of(bench.catalog, rows), bench.catalog, rows)
         scores |= {f"{split}_{name}": METRICS[name](said) for name in {"loss", bench.metric, bench.shown}}
     return Outcome(value=scores[f"val_{bench.metric}"], scores=scores)
 
