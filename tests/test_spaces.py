@@ -7,7 +7,7 @@ import pytest
 from tellapart.errors import UserError
 from tellapart.experiments import default_spaces
 from tellapart.experiments.default_spaces import default_space, space_text
-from tellapart.experiments.space import Space, read_space, space_from
+from tellapart.experiments.space import Space, fitting_space, read_space, space_from
 from tellapart.recipe import recipe_from, recipe_items
 from tellapart.recipes import load_recipe, recipe_names
 
@@ -167,6 +167,39 @@ def test_what_the_user_has_set_is_not_searched():
     space, _ = default_space(load_recipe("cifar10-lenet", {"training.epochs": 3}), {"training.epochs"})
     assert "training.epochs" not in space.keys
     assert space.recipe(space.own()).training.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fixed", "gone"),
+    [
+        ("probe", {"preprocessing.share": 0.8}, {"preprocessing.mode"}),
+        ("probe", {"preprocessing.mode": "squash"}, {"preprocessing.share"}),
+        ("cifar10-lenet", {"training.optimizer": "adam", "training.momentum": None}, set()),
+        ("cifar10-lenet", {"training.optimizer": "adamw", "training.momentum": None}, set()),
+        ("cifar10-cnn", {"training.optimizer": "adamw"}, {"training.momentum"}),
+    ],
+)
+def test_what_does_not_go_with_what_the_user_has_set_is_not_searched(
+    recipe: str, fixed: dict[str, object], gone: set[str]
+):
+    space, _ = default_space(load_recipe(recipe, fixed), fixed)
+    assert set(space.keys) == set(default_space(load_recipe(recipe))[0].keys) - fixed.keys() - gone
+    for parameter in space.parameters:
+        for value in parameter.choices:
+            space.recipe({parameter.key: value})
+    assert space_from(space.as_json(), space.base, "again").parameters == space.parameters
+
+
+def test_only_the_choices_that_go_with_what_is_fixed_are_searched():
+    text = "training.optimizer: [adam, adamw, sgd]\ntraining.schedule: [constant, cosine, multi_step]"
+    space = fitting_space(text, load_recipe("cifar10-lenet"), "mine.yaml", {"training.momentum"})
+    assert [(one.key, one.choices) for one in space.parameters] == [("training.schedule", ("constant", "cosine"))]
+
+
+def test_a_range_that_goes_with_what_is_fixed_at_one_end_only_is_refused():
+    recipe = load_recipe("cifar10-lenet", {"training.schedule": "cosine", "training.lr_end": 1e-3})
+    with pytest.raises(UserError, match=r"cifar10-lenet.yaml: training.lr: training.lr_end is in \[0, lr\]"):
+        default_space(recipe, {"training.schedule", "training.lr_end"})
 
 
 def test_a_recipe_of_the_user_s_has_the_space_of_its_method():

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from importlib import resources
 
-from tellapart.experiments.space import Space, Value, read_space
+from tellapart.experiments.space import Space, Value, fitting_space
 from tellapart.models.packages import packaged_file
 from tellapart.recipe import Recipe
 
@@ -17,20 +17,23 @@ def default_space(recipe: Recipe, fixed: Collection[str] = ()) -> tuple[Space, l
     """The space of a recipe by its name, else by its method.
 
     Args:
-        fixed: keys that the user has set, which are not searched then.
+        fixed: keys that the user has set, which are not searched then, nor what does not go with them.
 
     Returns:
         the space, and the backbones that were left out of it, because their weights are neither in an installed
         package nor in the hub's cache.
+
+    Raises:
+        UserError: of a range only one end goes with what is fixed.
     """
     names = {file.name for file in _folder().iterdir()}
     name = next(one for one in (f"{recipe.name}.yaml", f"{recipe.method}.yaml") if one in names)
-    space = read_space(_folder().joinpath(name).read_text("utf-8"), recipe, name)
+    space = fitting_space(_folder().joinpath(name).read_text("utf-8"), recipe, name, fixed)
     own_weights = recipe.backbone.weights is not None or not recipe.backbone.pretrained
     left_out: list[str] = []
     kept = []
     for parameter in space.parameters:
-        if parameter.key in fixed or (parameter.key == BACKBONE and own_weights):
+        if parameter.key == BACKBONE and own_weights:
             continue
         if parameter.key == BACKBONE:
             here, left_out = _sorted_out(parameter.choices)

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import UserError, choose
@@ -142,6 +143,32 @@ def read_space(text: str, base: Recipe, where: str) -> Space:
     Raises:
         UserError: it is no space around this recipe, with file and key.
     """
+    return space_from(_read(text, where), base, where)
+
+
+def fitting_space(text: str, base: Recipe, where: str, fixed: Collection[str]) -> Space:
+    """The space of a file as far as it goes with a recipe in which some keys are fixed: without these, without the
+    choices that no longer make a recipe, and without keys that are left nothing to choose.
+
+    Raises:
+        UserError: as `read_space`; of a range only one end goes with what is fixed.
+    """
+    space = _space(_read(text, where), base, where)
+    space = Space(tuple(one for one in space.parameters if one.key not in fixed), base)
+    fitting = (_fitting(one, space) for one in space.parameters)
+    return _checked(Space(tuple(one for one in fitting if one), base), where)
+
+
+def space_from(values: Mapping[str, Any], base: Recipe, where: str) -> Space:
+    """A space from plain values, as `Space.as_json` gives them.
+
+    Raises:
+        UserError: as `read_space`.
+    """
+    return _checked(_space(values, base, where), where)
+
+
+def _read(text: str, where: str) -> Mapping[str, Any]:
     import yaml
 
     try:
@@ -152,17 +179,16 @@ def read_space(text: str, base: Recipe, where: str) -> Space:
         raise UserError(f"{where}{line} is not YAML.", "Write key: [values], or key: {low: …, high: …}.") from None
     if not isinstance(values, Mapping) or not values:
         raise UserError(f"{where} holds no keys.", "Write key: [values], or key: {low: …, high: …}.")
-    return space_from(values, base, where)
+    return values
 
 
-def space_from(values: Mapping[str, Any], base: Recipe, where: str) -> Space:
-    """A space from plain values, as `Space.as_json` gives them.
-
-    Raises:
-        UserError: as `read_space`.
-    """
+def _space(values: Mapping[str, Any], base: Recipe, where: str) -> Space:
+    """The space, of which nobody has seen yet whether it fits the recipe."""
     parameters = [_parameter(key, value, where) for key, value in _flat(values, where)]
-    space = Space(tuple(_ordered(parameters, where)), base)
+    return Space(tuple(_ordered(parameters, where)), base)
+
+
+def _checked(space: Space, where: str) -> Space:
     for parameter in space.parameters:
         _check(parameter, space, where)
     return space
@@ -267,17 +293,36 @@ def _ordered(parameters: Sequence[Parameter], where: str) -> Iterable[Parameter]
 
 def _check(parameter: Parameter, space: Space, where: str) -> None:
     """Each choice, and both ends of a range, make a recipe with the base and with what they count under."""
-    under: dict[str, Value] = {}
-    _assume(parameter, space, under)
-    settings = {**space.own(), **under}
     for value in parameter.choices or (parameter.low, parameter.high):
-        tried = {key: of for key, of in settings.items() if key != parameter.key} | {parameter.key: value}
-        kept = _counting(space, tried)
         try:
-            space.recipe({**kept, parameter.key: value})
+            _try(parameter, value, space, space.own())
         except UserError as error:
             hint = "Change it there, or say under what it counts: when: {other.key: value}."
             raise UserError(f"{where}: {parameter.key}: {error.message}", hint) from None
+
+
+def _fitting(parameter: Parameter, space: Space) -> Parameter | None:
+    """The parameter with what of it makes a recipe with the base; None: nothing but what the base has anyway."""
+    own, fitting = _plain_items(space.base), []
+    for value in parameter.choices or (parameter.low, parameter.high):
+        with suppress(UserError):
+            _try(parameter, value, space, own)
+            fitting.append(value)
+    if not parameter.choices:
+        return parameter if fitting else None
+    return replace(parameter, choices=tuple(fitting)) if {*fitting} - {own[parameter.key]} else None
+
+
+def _try(parameter: Parameter, value: Value, space: Space, settings: Mapping[str, Value]) -> None:
+    """Make the recipe with one value, with what that counts under, and else with these settings.
+
+    Raises:
+        UserError: they do not go together.
+    """
+    under: dict[str, Value] = {}
+    _assume(parameter, space, under)
+    kept = _counting(space, {**settings, **under, parameter.key: value})
+    space.recipe({**kept, parameter.key: value})
 
 
 def _assume(parameter: Parameter, space: Space, under: dict[str, Value]) -> None:
