@@ -153,7 +153,8 @@ def test_without_names_the_shortlist_and_the_recipes_own_are_looked_at():
 
 def test_an_entry_may_bring_its_weights():
     (entry,) = entries(["resnet18=w.safetensors", "resnet18=w.safetensors"], BackboneOptions())
-    assert entry.settings == {"backbone.name": "resnet18", "backbone.weights": "w.safetensors"}
+    assert entry.settings(BackboneOptions()) == {"backbone.name": "resnet18", "backbone.weights": "w.safetensors"}
+    assert entry.settings(entry.options) == entry.settings(BackboneOptions())
 
 
 def test_an_entry_without_a_name_is_refused():
@@ -276,6 +277,18 @@ def test_the_next_command_trains_with_it(picked: Picked, files: list[str]):
     settings = f"--set split.val=0.3 --set backbone.name={picked.advice.chosen.name} --set backbone.weights={file}"
     assert picked.next == picked.lines[-1].removeprefix("next      ")
     assert picked.next.endswith(settings)
+
+
+def test_the_next_command_brings_no_weights_of_another_backbone(many: Path, files: list[str], tmp_path: Path):
+    name, _, file = files[0].partition("=")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"name: mine\nbackbone: {{name: {name}, weights: {file}}}\n")
+    changes = {"split.val": 0.3, "backbone.name": name, "backbone.weights": file}
+    wanted = {"backbones": ["tf_efficientnet_lite0"], "out": tmp_path / "pick.html", "quiet": True}
+    ends = "--set split.val=0.3 --set backbone.name=tf_efficientnet_lite0"
+    assert pick(many, **wanted, set=changes).next.endswith(ends)
+    of_file = pick(many, **wanted, recipe=str(recipe), set={"split.val": 0.3})
+    assert of_file.next.endswith(f"--recipe {recipe} {ends} --set backbone.weights=none")
 
 
 def test_pictures_that_cannot_be_read_are_in_the_exit_code(

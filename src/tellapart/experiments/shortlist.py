@@ -30,11 +30,15 @@ class Entry:
     name: str
     options: BackboneOptions
 
-    @property
-    def settings(self) -> dict[str, str]:
-        """The recipe's keys that train with it, and their values."""
-        weights = {"backbone.weights": self.options.weights} if self.options.weights else {}
-        return {"backbone.name": self.options.name, **weights}
+    def settings(self, stated: BackboneOptions) -> dict[str, str | None]:
+        """The recipe's keys that train with it, and their values, where the recipe states perhaps another.
+
+        >>> Entry("cnn", BackboneOptions(name="cnn")).settings(BackboneOptions(weights="w.pth"))
+        {'backbone.name': 'cnn', 'backbone.weights': None}
+        """
+        own = self.options
+        weights = {"backbone.weights": own.weights} if own.weights or stated.weights else {}
+        return {"backbone.name": own.name, **weights}
 
 
 def entries(wanted: Sequence[str] | None, own: BackboneOptions) -> list[Entry]:

@@ -24,8 +24,9 @@ from tellapart.jobs.candidates import Fitted, check_names, decoded, in_time, loa
 from tellapart.jobs.exploration import check_page
 from tellapart.jobs.orders import Order, new_order
 from tellapart.jobs.seeing import read_data
+from tellapart.options import BackboneOptions
 from tellapart.progress import Talk, duration
-from tellapart.recipe import Recipe, option_text
+from tellapart.recipe import Recipe, flat_items, option_text
 from tellapart.recipes import load_recipe
 from tellapart.report.picking import PickInput, PickRow, candidate_lines, render_picking
 from tellapart.report.wording import pictures as pictures_in_words
@@ -155,6 +156,8 @@ def pick(
     options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
     if options.method == "fit":
         raise UserError(f"The recipe {options.name!r} has no probe.", "Choose one with --recipe, as probe or finetune.")
+    others = {key: value for key, value in flat_items(set or {}) if not key.startswith("backbone.")}
+    stated = load_recipe(recipe, others).backbone
     wanted = entries(backbones, options.backbone)
     order = new_order(data, options, out=Path(out or ".").parent, name=None, splits=splits, strict=strict)
     page = Path(out) if out else Path(f"{order.name}-pick.html")
@@ -179,7 +182,7 @@ def pick(
         candidates=candidates,
         failed=failed,
         budget=budget,
-        next=_next(data, given, strict, set, fitted, advice),
+        next=_next(data, given, strict, others, stated, fitted, advice),
         counts={split: int((splits_of == split).sum()) for split in SPLITS},
         statuses=catalog.status_counts,
         seed=options.seed,
@@ -240,11 +243,16 @@ def _next(
     data: str | PathLike[str],
     given: Mapping[str, Any],
     strict: bool,
-    changes: Mapping[str, Any] | None,
+    others: Mapping[str, Any],
+    stated: BackboneOptions,
     fitted: Sequence[Fitted],
     advice: Advice,
 ) -> str:
-    """The command that trains with the chosen one, with the options that decided here too."""
+    """The command that trains with the chosen one, with the options that decided here too.
+
+    Args:
+        others: the user's changes, but for those of the backbone. stated: the recipe's backbone without these.
+    """
     if advice.chosen is None:
         return ""
     words = ["tellapart", "train", fspath(data)]
@@ -253,7 +261,7 @@ def _next(
             words += [f"--{name}", str(value)]
     words += ["--strict"] if strict else []
     (chosen,) = (one.loaded for one in fitted if one.loaded.name == advice.chosen.name)
-    for key, value in {**(changes or {}), **chosen.entry.settings}.items():
+    for key, value in {**others, **chosen.entry.settings(stated)}.items():
         words += ["--set", f"{key}={option_text(value)}"]
     return shlex.join(words)
 
