@@ -273,6 +273,24 @@ def test_of_folds_the_mean_counts_and_a_trial_behind_ends_early(monkeypatch: pyt
         trials.run_trial(bench, RECIPE, SimpleNamespace(lost=False, report=lambda *_: True))
 
 
+@pytest.mark.parametrize(("complete", "mean"), [([], math.nan), ([1.0, 2.0], 1.5)])
+def test_of_folds_that_are_stopped_by_time_the_complete_ones_count(
+    monkeypatch: pytest.MonkeyPatch, complete: list[float], mean: float
+):
+    values = iter(complete)
+
+    def fold(*_: object) -> Outcome:
+        if (value := next(values, None)) is None:
+            raise Stopped("the time was up", Outcome(value=9.0, epochs=1))
+        return Outcome(value=value, scores={"val_loss": value}, epochs=5)
+
+    monkeypatch.setattr(trials, "_by_gradient", fold)
+    bench = SimpleNamespace(folds=SimpleNamespace(folds=3), divisions=lambda: range(3))
+    with pytest.raises(Stopped, match="the time was up") as stopped:
+        trials.run_trial(bench, RECIPE, SimpleNamespace(lost=False, report=lambda *_: False))
+    assert stopped.value.outcome.value == pytest.approx(mean, nan_ok=True)
+
+
 def test_more_trials_train_the_best_anew_only_where_there_is_a_better_one(
     tiny: Path, space: Path, made_up: SimpleNamespace
 ):

@@ -143,7 +143,12 @@ def run_trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
     outcomes: list[Outcome] = []
     for fold, splits in enumerate(bench.divisions()):
         _check_ours(watch)
-        outcomes.append(_by_gradient(bench, recipe, splits, fold, watch))
+        try:
+            outcomes.append(_by_gradient(bench, recipe, splits, fold, watch))
+        except Stopped as stopped:
+            if bench.folds is None:
+                raise
+            raise Stopped(stopped.reason, _mean(outcomes)) from None  # one fold, half trained, is no mean of all
         if bench.folds and fold + 1 < bench.folds.folds:
             mean = _mean(outcomes)
             if watch.report(fold + 1, mean.value):
@@ -152,7 +157,9 @@ def run_trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
 
 
 def _mean(outcomes: list[Outcome]) -> Outcome:
-    """The mean over folds."""
+    """The mean over folds; NaN without one."""
+    if not outcomes:
+        return Outcome(value=math.nan)
     scores = {name: float(np.mean([one.scores.get(name, math.nan) for one in outcomes])) for name in outcomes[0].scores}
     value = float(np.mean([one.value for one in outcomes]))
     return Outcome(value=value, scores=scores, epochs=outcomes[0].epochs, run=outcomes[0].run)
