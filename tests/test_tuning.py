@@ -8,7 +8,7 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,9 +36,10 @@ from tellapart.jobs.tuning import Tuned, tune
 from tellapart.recipe import Recipe
 from tellapart.recipes import load_recipe
 from tellapart.report.parallel import parallel
-from tellapart.report.trials import TrialRow, trials_csv
+from tellapart.report.trials import TrialRow, trials_table
 from tellapart.report.tuning import TuningInput, render_tuning, summary_lines
 from tellapart.runs.predictions import read_predictions
+from tellapart.tables import write_table
 
 SPACE = """
 training.lr: {low: 1e-4, high: 1e-1, log: true}
@@ -684,11 +685,30 @@ def test_a_second_look_at_test_is_told():
     assert lines[-1] == "The test set has now been looked at 2 times."
 
 
-def test_the_table_for_other_programs_has_every_number_in_full():
-    rows = list(csv.DictReader(trials_csv(ROWS, ["training.lr", "backbone.name"], "loss", "accuracy").splitlines()))
+def table_of(rows: Sequence[TrialRow], keys: Sequence[str], folder: Path) -> list[dict[str, str]]:
+    write_table(folder / "trials.csv", *trials_table(rows, keys, "loss", "accuracy"))
+    with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_for_other_programs_has_every_number_in_full(tmp_path: Path):
+    rows = table_of(ROWS, ["training.lr", "backbone.name"], tmp_path)
     assert [row["trial"] for row in rows] == ["0", "1", "2"]
     assert rows[0]["val_accuracy"] == "0.8" and rows[0]["backbone.name"] == HOSTILE
-    assert rows[1]["val_loss"] == "" and rows[1]["state"] == "failed"
+    assert rows[1]["val_loss"] == rows[1]["val_loss_chosen"] == rows[1]["epochs"] == ""
+    assert rows[1]["state"] == "failed" and rows[0]["seconds"] == "3.0"
+
+
+def test_the_table_tells_a_setting_that_is_none_from_one_that_does_not_count(tmp_path: Path):
+    every = ({"head.hidden": ""}, {"head.hidden": None}, {"head.hidden": "8"}, {})
+    rows = [TrialRow(number=n, state="finished", settings=of, value=0.5) for n, of in enumerate(every)]
+    assert [row["head.hidden"] for row in table_of(rows, ["head.hidden"], tmp_path)] == ["none", "none", "8", ""]
+
+
+def test_the_table_holds_no_formula(tmp_path: Path):
+    row = TrialRow(number=0, state="failed", settings={"backbone.name": "@cnn"}, value=math.nan, reason="=1+1")
+    (told,) = table_of([row], ["backbone.name"], tmp_path)
+    assert (told["backbone.name"], told["reason"]) == ("'@cnn", "'=1+1")
 
 
 def test_a_study_of_probes_ends_with_a_tested_model(photos: Path):

@@ -27,11 +27,12 @@ from tellapart.jobs.trials import Abandoned, Bench, Outcome, Stopped, clear_chec
 from tellapart.modelfile.predictor import load
 from tellapart.progress import Talk, duration
 from tellapart.recipe import Recipe, recipe_items
-from tellapart.report.trials import TrialRow, score_text, setting, short, states, trials_csv
+from tellapart.report.trials import TrialRow, score_text, setting, short, states, trials_table
 from tellapart.report.tuning import FEW_TRIALS, TuningInput, render_tuning, summary_lines
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import BEST
 from tellapart.runs.predictions import read_predictions
+from tellapart.tables import write_table
 
 POLL_SECONDS = 0.5  # between two looks whether another process has ended
 ENDING_SECONDS = 15.0  # of the final training, beside what its trial took: model file, checks, report
@@ -285,7 +286,8 @@ class _Work:
             looks=len(study.finals),
             ran=self._ran(),
         )
-        opened.run.write("trials.csv", trials_csv(rows, opened.space.keys, self.bench.metric, self.bench.shown))
+        table = trials_table(rows, opened.space.keys, self.bench.metric, self.bench.shown)
+        write_table(opened.run.path / "trials.csv", *table)
         opened.run.write("tuning.html", render_tuning(told))
         return told, metrics
 

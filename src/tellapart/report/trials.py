@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +9,7 @@ from typing import Any
 
 from tellapart.evaluation.scores import better
 from tellapart.report.wording import percent
+from tellapart.tables import Row
 
 SHARES = ("accuracy", "precision", "recall", "f1")  # how the names of metrics end that are shown in percent
 
@@ -44,19 +43,28 @@ class TrialRow:
         return {**vars(self), "settings": dict(self.settings), "scores": dict(self.scores), "value": value}
 
 
-def trials_csv(rows: Sequence[TrialRow], keys: Sequence[str], metric: str, shown: str) -> str:
-    """The table of trials for other programs: every number in full, empty where there is none."""
-    names = score_names(metric, shown)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["trial", "state", *keys, "epochs", "seconds", f"val_{metric}_chosen", *names, "reason", "run"])
-    for row in rows:
-        settings = [_cell(row.settings.get(key, "")) for key in keys]
-        value = row.value if math.isfinite(row.value) else ""
-        scores = [row.scores.get(name, "") for name in names]
-        numbers = ["" if number is None else number for number in (row.epochs, row.seconds)]
-        writer.writerow([row.number, row.state, *settings, *numbers, value, *scores, row.reason, row.run])
-    return text.getvalue()
+def trials_table(
+    rows: Sequence[TrialRow], keys: Sequence[str], metric: str, shown: str
+) -> tuple[list[Row], dict[str, type]]:
+    """The table of trials for other programs, and its columns: every number in full, None where there is none."""
+    names, chosen = score_names(metric, shown), f"val_{metric}_chosen"
+    columns: dict[str, type] = {"trial": int, "state": str, **dict.fromkeys(keys, str), "epochs": int, "seconds": float}
+    columns |= {chosen: float, **dict.fromkeys(names, float), "reason": str, "run": str}
+    table: list[Row] = [
+        {
+            "trial": row.number,
+            "state": row.state,
+            **{key: _cell(row.settings[key]) if key in row.settings else None for key in keys},
+            "epochs": row.epochs,
+            "seconds": row.seconds,
+            chosen: row.value if math.isfinite(row.value) else None,
+            **{name: row.scores.get(name) for name in names},
+            "reason": row.reason,
+            "run": row.run,
+        }
+        for row in rows
+    ]
+    return table, columns
 
 
 def best_so_far(rows: Sequence[TrialRow], metric: str) -> list[tuple[float, float]]:
@@ -121,4 +129,5 @@ def score_names(metric: str, shown: str) -> list[str]:
 
 
 def _cell(value: Any) -> Any:
-    return setting(value) if value is None or isinstance(value, bool) else value
+    """A setting in full; one that is none is told from one that does not count."""
+    return setting(value) if value in (None, "") or isinstance(value, bool) else value
