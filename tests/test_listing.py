@@ -84,6 +84,9 @@ def test_a_run_is_sorted_by_any_column_and_those_without_a_value_come_last(runs:
         (["date>=2026-11-02"], 3),
         (["state=resumable"], 1),
         (["test_pictures>100"], 0),
+        (["splits=55555555"], 3),
+        (["splits!=55555555"], 1),
+        (["splits=5555555"], 0),
     ],
 )
 def test_filters_leave_the_runs_that_match(runs: Path, where: list[str], count: int):

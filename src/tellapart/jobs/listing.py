@@ -40,6 +40,7 @@ COLUMNS: Mapping[str, type] = {
 _BEST_FIRST = ("accuracy", "val_accuracy", "date")  # the largest value is what one looks for
 _SHOWN_ALREADY = ("name", "backbone.name", "seed")  # recipe keys that are columns of their own
 _FILTER = re.compile(r"\s*([\w.]+)\s*(<=|>=|!=|==?|<|>)\s*((?![<>=]).*?)\s*", re.DOTALL)
+SHOWN_HASH = 8  # characters of a hash that the table shows, and that a filter takes for all of it
 _TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -167,6 +168,8 @@ def _filter(text: str, known: set[str] | None) -> Callable[[PastRun], bool]:
     key, sign, wanted = match.groups()
     if known is not None:
         choose("column", key, known)
+    if key == "splits" and len(wanted) == SHOWN_HASH:
+        wanted += "*"
     number = _number(wanted)
     if number is None and sign in ("<", "<=", ">", ">=") and key != "date":
         raise UserError(f"{text!r} compares with what is no number.", f"Write one like '{key}{sign}0.9'.")
@@ -224,7 +227,7 @@ def _cells(run: PastRun) -> list[str]:
     seconds = "" if run.seconds is None else duration(run.seconds)
     seed = "" if run.seed is None else str(run.seed)
     recipe = f"{run.recipe}, {run.settings['cv.folds']} folds" if "cv.folds" in run.settings else run.recipe
-    return [run.name, recipe, run.backbone, run.state, *scores, seconds, run.splits[:8], seed, run.date]
+    return [run.name, recipe, run.backbone, run.state, *scores, seconds, run.splits[:SHOWN_HASH], seed, run.date]
 
 
 def _text(value: Any) -> str:
