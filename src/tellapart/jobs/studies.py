@@ -38,7 +38,7 @@ from tellapart.runs.folder import RunFolder, check_room, open_run
 from tellapart.runs.history import STUDY
 from tellapart.runs.saved_splits import save_splits, splits_hash
 
-FORMAT = 1
+FORMAT = 2
 OWN_NAME = "study"  # of the study in a database of its own
 
 
