@@ -109,9 +109,10 @@ class SavedSplits:
         ]
 
     def _reweighted(self, catalog: Catalog) -> set[str]:
-        """The pictures that are drawn less or more often than they were."""
+        """The train pictures that are drawn less or more often than they were."""
         weights = zip(catalog.paths, catalog.weights, strict=True)
-        return {path for path, weight in weights if self.weights.get(path, weight) != weight}
+        changed = (path for path, weight in weights if self.weights.get(path, weight) != weight)
+        return {path for path in changed if self.rows[path][3] == "train"}
 
     def _check_leaks(self, catalog: Catalog, splits: Column) -> None:
         leaks = find_leaks(catalog, splits)
