@@ -177,6 +177,7 @@ def test_what_the_user_has_set_is_not_searched():
         ("cifar10-lenet", {"training.optimizer": "adam", "training.momentum": None}, set()),
         ("cifar10-lenet", {"training.optimizer": "adamw", "training.momentum": None}, set()),
         ("cifar10-cnn", {"training.optimizer": "adamw"}, {"training.momentum"}),
+        ("finetune", {"freeze.upto": "all"}, {"training.backbone_lr"}),
     ],
 )
 def test_what_does_not_go_with_what_the_user_has_set_is_not_searched(

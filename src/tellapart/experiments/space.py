@@ -295,26 +295,27 @@ def _check(parameter: Parameter, space: Space, where: str) -> None:
     """Each choice, and both ends of a range, make a recipe with the base and with what they count under."""
     for value in parameter.choices or (parameter.low, parameter.high):
         try:
-            _try(parameter, value, space, space.own())
+            _made(parameter, value, space, space.own())
         except UserError as error:
             hint = "Change it there, or say under what it counts: when: {other.key: value}."
             raise UserError(f"{where}: {parameter.key}: {error.message}", hint) from None
 
 
 def _fitting(parameter: Parameter, space: Space) -> Parameter | None:
-    """The parameter with what of it makes a recipe with the base; None: nothing but what the base has anyway."""
+    """The parameter with what of it makes a recipe with the base; None: it is left nothing to do."""
     own, fitting = _plain_items(space.base), []
     for value in parameter.choices or (parameter.low, parameter.high):
         with suppress(UserError):
-            _try(parameter, value, space, own)
+            if parameter.key in _made(parameter, value, space, own).idle:
+                return None
             fitting.append(value)
     if not parameter.choices:
         return parameter if fitting else None
     return replace(parameter, choices=tuple(fitting)) if {*fitting} - {own[parameter.key]} else None
 
 
-def _try(parameter: Parameter, value: Value, space: Space, settings: Mapping[str, Value]) -> None:
-    """Make the recipe with one value, with what that counts under, and else with these settings.
+def _made(parameter: Parameter, value: Value, space: Space, settings: Mapping[str, Value]) -> Recipe:
+    """The recipe with one value, with what that counts under, and else with these settings.
 
     Raises:
         UserError: they do not go together.
@@ -322,7 +323,7 @@ def _try(parameter: Parameter, value: Value, space: Space, settings: Mapping[str
     under: dict[str, Value] = {}
     _assume(parameter, space, under)
     kept = _counting(space, {**settings, **under, parameter.key: value})
-    space.recipe({**kept, parameter.key: value})
+    return space.recipe({**kept, parameter.key: value})
 
 
 def _assume(parameter: Parameter, space: Space, under: dict[str, Value]) -> None:
