@@ -456,6 +456,40 @@ def test_as_many_steps_are_planned_as_there_is_time_for(
     assert [row["lr"] for row in outcome.progress.history] == [*rates[PER_EPOCH - 1 :: PER_EPOCH], rates[-1]]
 
 
+def test_what_the_views_of_a_frozen_part_take_is_planned_too(
+    tmp_path: Path, material: Material, passes: Callable[[float], float]
+):
+    changes = {"training.epochs": 50, "training.schedule": "cosine", "training.checkpoint_seconds": 1e6}
+    changes |= {"freeze.upto": "all", "freeze.views": 4, "augmentation.flip": 0.5}
+
+    def work(moment: Moment) -> None:
+        if moment.event == "iteration_started":
+            passes(10 + 60 * (moment.batch == 1 and moment.epoch <= 4))
+
+    deadline = 1000 + 2 * (60 + PER_EPOCH * 10) + 15
+    outcome = run_fit(tmp_path, material, changes, listeners=[work], deadline=deadline)
+    assert (outcome.progress.step, outcome.progress.ended) == (2 * PER_EPOCH, "the time was up")
+    rates = [one.lr for one in outcome.moments if one.event == "iteration_completed"]
+    assert rates[-1] < 0.1 * rates[0]
+    assert passes(0) <= deadline
+
+
+def test_a_resumed_run_goes_on_with_the_plan_that_it_had(
+    tmp_path: Path, material: Material, passes: Callable[[float], float]
+):
+    changes = {"training.epochs": 1000, "training.schedule": "cosine", "training.checkpoint_seconds": 1e6}
+    around = {"listeners": [lambda moment: passes(10 * (moment.event == "iteration_completed"))], "deadline": 1305.0}
+    asked = at("iteration_completed", 20, lambda: os.kill(os.getpid(), signal.SIGINT))
+    made: list[Outcome] = []
+    with pytest.raises(Interrupted):
+        run_fit(tmp_path, material, changes, **{**around, "listeners": [*around["listeners"], asked]}, into=made)
+    made.append(run_fit(tmp_path, material, changes, **around))
+    rates = [one.lr for outcome in made for one in outcome.moments if one.event == "iteration_completed"]
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[-1] < 0.1 * rates[0]
+    assert len(rates) == made[-1].progress.step == 30
+
+
 # ── precision and clipping ──
 
 

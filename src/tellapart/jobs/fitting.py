@@ -128,7 +128,7 @@ def fit_network(
             moves=moves,
             listeners=[*_listeners(stack, recipe, run, hardware, material, resumed, talk), *listeners],
             metrics={**METRICS, **(metrics or {})},
-            deadline=_deadline(order, execution, num_final),
+            deadline=_deadline(order, execution, num_final, resumed.facts["seconds"] if resumed else 0.0),
             how_to_resume=how_to_resume(run.path),
             write_history=lambda rows: run.write("history.csv", history_csv(rows)),
             talk=talk,
@@ -147,9 +147,9 @@ def fit_network(
 
 
 def _rates(progress: Progress, recipe: Recipe) -> tuple[tuple[float, float], ...]:
-    """Epochs done and the learning rate there, as far as the training came."""
-    if recipe.training.budget_minutes is not None:  # what was planned changed on the way
-        return tuple((row["step"] / progress.per_epoch, row["lr"]) for row in progress.history)
+    """Epochs done and the learning rate there, as far as the training came; none where the history alone knows."""
+    if progress.steps < recipe.training.epochs * progress.per_epoch:  # a budget, whose plan changed on the way
+        return ()
     curve = rate_curve(progress.steps, progress.per_epoch, recipe.training)
     return tuple((epochs, rate) for epochs, rate in curve if epochs * progress.per_epoch < progress.step)
 
@@ -257,12 +257,12 @@ def _begin_at(
     return moves
 
 
-def _deadline(order: Order, execution: Execution, num_final: int) -> float | None:
+def _deadline(order: Order, execution: Execution, num_final: int, spent: float) -> float | None:
     minutes = order.recipe.training.budget_minutes
     if minutes is None:
         return None
     ending = ENDING_SECONDS + num_final * (DECODING_SECONDS + execution.looking_seconds)
-    return order.began + 60 * minutes - ending
+    return order.began + 60 * minutes - ending - spent
 
 
 def _listeners(

@@ -4,7 +4,7 @@
         for each batch:    loss, gradients, step         → listeners
         scores on val, the best network kept             → listeners, checkpoint
 
-Killed anywhere, it goes on from the last checkpoint and ends with the same bits.
+Killed anywhere, it goes on from the last checkpoint and ends with the same bits; but for a budget, which hangs on time.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tellapart.training.hardware import Hardware
 from tellapart.training.interruption import StopAsked, stop_asked
 from tellapart.training.learner import Learner, Material, predict_pictures, scores_of
 from tellapart.training.moments import Event, Listener, Moment
+from tellapart.training.planning import Pace, steps_in
 from tellapart.training.progress import Progress
 from tellapart.training.schedules import rate_at
 from tellapart.training.stepping import Stepper
@@ -125,9 +126,10 @@ class _Loop:
         }
         self.pace = self.options.batch_size * execution.seconds / self.hardware.share[1]  # seconds a step, likewise
         self.paced = 0  # steps that it is measured over
+        self.opening = 0.0  # what the first step of an epoch takes more, while a frozen part's outputs are computed
+        self.openings = 0  # of the running learner's epochs, how many still compute some
         self.rate: float | None = None  # of the head, at the last step of this session
         self.progress = self._begun(execution) if around.resumed is None else self._restored(around.resumed, execution)
-        self._plan()
         self.began = time.monotonic() - self.progress.seconds
         self.saved_at = time.monotonic()
 
@@ -161,16 +163,18 @@ class _Loop:
         return progress
 
     def _plan(self) -> None:
-        """Under a budget: as many steps as there is time for at the pace so far, the same in all processes."""
+        """Under a budget: as many steps as there is time for at the pace so far, the same in all processes.
+
+        Until there is a pace, the plan stays what it was: all epochs, or what an interrupted session planned.
+        """
         progress, deadline = self.progress, self.around.deadline
-        if deadline is None:
+        if deadline is None or not self.paced:
             return
-        pace = max(self.pace, 1e-6)
-        left = max(0.0, deadline - time.monotonic()) + progress.batch * pace  # as if from the epoch's beginning
         judging = self.judging["val"] + self.judging["train"] * self.options.evaluate_train
-        epochs, rest = divmod(left, progress.per_epoch * pace + judging)
-        begun = max(0, min(progress.per_epoch, int((rest - self.judging["val"]) / pace)))
-        steps = max(1, progress.step, (progress.epoch + int(epochs)) * progress.per_epoch + begun)
+        pace = Pace(self.pace, self.opening, judging, self.judging["val"])
+        left = deadline - time.monotonic()
+        more = steps_in(left, pace, progress.per_epoch, progress.batch, self.openings)
+        steps = max(1, progress.step, progress.epoch * progress.per_epoch + more)
         progress.steps = int(self.hardware.least(min(steps, self._most_steps)))
 
     @property
@@ -182,31 +186,40 @@ class _Loop:
         self._tell("run_started")
         if self.around.resumed is None:
             self._save()
+        learner = None
         while not self.progress.done:
-            learner = self.stepper.learners.of(self.progress.epoch)
+            before, learner = learner, self.stepper.learners.of(self.progress.epoch)
+            if learner is not before:
+                self.openings = learner.views or 0
             self._tell("epoch_started")
-            self._make_epoch(learner)
-            self._end_epoch(learner)
+            self._end_epoch(learner, cut=self._make_epoch(learner))
         if self.progress.best and self.hardware.is_writer:  # the others end here, and may know of an older one only
             _load(self.classifier, self.around.checkpoints.load_best(self.progress.best))
         self.classifier.eval()
         self._tell("run_completed")
 
-    def _make_epoch(self, learner: Learner) -> None:
-        """The steps that are left of it, as far as the plan goes, which a budget may change meanwhile."""
+    def _make_epoch(self, learner: Learner) -> bool:
+        """The steps that are left of it; returns whether a budget cut it short."""
         progress = self.progress
-        if progress.batch == progress.per_epoch or progress.step == progress.steps:  # it was interrupted there
-            return
-        before: float | None = None  # the first step waits for a frozen part's outputs, or for the first pictures
+        if progress.batch and progress.step == progress.steps:  # it was interrupted behind its last step
+            return progress.batch < progress.per_epoch
+        began, is_first = time.monotonic(), True
         for batch, weight in self.stepper.batches(learner, progress.epoch, progress.batch):
             self._iterate(learner, batch, weight)
-            if before is not None:
-                self.paced += 1
-                self.pace += (time.monotonic() - before - self.pace) / min(self.paced, PACED_OVER)
-            before = time.monotonic()
+            self._measure(time.monotonic() - began, is_first)
+            began, is_first = time.monotonic(), False
             self._after_step()
-            if progress.ended or progress.step >= progress.steps:
-                break
+            if progress.ended or progress.step == progress.steps:
+                return progress.batch < progress.per_epoch
+        return False
+
+    def _measure(self, seconds: float, is_first: bool) -> None:
+        """What a step took; the first of an epoch waits for what is computed once, or for the first pictures."""
+        if is_first and self.openings:
+            self.opening, self.openings = max(0.0, seconds - self.pace), self.openings - 1
+        elif not is_first or self.progress.per_epoch == 1:
+            self.paced += 1
+            self.pace += (seconds - self.pace) / min(self.paced, PACED_OVER)
 
     def _iterate(self, learner: Learner, batch: Batch, weight: float) -> None:
         """One optimizer step; none where all pictures of the batch are lost."""
@@ -267,7 +280,7 @@ class _Loop:
     def _agreed(self, wish: bool) -> bool:
         return self.hardware.summed(float(wish)) > 0
 
-    def _end_epoch(self, learner: Learner) -> None:
+    def _end_epoch(self, learner: Learner, *, cut: bool) -> None:
         progress = self.progress
         row: dict[str, float] = {"epoch": progress.epoch + 1, "step": progress.step}
         row["lr"] = self._lr()
@@ -285,9 +298,10 @@ class _Loop:
         if self.options.patience and progress.stale >= self.options.patience and not progress.done:
             progress.ended = f"{progress.stale} epochs without a better val {self.options.best}"
         elif self.around.deadline is not None and not progress.ended:
-            if progress.step == progress.epoch * progress.per_epoch:  # an epoch that was cut short is the last one
+            if not cut:
                 self._plan()
-            if self._agreed(self._is_late("val")) if not progress.done else progress.step < self._most_steps:
+            fewer = cut or progress.epoch < self.options.epochs
+            if fewer if progress.done else self._agreed(self._is_late("val")):
                 progress.ended = "the time was up"
         self._tell("epoch_completed", loss=row["loss"], scores=scores)
         self._save()
