@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ MILLION = 1_000_000
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier", "ece")
 PLANTED = 0.03
 TEST = 2_000  # pictures of a comparison
+EVEN = [TEST // 10] * 10  # pictures of each class
+UNEVEN = ([100, 4, 4, 4], [120, 10, 10], [60, 8])
 FAST = 20_000  # repeats where only counts are drawn
 
 
@@ -75,7 +77,7 @@ def main() -> None:
     for row in intervals:
         print(f"| {row['kind']} | " + " | ".join(percent(row[name]) for name in SCORES) + " |")
     compared = list(comparisons(options.compared, options.seed))
-    print(f"\n| two models, {TEST:,} pictures | repeats | of 100 |\n|---|---|---|")
+    print(f"\n| two models, {TEST:,} pictures where nothing else is said | repeats | of 100 |\n|---|---|---|")
     for row in compared:
         print(f"| {row['case']} | {row['share']['count']:,} | {percent(row['share'])} |")
     if options.out:
@@ -109,7 +111,7 @@ def comparisons(repeats: int, seed: int) -> Iterator[dict[str, Any]]:
         said = f"{100 * apart:.0f} % decided differently"
         yield {"case": f"equals, {said}: accuracy shows no difference", "share": share(FAST - equals, FAST)}
         yield {"case": f"3 points apart, {said}: accuracy shows it", "share": share(planted, FAST)}
-    pairs = [whole(difference, seed, repeats) for difference in (0.0, PLANTED)]
+    pairs = [whole(difference, EVEN, seed, repeats) for difference in (0.0, PLANTED)]
     decided = sum(len(pair.lost) + len(pair.gained) for pair in pairs[0]) / (TEST * repeats)
     said = f"{100 * decided:.0f} % decided differently, the whole of `compare`"
     nothing = sum(not pair.main.found for pair in pairs[0])
@@ -120,6 +122,10 @@ def comparisons(repeats: int, seed: int) -> Iterator[dict[str, Any]]:
     yield {"case": "the same: none of the other scores does", "share": share(none, repeats)}
     yield {"case": "the same: none of the classes does", "share": share(no_class, repeats)}
     yield {"case": f"3 points apart, {said}: accuracy shows it", "share": share(found, repeats)}
+    for sizes in UNEVEN:
+        nothing = sum(not pair.main.found for pair in whole(0.0, sizes, seed, repeats))
+        said = f"equals, {'/'.join(map(str, sizes))} pictures of the classes"
+        yield {"case": f"{said}: balanced accuracy shows no difference", "share": share(nothing, repeats)}
 
 
 def counted(apart: float, difference: float, seed: int) -> int:
@@ -130,25 +136,22 @@ def counted(apart: float, difference: float, seed: int) -> int:
     return sum(test(gained, lost) < SIGNIFICANT for gained, lost, _ in drawn.tolist())
 
 
-def whole(difference: float, seed: int, repeats: int) -> list[Pair]:
-    """Comparisons of two models that see the same pictures, each with noise of its own."""
+def whole(difference: float, sizes: Sequence[int], seed: int, repeats: int) -> list[Pair]:
+    """Comparisons of two models that see the same pictures, so many of each class, each with noise of its own."""
     sharper = sharpness_for(difference, seed)
     pairs = []
     for repeat in range(repeats):
-        first = two_models(np.random.default_rng([seed, 4, repeat]), TEST, sharper)
-        pairs.append(compare_all(first, ("A", "B"), seed=repeat).pairs[0])
+        both = two_models(np.random.default_rng([seed, 4, repeat]), sizes, sharper)
+        pairs.append(compare_all(both, ("A", "B"), seed=repeat).pairs[0])
     return pairs
 
 
-def two_models(rng: np.random.Generator, count: int, sharper: float) -> list[Predictions]:
-    """Two of ten classes; the second is as much sharper. What makes a picture hard is the same for both."""
-    labels = np.arange(count) % 10
-    shared = rng.normal(size=(count, 10))
-    shared[np.arange(count), labels] += 4.0 * rng.gamma(2.0, 0.5, count)
-    return [
-        predicted(shared + 0.75 * rng.normal(size=(count, 10)) + extra * (np.arange(10) == labels[:, None]), labels)
-        for extra in (0.0, sharper)
-    ]
+def two_models(rng: np.random.Generator, sizes: Sequence[int], sharper: float) -> list[Predictions]:
+    """Two models of the same classes; the second is as much sharper. What makes a picture hard is the same for both."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    right = np.arange(len(sizes)) == labels[:, None]
+    shared = rng.normal(size=right.shape) + right * 4.0 * rng.gamma(2.0, 0.5, (len(labels), 1))
+    return [predicted(shared + 0.75 * rng.normal(size=right.shape) + extra * right, labels) for extra in (0.0, sharper)]
 
 
 def sharpness_for(difference: float, seed: int) -> float:
@@ -158,7 +161,7 @@ def sharpness_for(difference: float, seed: int) -> float:
     low, high = 0.0, 2.0
     for _ in range(14):
         middle = (low + high) / 2
-        one, other = two_models(np.random.default_rng([seed, 5]), MILLION // 5, middle)
+        one, other = two_models(np.random.default_rng([seed, 5]), [MILLION // 50] * 10, middle)
         low, high = (middle, high) if other.correct.mean() - one.correct.mean() < difference else (low, middle)
     return (low + high) / 2
 
