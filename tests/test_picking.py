@@ -291,6 +291,16 @@ def test_the_next_command_brings_no_weights_of_another_backbone(many: Path, file
     assert of_file.next.endswith(f"--recipe {recipe} {ends} --set backbone.weights=none")
 
 
+def test_backbones_are_named_one_by_one_or_separated_by_commas(
+    picked: Picked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    asked = []
+    monkeypatch.setattr(jobs_picking, "pick", lambda *_, backbones, **__: asked.append(backbones) or picked)
+    for words in (["--backbones", "a,b=w.pth", "--backbones", "c"], []):
+        assert CliRunner().invoke(app, ["pick", str(tmp_path), *words, "--json"]).exit_code == 0
+    assert asked == [["a", "b=w.pth", "c"], None]
+
+
 def test_pictures_that_cannot_be_read_are_in_the_exit_code(
     picked: Picked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

@@ -140,12 +140,15 @@ def tune(
 
 @app.command(
     epilog="Examples:  tellapart pick photos/   ·   tellapart pick photos/ --max-ms 20   ·   "
-    "tellapart pick photos/ --backbones resnet18 --backbones mine=mine.safetensors"
+    "tellapart pick photos/ --backbones resnet18,resnet50=mine.safetensors"
 )
 def pick(
     data: Data,
     backbones: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[=FILE]", help="What to look at; repeatable. A spread by default.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=FILE]", help="What to look at; repeatable, or separated by commas. A spread by default."
+        ),
     ] = None,
     max_ms: Annotated[float | None, typer.Option(help="Milliseconds a picture on one thread, at most.")] = None,
     max_mb: Annotated[float | None, typer.Option(help="Megabytes of the model file, at most.")] = None,
@@ -165,7 +168,7 @@ def pick(
 
     picked = measure(
         data,
-        backbones=backbones,
+        backbones=None if backbones is None else [name for text in backbones for name in text.split(",")],
         max_ms=max_ms,
         max_mb=max_mb,
         budget_seconds=None if budget is None else 60 * minutes(budget),
