@@ -31,14 +31,13 @@ from tellapart.training.hardware import Hardware
 from tellapart.training.interruption import StopAsked, stop_asked
 from tellapart.training.learner import Learner, Material, predict_pictures, scores_of
 from tellapart.training.moments import Event, Listener, Moment
-from tellapart.training.planning import Pace, steps_in
+from tellapart.training.planning import Watch
 from tellapart.training.progress import Progress
 from tellapart.training.schedules import rate_at
 from tellapart.training.stepping import Stepper
 
 FINITE_EVERY = 10  # steps between two looks at all weights and statistics
 AGREE_EVERY = 10  # steps between two questions whether all processes are to stop
-PACED_OVER = 50  # steps, about, whose mean is the pace by which a budget is planned
 
 
 class StatefulListener(Protocol):
@@ -124,10 +123,7 @@ class _Loop:
             split: execution.looking_seconds * len(pictures) / self.hardware.share[1]  # until it is measured
             for split, pictures in (("train", material.train), ("val", material.val or ()))
         }
-        self.pace = self.options.batch_size * execution.seconds / self.hardware.share[1]  # seconds a step, likewise
-        self.paced = 0  # steps that it is measured over
-        self.opening = 0.0  # what the first step of an epoch takes more, while a frozen part's outputs are computed
-        self.openings = 0  # of the running learner's epochs, how many still compute some
+        self.watch = Watch(self.options.batch_size * execution.seconds / self.hardware.share[1])
         self.rate: float | None = None  # of the head, at the last step of this session
         self.progress = self._begun(execution) if around.resumed is None else self._restored(around.resumed, execution)
         self.began = time.monotonic() - self.progress.seconds
@@ -168,12 +164,11 @@ class _Loop:
         Until there is a pace, the plan stays what it was: all epochs, or what an interrupted session planned.
         """
         progress, deadline = self.progress, self.around.deadline
-        if deadline is None or not self.paced:
+        if deadline is None or not self.watch.measured:
             return
         judging = self.judging["val"] + self.judging["train"] * self.options.evaluate_train
-        pace = Pace(self.pace, self.opening, judging, self.judging["val"])
         left = deadline - time.monotonic()
-        more = steps_in(left, pace, progress.per_epoch, progress.batch, self.openings)
+        more = self.watch.steps_in(left, judging, self.judging["val"], progress.per_epoch, progress.batch)
         steps = max(1, progress.step, progress.epoch * progress.per_epoch + more)
         progress.steps = int(self.hardware.least(min(steps, self._most_steps)))
 
@@ -190,7 +185,7 @@ class _Loop:
         while not self.progress.done:
             before, learner = learner, self.stepper.learners.of(self.progress.epoch)
             if learner is not before:
-                self.openings = learner.views or 0
+                self.watch.openings = learner.views or 0
             self._tell("epoch_started")
             self._end_epoch(learner, cut=self._make_epoch(learner))
         if self.progress.best and self.hardware.is_writer:  # the others end here, and may know of an older one only
@@ -206,20 +201,12 @@ class _Loop:
         began, is_first = time.monotonic(), True
         for batch, weight in self.stepper.batches(learner, progress.epoch, progress.batch):
             self._iterate(learner, batch, weight)
-            self._measure(time.monotonic() - began, is_first)
+            self.watch.note(time.monotonic() - began, opens=is_first, alone=progress.per_epoch == 1)
             began, is_first = time.monotonic(), False
             self._after_step()
             if progress.ended or progress.step == progress.steps:
                 return progress.batch < progress.per_epoch
         return False
-
-    def _measure(self, seconds: float, is_first: bool) -> None:
-        """What a step took; the first of an epoch waits for what is computed once, or for the first pictures."""
-        if is_first and self.openings:
-            self.opening, self.openings = max(0.0, seconds - self.pace), self.openings - 1
-        elif not is_first or self.progress.per_epoch == 1:
-            self.paced += 1
-            self.pace += (seconds - self.pace) / min(self.paced, PACED_OVER)
 
     def _iterate(self, learner: Learner, batch: Batch, weight: float) -> None:
         """One optimizer step; none where all pictures of the batch are lost."""
