@@ -1,32 +1,35 @@
 """Two processes on one study, killed at random moments: no finished trial is lost, none is run twice to its end.
 
-    python stress/kill_tune.py [DATA] [--trials 24] [--kills 10] [--recipe cifar10-lenet] [--seed 0]
+    python stress/kill_tune.py [DATA] [--trials 24] [--kills 10] [--recipe cifar10-lenet] [--seed 0] [--storage URL]
 
 Each kill is a SIGKILL of one of the two, while it works on the study; it is then started again and joins. All the
 while, what the database says of a finished trial may never change, and a trial's run, once written to its end, may
 not be written again. At the end there are exactly as many trials as were ordered, each with one run folder; no process
 has told of the end of a trial that another one told of too; and every trial that finished has the very value that it
 has in a study that nobody disturbed, so those that were cut in the middle went on bit for bit. The sampler is the
-random one, whose draws hang on the trial's number alone. Without DATA, small pictures are made.
+random one, whose draws hang on the trial's number alone. Without DATA, small pictures are made. With a URL
+(postgresql://USER@HOST/NAME), the killed study is in that database, under a new name.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import re
-import sqlite3
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from running import TELLAPART, Checks, kill, write_classes
+from sqlalchemy import Engine, create_engine, text
 
 SETTINGS = ["training.threads=1", "training.memory_format=contiguous", "training.trackers=", "split.val=0.2"]
 CHECKPOINT = "training.checkpoint_seconds=0.5"
@@ -35,6 +38,7 @@ LIMIT_SECONDS = 3600.0
 TOLD = re.compile(r"^trial (\d+) (finished|pruned|failed) in", re.MULTILINE)
 TRIALS = """SELECT t.trial_id, a.value_json, t.state, t.datetime_complete, v.value FROM trials t
     JOIN trial_user_attributes a ON a.trial_id = t.trial_id AND a.key = 'number'
+    JOIN studies s ON s.study_id = t.study_id AND s.study_name = :study
     LEFT JOIN trial_values v ON v.trial_id = t.trial_id"""
 
 
@@ -52,11 +56,12 @@ class Bench:
     logs: dict[str, int] = field(default_factory=dict)
     errors: list[Path] = field(default_factory=list)
 
-    def begin(self, name: str) -> subprocess.Popen[bytes]:
-        """The process that makes the study."""
+    def begin(self, name: str, storage: str | None = None) -> subprocess.Popen[bytes]:
+        """The process that makes the study, in its folder or in a database that others use too."""
         words = [str(self.data), "--trials", str(self.trials), "--recipe", self.recipe, "--sampler", "random"]
         settings = [word for one in (*SETTINGS, CHECKPOINT) for word in ("--set", one)]
-        return self._start([*words, *settings, "--name", name, "--out", str(self.folder / "runs")])
+        where = ["--storage", storage, "--study", secrets.token_hex(8)] if storage else []
+        return self._start([*words, *settings, *where, "--name", name, "--out", str(self.folder / "runs")])
 
     def join(self, study: Path) -> subprocess.Popen[bytes]:
         """One more process, or one that was killed again."""
@@ -99,8 +104,17 @@ class Bench:
 
 def rows(study: Path) -> list[tuple[Any, ...]]:
     """Number, state, moment of the end and value of every trial, as the database has them."""
-    with closing(sqlite3.connect(f"file:{study / 'study.sqlite'}?mode=ro", uri=True, timeout=60)) as database:
-        return [(int(number), state, moment, value) for _, number, state, moment, value in database.execute(TRIALS)]
+    about = json.loads((study / "study.json").read_text())
+    own = f"sqlite:///file:{study / 'study.sqlite'}?mode=ro&uri=true&timeout=60"
+    with engine(about["storage"] or own).connect() as database:
+        found = database.execute(text(TRIALS), {"study": about["study"]})
+        return [(int(number), state, moment, value) for _, number, state, moment, value in found]
+
+
+@cache
+def engine(url: str) -> Engine:
+    """The database."""
+    return create_engine(url)
 
 
 def finished(study: Path) -> dict[int, tuple[Any, ...]]:
@@ -113,9 +127,9 @@ def working(study: Path) -> set[int]:
     return {row[0] for row in rows(study) if row[1] == "RUNNING"}
 
 
-def disturb(bench: Bench, kills: int, chance: random.Random) -> Path:
+def disturb(bench: Bench, kills: int, chance: random.Random, storage: str | None) -> Path:
     """Two processes on one study, killed in turn by chance; the study's folder, once both have ended by themselves."""
-    first = bench.begin("killed")
+    first = bench.begin("killed", storage)
     study = bench.study("killed", first)
     processes = [first, bench.join(study)]
     done, next_kill, begun = 0, time.monotonic() + chance.uniform(3, 10), time.monotonic()
@@ -174,6 +188,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--recipe", default="cifar10-lenet")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--storage", help="a database's URL, without a password")
     options = parser.parse_args()
     chance, checks = random.Random(options.seed), Checks()
     with tempfile.TemporaryDirectory() as name:
@@ -185,7 +200,7 @@ def main() -> None:
         checks.that(process.wait() == 0, "the undisturbed study ended well", quiet.errors[-1].read_text()[-2000:])
         bench = Bench(data, folder, options.recipe, options.trials, checks)
         print("        the undisturbed study has ended", flush=True)
-        study = disturb(bench, options.kills, chance)
+        study = disturb(bench, options.kills, chance, options.storage)
         check(bench, study, undisturbed)
     checks.finish()
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from test_report import HOSTILE, Page
 from tiny_runs import TINY, write_tiny
 from typer.testing import CliRunner
@@ -26,7 +28,7 @@ from tellapart.errors import Interrupted, Refused, UserError
 from tellapart.evaluation.scores import loss
 from tellapart.experiments import claims
 from tellapart.experiments import study as study_room
-from tellapart.experiments.claims import Claims, Hold
+from tellapart.experiments.claims import Claims, Hold, made_once
 from tellapart.experiments.space import Space, read_space
 from tellapart.experiments.study import Study, StudySettings, database_of, kept_settings, open_storage, tenths_of
 from tellapart.jobs import trials, tuning
@@ -440,6 +442,72 @@ def test_many_studies_share_a_database_by_their_names(tiny: Path, space: Path, m
     assert elsewhere.rows[:2] == first.rows != other.rows
     assert elsewhere.path.parent.name == "other"
     assert not (first.path / "study.sqlite").exists()
+
+
+@pytest.mark.parametrize("kind", ["away", "wrapped"])
+def test_a_database_that_goes_away_ends_the_search_but_no_trial(
+    tiny: Path, space: Path, made_up: SimpleNamespace, kind: str
+):
+    begun: list[Recipe] = []
+
+    def trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
+        begun.append(recipe)
+        if len(begun) == 1:
+            return bowl(bench, recipe, watch)
+        if kind == "wrapped":
+            raise StorageInternalError("the commit") from OperationalError("", {}, Exception("the server is gone"))
+        file = bench.folder.parent / "study.sqlite"
+        file.rename(file.with_suffix(".away"))
+        file.write_bytes(b"no database" * 1000)
+        return bowl(bench, recipe, watch)
+
+    made_up.trial = trial
+    with pytest.raises(UserError, match="can no longer be used") as stopped:
+        search(tiny, space, trials=2)
+    assert ("the server is gone" if kind == "wrapped" else "sqlite3") in str(stopped.value)
+    (folder,) = (tiny.parent / "runs").iterdir()
+    assert f"tellapart tune --study {folder}" in str(stopped.value.hint)
+    if kind == "away":
+        (folder / "study.away").replace(folder / "study.sqlite")
+    made_up.trial = bowl
+    assert [row.state for row in search(tiny, study=folder).rows] == ["finished", "finished"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        IntegrityError("", {}, Exception('duplicate key value violates "pg_type_typname_nsp_index"')),
+        ProgrammingError("", {}, Exception('relation "studies" already exists')),
+        OperationalError("", {}, Exception("table studies already exists")),
+    ],
+)
+def test_tables_that_another_process_makes_at_the_same_moment_are_looked_for_again(
+    monkeypatch: pytest.MonkeyPatch, error: SQLAlchemyError
+):
+    monkeypatch.setattr(claims, "MAKING_SECONDS", 0.0)
+    left = [error, error]
+
+    def make() -> str:
+        if left:
+            raise left.pop()
+        return "made"
+
+    assert made_once(make) == "made"
+    left = [error] * claims.MAKING_TRIES
+    with pytest.raises(type(error)):
+        made_once(make)
+
+
+def test_a_server_that_is_not_there_is_asked_once():
+    asked = []
+
+    def make() -> None:
+        asked.append(1)
+        raise OperationalError("", {}, Exception("Connection refused"))
+
+    with pytest.raises(OperationalError):
+        made_once(make)
+    assert asked == [1]
 
 
 def test_a_final_training_in_another_folder_is_told_with_its_score(

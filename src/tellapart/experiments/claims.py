@@ -10,13 +10,18 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 from sqlalchemy import Column, ColumnElement, Engine, Integer, MetaData, String, Table, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 BEAT_SECONDS = 2.0
+MAKING_TRIES, MAKING_SECONDS = 5, 0.3  # where other processes make the same tables
 STALE_SECONDS = 20.0  # without a beat: the holder is gone. Long enough for a process that the system holds up
+
+Made = TypeVar("Made")
 
 _CLAIMS = Table(
     "tellapart_claims",
@@ -39,10 +44,7 @@ class Claims:
         self._engine, self._study = engine, study
         self._me = secrets.token_hex(16)
         self._seen: dict[int, tuple[str, int, float]] = {}  # work → holder and beat, and when they were first seen so
-        try:
-            _CLAIMS.metadata.create_all(engine)
-        except OperationalError:  # another process made the table at the same moment
-            _CLAIMS.metadata.create_all(engine)
+        made_once(lambda: _CLAIMS.metadata.create_all(engine))
 
     def take(self, work: int) -> bool:
         """Take a piece of work that nobody holds, or whose holder is gone; whether that succeeded."""
@@ -141,3 +143,20 @@ class Hold:
                     return
             except SQLAlchemyError:  # the database is away for a moment; if for long, another process takes over
                 continue
+
+
+def made_once(make: Callable[[], Made]) -> Made:
+    """What `make` returns, which makes tables or rows where they are missing.
+
+    Two processes that begin at the same moment both find them missing, and the database lets only one make them; the
+    other looks again. PostgreSQL calls that an integrity or a programming error; SQLite and MySQL an operational one,
+    which a server that is not there is too.
+    """
+    for _ in range(MAKING_TRIES - 1):
+        try:
+            return make()
+        except (IntegrityError, OperationalError, ProgrammingError) as error:
+            if isinstance(error, OperationalError) and "already exists" not in str(error):
+                raise
+            time.sleep(MAKING_SECONDS)
+    return make()

@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tellapart.errors import Refused, UserError
 from tellapart.evaluation.scores import LOWER_IS_BETTER, better
-from tellapart.experiments.claims import Claims, Hold
+from tellapart.experiments.claims import Claims, Hold, made_once
 from tellapart.experiments.space import Space, Value
 from tellapart.keyed import keyed_numbers
 from tellapart.report.trials import TrialRow
@@ -39,6 +39,7 @@ RANDOM_TRIALS = 6
 # others, and not in the first so many tenths of it: before, a rate that will win is often behind. Hyperband would
 # divide twenty trials of ten epochs among brackets of a handful each, which is too few to compare anything.
 PRUNING_TRIALS, PRUNING_TENTHS = 4, 3
+DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)  # Optuna wraps some of the former
 WAIT_SECONDS = 60  # for another process that writes into the same SQLite file
 FINAL = -1  # the number under which the final training is claimed
 _STATES = {
@@ -303,7 +304,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         sqlite = make_url(url).get_backend_name() == "sqlite"
         options = {"connect_args": {"timeout": WAIT_SECONDS}} if sqlite else {"pool_pre_ping": True}
         with _quiet():
-            return optuna.storages.RDBStorage(url, engine_kwargs=options)
+            return made_once(lambda: optuna.storages.RDBStorage(url, engine_kwargs=options))
     except ArgumentError:
         raise UserError(
             "The storage is no database URL.", "Write it as postgresql://USER@HOST/NAME or sqlite:///FILE."
@@ -313,8 +314,15 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
             f"{shown} needs a driver that is not installed ({error.__cause__ or error}).", "Install it with pip."
         ) from None
     except (SQLAlchemyError, RuntimeError, optuna.exceptions.OptunaError) as error:
-        told = " ".join(str(error).split("\n")[0].split())[:200]
-        raise UserError(f"The database {shown} cannot be used ({told}).", "Look at its address and rights.") from error
+        raise UserError(
+            f"The database {shown} cannot be used ({database_words(error)}).", "Look at its address and rights."
+        ) from error
+
+
+def database_words(error: Exception) -> str:
+    """What a database says of an error, in a line."""
+    own = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None
+    return " ".join(str(own or error).split("\n")[0].split())[:200]
 
 
 def database_file(folder: Path) -> Path:

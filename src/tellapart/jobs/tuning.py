@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from tellapart.cache import FeatureStore, cache_folder
 from tellapart.catalog.names import escape
 from tellapart.errors import Interrupted, UserError
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.experiments.claims import Hold
-from tellapart.experiments.study import FINAL, OpenTrial
+from tellapart.experiments.study import DATABASE_ERRORS, FINAL, OpenTrial, database_words
 from tellapart.jobs.studies import Asked, OpenStudy, judged, open_study, trial_recipe, with_train_scores
 from tellapart.jobs.training import train
 from tellapart.jobs.trials import Abandoned, Bench, Outcome, Stopped, clear_checkpoints, run_trial
@@ -177,6 +176,11 @@ def tune(
                 "Interrupted; finished trials are kept, and the one at work goes on from where it was.",
                 f"Go on with: {work.how_to_join}",
             ) from None
+        except DATABASE_ERRORS as error:
+            raise UserError(
+                f"The study's database can no longer be used ({database_words(error)}). It keeps what is finished.",
+                f"See that it runs and has room, then go on with: {work.how_to_join}",
+            ) from error
         return work.tell(final)
 
 
@@ -346,7 +350,7 @@ class _Work:
             recorded = taken.stop(None if np.isnan(value) else value, facts)
         except Abandoned:
             recorded = False
-        except (Interrupted, SQLAlchemyError):
+        except (Interrupted, *DATABASE_ERRORS):
             raise
         except Exception as error:  # whatever it is, the other trials can do without this one
             recorded = taken.fail(_reason(error), {"seconds": round(time.monotonic() - began, 2)})
