@@ -467,6 +467,19 @@ def test_it_can_be_run_as_a_module():
     assert done.stdout == f"tellapart {tellapart.__version__}\n"
 
 
+def test_what_libraries_print_while_it_works_is_no_result(tell, run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tellapart, "train", lambda *_, **__: print("view your run at …") or run)
+    said = tell("train", "photos", "--json")
+    assert said.json["model"] == str(run.model)
+    assert "view your run at …" in said.err
+
+
+def test_what_libraries_print_at_the_very_end_is_none_either():
+    code = "import atexit, sys; atexit.register(print, 'bye'); from tellapart.cli.main import main; main(['--version'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"tellapart {tellapart.__version__}\n", "bye\n")
+
+
 # ── the edge towards the system ──
 
 

@@ -225,6 +225,28 @@ def test_a_service_gets_the_runs_name_and_recipe(
         assert Service.made == [("tellapart", {"name": "first"}), {"training.lr": 0.1}]
 
 
+def test_a_service_that_does_not_start_is_told_and_the_others_end(
+    accelerator: Accelerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ended = []
+
+    class First(Service):
+        def finish(self) -> None:
+            ended.append("first")
+
+    class Second(Service):
+        def start(self) -> None:
+            raise ValueError("No API key.\nSee https://example.com")
+
+    for name, kind in (("wandb", First), ("comet_ml", Second)):
+        monkeypatch.setitem(__import__("accelerate").tracking.LOGGER_TYPE_TO_CLASS, name, kind)
+    words = r"'comet_ml' does not start \(No API key. See https://example.com\)"
+    with pytest.raises(UserError, match=words), trackers(accelerator, tmp_path, ["wandb", "comet_ml"], {}):
+        pytest.fail("it went on")
+    assert ended == ["first"]
+    assert accelerator.trackers == []
+
+
 def test_a_kept_log_goes_before_what_was_said_since():
     first, second = Talk(quiet=True), Talk(quiet=True)
     first.say("begun")

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from tellapart.cli.parsing import goes_without, minutes, settings
-from tellapart.cli.printing import echo, print_class_accuracy, print_found, print_json, print_scores, print_table
+from tellapart.cli.printing import (
+    echo,
+    print_class_accuracy,
+    print_found,
+    print_json,
+    print_scores,
+    print_table,
+    results_only,
+)
 from tellapart.cli.verbs import DATA_HELP, Data, GroupBy, Json, Quiet, Recipe, Seed, Set, app, end
 
 Splits = Annotated[Path | None, typer.Option(help="Use the splits of an earlier run again; its test set stays unseen.")]
@@ -48,22 +56,23 @@ def cv(
         new = {"--folds": folds, "--repeats": repeats, "--recipe": recipe, "--ensemble": ensemble, "--out": out}
         more = {"--name": name, "--seed": seed, "--splits": splits, "--group-by": group_by, "--set": set_}
         goes_without("--resume", {**new, **more, "--strict": strict})
-    done = cross_validate(
-        data,
-        folds=5 if folds is None else folds,
-        repeats=1 if repeats is None else repeats,
-        recipe=recipe or "probe",
-        ensemble=ensemble,
-        out=out or Path("runs"),
-        name=name,
-        seed=seed,
-        splits=splits,
-        group_by=group_by,
-        strict=strict,
-        set=settings(set_),
-        resume=resume,
-        quiet=quiet,
-    )
+    with results_only():
+        done = cross_validate(
+            data,
+            folds=5 if folds is None else folds,
+            repeats=1 if repeats is None else repeats,
+            recipe=recipe or "probe",
+            ensemble=ensemble,
+            out=out or Path("runs"),
+            name=name,
+            seed=seed,
+            splits=splits,
+            group_by=group_by,
+            strict=strict,
+            set=settings(set_),
+            resume=resume,
+            quiet=quiet,
+        )
     if json_:
         print_json(done.as_json())
     else:
@@ -112,26 +121,27 @@ def tune(
     """Search for better settings on val or folds, train the best once more, and measure that on test once."""
     from tellapart.jobs.tuning import tune as search
 
-    tuned = search(
-        data,
-        trials=trials,
-        budget_seconds=None if budget is None else 60 * minutes(budget),
-        recipe=recipe,
-        space=space,
-        storage=storage,
-        study=study,
-        folds=folds,
-        metric=metric,
-        sampler=sampler,
-        out=out,
-        name=name,
-        seed=seed,
-        splits=splits,
-        group_by=group_by,
-        strict=strict,
-        set=settings(set_),
-        quiet=quiet,
-    )
+    with results_only():
+        tuned = search(
+            data,
+            trials=trials,
+            budget_seconds=None if budget is None else 60 * minutes(budget),
+            recipe=recipe,
+            space=space,
+            storage=storage,
+            study=study,
+            folds=folds,
+            metric=metric,
+            sampler=sampler,
+            out=out,
+            name=name,
+            seed=seed,
+            splits=splits,
+            group_by=group_by,
+            strict=strict,
+            set=settings(set_),
+            quiet=quiet,
+        )
     print_found(tuned.as_json(), tuned.lines, tuned.page, json_)
     if tuned.model and not json_:
         echo(f"model     {tuned.model}")

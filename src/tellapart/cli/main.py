@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import logging
 import os
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tellapart.cli import experiments as experiments  # its verbs join the others
-from tellapart.cli.printing import echo, print_json
+from tellapart.cli.printing import echo, hush, print_json
 from tellapart.cli.verbs import app
 from tellapart.errors import Interrupted, UserError, needs_extra
 from tellapart.writing import disk_error
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _failed(error, words)
     except Exception as error:
         code = _failed(_as_user_error(error), words)
+    if sys.stdout:
+        atexit.register(hush)  # before what libraries have registered
     sys.exit(code if isinstance(code, int) else 0)
 
 

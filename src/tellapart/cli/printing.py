@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
     from tellapart.modelfile.predictor import Answer
 
 MOST_CLASSES = 20  # told one by one after a training
+
+
+@contextlib.contextmanager
+def results_only() -> Iterator[None]:
+    """Standard output is for what a verb finds: what libraries print while it works goes to standard error."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def hush() -> None:
+    """From here on they print nothing there any more, at the very end neither."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    sys.stdout = sys.stderr
 
 
 def echo(line: str, *, err: bool = False) -> None:

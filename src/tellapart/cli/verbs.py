@@ -25,6 +25,7 @@ from tellapart.cli.printing import (
     print_json,
     print_scores,
     print_table,
+    results_only,
 )
 from tellapart.errors import InputsRejected, UserError
 
@@ -105,20 +106,21 @@ def train(
     else:
         new = {"--recipe": recipe, "--out": out, "--name": name, "--seed": seed, "--splits": splits}
         goes_without("--resume", {**new, "--group-by": group_by, "--set": set_, "--budget": budget, "--strict": strict})
-    run = tellapart.train(
-        data,
-        recipe=recipe or "probe",
-        out=out or Path("runs"),
-        name=name,
-        seed=seed,
-        splits=splits,
-        group_by=group_by,
-        strict=strict,
-        set={**settings(set_), **({"training.budget_minutes": minutes(budget)} if budget is not None else {})},
-        resume=resume,
-        accept_changes=accept_changes,
-        quiet=quiet,
-    )
+    with results_only():
+        run = tellapart.train(
+            data,
+            recipe=recipe or "probe",
+            out=out or Path("runs"),
+            name=name,
+            seed=seed,
+            splits=splits,
+            group_by=group_by,
+            strict=strict,
+            set={**settings(set_), **({"training.budget_minutes": minutes(budget)} if budget is not None else {})},
+            resume=resume,
+            accept_changes=accept_changes,
+            quiet=quiet,
+        )
     if run is None:  # one of several processes, and not the one that writes
         return
     if json_:

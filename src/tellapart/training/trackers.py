@@ -18,7 +18,23 @@ PROJECT = "tellapart"  # what the services file the runs under
 EVENTS = "events"  # TensorBoard's folder in the run; `tensorboard --logdir runs` shows it as NAME-OF-THE-RUN/events
 
 _PACKAGES = {"comet_ml": "comet-ml"}  # where a tracker's name is not that of its package
-_RUN_NAMES = {"wandb": "name", "trackio": "name", "swanlab": "experiment_name", "mlflow": "run_name"}
+# The argument of each that takes the run's name.
+_RUN_NAMES = {
+    "wandb": "name",
+    "trackio": "name",
+    "swanlab": "experiment_name",
+    "mlflow": "run_name",
+    "clearml": "task_name",
+}
+# ClearML would take over standard output, the command line's arguments and torch.save.
+_MORE = {
+    "clearml": {
+        "auto_connect_streams": False,
+        "auto_connect_arg_parser": False,
+        "auto_connect_frameworks": False,
+        "auto_resource_monitoring": False,
+    }
+}
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -45,8 +61,7 @@ def trackers(
 ) -> Iterator[None]:
     """Trackers that `accelerator.log` writes to, inside a `with`; at its end they are finished.
 
-    All but TensorBoard get the run's name and recipe in their own fields. Only TensorBoard was run here: the others
-    need an account.
+    All but TensorBoard get the run's name and recipe in their own fields.
 
     Args:
         accelerator: without trackers of its own.
@@ -54,17 +69,21 @@ def trackers(
         names: checked by `check_trackers`.
         config: the recipe, flat: key → value.
         first_step: optimizer steps done; where a run is resumed, what was written of later ones is not shown twice.
+
+    Raises:
+        UserError: one does not start: it has no account or server, say.
     """
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     try:
         for name in names:
             tracker = _tracker(LOGGER_TYPE_TO_CLASS[name], name, run, first_step)
-            tracker.start()
-            accelerator.trackers.append(tracker)
-            # TensorBoard would show a recipe as one more run, in a folder named by the time.
-            if name != "tensorboard":
-                tracker.store_init_configuration(dict(config))
+            with _told(name):
+                tracker.start()
+                accelerator.trackers.append(tracker)
+                # TensorBoard would show a recipe as one more run, in a folder named by the time.
+                if name != "tensorboard":
+                    tracker.store_init_configuration(dict(config))
         yield
     finally:
         for tracker in accelerator.trackers:
@@ -72,12 +91,26 @@ def trackers(
         accelerator.trackers.clear()
 
 
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Whatever goes wrong in it, in words."""
+    try:
+        yield
+    except Exception as error:  # each service has errors of its own
+        told = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"The tracker {name!r} does not start ({told}).",
+            "Give it what it wants, an account or a server, or leave it out of training.trackers.",
+        ) from error
+
+
 def _tracker(kind: Any, name: str, run: Path, first_step: int) -> Any:
     """Made here, not by accelerate's `init_trackers`, which would give all of them the same name."""
     if name == "tensorboard":
         return kind(EVENTS, run, purge_step=first_step + 1 if first_step else None)
     place = (run,) if kind.requires_logging_directory else ()
-    return kind(PROJECT, *place, **({_RUN_NAMES[name]: run.name} if name in _RUN_NAMES else {}))
+    named = {_RUN_NAMES[name]: run.name} if name in _RUN_NAMES else {}
+    return kind(PROJECT, *place, **named, **_MORE.get(name, {}))
 
 
 class TrackScalars:
