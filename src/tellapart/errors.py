@@ -52,6 +52,15 @@ class Refused(UserError):
     exit_code = 5
 
 
+def one_line(words: object, most: int = 200) -> str:
+    """What others say, an error of a library say, in one line of so many characters at most.
+
+    >>> one_line(ValueError("No key.\\n  See the manual."))
+    'No key. See the manual.'
+    """
+    return " ".join(str(words).split())[:most]
+
+
 def reason_of(error: OSError) -> str:
     """The system's reason, as it stands in brackets in a message.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tellapart.cli import experiments as experiments  # its verbs join the others
 from tellapart.cli.printing import echo, hush, print_json
 from tellapart.cli.verbs import app
-from tellapart.errors import Interrupted, UserError, needs_extra
+from tellapart.errors import Interrupted, UserError, needs_extra, one_line
 from tellapart.writing import disk_error
 
 SIGINT_EXIT = 130
@@ -63,7 +63,7 @@ def _as_user_error(error: Exception) -> UserError:
     if type(error).__name__ == "Abort":  # the same, in older releases of that library
         return Interrupted("Interrupted; nothing is half-written.", "Run the same command again to go on.")
     fault = UserError(
-        f"Unexpected fault: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
+        f"Unexpected fault: {type(error).__name__}: {one_line(error, 300)}",
         "Please report it; TELLAPART_TRACEBACK=1 shows where it came from.",
     )
     fault.kind, fault.exit_code = "fault", 1

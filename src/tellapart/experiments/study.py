@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from tellapart.errors import Refused, UserError
+from tellapart.errors import Refused, UserError, one_line
 from tellapart.evaluation.scores import LOWER_IS_BETTER, better
 from tellapart.experiments.claims import Claims, Hold, made_once
 from tellapart.experiments.space import Space, Value
@@ -322,7 +322,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
 def database_words(error: Exception) -> str:
     """What a database says of an error, in a line."""
     own = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None
-    return " ".join(str(own or error).split("\n")[0].split())[:200]
+    return one_line(str(own or error).split("\n")[0])
 
 
 def database_file(folder: Path) -> Path:

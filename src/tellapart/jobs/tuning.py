@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from tellapart.cache import FeatureStore, cache_folder
 from tellapart.catalog.names import escape
-from tellapart.errors import Interrupted, UserError
+from tellapart.errors import Interrupted, UserError, one_line
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.experiments.claims import Hold
 from tellapart.experiments.study import DATABASE_ERRORS, FINAL, OpenTrial, database_words
@@ -438,4 +438,4 @@ def _measured(run: Path | None) -> Metrics | None:
 def _reason(error: Exception) -> str:
     """Why a trial failed, in a line."""
     told = error.message if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    return " ".join(told.split())[:300]
+    return one_line(told, 300)

@@ -31,7 +31,7 @@ from tellapart.training.hardware import Hardware
 from tellapart.training.interruption import StopAsked, stop_asked
 from tellapart.training.learner import Learner, Material, predict_pictures, scores_of
 from tellapart.training.moments import Event, Listener, Moment
-from tellapart.training.planning import Watch
+from tellapart.training.planning import Pace
 from tellapart.training.progress import Progress
 from tellapart.training.schedules import rate_at
 from tellapart.training.stepping import Stepper
@@ -123,7 +123,7 @@ class _Loop:
             split: execution.looking_seconds * len(pictures) / self.hardware.share[1]  # until it is measured
             for split, pictures in (("train", material.train), ("val", material.val or ()))
         }
-        self.watch = Watch(self.options.batch_size * execution.seconds / self.hardware.share[1])
+        self.pace = Pace(self.options.batch_size * execution.seconds / self.hardware.share[1])
         self.rate: float | None = None  # of the head, at the last step of this session
         self.progress = self._begun(execution) if around.resumed is None else self._restored(around.resumed, execution)
         self.began = time.monotonic() - self.progress.seconds
@@ -164,11 +164,11 @@ class _Loop:
         Until there is a pace, the plan stays what it was: all epochs, or what an interrupted session planned.
         """
         progress, deadline = self.progress, self.around.deadline
-        if deadline is None or not self.watch.measured:
+        if deadline is None or not self.pace.measured:
             return
         judging = self.judging["val"] + self.judging["train"] * self.options.evaluate_train
         left = deadline - time.monotonic()
-        more = self.watch.steps_in(left, judging, self.judging["val"], progress.per_epoch, progress.batch)
+        more = self.pace.steps_in(left, judging, self.judging["val"], progress.per_epoch, progress.batch)
         steps = max(1, progress.step, progress.epoch * progress.per_epoch + more)
         progress.steps = int(self.hardware.least(min(steps, self._most_steps)))
 
@@ -185,7 +185,7 @@ class _Loop:
         while not self.progress.done:
             before, learner = learner, self.stepper.learners.of(self.progress.epoch)
             if learner is not before:
-                self.watch.openings = learner.views or 0
+                self.pace.openings = learner.views or 0
             self._tell("epoch_started")
             self._end_epoch(learner, cut=self._make_epoch(learner))
         if self.progress.best and self.hardware.is_writer:  # the others end here, and may know of an older one only
@@ -201,7 +201,7 @@ class _Loop:
         began, is_first = time.monotonic(), True
         for batch, weight in self.stepper.batches(learner, progress.epoch, progress.batch):
             self._iterate(learner, batch, weight)
-            self.watch.note(time.monotonic() - began, opens=is_first, alone=progress.per_epoch == 1)
+            self.pace.note(time.monotonic() - began, opens=is_first, alone=progress.per_epoch == 1)
             began, is_first = time.monotonic(), False
             self._after_step()
             if progress.ended or progress.step == progress.steps:

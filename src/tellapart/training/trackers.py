@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tellapart.errors import UserError, choose
+from tellapart.errors import UserError, choose, one_line
 from tellapart.training.listeners import RunningMean
 from tellapart.training.moments import Moment
 
@@ -97,7 +97,7 @@ def _told(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each service has errors of its own
-        told = " ".join(str(error).split())[:200] or type(error).__name__
+        told = one_line(error) or type(error).__name__
         raise UserError(
             f"The tracker {name!r} does not start ({told}).",
             "Give it what it wants, an account or a server, or leave it out of training.trackers.",
