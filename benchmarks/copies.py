@@ -1,9 +1,9 @@
-"""Which copies of pictures are found, and what is found where nobody planted any?
+"""Which copies of images are found, and what is found where nobody planted any?
 
     python benchmarks/copies.py DATA... [--copies 400] [--out result.json]
 
-Into each folder of pictures, copies of some of them are planted: saved again, resized, cropped, brightened, and all of
-these, one kind at a time. Then the same search runs over the pictures alone, over the solar cells of `elpv-dataset` and
+Into each folder of images, copies of some of them are planted: saved again, resized, cropped, brightened, and all of
+these, one kind at a time. Then the same search runs over the images alone, over the solar cells of `elpv-dataset` and
 over fashion-mnist where these are installed: what it finds there is really in the data, or false, and one has to look.
 """
 
@@ -29,7 +29,7 @@ from recording import about
 
 import tellapart
 from tellapart.catalog.near import near_pairs
-from tellapart.catalog.prints import PRINT_BYTES, make_print
+from tellapart.catalog.thumbnails import PRINT_BYTES, make_print
 from tellapart.decoding import decode_file
 from tellapart.evaluation.intervals import wilson
 from tellapart.keyed import keyed_numbers
@@ -39,7 +39,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 Pixels = NDArray[np.uint8]
-Print = tuple[bytes, int, int]  # and the width and height of the picture
+Print = tuple[bytes, int, int]  # and the width and height of the image
 
 
 def saved(img: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -84,11 +84,11 @@ KINDS: dict[str, tuple[Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
 def read_folder(folder: Path) -> list[Pixels]:
-    """Every picture that decodes, in the order of names, without exact copies."""
+    """Every image that decodes, in the order of names, without exact copies."""
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
     different = {file.read_bytes(): file for file in reversed(files)}.values()
     decoded = (decode_file(file) for file in sorted(different))
-    return [picture.pixels for picture in decoded if picture.pixels is not None]
+    return [image.pixels for image in decoded if image.pixels is not None]
 
 
 def read_fashion() -> list[Pixels]:
@@ -113,23 +113,23 @@ def search(prints: list[Print]) -> tuple[NDArray[np.int64], float]:
     return near_pairs(rows, widths, heights), time.perf_counter() - start
 
 
-def plain(pictures: list[Pixels]) -> tuple[list[Print], dict[str, Any]]:
+def plain(images: list[Pixels]) -> tuple[list[Print], dict[str, Any]]:
     start = time.perf_counter()
-    prints = [print_of(pixels) for pixels in pictures]
-    milliseconds = 1000 * (time.perf_counter() - start) / len(pictures)
+    prints = [print_of(pixels) for pixels in images]
+    milliseconds = 1000 * (time.perf_counter() - start) / len(images)
     pairs, seconds = search(prints)
-    row = {"pictures": len(pictures), "print_milliseconds": milliseconds, "search_seconds": seconds}
-    return prints, row | {"pairs_unplanted": len(pairs), "pictures_in_pairs": len(np.unique(pairs))}
+    row = {"images": len(images), "print_milliseconds": milliseconds, "search_seconds": seconds}
+    return prints, row | {"pairs_unplanted": len(pairs), "images_in_pairs": len(np.unique(pairs))}
 
 
-def recall(pictures: list[Pixels], prints: list[Print], copies: int) -> dict[str, Any]:
-    """For each kind of change, the share of planted copies that are paired with their picture."""
-    chosen = keyed_numbers(SEED, "copies", map(str, range(len(pictures)))).argsort()[:copies].tolist()
+def recall(images: list[Pixels], prints: list[Print], copies: int) -> dict[str, Any]:
+    """For each kind of change, the share of planted copies that are paired with their image."""
+    chosen = keyed_numbers(SEED, "copies", map(str, range(len(images)))).argsort()[:copies].tolist()
     found = {}
     for kind, changes in KINDS.items():
         planted = []
         for row, key in zip(chosen, keyed_numbers(SEED, kind, map(str, chosen)), strict=True):
-            img, rng = Image.fromarray(pictures[row]), np.random.default_rng(key)
+            img, rng = Image.fromarray(images[row]), np.random.default_rng(key)
             for change in changes:
                 img = change(img, rng)
             planted.append(print_of(np.asarray(img)))
@@ -142,7 +142,7 @@ def recall(pictures: list[Pixels], prints: list[Print], copies: int) -> dict[str
 
 
 def across_splits(folder: Path, copies: int) -> dict[str, int]:
-    """Copies of every kind in turn, as files beside their pictures: how many `explore` would split from them."""
+    """Copies of every kind in turn, as files beside their images: how many `explore` would split from them."""
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
     with tempfile.TemporaryDirectory() as temporary:
         there = Path(temporary) / "planted"
@@ -166,7 +166,7 @@ def across_splits(folder: Path, copies: int) -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, nargs="*", help="folders of pictures, at any depth")
+    parser.add_argument("data", type=Path, nargs="*", help="folders of images, at any depth")
     parser.add_argument("--copies", type=int, default=400, help="copies of each kind")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
@@ -181,10 +181,10 @@ def main() -> None:
         sources["fashion-mnist"] = read_fashion
     rows = {}
     for name, read in sources.items():
-        pictures = read()
-        prints, row = plain(pictures)
+        images = read()
+        prints, row = plain(images)
         print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
-        rows[name] = row | {"recall": recall(pictures, prints, options.copies)}
+        rows[name] = row | {"recall": recall(images, prints, options.copies)}
     for folder in options.data:
         rows[folder.name]["splits"] = across_splits(folder, options.copies // 3)
         print(f"{folder.name}: {rows[folder.name]['splits']}", flush=True)

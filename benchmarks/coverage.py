@@ -2,7 +2,7 @@
 
     python benchmarks/coverage.py [--repeats 1000] [--compared 200] [--out benchmarks/results/coverage.json]
 
-Predictions are drawn from models whose true scores are known, from a million pictures of the same kind. Intervals: how
+Predictions are drawn from models whose true scores are known, from a million images of the same kind. Intervals: how
 often 95 % ones hold the truth. Comparisons: of two models that are equal, how often nothing is found; of two that truly
 differ by three points of accuracy, how often that is. Every share has its own interval, Wilson's.
 """
@@ -29,8 +29,8 @@ from tellapart.evaluation.predictions import Predictions
 MILLION = 1_000_000
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier", "ece")
 PLANTED = 0.03
-TEST = 2_000  # pictures of a comparison
-EVEN = [TEST // 10] * 10  # pictures of each class
+TEST = 2_000  # images of a comparison
+EVEN = [TEST // 10] * 10  # images of each class
 UNEVEN = ([100, 4, 4, 4], [120, 10, 10], [60, 8])
 FAST = 20_000  # repeats where only counts are drawn
 
@@ -38,13 +38,13 @@ FAST = 20_000  # repeats where only counts are drawn
 class Kind:
     """A model and a population: how likely each class is, how sharp the model is, and how sure it says it is."""
 
-    def __init__(self, name: str, pictures: int, shares: list[float], sharpness: float, boldness: float = 1.0) -> None:
-        self.name, self.pictures = name, pictures
+    def __init__(self, name: str, images: int, shares: list[float], sharpness: float, boldness: float = 1.0) -> None:
+        self.name, self.images = name, images
         self.shares = np.array(shares) / sum(shares)
         self.sharpness, self.boldness = sharpness, boldness
 
     def draw(self, rng: np.random.Generator, count: int) -> Predictions:
-        """Predictions of pictures; as many of each class as its share says, as a split has them."""
+        """Predictions of images; as many of each class as its share says, as a split has them."""
         sizes = np.floor(self.shares * count).astype(int)
         sizes[: count - sizes.sum()] += 1
         labels = np.repeat(np.arange(len(sizes)), sizes)
@@ -54,13 +54,13 @@ class Kind:
 
 
 KINDS = [
-    Kind("2 classes, 200 pictures", 200, [1, 1], 3.0),
-    Kind("2 classes, 10 : 1, 220 pictures", 220, [10, 1], 3.0),
-    Kind("2 classes, nearly all right, 400 pictures", 400, [1, 1], 6.0),
-    Kind("10 classes, 200 pictures", 200, [1] * 10, 4.0),
-    Kind("10 classes, 1,000 pictures", 1_000, [1] * 10, 4.0),
-    Kind("10 classes, too sure of itself, 500 pictures", 500, [1] * 10, 4.0, 2.0),
-    Kind("20 classes, uneven, 600 pictures", 600, [8, 4, 2, 1] * 5, 5.0),
+    Kind("2 classes, 200 images", 200, [1, 1], 3.0),
+    Kind("2 classes, 10 : 1, 220 images", 220, [10, 1], 3.0),
+    Kind("2 classes, nearly all right, 400 images", 400, [1, 1], 6.0),
+    Kind("10 classes, 200 images", 200, [1] * 10, 4.0),
+    Kind("10 classes, 1,000 images", 1_000, [1] * 10, 4.0),
+    Kind("10 classes, too sure of itself, 500 images", 500, [1] * 10, 4.0, 2.0),
+    Kind("20 classes, uneven, 600 images", 600, [8, 4, 2, 1] * 5, 5.0),
 ]
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     for row in intervals:
         print(f"| {row['kind']} | " + " | ".join(percent(row[name]) for name in SCORES) + " |")
     compared = list(comparisons(options.compared, options.seed))
-    print(f"\n| two models, {TEST:,} pictures where nothing else is said | repeats | of 100 |\n|---|---|---|")
+    print(f"\n| two models, {TEST:,} images where nothing else is said | repeats | of 100 |\n|---|---|---|")
     for row in compared:
         print(f"| {row['case']} | {row['share']['count']:,} | {percent(row['share'])} |")
     if options.out:
@@ -86,11 +86,11 @@ def main() -> None:
 
 
 def interval_row(kind: Kind, repeats: int, seed: int) -> dict[str, Any]:
-    """How often the interval of each score holds the score of a million pictures."""
+    """How often the interval of each score holds the score of a million images."""
     truth = true_scores(kind, seed)
     held = dict.fromkeys(SCORES, 0)
     for repeat in range(repeats):
-        found = measure(kind.draw(np.random.default_rng([seed, 2, repeat]), kind.pictures), seed=repeat)
+        found = measure(kind.draw(np.random.default_rng([seed, 2, repeat]), kind.images), seed=repeat)
         for name in SCORES:
             score = getattr(found, name)
             held[name] += score.low <= truth[name] <= score.high
@@ -98,7 +98,7 @@ def interval_row(kind: Kind, repeats: int, seed: int) -> dict[str, Any]:
 
 
 def true_scores(kind: Kind, seed: int) -> dict[str, float]:
-    """The scores of a million pictures."""
+    """The scores of a million images."""
     predictions = kind.draw(np.random.default_rng([seed, 1]), MILLION)
     found = resample(predictions, resamples=1)
     return {"accuracy": float(predictions.correct.mean())} | dict(zip(found.names, found.values.tolist(), strict=True))
@@ -124,12 +124,12 @@ def comparisons(repeats: int, seed: int) -> Iterator[dict[str, Any]]:
     yield {"case": f"3 points apart, {said}: accuracy shows it", "share": share(found, repeats)}
     for sizes in UNEVEN:
         nothing = sum(not pair.main.found for pair in whole(0.0, sizes, seed, repeats))
-        said = f"equals, {'/'.join(map(str, sizes))} pictures of the classes"
+        said = f"equals, {'/'.join(map(str, sizes))} images of the classes"
         yield {"case": f"{said}: balanced accuracy shows no difference", "share": share(nothing, repeats)}
 
 
 def counted(apart: float, difference: float, seed: int) -> int:
-    """In how many of FAST repeats McNemar's test finds something; which pictures are decided how is drawn."""
+    """In how many of FAST repeats McNemar's test finds something; which images are decided how is drawn."""
     chances = [(apart + difference) / 2, (apart - difference) / 2, 1 - apart]
     drawn = np.random.default_rng([seed, 3]).multinomial(TEST, chances, FAST)
     test = cache(mcnemar)
@@ -137,7 +137,7 @@ def counted(apart: float, difference: float, seed: int) -> int:
 
 
 def whole(difference: float, sizes: Sequence[int], seed: int, repeats: int) -> list[Pair]:
-    """Comparisons of two models that see the same pictures, so many of each class, each with noise of its own."""
+    """Comparisons of two models that see the same images, so many of each class, each with noise of its own."""
     sharper = sharpness_for(difference, seed)
     pairs = []
     for repeat in range(repeats):
@@ -147,7 +147,7 @@ def whole(difference: float, sizes: Sequence[int], seed: int, repeats: int) -> l
 
 
 def two_models(rng: np.random.Generator, sizes: Sequence[int], sharper: float) -> list[Predictions]:
-    """Two models of the same classes; the second is as much sharper. What makes a picture hard is the same for both."""
+    """Two models of the same classes; the second is as much sharper. What makes an image hard is the same for both."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
     right = np.arange(len(sizes)) == labels[:, None]
     shared = rng.normal(size=right.shape) + right * 4.0 * rng.gamma(2.0, 0.5, (len(labels), 1))
@@ -155,7 +155,7 @@ def two_models(rng: np.random.Generator, sizes: Sequence[int], sharper: float) -
 
 
 def sharpness_for(difference: float, seed: int) -> float:
-    """How much sharper the second must be to be better by so much, found by halving on many pictures."""
+    """How much sharper the second must be to be better by so much, found by halving on many images."""
     if not difference:
         return 0.0
     low, high = 0.0, 2.0

@@ -2,7 +2,7 @@
 
     python benchmarks/finetuning.py [--data FOLDER] [--seeds 0,1,2] [--recipe finetune] [--set KEY=VALUE] [--out x.json]
 
-Without a folder, over the 2,624 solar cells of `elpv-dataset`: one stratified 75/25 split for each seed, from pictures
+Without a folder, over the 2,624 solar cells of `elpv-dataset`: one stratified 75/25 split for each seed, from images
 to labels as in examples/solar_cells.py (a cell whose defect probability is 0.5 or more is defective), cells that were
 measured twice on both sides. With one, over its own split, seed by seed. Both recipes begin without any cache; minutes
 are those of the whole command.
@@ -30,7 +30,7 @@ TEST_SHARE = 0.25
 
 
 def cells() -> list[tuple[str, str]]:
-    """Path and label of every picture in the installed package."""
+    """Path and label of every image in the installed package."""
     spec = importlib.util.find_spec("elpv_dataset")
     assert spec and spec.submodule_search_locations
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"

@@ -2,7 +2,7 @@
 
     python benchmarks/scan.py CIFAR10 TINY_IMAGENET [--sizes 10000,30000,110000] [--rounds 3] [--out result.json]
 
-The files are made once, beside the cache in a temporary folder: every picture of the two sets under its own bytes,
+The files are made once, beside the cache in a temporary folder: every image of the two sets under its own bytes,
 then mirrored ones until there are enough. Each measurement is a fresh process over warm files. "first" starts with
 an empty cache, "second" with that of the first over unchanged files, "changed" after a hundredth of the files was
 replaced. Recognising the source is part of all of them, drawing the page is not.
@@ -32,7 +32,7 @@ from pathlib import Path
 from tellapart.catalog.duplicates import find_copies, link_copies
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
-from tellapart.jobs.looking import memory_for
+from tellapart.pipeline.looking import memory_for
 from tellapart.recipe import Recipe
 from tellapart.threads import usable_cores
 
@@ -58,12 +58,12 @@ lap("closing")
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 peak += usable_cores() * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the largest child
 print(json.dumps({"steps": steps, "seconds": round(sum(steps.values()), 3), "peak_mib": round(peak),
-                  "ok": int(catalog.ok.sum()), "pictures_with_copies": len(copies)}))
+                  "ok": int(catalog.ok.sum()), "images_with_copies": len(copies)}))
 """
 
 
-def pictures(sets: list[Path]) -> Iterator[tuple[str, bytes | Path]]:
-    """(class, file or its bytes) of every picture, then of mirrored ones."""
+def images(sets: list[Path]) -> Iterator[tuple[str, bytes | Path]]:
+    """(class, file or its bytes) of every image, then of mirrored ones."""
     files = [path for folder in sets for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg")]
     for path in files:
         yield path.parent.name, path
@@ -75,13 +75,13 @@ def pictures(sets: list[Path]) -> Iterator[tuple[str, bytes | Path]]:
 
 
 def make_files(sets: list[Path], folder: Path, count: int) -> None:
-    for number, (label, picture) in enumerate(islice(pictures(sets), count)):
+    for number, (label, image) in enumerate(islice(images(sets), count)):
         target = folder / label / f"{number:06}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(picture, bytes):
-            target.write_bytes(picture)
+        if isinstance(image, bytes):
+            target.write_bytes(image)
         else:
-            shutil.copyfile(picture, target)
+            shutil.copyfile(image, target)
 
 
 def measure(data: Path, cache: Path) -> dict[str, Any]:

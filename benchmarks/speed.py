@@ -1,4 +1,4 @@
-"""How fast is `tellapart train`, against the ordinary way of running the same network over the same pictures?
+"""How fast is `tellapart train`, against the ordinary way of running the same network over the same images?
 
     python benchmarks/speed.py DATA [--rounds 3] [--out result.json]
 
@@ -34,12 +34,12 @@ names = timm.create_model("tf_efficientnet_lite0").state_dict()
 model.load_state_dict(dict(zip(names, tensors.values())), strict=False)
 transform = timm.data.create_transform(**timm.data.resolve_data_config({{}}, model=model))
 folders = [f for f in {folders!r}]
-pictures = torch.utils.data.ConcatDataset([ImageFolder(folder, transform) for folder in folders])
+images = torch.utils.data.ConcatDataset([ImageFolder(folder, transform) for folder in folders])
 start = time.perf_counter()
 with torch.inference_mode():
-    for batch, _ in torch.utils.data.DataLoader(pictures, batch_size=32, num_workers=2):
+    for batch, _ in torch.utils.data.DataLoader(images, batch_size=32, num_workers=2):
         model(batch)
-print(json.dumps({{"seconds": time.perf_counter() - start, "pictures": len(pictures)}}))
+print(json.dumps({{"seconds": time.perf_counter() - start, "images": len(images)}}))
 """
 
 
@@ -72,14 +72,14 @@ def one_round(data: Path, number: int) -> dict[str, Any]:
         second = measure_train(data, folder / "runs", folder / "cache", "head.weighting=balanced")
     row = {
         "ordinary_pass": ordinary["seconds"],
-        "ordinary_pictures_per_second": ordinary["pictures"] / ordinary["seconds"],
+        "ordinary_images_per_second": ordinary["images"] / ordinary["seconds"],
         "features": first["features"],
         "train": first["process"],
         "second_train": second["process"],
         "features_to_ordinary": first["features"] / ordinary["seconds"],
         "train_to_ordinary": first["process"] / ordinary["seconds"],
         "second_to_first": second["process"] / first["process"],
-        "features_pictures_per_second": ordinary["pictures"] / first["features"],
+        "features_images_per_second": ordinary["images"] / first["features"],
         "steps": first["steps"],
     }
     print(f"round {number}: " + ", ".join(f"{k} {v:.2f}" for k, v in row.items() if isinstance(v, float)), flush=True)

@@ -1,10 +1,10 @@
-"""One training by tellapart, timed by a listener for `training.py`: one process, one line of JSON.
+"""One training by tellapart, timed by a callback for `training.py`: one process, one line of JSON.
 
     python benchmarks/stopwatch.py DATA RECIPE BEGIN END [KEY=VALUE …]
 
 The clock runs from the completion of optimizer step BEGIN (0: from the start of the run) to that of step END (0: the
 last one planned); then the training is broken off. What comes before the run is told apart, as preparation: importing
-torch, scanning and decoding the pictures, loading the network and measuring its threads.
+torch, scanning and decoding the images, loading the network and measuring its threads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import tellapart
 
 if TYPE_CHECKING:
-    from tellapart.training.moments import Moment
+    from tellapart.training.events import Event
 
 
 class Enough(Exception):
@@ -28,7 +28,7 @@ class Enough(Exception):
 
 @dataclass
 class Stopwatch:
-    """A listener with a clock, in seconds of `time.perf_counter`."""
+    """A callback with a clock, in seconds of `time.perf_counter`."""
 
     begin: int
     end: int
@@ -39,17 +39,17 @@ class Stopwatch:
     threads: int = 0
     losses: list[float] = field(default_factory=list)
 
-    def __call__(self, moment: Moment) -> None:
+    def __call__(self, event: Event) -> None:
         now = time.perf_counter()
-        if moment.event == "run_started":
+        if event.name == "run_started":
             self.prepared = self.started = now
-        if moment.event != "iteration_completed":
+        if event.name != "iteration_completed":
             return
-        if moment.step == self.begin:
+        if event.step == self.begin:
             self.started = now
-        if moment.step > self.begin and moment.loss is not None:
-            self.losses.append(moment.loss)
-        if moment.step == (self.end or moment.steps):
+        if event.step > self.begin and event.loss is not None:
+            self.losses.append(event.loss)
+        if event.step == (self.end or event.steps):
             import torch  # only here: its import belongs to what is timed
 
             self.stopped, self.threads = now, torch.get_num_threads()
@@ -70,7 +70,7 @@ def main() -> None:
     watch = Stopwatch(int(begin), int(end))
     with tempfile.TemporaryDirectory() as runs:
         try:
-            tellapart.train(data, recipe=recipe, out=runs, seed=0, set=values, listeners=[watch], quiet=True)
+            tellapart.train(data, recipe=recipe, out=runs, seed=0, set=values, callbacks=[watch], quiet=True)
         except Enough:
             print(json.dumps(watch.as_json()))
         else:

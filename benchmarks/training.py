@@ -71,7 +71,7 @@ CASES = {
 
 
 def one_round(name: str, data: Path) -> dict[str, float]:
-    """Pictures a second of both sides, their ratio, and what else they say."""
+    """Images a second of both sides, their ratio, and what else they say."""
     case = CASES[name]
     counted = case.batch * (case.end - case.begin)
     own_counted = case.epochs * _count(data / "train") or counted
@@ -83,8 +83,8 @@ def one_round(name: str, data: Path) -> dict[str, float]:
         "tellapart": own_counted / own["seconds"],
         "ratio": own_counted / own["seconds"] / (counted / ordinary["seconds"]),
         "preparation_seconds": own["preparation"],
-        "ordinary_pictures": counted,
-        "tellapart_pictures": own_counted,
+        "ordinary_images": counted,
+        "tellapart_images": own_counted,
         **{f"ordinary_{key}": ordinary[key] for key in ("threads", "loss")},
         **{f"tellapart_{key}": own[key] for key in ("threads", "loss")},
     }

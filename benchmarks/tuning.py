@@ -25,7 +25,7 @@ from typing import Any
 from recording import about
 
 SAMPLERS = ("tpe", "random")
-SPLIT_SEED = 0  # the same pictures in val for every seed of the search
+SPLIT_SEED = 0  # the same images in val for every seed of the search
 
 
 def studied(data: Path, recipe: str, more: list[str], folder: Path) -> dict[str, Any]:

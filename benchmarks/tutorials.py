@@ -131,9 +131,9 @@ def _crop_and_flip(model: nn.Module) -> Any:
 TUTORIALS: dict[str, Callable[[int], Parts]] = {"lenet": lenet, "cnn": cnn, "lite0": lite0, "kept": kept}
 
 
-def train(parts: Parts, pictures: ImageFolder, begin: int, end: int) -> dict[str, float]:
+def train(parts: Parts, images: ImageFolder, begin: int, end: int) -> dict[str, float]:
     """The tutorials' loop, epoch after epoch, until step `end`; its seconds and mean loss since step `begin`."""
-    loader = DataLoader(pictures, batch_size=parts.batch, shuffle=True, num_workers=2)
+    loader = DataLoader(images, batch_size=parts.batch, shuffle=True, num_workers=2)
     batches = (batch for _ in itertools.count() for batch in loader)
     criterion = nn.CrossEntropyLoss()
     losses: list[float] = []

@@ -1,4 +1,4 @@
-"""The demo: is a solar cell defective? 2,624 real pictures, from their label table to a shipped model.
+"""The demo: is a solar cell defective? 2,624 real images, from their label table to a shipped model.
 
 The data comes with PyPI's `elpv-dataset` (CC BY-NC-SA 4.0: not for commercial use; Buerhop-Lutz et al. 2018,
 Deitsch et al. 2019 and 2021). A cell whose defect probability is 0.5 or more counts as a defect; 25 % are the test set,
@@ -22,7 +22,7 @@ SEED = 0
 
 
 def cells() -> list[tuple[str, str, str]]:
-    """Path, label and cell type (mono or poly) of every picture in the installed package."""
+    """Path, label and cell type (mono or poly) of every image in the installed package."""
     spec = importlib.util.find_spec("elpv_dataset")
     assert spec and spec.submodule_search_locations
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"
@@ -34,7 +34,7 @@ def with_splits(rows: list[tuple[str, str, str]], cell_of: dict[str, str]) -> li
     """Path, label and split: a quarter of every label and cell type is test, chosen by seed and file name.
 
     Args:
-        cell_of: picture → the first picture of the same cell, by file name; all of a cell go where that one goes.
+        cell_of: image → the first image of the same cell, by file name; all of a cell go where that one goes.
     """
     stratum_of = {Path(path).name: (label, kind) for path, label, kind in rows}
     tested = set()

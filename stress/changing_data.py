@@ -1,10 +1,10 @@
 """Files that change, vanish or are forbidden while they are read; and data that must stay as it is.
 
-    python stress/changing_data.py [--pictures 1000] [--rounds 5] [--seed 0]
+    python stress/changing_data.py [--images 1000] [--rounds 5] [--seed 0]
 
 First, a folder is trained on and predicted: its listing, modes, times and contents are the same before and after,
 also when nothing in it may be written. Then, round after round, one file in two hundred, and at least ten, is cut,
-deleted, forbidden (mode 000), or replaced by a bomb or another picture at some moment of a `predict` and of a `train`.
+deleted, forbidden (mode 000), or replaced by a bomb or another image at some moment of a `predict` and of a `train`.
 The runs must end well and name each file once; a file left alone has the answer of an undisturbed run, and the others
 that of what they held at some moment, or a status: never any other. A training may also refuse to go on, in one line
 and without a run.
@@ -30,7 +30,7 @@ import polars as pl
 from running import TELLAPART, Checks, Done, files_below, run, state_of, train, try_to_train, write_classes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-odd: Any = import_module("odd_pictures")
+odd: Any = import_module("odd_images")
 
 Answers = dict[str, tuple[str, str, float]]  # path below the data → status, answer, confidence
 
@@ -91,9 +91,9 @@ BECOMES = {
 }
 
 
-def check_untouched(checks: Checks, folder: Path, pictures: int) -> None:
+def check_untouched(checks: Checks, folder: Path, images: int) -> None:
     """Training and prediction leave the data as it was, also where it may not be written."""
-    data = write_classes(folder / "quiet" / "data", min(pictures, 40))
+    data = write_classes(folder / "quiet" / "data", min(images, 40))
     for kind in ("writable", "read-only"):
         if kind == "read-only":
             for path in [*data.rglob("*"), data]:
@@ -110,14 +110,14 @@ def check_untouched(checks: Checks, folder: Path, pictures: int) -> None:
 
 
 class Disturbed:
-    """A folder of pictures, what an undisturbed run says of them, and rounds of change during others."""
+    """A folder of images, what an undisturbed run says of them, and rounds of change during others."""
 
-    def __init__(self, checks: Checks, folder: Path, pictures: int, chance: random.Random) -> None:
-        """Write the pictures, train a model, and run both verbs once in peace."""
+    def __init__(self, checks: Checks, folder: Path, images: int, chance: random.Random) -> None:
+        """Write the images, train a model, and run both verbs once in peace."""
         self.checks, self.folder, self.chance = checks, folder, chance
         self.outcomes: Counter[str] = Counter()
         _, self.model = train(write_classes(folder / "small" / "data", 40, first_seed=10**6), folder, "small")
-        self.data = write_classes(folder / "large" / "data", pictures)
+        self.data = write_classes(folder / "large" / "data", images)
         self.contents = {path: path.read_bytes() for path in files_below(self.data)}
         self.names = {self.name_of(path) for path in self.contents}
         strangers = files_below(write_classes(folder / "strangers" / "data", 1, first_seed=10**7))
@@ -173,7 +173,7 @@ class Disturbed:
             lambda: disturb(victims, self.train_seconds, self.bomb, self.stranger, self.chance),
         )
         if done.code == REFUSED and CHANGED in done.errors:
-            # Some pictures become the reference that the model file is checked against: those must not change.
+            # Some images become the reference that the model file is checked against: those must not change.
             self.checks.that(not runs, f"{what}: refused, and left no run", runs)
             self.checks.that(len(done.errors.splitlines()) == 1, f"{what}: refused in one line", done.errors)
             self.outcomes["refused → changed while it was used"] += 1
@@ -204,15 +204,15 @@ class Disturbed:
 def main() -> None:
     """Make, disturb, compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--pictures", type=int, default=300, help="of each class")
+    parser.add_argument("--images", type=int, default=300, help="of each class")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     checks = Checks()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch).resolve()
-        check_untouched(checks, folder, options.pictures)
-        disturbed = Disturbed(checks, folder, options.pictures, random.Random(options.seed))
+        check_untouched(checks, folder, options.images)
+        disturbed = Disturbed(checks, folder, options.images, random.Random(options.seed))
         print(f"undisturbed: predict {disturbed.predict_seconds:.0f} s, train {disturbed.train_seconds:.0f} s")
         for number in range(1, options.rounds + 1):
             disturbed.predict(f"round {number}, predict")

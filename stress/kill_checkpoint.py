@@ -23,7 +23,7 @@ import torch
 from running import Checks
 
 from tellapart.errors import Refused
-from tellapart.progress import Talk
+from tellapart.progress import Console
 from tellapart.training.checkpoints import Checkpoints
 
 WATCHED = ("writing.py", "tempfile.py", "pathlib", "checkpoints.py")  # whose calls count
@@ -48,7 +48,7 @@ def save_and_die(folder: Path, point: int) -> int:
                 if seen == point:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-        kept = Checkpoints(folder, "a1", Talk(quiet=True))
+        kept = Checkpoints(folder, "a1", Console(quiet=True))
         kept.newest()
         sys.setprofile(count)
         save(kept, 30)
@@ -58,14 +58,14 @@ def save_and_die(folder: Path, point: int) -> int:
 
 def fault(folder: Path) -> str:
     """What is wrong with the folder after a kill, or ""."""
-    talk = Talk(quiet=True)
-    kept = Checkpoints(folder, "a1", talk)
+    console = Console(quiet=True)
+    kept = Checkpoints(folder, "a1", console)
     try:
         newest = kept.newest()
     except Refused as error:
         return str(error)
-    if newest is None or newest.step not in (20, 30) or talk.lines:
-        return f"step {newest and newest.step}, {talk.lines}"
+    if newest is None or newest.step not in (20, 30) or console.lines:
+        return f"step {newest and newest.step}, {console.lines}"
     if not bool((newest.tensors["weight"] == newest.step).all()):
         return "other numbers"
     save(kept, 40)
@@ -83,7 +83,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         elsewhere = Path("/dev/shm")
         tempfile.tempdir = str(elsewhere) if elsewhere.is_dir() else None
-        good = Checkpoints(Path(name, "good"), "a1", Talk(quiet=True))
+        good = Checkpoints(Path(name, "good"), "a1", Console(quiet=True))
         for step in (10, 20):
             save(good, step)
         while True:

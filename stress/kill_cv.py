@@ -4,7 +4,7 @@
 
 Each kill is a SIGKILL of the whole process group, at a random moment after it has come a little further; `tellapart cv
 --resume` then goes on. At the end all tensors of every fold and of the last training, every out-of-fold answer and all
-scores must equal those of the undisturbed cross-validation, bit for bit. Without DATA, small pictures are made.
+scores must equal those of the undisturbed cross-validation, bit for bit. Without DATA, small images are made.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ first checkpoint, one `--row` times in a row, and `--stops` are stopped by SIGTE
 seconds, and a checkpoint at that very step. At the end all tensors of the last checkpoint and of the best network,
 history.csv but for its seconds, and the test scores must equal those of the undisturbed training, bit for bit. All the
 while, every 50 ms, a checkpoint that can be used is there from the first one on, the best network that it refers to
-too, and the folder stays small. Without DATA, small pictures are made.
+too, and the folder stays small. Without DATA, small images are made.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ while, what the database says of a finished trial may never change, and a trial'
 not be written again. At the end there are exactly as many trials as were ordered, each with one run folder; no process
 has told of the end of a trial that another one told of too; and every trial that finished has the very value that it
 has in a study that nobody disturbed, so those that were cut in the middle went on bit for bit. The sampler is the
-random one, whose draws hang on the trial's number alone. Without DATA, small pictures are made. With a URL
+random one, whose draws hang on the trial's number alone. Without DATA, small images are made. With a URL
 (postgresql://USER@HOST/NAME), the killed study is in that database, under a new name.
 """
 

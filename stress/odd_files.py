@@ -2,9 +2,9 @@
 
     python stress/odd_files.py [--count 4000] [--seed 0] [--keep FOLDER]
 
-A corpus is made: every odd picture of tests/odd_pictures.py, and damaged copies of them (cut, bits turned, parts
+A corpus is made: every odd image of tests/odd_images.py, and damaged copies of them (cut, bits turned, parts
 zeroed, doubled or swapped with other files, numbers set to extremes, other extensions). A small model is trained on
-good pictures; then the corpus goes through `predict` as a folder, and through `train` as one class among good ones.
+good images; then the corpus goes through `predict` as a folder, and through `train` as one class among good ones.
 
 Checked are: no death by signal, no hang, no traceback, one verdict a file and the same from both, memory and time,
 and, where strace is installed, that no program is started and no connection made. At last plain Pillow, kept to the
@@ -31,7 +31,7 @@ from PIL import Image
 from running import TELLAPART, Checks, files_below, run, train, write_classes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-odd: Any = import_module("odd_pictures")
+odd: Any = import_module("odd_images")
 
 SCAN_SECONDS = 120
 MEMORY_MIB = 1024

@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: a command run and measured from outside, pictures to train on, and checks."""
+"""What the scripts of this folder share: a command run and measured from outside, images to train on, and checks."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Checks:
 
 
 def write_classes(folder: Path, count: int, *, first_seed: int = 0) -> Path:
-    """`count` pictures of each of KINDS, each class a folder; returns the folder."""
+    """`count` images of each of KINDS, each class a folder; returns the folder."""
     across, down = np.meshgrid(np.arange(64), np.arange(48))
     for number, (name, colour) in enumerate(KINDS.items()):
         (folder / name).mkdir(parents=True)

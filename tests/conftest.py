@@ -1,4 +1,4 @@
-"""Shared fixtures: small generated folders of pictures, and a cache folder that is not the user's."""
+"""Shared fixtures: small generated folders of images, and a cache folder that is not the user's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = {
 }
 
 
-def write_picture(
+def write_image(
     path: Path,
     seed: int = 0,
     *,
@@ -30,7 +30,7 @@ def write_picture(
     pattern: str = "checks",
     size: tuple[int, int] = (64, 48),
 ) -> Path:
-    """Write a small picture whose content depends on all arguments; makes its folder, returns its path.
+    """Write a small image whose content depends on all arguments; makes its folder, returns its path.
 
     The name's suffix decides the format. `pattern` is "checks", "stripes" or "rings"; `size` is (width, height).
     """
@@ -53,11 +53,11 @@ def write_picture(
 
 
 def write_classes(folder: Path, count: int, *, first_seed: int = 0) -> Path:
-    """`count` pictures of each of KINDS, one folder a class; no content is the same as under another `first_seed`
+    """`count` images of each of KINDS, one folder a class; no content is the same as under another `first_seed`
     that is at least `count` away. Returns the folder."""
     for name, (colour, pattern) in KINDS.items():
         for seed in range(first_seed, first_seed + count):
-            write_picture(folder / name / f"{seed:03}.jpg", seed, colour=colour, pattern=pattern)
+            write_image(folder / name / f"{seed:03}.jpg", seed, colour=colour, pattern=pattern)
     return folder
 
 
@@ -72,13 +72,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder with one folder a class: brick, leaf and sky, 12 pictures each."""
+    """A folder with one folder a class: brick, leaf and sky, 12 images each."""
     return write_classes(tmp_path / "photos", 12)
 
 
 @pytest.fixture
 def split_photos(tmp_path: Path) -> Path:
-    """A folder with train/ (10 pictures a class) and test/ (4 a class); no val."""
+    """A folder with train/ (10 images a class) and test/ (4 a class); no val."""
     write_classes(tmp_path / "split_photos" / "train", 10)
     write_classes(tmp_path / "split_photos" / "test", 4, first_seed=100)
     return tmp_path / "split_photos"

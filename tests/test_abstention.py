@@ -12,7 +12,7 @@ from tellapart.evaluation.predictions import Predictions
 
 
 def two_classes(confidence, correct, unfamiliarity=None):
-    """Pictures of two classes that were answered "0" with this confidence."""
+    """Images of two classes that were answered "0" with this confidence."""
     confidence = np.asarray(confidence, np.float32)
     probs = np.stack([confidence, 1 - confidence], axis=1)
     labels = 1 - np.asarray(correct, np.int64)
@@ -26,7 +26,7 @@ def test_the_threshold_is_the_lowest_confidence_that_keeps_the_promise():
     assert selective(val, threshold).coverage.count * selective(val, threshold).coverage.value == 20
 
 
-def test_pictures_of_equal_confidence_are_answered_together():
+def test_images_of_equal_confidence_are_answered_together():
     val = two_classes(np.repeat([0.9, 0.8, 0.6], [20, 10, 10]), np.arange(40) < 25)
     assert fit_confidence_threshold(val, 0.95) == pytest.approx(0.9)
     assert fit_confidence_threshold(val, 0.80) == pytest.approx(0.8)
@@ -37,7 +37,7 @@ def test_a_dip_in_accuracy_above_the_threshold_does_not_stop_the_search():
     assert fit_confidence_threshold(val, 0.95) < 0.75
 
 
-def test_the_order_of_the_pictures_changes_no_threshold():
+def test_the_order_of_the_images_changes_no_threshold():
     confidence, correct = np.random.default_rng(0).uniform(0.5, 1, 200), np.random.default_rng(1).random(200) < 0.9
     shuffled = np.random.default_rng(2).permutation(200)
     expected = fit_confidence_threshold(two_classes(confidence, correct))
@@ -55,7 +55,7 @@ def test_the_threshold_is_never_below_one_half():
 
 
 @pytest.mark.parametrize("count", [0, 1, 19])
-def test_with_fewer_than_20_pictures_the_calibrated_confidence_is_the_promise(count):
+def test_with_fewer_than_20_images_the_calibrated_confidence_is_the_promise(count):
     assert fit_confidence_threshold(two_classes(np.full(count, 0.9), np.ones(count)), 0.93) == 0.93
 
 
@@ -78,7 +78,7 @@ def test_the_unfamiliarity_scale_leaves_99_in_100_familiar():
     assert np.mean(distances / fit_unfamiliarity_scale(distances) <= 1) == pytest.approx(0.99, abs=0.0015)
 
 
-def test_of_few_pictures_the_farthest_is_the_scale():
+def test_of_few_images_the_farthest_is_the_scale():
     assert fit_unfamiliarity_scale(np.array([0.3, 0.1, 0.2])) == 0.3
 
 
@@ -107,7 +107,7 @@ def test_a_number_that_is_nan_never_leads_to_an_answer():
     assert decide(np.array([[np.nan, np.nan]]), None, 0.5).tolist() == ["unsure"]
 
 
-def test_decisions_are_the_named_ones_and_one_for_each_picture():
+def test_decisions_are_the_named_ones_and_one_for_each_image():
     probs = np.random.default_rng(0).dirichlet([1, 1, 1], 500)
     decisions = decide(probs, np.linspace(0, 2, 500), 0.6)
     assert set(decisions) == set(DECISIONS)

@@ -136,8 +136,8 @@ def test_a_table_in_an_archive_is_refused_with_the_way_out(pack, kind):
         read_source(pack(make(kind, {"x/images/1.bmp": ONE, "x/labels.csv": b"path,label\n"})))
 
 
-def test_an_archive_without_pictures_is_refused(pack, kind):
-    with pytest.raises(UserError, match="holds no folder with pictures"):
+def test_an_archive_without_images_is_refused(pack, kind):
+    with pytest.raises(UserError, match="holds no folder with images"):
         read_source(pack(make(kind, {"readme.txt": b"x"})))
 
 
@@ -521,6 +521,6 @@ def test_nothing_is_created_anywhere_near(photos, pack, kind, tmp_path, monkeypa
     assert {name: (name.lstat().st_mode, name.lstat().st_size) for name in tmp_path.rglob("*")} == before
 
 
-def test_pictures_of_an_archive_have_the_pixels_that_were_packed(photos, pack):
+def test_images_of_an_archive_have_the_pixels_that_were_packed(photos, pack):
     catalog = scan(read_source(pack(make_zip(tree_members(photos)))), max_pixels=10**8)
     assert np.unique(catalog.widths).tolist() == [64]

@@ -46,7 +46,7 @@ def cifar(labels, *, fine=False):
     stored = pixels(len(labels), 32, 32, 3)
     heads = [bytes([label // 5, label]) if fine else bytes([label]) for label in labels]
     rows = zip(heads, stored, strict=True)
-    return b"".join(head + picture.transpose(2, 0, 1).tobytes() for head, picture in rows), stored
+    return b"".join(head + image.transpose(2, 0, 1).tobytes() for head, image in rows), stored
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_bmp_is_a_whole_file_of_its_length():
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_an_idx_folder_has_its_pictures_labels_and_splits(folder, packed):
+def test_an_idx_folder_has_its_images_labels_and_splits(folder, packed):
     contents = idx_files() | idx_files(pixels(12, 9, 7), TEN[:12], "t10k-")
     if packed:
         contents = {f"{name}.gz": gzip.compress(data) for name, data in contents.items()}
@@ -102,7 +102,7 @@ def test_an_idx_folder_has_its_pictures_labels_and_splits(folder, packed):
     assert np.array_equal(read_pixels(train)[..., 0], GREY)
 
 
-def test_colour_pictures_of_four_dimensions_are_read(folder):
+def test_colour_images_of_four_dimensions_are_read(folder):
     stored = pixels(30, 5, 6, 3)
     catalog = read_source(folder(idx_files(stored)))
     assert np.array_equal(read_pixels(catalog), stored)
@@ -118,11 +118,11 @@ def test_colour_pictures_of_four_dimensions_are_read(folder):
 )
 def test_other_spellings_of_the_names_are_known(folder, images, labels):
     catalog = read_source(folder({images: idx(GREY), labels: idx(TEN)}))
-    assert catalog.source == "IDX arrays: 30 pictures; val and test are cut from them"
+    assert catalog.source == "IDX arrays: 30 images; val and test are cut from them"
     assert set(catalog.given_splits) == {""}
 
 
-def test_one_file_of_pictures_is_read_with_the_labels_beside_it(folder):
+def test_one_file_of_images_is_read_with_the_labels_beside_it(folder):
     root = folder(idx_files(), idx_files(part="t10k-"))
     catalog = read_source(root / "t10k-images-idx3-ubyte")
     assert {path.split("/")[0] for path in catalog.paths} == {"t10k-images-idx3-ubyte"}
@@ -160,7 +160,7 @@ def bad(**changes):
 
 BROKEN = {
     "no labels": ({"train-images-idx3-ubyte": idx(GREY)}, "but not its labels. Put train-labels-idx1-ubyte beside it"),
-    "too few labels": (idx_files(labels=TEN[:20]), "holds 30 pictures, but .* holds 20 labels"),
+    "too few labels": (idx_files(labels=TEN[:20]), "holds 30 images, but .* holds 20 labels"),
     "cut": (bad(**{"train-images-idx3-ubyte": idx(GREY)[:-1]}), "is cut short: 1,905 bytes, where its header means"),
     "cut header": (bad(**{"train-images-idx3-ubyte": idx(GREY)[:9]}), "is cut short"),
     "too long": (bad(**{"train-images-idx3-ubyte": idx(GREY) + b"x"}), "is longer than it says"),
@@ -170,14 +170,14 @@ BROKEN = {
     ),
     "empty": (bad(**{"train-images-idx3-ubyte": b""}), "is no IDX file"),
     "float": (bad(**{"train-images-idx3-ubyte": b"\0\0\x0d\3" + idx(GREY)[4:]}), "not of 8 bits"),
-    "labels as pictures": (
+    "labels as images": (
         bad(**{"train-images-idx3-ubyte": idx(TEN)}),
-        "has 1 dimensions, which pictures do not have",
+        "has 1 dimensions, which images do not have",
     ),
-    "pictures as labels": (bad(**{"train-labels-idx1-ubyte": idx(GREY)}), "has 3 dimensions, which labels do not"),
+    "images as labels": (bad(**{"train-labels-idx1-ubyte": idx(GREY)}), "has 3 dimensions, which labels do not"),
     "two values a pixel": (idx_files(pixels(30, 2, 2, 2)), "has 2 values a pixel"),
-    "no pictures": (idx_files(GREY[:0], TEN[:0]), "holds no pictures"),
-    "no pixels": (idx_files(GREY[:, :0]), "holds no pictures"),
+    "no images": (idx_files(GREY[:0], TEN[:0]), "holds no images"),
+    "no pixels": (idx_files(GREY[:, :0]), "holds no images"),
     "a huge count": (
         bad(**{"train-images-idx3-ubyte": struct.pack(">4I", 0x803, 2**31, 28, 28) + bytes(99)}),
         "beyond the limits",
@@ -188,7 +188,7 @@ BROKEN = {
     ),
     "too few names": (
         bad(**{"classes.txt": b"a\nb\n"}),
-        "has 2 class names, but pictures with label 2, counted from 0",
+        "has 2 class names, but images with label 2, counted from 0",
     ),
     "a name twice": (bad(**{"classes.txt": b"a\nb\na\n"}), "names 'a' twice"),
     "several sets": (
@@ -220,16 +220,16 @@ def test_arrays_that_cannot_be_used_are_refused_with_what_to_do(folder, tmp_path
 
 
 def test_an_idx_file_of_labels_is_refused_with_what_to_give(folder):
-    with pytest.raises(UserError, match=r"its name is not that of a file of pictures\. Name it like"):
+    with pytest.raises(UserError, match=r"its name is not that of a file of images\. Name it like"):
         read_source(folder(idx_files()) / "train-labels-idx1-ubyte")
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("x.npy", "Save its pictures as PNG or JPEG files"),
-        ("x.npz", "Save its pictures as PNG or JPEG files"),
-        ("x.h5", "Save its pictures as PNG or JPEG files"),
+        ("x.npy", "Save its images as PNG or JPEG files"),
+        ("x.npz", "Save its images as PNG or JPEG files"),
+        ("x.h5", "Save its images as PNG or JPEG files"),
         ("x.tfrecord", "TensorFlow records"),
         ("x.pkl", "Python pickles"),
         ("x.pickle", "Python pickles"),
@@ -296,7 +296,7 @@ def test_packed_idx_files_are_read_from_an_archive(folder, kind):
 # ── as files ──
 
 
-def test_the_records_are_scanned_and_divided_like_pictures(folder):
+def test_the_records_are_scanned_and_divided_like_images(folder):
     catalog = scan(read_source(folder(idx_files(), idx_files(pixels(12, 9, 7), TEN[:12], "t10k-"))), max_pixels=10**6)
     assert catalog.status_counts == {"ok": 42}
     assert set(catalog.notes) == {""}
@@ -318,7 +318,7 @@ def test_a_file_that_becomes_shorter_is_truncated(folder):
     assert catalog.files.read(catalog.paths[0]).status == "truncated"
 
 
-def test_the_stamp_is_that_of_the_file_of_pictures(folder):
+def test_the_stamp_is_that_of_the_file_of_images(folder):
     root = folder(idx_files())
     catalog = read_source(root)
     assert catalog.files.stamp(catalog.paths[3]) == files.file_stamp(str(root / "train-images-idx3-ubyte"))

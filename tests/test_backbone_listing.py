@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tellapart.models.listing import BackboneFacts, list_backbones
+from tellapart.models.zoo import BackboneFacts, list_backbones
 from tellapart.options import BackboneOptions
 
 

@@ -1,4 +1,4 @@
-"""The order of an epoch: a function of seed, epoch and picture, each picture once or drawn as often as it should be."""
+"""The order of an epoch: a function of seed, epoch and image, each image once or drawn as often as it should be."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tellapart.images.sampling import Epoch, batch_bounds, image_keys, plan_epoch, sample_keys
 from tellapart.options import TrainingOptions
-from tellapart.pixels.batches import Epoch, batch_bounds, picture_keys, plan_epoch, sample_keys
 
 SHUFFLED = TrainingOptions()
 BALANCED = TrainingOptions(sampling="balanced")
@@ -26,7 +26,7 @@ def planned(
     weights: np.ndarray | None = None,
 ) -> Epoch:
     plain = np.ones(len(names)) if weights is None else weights
-    return plan_epoch(picture_keys(seed, names), LABELS[: len(names)], plain, epoch, options)
+    return plan_epoch(image_keys(seed, names), LABELS[: len(names)], plain, epoch, options)
 
 
 # ── batches ──
@@ -45,7 +45,7 @@ def test_batches_cover_the_epoch_and_none_is_a_single_sample(count: int, size: i
 # ── shuffled ──
 
 
-def test_shuffled_every_picture_comes_once():
+def test_shuffled_every_image_comes_once():
     assert sorted(planned(SHUFFLED).positions.tolist()) == list(range(len(NAMES)))
 
 
@@ -59,7 +59,7 @@ def test_the_order_is_the_same_for_a_seed_and_differs_by_epoch_and_seed(options:
         assert not set(other.keys.tolist()) & set(first.keys.tolist())
 
 
-def test_shuffled_a_picture_more_changes_neither_the_order_nor_the_keys_of_the_others():
+def test_shuffled_a_image_more_changes_neither_the_order_nor_the_keys_of_the_others():
     few = planned(SHUFFLED, names=NAMES[:50])
     many = planned(SHUFFLED, names=NAMES[:51])
     others = many.positions != 50
@@ -82,14 +82,14 @@ def test_balanced_each_class_is_drawn_as_often():
     np.testing.assert_allclose(np.bincount(drawn) / len(drawn), 1 / 3, atol=0.04)
 
 
-def test_balanced_the_pictures_of_a_class_are_drawn_alike():
+def test_balanced_the_images_of_a_class_are_drawn_alike():
     drawn = np.concatenate([planned(BALANCED, epoch=epoch).positions for epoch in range(30)])
     of_last = np.bincount(drawn, minlength=2000)[1900:]
     assert of_last.min() > 0.7 * of_last.mean()
     assert of_last.max() < 1.3 * of_last.mean()
 
 
-def test_weighted_a_picture_is_drawn_as_often_as_its_weight_says_and_one_of_0_never():
+def test_weighted_a_image_is_drawn_as_often_as_its_weight_says_and_one_of_0_never():
     weights = np.ones(2000)
     weights[[0, 1, -1]], weights[100:300] = 0, 5
     counts = np.bincount(
@@ -109,15 +109,15 @@ def test_every_sample_has_its_own_key(options: TrainingOptions):
     assert len({key for plan in plans for key in plan.keys.tolist()}) == 3 * len(NAMES)
 
 
-def test_the_key_of_a_sample_is_that_of_its_picture_epoch_and_occurrence():
+def test_the_key_of_a_sample_is_that_of_its_image_epoch_and_occurrence():
     plan = planned(BALANCED, epoch=4)
-    pictures = picture_keys(0, NAMES)
+    images = image_keys(0, NAMES)
     position = int(np.bincount(plan.positions).argmax())
     of_it = plan.keys[plan.positions == position]
     assert len(of_it) > 2
-    expected = [sample_keys(pictures[[position]], 4, occurrence)[0] for occurrence in range(len(of_it))]
+    expected = [sample_keys(images[[position]], 4, occurrence)[0] for occurrence in range(len(of_it))]
     assert of_it.tolist() == expected
 
 
-def test_the_key_of_a_picture_is_its_own_whatever_the_others_are():
-    assert picture_keys(3, ["a", "b"])[1] == picture_keys(3, ["b"])[0] != picture_keys(4, ["b"])[0]
+def test_the_key_of_a_image_is_its_own_whatever_the_others_are():
+    assert image_keys(3, ["a", "b"])[1] == image_keys(3, ["b"])[0] != image_keys(4, ["b"])[0]

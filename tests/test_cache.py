@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_made_is_survived(tmp_path: Path):
 
 
 def computed(run: tellapart.Run) -> int:
-    """For how many pictures a training computed features."""
+    """For how many images a training computed features."""
     return int(re.search(r"features computed for (\d+)", (run.path / "log.txt").read_text())[1])
 
 

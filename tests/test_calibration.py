@@ -35,7 +35,7 @@ def test_the_temperature_is_where_cross_entropy_and_prior_are_lowest():
     assert fit_temperature(logits, labels) == pytest.approx(grid[np.argmin(losses)], rel=0.005)
 
 
-def test_calibration_makes_the_calibration_error_of_new_pictures_smaller():
+def test_calibration_makes_the_calibration_error_of_new_images_smaller():
     logits, labels = simulated(4000)
     temperature = fit_temperature(5 * logits[:2000], labels[:2000])
     before, after = (measure(predictions_of(softmax(5 * logits[2000:], t), labels[2000:])) for t in (1.0, temperature))
@@ -61,7 +61,7 @@ def test_nothing_to_learn_leaves_the_logits_as_they_are(shape):
     assert fit_temperature(np.zeros(shape), np.zeros(shape[0], np.int64)) == 1
 
 
-def test_adding_a_constant_to_a_picture_changes_no_temperature():
+def test_adding_a_constant_to_a_image_changes_no_temperature():
     logits, labels = simulated(300)
     shifted = logits + np.linspace(-500, 500, 300)[:, None]
     assert fit_temperature(shifted, labels) == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
@@ -105,10 +105,10 @@ def test_the_calibration_error_is_the_gap_of_the_reliability_bins():
     assert measure(predictions).ece.value == pytest.approx(gap)
 
 
-def test_every_picture_is_in_one_bin_also_the_certain_one():
+def test_every_image_is_in_one_bin_also_the_certain_one():
     assert confidence_bins(np.array([0, 1 / 15, 0.999, 1], np.float32)).tolist() == [0, 1, 14, 14]
 
 
-def test_bins_without_pictures_are_zero_not_nan():
+def test_bins_without_images_are_zero_not_nan():
     empty = replace(predictions_of(np.zeros((0, 0), np.float32), np.zeros(0, np.int64)), classes=())
     assert np.array([reliability(empty).counts, reliability(empty).confidence, reliability(empty).accuracy]).sum() == 0

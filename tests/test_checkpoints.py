@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tellapart.errors import Refused
-from tellapart.progress import Talk
+from tellapart.progress import Console
 from tellapart.training import checkpoints
 from tellapart.training.checkpoints import Checkpoints, NotFinite, load_optimizer, most_bytes, optimizer_tensors
 
@@ -39,13 +39,13 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def talk() -> Talk:
-    return Talk(quiet=True)
+def console() -> Console:
+    return Console(quiet=True)
 
 
 @pytest.fixture
-def kept(tmp_path: Path, talk: Talk) -> Checkpoints:
-    return Checkpoints(tmp_path / "checkpoints", "a1", talk)
+def kept(tmp_path: Path, console: Console) -> Checkpoints:
+    return Checkpoints(tmp_path / "checkpoints", "a1", console)
 
 
 def state(step: int) -> dict[str, Tensor]:
@@ -62,8 +62,8 @@ def file_of(kept: Checkpoints, step: int, kind: str = "step") -> Path:
     return next(kept.folder.glob(f"{kind}-{step:012}.*"))
 
 
-def reopened(kept: Checkpoints, talk: Talk, run_id: str = "a1") -> Checkpoints:
-    return Checkpoints(kept.folder, run_id, talk)
+def reopened(kept: Checkpoints, console: Console, run_id: str = "a1") -> Checkpoints:
+    return Checkpoints(kept.folder, run_id, console)
 
 
 def rewrite(path: Path, **changes: Any) -> None:
@@ -84,23 +84,25 @@ def put(path: Path, data: bytes) -> None:
 # ── what is written comes back ──
 
 
-def test_the_newest_comes_back_as_it_was_saved(kept: Checkpoints, talk: Talk):
+def test_the_newest_comes_back_as_it_was_saved(kept: Checkpoints, console: Console):
     facts = {"history": [{"epoch": 1, "val_loss": 0.1 + 0.2}], "note": "größer", "best": None}
     kept.save(5, state(5), {})
     kept.save(7, state(7), facts)
-    newest = reopened(kept, talk).newest()
+    newest = reopened(kept, console).newest()
     assert (newest.step, newest.facts, newest.file) == (7, facts, file_of(kept, 7))
     assert newest.tensors.keys() == state(7).keys()
     assert all(torch.equal(newest.tensors[name], value) for name, value in state(7).items())
-    assert talk.lines == []
+    assert console.lines == []
 
 
 def test_without_a_file_there_is_none(kept: Checkpoints):
     assert kept.newest() is None
 
 
-def test_the_same_state_gives_the_same_file_and_is_not_written_twice(kept: Checkpoints, tmp_path: Path, talk: Talk):
-    other = Checkpoints(tmp_path / "other", "a1", talk)
+def test_the_same_state_gives_the_same_file_and_is_not_written_twice(
+    kept: Checkpoints, tmp_path: Path, console: Console
+):
+    other = Checkpoints(tmp_path / "other", "a1", console)
     kept.save(5, state(5), {"a": 1, "b": 2})
     before = file_of(kept, 5).stat()
     kept.save(5, state(5), {"a": 1, "b": 2})
@@ -116,12 +118,12 @@ def test_the_name_holds_the_digest_of_the_content(kept: Checkpoints):
 
 
 def test_tensors_of_any_layout_and_shared_ones_are_kept_by_value(kept: Checkpoints):
-    pictures = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
-    odd = {"last": pictures, "turned": pictures[0, 0].T, "shared": pictures[0], "wide": torch.ones(1).expand(4)}
-    kept.save(1, odd | {"learns": nn.Parameter(pictures[1])}, {})
+    images = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    odd = {"last": images, "turned": images[0, 0].T, "shared": images[0], "wide": torch.ones(1).expand(4)}
+    kept.save(1, odd | {"learns": nn.Parameter(images[1])}, {})
     tensors = kept.newest().tensors
     assert all(torch.equal(tensors[name], value) and tensors[name].is_contiguous() for name, value in odd.items())
-    assert torch.equal(tensors["learns"], pictures[1])
+    assert torch.equal(tensors["learns"], images[1])
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
@@ -149,22 +151,22 @@ def test_the_newest_two_are_kept_and_the_bests_that_they_refer_to(kept: Checkpoi
     assert torch.equal(kept.load_best(best).tensors["weight"], state(50)["weight"])
 
 
-def test_a_best_that_no_checkpoint_refers_to_yet_is_kept(kept: Checkpoints, talk: Talk):
+def test_a_best_that_no_checkpoint_refers_to_yet_is_kept(kept: Checkpoints, console: Console):
     best = kept.save_best(10, state(10), {})
     kept.save(10, state(10), {"best": best})
     kept.save_best(20, state(20), {})
-    again = reopened(kept, talk)
+    again = reopened(kept, console)
     assert again.newest().step == 10
     again.save(15, state(15), {"best": best})
     assert names(kept) == ["best-10", "best-20", "step-10", "step-15"]
 
 
-def test_a_step_saved_again_with_more_facts_replaces_the_first(kept: Checkpoints, talk: Talk):
+def test_a_step_saved_again_with_more_facts_replaces_the_first(kept: Checkpoints, console: Console):
     kept.save(10, state(10), {})
     kept.save(20, state(20), {})
     kept.save(20, state(20), {"epoch": 1})
     assert names(kept) == ["step-10", "step-20"]
-    assert reopened(kept, talk).newest().facts == {"epoch": 1}
+    assert reopened(kept, console).newest().facts == {"epoch": 1}
 
 
 def test_only_its_own_files_are_removed(kept: Checkpoints):
@@ -228,37 +230,37 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_one_is_named_and_the_one_before_is_used(kept: Checkpoints, talk: Talk, damage: str):
+def test_a_damaged_one_is_named_and_the_one_before_is_used(kept: Checkpoints, console: Console, damage: str):
     harm, says = DAMAGES[damage]
     for step in (10, 20):
         kept.save(step, state(step), {})
     harm(file_of(kept, 20))
-    assert reopened(kept, talk).newest().step == 10
-    assert len(talk.lines) == 1
-    assert re.search(rf"step-0+20\.\w+\.safetensors {says}.*; it is passed over$", talk.lines[0])
+    assert reopened(kept, console).newest().step == 10
+    assert len(console.lines) == 1
+    assert re.search(rf"step-0+20\.\w+\.safetensors {says}.*; it is passed over$", console.lines[0])
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_where_all_are_damaged_it_never_starts_again_silently(kept: Checkpoints, talk: Talk, damage: str):
+def test_where_all_are_damaged_it_never_starts_again_silently(kept: Checkpoints, console: Console, damage: str):
     harm, says = DAMAGES[damage]
     kept.save(10, state(10), {})
     harm(file_of(kept, 10))
     with pytest.raises(Refused, match=rf"No checkpoint in .+ can be used: step-0+10\.\w+\.safetensors {says}"):
-        reopened(kept, talk).newest()
+        reopened(kept, console).newest()
 
 
-def test_the_newest_is_so_by_step_whatever_the_dates_say(kept: Checkpoints, talk: Talk):
+def test_the_newest_is_so_by_step_whatever_the_dates_say(kept: Checkpoints, console: Console):
     for step in (999, 1000):
         kept.save(step, state(step), {})
     os.utime(file_of(kept, 999), (2e9, 2e9))
-    assert reopened(kept, talk).newest().step == 1000
+    assert reopened(kept, console).newest().step == 1000
 
 
-def test_after_going_back_the_damaged_one_does_not_count_as_kept(kept: Checkpoints, talk: Talk):
+def test_after_going_back_the_damaged_one_does_not_count_as_kept(kept: Checkpoints, console: Console):
     for step in (10, 20):
         kept.save(step, state(step), {})
     flip_one_bit(file_of(kept, 20))
-    again = reopened(kept, talk)
+    again = reopened(kept, console)
     again.newest()
     again.save(15, state(15), {})
     assert names(kept) == ["step-10", "step-15", "step-20"]
@@ -266,14 +268,14 @@ def test_after_going_back_the_damaged_one_does_not_count_as_kept(kept: Checkpoin
     assert names(kept) == ["step-15", "step-25"]
 
 
-def test_a_checkpoint_whose_best_is_damaged_is_passed_over(kept: Checkpoints, talk: Talk):
+def test_a_checkpoint_whose_best_is_damaged_is_passed_over(kept: Checkpoints, console: Console):
     for step in (10, 20):
         best = kept.save_best(step, state(step), {})
         kept.save(step, state(step), {"best": best})
     flip_one_bit(file_of(kept, 20, "best"))
-    assert reopened(kept, talk).newest().step == 10
-    assert "step-000000000020" in talk.lines[0]
-    assert f"needs {best}, which was cut short or changed" in talk.lines[0]
+    assert reopened(kept, console).newest().step == 10
+    assert "step-000000000020" in console.lines[0]
+    assert f"needs {best}, which was cut short or changed" in console.lines[0]
     with pytest.raises(Refused, match="was cut short or changed"):
         kept.load_best(best)
 
@@ -286,7 +288,7 @@ def test_a_best_that_is_not_there_is_refused(kept: Checkpoints, name: str, says:
         kept.load_best(name)
 
 
-def test_no_damage_at_all_is_ever_loaded(kept: Checkpoints, talk: Talk):
+def test_no_damage_at_all_is_ever_loaded(kept: Checkpoints, console: Console):
     kept.save(10, state(10), {"epoch": 1})
     path = file_of(kept, 10)
     whole, chance = path.read_bytes(), random.Random(0)
@@ -295,7 +297,7 @@ def test_no_damage_at_all_is_ever_loaded(kept: Checkpoints, talk: Talk):
         data[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         path.write_bytes(data if chance.random() < 0.8 else whole[: chance.randrange(len(whole))])
         with pytest.raises(Refused):
-            reopened(kept, talk).newest()
+            reopened(kept, console).newest()
 
 
 # ── the same training goes on ──
@@ -316,8 +318,8 @@ class Training:
         for step in range(first, last):
             self.net[3].requires_grad_(step >= 7)  # takes its first step after the checkpoint
             chance = torch.Generator().manual_seed(step)
-            pictures = torch.randn(8, 3, 8, 8, generator=chance)
-            loss = nn.functional.cross_entropy(self.net(pictures), torch.arange(8) % 3)
+            images = torch.randn(8, 3, 8, 8, generator=chance)
+            loss = nn.functional.cross_entropy(self.net(images), torch.arange(8) % 3)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -329,13 +331,13 @@ class Training:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_five_steps_and_five_more_are_ten_steps(
-    kept: Checkpoints, talk: Talk, optimizer: str, layout: torch.memory_format
+    kept: Checkpoints, console: Console, optimizer: str, layout: torch.memory_format
 ):
     whole, first, second = (Training(optimizer, layout) for _ in range(3))
     whole.run(0, 10)
     first.run(0, 5)
     kept.save(5, first.tensors(), optimizer_tensors(first.optimizer)[1])
-    found = reopened(kept, talk).newest()
+    found = reopened(kept, console).newest()
     second.net.load_state_dict({name: found.tensors[name] for name in second.net.state_dict()})
     load_optimizer(second.optimizer, found.tensors, found.facts)
     second.run(5, 10)

@@ -14,15 +14,15 @@ from types import ModuleType
 from typing import NamedTuple
 
 import pytest
-from conftest import write_classes, write_picture
+from conftest import write_classes, write_image
 
 import tellapart
 from tellapart import Run
 from tellapart.cli.main import app, main
-from tellapart.cli.parsing import minutes
+from tellapart.cli.values import minutes
 from tellapart.errors import UserError
 from tellapart.modelfile.predictor import Predictor
-from tellapart.recipes import recipe_names
+from tellapart.recipe_files import recipe_names
 
 SMALL = ("--set", "preprocessing.size_px=64", "--set", "head.folds=2", "--set", "head.strengths=0.01,0.1")
 VERBS = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
@@ -84,9 +84,9 @@ def test_train_prints_the_score_and_what_to_do_with_the_model(tell, data: Path, 
     said = tell("train", data, "--out", tmp_path / "runs", *SMALL)
     (run,) = (tmp_path / "runs").iterdir()
     assert said.code == 0
-    assert "accuracy  100.0 % (61.0 to 100.0, 6 pictures)" in said.out
+    assert "accuracy  100.0 % (61.0 to 100.0, 6 images)" in said.out
     assert f"report    {run}/report.html" in said.out
-    assert f"use it    tellapart predict {run}/model.onnx PICTURES…" in said.out
+    assert f"use it    tellapart predict {run}/model.onnx IMAGES…" in said.out
     assert said.err.startswith("photos: 3 class folders")
     assert said.err.endswith(", seed 0\n")
 
@@ -101,7 +101,7 @@ def test_train_with_json_prints_one_object(tell, data: Path, tmp_path: Path):
     assert {"test", "statuses", "warnings", "seconds", "steps", "report"} <= said.json.keys()
 
 
-def test_predict_prints_a_line_a_picture(tell, run: Run, data: Path):
+def test_predict_prints_a_line_a_image(tell, run: Run, data: Path):
     said = tell("predict", run.model, data / "sky" / "000.jpg", data / "leaf" / "000.jpg", "-q")
     assert [line.split("\t")[1] for line in said.out.splitlines()] == ["sky", "leaf"]
     assert (said.code, said.err) == (0, "")
@@ -285,17 +285,17 @@ WRONG = {
     "value of another type": (["train", "DATA", "--set", "head.folds=many"], "must be a whole number, got 'many'"),
     "key without value": (["train", "DATA", "--set", "seed"], "Write --set seed=VALUE."),
     "no argument": (["predict"], "model"),
-    "no picture": (["predict", "MODEL"], "pictures"),
+    "no image": (["predict", "MODEL"], "images"),
     "negative seed": (["train", "DATA", "--seed", "-1"], "must be 0 or more, got -1"),
     "seed that is no number": (["train", "DATA", "--seed", "x"], "--seed"),
     "no model": (["predict", "nowhere.onnx", "x.jpg"], "nowhere.onnx does not exist"),
-    "a picture as model": (["predict", "PICTURE", "x.jpg"], "is not a tellapart model file"),
+    "an image as model": (["predict", "IMAGE", "x.jpg"], "is not a tellapart model file"),
     "no data": (["evaluate", "MODEL", "nowhere"], "nowhere does not exist"),
     "top of none": (["predict", "MODEL", "x.jpg", "--top", "0"], "--top"),
     "missing weights": (["train", "DATA", "--set", "backbone.weights=nowhere.pth"], "nowhere.pth cannot be read"),
     "missing splits": (["train", "DATA", *SMALL, "--splits", "nowhere"], "nowhere does not exist"),
     "recipe that is no YAML": (["train", "DATA", "--recipe", "BAD_RECIPE"], "is not YAML"),
-    "recipe without data": (["train"], "has no public data set of its own. Give a folder of pictures"),
+    "recipe without data": (["train"], "has no public data set of its own. Give a folder of images"),
     "budget that is no time": (["train", "DATA", "--budget", "20"], "--budget 20 is no time. Write one like 90s"),
     "budget of a probe": (["train", "DATA", "--budget", "20m"], "goes with method=fit or finetune, got 20.0"),
     "option of another method": (["train", "DATA", "--set", "training.lr=0.1"], "goes with method=fit or finetune"),
@@ -303,9 +303,9 @@ WRONG = {
     "changes of a new run": (["train", "DATA", "--accept-changes"], "--accept-changes goes with --resume only"),
     "unknown recipe to list": (["recipes", "prob"], "Did you mean 'probe'?"),
     "no such backbone": (["backbones", "resnet81"], "No backbone's name contains 'resnet81'"),
-    "picture without check": (
-        ["explore", "DATA", "--picture", "x.jpg"],
-        "--picture goes with --check or --augment only",
+    "image without check": (
+        ["explore", "DATA", "--image", "x.jpg"],
+        "--image goes with --check or --augment only",
     ),
     "two looks at once": (
         ["explore", "DATA", "--check", "--augment", "finetune"],
@@ -323,7 +323,7 @@ def words_of(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "DATA": data,
         "PHOTO": data.parent / "photo",
         "MODEL": run.model,
-        "PICTURE": data / "sky" / "000.jpg",
+        "IMAGE": data / "sky" / "000.jpg",
         "BAD_RECIPE": tmp_path / "bad.yaml",
     }
     return lambda case: [str(places.get(word, word)) for word in WRONG[case][0]]
@@ -349,7 +349,7 @@ def test_wrong_use_is_one_json_object_where_json_was_asked_for(tell, words_of, c
 
 def test_a_class_that_the_model_does_not_know_is_answered_with_the_nearest(tell, run: Run, tmp_path: Path):
     for name in ("leafs", "sky"):
-        write_picture(tmp_path / "new" / name / "x.jpg")
+        write_image(tmp_path / "new" / name / "x.jpg")
     said = tell("evaluate", run.model, tmp_path / "new", "-q")
     assert said.code == 2
     assert "Did you mean 'leaf'?" in said.err
@@ -364,7 +364,7 @@ def test_no_word_at_all_shows_what_there_is(tell):
 # ── 3: done, but some inputs were rejected ──
 
 
-def test_a_rejected_picture_is_exit_code_three_with_an_answer_each(tell, run: Run, data: Path, tmp_path: Path):
+def test_a_rejected_image_is_exit_code_three_with_an_answer_each(tell, run: Run, data: Path, tmp_path: Path):
     (tmp_path / "empty.jpg").write_bytes(b"")
     said = tell("predict", run.model, tmp_path / "empty.jpg", data / "sky" / "000.jpg", "--json")
     assert said.code == 3
@@ -373,7 +373,7 @@ def test_a_rejected_picture_is_exit_code_three_with_an_answer_each(tell, run: Ru
 
 
 @pytest.mark.parametrize("verb", ["train", "evaluate"])
-def test_a_rejected_picture_in_a_folder_is_exit_code_three(tell, run: Run, photos: Path, tmp_path: Path, verb: str):
+def test_a_rejected_image_in_a_folder_is_exit_code_three(tell, run: Run, photos: Path, tmp_path: Path, verb: str):
     (photos / "sky" / "empty.jpg").write_bytes(b"")
     words = {"train": ["train", photos, "--out", tmp_path, *SMALL], "evaluate": ["evaluate", run.model, photos]}[verb]
     said = tell(*words, "--json")
@@ -427,11 +427,11 @@ def test_strict_refuses_a_label_conflict_with_exit_code_five(tell, photos: Path,
 
 
 def test_changed_data_is_refused_with_exit_code_five(tell, run: Run, photos: Path, tmp_path: Path):
-    write_picture(photos / "sky" / "new.jpg", 99)
+    write_image(photos / "sky" / "new.jpg", 99)
     said = tell("train", photos, "--splits", run.path, "--out", tmp_path / "runs", *SMALL, "--json")
     assert said.code == 5
     assert said.json["error"]["kind"] == "refused"
-    assert "1 picture" in said.json["error"]["message"]
+    assert "1 image" in said.json["error"]["message"]
 
 
 # ── help ──
@@ -502,7 +502,7 @@ def test_a_reader_that_has_gone_is_no_error(run: Run, data: Path):
 
 def test_names_that_are_not_text_can_be_printed(run: Run, data: Path, tmp_path: Path):
     folder = tmp_path / "caf\udce9"
-    write_picture(folder / "x.jpg").rename(folder / "n\udce9w.jpg")
+    write_image(folder / "x.jpg").rename(folder / "n\udce9w.jpg")
     done = outside("predict", run.model, folder / "n\udce9w.jpg", "--out", folder / "t\udce9ble.csv", "-q")
     assert (done.returncode, done.stderr) == (0, b"")
     assert (folder / "t\udce9ble.csv").exists()
@@ -513,7 +513,7 @@ STEERING = "\x1b[31mred\x07\r\x9b2J.jpg"
 
 
 def test_a_name_cannot_steer_the_terminal_and_can_still_be_read(tell, run: Run, tmp_path: Path):
-    write_picture(tmp_path / "x.jpg").rename(tmp_path / STEERING)
+    write_image(tmp_path / "x.jpg").rename(tmp_path / STEERING)
     said = tell("predict", run.model, tmp_path / STEERING, "-q")
     assert r"\x1b[31mred\x07" in said.out
     assert not set("\x1b\x07\r\x9b") & set(said.out)

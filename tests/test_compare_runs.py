@@ -1,4 +1,4 @@
-"""`compare`: runs tested on the same pictures, in words, in JSON and on a page; others refused with the reason."""
+"""`compare`: runs tested on the same images, in words, in JSON and on a page; others refused with the reason."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from conftest import write_picture
+from conftest import write_image
 from test_report import Page
 from written_runs import answers, write_run
 
 from tellapart.errors import Refused, UserError
 from tellapart.evaluation.predictions import Predictions
-from tellapart.jobs.comparison import RunComparison, compare_runs
-from tellapart.runs.predictions import read_predictions
+from tellapart.jobs.compare import RunComparison, compare_runs
+from tellapart.runs.saved_predictions import read_predictions
 
 HISTORY = [{"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": epoch / 4} for epoch in (1, 2, 3)]
 
@@ -28,7 +28,7 @@ def right(count: int, wrong: range | list[int]) -> list[bool]:
 
 @pytest.fixture
 def two(tmp_path: Path) -> list[Path]:
-    """Of 120 pictures the first run misses 30, the second 6 of these and 3 others; it has another learning rate."""
+    """Of 120 images the first run misses 30, the second 6 of these and 3 others; it has another learning rate."""
     first = write_run(tmp_path / "runs" / "one", answers(right(120, range(30))))
     tuned = {"name": "finetune", "method": "finetune", "training.lr": 0.01}
     missed = [*range(6), 40, 50, 60]
@@ -50,7 +50,7 @@ def test_the_better_one_is_named_with_the_difference_and_how_sure_it_is(two: lis
     assert verdict[0].startswith(
         "B is better than A: accuracy 92.5\u202f% against 75\u202f%, +17.5 points (95\u202f% interval +"
     )
-    assert verdict[0].endswith("p < 0.0001, on the same 120 test pictures.")
+    assert verdict[0].endswith("p < 0.0001, on the same 120 test images.")
 
 
 def test_the_verdict_is_the_same_whichever_comes_first(two: list[Path]):
@@ -60,17 +60,17 @@ def test_the_verdict_is_the_same_whichever_comes_first(two: list[Path]):
     )
 
 
-def test_too_few_pictures_are_called_that(tmp_path: Path):
+def test_too_few_images_are_called_that(tmp_path: Path):
     runs = [write_run(tmp_path / name, answers(right(40, wrong))) for name, wrong in (("a", [1, 2]), ("b", [3]))]
     few, least, needed = compared(runs).as_json()["verdict"]
     assert few.startswith(
-        "The pictures are too few to tell A from B: B has accuracy 97.5\u202f% against 95\u202f%, +2.5 points"
+        "The images are too few to tell A from B: B has accuracy 97.5\u202f% against 95\u202f%, +2.5 points"
     )
     assert "So few find only a difference of about" in least
     assert needed.startswith("To be sure of a difference of this size takes about ")
 
 
-def test_many_pictures_that_show_no_difference_say_how_large_a_one_they_would_have_shown(tmp_path: Path):
+def test_many_images_that_show_no_difference_say_how_large_a_one_they_would_have_shown(tmp_path: Path):
     runs = [
         write_run(tmp_path / name, answers(right(3000, [*range(9 * start, 9 * start + 60)])))
         for start, name in enumerate("ab")
@@ -98,7 +98,7 @@ def test_the_json_is_as_scripts_rely_on_it(two: list[Path]):
     assert all(entry["trusted"] for entry in values["classes"])
 
 
-def test_the_pictures_on_which_they_disagree_are_listed(two: list[Path]):
+def test_the_images_on_which_they_disagree_are_listed(two: list[Path]):
     told = compared(two).as_json()["disagreements"][0]
     assert (told["only_first"]["count"], told["only_second"]["count"]) == (3, 24)
     assert told["only_first"]["paths"] == ["test/bee/0040.png", "test/cat/0050.png", "test/ant/0060.png"]
@@ -125,7 +125,7 @@ def test_settings_that_differ_are_told(two: list[Path]):
 def test_the_lines_hold_every_score_with_its_split_count_and_seed(two: list[Path]):
     lines = compared(two).lines
     assert lines[0] == "A  one: recipe probe, backbone tf_efficientnet_lite0, seed 0, time 1 min 2 s, splits 55555555"
-    assert "B against A, test, 120 pictures, seed 0:" in lines
+    assert "B against A, test, 120 images, seed 0:" in lines
     assert any(line.startswith("  accuracy: A 75\u202f%, B 92.5\u202f%; difference +17.5 points (") for line in lines)
     assert "  only A is right on 3, only B on 24" in lines
 
@@ -144,7 +144,7 @@ def test_without_histories_there_is_no_section_for_curves(tmp_path: Path):
     assert "#curves" not in page_of(compared(runs)).values("href")
 
 
-def test_another_order_of_pictures_and_classes_changes_nothing(two: list[Path]):
+def test_another_order_of_images_and_classes_changes_nothing(two: list[Path]):
     one = answers(right(120, [*range(6), 40, 50, 60]))
     rows, columns = np.random.default_rng(0).permutation(120), [1, 2, 0]
     labels = np.argsort(columns)[one.labels[rows]]
@@ -159,7 +159,7 @@ def test_several_runs_are_compared_two_by_two(two: list[Path]):
     best, *against_first = comparison.as_json()["verdict"]
     assert best == (
         "B has the highest accuracy, 92.5\u202f%. It is better than A. "
-        "That it is better than C these pictures do not show."
+        "That it is better than C these images do not show."
     )
     assert [line.partition(":")[0] for line in against_first] == ["B is better than A", "C is better than A"]
     assert [pair.names for pair in comparison.pairs] == [("A", "B"), ("A", "C"), ("B", "C")]
@@ -174,10 +174,10 @@ def refused(runs: list[Path]) -> Refused:
     return caught.value
 
 
-def test_other_pictures_are_refused_with_how_many_and_one_of_them(two: list[Path]):
+def test_other_images_are_refused_with_how_many_and_one_of_them(two: list[Path]):
     fewer = write_run(two[0].parent / "fewer", answers(right(118, [])))
     error = refused([two[0], fewer])
-    told = "one and fewer do not have the same test pictures: 2 pictures are only in the first ('test/bee/0118.png')"
+    told = "one and fewer do not have the same test images: 2 images are only in the first ('test/bee/0118.png')"
     assert told in error.message
     assert error.hint == f"Train both with the same splits: tellapart train DATA --splits {two[0]}"
 
@@ -185,7 +185,7 @@ def test_other_pictures_are_refused_with_how_many_and_one_of_them(two: list[Path
 def test_other_content_is_refused(two: list[Path]):
     test = answers(right(120, []))
     changed = write_run(two[0].parent / "changed", test, digests={test.paths[5]: "f" * 64})
-    assert "1 picture has other content ('test/cat/0005.png')" in refused([two[0], changed]).message
+    assert "1 image has other content ('test/cat/0005.png')" in refused([two[0], changed]).message
 
 
 def test_other_labels_and_classes_are_refused(two: list[Path]):
@@ -193,15 +193,15 @@ def test_other_labels_and_classes_are_refused(two: list[Path]):
     labels = one.labels.copy()
     labels[4] = 2
     moved = write_run(two[0].parent / "moved", Predictions(one.probs, labels, one.paths, one.classes))
-    assert "1 picture has another class ('test/bee/0004.png')" in refused([two[0], moved]).message
+    assert "1 image has another class ('test/bee/0004.png')" in refused([two[0], moved]).message
     wider = Predictions(np.pad(one.probs, ((0, 0), (0, 1))), one.labels, one.paths, (*one.classes, "dog"))
     more = write_run(two[0].parent / "more", wider)
     assert "1 class is only in one ('dog')" in refused([two[0], more]).message
 
 
-def test_runs_without_test_pictures_are_compared_by_val_only(tmp_path: Path):
+def test_runs_without_test_images_are_compared_by_val_only(tmp_path: Path):
     runs = [write_run(tmp_path / name, answers([]), val=answers(right(30, [3]))) for name in "ab"]
-    assert "has no pictures in test" in refused(runs).message
+    assert "has no images in test" in refused(runs).message
     comparison = compared(runs, split="val")
     assert comparison.as_json()["metrics"][0]["split"] == "val"
     assert "they look better than new ones will" in page_of(comparison).text
@@ -216,22 +216,22 @@ def test_small_classes_are_marked_on_the_page(tmp_path: Path):
     runs = [write_run(tmp_path / name, answers([True] * 60)) for name in "ab"]
     page = page_of(compared(runs))
     assert page.text.count("too few to trust") == 3
-    assert "have too few pictures" in page.text
+    assert "have too few images" in page.text
 
 
 def shown(comparison: RunComparison) -> list[str]:
     return [source for source in page_of(comparison).values("src") if source.startswith("data:image")]
 
 
-def test_pictures_are_shown_where_the_data_is_known_and_unchanged(tmp_path: Path):
+def test_images_are_shown_where_the_data_is_known_and_unchanged(tmp_path: Path):
     one, other = (answers(right(9, wrong)) for wrong in ([], [1, 2]))
     for seed, name in enumerate(one.classes, 99):
-        write_picture(tmp_path / "data" / "train" / name / "x.png", seed)
+        write_image(tmp_path / "data" / "train" / name / "x.png", seed)
     for row, path in enumerate(one.paths):
-        write_picture(tmp_path / "data" / path, row)
+        write_image(tmp_path / "data" / path, row)
     runs = [write_run(tmp_path / "runs" / n, some, data=tmp_path / "data") for n, some in (("a", one), ("b", other))]
     assert len(shown(compared(runs))) == 2
-    write_picture(tmp_path / "data" / one.paths[1], 77)
+    write_image(tmp_path / "data" / one.paths[1], 77)
     page = page_of(compared(runs))
     assert "changed" in page.text
     assert len(shown(compared(runs, data=tmp_path / "data"))) == 1
@@ -244,12 +244,12 @@ def test_paths_are_listed_where_the_data_is_not_at_hand(two: list[Path]):
     assert "name their place with --data" in page_of(comparison).text
 
 
-def test_data_that_holds_other_pictures_is_told(two: list[Path], tmp_path: Path):
+def test_data_that_holds_other_images_is_told(two: list[Path], tmp_path: Path):
     for name in ("ant", "bee"):
-        write_picture(tmp_path / "others" / name / "x.png", 3)
+        write_image(tmp_path / "others" / name / "x.png", 3)
     comparison = compared(two, data=tmp_path / "others")
     count = len(comparison.predictions[0])
-    told = f"{count} of {count} pictures are not in {tmp_path / 'others'}: the page names them and cannot show them."
+    told = f"{count} of {count} images are not in {tmp_path / 'others'}: the page names them and cannot show them."
     assert f"note: {told}" in comparison.lines
     assert told in page_of(comparison).text
 
@@ -257,8 +257,8 @@ def test_data_that_holds_other_pictures_is_told(two: list[Path], tmp_path: Path)
 def test_data_that_cannot_be_read_any_more_stops_nothing_unless_it_was_asked_for(tmp_path: Path):
     (tmp_path / "data").mkdir()
     runs = [write_run(tmp_path / "runs" / name, answers([True] * 9), data=tmp_path / "data") for name in "ab"]
-    assert any("The pictures cannot be shown: " in line for line in compared(runs).lines)
-    with pytest.raises(UserError, match="holds no folder with pictures"):
+    assert any("The images cannot be shown: " in line for line in compared(runs).lines)
+    with pytest.raises(UserError, match="holds no folder with images"):
         compared(runs, data=tmp_path / "data")
 
 
@@ -297,7 +297,7 @@ def test_the_same_seed_gives_the_same_comparison(two: list[Path]):
 
 def test_comparing_loads_neither_torch_nor_a_model(two: list[Path]):
     code = (
-        "import sys; from tellapart.jobs.comparison import compare_runs;"
+        "import sys; from tellapart.jobs.compare import compare_runs;"
         "compare_runs(sys.argv[1:3], out=sys.argv[3], quiet=True);"
         "print({'torch', 'onnx', 'onnxruntime', 'sklearn'} & sys.modules.keys())"
     )

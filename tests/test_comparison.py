@@ -1,4 +1,4 @@
-"""Two models on the same pictures: the interval covers, the test is exact, the words fit the numbers."""
+"""Two models on the same images: the interval covers, the test is exact, the words fit the numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pair(both: int, gained: int, lost: int, neither: int) -> tuple[Predictions, 
     return predictions(first), predictions(second)
 
 
-def test_the_pictures_are_counted_by_who_is_right():
+def test_the_images_are_counted_by_who_is_right():
     comparison = compare(*pair(36, 12, 2, 5))
     assert (comparison.gained, comparison.lost) == (12, 2)
     assert (comparison.first.value, comparison.second.value) == (38 / 55, 48 / 55)
@@ -68,18 +68,18 @@ def test_mcnemar_is_the_binomial_test(gained: int, lost: int):
     assert mcnemar(gained, lost) == pytest.approx(expected)
 
 
-def test_other_pictures_are_refused():
+def test_other_images_are_refused():
     first, second = pair(5, 1, 1, 1)
-    with pytest.raises(ValueError, match="same pictures"):
+    with pytest.raises(ValueError, match="same images"):
         compare(first, replace(second, paths=("other", *second.paths[1:])))
-    with pytest.raises(ValueError, match="same pictures"):
+    with pytest.raises(ValueError, match="same images"):
         compare(first, replace(second, labels=1 - second.labels))
 
 
 def test_the_lines_say_scores_difference_time_and_what_is_shipped():
     comparison = compare(*pair(530, 50, 24, 52), ("probe", "fine-tuned"), seconds=372.0, shipped="fine-tuned")
     scores, pairs, shipped = comparison.lines()
-    assert scores.startswith("On the same 656 pictures: probe 84.5 % (81.5 to 87.0), fine-tuned 88.4 % (")
+    assert scores.startswith("On the same 656 images: probe 84.5 % (81.5 to 87.0), fine-tuned 88.4 % (")
     assert "; difference +4.0 points (+1.4 to +6.6)." in scores
     assert pairs == (
         f"Only fine-tuned is right on 50, only probe on 24: a real difference (p = {binomtest(24, 74).pvalue:.2g})."
@@ -92,10 +92,10 @@ def test_a_difference_that_chance_makes_is_called_that():
     assert "p < 0.0001" in compare(*pair(50, 30, 0, 5)).lines()[1]
 
 
-def test_without_pictures_nothing_is_claimed():
+def test_without_images_nothing_is_claimed():
     comparison = compare(predictions([]), predictions([]), ("probe", "fine-tuned"), shipped="probe")
     assert math.isnan(comparison.difference.value)
-    assert comparison.lines() == ["There are no pictures to compare probe and fine-tuned on.", "shipped: probe."]
+    assert comparison.lines() == ["There are no images to compare probe and fine-tuned on.", "shipped: probe."]
     assert comparison.as_json()["difference"]["value"] is None
 
 

@@ -1,4 +1,4 @@
-"""Cross-validation: every picture is judged by a model that never saw it, and the test set stays aside to the end."""
+"""Cross-validation: every image is judged by a model that never saw it, and the test set stays aside to the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars
 import pytest
-from conftest import KINDS, write_classes, write_picture
+from conftest import KINDS, write_classes, write_image
 from tiny_runs import SHORT, StopAt, history_of, metrics_of, write_tiny
 from tiny_training import catalog_of
 
@@ -22,19 +22,19 @@ from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.errors import Interrupted, Refused
 from tellapart.evaluation.calibration import fit_temperature, softmax
-from tellapart.evaluation.folds import score_folds
+from tellapart.evaluation.fold_scores import score_folds
 from tellapart.evaluation.intervals import wilson
 from tellapart.evaluation.predictions import Predictions
-from tellapart.experiments.folds import FoldPlan, fold_splits, plan_folds, plan_remarks, pool_of
-from tellapart.experiments.outoffold import OutOfFold, calibrate_out_of_fold, logits_of, thresholds_out_of_fold
-from tellapart.experiments.probes import fit_fold_probes
-from tellapart.jobs import crosstraining, foldruns
-from tellapart.jobs.crossvalidated import CrossValidated
-from tellapart.jobs.crossvalidation import cross_validate
+from tellapart.experiments.fold_plan import FoldPlan, fold_splits, plan_folds, plan_remarks, pool_of
+from tellapart.experiments.fold_probes import fit_fold_probes
+from tellapart.experiments.out_of_fold import OutOfFold, calibrate_out_of_fold, logits_of, thresholds_out_of_fold
+from tellapart.jobs.cv import by_gradient, fold_runs
+from tellapart.jobs.cv.cross_validate import cross_validate
+from tellapart.jobs.cv.result import CrossValidated
 from tellapart.options import AnswerOptions, HeadOptions, SplitOptions
 from tellapart.recipe import recipe_from
 from tellapart.runs.folder import RunFolder
-from tellapart.runs.predictions import read_predictions
+from tellapart.runs.saved_predictions import read_predictions
 from tellapart.runs.saved_splits import save_splits
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
@@ -77,7 +77,7 @@ def plan(catalog: Catalog, pool: Any) -> FoldPlan:
 # ── the division ──
 
 
-def test_each_picture_that_is_not_test_is_held_out_once_a_repeat(catalog: Catalog, pool: Any, plan: FoldPlan):
+def test_each_image_that_is_not_test_is_held_out_once_a_repeat(catalog: Catalog, pool: Any, plan: FoldPlan):
     assert set(plan.rows) == set(np.flatnonzero(pool == "train"))
     assert plan.fold_of.shape == (2, 30)
     assert all((np.bincount(held, minlength=3) == 10).all() for held in plan.fold_of)
@@ -99,7 +99,7 @@ def test_groups_are_held_out_whole(catalog: Catalog):
 def test_more_folds_than_groups_are_refused_with_the_most_that_there_can_be(catalog: Catalog, pool: Any):
     groups = text_column(f"{path[:-6]}{int(path[-6:-4]) // 3}" for path in catalog.paths)
     every = text_column(["train"] * len(catalog))
-    with pytest.raises(UserError, match=r"5 folds are more than the pictures allow.+fills 4\. Use --folds 4\."):
+    with pytest.raises(UserError, match=r"5 folds are more than the images allow.+fills 4\. Use --folds 4\."):
         plan_folds(catalog.replace(groups=groups), every, 5, 1, 0)
 
 
@@ -115,8 +115,8 @@ def test_a_small_class_is_named_and_no_reason_to_refuse(catalog: Catalog, pool: 
     few[np.flatnonzero((pool == "train") & (catalog.labels == 2))[1:]] = ""
     plan = plan_folds(catalog, few, 3, 1, 0)
     some, never = plan_remarks(catalog, plan)
-    assert some.startswith("1 class is not in every fold, for want of pictures that differ: 'brick' (2 of 3).")
-    assert never.startswith("1 class is in no fold, and so never judged: 'sky' (1 picture).")
+    assert some.startswith("1 class is not in every fold, for want of images that differ: 'brick' (2 of 3).")
+    assert never.startswith("1 class is in no fold, and so never judged: 'sky' (1 image).")
     assert plan_remarks(catalog, plan_folds(catalog, pool, 3, 1, 0)) == []
 
 
@@ -233,7 +233,7 @@ def test_a_fold_learns_nothing_of_what_it_holds_out(catalog: Catalog, plan: Fold
     assert not (before.logits[0, ~held] == after.logits[0, ~held]).all()
 
 
-def test_no_picture_is_near_because_the_file_holds_it_itself(catalog: Catalog, plan: FoldPlan):
+def test_no_image_is_near_because_the_file_holds_it_itself(catalog: Catalog, plan: FoldPlan):
     features = np.random.default_rng(2).normal(size=(30, 8)).astype(np.float32)
     options = HeadOptions(folds=2, strengths=(0.1,))
     out = fit_fold_probes(features, np.arange(30), catalog, plan, options, lambda: None).out
@@ -268,7 +268,7 @@ def test_the_test_set_is_that_of_a_training_and_in_no_fold(done: CrossValidated,
     assert metrics_of(done.path)["splits"]["counts"] == {"train": 30, "val": 0, "test": 6}
 
 
-def test_each_picture_has_one_answer_a_repeat_of_the_fold_that_held_it_out(done: CrossValidated):
+def test_each_image_has_one_answer_a_repeat_of_the_fold_that_held_it_out(done: CrossValidated):
     answers = polars.read_parquet(done.path / "predictions-folds.parquet")
     folds = polars.read_parquet(done.path / "folds.parquet")
     keys = ["path", "repeat", "fold"]
@@ -290,7 +290,7 @@ def test_the_model_is_calibrated_on_the_answers_out_of_fold_and_its_page_says_so
     assert card.calibration_count == 30 and card.detects_unfamiliar
     assert card.confidence_threshold is not None and sum(card.train_counts) == 30
     page = (done.path / "report.html").read_text()
-    assert "Calibrated on the out-of-fold answers to 30 pictures" in page
+    assert "Calibrated on the out-of-fold answers to 30 images" in page
     assert "no validation split" not in page
     assert not any("There is no val" in text for text in done.warnings)
 
@@ -299,8 +299,8 @@ def test_the_page_and_the_terminal_tell_of_the_folds(done: CrossValidated):
     page = (done.path / "report.html").read_text()
     assert 'id="folds"' in page and done.lines[0] in page
     assert done.lines[0].startswith("Accuracy over 3 folds, divided 2 times: mean ")
-    assert "All 30 pictures together, each judged by a model that never saw it" in done.lines[1]
-    assert done.lines[-1].startswith("The model file is a head fitted on all pictures but the test set.")
+    assert "All 30 images together, each judged by a model that never saw it" in done.lines[1]
+    assert done.lines[-1].startswith("The model file is a head fitted on all images but the test set.")
 
 
 def test_the_same_again_gives_the_same_file_and_computes_no_feature(done: CrossValidated, data: Path, tmp_path: Path):
@@ -318,8 +318,8 @@ def test_val_of_an_earlier_run_is_divided_too_and_without_a_test_the_page_says_s
     assert len(polars.read_parquet(done.path / "folds.parquet")) == 36
     assert done.metrics.accuracy.count == 0 and done.as_json()["test"]["accuracy"]["value"] is None
     page = (done.path / "report.html").read_text()
-    assert "On 36 pictures, each judged by a model that never saw it, it is right" in page
-    assert "36 pictures judged out of fold" in page
+    assert "On 36 images, each judged by a model that never saw it, it is right" in page
+    assert "36 images judged out of fold" in page
 
 
 def test_strict_refuses_a_label_conflict(photos: Path):
@@ -379,9 +379,7 @@ def test_the_last_training_takes_the_mean_of_the_best_epochs(whole: CrossValidat
     made = metrics_of(whole.path)["folds"]["model"]
     assert made["epochs"] == int(np.mean(best) + 0.5) == len(history_of(whole.path))
     assert "the rounded mean of the folds' best epochs" in made["text"][0]
-    assert metrics_of(whole.path)["training"]["train_pictures"] == len(
-        polars.read_parquet(whole.path / "folds.parquet")
-    )
+    assert metrics_of(whole.path)["training"]["train_images"] == len(polars.read_parquet(whole.path / "folds.parquet"))
 
 
 def test_its_page_has_the_curves_the_experiment_and_the_folds_reports(whole: CrossValidated):
@@ -392,20 +390,20 @@ def test_its_page_has_the_curves_the_experiment_and_the_folds_reports(whole: Cro
 
 def stop_in(monkeypatch: pytest.MonkeyPatch, fold: str, step: int) -> None:
     """Interrupt the run of a fold after a step, as Ctrl-C does."""
-    honest = foldruns.train
+    honest = fold_runs.train
 
-    def interrupted(*words: Any, listeners: list[Any], **options: Any) -> Any:
+    def interrupted(*words: Any, callbacks: list[Any], **options: Any) -> Any:
         stop = [StopAt(step, signal.SIGINT)] if options.get("name") == fold else []
-        return honest(*words, listeners=[*listeners, *stop], **options)
+        return honest(*words, callbacks=[*callbacks, *stop], **options)
 
-    monkeypatch.setattr(foldruns, "train", interrupted)
+    monkeypatch.setattr(fold_runs, "train", interrupted)
 
 
 def interrupt_at(where: str) -> Callable[[pytest.MonkeyPatch], None]:
     def stop(*words: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    module = {"fit_network": crosstraining, "write_results": crosstraining, "read_fold": foldruns}[where]
+    module = {"fit_network": by_gradient, "write_results": by_gradient, "read_fold": fold_runs}[where]
     return lambda patch: patch.setattr(module, where, stop)
 
 
@@ -441,12 +439,12 @@ def test_wherever_it_is_interrupted_it_says_how_to_go_on_and_ends_the_same(
 
 
 def test_the_last_training_resumes_from_its_own_checkpoint(tiny: Path, tmp_path: Path, whole: CrossValidated):
-    honest = crosstraining.fit_network
+    honest = by_gradient.fit_network
 
     def stopped(*words: Any, **options: Any) -> Any:
-        return honest(*words, listeners=[StopAt(2)], **options)
+        return honest(*words, callbacks=[StopAt(2)], **options)
 
-    run, told = interrupted(lambda patch: patch.setattr(crosstraining, "fit_network", stopped), tiny, tmp_path)
+    run, told = interrupted(lambda patch: patch.setattr(by_gradient, "fit_network", stopped), tiny, tmp_path)
     assert told.message.startswith("Interrupted after step 2 of ")
     assert told.hint == f"Go on with: tellapart cv --resume {run}"
     again = cross_by_gradient(None, resume=run)
@@ -486,8 +484,8 @@ def test_what_is_no_cross_validation_is_not_resumed_as_one(whole: CrossValidated
 def test_changed_data_is_refused_with_what_to_do(tiny: Path, tmp_path: Path):
     data = Path(shutil.copytree(tiny, tmp_path / "photos"))
     run, _ = interrupted(interrupt_at("fit_network"), data, tmp_path / "runs")
-    write_picture(data / "sky" / "new.png", 99, size=(32, 32))
-    with pytest.raises(Refused, match=r"1 picture is new.+Restore the data, or begin anew"):
+    write_image(data / "sky" / "new.png", 99, size=(32, 32))
+    with pytest.raises(Refused, match=r"1 image is new.+Restore the data, or begin anew"):
         cross_by_gradient(None, resume=run)
 
 
@@ -504,16 +502,16 @@ def test_every_repeat_has_its_own_runs(tmp_path: Path):
     assert len(done.scores.pooled) == 2
 
 
-def fold_run(best_epoch: int, moves: list[str]) -> foldruns.FoldRun:
-    training = {"best_epoch": best_epoch, "epochs": 9, "harmless_moves": moves}
-    return foldruns.FoldRun(Path("x"), said([0], [1]), {"training": training}, ())
+def fold_run(best_epoch: int, moves: list[str]) -> fold_runs.FoldRun:
+    training = {"best_epoch": best_epoch, "epochs": 9, "invariant_moves": moves}
+    return fold_runs.FoldRun(Path("x"), said([0], [1]), {"training": training}, ())
 
 
 def test_what_most_folds_found_is_settled_in_the_last_training():
-    given = recipe_from({"method": "finetune", "augmentation.harmless": True, "training.patience": 2})
+    given = recipe_from({"method": "finetune", "augmentation.invariant": True, "training.patience": 2})
     runs = [fold_run(3, ["flip"]), fold_run(4, ["flip", "quarter_turn"]), fold_run(4, [])]
-    made = crosstraining.refit_recipe(given, runs)
-    assert (made.training.epochs, made.training.patience, made.augmentation.harmless) == (4, None, False)
+    made = by_gradient.refit_recipe(given, runs)
+    assert (made.training.epochs, made.training.patience, made.augmentation.invariant) == (4, None, False)
     assert made.augmentation.flip > 0 and made.augmentation.quarter_turn == given.augmentation.quarter_turn
 
 

@@ -21,7 +21,7 @@ from tellapart import datasets
 from tellapart.catalog.sources import read_source
 from tellapart.datasets import DATASETS, Dataset, dataset_of, fetch
 from tellapart.errors import Refused, UserError
-from tellapart.progress import Talk
+from tellapart.progress import Console
 from tellapart.recipe import recipe_from
 
 CONTENT = np.random.default_rng(0).bytes(3 * 2**20 + 12_345)
@@ -30,7 +30,7 @@ SMALL = {"dataset": "small"}
 
 
 def found(recipe: dict[str, str] = SMALL) -> Path:
-    return fetch(dataset_of(recipe_from(recipe)), Talk(quiet=True))
+    return fetch(dataset_of(recipe_from(recipe)), Console(quiet=True))
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -103,9 +103,9 @@ def test_a_data_set_is_fetched_once_and_then_at_hand(server: Server, cache: Path
 
 
 def test_what_is_fetched_is_said(server: Server, cache: Path):
-    talk = Talk(quiet=True)
-    fetch(dataset_of(recipe_from(SMALL)), talk)
-    assert f"Downloading {server.url} (3,158,073 bytes) into {cache}" in talk.lines[0]
+    console = Console(quiet=True)
+    fetch(dataset_of(recipe_from(SMALL)), console)
+    assert f"Downloading {server.url} (3,158,073 bytes) into {cache}" in console.lines[0]
 
 
 def test_a_download_that_was_killed_goes_on_where_it_stopped(server: Server, cache: Path):
@@ -121,7 +121,7 @@ def test_a_process_that_is_killed_in_the_middle_leaves_what_the_next_one_goes_on
     code = (
         "from tellapart.datasets import *; "
         f"DATASETS['small'] = Dataset({server.url!r}, {len(CONTENT)}, {DIGEST!r}); "
-        "fetch(DATASETS['small'], Talk(quiet=True))"
+        "fetch(DATASETS['small'], Console(quiet=True))"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         part = cache / "small.zip.part"

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import odd_pictures as odd
+import odd_images as odd
 import pytest
 from PIL import Image, ImageFile
 
@@ -34,7 +34,7 @@ def mean_difference(data: bytes, expected: np.ndarray) -> float:
     return float(np.abs(pixels_of(data) - expected).mean())
 
 
-# ── ordinary pictures ──
+# ── ordinary images ──
 
 
 @pytest.mark.parametrize("format", odd.FORMATS)
@@ -66,7 +66,7 @@ def test_many_threads_decode_at_once_and_agree():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1)])
-def test_extreme_shapes_are_pictures_too(size):
+def test_extreme_shapes_are_images_too(size):
     data = odd.encoded(Image.new("RGB", size, "red"))
     assert (decode(data).width, decode(data).height) == size
 
@@ -298,7 +298,7 @@ def test_a_transparent_grey_of_four_bits_is_found():
     assert grey.tolist() == [255 if level == 5 else level * 17 for level in range(16)]
 
 
-# ── several pictures in one file ──
+# ── several images in one file ──
 
 
 @pytest.mark.parametrize("format", WITH_FRAMES)
@@ -308,7 +308,7 @@ def test_the_first_frame_is_used_and_noted_once(format):
     assert np.abs(decoded.pixels.astype(int) - odd.scene()).mean() < 9
 
 
-def test_a_pair_of_pictures_in_a_jpeg_is_a_jpeg():
+def test_a_pair_of_images_in_a_jpeg_is_a_jpeg():
     assert decode(odd.animated("MPO"), name="pair.jpg").format == "JPEG"
 
 
@@ -336,7 +336,7 @@ def test_a_right_unknown_or_missing_extension_is_not_noted(name):
 
 
 @pytest.mark.parametrize("name", odd.impostors())
-def test_what_only_has_the_name_of_a_picture_is_not_an_image(name):
+def test_what_only_has_the_name_of_a_image_is_not_an_image(name):
     content, word = odd.impostors()[name]
     decoded = decode(content, name=name)
     assert decoded.status == "not_an_image"
@@ -344,7 +344,7 @@ def test_what_only_has_the_name_of_a_picture_is_not_an_image(name):
 
 
 @pytest.mark.parametrize("name", odd.unsupported())
-def test_a_picture_that_is_not_read_here_is_named_with_a_way_out(name):
+def test_a_image_that_is_not_read_here_is_named_with_a_way_out(name):
     content, word = odd.unsupported()[name]
     decoded = decode(content, name=name)
     assert decoded.status == "unsupported"
@@ -431,7 +431,7 @@ def test_whatever_a_decoder_raises_becomes_a_status(error, monkeypatch):
     assert decode(data).status == "corrupt"
 
 
-def test_a_picture_that_does_not_fit_into_memory_is_too_large(monkeypatch):
+def test_a_image_that_does_not_fit_into_memory_is_too_large(monkeypatch):
     def fail(*_: object) -> None:
         raise MemoryError
 
@@ -574,14 +574,14 @@ def sparse(path: Path, head: bytes, size: int) -> Path:
     return path
 
 
-def test_a_huge_file_that_is_no_picture_is_not_read(tmp_path):
+def test_a_huge_file_that_is_no_image_is_not_read(tmp_path):
     video = sparse(tmp_path / "x.jpg", odd.impostors()["mp4.jpg"][0], 10 * 2**30)
     assert decode_file(video).status == "not_an_image"
 
 
-def test_a_picture_file_of_more_than_a_gibibyte_is_too_large(tmp_path):
-    picture = sparse(tmp_path / "x.tif", odd.encoded(odd.scene(), "TIFF"), 2**30 + 1)
-    assert decode_file(picture).status == "too_large"
+def test_a_image_file_of_more_than_a_gibibyte_is_too_large(tmp_path):
+    image = sparse(tmp_path / "x.tif", odd.encoded(odd.scene(), "TIFF"), 2**30 + 1)
+    assert decode_file(image).status == "too_large"
 
 
 # ── words ──
@@ -614,7 +614,7 @@ def test_the_state_of_the_warning_filters_changes_no_verdict(recwarn):
 # ── thumbnails ──
 
 
-def test_a_thumbnail_is_a_small_jpeg_of_the_same_picture():
+def test_a_thumbnail_is_a_small_jpeg_of_the_same_image():
     small = decode(encode_thumbnail(odd.scene(), side=32))
     assert (small.format, small.width, small.height) == ("JPEG", 32, 24)
     assert abs(small.pixels.mean() - odd.scene().mean()) < 4

@@ -20,8 +20,8 @@ from tellapart.evaluation.calibration import softmax
 from tellapart.export.compose import EMBEDDING, compose_model
 from tellapart.export.ensemble import compose_ensemble
 from tellapart.export.gate import check_probabilities
-from tellapart.jobs import ensembling
-from tellapart.jobs.crossvalidation import cross_validate
+from tellapart.jobs.cv.cross_validate import cross_validate
+from tellapart.pipeline import ensemble
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
 QUICK = {**SHORT, "training.epochs": 1, "training.batch_size": 6, "training.trackers": "", "seed": 3}
@@ -59,16 +59,16 @@ def nodes(model: bytes, operator: str) -> int:
 
 def test_it_answers_with_the_mean_of_its_members(members: list[bytes], together: bytes):
     for seed in range(4):
-        picture = noise(40 + 9 * seed, 70 - 5 * seed, seed)
-        each = np.mean([Predictor(one).outputs(picture).probs for one in members], axis=0)
-        assert np.allclose(Predictor(together).outputs(picture).probs, each, atol=1e-6)
+        image = noise(40 + 9 * seed, 70 - 5 * seed, seed)
+        each = np.mean([Predictor(one).outputs(image).probs for one in members], axis=0)
+        assert np.allclose(Predictor(together).outputs(image).probs, each, atol=1e-6)
 
 
 def test_a_batch_is_answered_as_one_by_one(together: bytes):
-    pictures = np.stack([noise(40, 40, seed) for seed in range(3)])
+    images = np.stack([noise(40, 40, seed) for seed in range(3)])
     predictor = Predictor(together)
-    single = np.stack([predictor.outputs(picture).probs for picture in pictures])
-    assert np.allclose(predictor.batch(pictures), single, atol=1e-6)
+    single = np.stack([predictor.outputs(image).probs for image in images])
+    assert np.allclose(predictor.batch(images), single, atol=1e-6)
 
 
 def test_what_the_members_share_is_there_once(members: list[bytes], together: bytes):
@@ -81,24 +81,24 @@ def test_what_the_members_share_is_there_once(members: list[bytes], together: by
 def test_equal_members_are_one(members: list[bytes]):
     twice = compose_ensemble([members[0], members[0]], small_card())
     assert nodes(twice, "Softmax") == 1
-    picture = noise(50, 30, 1)
-    assert np.allclose(Predictor(twice).outputs(picture).probs, Predictor(members[0]).outputs(picture).probs)
+    image = noise(50, 30, 1)
+    assert np.allclose(Predictor(twice).outputs(image).probs, Predictor(members[0]).outputs(image).probs)
 
 
 def test_unfamiliarity_is_the_members_mean():
     scales = [turned(0, distance_scale=0.5), turned(0, distance_scale=0.25)]
-    picture = noise(50, 30, 2)
-    single = [Predictor(member(head)).outputs(picture).unfamiliarity for head in scales]
+    image = noise(50, 30, 2)
+    single = [Predictor(member(head)).outputs(image).unfamiliarity for head in scales]
     both = compose_ensemble([member(head) for head in scales], small_card())
-    assert Predictor(both).outputs(picture).unfamiliarity == pytest.approx(np.mean(single))
+    assert Predictor(both).outputs(image).unfamiliarity == pytest.approx(np.mean(single))
 
 
 def test_the_map_is_that_of_the_answer_that_all_give_together(heads: list[Any], together: bytes):
-    picture = noise(48, 48, 3)
+    image = noise(48, 48, 3)
     predictor = Predictor(together)
-    best = int(predictor.outputs(picture).probs.argmax())
-    found = predictor.activation_map(picture)
-    embedding = predictor.outputs(picture).embedding
+    best = int(predictor.outputs(image).probs.argmax())
+    found = predictor.activation_map(image)
+    embedding = predictor.outputs(image).embedding
     logits = [float(head.layers.weight[best] @ embedding) for head in heads]
     assert found is not None and float(found.mean()) == pytest.approx(np.mean(logits), abs=1e-4)
 
@@ -115,10 +115,10 @@ def test_other_networks_keep_their_own_nodes_and_share_the_preprocessing(members
         if values.dtype == np.float32:
             constant.CopyFrom(onnx.numpy_helper.from_array((values * 1.25).astype(np.float32), constant.name))
     apart = member(small_head(), other.SerializeToString())
-    both, picture = compose_ensemble([members[0], apart], small_card()), noise(44, 60, 1)
+    both, image = compose_ensemble([members[0], apart], small_card()), noise(44, 60, 1)
     assert nodes(both, "Resize") == 1
-    singles = [Predictor(one).outputs(picture) for one in (members[0], apart)]
-    got = Predictor(both).outputs(picture)
+    singles = [Predictor(one).outputs(image) for one in (members[0], apart)]
+    got = Predictor(both).outputs(image)
     assert np.allclose(got.probs, np.mean([one.probs for one in singles], axis=0), atol=1e-6)
     assert np.allclose(got.embedding, np.concatenate([one.embedding for one in singles]), atol=1e-5)
 
@@ -144,13 +144,13 @@ def test_a_network_that_branches_is_refused():
 def test_the_gate_holds_it_against_the_mean_of_torch(heads: list[Any], together: bytes):
     from tellapart.modelfile.session import Session
 
-    pictures = [noise(40, 50 + seed, seed) for seed in range(9)]
-    tensors = np.stack([PREPROCESSING.normalised(PREPROCESSING.resized(picture)) for picture in pictures])
+    images = [noise(40, 50 + seed, seed) for seed in range(9)]
+    tensors = np.stack([PREPROCESSING.normalised(PREPROCESSING.resized(image)) for image in images])
     embeddings = Session(small_network()).run(tensors, [EMBEDDING])[0]
     mean = np.mean([softmax(head.layers.logits(embeddings)) for head in heads], axis=0)
-    assert check_probabilities(together, PREPROCESSING, pictures, mean).passed
+    assert check_probabilities(together, PREPROCESSING, images, mean).passed
     with pytest.raises(Refused, match="does not agree with the trained network"):
-        check_probabilities(together, PREPROCESSING, pictures, softmax(heads[0].layers.logits(embeddings)))
+        check_probabilities(together, PREPROCESSING, images, softmax(heads[0].layers.logits(embeddings)))
 
 
 # ── from end to end ──
@@ -199,8 +199,8 @@ def test_networks_by_gradient_are_merged_from_the_folds_files(tmp_path: Path):
 
 
 def test_a_file_that_differs_from_torch_is_not_written(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    honest = ensembling.probabilities
-    monkeypatch.setattr(ensembling, "probabilities", lambda *words: np.roll(honest(*words), 1, axis=1))
+    honest = ensemble.probabilities
+    monkeypatch.setattr(ensemble, "probabilities", lambda *words: np.roll(honest(*words), 1, axis=1))
     with pytest.raises(Refused, match="does not agree with the trained network"):
         cross_validate(photos, out=tmp_path, ensemble=True, folds=2, set=SMALL, quiet=True)
     assert not list(tmp_path.iterdir())

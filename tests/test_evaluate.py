@@ -1,4 +1,4 @@
-"""`evaluate`: the numbers that a training reports, from the model file and labelled pictures alone."""
+"""`evaluate`: the numbers that a training reports, from the model file and labelled images alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_classes, write_picture
-from odd_pictures import salt
+from conftest import write_classes, write_image
+from odd_images import salt
 from sklearn.metrics import accuracy_score, log_loss
 
 import tellapart
@@ -18,11 +18,11 @@ SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 
 
 
 def hard(folder: Path) -> Path:
-    """Pictures of which some are hard: half of the leaves are coloured like bricks."""
+    """Images of which some are hard: half of the leaves are coloured like bricks."""
     write_classes(folder / "train", 10)
     write_classes(folder / "test", 6, first_seed=100)
     for seed in range(200, 203):
-        write_picture(folder / "test" / "leaf" / f"{seed}.jpg", seed, colour=(190, 80, 60), pattern="checks")
+        write_image(folder / "test" / "leaf" / f"{seed}.jpg", seed, colour=(190, 80, 60), pattern="checks")
     return folder
 
 
@@ -51,7 +51,7 @@ def test_its_block_has_the_keys_of_the_trainings(run: Run, data: Path):
     assert json.dumps(measured, allow_nan=False)
 
 
-def test_it_names_the_seed_of_its_intervals_and_which_pictures_it_measured(run: Run, split_photos: Path):
+def test_it_names_the_seed_of_its_intervals_and_which_images_it_measured(run: Run, split_photos: Path):
     whole, half = (
         tellapart.evaluate(run.model, data, seed=5, quiet=True) for data in (split_photos, split_photos / "test")
     )
@@ -96,11 +96,11 @@ def test_the_data_of_the_training_is_recognised(photos: Path):
     assert any(text.startswith("This is the data that the model was trained on") for text in warnings)
 
 
-def test_classes_without_a_picture_are_named(run: Run, tmp_path: Path):
-    write_picture(tmp_path / "new" / "sky" / "x.jpg", 1)
-    write_picture(tmp_path / "new" / "leaf" / "x.jpg", 2)
+def test_classes_without_a_image_are_named(run: Run, tmp_path: Path):
+    write_image(tmp_path / "new" / "sky" / "x.jpg", 1)
+    write_image(tmp_path / "new" / "leaf" / "x.jpg", 2)
     evaluation = tellapart.evaluate(run.model, tmp_path / "new", quiet=True)
-    assert "1 of the model's classes have no picture here: 'brick'." in evaluation.warnings
+    assert "1 of the model's classes have no image here: 'brick'." in evaluation.warnings
     assert evaluation.predictions.classes == ("brick", "leaf", "sky")
     assert evaluation.metrics.per_class[0].count == 0
 
@@ -108,8 +108,8 @@ def test_classes_without_a_picture_are_named(run: Run, tmp_path: Path):
 def test_the_models_class_order_counts_not_the_datas(run: Run, tmp_path: Path):
     write_classes(tmp_path / "new", 3)
     whole = tellapart.evaluate(run.model, tmp_path / "new", quiet=True).predictions
-    for picture in (tmp_path / "new" / "brick").iterdir():
-        picture.unlink()
+    for image in (tmp_path / "new" / "brick").iterdir():
+        image.unlink()
     (tmp_path / "new" / "brick").rmdir()
     part = tellapart.evaluate(run.model, tmp_path / "new", quiet=True).predictions
     assert (part.probs == whole.probs[3:]).all()
@@ -117,8 +117,8 @@ def test_the_models_class_order_counts_not_the_datas(run: Run, tmp_path: Path):
 
 
 def test_a_class_that_the_model_does_not_know_is_answered_with_the_nearest(run: Run, tmp_path: Path):
-    write_picture(tmp_path / "new" / "leafs" / "x.jpg")
-    write_picture(tmp_path / "new" / "sky" / "x.jpg")
+    write_image(tmp_path / "new" / "leafs" / "x.jpg")
+    write_image(tmp_path / "new" / "sky" / "x.jpg")
     with pytest.raises(UserError, match=r"not one of the model's: 'leafs'\. Did you mean 'leaf'\?"):
         tellapart.evaluate(run.model, tmp_path / "new", quiet=True)
 
@@ -141,7 +141,7 @@ def test_nothing_but_broken_files_is_an_error(run: Run, tmp_path: Path):
         tellapart.evaluate(run.model, tmp_path / "new", quiet=True)
 
 
-def test_copies_of_a_picture_count_each_time(run: Run, tmp_path: Path):
+def test_copies_of_a_image_count_each_time(run: Run, tmp_path: Path):
     write_classes(tmp_path / "new", 3)
     copy = (tmp_path / "new" / "sky" / "000.jpg").read_bytes()
     (tmp_path / "new" / "sky" / "copy.jpg").write_bytes(copy)

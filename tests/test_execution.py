@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from tellapart.models.classifier import Classifier
 from tellapart.options import TrainingOptions
-from tellapart.training import execution
-from tellapart.training.execution import Execution, choose_execution, running
+from tellapart.training import runtime
+from tellapart.training.runtime import RuntimeSettings, choose_runtime, running
 
 CPU = torch.device("cpu")
 SHAPE = (3, 32, 32)
@@ -36,36 +36,36 @@ def cnn() -> Classifier:
 def timed(
     monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[int, str], float], without_onednn: float = 2.0
 ) -> list[tuple[int, str]]:
-    """Let each way take so long for a picture, without oneDNN so many times as long; gives the list of those that are
+    """Let each way take so long for an image, without oneDNN so many times as long; gives the list of those that are
     tried with it, and from then on of the others."""
     tried: list[tuple[int, str]] = []
 
-    def took(module: nn.Module, shape: tuple[int, ...], candidate: Execution, best: float) -> float:
+    def took(module: nn.Module, shape: tuple[int, ...], candidate: RuntimeSettings, best: float) -> float:
         tried.append((candidate.threads, candidate.memory_format))
         return seconds[tried[-1]] * shape[0] * (1 if candidate.onednn else without_onednn)
 
-    monkeypatch.setattr(execution, "_seconds", took)
-    monkeypatch.setattr(execution, "usable_cores", lambda: 4)
+    monkeypatch.setattr(runtime, "_seconds", took)
+    monkeypatch.setattr(runtime, "usable_cores", lambda: 4)
     return tried
 
 
 ALL = {(1, "contiguous"): 4.0, (4, "contiguous"): 3.0, (1, "channels_last"): 1.0, (4, "channels_last"): 2.0}
 
 
-def test_the_fastest_way_is_chosen_with_its_seconds_a_picture(cnn: Classifier, monkeypatch: pytest.MonkeyPatch):
+def test_the_fastest_way_is_chosen_with_its_seconds_a_image(cnn: Classifier, monkeypatch: pytest.MonkeyPatch):
     tried = timed(monkeypatch, ALL)
-    assert choose_execution(cnn, SHAPE, TrainingOptions(), CPU) == Execution(1, "channels_last", 1.0)
+    assert choose_runtime(cnn, SHAPE, TrainingOptions(), CPU) == RuntimeSettings(1, "channels_last", 1.0)
     assert set(tried) == set(ALL)
 
 
 def test_threads_and_format_that_are_given_are_kept(cnn: Classifier, monkeypatch: pytest.MonkeyPatch):
     tried = timed(monkeypatch, {**ALL, (2, "contiguous"): 9.0, (2, "channels_last"): 8.0})
-    assert choose_execution(cnn, SHAPE, TrainingOptions(threads=2), CPU).threads == 2
-    assert choose_execution(cnn, SHAPE, TrainingOptions(memory_format="contiguous"), CPU) == Execution(
+    assert choose_runtime(cnn, SHAPE, TrainingOptions(threads=2), CPU).threads == 2
+    assert choose_runtime(cnn, SHAPE, TrainingOptions(memory_format="contiguous"), CPU) == RuntimeSettings(
         4, "contiguous", 3.0
     )
     both = TrainingOptions(threads=2, memory_format="contiguous")
-    assert choose_execution(cnn, SHAPE, both, CPU) == Execution(2, "contiguous", 9.0)
+    assert choose_runtime(cnn, SHAPE, both, CPU) == RuntimeSettings(2, "contiguous", 9.0)
     assert tried[-1] == (2, "contiguous")
 
 
@@ -74,16 +74,16 @@ def test_threads_and_format_that_are_given_are_kept(cnn: Classifier, monkeypatch
 def test_small_steps_are_tried_without_onednn(
     cnn: Classifier, monkeypatch: pytest.MonkeyPatch, scale: float, tried_without: bool, times: float
 ):
-    """A trial is of 16 pictures, so its fastest way takes 1.6 or 16 ms."""
+    """A trial is of 16 images, so its fastest way takes 1.6 or 16 ms."""
     tried = timed(monkeypatch, {way: scale * value for way, value in ALL.items()}, times)
-    best = Execution(1, "channels_last", scale)
+    best = RuntimeSettings(1, "channels_last", scale)
     faster = tried_without and times < 1
     wanted = replace(best, seconds=scale * times, onednn=False) if faster else best
-    found = choose_execution(cnn, SHAPE, TrainingOptions(), CPU)
+    found = choose_runtime(cnn, SHAPE, TrainingOptions(), CPU)
     assert replace(found, seconds=0) == replace(wanted, seconds=0)
     assert found.seconds == pytest.approx(wanted.seconds)
     assert len(tried) == len(ALL) * (1 + tried_without)
-    assert choose_execution(cnn, SHAPE, TrainingOptions(memory_format="channels_last"), CPU).onednn
+    assert choose_runtime(cnn, SHAPE, TrainingOptions(memory_format="channels_last"), CPU).onednn
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_a_trial_is_as_large_as_a_part_of_a_batch(
     cnn: Classifier, monkeypatch: pytest.MonkeyPatch, options: dict[str, int], count: int
 ):
     sizes: list[int] = []
-    monkeypatch.setattr(execution, "_seconds", lambda module, shape, *rest: sizes.append(shape[0]) or 1.0)
-    choose_execution(cnn, SHAPE, TrainingOptions(**options), CPU)
+    monkeypatch.setattr(runtime, "_seconds", lambda module, shape, *rest: sizes.append(shape[0]) or 1.0)
+    choose_runtime(cnn, SHAPE, TrainingOptions(**options), CPU)
     assert set(sizes) == {count}
 
 
@@ -102,7 +102,7 @@ def test_trying_leaves_everything_as_it_was(cnn: Classifier):
     cnn.head.insert(0, nn.Dropout(0.5))
     cnn.eval()
     before, drawn = {name: value.clone() for name, value in cnn.state_dict().items()}, torch.get_rng_state()
-    found = choose_execution(cnn, SHAPE, TrainingOptions(batch_size=4, threads=1), CPU)
+    found = choose_runtime(cnn, SHAPE, TrainingOptions(batch_size=4, threads=1), CPU)
     assert found.seconds > 0
     assert same_bits(cnn.state_dict(), before)
     assert torch.get_num_threads() == 3
@@ -116,7 +116,7 @@ def test_trying_leaves_everything_as_it_was(cnn: Classifier):
 @pytest.mark.parametrize("onednn", [True, False])
 def test_running_sets_the_threads_and_kernels_and_puts_them_back(onednn: bool):
     before = torch.backends.mkldnn.enabled
-    with running(Execution(1, "contiguous", onednn=onednn)):
+    with running(RuntimeSettings(1, "contiguous", onednn=onednn)):
         assert torch.get_num_threads() == 1
         assert torch.backends.mkldnn.enabled == (before and onednn)
     assert torch.get_num_threads() == 3
@@ -124,6 +124,6 @@ def test_running_sets_the_threads_and_kernels_and_puts_them_back(onednn: bool):
 
 
 def test_it_is_the_same_again_from_its_plain_values():
-    found = Execution(2, "channels_last", 0.25, onednn=False)
-    assert Execution(**found.as_json()) == found
+    found = RuntimeSettings(2, "channels_last", 0.25, onednn=False)
+    assert RuntimeSettings(**found.as_json()) == found
     assert found.torch_format is torch.channels_last

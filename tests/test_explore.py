@@ -1,4 +1,4 @@
-"""`explore`: what it finds, what it writes, when it refuses; and `--check`, one picture's way through the pipeline."""
+"""`explore`: what it finds, what it writes, when it refuses; and `--check`, one image's way through the pipeline."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from conftest import write_classes, write_picture
+from conftest import write_classes, write_image
 from PIL import Image
 
 import tellapart
 from tellapart import UserError
 from tellapart.cli.main import main
 from tellapart.errors import Refused
-from tellapart.jobs.checking import check
-from tellapart.jobs.exploration import COLUMNS, explore
+from tellapart.jobs.check import check
+from tellapart.jobs.explore import COLUMNS, explore
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
 
@@ -42,7 +42,7 @@ def copy_of(path: Path, to: Path) -> Path:
 
 @pytest.fixture
 def textured(tmp_path: Path) -> Path:
-    """Two classes of 20 pictures each that look like nothing else."""
+    """Two classes of 20 images each that look like nothing else."""
     rng = np.random.default_rng(0)
     for name in ("left", "right"):
         folder = tmp_path / "textured" / name
@@ -82,11 +82,11 @@ def test_a_near_duplicate_across_the_users_own_split_is_a_leak(textured: Path, t
     textured.rename(data / "train")
     copy_of(data / "train" / "left" / "03.png", data / "test" / "left" / "copy.jpg")
     for number in range(3):
-        write_picture(data / "test" / "right" / f"{number}.jpg", seed=number)
-    assert "1 picture or group is in more than one split (train and test)" in kinds(data)["leak"]
+        write_image(data / "test" / "right" / f"{number}.jpg", seed=number)
+    assert "1 image or group is in more than one split (train and test)" in kinds(data)["leak"]
 
 
-def test_one_picture_that_is_there_too_often_is_warned_of(textured: Path):
+def test_one_image_that_is_there_too_often_is_warned_of(textured: Path):
     for number in range(6):
         copy_of(textured / "left" / "03.png", textured / "left" / f"copy{number}.jpg")
     found = explored(textured).findings
@@ -103,7 +103,7 @@ def test_rejected_files_are_found_each_status_by_itself(textured: Path):
 
 def test_what_a_training_would_refuse_is_said_and_explored_all_the_same(tmp_path: Path):
     for number in range(4):
-        write_picture(tmp_path / "data" / "only" / f"{number}.jpg", seed=number)
+        write_image(tmp_path / "data" / "only" / f"{number}.jpg", seed=number)
     exploration = explored(tmp_path / "data")
     assert "A training would stop here: At least two classes" in exploration.findings[-1].text
     assert set(exploration.splits) == {""}
@@ -206,8 +206,8 @@ def test_the_command_tells_what_was_found(tell, textured: Path, tmp_path: Path):
     copy_of(textured / "left" / "03.png", textured / "left" / "copy.jpg")
     code, out = tell("explore", textured, "--out", tmp_path / "x.html", "-q")
     assert code == 0
-    assert "41 pictures in 2 classes, and every file can be used." in out
-    assert "Near-duplicates: 1 picture is there more than once" in out
+    assert "41 images in 2 classes, and every file can be used." in out
+    assert "Near-duplicates: 1 image is there more than once" in out
     assert str(tmp_path / "x.html") in out
 
 
@@ -227,20 +227,20 @@ def test_strict_is_exit_code_five(tell, textured: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "words", [["--picture", "left/00.png"], ["--check", "--strict"], ["--check", "--table", "x.csv"]]
+    "words", [["--image", "left/00.png"], ["--check", "--strict"], ["--check", "--table", "x.csv"]]
 )
 def test_options_that_do_not_go_together_are_wrong_use(tell, textured: Path, tmp_path: Path, words: list[str]):
     assert tell("explore", textured, "--out", tmp_path / "x.html", *words, "-q")[0] == 2
     assert not (tmp_path / "x.html").exists()
 
 
-# ── one picture's way ──
+# ── one image's way ──
 
 
-def test_a_picture_is_walked_from_its_file_to_the_embedding(textured: Path, tmp_path: Path):
+def test_a_image_is_walked_from_its_file_to_the_embedding(textured: Path, tmp_path: Path):
     found = check(textured, set=SMALL, out=tmp_path / "x.html", quiet=True)
     assert [step.name for step in found.steps] == ["File", "Decoded", "Resized", "Normalised", "Embedding"]
-    assert found.picture == "left/00.png"
+    assert found.image == "left/00.png"
     assert found.steps[1].facts["shape"] == "(120, 160, 3) uint8"
     assert found.steps[2].facts["shape"] == "(64, 64, 3) uint8"
     assert found.steps[3].facts["shape"] == "(3, 64, 64) float32"
@@ -251,7 +251,7 @@ def test_a_picture_is_walked_from_its_file_to_the_embedding(textured: Path, tmp_
 def test_with_a_model_it_ends_with_the_answer(tmp_path: Path, tell):
     data = write_classes(tmp_path / "photos", 12)
     run = tellapart.train(data, set=SMALL, out=tmp_path / "runs", quiet=True)
-    words = ["--check", "--picture", "sky/003.jpg", "--model", run.path, "--out", tmp_path / "x.html"]
+    words = ["--check", "--image", "sky/003.jpg", "--model", run.path, "--out", tmp_path / "x.html"]
     code, out = tell("explore", data, *words, "--json")
     assert code == 0
     steps = {step["name"]: step for step in json.loads(out)["steps"]}
@@ -259,17 +259,17 @@ def test_with_a_model_it_ends_with_the_answer(tmp_path: Path, tell):
     assert steps["Answer"][expected.answer] == f"{expected.confidence:.4f}"
 
 
-def test_the_first_picture_that_can_be_used_is_taken(textured: Path, tmp_path: Path):
+def test_the_first_image_that_can_be_used_is_taken(textured: Path, tmp_path: Path):
     (textured / "left" / "00.png").write_bytes(b"")
-    assert check(textured, set=SMALL, out=tmp_path / "x.html", quiet=True).picture == "left/01.png"
+    assert check(textured, set=SMALL, out=tmp_path / "x.html", quiet=True).image == "left/01.png"
 
 
-def test_a_picture_that_is_named_and_broken_is_told_why(textured: Path, tmp_path: Path):
+def test_a_image_that_is_named_and_broken_is_told_why(textured: Path, tmp_path: Path):
     (textured / "left" / "00.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"left/00\.png is empty"):
-        check(textured, picture="left/00.png", set=SMALL, out=tmp_path / "x.html", quiet=True)
+        check(textured, image="left/00.png", set=SMALL, out=tmp_path / "x.html", quiet=True)
 
 
-def test_a_picture_that_is_not_there_is_answered_with_the_nearest(textured: Path, tmp_path: Path):
+def test_a_image_that_is_not_there_is_answered_with_the_nearest(textured: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"left/0"):
-        check(textured, picture="left/00.pgn", set=SMALL, out=tmp_path / "x.html", quiet=True)
+        check(textured, image="left/00.pgn", set=SMALL, out=tmp_path / "x.html", quiet=True)

@@ -18,18 +18,18 @@ from test_report import HOSTILE, Page, make_catalog
 
 from tellapart.catalog.files import Folder
 from tellapart.catalog.table import text_column
-from tellapart.report.data import MOST_IN_SET, MOST_SETS, Finding
-from tellapart.report.explore import ExplorationInput, render_exploration, summary_lines
-from tellapart.report.listing import MOST_ROWS, file_rows
-from tellapart.report.looks import extremes, looks_lines, measures
-from tellapart.report.shapes import shapes
-from tellapart.report.shortcuts import auroc, shortcuts
-from tellapart.report.steps import SIDE_PX, Step, render_steps, step_lines
-from tellapart.report.thumbnails import Album
+from tellapart.report.check.page import SIDE_PX, Step, render_steps, step_lines
+from tellapart.report.explore.file_table import MOST_ROWS, file_rows
+from tellapart.report.explore.light import extremes, looks_lines, measures
+from tellapart.report.explore.page import ExplorationInput, render_exploration, summary_lines
+from tellapart.report.explore.shapes import shapes
+from tellapart.report.explore.shortcuts import auroc, shortcuts
+from tellapart.report.parts.data_section import MOST_IN_SET, MOST_SETS, Finding
+from tellapart.report.parts.gallery import Album
 
 
 def make_exploration(root: Path, classes=("ant", "bee"), each: int = 60, files: int = 6) -> ExplorationInput:
-    """`each` pictures a class, a third of them in each split, of sizes and looks that say nothing of the class."""
+    """`each` images a class, a third of them in each split, of sizes and looks that say nothing of the class."""
     rng = np.random.default_rng(0)
     for number in range(files):
         Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(root / f"{number}.png")
@@ -68,7 +68,7 @@ def exploration(tmp_path):
 
 @pytest.fixture
 def found(exploration):
-    """With one finding of two sets; pictures of the second are in it only."""
+    """With one finding of two sets; images of the second are in it only."""
     leak = Finding("leak", "Two are in train and test.", (("c0/0.png", "c0/1.png"), ("c1/1.png", "c1/2.png")))
     return replace(exploration, findings=(leak,))
 
@@ -139,12 +139,12 @@ def test_hostile_names_are_text_in_a_walk(walk):
 
 
 def test_clean_data_is_called_clean(exploration):
-    assert "120 pictures in 2 classes, and every file can be used. Nothing stands in the way" in text_of(exploration)
+    assert "120 images in 2 classes, and every file can be used. Nothing stands in the way" in text_of(exploration)
 
 
 def test_the_verdict_counts_what_is_serious_and_the_list_leads_there(found):
     page = Page(render_exploration(found))
-    assert "Mend this first: 2 pictures are on both sides of a split." in page.text
+    assert "Mend this first: 2 images are on both sides of a split." in page.text
     assert "#finding-1" in page.values("href")
     assert "finding-1" in page.values("id")
 
@@ -161,7 +161,7 @@ def test_files_that_cannot_be_used_are_counted(exploration):
     statuses[:3] = "truncated"
     text = text_of(changed(exploration, statuses=statuses))
     assert "117 of 120 files can be used" in text
-    assert "The file stops before its picture is complete" in text
+    assert "The file stops before its image is complete" in text
 
 
 def test_one_class_is_nothing_to_tell_apart(tmp_path):
@@ -170,7 +170,7 @@ def test_one_class_is_nothing_to_tell_apart(tmp_path):
 
 def test_no_data_still_makes_a_page(tmp_path):
     empty = make_exploration(tmp_path, (), 0)
-    assert "There is no picture here that can be used." in text_of(empty)
+    assert "There is no image here that can be used." in text_of(empty)
     assert len(summary_lines(empty)) == 2
 
 
@@ -197,8 +197,8 @@ def test_uneven_classes_bring_balanced_accuracy_to_the_front(exploration):
 
 def test_classes_too_small_to_trust_are_named_with_what_they_need(exploration):
     text = text_of(exploration)
-    assert "Every class has fewer than 30 test pictures (‘ant’ and ‘bee’)" in text
-    assert "about 90 pictures a class" in text
+    assert "Every class has fewer than 30 test images (‘ant’ and ‘bee’)" in text
+    assert "about 90 images a class" in text
 
 
 def test_without_splits_it_says_so(exploration):
@@ -226,7 +226,7 @@ def test_one_size_needs_no_diagram(exploration):
     assert shapes(same.catalog, 0).map is None
 
 
-def test_the_dots_of_the_size_map_stand_for_all_pictures(exploration):
+def test_the_dots_of_the_size_map_stand_for_all_images(exploration):
     diagram = shapes(exploration.catalog, 0).map
     assert sum(int(dot.text.rpartition(" ")[2]) for dot in diagram.dots) == 120
     assert all(diagram.across.start <= dot.x <= diagram.across.end for dot in diagram.dots)
@@ -235,7 +235,7 @@ def test_the_dots_of_the_size_map_stand_for_all_pictures(exploration):
 # ── light and colour ──
 
 
-def test_dark_bright_and_grey_pictures_are_counted_and_shown(exploration):
+def test_dark_bright_and_grey_images_are_counted_and_shown(exploration):
     looks = exploration.looks.copy()
     looks[:4, 0], looks[5, 0], looks[:6, 2] = 10, 250, 0
     lines = " ".join(looks_lines(exploration.catalog, looks))
@@ -249,7 +249,7 @@ def test_dark_bright_and_grey_pictures_are_counted_and_shown(exploration):
 def test_all_grey_is_said(exploration):
     looks = exploration.looks.copy()
     looks[:, 2] = 0.5
-    assert "All pictures are grey" in text_of(replace(exploration, looks=looks))
+    assert "All images are grey" in text_of(replace(exploration, looks=looks))
 
 
 def test_looks_that_are_not_known_are_no_numbers(exploration):
@@ -305,7 +305,7 @@ def test_a_file_type_of_its_own_is_a_shortcut(exploration):
     assert "100\u202f% of ‘ant’ are .jpg files; of the rest it is 0\u202f%." in texts
 
 
-def test_few_pictures_are_no_evidence(tmp_path):
+def test_few_images_are_no_evidence(tmp_path):
     few = make_exploration(tmp_path, each=15)
     assert shortcuts(few.catalog.replace(widths=np.where(few.catalog.labels == 0, 10, 900)), few.looks) == []
 
@@ -331,7 +331,7 @@ def test_a_set_is_seen_side_by_side_with_class_and_split(found):
     assert ">test</span>" in sets[1]
 
 
-def test_a_picture_of_two_findings_is_seen_in_both_without_a_script(found):
+def test_a_image_of_two_findings_is_seen_in_both_without_a_script(found):
     both = replace(found, findings=(*found.findings, Finding("duplicate", "Again.", found.findings[0].sets)))
     html = render_exploration(both)
     assert "shown elsewhere" not in html
@@ -349,19 +349,19 @@ def test_sets_are_bounded_and_the_rest_is_listed(exploration):
     assert first[: first.index("</div>")].count("<figure") == MOST_IN_SET
 
 
-def test_single_pictures_share_one_row(exploration):
+def test_single_images_share_one_row(exploration):
     sets = tuple((f"c0/{number}.png",) for number in range(5))
     html = render_exploration(replace(exploration, findings=(Finding("suspect_label", "Look.", sets),)))
     assert html.count('<div class="set">') == 1
 
 
-def test_files_that_were_not_used_have_no_picture(exploration):
+def test_files_that_were_not_used_have_no_image(exploration):
     page = Page(render_exploration(replace(exploration, findings=(Finding("rejected", "Cut off.", (("c0/0.png",),)),))))
     assert "Cut off." in page.text
     assert "finding-1" not in page.values("id")
 
 
-def test_a_missing_picture_is_named_and_stops_nothing(found):
+def test_a_missing_image_is_named_and_stops_nothing(found):
     page = Page(render_exploration(changed(found, files=Folder(Path("nowhere")))))
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert "missing" in page.text
@@ -416,10 +416,10 @@ def test_a_thousand_classes_make_a_small_page_quickly(tmp_path):
     assert "40 of 1,000 classes" in html
 
 
-# ── one picture, step by step ──
+# ── one image, step by step ──
 
 
-def test_each_step_has_its_picture_and_its_numbers(walk):
+def test_each_step_has_its_image_and_its_numbers(walk):
     page = Page(render_steps("ant.jpg", "1 May 2025", walk))
     (image,) = [attrs for tag, attrs in page.tags if tag == "img"]
     assert (image["width"], image["height"], image["class"]) == (str(SIDE_PX), "240", "enlarged")
@@ -429,15 +429,15 @@ def test_each_step_has_its_picture_and_its_numbers(walk):
     assert "90\u202f%" in page.text
 
 
-def test_small_pictures_keep_every_pixel(walk):
+def test_small_images_keep_every_pixel(walk):
     html = render_steps("ant.jpg", "now", walk)
     png = base64.b64decode(re.search(r"data:image/png;base64,([^\"]+)", html)[1])
-    assert (np.asarray(Image.open(io.BytesIO(png))) == walk[0].picture).all()
+    assert (np.asarray(Image.open(io.BytesIO(png))) == walk[0].image).all()
 
 
-def test_large_pictures_are_made_smaller():
+def test_large_images_are_made_smaller():
     large = np.zeros((1500, 3000, 3), np.uint8)
-    html = render_steps("ant.jpg", "now", [Step("Decoded", "Large.", picture=large)])
+    html = render_steps("ant.jpg", "now", [Step("Decoded", "Large.", image=large)])
     assert "data:image/jpeg" in html
     assert len(html) < 200_000
 

@@ -17,16 +17,16 @@ from torch import nn
 
 from tellapart import Predictor, UserError
 from tellapart.evaluation.calibration import softmax
-from tellapart.export import kept
-from tellapart.export import network as exporters
+from tellapart.export import graph_cache as graphs
 from tellapart.export.compose import EMBEDDING, PREPROCESSED, Head, compose_features, compose_model, cut_at
-from tellapart.export.kept import ExportedNetwork, keep_network, kept_network
-from tellapart.export.network import at_rest, export_network, export_trained, tensors_digest
+from tellapart.export.graph_cache import ExportedNetwork, keep_network, kept_network
 from tellapart.modelfile.card import ModelCard
+from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
+from tellapart.models import to_onnx as exporters
 from tellapart.models.backbones import Backbone, Embedder, embedder, find_preprocessing, load_backbone
-from tellapart.models.layers import Layers
+from tellapart.models.to_onnx import at_rest, export_network, export_trained, tensors_digest
 from tellapart.models.weights import Weights
 from tellapart.options import BackboneOptions, PreprocessingOptions
 
@@ -43,11 +43,11 @@ def small_network(*, with_map: bool = True, channels: int = 3) -> bytes:
         helper.make_node("GlobalAveragePool", ["features"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["embedding"]),
     ]
-    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", channels, SIDE, SIDE])
+    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", channels, SIDE, SIDE])
     embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", WIDTH])
     features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", WIDTH, 4, 4])
     outputs = [embedding, features] if with_map else [embedding]
-    graph = helper.make_graph(nodes, "small", [picture], outputs, [numpy_helper.from_array(kernel, "kernel")])
+    graph = helper.make_graph(nodes, "small", [image], outputs, [numpy_helper.from_array(kernel, "kernel")])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
 
 
@@ -126,7 +126,7 @@ def test_a_grey_network_takes_one_channel_behind_the_same_pixels():
 
 
 @pytest.mark.parametrize(("known", "neighbours"), [(12, 5), (5, 5), (3, 3), (1, 1)])
-def test_unfamiliarity_is_the_mean_distance_to_the_nearest_known_pictures(known: int, neighbours: int):
+def test_unfamiliarity_is_the_mean_distance_to_the_nearest_known_images(known: int, neighbours: int):
     head = small_head(known=known, neighbours=neighbours)
     out = Predictor(compose_model(small_network(), PREPROCESSING, head, small_card())).outputs(noise())
     cosines = head.known.astype(float) @ out.embedding / np.linalg.norm(out.embedding)
@@ -174,9 +174,9 @@ def tiny() -> Embedder:
     return embedder(Backbone(network, NO_WEIGHTS, Preprocessing(size_px=64)))
 
 
-def by_torch(module: Embedder, pictures: torch.Tensor) -> np.ndarray:
+def by_torch(module: Embedder, images: torch.Tensor) -> np.ndarray:
     with torch.inference_mode():
-        return module(pictures)[0].numpy()
+        return module(images)[0].numpy()
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +186,9 @@ def graph(tiny: Embedder) -> bytes:
 
 @pytest.mark.parametrize("batch", [1, 3, 7])
 def test_the_graph_says_what_torch_says_at_every_batch_size(tiny: Embedder, graph: bytes, batch: int):
-    pictures = torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    (embedding,) = Session(graph).run(pictures.numpy(), [EMBEDDING])
-    assert embedding == pytest.approx(by_torch(tiny, pictures), abs=1e-4)
+    images = torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    (embedding,) = Session(graph).run(images.numpy(), [EMBEDDING])
+    assert embedding == pytest.approx(by_torch(tiny, images), abs=1e-4)
 
 
 def test_a_second_export_is_byte_identical_and_leaves_the_network_as_it_was(tiny: Embedder, graph: bytes):
@@ -211,16 +211,16 @@ def test_where_tracing_fails_the_newer_exporter_is_used(tiny: Embedder, monkeypa
         raise RuntimeError("tracing is gone")
 
     monkeypatch.setattr(exporters, "_trace", broken)
-    pictures = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    (embedding,) = Session(export_network(tiny, 64)).run(pictures.numpy(), [EMBEDDING])
-    assert embedding == pytest.approx(by_torch(tiny, pictures), abs=1e-4)
+    images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    (embedding,) = Session(export_network(tiny, 64)).run(images.numpy(), [EMBEDDING])
+    assert embedding == pytest.approx(by_torch(tiny, images), abs=1e-4)
 
 
 class Unwritable(nn.Module):
     """Does what no graph can say."""
 
-    def forward_features(self, pictures: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(np.linalg.svd(pictures.numpy())[1])
+    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(np.linalg.svd(images.numpy())[1])
 
     def forward_head(self, features: torch.Tensor, *, pre_logits: bool) -> torch.Tensor:
         return features.mean(dim=(2,))
@@ -247,10 +247,10 @@ def trained() -> Embedder:
 
 def test_a_trained_network_is_exported_as_it_answers_not_as_it_learns(trained: Embedder):
     network = export_trained(trained, Preprocessing(size_px=64), NO_WEIGHTS)
-    pictures = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(3))
-    (embedding,) = Session(network.graph).run(pictures.numpy(), [EMBEDDING])
-    assert embedding == pytest.approx(by_torch(at_rest(trained), pictures), abs=1e-4)
-    assert embedding == pytest.approx(by_torch(trained.eval(), pictures), abs=1e-4)
+    images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    (embedding,) = Session(network.graph).run(images.numpy(), [EMBEDDING])
+    assert embedding == pytest.approx(by_torch(at_rest(trained), images), abs=1e-4)
+    assert embedding == pytest.approx(by_torch(trained.eval(), images), abs=1e-4)
 
 
 def test_exporting_a_trained_network_changes_nothing_of_it(trained: Embedder):
@@ -285,9 +285,9 @@ def test_the_networks_written_here_are_exported_at_their_32_pixels(name: str, gr
     options = BackboneOptions(name=name, pretrained=False)
     backbone = load_backbone(options, find_preprocessing(options, PreprocessingOptions(grey=grey)))
     network = export_trained(embedder(backbone), backbone.preprocessing, backbone.weights)
-    pictures = [backbone.preprocessing.normalised(noise(32, 32, seed)) for seed in range(3)]
-    (got,) = Session(network.graph).run(np.stack(pictures), [EMBEDDING])
-    assert got == pytest.approx(np.stack(embedder(backbone).embed(pictures)), abs=1e-4)
+    images = [backbone.preprocessing.normalised(noise(32, 32, seed)) for seed in range(3)]
+    (got,) = Session(network.graph).run(np.stack(images), [EMBEDDING])
+    assert got == pytest.approx(np.stack(embedder(backbone).embed(images)), abs=1e-4)
     assert [output.name for output in onnx.load_from_string(network.graph).graph.output] == [EMBEDDING]
 
 
@@ -341,7 +341,7 @@ def test_a_cache_that_cannot_be_written_to_is_no_reason_to_stop(own_folder: Path
 
 
 def test_of_very_many_networks_the_newest_are_kept(own_folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(kept, "MOST_KEPT", 2)
+    monkeypatch.setattr(graphs, "MOST_KEPT", 2)
     each = [replace(OPTIONS[1], size_px=size) for size in (32, 64, 96)]
     for age, options in zip((30, 20, 10), each, strict=True):
         keep_network(NETWORK, OPTIONS[0], options)

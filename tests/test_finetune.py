@@ -26,10 +26,10 @@ from tiny_runs import (
 
 import tellapart
 from tellapart import Run
-from tellapart.jobs import fitting
 from tellapart.models.classifier import Classifier
-from tellapart.runs.predictions import read_predictions
-from tellapart.training.learner import Material
+from tellapart.pipeline import gradient
+from tellapart.runs.saved_predictions import read_predictions
+from tellapart.training.phases import TrainingData
 
 TINY_FINETUNE = {
     **SHORT,
@@ -65,7 +65,7 @@ def finetune(data: Path, weights: Path, out: Path, **changes: Any) -> Run:
 
 
 def probe(data: Path, weights: Path, out: Path, **changes: Any) -> Run:
-    """The same pictures, backbone and head, without fine-tuning."""
+    """The same images, backbone and head, without fine-tuning."""
     kept = ("backbone", "preprocessing", "head", "split")
     settings = {key: value for key, value in {**TINY_FINETUNE, **changes}.items() if key.startswith(kept)}
     return train(data, out, recipe="probe", set={**settings, "backbone.weights": str(weights)})
@@ -77,16 +77,16 @@ def test_it_begins_with_the_probes_answers_by_small_weights(
 ):
     began = {}
 
-    def watched(classifier: Classifier, material: Material, *rest: object) -> object:
-        ((pictures, _),) = material.val.batches([np.arange(len(material.val))])
-        inputs = np.stack([material.preprocessing.normalised(picture) for picture in pictures])
+    def watched(classifier: Classifier, data: TrainingData, *rest: object) -> object:
+        ((images, _),) = data.val.batches([np.arange(len(data.val))])
+        inputs = np.stack([data.preprocessing.normalised(image) for image in images])
         with torch.no_grad():
             began["logits"] = classifier.eval()(torch.from_numpy(inputs)).numpy()
-        began.update(paths=material.val.paths, weight=classifier.layers().weight)
-        return honest(classifier, material, *rest)
+        began.update(paths=data.val.paths, weight=classifier.layers().weight)
+        return honest(classifier, data, *rest)
 
-    honest = fitting.fit
-    monkeypatch.setattr(fitting, "fit", watched)
+    honest = gradient.fit
+    monkeypatch.setattr(gradient, "fit", watched)
     changes = {"head.strengths": strength}
     finetune(data, weights, tmp_path, **{"training.epochs": 1}, **changes)
     said = read_predictions(probe(data, weights, tmp_path, **changes).path / "predictions-val.parquet")
@@ -142,7 +142,7 @@ def test_what_it_was_worth_is_printed(data: Path, weights: Path, tmp_path: Path)
     assert said.code == 0
     share = r"[\d.]+ % \([\d.]+ to [\d.]+\)"
     assert re.search(
-        rf"On the same 6 test pictures: probe {share}, fine-tuned {share}; difference .* points \(.* to .*\)\.",
+        rf"On the same 6 test images: probe {share}, fine-tuned {share}; difference .* points \(.* to .*\)\.",
         said.out,
     )
     assert re.search(r"^\d+ s spent; shipped: (probe|fine-tuned)\.$", said.out, re.MULTILINE)

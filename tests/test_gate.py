@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_picture
+from conftest import write_image
 from test_export import PREPROCESSING, noise, small_card, small_head, small_network
 
 import tellapart
@@ -24,10 +24,10 @@ from tellapart.errors import Refused
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import EMBEDDING, compose_model
 from tellapart.export.gate import Parity, check_parity, check_reported
-from tellapart.export.kept import ExportedNetwork
+from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.export.references import Reference, torch_references
-from tellapart.jobs import shipping
 from tellapart.modelfile.session import Session
+from tellapart.pipeline import ship
 
 SMALL = {"preprocessing.size_px": 64}
 
@@ -39,13 +39,13 @@ def model() -> bytes:
 
 @pytest.fixture(scope="module")
 def references() -> list[Reference]:
-    """Twenty pictures of many shapes, and what the network alone makes of them behind Pillow's resize."""
+    """Twenty images of many shapes, and what the network alone makes of them behind Pillow's resize."""
     network = Session(small_network())
-    pictures = [noise(20 + 7 * seed, 60 - seed, seed) for seed in range(20)]
-    tensors = [PREPROCESSING.normalised(PREPROCESSING.resized(picture)) for picture in pictures]
+    images = [noise(20 + 7 * seed, 60 - seed, seed) for seed in range(20)]
+    tensors = [PREPROCESSING.normalised(PREPROCESSING.resized(image)) for image in images]
     return [
-        Reference(picture, network.run(tensor[None], [EMBEDDING])[0][0])
-        for picture, tensor in zip(pictures, tensors, strict=True)
+        Reference(image, network.run(tensor[None], [EMBEDDING])[0][0])
+        for image, tensor in zip(images, tensors, strict=True)
     ]
 
 
@@ -55,7 +55,7 @@ def references() -> list[Reference]:
 def test_a_file_that_agrees_passes(model: bytes, references: list[Reference]):
     parity = check_parity(model, small_head(), PREPROCESSING, references)
     assert parity.passed
-    assert parity.pictures == 20
+    assert parity.images == 20
     assert parity.from_files <= 0.01
     assert max(parity.from_tensors, parity.batched) <= 0.001
     assert parity.changed_answers == 0
@@ -67,7 +67,7 @@ def test_a_file_whose_head_has_hidden_layers_passes(references: list[Reference])
     assert check_parity(model, head, PREPROCESSING, references).passed
 
 
-def test_one_picture_is_enough_to_be_checked_with(model: bytes, references: list[Reference]):
+def test_one_image_is_enough_to_be_checked_with(model: bytes, references: list[Reference]):
     assert check_parity(model, small_head(), PREPROCESSING, references[:1]).passed
 
 
@@ -85,7 +85,7 @@ def test_another_preprocessing_than_the_trained_one_is_refused(model: bytes, ref
 
 
 @pytest.mark.parametrize("wrong", [0.5, np.nan])
-def test_one_picture_that_torch_sees_otherwise_is_enough_to_refuse(
+def test_one_image_that_torch_sees_otherwise_is_enough_to_refuse(
     model: bytes, references: list[Reference], wrong: float
 ):
     odd = replace(references[7], embedding=references[7].embedding + np.float32(wrong))
@@ -94,14 +94,14 @@ def test_one_picture_that_torch_sees_otherwise_is_enough_to_refuse(
 
 
 def test_a_changed_answer_is_refused_however_small_the_difference():
-    near = Parity(pictures=64, from_files=0.009, from_tensors=0.0, batched=0.0, changed_answers=1)
+    near = Parity(images=64, from_files=0.009, from_tensors=0.0, batched=0.0, changed_answers=1)
     assert not near.passed
     assert replace(near, changed_answers=0).passed
 
 
 @pytest.mark.parametrize("limit", [{"from_files": 0.011}, {"from_tensors": 0.0011}, {"batched": 0.0011}])
 def test_each_limit_counts_by_itself(limit: dict[str, float]):
-    good = Parity(pictures=64, from_files=0.01, from_tensors=0.001, batched=0.001, changed_answers=0)
+    good = Parity(images=64, from_files=0.01, from_tensors=0.001, batched=0.001, changed_answers=0)
     assert good.passed
     assert not replace(good, **limit).passed
 
@@ -112,7 +112,7 @@ def test_each_limit_counts_by_itself(limit: dict[str, float]):
 @pytest.fixture
 def reported(tmp_path: Path, model: bytes) -> tuple[Predictor, Catalog, Predictions]:
     predictor = Predictor(model)
-    files = [write_picture(tmp_path / name / f"{seed}.png", seed) for seed, name in enumerate("abc")]
+    files = [write_image(tmp_path / name / f"{seed}.png", seed) for seed, name in enumerate("abc")]
     catalog = scan(read_source(tmp_path), max_pixels=10**6)
     probs = np.stack([predictor.outputs(decode_file(file).pixels).probs for file in files])
     return predictor, catalog, Predictions(probs, catalog.labels, tuple(catalog.paths), catalog.classes)
@@ -123,23 +123,23 @@ def test_what_the_file_says_may_be_reported(reported):
     assert check_reported(predictor, catalog, np.arange(3), predictions) == []
 
 
-def test_no_test_pictures_are_nothing_to_check(reported):
+def test_no_test_images_are_nothing_to_check(reported):
     predictor, catalog, predictions = reported
     assert check_reported(predictor, catalog, np.arange(0), predictions) == []
 
 
-def test_pictures_that_changed_or_vanished_meanwhile_are_left_out_and_named(reported, tmp_path: Path):
+def test_images_that_changed_or_vanished_meanwhile_are_left_out_and_named(reported, tmp_path: Path):
     predictor, catalog, predictions = reported
-    write_picture(tmp_path / "b" / "1.png", seed=9)
+    write_image(tmp_path / "b" / "1.png", seed=9)
     (tmp_path / "c" / "2.png").unlink()
     assert check_reported(predictor, catalog, np.arange(3), predictions) == ["b/1.png", "c/2.png"]
 
 
-def test_where_every_picture_changed_meanwhile_nothing_may_be_reported(reported, tmp_path: Path):
+def test_where_every_image_changed_meanwhile_nothing_may_be_reported(reported, tmp_path: Path):
     predictor, catalog, predictions = reported
     for file in tmp_path.glob("*/*.png"):
         file.unlink()
-    with pytest.raises(Refused, match=r"All 3 pictures to check the model file with were changed meanwhile, a/0\.png"):
+    with pytest.raises(Refused, match=r"All 3 images to check the model file with were changed meanwhile, a/0\.png"):
         check_reported(predictor, catalog, np.arange(3), predictions)
 
 
@@ -159,9 +159,9 @@ def store(tmp_path: Path) -> Iterator[FeatureStore]:
         yield store
 
 
-def by_network(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+def by_network(images: Sequence[np.ndarray]) -> list[np.ndarray]:
     network = Session(small_network())
-    return [network.run(picture[None], [EMBEDDING])[0][0] for picture in pictures]
+    return [network.run(image[None], [EMBEDDING])[0][0] for image in images]
 
 
 def reference_rows(catalog: Catalog, store: FeatureStore, by_torch=by_network) -> tuple[list[Reference], list[str]]:
@@ -172,13 +172,13 @@ def reference_rows(catalog: Catalog, store: FeatureStore, by_torch=by_network) -
 def test_references_are_asked_of_torch_once(reported, store: FeatureStore):
     first, changed = reference_rows(reported[1], store)
     store.flush()
-    again, _ = reference_rows(reported[1], store, by_torch=lambda pictures: pytest.fail("asked twice"))
+    again, _ = reference_rows(reported[1], store, by_torch=lambda images: pytest.fail("asked twice"))
     assert (len(first), changed) == (3, [])
     assert all((one.embedding == other.embedding).all() for one, other in zip(first, again, strict=True))
 
 
 def test_a_reference_that_changed_meanwhile_is_left_out_and_named(reported, store: FeatureStore, tmp_path: Path):
-    write_picture(tmp_path / "b" / "1.png", seed=9)
+    write_image(tmp_path / "b" / "1.png", seed=9)
     references, changed = reference_rows(reported[1], store)
     assert (len(references), changed) == (2, ["b/1.png"])
     assert check_parity(reported[0].graph, small_head(), PREPROCESSING, references).passed
@@ -187,7 +187,7 @@ def test_a_reference_that_changed_meanwhile_is_left_out_and_named(reported, stor
 def test_where_every_reference_changed_meanwhile_the_gate_stays_shut(reported, store: FeatureStore, tmp_path: Path):
     for file in tmp_path.glob("*/*.png"):
         file.write_bytes(b"")
-    with pytest.raises(Refused, match="All 3 pictures to check the model file with were changed meanwhile"):
+    with pytest.raises(Refused, match="All 3 images to check the model file with were changed meanwhile"):
         reference_rows(reported[1], store)
 
 
@@ -197,7 +197,7 @@ def test_where_every_reference_changed_meanwhile_the_gate_stays_shut(reported, s
 def test_a_run_says_how_far_its_file_is_from_torch(photos: Path, tmp_path: Path):
     run = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
     parity = json.loads((run.path / "metrics.json").read_text())["parity"]
-    assert parity["pictures"] > 0
+    assert parity["images"] > 0
     assert parity["changed_answers"] == 0
     assert parity["from_files"] <= 0.01
     assert max(parity["from_tensors"], parity["batched"]) <= 0.001
@@ -205,13 +205,13 @@ def test_a_run_says_how_far_its_file_is_from_torch(photos: Path, tmp_path: Path)
 
 @pytest.fixture
 def torch_that_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = shipping.torch_references
+    honest = ship.torch_references
 
     def lying(*arguments: object, **options: object) -> tuple[list[Reference], list[str]]:
         references, changed = honest(*arguments, **options)
         return [replace(one, embedding=-one.embedding) for one in references], changed
 
-    monkeypatch.setattr(shipping, "torch_references", lying)
+    monkeypatch.setattr(ship, "torch_references", lying)
 
 
 @pytest.mark.usefixtures("torch_that_disagrees")
@@ -234,6 +234,6 @@ def test_a_larger_limit_of_pixels_holds_in_the_gate_too(photos: Path, tmp_path: 
     from tellapart import decoding
 
     for function in (decoding.decode, decoding.decode_file):
-        monkeypatch.setitem(function.__kwdefaults__, "max_pixels", 1000)  # the pictures have 3,072
+        monkeypatch.setitem(function.__kwdefaults__, "max_pixels", 1000)  # the images have 3,072
     run = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
     assert run.predictor().predict(photos / "sky" / "000.jpg").answer == "sky"

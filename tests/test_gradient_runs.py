@@ -17,9 +17,9 @@ import tellapart
 from tellapart import UserError
 from tellapart.datasets import DATASETS
 from tellapart.evaluation.metrics import measure
-from tellapart.jobs.rates import find_rate
-from tellapart.runs.predictions import read_predictions
-from tellapart.training.moments import Moment
+from tellapart.jobs.find_rate import find_rate
+from tellapart.runs.saved_predictions import read_predictions
+from tellapart.training.events import Event
 
 FILES = {
     *("catalog.parquet", "checkpoints", "environment.json", "events", "history.csv", "log.txt", "metrics.json"),
@@ -147,13 +147,13 @@ def test_it_learns(data: Path):
     assert train(data, set={**settings, "training.lr": 0.003}).metrics.accuracy.value == 1
 
 
-def test_listeners_are_told_of_every_run_epoch_and_iteration(data: Path):
-    told: list[Moment] = []
-    train(data, set={**SHORT, "training.epochs": 2}, listeners=[told.append])
+def test_callbacks_are_told_of_every_run_epoch_and_iteration(data: Path):
+    told: list[Event] = []
+    train(data, set={**SHORT, "training.epochs": 2}, callbacks=[told.append])
     iteration = ["iteration_started", "iteration_completed"]
     epoch = ["epoch_started", *6 * iteration, "epoch_completed"]
-    assert [moment.event for moment in told] == ["run_started", *epoch, *epoch, "run_completed"]
-    assert [moment.step for moment in told if moment.event == "iteration_completed"] == list(range(1, 13))
+    assert [event.name for event in told] == ["run_started", *epoch, *epoch, "run_completed"]
+    assert [event.step for event in told if event.name == "iteration_completed"] == list(range(1, 13))
 
 
 def test_a_metric_of_ones_own_picks_the_best_epoch(data: Path):
@@ -163,7 +163,7 @@ def test_a_metric_of_ones_own_picks_the_best_epoch(data: Path):
     assert metrics_of(run.path)["training"]["best_epoch"] == 2
 
 
-def test_a_column_of_a_table_says_how_often_a_picture_is_drawn(data: Path, tmp_path: Path):
+def test_a_column_of_a_table_says_how_often_a_image_is_drawn(data: Path, tmp_path: Path):
     rows = [f"{file},{file.parent.name},{float(file.parent.name == 'leaf')}" for file in sorted(data.glob("*/*.png"))]
     (tmp_path / "table.csv").write_text("\n".join(["path,label,often", *rows]))
     settings = {**SHORT, "training.sampling": "weighted", "training.weight_column": "often", "training.lr": 0.05}
@@ -176,7 +176,7 @@ def test_a_column_without_a_weight_is_refused_and_leaves_no_run(data: Path, tmp_
     rows = [f"{file},{file.parent.name},0" for file in sorted(data.glob("*/*.png"))]
     (tmp_path / "table.csv").write_text("\n".join(["path,label,often", *rows]))
     settings = {**SHORT, "training.sampling": "weighted", "training.weight_column": "often"}
-    with pytest.raises(UserError, match="No train picture has a weight above 0 in the column 'often'"):
+    with pytest.raises(UserError, match="No train image has a weight above 0 in the column 'often'"):
         train(tmp_path / "table.csv", tmp_path / "runs", set=settings)
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -197,8 +197,8 @@ def test_a_setting_that_cannot_be_leaves_no_run(data: Path, tmp_path: Path, sett
 
 
 def test_a_probe_has_no_loop_to_listen_to(data: Path):
-    with pytest.raises(UserError, match="'probe' has no loop that listeners and metrics could look at"):
-        tellapart.train(data, listeners=[print], quiet=True)
+    with pytest.raises(UserError, match="'probe' has no loop that callbacks and metrics could look at"):
+        tellapart.train(data, callbacks=[print], quiet=True)
 
 
 def test_weights_need_a_table_with_that_column(data: Path, tmp_path: Path):
@@ -261,7 +261,7 @@ def test_without_data_and_network_it_is_said_what_is_wanted_and_where_to_put_it(
 def test_a_recipe_for_any_folder_asks_for_one(tmp_path: Path):
     said = tell("train", "--recipe", "finetune-kfold", "--out", tmp_path / "runs")
     assert said.code == 2
-    assert "The recipe 'finetune-kfold' has no public data set of its own. Give a folder of pictures" in said.err
+    assert "The recipe 'finetune-kfold' has no public data set of its own. Give a folder of images" in said.err
 
 
 # ── a budget ──
@@ -295,7 +295,7 @@ def test_find_rate_suggests_a_rate_from_real_steps(data: Path, tmp_path: Path):
     assert "Loss over learning rate" in (tmp_path / "rates.html").read_text("utf-8")
 
 
-def test_find_rate_draws_pictures_as_often_as_the_training_would(data: Path, tmp_path: Path):
+def test_find_rate_draws_images_as_often_as_the_training_would(data: Path, tmp_path: Path):
     rows = [f"{file},{file.parent.name},{float(file.parent.name == 'leaf')}" for file in sorted(data.glob("*/*.png"))]
     (tmp_path / "table.csv").write_text("\n".join(["path,label,often", *rows]))
     settings = {**TINY, "training.sampling": "weighted", "training.weight_column": "often"}
@@ -305,10 +305,10 @@ def test_find_rate_draws_pictures_as_often_as_the_training_would(data: Path, tmp
     assert found.curve.losses.min() < 0.01  # where there is but one class
 
 
-def test_explore_shows_what_a_recipe_makes_of_the_pictures(data: Path, tmp_path: Path):
+def test_explore_shows_what_a_recipe_makes_of_the_images(data: Path, tmp_path: Path):
     words = ["explore", data, "--augment", "finetune-kfold", "--out", tmp_path / "seen.html", "--json", "-q"]
     said = tell(*words, *set_words({"preprocessing.size_px": 32, "backbone.name": "test_resnet"}))
     assert said.code == 0
     seen = json.loads(said.out)
     assert seen["augmentation"].keys() >= {"flip", "rotate", "dropout"}
-    assert (tmp_path / "seen.html").read_text("utf-8").count("data:image/") >= len(seen["pictures"])
+    assert (tmp_path / "seen.html").read_text("utf-8").count("data:image/") >= len(seen["images"])

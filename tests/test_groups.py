@@ -1,4 +1,4 @@
-"""Which pictures belong together: by column, folder, name or burst; and which bursts are proposed."""
+"""Which images belong together: by column, folder, name or burst; and which bursts are proposed."""
 
 import re
 import time
@@ -29,7 +29,7 @@ def photos(*paths, **columns):
 
 
 def timed(*moments, camera=NIKON, **columns):
-    """Pictures taken at these times."""
+    """Images taken at these times."""
     taken = [moment and f"2026-05-04T{moment}{camera}" for moment in moments]
     return photos(*(f"cat/{number:03}.jpg" for number in range(len(moments))), **columns).replace(
         taken=text_column(taken)
@@ -37,7 +37,7 @@ def timed(*moments, camera=NIKON, **columns):
 
 
 def named(*names, **columns):
-    """Pictures of one folder, without capture times, all of one size."""
+    """Images of one folder, without capture times, all of one size."""
     return photos(*(f"cat/{name}" for name in names), **columns)
 
 
@@ -58,7 +58,7 @@ def test_a_folder_below_the_class_is_one_group_across_the_classes():
     assert grouped("folder", *paths) == ["p1", "p1", "p2", ""]
 
 
-def test_the_folder_is_the_one_that_the_picture_lies_in():
+def test_the_folder_is_the_one_that_the_image_lies_in():
     assert grouped("folder", "cat/2025/p1/1.jpg", "cat/2026/p2/1.jpg") == ["p1", "p2"]
 
 
@@ -102,8 +102,8 @@ def test_a_column_was_read_with_the_table():
     after = group(catalog, "column:patient")
     assert after.groups.tolist() == ["p1", "p1", ""]
     assert after.remarks == (
-        "Grouped by column:patient: 2 pictures in 1 group, the largest, 'p1', of 2; 1 of more than one class; "
-        "1 picture without a group.",
+        "Grouped by column:patient: 2 images in 1 group, the largest, 'p1', of 2; 1 of more than one class; "
+        "1 image without a group.",
     )
 
 
@@ -116,14 +116,14 @@ def test_bursts_that_are_proposed_can_be_taken_as_groups():
 # ── what is said, and what is refused ──
 
 
-def test_the_numbers_are_of_pictures_that_can_be_used():
+def test_the_numbers_are_of_images_that_can_be_used():
     catalog = photos("cat/a/1.jpg", "cat/a/2.jpg", "cat/b/1.jpg", "cat/a/3.jpg", statuses=["ok", "ok", "ok", "empty"])
-    assert group(catalog, "folder").remarks == ("Grouped by folder: 3 pictures in 2 groups, the largest, 'a', of 2.",)
+    assert group(catalog, "folder").remarks == ("Grouped by folder: 3 images in 2 groups, the largest, 'a', of 2.",)
 
 
-def test_groups_of_one_picture_each_are_told_to_keep_nothing_together():
+def test_groups_of_one_image_each_are_told_to_keep_nothing_together():
     (remark,) = group(named("1.jpg", "2.jpg"), "name:.*").remarks
-    assert remark == "Grouped by name:.*: 2 pictures in 2 groups, each alone, so nothing is kept together."
+    assert remark == "Grouped by name:.*: 2 images in 2 groups, each alone, so nothing is kept together."
 
 
 def test_what_the_source_states_gives_way_with_a_remark():
@@ -134,26 +134,26 @@ def test_what_the_source_states_gives_way_with_a_remark():
 
 
 @pytest.mark.parametrize("form", ["folder", "folder:1", "folder:3", "name:^x", "column:patient"])
-def test_where_no_picture_gets_a_group_it_is_refused_with_an_example(form):
-    words = rf"--group-by {re.escape(form)} gives none of 2 pictures a group, 'cat/1.jpg' for one\."
+def test_where_no_image_gets_a_group_it_is_refused_with_an_example(form):
+    words = rf"--group-by {re.escape(form)} gives none of 2 images a group, 'cat/1.jpg' for one\."
     with pytest.raises(UserError, match=words) as refused:
         group(photos("cat/1.jpg", "dog/1.jpg"), form)
     assert refused.value.hint
 
 
 @pytest.mark.parametrize("form", ["folder", "name:jpg", "column:site"])
-def test_one_group_of_all_pictures_is_refused(form):
+def test_one_group_of_all_images_is_refused(form):
     catalog = photos("cat/images/1.jpg", "dog/images/1.jpg", groups=["images", "images"])
-    with pytest.raises(UserError, match=r"puts all 2 pictures into one group, .*nothing could be divided"):
+    with pytest.raises(UserError, match=r"puts all 2 images into one group, .*nothing could be divided"):
         group(catalog, form)
 
 
-def test_without_bursts_it_is_said_how_many_pictures_have_a_time():
+def test_without_bursts_it_is_said_how_many_images_have_a_time():
     (remark,) = group(timed("10:00:00", "", "11:00:00"), "burst").remarks
-    assert remark == "No capture bursts were found: 2 of 3 pictures say when they were taken."
+    assert remark == "No capture bursts were found: 2 of 3 images say when they were taken."
 
 
-def test_where_no_picture_can_be_used_nothing_is_said_of_groups():
+def test_where_no_image_can_be_used_nothing_is_said_of_groups():
     assert group(photos("cat/1.jpg", statuses=["empty"]), "folder").remarks == ()
 
 
@@ -192,7 +192,7 @@ def test_a_burst_may_cross_folders_classes_and_sizes():
     assert find_bursts(catalog) == [(0, 1)]
 
 
-def test_pictures_that_cannot_be_used_are_in_no_burst():
+def test_images_that_cannot_be_used_are_in_no_burst():
     assert find_bursts(timed(*["10:00:00"] * 3, statuses=["ok", "truncated", "ok"])) == [(0, 2)]
     assert find_bursts(timed(*["10:00:00"] * 2, statuses=["ok", "truncated"])) == []
 
@@ -201,7 +201,7 @@ def test_pictures_that_cannot_be_used_are_in_no_burst():
     ("contents", "copies", "expected"),
     [("aa", [0, 1], []), ("ab", [0, 0], []), ("aab", [0, 1, 0], []), ("aab", [0, 1, 2], [(0, 1, 2)])],
 )
-def test_copies_of_one_picture_are_no_burst(contents, copies, expected):
+def test_copies_of_one_image_are_no_burst(contents, copies, expected):
     assert find_bursts(timed(*["10:00:00"] * len(contents), contents=contents, copies=copies)) == expected
 
 
@@ -290,7 +290,7 @@ def test_no_group_crosses_whatever_the_folders(places):
 # ── size ──
 
 
-def test_a_hundred_thousand_pictures_are_grouped_in_seconds():
+def test_a_hundred_thousand_images_are_grouped_in_seconds():
     count = 100_000
     catalog = photos(*(f"c{number % 100}/p{number // 30}/IMG_{number % 10_000:04}.jpg" for number in range(count)))
     moments = np.datetime64("2026-05-04") + np.arange(count) // 2 * 5

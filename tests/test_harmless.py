@@ -1,4 +1,4 @@
-"""Flips and turns that a classifier does not mind: found by its own loss, on pictures made for it."""
+"""Flips and turns that a classifier does not mind: found by its own loss, on images made for it."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tellapart.images.batches import Batch, Group
 from tellapart.options import AugmentationOptions
-from tellapart.pixels.inputs import Batch, Group
-from tellapart.training.harmless import MOST_PICTURES, harmless_moves, with_moves
+from tellapart.training.invariant import MOST_IMAGES, invariant_moves, with_moves
 
 COUNT = 60
 
 
 class Made:
-    """Pictures (B, 3, 8, 8), bright in one place; of class 1 where `bright` says so."""
+    """Images (B, 3, 8, 8), bright in one place; of class 1 where `bright` says so."""
 
     def __init__(self, bright: str) -> None:
         rows, columns = {"left": (slice(0, 8), slice(0, 4)), "top": (slice(0, 4), slice(0, 8))}[bright]
         self.labels = torch.arange(COUNT) % 2
-        self.pictures = torch.rand(COUNT, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.1
-        self.pictures[self.labels == 1, :, rows, columns] += 1
+        self.images = torch.rand(COUNT, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.1
+        self.images[self.labels == 1, :, rows, columns] += 1
         self.asked = 0
 
     def batches(self, groups):
         for group in groups:
             self.asked += len(group.positions)
             labels = self.labels[group.positions]
-            yield Batch(self.pictures[group.positions], labels, labels, np.ones(len(labels), bool))
+            yield Batch(self.images[group.positions], labels, labels, np.ones(len(labels), bool))
 
 
 class Sees(nn.Module):
-    """A classifier that compares one half of a picture with the other, or only asks how bright it is."""
+    """A classifier that compares one half of an image with the other, or only asks how bright it is."""
 
     def __init__(self, what: str) -> None:
         super().__init__()
         self.what = what
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        left = pictures[..., :4].mean(dim=(1, 2, 3)) - pictures[..., 4:].mean(dim=(1, 2, 3))
-        top = pictures[:, :, :4].mean(dim=(1, 2, 3)) - pictures[:, :, 4:].mean(dim=(1, 2, 3))
-        logit = {"left": left, "top": top, "light": pictures.mean(dim=(1, 2, 3)) - 0.3}[self.what] * 10
+    def forward(self, images: Tensor) -> Tensor:
+        left = images[..., :4].mean(dim=(1, 2, 3)) - images[..., 4:].mean(dim=(1, 2, 3))
+        top = images[:, :, :4].mean(dim=(1, 2, 3)) - images[:, :, 4:].mean(dim=(1, 2, 3))
+        logit = {"left": left, "top": top, "light": images.mean(dim=(1, 2, 3)) - 0.3}[self.what] * 10
         return torch.stack([-logit, logit], dim=1)
 
 
@@ -53,15 +53,15 @@ class Sees(nn.Module):
         ("light", "top", ["flip", "flip_vertical", "quarter_turn"]),
     ],
 )
-def test_a_move_is_harmless_exactly_where_the_answer_does_not_depend_on_it(what, bright, moves):
-    assert harmless_moves(Sees(what), Made(bright), COUNT) == moves
+def test_a_move_is_invariant_exactly_where_the_answer_does_not_depend_on_it(what, bright, moves):
+    assert invariant_moves(Sees(what), Made(bright), COUNT) == moves
 
 
-def test_no_more_pictures_are_looked_at_than_it_takes(monkeypatch):
-    monkeypatch.setattr("tellapart.training.harmless.MOST_PICTURES", 10)
+def test_no_more_images_are_looked_at_than_it_takes(monkeypatch):
+    monkeypatch.setattr("tellapart.training.invariant.MOST_IMAGES", 10)
     made = Made("top")
-    harmless_moves(Sees("light"), made, COUNT)
-    assert made.asked == 10 < MOST_PICTURES
+    invariant_moves(Sees("light"), made, COUNT)
+    assert made.asked == 10 < MOST_IMAGES
 
 
 def test_moves_are_added_where_the_recipe_does_not_say_how_often():
@@ -72,7 +72,7 @@ def test_moves_are_added_where_the_recipe_does_not_say_how_often():
     assert with_moves(AugmentationOptions(flip=0.2), []) == AugmentationOptions(flip=0.2)
 
 
-def test_pictures_are_shown_as_they_are():
+def test_images_are_shown_as_they_are():
     shown = []
 
     class Watched(Made):
@@ -80,5 +80,5 @@ def test_pictures_are_shown_as_they_are():
             shown.extend(groups)
             return super().batches(groups)
 
-    harmless_moves(Sees("light"), Watched("top"), COUNT)
+    invariant_moves(Sees("light"), Watched("top"), COUNT)
     assert {group.keys for group in shown} == {None}

@@ -1,4 +1,4 @@
-"""Batches of pictures as the network takes them: normalised as in the model file, augmented by key."""
+"""Batches of images as the network takes them: normalised as in the model file, augmented by key."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_classes
-from tiny_training import catalog_of, pictures_of
+from tiny_training import catalog_of, images_of
 
 from tellapart.catalog.table import Catalog
+from tellapart.images.batches import JOINED_PIXELS, Batch, Group, ImageInputs
+from tellapart.images.sampling import image_keys, sample_keys
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.models.backbones import one_thread
 from tellapart.options import AugmentationOptions
-from tellapart.pixels.batches import picture_keys, sample_keys
-from tellapart.pixels.inputs import JOINED_PIXELS, Batch, Group, PictureInputs
 
 ALL = np.arange(6)
 FLIPPED = AugmentationOptions(flip=1.0)
@@ -41,24 +41,24 @@ def inputs_of(
     *,
     held_bytes: int = 10**9,
     **preprocessing: object,
-) -> PictureInputs:
+) -> ImageInputs:
     how = Preprocessing(size_px=32, **preprocessing)
-    pictures = pictures_of(catalog, preprocessing=how, held_bytes=held_bytes)
-    return PictureInputs(pictures, how, augmentation or AugmentationOptions(), torch.device("cpu"), memory_format)
+    images = images_of(catalog, preprocessing=how, held_bytes=held_bytes)
+    return ImageInputs(images, how, augmentation or AugmentationOptions(), torch.device("cpu"), memory_format)
 
 
-def batch_of(inputs: PictureInputs, positions: np.ndarray = ALL, *, epoch: int | None = None) -> Batch:
-    keys = None if epoch is None else sample_keys(picture_keys(0, map(str, positions.tolist())), epoch)
+def batch_of(inputs: ImageInputs, positions: np.ndarray = ALL, *, epoch: int | None = None) -> Batch:
+    keys = None if epoch is None else sample_keys(image_keys(0, map(str, positions.tolist())), epoch)
     (batch,) = inputs.batches([Group(positions, keys)])
     return batch
 
 
 @pytest.mark.parametrize("grey", [False, True])
-def test_pictures_are_normalised_as_in_the_model_file(catalog: Catalog, grey: bool):
+def test_images_are_normalised_as_in_the_model_file(catalog: Catalog, grey: bool):
     how = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.25), "grey": grey}
     batch = batch_of(inputs_of(catalog, **how))
     preprocessing = Preprocessing(size_px=32, **how)
-    ((pixels, _),) = pictures_of(catalog, preprocessing=preprocessing).batches([ALL])
+    ((pixels, _),) = images_of(catalog, preprocessing=preprocessing).batches([ALL])
     assert batch.inputs.shape == (6, 1 if grey else 3, 32, 32)
     np.testing.assert_allclose(batch.inputs, [preprocessing.normalised(one) for one in pixels], atol=1e-5)
 
@@ -82,20 +82,20 @@ def test_without_keys_nothing_is_augmented(catalog: Catalog):
     torch.testing.assert_close(flipped.inputs, plain.inputs.flip(3), atol=1e-5, rtol=0)
 
 
-def test_the_key_decides_what_becomes_of_a_picture_and_no_neighbour_does(catalog: Catalog):
+def test_the_key_decides_what_becomes_of_a_image_and_no_neighbour_does(catalog: Catalog):
     inputs = inputs_of(catalog, BY_CHANCE)
     together = batch_of(inputs, epoch=0).inputs
     assert torch.equal(batch_of(inputs, np.array([4, 1]), epoch=0).inputs, together[[4, 1]])
     assert not torch.equal(batch_of(inputs, epoch=1).inputs, together)
 
 
-def test_held_and_streamed_pictures_give_the_same_bits(catalog: Catalog):
+def test_held_and_streamed_images_give_the_same_bits(catalog: Catalog):
     held, streamed = (batch_of(inputs_of(catalog, BY_CHANCE, held_bytes=size), epoch=0) for size in (10**9, 0))
     assert torch.equal(held.inputs, streamed.inputs)
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_targets_are_mixed_as_the_pictures_are(catalog: Catalog, kind: str):
+def test_targets_are_mixed_as_the_images_are(catalog: Catalog, kind: str):
     mixed = batch_of(inputs_of(catalog, AugmentationOptions(**{kind: 1.0})), epoch=0)
     assert mixed.targets.shape == (6, 3)
     assert mixed.labels.tolist() == [0, 0, 1, 1, 2, 2]
@@ -104,7 +104,7 @@ def test_targets_are_mixed_as_the_pictures_are(catalog: Catalog, kind: str):
     assert 0 < mixed.targets[2, 0] < 1
 
 
-def test_a_lost_picture_is_missing_from_its_batch_alone(tmp_path: Path):
+def test_a_lost_image_is_missing_from_its_batch_alone(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 2)
     catalog = catalog_of(folder)
     whole = batch_of(inputs_of(catalog, BY_CHANCE), epoch=0).inputs
@@ -115,7 +115,7 @@ def test_a_lost_picture_is_missing_from_its_batch_alone(tmp_path: Path):
     assert torch.equal(batch.inputs, whole[[0, 1, 3, 4, 5]])
 
 
-def test_a_batch_of_lost_pictures_is_empty(tmp_path: Path):
+def test_a_batch_of_lost_images_is_empty(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 2)
     catalog = catalog_of(folder)
     (folder / "leaf" / "000.jpg").unlink()
@@ -135,8 +135,8 @@ def test_batches_that_are_made_at_once_have_the_bits_of_each_alone(
     drawn = [
         np.random.default_rng(n).integers(0, 6, size) for n, size in enumerate([3, 4, 1, JOINED_PIXELS // 1024, 2])
     ]
-    groups = [Group(positions, picture_keys(n, map(str, range(len(positions))))) for n, positions in enumerate(drawn)]
-    groups = [*groups, Group(np.array([2]), picture_keys(9, "a"))]
+    groups = [Group(positions, image_keys(n, map(str, range(len(positions))))) for n, positions in enumerate(drawn)]
+    groups = [*groups, Group(np.array([2]), image_keys(9, "a"))]
     for together, group in zip(inputs.batches(groups), groups, strict=True):
         (alone,) = inputs.batches([group])
         for name in ("inputs", "labels", "targets"):
@@ -147,8 +147,8 @@ def test_batches_that_are_made_at_once_have_the_bits_of_each_alone(
 
 def test_small_batches_are_made_at_once_as_far_as_they_are_small(catalog: Catalog):
     inputs, asked = inputs_of(catalog), []
-    of_pictures = inputs._pictures.batches
-    inputs._pictures.batches = lambda groups: of_pictures(asked.extend(map(len, groups)) or groups)
+    of_images = inputs._images.batches
+    inputs._images.batches = lambda groups: of_images(asked.extend(map(len, groups)) or groups)
     list(inputs.batches([Group(ALL[:4]) for _ in range(100)]))
     assert JOINED_PIXELS == 128 * 32**2
     assert asked == [128, 128, 128, 16]

@@ -38,11 +38,11 @@ def test_a_base_install_is_small_and_has_no_torch(base):
 
 @pytest.mark.install
 def test_a_base_install_predicts_and_evaluates(base, run, photos):
-    picture = sorted(photos.rglob("*.jpg"))[0]
+    image = sorted(photos.rglob("*.jpg"))[0]
     predicted = subprocess.run(
-        [base / "tellapart", "predict", run.model, picture], capture_output=True, text=True, check=True
+        [base / "tellapart", "predict", run.model, image], capture_output=True, text=True, check=True
     )
-    assert str(picture) in predicted.stdout
+    assert str(image) in predicted.stdout
     evaluated = subprocess.run(
         [base / "tellapart", "evaluate", run.model, photos], capture_output=True, text=True, check=True
     )

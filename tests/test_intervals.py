@@ -33,13 +33,13 @@ def test_wilson_holds_shares_of_exactly_0_and_1():
     assert [wilson(n, n)[1] for n in range(1, 300)] == [1.0] * 299
 
 
-def test_wilson_is_narrower_with_more_pictures_and_wider_with_more_confidence():
+def test_wilson_is_narrower_with_more_images_and_wider_with_more_confidence():
     low, high = wilson(90, 100)
     assert low < wilson(900, 1000)[0] < wilson(900, 1000)[1] < high
     assert wilson(90, 100, confidence=0.99)[0] < low < high < wilson(90, 100, confidence=0.99)[1]
 
 
-def test_wilson_refuses_more_successes_than_pictures():
+def test_wilson_refuses_more_successes_than_images():
     with pytest.raises(ValueError, match=r"successes must be in \[0, 3\], got 4"):
         wilson(4, 3)
 
@@ -62,7 +62,7 @@ def test_every_resample_keeps_the_weight_of_every_class():
     assert resampled == pytest.approx(np.tile([2.0, 5.0, 40.0], (RESAMPLES, 1)))
 
 
-def test_numbering_the_classes_differently_draws_the_same_pictures():
+def test_numbering_the_classes_differently_draws_the_same_images():
     values, labels = np.random.default_rng(0).random(60), np.random.default_rng(1).integers(0, 4, 60)
     renumbered = np.array([2, 0, 3, 1])[labels]
     assert np.array_equal(bootstrap(shares(values), labels), bootstrap(shares(values), renumbered))
@@ -76,14 +76,14 @@ def test_the_memory_held_at_once_changes_no_draw(monkeypatch):
 
 
 @pytest.mark.parametrize("size", [1, 2, 20])
-def test_the_resamples_vary_as_much_as_new_pictures_would_however_small_the_classes(size):
+def test_the_resamples_vary_as_much_as_new_images_would_however_small_the_classes(size):
     rng = np.random.default_rng(0)
     spread = [bootstrap(shares(rng.normal(size=200)), np.arange(200) // size, seed=s).std() for s in range(20)]
     assert np.mean(spread) == pytest.approx(1 / np.sqrt(200), rel=0.05)
 
 
-def test_a_bootstrap_needs_two_pictures():
-    with pytest.raises(ValueError, match="at least 2 pictures, got 1"):
+def test_a_bootstrap_needs_two_images():
+    with pytest.raises(ValueError, match="at least 2 images, got 1"):
         bootstrap(shares(np.ones(1)), np.zeros(1, np.int64))
 
 

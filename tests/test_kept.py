@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_classes
-from tiny_training import catalog_of, classifier_of, pictures_of, small_recipe
+from tiny_training import catalog_of, classifier_of, images_of, small_recipe
 from torch import Tensor, nn
 
 from tellapart.catalog.table import Catalog
+from tellapart.images.batches import Group, ImageInputs
+from tellapart.images.sampling import image_keys, sample_keys
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.models.backbones import one_thread
-from tellapart.models.cutting import split_at
+from tellapart.models.cut import split_at
 from tellapart.options import AugmentationOptions
-from tellapart.pixels.batches import picture_keys, sample_keys
-from tellapart.pixels.inputs import Group, PictureInputs
-from tellapart.training.kept import KeptInputs
+from tellapart.training.outputs import KeptInputs
 
 SOME = np.array([17, 3, 9, 3])
 
@@ -32,20 +32,20 @@ def threads() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    """18 pictures, more than are worked on at once."""
+    """18 images, more than are worked on at once."""
     return catalog_of(write_classes(tmp_path_factory.mktemp("kept") / "photos", 6))
 
 
 class Counting(nn.Module):
-    """A trunk that counts the pictures it was shown."""
+    """A trunk that counts the images it was shown."""
 
     def __init__(self, trunk: nn.Module) -> None:
         super().__init__()
         self.trunk, self.seen = trunk, 0
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        self.seen += len(pictures)
-        return self.trunk(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen += len(images)
+        return self.trunk(images)
 
 
 def trunk_of(upto: str) -> Counting:
@@ -55,28 +55,28 @@ def trunk_of(upto: str) -> Counting:
 
 def inputs_of(
     catalog: Catalog, memory_format: torch.memory_format = torch.contiguous_format, **options: int
-) -> PictureInputs:
+) -> ImageInputs:
     augmentation = AugmentationOptions(flip=0.5, crop_area=0.4)
-    pictures = pictures_of(catalog, **options)
-    return PictureInputs(pictures, Preprocessing(size_px=32), augmentation, torch.device("cpu"), memory_format)
+    images = images_of(catalog, **options)
+    return ImageInputs(images, Preprocessing(size_px=32), augmentation, torch.device("cpu"), memory_format)
 
 
-def kept_of(catalog: Catalog, trunk: nn.Module, inputs: PictureInputs) -> KeptInputs:
-    return KeptInputs(inputs, trunk, picture_keys(0, catalog.paths), catalog.labels)
+def kept_of(catalog: Catalog, trunk: nn.Module, inputs: ImageInputs) -> KeptInputs:
+    return KeptInputs(inputs, trunk, image_keys(0, catalog.paths), catalog.labels)
 
 
 @pytest.mark.parametrize("upto", ["blocks.0", "blocks.2", "all"])
 @pytest.mark.parametrize("view", [None, 0, 1])
 def test_each_view_is_what_the_frozen_part_gives_anew(catalog: Catalog, upto: str, view: int | None):
     trunk, inputs = trunk_of(upto), inputs_of(catalog)
-    keys = None if view is None else sample_keys(picture_keys(0, catalog.paths), view)[SOME]
+    keys = None if view is None else sample_keys(image_keys(0, catalog.paths), view)[SOME]
     (anew,) = inputs.batches([Group(SOME, keys)])
     (batch,) = kept_of(catalog, trunk, inputs).batches([Group(SOME, keys, view)])
     torch.testing.assert_close(batch.inputs, trunk(anew.inputs).detach(), atol=1e-5, rtol=1e-4)
     assert batch.labels.tolist() == batch.targets.tolist() == catalog.labels[SOME].tolist()
 
 
-def test_views_differ_and_each_picture_runs_once_a_view(catalog: Catalog):
+def test_views_differ_and_each_image_runs_once_a_view(catalog: Catalog):
     trunk = trunk_of("blocks.1")
     kept = kept_of(catalog, trunk, inputs_of(catalog))
     first, second, again = kept.batches([Group(SOME, view=view) for view in (0, 1, 0)])
@@ -93,14 +93,14 @@ def test_a_view_has_the_same_bits_whichever_batch_asks_first(catalog: Catalog):
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_outputs_keep_the_memory_format_of_the_pictures(catalog: Catalog, memory_format: torch.memory_format):
+def test_outputs_keep_the_memory_format_of_the_images(catalog: Catalog, memory_format: torch.memory_format):
     kept = kept_of(catalog, trunk_of("blocks.0"), inputs_of(catalog, memory_format))
     (batch,) = kept.batches([Group(SOME, view=0)])
     assert batch.inputs.is_contiguous(memory_format=memory_format)
     assert not batch.inputs.requires_grad
 
 
-def test_a_lost_picture_is_missing_from_its_batches(tmp_path: Path):
+def test_a_lost_image_is_missing_from_its_batches(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 2)
     catalog = catalog_of(folder)
     (folder / "leaf" / "000.jpg").unlink()

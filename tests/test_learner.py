@@ -28,11 +28,11 @@ from tellapart.errors import UserError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.models.backbones import one_thread
 from tellapart.models.classifier import Classifier
-from tellapart.progress import Talk
+from tellapart.progress import Console
 from tellapart.training.checkpoints import NotFinite
 from tellapart.training.hardware import Hardware
-from tellapart.training.kept import KeptInputs
-from tellapart.training.learner import Learners, Material, predict_pictures, scores_of
+from tellapart.training.outputs import KeptInputs
+from tellapart.training.phases import Phases, TrainingData, predict_images, scores_of
 
 CNN = {"backbone.name": "cnn", "training.epochs": 1, "training.lr": 0.1}
 
@@ -44,23 +44,23 @@ def threads() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    """12 train pictures and 6 of val."""
-    return material_of(catalog_of(write_classes(tmp_path_factory.mktemp("learner") / "photos", 6)))
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
+    """12 train images and 6 of val."""
+    return material_of(catalog_of(write_classes(tmp_path_factory.mktemp("phase") / "photos", 6)))
 
 
-def learners_of(material: Material, kept_bytes: int = PLENTY, **changes: object) -> tuple[Learners, Classifier]:
+def learners_of(data: TrainingData, kept_bytes: int = PLENTY, **changes: object) -> tuple[Phases, Classifier]:
     recipe = small_recipe({key.replace("__", "."): value for key, value in changes.items()})
     classifier = classifier_of(recipe)
     hardware = Hardware(recipe.training)
-    execution = replace(EXECUTION, kept_bytes=kept_bytes)
-    return Learners(classifier, material, recipe, hardware, execution, Talk()), classifier
+    runtime = replace(EXECUTION, kept_bytes=kept_bytes)
+    return Phases(classifier, data, recipe, hardware, runtime, Console()), classifier
 
 
-def moved(folder: Path, material: Material, changes: dict[str, object]) -> set[str]:
+def moved(folder: Path, data: TrainingData, changes: dict[str, object]) -> set[str]:
     """The names of the tensors that a training changes."""
     before = classifier_of(small_recipe(changes)).state_dict()
-    after = run_fit(folder, Material(material.train, None, material.preprocessing), changes).weights
+    after = run_fit(folder, TrainingData(data.train, None, data.preprocessing), changes).weights
     return {name for name, value in before.items() if not torch.equal(value, after[name])}
 
 
@@ -71,34 +71,34 @@ def stages(names: set[str]) -> set[str]:
 # ── what moves ──
 
 
-def test_without_freezing_all_learns(tmp_path: Path, material: Material):
-    assert moved(tmp_path, material, CNN) == set(classifier_of(small_recipe(CNN)).state_dict())
+def test_without_freezing_all_learns(tmp_path: Path, data: TrainingData):
+    assert moved(tmp_path, data, CNN) == set(classifier_of(small_recipe(CNN)).state_dict())
 
 
 @pytest.mark.parametrize("views", [None, 1])
-def test_the_frozen_part_and_its_statistics_are_still(tmp_path: Path, material: Material, views: int | None):
-    names = moved(tmp_path, material, {**CNN, "freeze.upto": "blocks.1", "freeze.views": views})
+def test_the_frozen_part_and_its_statistics_are_still(tmp_path: Path, data: TrainingData, views: int | None):
+    names = moved(tmp_path, data, {**CNN, "freeze.upto": "blocks.1", "freeze.views": views})
     assert stages(names) == {"blocks.2", "blocks.3", "head"}
     assert any("running_mean" in name for name in names)
 
 
-def test_of_a_frozen_backbone_only_the_head_moves(tmp_path: Path, material: Material):
-    assert stages(moved(tmp_path, material, {**CNN, "freeze.upto": "all"})) == {"head"}
+def test_of_a_frozen_backbone_only_the_head_moves(tmp_path: Path, data: TrainingData):
+    assert stages(moved(tmp_path, data, {**CNN, "freeze.upto": "all"})) == {"head"}
 
 
-def test_statistics_of_the_frozen_part_move_where_they_are_to(tmp_path: Path, material: Material):
-    names = moved(tmp_path, material, {**CNN, "freeze.upto": "blocks.1", "freeze.norms": "moving"})
+def test_statistics_of_the_frozen_part_move_where_they_are_to(tmp_path: Path, data: TrainingData):
+    names = moved(tmp_path, data, {**CNN, "freeze.upto": "blocks.1", "freeze.norms": "moving"})
     of_frozen = {name for name in names if stages({name}) & {"blocks.0", "blocks.1"}}
     assert {name.rsplit(".")[-1] for name in of_frozen} == {"running_mean", "running_var", "num_batches_tracked"}
     assert stages(of_frozen) == {"blocks.0", "blocks.1"}
 
 
-def test_looking_at_val_and_train_moves_nothing(tmp_path: Path, material: Material):
+def test_looking_at_val_and_train_moves_nothing(tmp_path: Path, data: TrainingData):
     changes = {**CNN, "training.epochs": 2, "training.best": "count"}
     count = iter(range(9))
     metrics = {"count": lambda predictions: float(next(count))}
-    looked = run_fit(tmp_path / "a", material, {**changes, "training.evaluate_train": True}, metrics=metrics)
-    without_val = Material(material.train, None, material.preprocessing)
+    looked = run_fit(tmp_path / "a", data, {**changes, "training.evaluate_train": True}, metrics=metrics)
+    without_val = TrainingData(data.train, None, data.preprocessing)
     blind = run_fit(tmp_path / "b", without_val, {**changes, "training.best": "loss"})
     assert looked.progress.best_epoch == 2
     assert same_bits(looked.weights, blind.weights)
@@ -106,7 +106,7 @@ def test_looking_at_val_and_train_moves_nothing(tmp_path: Path, material: Materi
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("views", [None, 1])
-def test_unfreezing_changes_what_learns(tmp_path: Path, material: Material, optimizer: str, views: int | None):
+def test_unfreezing_changes_what_learns(tmp_path: Path, data: TrainingData, optimizer: str, views: int | None):
     changes = {
         "freeze.upto": "all",
         "freeze.unfreeze": ("1:blocks.3", "2:all"),
@@ -116,11 +116,11 @@ def test_unfreezing_changes_what_learns(tmp_path: Path, material: Material, opti
     at_end: list[dict[str, Tensor]] = []
     kept: list[Classifier] = []
 
-    def look(moment: object) -> None:
-        if moment.event in ("run_started", "epoch_completed"):
+    def look(event: object) -> None:
+        if event.name in ("run_started", "epoch_completed"):
             at_end.append({name: value.clone() for name, value in kept[0].state_dict().items()})
 
-    run_fit(tmp_path, material, changes, listeners=[look], prepare=kept.append)
+    run_fit(tmp_path, data, changes, callbacks=[look], prepare=kept.append)
     learned = [
         stages({name for name in before if not torch.equal(before[name], after[name])})
         for before, after in pairwise(at_end)
@@ -134,29 +134,29 @@ def test_unfreezing_changes_what_learns(tmp_path: Path, material: Material, opti
 
 
 @pytest.mark.parametrize("views", [None, 2])
-def test_what_learns_is_in_training_mode_and_all_rests_for_val(material: Material, views: int | None):
-    learners, classifier = learners_of(material, backbone__name="cnn", freeze__upto="blocks.1", freeze__views=views)
-    learner = learners.of(0)
+def test_what_learns_is_in_training_mode_and_all_rests_for_val(data: TrainingData, views: int | None):
+    phases, classifier = learners_of(data, backbone__name="cnn", freeze__upto="blocks.1", freeze__views=views)
+    phase = phases.of(0)
     norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
     assert [norm.training for norm in norms] == [False, False, True, True]
-    assert learner.plain.training
-    learners.rest()
-    assert not any(module.training for root in (classifier, learner.plain) for module in root.modules())
-    learners.teach()
+    assert phase.plain.training
+    phases.rest()
+    assert not any(module.training for root in (classifier, phase.plain) for module in root.modules())
+    phases.teach()
     assert [norm.training for norm in norms] == [False, False, True, True]
 
 
-def test_each_part_has_its_own_word_for_the_statistics_of_norms(material: Material):
+def test_each_part_has_its_own_word_for_the_statistics_of_norms(data: TrainingData):
     frozen = {"freeze__upto": "blocks.1", "freeze__norms": "moving"}
-    learners, classifier = learners_of(material, backbone__name="cnn", **frozen, training__norms="still")
-    learners.of(0)
+    phases, classifier = learners_of(data, backbone__name="cnn", **frozen, training__norms="still")
+    phases.of(0)
     norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
     assert [norm.training for norm in norms] == [True, True, False, False]
 
 
-def test_a_learner_is_made_anew_only_where_another_part_begins_to_learn(material: Material):
-    learners, _ = learners_of(material, freeze__upto="all", freeze__unfreeze=("2:blocks.3",), freeze__views=1)
-    first, second, third, fourth = (learners.of(epoch) for epoch in range(4))
+def test_a_learner_is_made_anew_only_where_another_part_begins_to_learn(data: TrainingData):
+    phases, _ = learners_of(data, freeze__upto="all", freeze__unfreeze=("2:blocks.3",), freeze__views=1)
+    first, second, third, fourth = (phases.of(epoch) for epoch in range(4))
     assert first is second
     assert third is fourth is not first
 
@@ -164,109 +164,109 @@ def test_a_learner_is_made_anew_only_where_another_part_begins_to_learn(material
 # ── views ──
 
 
-def test_views_are_shown_in_turn_and_are_never_more_than_epochs(material: Material):
+def test_views_are_shown_in_turn_and_are_never_more_than_epochs(data: TrainingData):
     views = {"freeze__upto": "all", "freeze__views": 9, "augmentation__flip": 0.5}
-    learners, _ = learners_of(material, **views, training__epochs=2)
-    learner = learners.of(0)
-    assert isinstance(learner.train, KeptInputs)
-    assert learner.views == 2
+    phases, _ = learners_of(data, **views, training__epochs=2)
+    phase = phases.of(0)
+    assert isinstance(phase.train, KeptInputs)
+    assert phase.views == 2
 
 
-def test_of_pictures_that_nothing_changes_one_view_is_kept(material: Material):
-    learners, _ = learners_of(material, freeze__upto="all", freeze__views=4)
-    assert learners.of(0).views == 1
+def test_of_images_that_nothing_changes_one_view_is_kept(data: TrainingData):
+    phases, _ = learners_of(data, freeze__upto="all", freeze__views=4)
+    assert phases.of(0).views == 1
 
 
 @pytest.mark.parametrize("frozen", [{"upto": "patch_embed"}, {"upto": "all", "unfreeze": ("1:blocks.0",)}])
 def test_a_network_that_cannot_be_cut_where_it_thaws_is_told_before_any_epoch(
-    material: Material, frozen: dict[str, Any]
+    data: TrainingData, frozen: dict[str, Any]
 ):
     changes = {"backbone.name": "test_vit", "preprocessing.size_px": 160, "backbone.pretrained": False}
     changes |= {f"freeze.{name}": value for name, value in frozen.items()}
     with pytest.raises(UserError, match="cannot be cut behind patch_embed"):
-        learners_of(material, freeze__views=2, **{key.replace(".", "__"): value for key, value in changes.items()})
+        learners_of(data, freeze__views=2, **{key.replace(".", "__"): value for key, value in changes.items()})
 
 
-def test_a_network_on_kept_outputs_answers_as_the_whole_one(material: Material):
+def test_a_network_on_kept_outputs_answers_as_the_whole_one(data: TrainingData):
     (kept, _), (whole, _) = (
-        learners_of(material, backbone__name="cnn", freeze__upto="blocks.1", freeze__views=views) for views in (2, None)
+        learners_of(data, backbone__name="cnn", freeze__upto="blocks.1", freeze__views=views) for views in (2, None)
     )
-    answers = [predicted(learners, material).probs for learners in (kept, whole)]
+    answers = [predicted(phases, data).probs for phases in (kept, whole)]
     np.testing.assert_allclose(*answers, atol=1e-5)
 
 
-def test_training_on_kept_outputs_is_training_on_the_pictures(tmp_path: Path, material: Material):
+def test_training_on_kept_outputs_is_training_on_the_images(tmp_path: Path, data: TrainingData):
     changes = {**CNN, "training.epochs": 3, "freeze.upto": "blocks.2", "augmentation.flip": 0.5, "training.lr": 0.01}
-    kept = run_fit(tmp_path / "kept", material, {**changes, "freeze.views": 3})
-    anew = run_fit(tmp_path / "anew", material, changes)
+    kept = run_fit(tmp_path / "kept", data, {**changes, "freeze.views": 3})
+    anew = run_fit(tmp_path / "anew", data, changes)
     for name, value in kept.weights.items():
         torch.testing.assert_close(value, anew.weights[name], atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_views_are_not_kept_of_mixed_pictures(material: Material, kind: str):
-    with pytest.raises(UserError, match=r"freeze.views keeps pictures one by one, so it does not go with"):
-        learners_of(material, freeze__upto="all", freeze__views=1, **{f"augmentation__{kind}": 0.2})
+def test_views_are_not_kept_of_mixed_images(data: TrainingData, kind: str):
+    with pytest.raises(UserError, match=r"freeze.views keeps images one by one, so it does not go with"):
+        learners_of(data, freeze__upto="all", freeze__views=1, **{f"augmentation__{kind}": 0.2})
 
 
 @pytest.mark.parametrize(
     ("spare", "evaluates_train", "views"), [(0, False, 2), (-1, False, 1), (0, True, 1), (12, True, 2)]
 )
 def test_as_many_views_are_kept_as_fit_into_the_memory(
-    material: Material, spare: int, evaluates_train: bool, views: int
+    data: TrainingData, spare: int, evaluates_train: bool, views: int
 ):
-    num_pictures = 2 * len(material.train) + len(material.val) + spare
+    num_images = 2 * len(data.train) + len(data.val) + spare
     options = {"freeze__upto": "all", "freeze__views": 2, "augmentation__flip": 0.5}
     options["training__evaluate_train"] = evaluates_train
-    learners, _ = learners_of(material, kept_bytes=num_pictures * 84 * 4, **options)
-    assert learners.of(0).views == views
+    phases, _ = learners_of(data, kept_bytes=num_images * 84 * 4, **options)
+    assert phases.of(0).views == views
 
 
 def test_where_no_view_fits_the_outputs_are_computed_anew_and_that_is_said(
-    material: Material, capsys: pytest.CaptureFixture[str]
+    data: TrainingData, capsys: pytest.CaptureFixture[str]
 ):
     options = {"freeze__upto": "all", "freeze__views": 2, "augmentation__flip": 0.5}
-    learners, classifier = learners_of(material, kept_bytes=100, **options)
-    assert learners.of(0).plain is classifier
+    phases, classifier = learners_of(data, kept_bytes=100, **options)
+    assert phases.of(0).plain is classifier
     assert "kept for 0 views instead of 2" in capsys.readouterr().err
 
 
 # ── what it says of a split ──
 
 
-def predicted(learners: Learners, material: Material) -> Predictions:
-    learner = learners.of(0)
-    learners.rest()
-    return predict_pictures(learner, material.val, learner.val, Hardware(small_recipe().training))
+def predicted(phases: Phases, data: TrainingData) -> Predictions:
+    phase = phases.of(0)
+    phases.rest()
+    return predict_images(phase, data.val, phase.val, Hardware(small_recipe().training))
 
 
-def test_predictions_are_those_of_each_picture_alone(material: Material, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tellapart.training.learner.EVALUATED_AT_ONCE", 4)
-    learners, classifier = learners_of(material)
-    found = predicted(learners, material)
-    ((pixels, _),) = material.val.batches([np.arange(6)])
-    pictures = torch.from_numpy(np.stack([material.preprocessing.normalised(one) for one in pixels]))
+def test_predictions_are_those_of_each_image_alone(data: TrainingData, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tellapart.training.phases.EVALUATED_AT_ONCE", 4)
+    phases, classifier = learners_of(data)
+    found = predicted(phases, data)
+    ((pixels, _),) = data.val.batches([np.arange(6)])
+    images = torch.from_numpy(np.stack([data.preprocessing.normalised(one) for one in pixels]))
     with torch.no_grad():
-        expected = [classifier(one[None]).softmax(1)[0].tolist() for one in pictures]
+        expected = [classifier(one[None]).softmax(1)[0].tolist() for one in images]
     np.testing.assert_allclose(found.probs, expected, atol=1e-5)
-    assert (found.paths, found.classes) == (material.val.paths, ("brick", "leaf", "sky"))
+    assert (found.paths, found.classes) == (data.val.paths, ("brick", "leaf", "sky"))
 
 
-def test_a_lost_picture_is_in_no_prediction(tmp_path: Path):
+def test_a_lost_image_is_in_no_prediction(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 3)
     catalog = catalog_of(folder)
     (folder / "brick" / "002.jpg").unlink()
-    material = material_of(catalog, held_bytes=0)
-    found = predicted(learners_of(material)[0], material)
-    assert found.paths == ("brick/001.jpg", *material.val.paths[2:])
+    data = material_of(catalog, held_bytes=0)
+    found = predicted(learners_of(data)[0], data)
+    assert found.paths == ("brick/001.jpg", *data.val.paths[2:])
     assert found.labels.tolist() == [0, 1, 1, 2, 2]
 
 
-def test_an_answer_that_is_no_number_is_not_taken_for_a_lost_picture(material: Material):
-    learners, classifier = learners_of(material)
+def test_an_answer_that_is_no_number_is_not_taken_for_a_lost_image(data: TrainingData):
+    phases, classifier = learners_of(data)
     classifier.head[-1].weight.data[0, 0] = torch.nan
     with pytest.raises(NotFinite, match="What the network answers holds NaN"):
-        predicted(learners, material)
+        predicted(phases, data)
 
 
 def test_scores_are_named_by_their_split_and_only_numbers():

@@ -11,50 +11,50 @@ from accelerate import Accelerator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tellapart.errors import UserError
-from tellapart.progress import Talk
-from tellapart.training.listeners import KeepLog, PrintLosses, ShowProgress, history_csv, print_epochs
-from tellapart.training.moments import Listener, Moment
+from tellapart.progress import Console
+from tellapart.training.callbacks import KeepLog, PrintLosses, ShowProgress, history_csv, print_epochs
+from tellapart.training.events import Callback, Event
 from tellapart.training.trackers import EVENTS, TrackScalars, check_trackers, trackers
 
 EPOCHS, PER_EPOCH = 2, 10
 
 
 @pytest.fixture
-def talk() -> Talk:
-    return Talk(quiet=True)
+def console() -> Console:
+    return Console(quiet=True)
 
 
-def said(talk: Talk) -> list[str]:
+def said(console: Console) -> list[str]:
     """The lines without their times."""
-    return [line.partition(" ")[2] for line in talk.lines]
+    return [line.partition(" ")[2] for line in console.lines]
 
 
-def training(losses: Iterable[float] | None = None) -> Iterator[Moment]:
-    """The moments of a training of two epochs of ten steps, half a second each, evaluated in five seconds."""
+def training(losses: Iterable[float] | None = None) -> Iterator[Event]:
+    """The events of a training of two epochs of ten steps, half a second each, evaluated in five seconds."""
     values = iter(losses or (1 / (step + 3) for step in range(EPOCHS * PER_EPOCH)))
     at = {"epochs": EPOCHS, "steps": EPOCHS * PER_EPOCH, "lr": 0.01}
     for epoch in range(EPOCHS):
         waited = 5.0 * epoch
         done = epoch * PER_EPOCH
-        yield Moment(event="epoch_started", epoch=epoch + 1, step=done, seconds=waited + done / 2, **at)
+        yield Event(name="epoch_started", epoch=epoch + 1, step=done, seconds=waited + done / 2, **at)
         for batch in range(1, PER_EPOCH + 1):
             step, seconds = done + batch, waited + (done + batch) / 2
             here = {"epoch": epoch + 1, "batch": batch, **at}
-            yield Moment(event="iteration_started", step=step - 1, seconds=seconds - 0.5, **here)
-            yield Moment(event="iteration_completed", step=step, loss=next(values), seconds=seconds, **here)
+            yield Event(name="iteration_started", step=step - 1, seconds=seconds - 0.5, **here)
+            yield Event(name="iteration_completed", step=step, loss=next(values), seconds=seconds, **here)
         scores = {"val_accuracy": 0.5 + epoch / 4, "val_loss": 0.7, "train_loss": 0.6}
         ended = {"epoch": epoch + 1, "step": done + PER_EPOCH, "loss": 0.25, "scores": scores, **at}
-        yield Moment(event="epoch_completed", seconds=waited + 5 + (done + PER_EPOCH) / 2, **ended)
+        yield Event(name="epoch_completed", seconds=waited + 5 + (done + PER_EPOCH) / 2, **ended)
 
 
-def hear(listener: Listener, moments: Iterable[Moment]) -> None:
-    for moment in moments:
-        listener(moment)
+def hear(callback: Callback, events: Iterable[Event]) -> None:
+    for event in events:
+        callback(event)
 
 
-def test_the_mean_loss_of_so_many_batches_is_printed(talk: Talk):
-    hear(PrintLosses(talk, 4), training(range(20)))
-    assert said(talk) == [
+def test_the_mean_loss_of_so_many_batches_is_printed(console: Console):
+    hear(PrintLosses(console, 4), training(range(20)))
+    assert said(console) == [
         "epoch 1, batch 4: loss 1.500",
         "epoch 1, batch 8: loss 5.500",
         "epoch 2, batch 4: loss 11.500",
@@ -62,36 +62,36 @@ def test_the_mean_loss_of_so_many_batches_is_printed(talk: Talk):
     ]
 
 
-def test_thousands_of_batches_are_separated(talk: Talk):
+def test_thousands_of_batches_are_separated(console: Console):
     at = {"epoch": 1, "epochs": 1, "step": 2000, "steps": 5000, "lr": 0.1, "seconds": 1.0}
-    hear(PrintLosses(talk, 2000), [Moment(event="iteration_completed", batch=2000, loss=2.105, **at)])
-    assert said(talk) == ["epoch 1, batch 2,000: loss 2.105"]
+    hear(PrintLosses(console, 2000), [Event(name="iteration_completed", batch=2000, loss=2.105, **at)])
+    assert said(console) == ["epoch 1, batch 2,000: loss 2.105"]
 
 
 @pytest.mark.parametrize("stop", [5, 17, 26, 30])
-def test_a_resumed_run_prints_what_the_other_would_have_printed(talk: Talk, stop: int):
-    whole, first, second = Talk(quiet=True), PrintLosses(talk, 3), PrintLosses(talk, 3)
+def test_a_resumed_run_prints_what_the_other_would_have_printed(console: Console, stop: int):
+    whole, first, second = Console(quiet=True), PrintLosses(console, 3), PrintLosses(console, 3)
     hear(PrintLosses(whole, 3), training())
-    moments = list(training())
-    hear(first, moments[:stop])
+    events = list(training())
+    hear(first, events[:stop])
     second.load(json.loads(json.dumps(first.state())))
-    hear(second, moments[stop:])
-    assert said(talk) == said(whole)
+    hear(second, events[stop:])
+    assert said(console) == said(whole)
     assert (first.name, len(said(whole))) == ("print_losses", 6)
 
 
-def test_an_epoch_is_a_line_with_its_speed_without_the_evaluation(talk: Talk):
-    hear(print_epochs(talk, 8), training())
+def test_an_epoch_is_a_line_with_its_speed_without_the_evaluation(console: Console):
+    hear(print_epochs(console, 8), training())
     scores = "val accuracy 0.750, val loss 0.700, train loss 0.600"
-    assert said(talk)[1] == f"epoch 2 of 2: loss 0.250; {scores}; lr 0.01, 16 pictures/s"
+    assert said(console)[1] == f"epoch 2 of 2: loss 0.250; {scores}; lr 0.01, 16 images/s"
 
 
-def test_an_epoch_resumed_after_its_last_batch_claims_no_speed(talk: Talk):
-    hear(print_epochs(talk, 8), list(training())[-1:])
-    assert said(talk)[0].endswith("lr 0.01")
+def test_an_epoch_resumed_after_its_last_batch_claims_no_speed(console: Console):
+    hear(print_epochs(console, 8), list(training())[-1:])
+    assert said(console)[0].endswith("lr 0.01")
 
 
-class Bars(Talk):
+class Bars(Console):
     """Remembers each bar: its label, its length, how far it came, and that it was taken away."""
 
     def __init__(self) -> None:
@@ -115,15 +115,15 @@ class Bars(Talk):
 
 
 def test_each_epoch_has_a_bar():
-    talk = Bars()
-    hear(ShowProgress(talk, PER_EPOCH), training())
-    assert talk.bars == [["epoch 1 of 2", 10, 10, "closed"], ["epoch 2 of 2", 10, 10, "closed"]]
+    console = Bars()
+    hear(ShowProgress(console, PER_EPOCH), training())
+    assert console.bars == [["epoch 1 of 2", 10, 10, "closed"], ["epoch 2 of 2", 10, 10, "closed"]]
 
 
 def test_the_bar_of_a_resumed_epoch_begins_where_it_stood():
-    talk = Bars()
-    hear(ShowProgress(talk, PER_EPOCH), list(training())[10:15])
-    assert talk.bars == [["epoch 1 of 2", 10, 7, "open"]]
+    console = Bars()
+    hear(ShowProgress(console, PER_EPOCH), list(training())[10:15])
+    assert console.bars == [["epoch 1 of 2", 10, 7, "open"]]
 
 
 def test_the_history_keeps_every_digit_and_the_order_of_its_columns():
@@ -168,15 +168,15 @@ def test_every_run_is_one_folder_of_events_under_its_own_name(accelerator: Accel
 
 
 def test_steps_after_the_resumed_one_are_not_there_twice(accelerator: Accelerator, tmp_path: Path):
-    moments = list(training(range(20)))
-    checkpoint = next(place for place, moment in enumerate(moments) if moment.step == 4) + 1
+    events = list(training(range(20)))
+    checkpoint = next(place for place, event in enumerate(events) if event.step == 4) + 1
     first, second = TrackScalars(accelerator, 3), TrackScalars(accelerator, 3)
     with trackers(accelerator, tmp_path, ["tensorboard"], {}):
-        hear(first, moments[:checkpoint])
+        hear(first, events[:checkpoint])
         second.load(first.state())
-        hear(first, moments[checkpoint : checkpoint + 20])  # and then it is killed
+        hear(first, events[checkpoint : checkpoint + 20])  # and then it is killed
     with trackers(accelerator, tmp_path, ["tensorboard"], {}, first_step=4):
-        hear(second, moments[checkpoint:])
+        hear(second, events[checkpoint:])
     steps = [3, 6, 9, 12, 15, 18, 20]
     assert scalars(tmp_path, "train/loss") == list(zip(steps, [1, 4, 7, 10, 13, 16, 18.5], strict=True))
     assert scalars(tmp_path, "val/accuracy") == [(10, 0.5), (20, 0.75)]
@@ -248,7 +248,7 @@ def test_a_service_that_does_not_start_is_told_and_the_others_end(
 
 
 def test_a_kept_log_goes_before_what_was_said_since():
-    first, second = Talk(quiet=True), Talk(quiet=True)
+    first, second = Console(quiet=True), Console(quiet=True)
     first.say("begun")
     state = KeepLog(first).state()
     first.say("done again by the next")

@@ -12,7 +12,7 @@ import pytest
 from written_runs import answers, write_run
 
 from tellapart.errors import Refused, UserError
-from tellapart.jobs.listing import COLUMNS, list_runs
+from tellapart.jobs.runs import COLUMNS, list_runs
 from tellapart.runs.history import differing_settings, past_run, past_runs, read_history
 
 HISTORY = [{"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": epoch / 4} for epoch in (1, 2, 3)]
@@ -48,9 +48,7 @@ def test_a_run_is_told_by_its_folder(runs: Path):
     run = past_run(runs / "20261101-080000-pets")
     assert (run.recipe, run.backbone, run.seed, run.state) == ("probe", "tf_efficientnet_lite0", 3, "finished")
     assert (run.date, run.seconds, run.splits) == ("2026-11-01 08:00:00", 61.5, "5" * 64)
-    assert (
-        f"{run.accuracy} {run.val_accuracy}" == "75.0 % (59.8 to 85.8, 40 pictures) 100.0 % (61.0 to 100.0, 6 pictures)"
-    )
+    assert f"{run.accuracy} {run.val_accuracy}" == "75.0 % (59.8 to 85.8, 40 images) 100.0 % (61.0 to 100.0, 6 images)"
 
 
 def test_a_run_that_can_be_resumed_shows_its_last_epoch(runs: Path):
@@ -83,7 +81,7 @@ def test_a_run_is_sorted_by_any_column_and_those_without_a_value_come_last(runs:
         (["training.lr=1e-2"], 1),
         (["date>=2026-11-02"], 3),
         (["state=resumable"], 1),
-        (["test_pictures>100"], 0),
+        (["test_images>100"], 0),
         (["splits=55555555"], 3),
         (["splits!=55555555"], 1),
         (["splits=5555555"], 0),
@@ -124,7 +122,7 @@ def test_a_table_holds_every_number(runs: Path, tmp_path: Path):
     list_runs(runs, out=tmp_path / "runs.csv", settings=True)
     rows = list(csv.DictReader((tmp_path / "runs.csv").read_text().splitlines()))
     assert list(rows[0])[: len(COLUMNS)] == list(COLUMNS)
-    assert (rows[3]["accuracy"], rows[3]["test_pictures"], rows[1]["accuracy"]) == ("0.75", "40", "")
+    assert (rows[3]["accuracy"], rows[3]["test_images"], rows[1]["accuracy"]) == ("0.75", "40", "")
     assert rows[0]["training.lr"] == "0.01"
 
 
@@ -219,7 +217,7 @@ def test_a_setting_that_one_run_does_not_have_differs():
 
 def test_listing_loads_neither_torch_nor_a_model(runs: Path):
     code = (
-        "import sys; from tellapart.jobs.listing import list_runs; list_runs(sys.argv[1], settings=True);"
+        "import sys; from tellapart.jobs.runs import list_runs; list_runs(sys.argv[1], settings=True);"
         "print({'torch', 'onnx', 'onnxruntime', 'sklearn'} & sys.modules.keys())"
     )
     assert subprocess.check_output([sys.executable, "-c", code, str(runs)], text=True).strip() == "set()"

@@ -1,11 +1,11 @@
-"""A table of pictures: path and label, optionally split and group; CSV, TSV, JSON Lines or Parquet."""
+"""A table of images: path and label, optionally split and group; CSV, TSV, JSON Lines or Parquet."""
 
 import json
 import os
 
 import polars
 import pytest
-from conftest import write_picture
+from conftest import write_image
 
 from tellapart.catalog.manifest import ManifestRow, read_manifest
 from tellapart.catalog.names import unescape
@@ -183,8 +183,8 @@ def test_an_unknown_split_is_refused_with_its_row(table):
 
 
 @pytest.mark.parametrize("again", ["a.jpg", "./a.jpg", "in/../a.jpg"])
-def test_a_picture_named_twice_is_refused(table, again):
-    with pytest.raises(UserError, match=r"names 1 pictures more than once, 'a.jpg' for one"):
+def test_a_image_named_twice_is_refused(table, again):
+    with pytest.raises(UserError, match=r"names 1 images more than once, 'a.jpg' for one"):
         read_source(table(f"path,label\na.jpg,cat\n{again},cat\n"))
 
 
@@ -223,10 +223,10 @@ def test_splits_and_groups_are_kept_and_named_in_the_source_sentence(table):
     )
     assert list(catalog.given_splits) == ["train", "val", "test"]
     assert list(catalog.groups) == ["g", "", ""]
-    assert catalog.source == "a table of 3 pictures with split and group"
+    assert catalog.source == "a table of 3 images with split and group"
 
 
-def test_weights_go_with_their_pictures_into_the_catalog(table):
+def test_weights_go_with_their_images_into_the_catalog(table):
     path = table("path,label,often\nb.jpg,dog,3\na.jpg,cat,0.5\n")
     catalog = read_source(path, weight_column="often")
     assert (list(catalog.paths), list(catalog.weights)) == (["a.jpg", "b.jpg"], [0.5, 3.0])
@@ -240,15 +240,15 @@ def test_a_table_with_train_and_val_only_reports_on_val_as_test(table):
     assert catalog.source.endswith("its val is the test set, any val is cut from train")
 
 
-def test_a_picture_that_is_not_there_gets_the_status_missing(table, tmp_path):
-    write_picture(tmp_path / "a.jpg")
+def test_a_image_that_is_not_there_gets_the_status_missing(table, tmp_path):
+    write_image(tmp_path / "a.jpg")
     catalog = scan(read_source(table("path,label\na.jpg,cat\nb.jpg,dog\nzero\0byte.jpg,dog\n")), max_pixels=10**8)
     assert list(catalog.statuses) == ["ok", "missing", "missing"]
 
 
 def test_a_name_that_is_not_utf_8_can_be_written_as_python_writes_it_into_json(table, tmp_path):
     name = os.fsdecode(b"caf\xe9.jpg")
-    write_picture(tmp_path / "plain.jpg").rename(tmp_path / name)
+    write_image(tmp_path / "plain.jpg").rename(tmp_path / name)
     catalog = scan(read_source(table(as_json_lines([{"path": name, "label": "cat"}]), "t.jsonl")), max_pixels=10**8)
     assert (unescape(catalog.paths[0]), catalog.statuses[0]) == (name, "ok")
 

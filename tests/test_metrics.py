@@ -109,7 +109,7 @@ def test_numbering_the_classes_differently_changes_no_number(predictions, metric
     assert tuple(found.per_class[k] for k in order.argsort()) == metrics.per_class
 
 
-def test_the_order_of_the_pictures_changes_no_number(predictions, metrics):
+def test_the_order_of_the_images_changes_no_number(predictions, metrics):
     shuffled = subset(predictions, np.random.default_rng(1).permutation(len(predictions)))
     assert measure(shuffled, baseline_label=0) == metrics
 
@@ -150,7 +150,7 @@ def test_with_classes_of_equal_size_balanced_accuracy_is_accuracy():
 
 
 @pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "macro_f1"])
-def test_no_mistake_on_ten_pictures_is_no_proof_of_perfection(name):
+def test_no_mistake_on_ten_images_is_no_proof_of_perfection(name):
     score = getattr(measure(all_right([5, 5])), name)
     assert (score.value, score.high) == (1, 1)
     assert score.low == pytest.approx(0.7225, abs=5e-5)
@@ -167,20 +167,20 @@ def test_the_calibration_error_of_a_calibrated_model_has_a_low_bound_near_zero()
 # The edges
 
 
-def test_a_split_without_pictures_is_measured_as_unknown():
+def test_a_split_without_images_is_measured_as_unknown():
     metrics = measure(simulated(0), baseline_label=2)
     assert metrics.accuracy.as_json() == {"value": None, "low": 0, "high": 1, "count": 0}
     assert metrics.log_loss.as_json() == {"value": None, "low": None, "high": None, "count": 0}
     assert [c.name for c in metrics.per_class] == [f"class-{k}" for k in range(7)]
 
 
-def test_one_picture_has_values_and_no_bootstrap():
+def test_one_image_has_values_and_no_bootstrap():
     score = measure(simulated(1)).log_loss
     assert np.isfinite(score.value)
     assert score.as_json()["low"] is None
 
 
-def test_a_class_without_pictures_is_listed_and_left_out_of_the_means(predictions):
+def test_a_class_without_images_is_listed_and_left_out_of_the_means(predictions):
     metrics = measure(subset(predictions, predictions.labels != 3))
     present = [c for c in metrics.per_class if c.count]
     assert metrics.per_class[3].as_json()["recall"] == {"value": None, "low": 0, "high": 1, "count": 0}
@@ -230,7 +230,7 @@ def test_the_counts_of_train_decide_what_comes_first():
     assert measure(all_right([10, 10]), class_counts=np.array([600, 100])).balanced_first
 
 
-def test_a_class_is_trusted_from_thirty_pictures_on():
+def test_a_class_is_trusted_from_thirty_images_on():
     assert [c.trusted for c in measure(all_right([29, 30])).per_class] == [False, True]
 
 
@@ -250,10 +250,10 @@ def test_options_that_do_not_fit_the_classes_are_refused(predictions, options, w
 
 
 def test_a_score_reads_as_a_sentence():
-    assert str(proportion(9_920, 10_000)) == "99.2 % (99.0 to 99.4, 10,000 pictures)"
-    assert f"{Score(0.25, 0.1, 0.4, 8):.2f}" == "0.25 (0.10 to 0.40, 8 pictures)"
-    assert str(proportion(0, 0)) == "not measured (0 pictures)"
-    assert f"{Score(0.25, math.nan, math.nan, 1):.2f}" == "0.25 (1 picture)"
+    assert str(proportion(9_920, 10_000)) == "99.2 % (99.0 to 99.4, 10,000 images)"
+    assert f"{Score(0.25, 0.1, 0.4, 8):.2f}" == "0.25 (0.10 to 0.40, 8 images)"
+    assert str(proportion(0, 0)) == "not measured (0 images)"
+    assert f"{Score(0.25, math.nan, math.nan, 1):.2f}" == "0.25 (1 image)"
 
 
 def test_json_has_every_score_and_every_class(metrics):

@@ -19,13 +19,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import write_classes, write_picture
+from conftest import write_classes, write_image
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import tellapart
 from tellapart import Predictor, Run, UserError
 from tellapart.modelfile.card import is_sealed, seal
-from tellapart.report.usage import snippets
+from tellapart.report.run.usage import snippets
 
 PACKAGE = Path(tellapart.__file__).parent
 ABOUT = {
@@ -98,14 +98,14 @@ def test_its_outputs_have_names_shapes_and_types(graph: ModelProto):
     assert {one.type.tensor_type.elem_type for one in graph.graph.output} == {TensorProto.FLOAT}
 
 
-def test_its_input_is_uint8_pictures_of_any_size(graph: ModelProto):
+def test_its_input_is_uint8_images_of_any_size(graph: ModelProto):
     (pixels,) = graph.graph.input
     assert pixels.type.tensor_type.elem_type == TensorProto.UINT8
     assert [axis.dim_value or axis.dim_param for axis in pixels.type.tensor_type.shape.dim] == ["N", "H", "W", 3]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 7), (64, 64), (333, 217)], ids=str)
-def test_pictures_of_any_shape_have_probabilities_that_sum_to_one(predictor: Predictor, shape: tuple[int, int]):
+def test_images_of_any_shape_have_probabilities_that_sum_to_one(predictor: Predictor, shape: tuple[int, int]):
     out = predictor.outputs(noise(*shape))
     assert out.probs.sum() == pytest.approx(1, abs=1e-5)
     assert (out.probs >= 0).all()
@@ -114,21 +114,21 @@ def test_pictures_of_any_shape_have_probabilities_that_sum_to_one(predictor: Pre
 
 
 def test_a_batch_of_seven_agrees_with_one_at_a_time(predictor: Predictor):
-    pictures = np.stack([noise(50, 70, seed) for seed in range(7)])
-    alone = np.stack([predictor.outputs(picture).probs for picture in pictures])
-    assert predictor.batch(pictures) == pytest.approx(alone, abs=1e-5)
+    images = np.stack([noise(50, 70, seed) for seed in range(7)])
+    alone = np.stack([predictor.outputs(image).probs for image in images])
+    assert predictor.batch(images) == pytest.approx(alone, abs=1e-5)
 
 
 def test_the_mean_of_the_activation_map_and_the_bias_are_the_answers_logit(predictor: Predictor, graph: ModelProto):
-    picture = noise(90, 60)
-    out, map_ = predictor.outputs(picture), predictor.activation_map(picture)
+    image = noise(90, 60)
+    out, map_ = predictor.outputs(image), predictor.activation_map(image)
     logits = constant(graph, "weight") @ out.embedding + constant(graph, "bias")
     best = logits.argmax()
     assert best == out.probs.argmax()
     assert map_.mean() + constant(graph, "bias")[best] == pytest.approx(logits[best], abs=1e-3)
 
 
-def test_a_training_picture_is_familiar_and_noise_is_less_so(predictor: Predictor, data: Path):
+def test_a_training_image_is_familiar_and_noise_is_less_so(predictor: Predictor, data: Path):
     known, strange = predictor.predict([data / "sky" / "000.jpg", noise(64, 64)])
     assert known.unfamiliarity < strange.unfamiliarity
 
@@ -177,7 +177,7 @@ def test_onnx_itself_finds_nothing_wrong_with_it(graph: ModelProto):
 
 def test_it_runs_without_tellapart_as_the_report_says(run: Run, predictor: Predictor, tmp_path: Path):
     shutil.copy(run.model, tmp_path / "model.onnx")
-    photo = write_picture(tmp_path / "photo.jpg", 3, colour=(70, 160, 60), pattern="stripes")
+    photo = write_image(tmp_path / "photo.jpg", 3, colour=(70, 160, 60), pattern="stripes")
     code = "import sys; sys.modules['tellapart'] = None\n" + snippets("model.onnx")[2][1]
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     name, confidence = done.stdout.split()
@@ -244,8 +244,8 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path):
 
 
 def test_a_run_folder_is_as_good_as_its_model_file(run: Run, predictor: Predictor):
-    picture = noise(40, 40)
-    assert (tellapart.load(run.path).outputs(picture).probs == predictor.outputs(picture).probs).all()
+    image = noise(40, 40)
+    assert (tellapart.load(run.path).outputs(image).probs == predictor.outputs(image).probs).all()
 
 
 # ── sealed, and still not to be used ──

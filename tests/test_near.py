@@ -7,11 +7,11 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from tellapart.catalog.near import FLAT_GROUP, near_pairs
-from tellapart.catalog.prints import PRINT_BYTES, make_print
+from tellapart.catalog.thumbnails import PRINT_BYTES, make_print
 
 
 def scene(seed, *, width=240, height=180, colour=True):
-    """A soft random picture: blobs of several sizes."""
+    """A soft random image: blobs of several sizes."""
     rng = np.random.default_rng(seed)
     layers = np.zeros((height, width, 3))
     for cells, strength in ((3, 60), (8, 40), (20, 25)):
@@ -46,10 +46,10 @@ def brightened(img, factor):
     return ImageEnhance.Brightness(img).enhance(factor)
 
 
-def pairs_of(pictures):
-    """The pairs found among pictures, as a set of tuples."""
-    prints = np.frombuffer(b"".join(make_print(np.asarray(img)) for img in pictures), np.uint8)
-    sizes = np.array([img.size for img in pictures], np.int64).reshape(-1, 2)
+def pairs_of(images):
+    """The pairs found among images, as a set of tuples."""
+    prints = np.frombuffer(b"".join(make_print(np.asarray(img)) for img in images), np.uint8)
+    sizes = np.array([img.size for img in images], np.int64).reshape(-1, 2)
     pairs = near_pairs(prints.reshape(-1, PRINT_BYTES), sizes[:, 0], sizes[:, 1])
     assert pairs.dtype == np.int64 and pairs.shape == (len(pairs), 2)
     return {(int(i), int(j)) for i, j in pairs}
@@ -84,7 +84,7 @@ def test_a_set_of_two_is_enough():
     assert pairs_of([scene(0), scene(1)]) == set()
 
 
-def test_five_copies_of_one_picture_are_all_joined(scenes):
+def test_five_copies_of_one_image_are_all_joined(scenes):
     copies = [saved(scenes[3], quality) for quality in (40, 55, 70, 85)]
     found = pairs_of([*scenes, *copies])
     assert {row for pair in found for row in pair} == {3, 60, 61, 62, 63}
@@ -92,7 +92,7 @@ def test_five_copies_of_one_picture_are_all_joined(scenes):
 
 
 @pytest.mark.parametrize("count", [12, 40, 90])
-def test_a_crowd_of_copies_of_one_picture_is_joined_whole(scenes, count):
+def test_a_crowd_of_copies_of_one_image_is_joined_whole(scenes, count):
     rng = np.random.default_rng(count)
     crowd = [
         brightened(scaled(cropped(saved(scenes[3], int(rng.integers(40, 95))), *rng.uniform(0, 0.02, 4)), size), light)
@@ -118,14 +118,14 @@ def test_a_uniform_set_does_not_melt():
     assert pairs_of([*cells, saved(cells[7], 90)]) == {(7, 300)}
 
 
-def test_a_chain_of_small_steps_is_not_one_picture():
+def test_a_chain_of_small_steps_is_not_one_image():
     """Each is close to the next, as in a film: no two of them are much closer than the others."""
     start, end = (np.asarray(scene(seed), float) for seed in (1, 2))
     steps = [Image.fromarray((start + (end - start) * t).astype(np.uint8)) for t in np.linspace(0, 1, 60)]
     assert pairs_of(steps) == set()
 
 
-def test_other_colours_are_another_picture(scenes):
+def test_other_colours_are_another_image(scenes):
     swapped = [Image.fromarray(np.asarray(img)[:, :, ::-1].copy()) for img in scenes[:20]]
     assert pairs_of([*scenes, *swapped]) == set()
 
@@ -136,27 +136,27 @@ def test_a_red_and_a_blue_drawing_differ():
     assert pairs_of([Image.fromarray(red), Image.fromarray(blue)]) == set()
 
 
-def test_mirrored_turned_and_inverted_are_other_pictures(scenes):
+def test_mirrored_turned_and_inverted_are_other_images(scenes):
     img = scenes[0]
     turned = img.transpose(Image.Transpose.ROTATE_180)
     inverted = Image.fromarray(255 - np.asarray(img))
     assert pairs_of([*scenes, img.transpose(Image.Transpose.FLIP_LEFT_RIGHT), turned, inverted]) == set()
 
 
-def test_another_shape_is_another_picture(scenes):
+def test_another_shape_is_another_image(scenes):
     assert pairs_of([*scenes, scenes[0].resize((240, 240))]) == set()
 
 
-def test_flat_pictures_pair_only_in_equal_colour():
+def test_flat_images_pair_only_in_equal_colour():
     assert pairs_of([flat(255), flat(255, width=180, height=180), flat(240), flat((255, 200, 200))]) == {(0, 1)}
 
 
-def test_many_flat_pictures_are_a_kind_of_picture_not_one():
+def test_many_flat_images_are_a_kind_of_image_not_one():
     assert len(pairs_of([flat(255) for _ in range(FLAT_GROUP)])) >= FLAT_GROUP - 1
     assert pairs_of([flat(255) for _ in range(FLAT_GROUP + 1)]) == set()
 
 
-def test_flat_pictures_never_pair_with_others(scenes):
+def test_flat_images_never_pair_with_others(scenes):
     faint = Image.fromarray((200 + np.asarray(scenes[0]) // 64).astype(np.uint8))
     assert pairs_of([*scenes, flat(128), faint]) == set()
 
@@ -168,7 +168,7 @@ def test_any_shape_has_a_print(size):
     assert pairs_of([img, scene(8), scene(7)]) == set()
 
 
-def test_a_print_does_not_change_its_picture():
+def test_a_print_does_not_change_its_image():
     pixels = np.asarray(scene(1)).copy()
     pixels.setflags(write=False)
     assert make_print(pixels) == make_print(pixels)
@@ -178,12 +178,12 @@ def test_none_and_one_have_no_pairs():
     assert pairs_of([]) == pairs_of([scene(0)]) == pairs_of([flat(0)]) == set()
 
 
-def test_equal_prints_are_one_picture(scenes):
+def test_equal_prints_are_one_image(scenes):
     assert pairs_of([*scenes, scenes[4]]) == {(4, 60)}
 
 
 def test_the_order_of_the_rows_does_not_matter(scenes):
-    pictures = [*scenes, *(saved(cropped(img, 0.03), 60) for img in scenes[:20]), flat(9), flat(9)]
-    order = np.random.default_rng(0).permutation(len(pictures))
-    found = pairs_of([pictures[row] for row in order])
-    assert {tuple(sorted((int(order[i]), int(order[j])))) for i, j in found} == pairs_of(pictures)
+    images = [*scenes, *(saved(cropped(img, 0.03), 60) for img in scenes[:20]), flat(9), flat(9)]
+    order = np.random.default_rng(0).permutation(len(images))
+    found = pairs_of([images[row] for row in order])
+    assert {tuple(sorted((int(order[i]), int(order[j])))) for i, j in found} == pairs_of(images)

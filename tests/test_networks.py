@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import save_file
 
 from tellapart import UserError
-from tellapart.export.network import export_network
+from tellapart.cache.packages import weights_identity
+from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
-from tellapart.models.backbones import Backbone, embedder, find_preprocessing, load_backbone, trial_pictures
+from tellapart.models.backbones import Backbone, embedder, find_preprocessing, load_backbone, trial_images
 from tellapart.models.classifier import Classifier, build_classifier
-from tellapart.models.layers import Layers
 from tellapart.models.networks import OWN_NETWORKS, cnn, drawn_from, lenet
-from tellapart.models.packages import weights_identity
+from tellapart.models.to_onnx import export_network
 from tellapart.options import BackboneOptions, HeadOptions, PreprocessingOptions
 
 torch.set_num_threads(1)
@@ -61,10 +61,10 @@ def test_cnn_is_the_tutorials_network():
 @pytest.mark.parametrize(("name", "width"), [("lenet", 84), ("cnn", 2400)])
 def test_own_networks_classify_their_embedding(name: str, width: int):
     network = OWN_NETWORKS[name]().eval()
-    pictures = torch.rand(2, 3, 32, 32)
-    embedding = network.forward_head(network.forward_features(pictures), pre_logits=True)
+    images = torch.rand(2, 3, 32, 32)
+    embedding = network.forward_head(network.forward_features(images), pre_logits=True)
     assert embedding.shape == (2, width) == (2, network.num_features)
-    assert torch.equal(network.classifier(embedding), network(pictures))
+    assert torch.equal(network.classifier(embedding), network(images))
 
 
 def test_cnn_pools_once_after_its_second_convolution():
@@ -79,12 +79,12 @@ def test_cnn_pools_once_after_its_second_convolution():
 @pytest.mark.parametrize("name", ["lenet", "cnn"])
 def test_own_networks_can_be_exported(name: str):
     module = embedder(backbone(name))
-    pictures = torch.rand(3, 3, 32, 32)
-    (got,) = Session(export_network(module, 32)).run(pictures.numpy(), ["embedding"])
-    assert np.allclose(got, module(pictures)[0].detach(), atol=1e-5)
+    images = torch.rand(3, 3, 32, 32)
+    (got,) = Session(export_network(module, 32)).run(images.numpy(), ["embedding"])
+    assert np.allclose(got, module(images)[0].detach(), atol=1e-5)
 
 
-def test_own_networks_see_pictures_of_32_px_centred_on_zero():
+def test_own_networks_see_images_of_32_px_centred_on_zero():
     options = BackboneOptions(name="cnn", pretrained=False)
     assert find_preprocessing(options, PreprocessingOptions()) == Preprocessing(size_px=32)
 
@@ -146,16 +146,16 @@ def test_one_channel_sees_what_three_equal_ones_did():
         embedder(load_backbone(options, find_preprocessing(options, PreprocessingOptions(size_px=64, grey=grey))))
         for grey in (False, True)
     )
-    pictures = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert one.has_map
-    assert torch.allclose(one(pictures)[0], three(pictures.expand(-1, 3, -1, -1))[0], atol=1e-4)
+    assert torch.allclose(one(images)[0], three(images.expand(-1, 3, -1, -1))[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["lenet", "cnn", TINY])
 def test_random_networks_take_one_channel_too(name: str):
     found = backbone(name, grey=True)
-    assert trial_pictures(found.preprocessing).shape[1] == 1
-    assert embedder(found)(trial_pictures(found.preprocessing, 2))[0].shape[0] == 2
+    assert trial_images(found.preprocessing).shape[1] == 1
+    assert embedder(found)(trial_images(found.preprocessing, 2))[0].shape[0] == 2
 
 
 def test_position_embeddings_are_resampled_to_another_size(tmp_path: Path):
@@ -173,7 +173,7 @@ def test_position_embeddings_are_resampled_to_another_size(tmp_path: Path):
 @pytest.mark.parametrize(("name", "size"), [("efficientformer_l1", 64), ("twins_svt_small", 100)])
 def test_a_size_that_the_network_cannot_take_is_said(name: str, size: int):
     with pytest.raises(
-        UserError, match=rf"{name} cannot take pictures of {size} px \(.+\)\. Leave preprocessing\.size_px"
+        UserError, match=rf"{name} cannot take images of {size} px \(.+\)\. Leave preprocessing\.size_px"
     ):
         backbone(name, size_px=size)
 

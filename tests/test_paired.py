@@ -1,4 +1,4 @@
-"""Several models on the same pictures: every score compared, corrected for how many questions are asked."""
+"""Several models on the same images: every score compared, corrected for how many questions are asked."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_equals_of_uneven_classes_are_seldom_called_different(counts):
 
 
 def equals(seed: int, labels: NDArray[np.int64]) -> Pair:
-    """Two models that are right on 7 of 10 pictures, largely on the same ones."""
+    """Two models that are right on 7 of 10 images, largely on the same ones."""
     rng, count, num_classes = np.random.default_rng(seed), len(labels), labels.max() + 1
     hard, own, alike = rng.random(count), rng.random((2, count)), rng.random((2, count)) < 0.6
     predicted = np.where(
@@ -186,7 +186,7 @@ def test_top_five_is_compared_where_there_are_more_classes():
     assert names[-1] == "top5_accuracy"
 
 
-def test_pictures_and_classes_are_put_in_order():
+def test_images_and_classes_are_put_in_order():
     one = noisy(1)
     rows, columns = np.random.default_rng(0).permutation(300), [2, 0, 1]
     turned = Predictions(
@@ -200,25 +200,25 @@ def test_pictures_and_classes_are_put_in_order():
     assert np.array_equal(back.labels, one.labels)
 
 
-def test_other_pictures_classes_and_labels_are_not_put_in_order():
+def test_other_images_classes_and_labels_are_not_put_in_order():
     one = answers([True] * 6)
     moved = Predictions(one.probs, (one.labels + 1) % 3, one.paths, one.classes)
     for other in (answers([True] * 7), answers([True] * 6, ("ant", "bee", "dog")), moved):
-        with pytest.raises(ValueError, match="same pictures"):
+        with pytest.raises(ValueError, match="same images"):
             aligned(other, like=one)
-        with pytest.raises(ValueError, match="same pictures"):
+        with pytest.raises(ValueError, match="same images"):
             compare_all([one, other], ["a", "b"])
 
 
-def test_one_picture_is_no_comparison():
-    with pytest.raises(ValueError, match="at least 2 pictures, got 1"):
+def test_one_image_is_no_comparison():
+    with pytest.raises(ValueError, match="at least 2 images, got 1"):
         compare_all([answers([True])] * 2, ["a", "b"])
 
 
-def test_more_pictures_find_smaller_differences():
+def test_more_images_find_smaller_differences():
     few, many = (compare_all([noisy(1, count=n), noisy(2, count=n)], ["a", "b"]).pairs[0].main for n in (100, 900))
     assert many.smallest_found < 0.5 * few.smallest_found
-    assert few.pictures_needed > 100
+    assert few.images_needed > 100
 
 
 def test_the_same_seed_gives_the_same_numbers_and_the_json_is_plain():

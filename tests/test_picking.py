@@ -23,17 +23,17 @@ from tellapart.errors import Refused, UserError
 from tellapart.evaluation.metrics import Score, measure, proportion
 from tellapart.evaluation.predictions import Predictions
 from tellapart.experiments import latency
-from tellapart.experiments.onlookers import Onlookers
+from tellapart.experiments.extractors import Extractors
 from tellapart.experiments.pareto import Advice, Budget, Candidate, Latency, advise, front, points, standings
 from tellapart.experiments.shortlist import SHORTLIST, entries, needs_hub
-from tellapart.jobs import candidates as jobs_candidates
-from tellapart.jobs import picking as jobs_picking
-from tellapart.jobs.picking import Picked, pick
+from tellapart.jobs.pick import candidates as jobs_candidates
+from tellapart.jobs.pick import pick as jobs_picking
+from tellapart.jobs.pick.pick import Picked, pick
 from tellapart.models import weights
 from tellapart.options import BackboneOptions
+from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.recipe import Recipe
-from tellapart.report.picking import PickInput, PickRow, candidate_lines, pareto_plot, render_picking
-from tellapart.training.features import FeatureExtractor
+from tellapart.report.pick.page import PickInput, PickRow, candidate_lines, pareto_plot, render_picking
 
 # ── whom to take ──
 
@@ -42,7 +42,7 @@ FEW = measure(Predictions(np.eye(2, dtype=np.float32), np.arange(2), ("a.jpg", "
 
 
 def candidate(name: str, wrong: Sequence[int], ms: float, *, count: int = 200, megabytes: float = 10.0) -> Candidate:
-    """One that is wrong on some of the rows of `count` pictures of two classes."""
+    """One that is wrong on some of the rows of `count` images of two classes."""
     labels = np.arange(count) % 2
     answers = labels.copy()
     answers[list(wrong)] ^= 1
@@ -94,18 +94,18 @@ def test_of_those_that_are_about_as_fast_the_most_accurate_is_taken():
     assert taken(advise(close, Budget())) == "two"
 
 
-def test_too_few_pictures_are_said_to_be_too_few():
+def test_too_few_images_are_said_to_be_too_few():
     few = [candidate("fast", range(4), 5, count=40), candidate("slow", range(2), 10, count=40)]
     said = " ".join(advise(few, Budget()).lines)
-    assert "40 val pictures are too few to be sure: slow may be better by up to 1" in said
+    assert "40 val images are too few to be sure: slow may be better by up to 1" in said
 
 
 def test_the_most_accurate_is_told_from_those_that_may_still_be_better():
     few = [candidate("fast", range(2), 5, count=40), candidate("slow", range(2, 5), 10, count=40)]
-    assert "40 val pictures are too few to tell it from slow" in " ".join(advise(few, Budget()).lines)
+    assert "40 val images are too few to tell it from slow" in " ".join(advise(few, Budget()).lines)
 
 
-def test_many_pictures_that_agree_leave_no_doubt():
+def test_many_images_that_agree_leave_no_doubt():
     many = [candidate("fast", range(50), 5, count=5000), candidate("slow", range(50), 10, count=5000)]
     assert "too few" not in " ".join(advise(many, Budget()).lines)
 
@@ -124,8 +124,8 @@ def test_where_nothing_is_within_the_budget_the_nearest_are_named():
     advice = advise(both, Budget(max_ms=1))
     assert taken(advice) is None
     assert advice.lines == (
-        "None of the measured is within 1 ms a picture: the fastest, fast, takes 5 ms a picture and 40 MB; "
-        "the smallest, small, 20 ms a picture and 8 MB.",
+        "None of the measured is within 1 ms an image: the fastest, fast, takes 5 ms an image and 40 MB; "
+        "the smallest, small, 20 ms an image and 8 MB.",
     )
 
 
@@ -177,7 +177,7 @@ def test_what_is_packaged_or_a_file_needs_no_hub():
 
 
 class Extractor:
-    """Keeps nothing; `broken` from the second picture on, if it is so."""
+    """Keeps nothing; `broken` from the second image on, if it is so."""
 
     def __init__(self, *, broken: bool = False) -> None:
         self.broken, self.seen = broken, []
@@ -191,30 +191,30 @@ class Extractor:
         self.seen.append(digest)
 
 
-def test_each_picture_is_shown_once_to_each_that_does_not_know_it():
+def test_each_image_is_shown_once_to_each_that_does_not_know_it():
     one, two = Extractor(), Extractor()
     one.seen.append("a")
-    onlookers = Onlookers({"one": one, "two": two})
-    assert not onlookers.known("a")
-    onlookers.visit("a", np.zeros((2, 2, 3), np.uint8))
-    assert onlookers.known("a")
+    extractors = Extractors({"one": one, "two": two})
+    assert not extractors.known("a")
+    extractors.visit("a", np.zeros((2, 2, 3), np.uint8))
+    assert extractors.known("a")
     assert (one.seen, two.seen) == (["a"], ["a"])
 
 
 def test_one_that_fails_drops_out_and_the_others_go_on():
     good, bad = Extractor(), Extractor(broken=True)
-    onlookers = Onlookers({"good": good, "bad": bad})
+    extractors = Extractors({"good": good, "bad": bad})
     for digest in "abc":
-        onlookers.visit(digest, np.zeros((2, 2, 3), np.uint8))
+        extractors.visit(digest, np.zeros((2, 2, 3), np.uint8))
     assert (good.seen, bad.seen) == (["a", "b", "c"], ["a"])
-    assert onlookers.failed == {"bad": "MemoryError"}
-    assert onlookers.known("c")
+    assert extractors.failed == {"bad": "MemoryError"}
+    assert extractors.known("c")
 
 
 def test_the_files_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch):
     ran: list[str] = []
     monkeypatch.setattr(latency, "Session", lambda model, threads: model.decode())
-    monkeypatch.setattr(latency, "_run", lambda session, picture: ran.append(session) or float(len(ran)))
+    monkeypatch.setattr(latency, "_run", lambda session, image: ran.append(session) or float(len(ran)))
     times = latency.measure_latency({"a": b"a", "b": b"b"}, [np.zeros((2, 2, 3), np.uint8)], 1)
     assert "".join(ran) == "ab" + "ab" + "ba" + "ab" + "ba" + "ab"
     assert times["a"].low <= times["a"].median <= times["a"].high
@@ -301,7 +301,7 @@ def test_backbones_are_named_one_by_one_or_separated_by_commas(
     assert asked == [["a", "b=w.pth", "c"], None]
 
 
-def test_pictures_that_cannot_be_read_are_in_the_exit_code(
+def test_images_that_cannot_be_read_are_in_the_exit_code(
     picked: Picked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     assert picked.as_json()["statuses"] == {"ok": sum(picked.counts.values())}
@@ -334,7 +334,7 @@ def test_candidates_that_do_not_fit_in_memory_together_look_in_turns(
     assert accuracies(turns) == accuracies(picked)
 
 
-def test_the_labels_of_the_test_pictures_change_nothing(split_photos: Path, files: list[str]):
+def test_the_labels_of_the_test_images_change_nothing(split_photos: Path, files: list[str]):
     before = pick(split_photos, backbones=files[:1], out=split_photos.parent / "pick.html", quiet=True)
     for one, other in (("brick", "x"), ("sky", "brick"), ("x", "sky")):
         shutil.move(split_photos / "test" / one, split_photos / "test" / other)
@@ -360,7 +360,7 @@ def test_where_all_fail_the_reasons_are_told(photos: Path, offline: list[str], t
     assert not (tmp_path / "pick.html").exists()
 
 
-def test_one_that_fails_on_the_pictures_is_named(
+def test_one_that_fails_on_the_images_is_named(
     photos: Path, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     fit = jobs_candidates.fit_probe
@@ -381,7 +381,7 @@ def test_what_would_take_too_long_is_left_out_and_named(
     photos: Path, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     costs = iter([1.0, 0.001])
-    monkeypatch.setattr(jobs_candidates, "_seconds_a_picture", lambda *_: next(costs))
+    monkeypatch.setattr(jobs_candidates, "_seconds_a_image", lambda *_: next(costs))
     picked = pick(photos, backbones=files, budget_seconds=20, out=tmp_path / "pick.html", quiet=True)
     assert list(accuracies(picked)) == ["test_resnet"]
     assert picked.failed["test_efficientnet"] == "It would not fit in 20 seconds. Pick again to go on."
@@ -392,28 +392,28 @@ def test_features_that_are_kept_take_no_time(monkeypatch: pytest.MonkeyPatch, ke
     monkeypatch.setattr(jobs_candidates, "Session", lambda graph: SimpleNamespace(run=lambda *_: None))
     ticks = iter([0.0, 5.0, 10.0, 12.0])
     monkeypatch.setattr(jobs_candidates, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
-    pictures = [(digest, np.zeros((2, 2, 3), np.uint8)) for digest in "ab"]
+    images = [(digest, np.zeros((2, 2, 3), np.uint8)) for digest in "ab"]
     store = SimpleNamespace(get=lambda graph, digest: kept)
-    assert jobs_candidates._seconds_a_picture(b"graph", pictures, store) == spent
+    assert jobs_candidates._seconds_a_image(b"graph", images, store) == spent
 
 
-def test_pictures_that_change_between_two_looks_are_refused():
+def test_images_that_change_between_two_looks_are_refused():
     before = SimpleNamespace(paths=np.array(["a.jpg", "b.jpg"]), digests=np.array(["1", "2"]))
     now = SimpleNamespace(digests=np.array(["1", "3"]))
-    with pytest.raises(Refused, match=r"1 pictures changed meanwhile, 'b.jpg' for one\. Pick again\."):
+    with pytest.raises(Refused, match=r"1 images changed meanwhile, 'b.jpg' for one\. Pick again\."):
         jobs_candidates._check_same(before, now)
 
 
-def test_val_pictures_that_have_gone_are_said_to_be_gone(photos: Path):
+def test_val_images_that_have_gone_are_said_to_be_gone(photos: Path):
     val = read_source(photos)
     shutil.rmtree(photos)
-    with pytest.raises(UserError, match="val pictures can no longer be read"):
+    with pytest.raises(UserError, match="val images can no longer be read"):
         jobs_picking._sample(val, Recipe())
 
 
 def test_the_lines_say_where_it_was_measured(picked: Picked):
     counts = picked.counts
-    where = f"Measured on {counts['val']} val pictures, seed 0; {counts['test']} test pictures kept away:"
+    where = f"Measured on {counts['val']} val images, seed 0; {counts['test']} test images kept away:"
     assert where in picked.lines
 
 
@@ -425,7 +425,7 @@ def test_the_lines_say_where_it_was_measured(picked: Picked):
         ({"max_mb": -1}, "--max-mb must be above 0"),
         ({"budget_seconds": float("nan")}, "--budget must be above 0"),
         ({"backbones": ["resnet81"]}, "Unknown backbone 'resnet81'. Did you mean"),
-        ({"set": {"split.val": 0}, "backbones": None}, "no val pictures to pick by"),
+        ({"set": {"split.val": 0}, "backbones": None}, "no val images to pick by"),
     ],
 )
 def test_wrong_use_is_refused(
@@ -490,5 +490,5 @@ def test_times_below_a_millisecond_still_have_an_axis():
 
 def test_a_line_a_candidate_marks_the_one_to_take():
     first, second = candidate_lines([row("a", chosen=True), row("longer", standing="measurably worse")])
-    assert first.startswith("* a       90.0 % (85.0 to 94.0, 100 pictures)  10 ms  10 MB  Apache-2.0")
+    assert first.startswith("* a       90.0 % (85.0 to 94.0, 100 images)  10 ms  10 MB  Apache-2.0")
     assert second.endswith("measurably worse")

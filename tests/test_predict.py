@@ -13,23 +13,23 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from conftest import write_classes, write_picture
+from conftest import write_classes, write_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from odd_pictures import cut, encoded, oriented, salt, scene
+from odd_images import cut, encoded, oriented, salt, scene
 
 import tellapart
 from tellapart import Answer, Predictor, Run, UserError
 from tellapart.catalog.names import unescape
 from tellapart.cli.main import main
 from tellapart.decoding import decode_file
-from tellapart.jobs.prediction import predict_files
+from tellapart.jobs.predict import predict_files
 from tellapart.modelfile.answers import write_answers
-from tellapart.progress import Talk
+from tellapart.progress import Console
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
 COLUMNS = ["path", "status", "note", "decision", "answer", "confidence", "p:brick", "p:leaf", "p:sky"]
-QUIET = Talk(quiet=True)
+QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +56,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def mixed(here: Path) -> list[Path]:
-    """Good pictures with bad files between them."""
-    write_picture(here / "a.jpg", 1, colour=(190, 80, 60))
+    """Good images with bad files between them."""
+    write_image(here / "a.jpg", 1, colour=(190, 80, 60))
     (here / "b.jpg").write_bytes(b"")
-    write_picture(here / "c.png", 2, colour=(110, 150, 230), pattern="rings")
+    write_image(here / "c.png", 2, colour=(110, 150, 230), pattern="rings")
     (here / "d.jpg").write_bytes(cut(encoded(scene(), "JPEG"), 50))
     (here / "e.jpg").write_bytes(oriented("TIFF", 6))
     return [Path(name) for name in ("a.jpg", "b.jpg", "c.png", "nowhere.jpg", "d.jpg", "e.jpg")]
@@ -79,7 +79,7 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 
 
 def test_bad_files_between_good_ones_have_rows_of_their_own(run: Run, mixed: list[Path]):
-    _, answers = predict_files(run.model, mixed, talk=QUIET)
+    _, answers = predict_files(run.model, mixed, console=QUIET)
     assert [answer.path for answer in answers] == [str(path) for path in mixed]
     assert [answer.status for answer in answers] == ["ok", "empty", "ok", "missing", "truncated", "ok"]
     assert [answer.answer for answer in answers][:3] == ["brick", "", "sky"]
@@ -105,7 +105,7 @@ def test_an_answer_does_not_depend_on_its_neighbours_or_their_order(predictor: P
     assert [predictor.predict(path) for path in mixed] == together
 
 
-def test_the_same_picture_many_times_has_the_same_answer(predictor: Predictor, mixed: list[Path]):
+def test_the_same_image_many_times_has_the_same_answer(predictor: Predictor, mixed: list[Path]):
     answers = predictor.predict([mixed[0]] * 50)
     assert all(answer == answers[0] for answer in answers)
 
@@ -116,7 +116,7 @@ def test_a_salted_folder_has_one_status_a_file(predictor: Predictor, here: Path)
     assert {Path(answer.path).name: answer.status for answer in answers} == expected
 
 
-def test_pictures_are_decoded_as_everywhere_else(predictor: Predictor, here: Path):
+def test_images_are_decoded_as_everywhere_else(predictor: Predictor, here: Path):
     salt(here)
     one = predictor.predict(here / "inks.jpg")
     assert one.notes == ("cmyk_converted",)
@@ -126,7 +126,7 @@ def test_pictures_are_decoded_as_everywhere_else(predictor: Predictor, here: Pat
 # ── what may be given, in Python ──
 
 
-def test_paths_bytes_and_arrays_of_one_picture_have_one_answer(predictor: Predictor, mixed: list[Path]):
+def test_paths_bytes_and_arrays_of_one_image_have_one_answer(predictor: Predictor, mixed: list[Path]):
     path = mixed[0]
     pixels = decode_file(path).pixels
     answers = predictor.predict([path, str(path), path.read_bytes(), pixels])
@@ -134,7 +134,7 @@ def test_paths_bytes_and_arrays_of_one_picture_have_one_answer(predictor: Predic
     assert [answer.path for answer in answers] == ["a.jpg", "a.jpg", "", ""]
 
 
-def test_one_picture_has_an_answer_and_a_list_has_a_list(predictor: Predictor, mixed: list[Path]):
+def test_one_image_has_an_answer_and_a_list_has_a_list(predictor: Predictor, mixed: list[Path]):
     assert isinstance(predictor.predict(mixed[0]), Answer)
     assert predictor.predict([mixed[0]]) == [predictor.predict(mixed[0])]
     assert predictor.predict([]) == []
@@ -166,7 +166,7 @@ def test_an_array_of_another_kind_is_told_what_is_wanted(predictor: Predictor, w
         predictor.predict([wrong])
 
 
-def test_bytes_that_are_no_picture_have_a_status(predictor: Predictor):
+def test_bytes_that_are_no_image_have_a_status(predictor: Predictor):
     assert [answer.status for answer in predictor.predict([b"", b"%PDF-1.7"])] == ["empty", "not_an_image"]
 
 
@@ -178,7 +178,7 @@ def test_the_most_probable_classes_come_first(predictor: Predictor, mixed: list[
     assert len(answer.top(99)) == 3
 
 
-def test_a_picture_unlike_all_others_is_unfamiliar_and_a_known_one_is_not(predictor: Predictor, data: Path):
+def test_a_image_unlike_all_others_is_unfamiliar_and_a_known_one_is_not(predictor: Predictor, data: Path):
     known = predictor.predict(data / "sky" / "000.jpg")
     strange = predictor.predict(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     assert known.unfamiliarity <= 1 < strange.unfamiliarity
@@ -190,7 +190,7 @@ def test_a_picture_unlike_all_others_is_unfamiliar_and_a_known_one_is_not(predic
 
 @pytest.mark.parametrize("name", ["answers.csv", "answers.jsonl", "answers.parquet"])
 def test_a_table_has_these_columns_and_one_row_an_input(run: Run, mixed: list[Path], name: str):
-    predict_files(run.model, mixed, out=Path(name), talk=QUIET)
+    predict_files(run.model, mixed, out=Path(name), console=QUIET)
     read = {".csv": polars.read_csv, ".jsonl": polars.read_ndjson, ".parquet": polars.read_parquet}[Path(name).suffix]
     table = read(name)
     assert table.columns == COLUMNS
@@ -200,7 +200,7 @@ def test_a_table_has_these_columns_and_one_row_an_input(run: Run, mixed: list[Pa
 
 @pytest.mark.parametrize("name", ["answers.csv", "answers.jsonl", "answers.parquet"])
 def test_every_kind_of_table_says_the_same(run: Run, mixed: list[Path], name: str):
-    _, answers = predict_files(run.model, mixed, out=Path(name), talk=QUIET)
+    _, answers = predict_files(run.model, mixed, out=Path(name), console=QUIET)
     read = {".csv": polars.read_csv, ".jsonl": polars.read_ndjson, ".parquet": polars.read_parquet}[Path(name).suffix]
     for row, answer in zip(read(name).to_dicts(), answers, strict=True):
         assert (row["status"], row["note"] or "") == (answer.status, ";".join(answer.notes))
@@ -210,15 +210,15 @@ def test_every_kind_of_table_says_the_same(run: Run, mixed: list[Path], name: st
 
 
 def test_rows_that_are_not_ok_are_empty_behind_their_note(run: Run, mixed: list[Path]):
-    predict_files(run.model, mixed, out=Path("answers.csv"), talk=QUIET)
+    predict_files(run.model, mixed, out=Path("answers.csv"), console=QUIET)
     bad = [list(row.values())[3:] for row in rows_of(Path("answers.csv")) if row["status"] != "ok"]
     assert bad == [[""] * 6] * 3
 
 
 @pytest.mark.parametrize("name", ["=1+1.jpg", "+1.jpg", "-1.jpg", "@sum.jpg", "'quoted.jpg", "\tx.jpg", "\rx.jpg"])
 def test_a_name_that_a_spreadsheet_would_run_is_neutralised_and_comes_back(run: Run, here: Path, name: str):
-    write_picture(here / "x.jpg", 1).rename(here / name)
-    predict_files(run.model, [Path(name)], out=Path("answers.csv"), talk=QUIET)
+    write_image(here / "x.jpg", 1).rename(here / name)
+    predict_files(run.model, [Path(name)], out=Path("answers.csv"), console=QUIET)
     (row,) = rows_of(Path("answers.csv"))
     assert row["path"].startswith("'")
     assert plain(row["path"]) == name
@@ -244,8 +244,8 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize("table", ["answers.csv", "answers.jsonl", "answers.parquet"])
 def test_every_name_comes_back_exactly(run: Run, here: Path, name: str, table: str):
-    write_picture(here / "x.jpg", 1).rename(here / name)
-    predict_files(run.model, [Path(name), Path("nowhere")], out=Path(table), talk=QUIET)
+    write_image(here / "x.jpg", 1).rename(here / name)
+    predict_files(run.model, [Path(name), Path("nowhere")], out=Path(table), console=QUIET)
     rows = {
         ".csv": lambda: [{**row, "path": plain(row["path"])} for row in rows_of(Path(table))],
         ".jsonl": lambda: [json.loads(line) for line in Path(table).read_bytes().split(b"\n")[:-1]],
@@ -275,12 +275,12 @@ def test_classes_named_like_formulas_are_no_formulas(here: Path):
 @pytest.mark.parametrize("name", ["answers.txt", "answers", "answers.csv.gz"])
 def test_an_unknown_kind_of_table_is_refused_before_any_work(mixed: list[Path], name: str):
     with pytest.raises(UserError, match=r"Unknown kind of table .+ \.csv, \.jsonl, \.parquet"):
-        predict_files(Path("no model is needed to know that.onnx"), mixed, out=Path(name), talk=QUIET)
+        predict_files(Path("no model is needed to know that.onnx"), mixed, out=Path(name), console=QUIET)
 
 
 def test_a_table_takes_the_place_of_an_older_one_whole(run: Run, mixed: list[Path], here: Path):
     Path("answers.csv").write_text("old")
-    predict_files(run.model, mixed, out=Path("answers.csv"), talk=QUIET)
+    predict_files(run.model, mixed, out=Path("answers.csv"), console=QUIET)
     assert len(rows_of(Path("answers.csv"))) == 6
     assert [file.name for file in here.iterdir() if ".part" in file.name] == []
 
@@ -292,13 +292,13 @@ def test_a_fault_in_the_middle_leaves_the_older_table(run: Run, mixed: list[Path
     Path("answers.csv").write_text("old")
     monkeypatch.setattr(Predictor, "outputs", broken)
     with pytest.raises(KeyboardInterrupt):
-        predict_files(run.model, mixed, out=Path("answers.csv"), talk=QUIET)
+        predict_files(run.model, mixed, out=Path("answers.csv"), console=QUIET)
     assert Path("answers.csv").read_text() == "old"
 
 
 def test_nothing_to_predict_is_said(run: Run):
-    with pytest.raises(UserError, match=r"There is nothing to predict\. Name pictures, folders or patterns"):
-        predict_files(run.model, [], talk=QUIET)
+    with pytest.raises(UserError, match=r"There is nothing to predict\. Name images, folders or patterns"):
+        predict_files(run.model, [], console=QUIET)
 
 
 # ── what may be named, on the command line ──
@@ -317,7 +317,7 @@ def paths_of(answers: list[dict]) -> list[str]:
 
 def test_a_folder_stands_for_its_files_sorted_and_without_junk(run: Run, here: Path, capsys):
     for name in ("b.jpg", "a.jpg", "deeper/c.jpg"):
-        write_picture(here / "new" / name)
+        write_image(here / "new" / name)
     for name in (".DS_Store", "Thumbs.db", "._a.jpg"):
         (here / "new" / name).write_bytes(b"junk")
     code, answers = told(capsys, str(run.model), "new")
@@ -327,7 +327,7 @@ def test_a_folder_stands_for_its_files_sorted_and_without_junk(run: Run, here: P
 
 def test_a_pattern_stands_for_what_it_matches_sorted(run: Run, here: Path, capsys):
     for name in ("b.png", "a.png", "c.jpg"):
-        write_picture(here / name)
+        write_image(here / name)
     _, answers = told(capsys, str(run.model), "*.png")
     assert paths_of(answers) == ["a.png", "b.png"]
 
@@ -339,7 +339,7 @@ def test_a_pattern_that_matches_nothing_is_a_missing_file(run: Run, here: Path, 
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(run: Run, here: Path, capsys):
-    write_picture(here / "a[1].jpg")
+    write_image(here / "a[1].jpg")
     _, answers = told(capsys, str(run.model), "a[1].jpg")
     assert [(answer["path"], answer["status"]) for answer in answers] == [("a[1].jpg", "ok")]
 
@@ -364,14 +364,14 @@ def test_a_list_ended_by_nul_may_hold_names_of_several_lines_and_bytes(
     run: Run, here: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ):
     for name in ("two\nlines.jpg", "caf\udce9.jpg", "ends with\r"):
-        write_picture(here / "x.jpg").rename(here / name)
+        write_image(here / "x.jpg").rename(here / name)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"two\nlines.jpg\0caf\xe9.jpg\0ends with\r\0")))
     _, answers = told(capsys, str(run.model), "-")
     assert [answer["status"] for answer in answers] == ["ok"] * 3
 
 
 def test_names_that_begin_with_a_dash_follow_two_dashes(run: Run, here: Path, capsys):
-    write_picture(here / "x.jpg").rename(here / "--json.jpg")
+    write_image(here / "x.jpg").rename(here / "--json.jpg")
     with pytest.raises(SystemExit) as end:
         main(["predict", "--json", "-q", str(run.model), "--", "--json.jpg"])
     assert end.value.code == 0

@@ -11,7 +11,7 @@ import pytest
 from conftest import write_classes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from odd_pictures import oriented
+from odd_images import oriented
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -28,7 +28,7 @@ MODES = [CROP, Preprocessing(mode="squash", size_px=32), Preprocessing(mode="pad
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """The hardest picture to resize alike: no pixel is near its neighbour."""
+    """The hardest image to resize alike: no pixel is near its neighbour."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -41,10 +41,10 @@ def graph_of(preprocessing: Preprocessing) -> Session:
         helper.make_node("Flatten", ["pooled"], ["embedding"]),
     ]
     channels = preprocessing.channels
-    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", channels, size, size])
+    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", channels, size, size])
     mean = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", channels])
     network = helper.make_model(
-        helper.make_graph(nodes, "mean", [picture], [mean]), opset_imports=[helper.make_opsetid("", 18)], ir_version=9
+        helper.make_graph(nodes, "mean", [image], [mean]), opset_imports=[helper.make_opsetid("", 18)], ir_version=9
     )
     model = onnx.load_from_string(compose_features(network.SerializeToString(), preprocessing))
     for name, kind, depth in (("resized", TensorProto.UINT8, 3), ("preprocessed", TensorProto.FLOAT, channels)):
@@ -53,7 +53,7 @@ def graph_of(preprocessing: Preprocessing) -> Session:
 
 
 def by_graph(preprocessing: Preprocessing, pixels: np.ndarray) -> np.ndarray:
-    """(S, S, 3) what the graph makes of a picture before it is normalised."""
+    """(S, S, 3) what the graph makes of an image before it is normalised."""
     (resized,) = graph_of(preprocessing).run(pixels[None], ["resized"])
     return resized[0].transpose(1, 2, 0)
 
@@ -130,7 +130,7 @@ def test_grey_is_normalised_by_the_means_over_the_channels():
     assert black == pytest.approx(-0.2 / 0.3, abs=1e-5)
 
 
-def test_the_bars_of_a_grey_picture_are_near_zero_for_the_network_too():
+def test_the_bars_of_a_grey_image_are_near_zero_for_the_network_too():
     preprocessing = replace(GREY, mode="pad", size_px=7)
     assert abs(preprocessing.normalised(preprocessing.resized(noise(3, 7)))[:, 0]).max() < 0.01
 
@@ -189,7 +189,7 @@ def test_the_graph_normalises_as_the_reference_does(grey: bool):
     assert tensor[0] == pytest.approx(preprocessing.normalised(by_graph(preprocessing, pixels)), abs=1e-5)
 
 
-def test_a_batch_is_resized_as_its_pictures_are():
+def test_a_batch_is_resized_as_its_images_are():
     pixels = np.stack([noise(40, 50, seed) for seed in range(7)])
     (together,) = graph_of(CROP).run(pixels, ["resized"])
     assert (together == np.stack([by_graph(CROP, one).transpose(2, 0, 1) for one in pixels])).all()
@@ -199,17 +199,17 @@ def test_a_batch_is_resized_as_its_pictures_are():
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_a_picture_stored_turned_has_the_same_probabilities(predictor: Predictor, orientation: int):
+def test_a_image_stored_turned_has_the_same_probabilities(predictor: Predictor, orientation: int):
     upright, turned = predictor.predict([oriented("PNG", 1), oriented("PNG", orientation)])
     assert turned.probabilities == pytest.approx(upright.probabilities, abs=1e-6)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "TIFF", "WEBP"])
-def test_a_picture_stored_turned_has_the_same_answer_in_every_format(predictor: Predictor, format: str):
+def test_a_image_stored_turned_has_the_same_answer_in_every_format(predictor: Predictor, format: str):
     answers = predictor.predict([oriented(format, orientation) for orientation in range(1, 9)])
     assert {answer.answer for answer in answers} == {answers[0].answer}
 
 
-def test_other_pictures_have_other_probabilities(predictor: Predictor):
+def test_other_images_have_other_probabilities(predictor: Predictor):
     first, *others = predictor.predict([oriented("PNG", 1, seed) for seed in range(3)])
     assert all(other.probabilities != pytest.approx(first.probabilities, abs=1e-3) for other in others)

@@ -15,8 +15,8 @@ from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.evaluation.calibration import softmax
 from tellapart.options import AnswerOptions, HeadOptions
-from tellapart.training.head import build_head, calibrate, distances, known_directions
-from tellapart.training.probe import Probe, fit_probe
+from tellapart.probe.fit import Probe, fit_probe
+from tellapart.probe.head import build_head, calibrate, distances, reference_directions
 
 WIDTH = 12
 NO_FOLDS = HeadOptions(strengths=(0.1,))
@@ -45,7 +45,7 @@ def fitted(features: np.ndarray, labels: np.ndarray, options: HeadOptions | None
 
 
 def catalog_of(labels: list[int], groups: list[str]) -> Catalog:
-    """A scanned catalog of as many different pictures."""
+    """A scanned catalog of as many different images."""
     count = len(labels)
     empty = text_column([""] * count)
     return Catalog(
@@ -113,7 +113,7 @@ def test_features_that_are_not_finite_are_refused(wrong: float):
         fitted(features, labels)
 
 
-def test_the_same_pictures_give_the_same_probe():
+def test_the_same_images_give_the_same_probe():
     one, other = (fitted(*clouds([30, 30, 30])) for _ in range(2))
     assert (one.layers.weight == other.layers.weight).all()
     assert one.fold_losses == other.fold_losses
@@ -139,14 +139,14 @@ def test_a_single_strength_is_taken_without_trying():
     assert (probe.strength, probe.fold_losses) == (0.1, {})
 
 
-def test_one_picture_a_class_is_enough():
+def test_one_image_a_class_is_enough():
     features, labels = clouds([1, 1, 1])
     probe = fit_probe(features, labels, np.full(3, -1), 3, HeadOptions())
     assert probe.fold_losses == {}
     assert (probe.layers.logits(features).argmax(axis=1) == labels).all()
 
 
-def test_a_class_of_one_picture_is_never_held_out_and_still_learned():
+def test_a_class_of_one_image_is_never_held_out_and_still_learned():
     catalog = catalog_of([0] * 10 + [1] * 10 + [2], [""] * 21)
     fold_of = make_folds(catalog, np.arange(21), 5, seed=0)
     features, labels = clouds([10, 10, 1], spread=0.2)
@@ -155,7 +155,7 @@ def test_a_class_of_one_picture_is_never_held_out_and_still_learned():
     assert probe.layers.logits(features)[20].argmax() == 2
 
 
-def test_pictures_of_one_group_are_held_out_together():
+def test_images_of_one_group_are_held_out_together():
     groups = [f"{row // 4}" for row in range(40)]
     catalog = catalog_of([row // 20 for row in range(40)], groups)
     fold_of = make_folds(catalog, np.arange(40), 5, seed=0)
@@ -199,7 +199,7 @@ def test_balanced_weighting_of_even_classes_changes_little():
 
 def test_without_val_nothing_is_calibrated():
     features, labels = clouds([10, 10])
-    probe, known = fitted(features, labels), known_directions(features)
+    probe, known = fitted(features, labels), reference_directions(features)
     calibration = calibrate(probe.layers, features[:0], labels[:0], known, AnswerOptions())
     assert (calibration.temperature, calibration.count) == (1.0, 0)
     assert calibration.confidence_threshold is None
@@ -208,7 +208,7 @@ def test_without_val_nothing_is_calibrated():
 
 def test_the_temperature_is_folded_into_the_head():
     features, labels = clouds([30, 30, 30])
-    probe, known = fitted(features, labels), known_directions(features)
+    probe, known = fitted(features, labels), reference_directions(features)
     calibration = calibrate(probe.layers, *clouds([20, 20, 20], spread=3, seed=1), known, AnswerOptions())
     head = build_head(probe.layers, known, calibration)
     assert calibration.temperature > 1.05  # val is harder than train: the probe was too sure
@@ -217,9 +217,9 @@ def test_the_temperature_is_folded_into_the_head():
     )
 
 
-def test_the_farthest_val_picture_is_at_unfamiliarity_one():
+def test_the_farthest_val_image_is_at_unfamiliarity_one():
     (features, labels), (val, val_labels) = clouds([30, 30]), clouds([20, 20], seed=1)
-    known = known_directions(features)
+    known = reference_directions(features)
     calibration = calibrate(fitted(features, labels).layers, val, val_labels, known, AnswerOptions())
     assert calibration.unfamiliar_distance == pytest.approx(distances(val, known).max())
 
@@ -228,10 +228,10 @@ def test_distance_is_one_minus_the_mean_cosine_to_the_five_nearest():
     features, _ = clouds([20, 20])
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     nearest = np.sort(unit[:3] @ unit.T, axis=1)[:, -5:]
-    assert distances(features[:3], known_directions(features)) == pytest.approx(1 - nearest.mean(axis=1), abs=1e-3)
+    assert distances(features[:3], reference_directions(features)) == pytest.approx(1 - nearest.mean(axis=1), abs=1e-3)
 
 
 def test_an_embedding_of_zeros_has_a_distance_too():
     features, _ = clouds([5, 5])
     features[0] = 0
-    assert np.isfinite(distances(features, known_directions(features))).all()
+    assert np.isfinite(distances(features, reference_directions(features))).all()

@@ -51,15 +51,15 @@ for words in json.loads(sys.argv[1]):
 # Each finds another memory format the fastest, and another speed.
 AT_ODDS = """
 import os
-from tellapart.jobs import fitting
-from tellapart.training import execution
+from tellapart.pipeline import gradient
+from tellapart.training import runtime
 
 def seconds(module, shape, candidate, best):
     rank = int(os.environ["RANK"])
     return 0.001 * (1 + 3 * rank) * (1 + (candidate.memory_format == ("contiguous", "channels_last")[rank]))
 
-execution._seconds = seconds
-fitting.ENDING_SECONDS = 1.0
+runtime._seconds = seconds
+gradient.ENDING_SECONDS = 1.0
 """
 
 
@@ -102,7 +102,7 @@ def test_two_processes_give_the_history_of_one_and_go_on_with_its_run(data: Path
         ended, wanted = last_checkpoint(run).tensors, last_checkpoint(alone.path).tensors
         assert max(float((ended[name] - wanted[name]).abs().max()) for name in wanted) < TOLERANCE
     assert done.stdout.count("model     ") == 2  # of each command only one process prints
-    assert done.stderr.count("36 pictures read") == 1
+    assert done.stderr.count("36 images read") == 1
 
 
 def test_processes_that_measure_otherwise_train_as_the_writer_does(data: Path, tmp_path: Path):

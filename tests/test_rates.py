@@ -12,9 +12,9 @@ import pytest
 from test_report import HOSTILE, Page
 
 from tellapart.errors import UserError
-from tellapart.jobs.rates import FoundRate, find_rate
-from tellapart.report.rates import rate_chart, rate_lines, render_rates
-from tellapart.training.rates import range_test
+from tellapart.jobs.find_rate import FoundRate, find_rate
+from tellapart.report.find_rate.page import rate_chart, rate_lines, render_rates
+from tellapart.training.rate_finder import range_test
 
 
 def fall(rate: float) -> float:
@@ -90,8 +90,8 @@ def test_without_a_fall_the_words_say_so():
 
 @pytest.fixture
 def found(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FoundRate:
-    """A search over a made-up loss, on real pictures."""
-    monkeypatch.setitem(sys.modules, "tellapart.jobs.fitting", SimpleNamespace(training_step=lambda *_: fall))
+    """A search over a made-up loss, on real images."""
+    monkeypatch.setitem(sys.modules, "tellapart.pipeline.gradient", SimpleNamespace(training_step=lambda *_: fall))
     return find_rate(photos, out=tmp_path / "rates.html", quiet=True)
 
 
@@ -108,7 +108,7 @@ def test_a_recipe_without_a_rate_is_refused(photos: Path):
 
 def test_a_loss_that_is_never_finite_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     never = SimpleNamespace(training_step=lambda *_: lambda _: math.nan)
-    monkeypatch.setitem(sys.modules, "tellapart.jobs.fitting", never)
+    monkeypatch.setitem(sys.modules, "tellapart.pipeline.gradient", never)
     with pytest.raises(UserError, match="not finite, even at the lowest rate"):
         find_rate(photos, out=tmp_path / "rates.html", quiet=True)
     assert not (tmp_path / "rates.html").exists()

@@ -73,7 +73,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "freeze.norms": "moving",
     "freeze.unfreeze": ["2:layer3", "4:all"],
     "freeze.views": 4,
-    "augmentation.harmless": True,
+    "augmentation.invariant": True,
     "augmentation.crop_area": 0.5,
     "augmentation.shift_px": 4,
     "augmentation.flip": 0.5,

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tellapart.cli.parsing import settings
+from tellapart.cli.values import settings
 from tellapart.datasets import DATASETS
 from tellapart.errors import UserError
 from tellapart.recipe import METHODS, Recipe, option_text, recipe_from, recipe_items, recipe_keys
-from tellapart.recipes import load_recipe, recipe_names, recipe_text
-from tellapart.recipes.listing import recipe_listing, recipe_titles
+from tellapart.recipe_files import load_recipe, recipe_names, recipe_text
+from tellapart.recipe_keys import recipe_listing, recipe_titles
 
 NAMES = recipe_names()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_picture
+from conftest import write_image
 from test_export import PREPROCESSING, small_card, small_head, small_network
 
 from tellapart.catalog.scan import scan
@@ -18,14 +18,14 @@ from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import compose_model
 from tellapart.export.gate import Parity
-from tellapart.export.kept import ExportedNetwork
-from tellapart.jobs.record import Trained, write_beginning, write_results, write_run
-from tellapart.progress import Talk
+from tellapart.export.graph_cache import ExportedNetwork
+from tellapart.pipeline.record import Trained, write_beginning, write_results, write_run
+from tellapart.probe.fit import Probe
+from tellapart.probe.head import Calibration
+from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.saved_splits import read_splits
-from tellapart.training.head import Calibration
-from tellapart.training.probe import Probe
 
 BEGINNING = {"recipe.yaml", "environment.json", "catalog.parquet", "splits.parquet"}
 RESULTS = {
@@ -40,10 +40,10 @@ RESULTS = {
 
 @pytest.fixture
 def parts(tmp_path: Path) -> dict[str, object]:
-    """What every training finds out, of three classes with three pictures each: train, val and test."""
+    """What every training finds out, of three classes with three images each: train, val and test."""
     for place, name in enumerate("abc"):
         for seed in range(3):
-            write_picture(tmp_path / "data" / name / f"{seed}.png", 3 * place + seed)
+            write_image(tmp_path / "data" / name / f"{seed}.png", 3 * place + seed)
     catalog = scan(read_source(tmp_path / "data"), max_pixels=10**6)
     test = Predictions(np.eye(3, dtype=np.float32), np.arange(3), tuple(catalog.paths[2::3]), catalog.classes)
     return {
@@ -71,7 +71,7 @@ def seconds() -> dict[str, float]:
 
 def test_a_probe_run_is_written_at_once(parts: dict[str, object], tmp_path: Path):
     probe = Probe(small_head().layers, 0.1, {0.1: 0.5, 1.0: 0.7})
-    run = write_run(Trained(**parts, probe=probe), tmp_path / "runs", "data", Talk(quiet=True), seconds)
+    run = write_run(Trained(**parts, probe=probe), tmp_path / "runs", "data", Console(quiet=True), seconds)
     assert {file.name for file in run.iterdir()} == BEGINNING | RESULTS
     assert metrics_of(run)["probe"] == {"strength": 0.1, "fold_losses": {"0.1": 0.5, "1": 0.7}}
     assert not {"training", "comparison"} & metrics_of(run).keys()
@@ -84,7 +84,9 @@ def test_a_gradient_run_is_written_in_two_parts(parts: dict[str, object], tmp_pa
     assert {file.name for file in run.path.iterdir()} == BEGINNING
     assert (read_splits(run.path).of(parts["catalog"]) == parts["splits"]).all()
     facts, verdict = {"steps": 120, "network": "lenet"}, compare(parts["test"], parts["test"], shipped="probe")
-    write_results(run, Trained(**parts, training=facts, comparison=verdict), "data", digest, Talk(quiet=True), seconds)
+    write_results(
+        run, Trained(**parts, training=facts, comparison=verdict), "data", digest, Console(quiet=True), seconds
+    )
     metrics = metrics_of(run.path)
     assert (metrics["training"], metrics["comparison"]) == (facts, verdict.as_json())
     assert "probe" not in metrics
@@ -97,12 +99,12 @@ def test_the_results_may_be_written_a_second_time(parts: dict[str, object], tmp_
     run, trained = RunFolder(tmp_path / "run", tmp_path / "run"), Trained(**parts)
     digest = write_beginning(run, trained.recipe, trained.catalog, trained.splits)
     for _ in range(2):
-        write_results(run, trained, "data", digest, Talk(quiet=True), seconds)
+        write_results(run, trained, "data", digest, Console(quiet=True), seconds)
     assert {file.name for file in run.path.iterdir()} == BEGINNING | RESULTS
 
 
 def test_the_environment_names_what_training_hangs_on(parts: dict[str, object], tmp_path: Path):
-    run = write_run(Trained(**parts), tmp_path / "runs", "data", Talk(quiet=True), seconds)
+    run = write_run(Trained(**parts), tmp_path / "runs", "data", Console(quiet=True), seconds)
     assert {"torch", "torchvision", "timm", "accelerate"} <= json.loads((run / "environment.json").read_text())[
         "packages"
     ].keys()

@@ -21,8 +21,8 @@ from tellapart.catalog.table import Catalog
 from tellapart.decoding import Decoded
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
-from tellapart.report.page import Finding, ReportInput, render
-from tellapart.report.thumbnails import MOST_PICTURES
+from tellapart.report.parts.gallery import MOST_IMAGES
+from tellapart.report.run.page import Finding, ReportInput, render
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 VOID = {"meta", "img", "br"}
@@ -111,7 +111,7 @@ def make_predictions(catalog: Catalog, rows: np.ndarray, strength: float = 2.0) 
 
 
 def make_report(root: Path, classes: tuple[str, ...] = ("ant", "bee"), each: int = 30, files: int = 6) -> ReportInput:
-    """`each` pictures a class, a third of them in each split. All paths of a class lead to one of a few files."""
+    """`each` images a class, a third of them in each split. All paths of a class lead to one of a few files."""
     rng = np.random.default_rng(0)
     for number in range(files):
         Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(root / f"{number}.png")
@@ -191,7 +191,7 @@ def test_a_name_that_is_not_utf8_still_makes_a_file(report):
 def test_the_verdict_gives_score_interval_and_baseline(report):
     metrics = report.metrics
     verdict = " ".join(Page(render(report)).text.replace("\u202f", " ").split())
-    assert f"On 20 test pictures it has never seen, it is right {100 * metrics.accuracy.value:.3g} % of the" in verdict
+    assert f"On 20 test images it has never seen, it is right {100 * metrics.accuracy.value:.3g} % of the" in verdict
     assert "(95 % interval " in verdict
     assert "always answering ‘ant’ would be right 50 %" in verdict
 
@@ -201,7 +201,7 @@ def test_the_verdict_leads_with_balanced_accuracy_where_classes_are_uneven(repor
 
 
 def test_a_small_test_is_called_small(report):
-    assert "The test is small (20 pictures)" in render(report)
+    assert "The test is small (20 images)" in render(report)
 
 
 def test_a_score_that_reaches_the_baseline_is_called_that(report):
@@ -233,7 +233,7 @@ def test_a_finding_shows_its_sets_side_by_side_with_class_and_split(report):
     sets = re.findall(r'<div class="set">(.*?)</div></div>', html.replace("\n", ""))
     assert [one.count("<figure") for one in sets] == [2, 2]
     assert re.search(r"ant</span>.*train</span>.*ant</span>.*val</span>", sets[0])
-    assert "2 pictures, or near copies, are on both sides of a split" in html
+    assert "2 images, or near copies, are on both sides of a split" in html
 
 
 def test_every_status_is_counted_and_its_files_are_named(report):
@@ -268,11 +268,11 @@ def test_galleries_show_without_a_script(report):
     assert all(str(attrs["src"]).startswith("data:image/jpeg;base64,") for attrs in images)
 
 
-def test_a_cell_opens_its_pictures(report):
+def test_a_cell_opens_its_images(report):
     page = Page(render(report))
     assert set(page.values("data-cell")) == set(page.content["cells"])
     cell = page.content["cells"]["0-0"]
-    path, confidence, key, problem = cell["pictures"][0]
+    path, confidence, key, problem = cell["images"][0]
     assert path in report.predictions.paths
     assert confidence.endswith("%")
     assert key
@@ -283,13 +283,13 @@ def test_thumbnails_are_bounded(tmp_path):
     report = make_report(tmp_path, tuple(f"class {number}" for number in range(25)), each=120, files=1)
     page = Page(render(report))
     embedded = len(page.content["thumbnails"]) + sum(tag == "img" for tag, _ in page.tags)
-    assert embedded == MOST_PICTURES
-    assert max(len(cell["pictures"]) for cell in page.content["cells"].values()) == 12
+    assert embedded == MOST_IMAGES
+    assert max(len(cell["images"]) for cell in page.content["cells"].values()) == 12
     errors = [cell for cell in page.content["cells"].values() if cell["truth"] != cell["answer"]]
-    assert all(cell["pictures"][0][2] for cell in errors)  # the album filled up with right answers
+    assert all(cell["images"][0][2] for cell in errors)  # the album filled up with right answers
 
 
-def test_a_missing_picture_is_named_and_stops_nothing(report):
+def test_a_missing_image_is_named_and_stops_nothing(report):
     page = Page(render(replace(report, catalog=report.catalog.replace(files=Folder(Path("nowhere"))))))
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert "missing" in page.text
@@ -320,12 +320,12 @@ def test_splits_of_another_catalog_are_refused(report):
         replace(report, splits=np.array(["train"]))
 
 
-def test_a_test_without_pictures_is_no_score(report):
+def test_a_test_without_images_is_no_score(report):
     empty = make_predictions(report.catalog, np.zeros(0, np.int64))
     assert "There is no score" in render(replace(report, predictions=empty, metrics=measure(empty)))
 
 
-def test_classes_with_few_pictures_are_marked(report):
+def test_classes_with_few_images_are_marked(report):
     assert Page(render(report)).text.count("too few to trust") == 2
 
 

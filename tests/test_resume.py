@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import write_picture
+from conftest import write_image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import (
     SHORT,
@@ -32,7 +32,7 @@ from tiny_runs import (
 import tellapart
 from tellapart import Run, UserError, writing
 from tellapart.errors import Interrupted, Refused
-from tellapart.jobs import shipping
+from tellapart.pipeline import ship
 from tellapart.runs.lock import locked
 
 STOPPED_AT = 8  # of 18 steps: in the second of three epochs
@@ -67,7 +67,7 @@ def run(half: Path, data: Path, tmp_path: Path) -> Path:
 
 def test_an_interrupted_training_says_with_which_command_it_goes_on(data: Path, tmp_path: Path):
     with pytest.raises(Interrupted) as stop:
-        train(data, tmp_path, listeners=[StopAt(4)])
+        train(data, tmp_path, callbacks=[StopAt(4)])
     (run,) = tmp_path.iterdir()
     assert stop.value.message == "Interrupted after step 4 of 18; the state is saved."
     assert stop.value.hint == f"Go on with: tellapart train --resume {run}"
@@ -98,14 +98,14 @@ def test_wherever_and_however_often_it_is_stopped_the_end_is_the_same(
     run = stopped(data, steps[0], tmp_path)
     for step in steps[1:]:
         with pytest.raises(Interrupted):
-            train(None, resume=run, listeners=[StopAt(step)])
+            train(None, resume=run, callbacks=[StopAt(step)])
         assert last_checkpoint(run).step == step
     train(None, resume=run)
     assert_same_end(run, whole.path)
     log = (run / "log.txt").read_text()  # of all sessions
     assert re.findall(r"Going on from step (\d+)", log) == [str(step) for step in steps]
     assert re.findall(r"epoch (\d) of 3: loss", log) == ["1", "2", "3"]
-    assert log.count("36 pictures read") == len(steps) + 1
+    assert log.count("36 images read") == len(steps) + 1
 
 
 def test_the_command_line_ends_with_four_and_goes_on_with_the_command_that_it_names(
@@ -114,7 +114,7 @@ def test_the_command_line_ends_with_four_and_goes_on_with_the_command_that_it_na
     honest = tellapart.train
 
     def interrupted(*arguments: object, **options: object) -> Run:
-        return honest(*arguments, **options, listeners=[StopAt(7, signal.SIGTERM)])
+        return honest(*arguments, **options, callbacks=[StopAt(7, signal.SIGTERM)])
 
     runs = tmp_path / "my runs"  # a name that a shell would take apart
     with monkeypatch.context() as patch:
@@ -241,14 +241,14 @@ def test_moved_with_its_data_it_goes_on(run: Path, tmp_path: Path, whole: Run):
 
 
 def test_renamed_and_with_its_data_given_anew_it_goes_on(run: Path, tmp_path: Path, whole: Run):
-    (tmp_path / "photos").rename(tmp_path / "pictures")
+    (tmp_path / "photos").rename(tmp_path / "images")
     run = run.rename(tmp_path / "renamed")
-    train(tmp_path / "pictures", resume=run)
+    train(tmp_path / "images", resume=run)
     assert_same_end(run, whole.path)
 
 
 def test_data_that_is_not_found_is_asked_for(run: Path, tmp_path: Path):
-    (tmp_path / "photos").rename(tmp_path / "pictures")
+    (tmp_path / "photos").rename(tmp_path / "images")
     said = tell("train", "--resume", run, "-q")
     assert said.code == 2
     assert f"The data of {run} is not where it was ({tmp_path / 'photos'})." in said.err
@@ -259,7 +259,7 @@ def test_data_that_is_not_found_is_asked_for(run: Path, tmp_path: Path):
 
 
 def added(photos: Path) -> None:
-    write_picture(photos / "sky" / "new.png", 4711, size=(32, 32))
+    write_image(photos / "sky" / "new.png", 4711, size=(32, 32))
 
 
 def removed(photos: Path) -> None:
@@ -267,7 +267,7 @@ def removed(photos: Path) -> None:
 
 
 def changed(photos: Path) -> None:
-    write_picture(photos / "sky" / "000.png", 4711, size=(32, 32))
+    write_image(photos / "sky" / "000.png", 4711, size=(32, 32))
 
 
 def renamed(photos: Path) -> None:
@@ -275,10 +275,10 @@ def renamed(photos: Path) -> None:
 
 
 CHANGES = {
-    added: "1 picture is new ('sky/new.png')",
-    removed: "1 picture is gone or cannot be read ('sky/000.png')",
-    changed: "1 picture has other content ('sky/000.png')",
-    renamed: "class 'sky' is gone (12 pictures), class 'heaven' is new (12 pictures)",
+    added: "1 image is new ('sky/new.png')",
+    removed: "1 image is gone or cannot be read ('sky/000.png')",
+    changed: "1 image has other content ('sky/000.png')",
+    renamed: "class 'sky' is gone (12 images), class 'heaven' is new (12 images)",
 }
 
 
@@ -314,10 +314,10 @@ def test_other_weights_are_changed_data(data: Path, tmp_path: Path):
     weigh("sky")
     run = stopped(table, 2, set={**SHORT, "training.sampling": "weighted", "training.weight_column": "often"})
     weigh("leaf")
-    with pytest.raises(Refused, match="16 pictures have another weight"):
+    with pytest.raises(Refused, match="16 images have another weight"):
         train(None, resume=run)
     assert train(None, resume=run, accept_changes=True).statuses == {"ok": 36}
-    assert "16 pictures have another weight" in (run / "log.txt").read_text()
+    assert "16 images have another weight" in (run / "log.txt").read_text()
     assert train(table, splits=run, set={**SHORT, "training.epochs": 1}).statuses == {"ok": 36}
 
 
@@ -436,7 +436,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_what_is_missing(
 def test_a_disk_without_room_for_the_checkpoints_is_refused_before_the_first_step(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("tellapart.jobs.fitting.most_bytes", lambda *_: 10**15)
+    monkeypatch.setattr("tellapart.pipeline.gradient.most_bytes", lambda *_: 10**15)
     with pytest.raises(Refused, match=r"bytes free, and the run needs about 1,000,000,00"):
         train(data, tmp_path)
     (run,) = tmp_path.iterdir()
@@ -450,7 +450,7 @@ def test_a_disk_that_is_full_at_the_export_keeps_what_was_learned(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shipping, "compose_model", full)
+        patch.setattr(ship, "compose_model", full)
         said = tell("train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, "-q", *set_words(SHORT))
     (run,) = tmp_path.iterdir()
     assert said.code == 5

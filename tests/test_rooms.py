@@ -17,7 +17,7 @@ UPPER = [
     "tellapart",
     "tellapart.errors",
     "tellapart.recipe",
-    "tellapart.recipes",
+    "tellapart.recipe_files",
     "tellapart.keyed",
     "tellapart.threads",
     "tellapart.progress",
@@ -26,8 +26,8 @@ UPPER = [
     "tellapart.cache",
     "tellapart.datasets",
     "tellapart.cli.main",
-    "tellapart.jobs.prediction",
-    "tellapart.jobs.evaluation",
+    "tellapart.jobs.predict",
+    "tellapart.jobs.evaluate",
 ]
 UPPER_FOLDERS = ["catalog", "evaluation", "modelfile", "runs", "report"]
 TRAIN_ONLY = [

@@ -15,7 +15,7 @@ import numpy as np
 import polars
 import pytest
 import yaml
-from conftest import write_classes, write_picture
+from conftest import write_classes, write_image
 
 import tellapart
 from tellapart import Run, UserError
@@ -24,7 +24,7 @@ from tellapart.errors import Refused
 from tellapart.evaluation.abstention import selective
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
-from tellapart.jobs import record
+from tellapart.pipeline import record
 from tellapart.recipe import recipe_from
 from tellapart.runs.folder import RunFolder, new_run, open_run, reopen_run
 from tellapart.runs.identity import FORMAT, VERSION, RunIdentity, new_identity
@@ -115,7 +115,7 @@ def test_its_predictions_are_what_the_model_file_says_of_the_files(run: Run, dat
     assert predictions.unfamiliarity == pytest.approx([answer.unfamiliarity for answer in answers], abs=1e-5)
 
 
-def test_its_splits_cover_every_picture_once(run: Run):
+def test_its_splits_cover_every_image_once(run: Run):
     rows, written = splits_of(run), json.loads((run.path / "metrics.json").read_text())
     assert rows["path"].is_unique().all()
     assert dict(rows["split"].value_counts().iter_rows()) == written["splits"]["counts"]
@@ -187,7 +187,7 @@ def test_the_splits_of_a_leaky_source_can_be_used_again(split_photos: Path):
 
 
 def change_one(photos: Path) -> None:
-    write_picture(photos / "sky" / "003.jpg", 999)
+    write_image(photos / "sky" / "003.jpg", 999)
 
 
 def take_one_away(photos: Path) -> None:
@@ -195,7 +195,7 @@ def take_one_away(photos: Path) -> None:
 
 
 def add_one(photos: Path) -> None:
-    write_picture(photos / "sky" / "new.jpg", 999)
+    write_image(photos / "sky" / "new.jpg", 999)
 
 
 def break_one(photos: Path) -> None:
@@ -207,11 +207,11 @@ def rename_a_class(photos: Path) -> None:
 
 
 CHANGES = {
-    change_one: r"1 picture has other content \('sky/003\.jpg'\)",
-    take_one_away: r"1 picture is gone or cannot be read \('sky/003\.jpg'\)",
-    add_one: r"1 picture is new \('sky/new\.jpg'\)",
-    break_one: r"1 picture is gone or cannot be read \('sky/003\.jpg'\)",
-    rename_a_class: r"12 pictures are gone or cannot be read .+, 12 pictures are new",
+    change_one: r"1 image has other content \('sky/003\.jpg'\)",
+    take_one_away: r"1 image is gone or cannot be read \('sky/003\.jpg'\)",
+    add_one: r"1 image is new \('sky/new\.jpg'\)",
+    break_one: r"1 image is gone or cannot be read \('sky/003\.jpg'\)",
+    rename_a_class: r"12 images are gone or cannot be read .+, 12 images are new",
 }
 
 
@@ -416,7 +416,7 @@ def test_an_identity_with_unknown_or_missing_fields_is_refused(tmp_path: Path, n
 STOPPED = """
 import os, signal, sys
 from tellapart.cli.main import main
-from tellapart.training.features import FeatureExtractor
+from tellapart.probe.embeddings import FeatureExtractor
 
 visit, seen = FeatureExtractor.visit, []
 def visit_and_stop(self, *arguments):

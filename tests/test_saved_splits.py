@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from conftest import write_picture
+from conftest import write_image
 
 from tellapart.catalog.scan import drop_empty_classes
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused
-from tellapart.jobs.looking import look_through, memory_for
 from tellapart.options import SplitOptions
-from tellapart.progress import Talk
+from tellapart.pipeline.looking import look_through, memory_for
+from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import new_run
 from tellapart.runs.saved_splits import ACCEPT_CHANGES, SavedSplits, read_splits, save_splits
@@ -29,7 +29,7 @@ def catalog_of(photos: Path) -> Catalog:
     """The scanned catalog, as a training has it."""
     catalog, recipe = read_source(photos), Recipe()
     with memory_for(catalog, recipe) as memory:
-        return drop_empty_classes(look_through(catalog, recipe, memory, Talk(quiet=True)))
+        return drop_empty_classes(look_through(catalog, recipe, memory, Console(quiet=True)))
 
 
 def saved_of(photos: Path) -> SavedSplits:
@@ -40,7 +40,7 @@ def saved_of(photos: Path) -> SavedSplits:
 
 
 def change_one(photos: Path) -> None:
-    write_picture(photos / "sky" / "003.jpg", 999)
+    write_image(photos / "sky" / "003.jpg", 999)
 
 
 def take_one_away(photos: Path) -> None:
@@ -49,7 +49,7 @@ def take_one_away(photos: Path) -> None:
 
 def add_two(photos: Path) -> None:
     for name, seed in (("new.jpg", 998), ("newer.jpg", 999)):
-        write_picture(photos / "sky" / name, seed)
+        write_image(photos / "sky" / name, seed)
 
 
 def break_one(photos: Path) -> None:
@@ -57,10 +57,10 @@ def break_one(photos: Path) -> None:
 
 
 CHANGES = {
-    change_one: "1 picture has other content ('sky/003.jpg')",
-    take_one_away: "1 picture is gone or cannot be read ('sky/003.jpg')",
-    add_two: "2 pictures are new ('sky/new.jpg')",
-    break_one: "1 picture is gone or cannot be read ('sky/003.jpg')",
+    change_one: "1 image has other content ('sky/003.jpg')",
+    take_one_away: "1 image is gone or cannot be read ('sky/003.jpg')",
+    add_two: "2 images are new ('sky/new.jpg')",
+    break_one: "1 image is gone or cannot be read ('sky/003.jpg')",
 }
 
 
@@ -96,12 +96,12 @@ def test_data_that_is_as_it_was_has_no_changes(photos: Path):
     assert Counter(saved.of(catalog)) == Counter(row[3] for row in saved.rows.values())
 
 
-def test_a_picture_that_moved_to_another_class_stays_out(photos: Path):
+def test_a_image_that_moved_to_another_class_stays_out(photos: Path):
     saved, catalog = saved_of(photos), catalog_of(photos)
     labels = catalog.labels.copy()
     labels[0] = 2
     catalog = catalog.replace(labels=labels)
-    assert saved.changes(catalog) == ["1 picture has another class ('brick/000.jpg')"]
+    assert saved.changes(catalog) == ["1 image has another class ('brick/000.jpg')"]
     splits = saved.of(catalog, accept_changes=True)
     assert splits[0] == ""
     assert "" not in splits[1:]
@@ -113,8 +113,8 @@ def test_a_resumed_run_wants_the_weights_that_it_had_and_another_run_its_own(pho
     others = np.flatnonzero(saved.of(catalog) != "train")  # these are never drawn
     heavy = np.isin(np.arange(len(catalog)), [*train, *others])
     heavier = catalog.replace(weights=np.where(heavy, 3.0, 1.0))
-    assert saved.changes(heavier) == [f"2 pictures have another weight ({catalog.paths[train[0]]!r})"]
-    with pytest.raises(Refused, match="2 pictures have another weight"):
+    assert saved.changes(heavier) == [f"2 images have another weight ({catalog.paths[train[0]]!r})"]
+    with pytest.raises(Refused, match="2 images have another weight"):
         saved.of(heavier, accept_changes=False, hint=ACCEPT_CHANGES)
     assert np.flatnonzero(saved.of(heavier, accept_changes=True) == "").tolist() == train.tolist()
     assert (saved.of(heavier) == saved.of(catalog)).all()
@@ -131,7 +131,7 @@ def rename_a_class(photos: Path) -> None:
 
 
 def add_a_class(photos: Path) -> None:
-    write_picture(photos / "earth" / "1.jpg", 999)
+    write_image(photos / "earth" / "1.jpg", 999)
 
 
 def empty_a_class(photos: Path) -> None:
@@ -140,9 +140,9 @@ def empty_a_class(photos: Path) -> None:
 
 
 CLASS_CHANGES = {
-    rename_a_class: r"class 'sky' is gone \(12 pictures\), class 'heaven' is new \(12 pictures\), 12 pictures are gone",
-    add_a_class: r"class 'earth' is new \(1 picture\), 1 picture is new",
-    empty_a_class: r"class 'leaf' is gone \(12 pictures\), 12 pictures are gone",
+    rename_a_class: r"class 'sky' is gone \(12 images\), class 'heaven' is new \(12 images\), 12 images are gone",
+    add_a_class: r"class 'earth' is new \(1 image\), 1 image is new",
+    empty_a_class: r"class 'leaf' is gone \(12 images\), 12 images are gone",
 }
 
 

@@ -5,9 +5,9 @@ import threading
 import time
 
 import numpy as np
-import odd_pictures as odd
+import odd_images as odd
 import pytest
-from conftest import write_picture
+from conftest import write_image
 
 from tellapart.catalog.names import unescape
 from tellapart.catalog.scan import drop_empty_classes, scan
@@ -20,7 +20,7 @@ LIMIT = 10**8
 
 
 class Notebook:
-    """A visitor that writes down what it is shown."""
+    """A hook that writes down what it is shown."""
 
     def __init__(self, *known):
         self.shown = []
@@ -35,10 +35,10 @@ class Notebook:
 
 @pytest.fixture(scope="module")
 def salted(tmp_path_factory):
-    """(folder, name → status) with every kind of odd file in the class folder "odd", and two ordinary pictures."""
+    """(folder, name → status) with every kind of odd file in the class folder "odd", and two ordinary images."""
     folder = tmp_path_factory.mktemp("salted")
     for name in ("odd", "plain"):
-        write_picture(folder / name / "fine.png", seed=len(name))
+        write_image(folder / name / "fine.png", seed=len(name))
     return folder, odd.salt(folder / "odd")
 
 
@@ -57,14 +57,14 @@ def test_every_odd_file_gets_its_verdict_and_every_file_has_one_row(salted):
     assert catalog.ignored == {"junk files": 1}
 
 
-def test_a_picture_has_its_size_and_the_hash_of_its_bytes(tmp_path):
-    path = write_picture(tmp_path / "a" / "a.png", size=(40, 30))
+def test_a_image_has_its_size_and_the_hash_of_its_bytes(tmp_path):
+    path = write_image(tmp_path / "a" / "a.png", size=(40, 30))
     catalog = scan(read_source(tmp_path), max_pixels=LIMIT)
     assert (catalog.widths[0], catalog.heights[0]) == (40, 30)
     assert catalog.digests[0] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_the_size_is_that_of_the_upright_picture(tmp_path):
+def test_the_size_is_that_of_the_upright_image(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "a.jpg").write_bytes(odd.oriented("JPEG", 6))
     catalog = scan(read_source(tmp_path), max_pixels=LIMIT)
@@ -79,8 +79,8 @@ def test_a_file_that_is_not_read_has_no_hash_and_no_size(photos):
     assert row == ("missing", "", 0, 0)
 
 
-def test_a_picture_above_the_limit_is_too_large(tmp_path):
-    write_picture(tmp_path / "a" / "a.png", size=(40, 30))
+def test_a_image_above_the_limit_is_too_large(tmp_path):
+    write_image(tmp_path / "a" / "a.png", size=(40, 30))
     assert scan(read_source(tmp_path), max_pixels=1199).statuses[0] == "too_large"
 
 
@@ -106,7 +106,7 @@ def test_a_file_of_a_name_that_is_not_utf_8_is_scanned(photos):
 def test_notes_of_the_source_the_name_and_the_content_are_kept_together(tmp_path):
     (tmp_path / "elsewhere").write_bytes(odd.animated("GIF"))
     for name in ("a", "b"):
-        write_picture(tmp_path / "data" / name / "1.png")
+        write_image(tmp_path / "data" / name / "1.png")
     (tmp_path / "data" / "a" / "2.jpg").symlink_to("../../elsewhere")
     catalog = scan(read_source(tmp_path / "data"), max_pixels=LIMIT)
     assert catalog.notes[1] == "link_outside;wrong_extension;first_frame"
@@ -121,36 +121,36 @@ def test_progress_advances_once_a_file(photos):
 # ── visitors ──
 
 
-def test_a_visitor_is_shown_every_good_picture_once(photos):
+def test_a_visitor_is_shown_every_good_image_once(photos):
     (photos / "sky" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     notebook = Notebook()
-    catalog = scan(read_source(photos), max_pixels=LIMIT, visitor=notebook)
+    catalog = scan(read_source(photos), max_pixels=LIMIT, hook=notebook)
     assert sorted(digest for digest, _ in notebook.shown) == sorted(catalog.digests[catalog.ok])
     assert {shape for _, shape in notebook.shown} == {(48, 64, 3)}
 
 
 def test_copies_are_decoded_and_shown_once_though_threads_meet_them_together(tmp_path):
-    picture = write_picture(tmp_path / "one.png", size=(600, 600)).read_bytes()
+    image = write_image(tmp_path / "one.png", size=(600, 600)).read_bytes()
     for number in range(16):
         path = tmp_path / "data" / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture)
+        path.write_bytes(image)
     notebook = Notebook()
-    catalog = scan(read_source(tmp_path / "data"), max_pixels=LIMIT, visitor=notebook)
+    catalog = scan(read_source(tmp_path / "data"), max_pixels=LIMIT, hook=notebook)
     assert len(notebook.shown) == 1
     assert catalog.ok.sum() == 16
 
 
 def test_a_copy_has_the_note_of_its_own_name(tmp_path):
     for name in ("a/1.png", "b/1.jpg"):
-        write_picture(tmp_path / name.replace("jpg", "png")).rename(tmp_path / name)
+        write_image(tmp_path / name.replace("jpg", "png")).rename(tmp_path / name)
     assert list(scan(read_source(tmp_path), max_pixels=LIMIT).notes) == ["", "wrong_extension"]
 
 
 def test_what_a_visitor_knows_is_not_shown_again(photos):
     catalog = scan(read_source(photos), max_pixels=LIMIT)
     notebook = Notebook(*catalog.digests[1:])
-    scan(read_source(photos), max_pixels=LIMIT, visitor=notebook)
+    scan(read_source(photos), max_pixels=LIMIT, hook=notebook)
     assert [digest for digest, _ in notebook.shown] == [catalog.digests[0]]
 
 
@@ -161,10 +161,10 @@ def test_an_error_of_a_visitor_is_not_hidden(photos):
     notebook = Notebook()
     notebook.visit = visit
     with pytest.raises(RuntimeError, match="no room"):
-        scan(read_source(photos), max_pixels=LIMIT, visitor=notebook)
+        scan(read_source(photos), max_pixels=LIMIT, hook=notebook)
 
 
-# ── classes without pictures ──
+# ── classes without images ──
 
 
 def broken(folder):
@@ -177,7 +177,7 @@ def test_a_class_whose_files_are_all_broken_is_left_out_and_remarked(photos):
     catalog = drop_empty_classes(scan(read_source(photos), max_pixels=LIMIT))
     assert catalog.classes == ("brick", "sky")
     assert catalog.counts().tolist() == [12, 12]
-    assert catalog.remarks[0].startswith("Class 'leaf' is left out: none of its 12 files can be used. Add pictures")
+    assert catalog.remarks[0].startswith("Class 'leaf' is left out: none of its 12 files can be used. Add images")
 
 
 def test_the_broken_files_of_a_class_left_out_keep_their_rows(photos):
@@ -188,10 +188,10 @@ def test_the_broken_files_of_a_class_left_out_keep_their_rows(photos):
     assert set(catalog.statuses[left_out]) == {"empty"}
 
 
-def test_one_class_with_pictures_is_too_few(photos):
+def test_one_class_with_images_is_too_few(photos):
     broken(photos / "leaf")
     broken(photos / "sky")
-    with pytest.raises(UserError, match=r"only 'brick' has any: 12 of 36 files can be used. Add pictures of a second"):
+    with pytest.raises(UserError, match=r"only 'brick' has any: 12 of 36 files can be used. Add images of a second"):
         drop_empty_classes(scan(read_source(photos), max_pixels=LIMIT))
 
 
@@ -202,9 +202,9 @@ def test_where_nothing_can_be_used_the_statuses_say_why(photos):
         drop_empty_classes(scan(read_source(photos), max_pixels=LIMIT))
 
 
-def test_a_class_with_usable_pictures_in_test_only_is_refused(split_photos):
+def test_a_class_with_usable_images_in_test_only_is_refused(split_photos):
     broken(split_photos / "train" / "leaf")
-    with pytest.raises(UserError, match=r"'leaf' has no usable picture in train \(4 in val or test\). Add training"):
+    with pytest.raises(UserError, match=r"'leaf' has no usable image in train \(4 in val or test\). Add training"):
         drop_empty_classes(scan(read_source(split_photos), max_pixels=LIMIT))
 
 

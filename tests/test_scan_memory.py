@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import odd_pictures as odd
+import odd_images as odd
 import pytest
-from conftest import write_classes, write_picture
+from conftest import write_classes, write_image
 from PIL import Image
 
 from tellapart.cache import ScanMemory, scans
-from tellapart.catalog import duplicates, eyes
+from tellapart.catalog import duplicates, inspect
 from tellapart.catalog.duplicates import find_copies, link_copies
 from tellapart.catalog.files import Folder
 from tellapart.catalog.scan import scan
@@ -43,10 +43,10 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return paths
 
 
-def scanned(data: Path, cache: Path, *, max_pixels: int = LIMIT, visitor: object = None) -> Catalog:
+def scanned(data: Path, cache: Path, *, max_pixels: int = LIMIT, hook: object = None) -> Catalog:
     catalog = read_source(data)
     with ScanMemory(cache, catalog.files.place, max_pixels) as memory:
-        return link_copies(scan(catalog, max_pixels=max_pixels, memory=memory, visitor=visitor), memory)
+        return link_copies(scan(catalog, max_pixels=max_pixels, memory=memory, hook=hook), memory)
 
 
 def same(one: Catalog, other: Catalog) -> bool:
@@ -69,9 +69,9 @@ def test_an_unchanged_folder_is_not_read_again(photos: Path, tmp_path: Path, rea
 
 
 CHANGES = {
-    "other bytes": lambda path: write_picture(path, seed=77),
+    "other bytes": lambda path: write_image(path, seed=77),
     "one byte, the old times put back": lambda path: flip_quietly(path),
-    "another file in its place": lambda path: (path.unlink(), write_picture(path, seed=78)),
+    "another file in its place": lambda path: (path.unlink(), write_image(path, seed=78)),
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:300]),
     "emptied": lambda path: path.write_bytes(b""),
 }
@@ -96,7 +96,7 @@ def test_a_changed_file_alone_is_read_again(photos: Path, tmp_path: Path, read: 
 def test_new_files_are_read_and_those_that_are_gone_are_forgotten(photos: Path, tmp_path: Path, read: list[str]):
     scanned(photos, tmp_path / "cache")
     read.clear()
-    write_picture(photos / "sky" / "new.jpg", seed=50)
+    write_image(photos / "sky" / "new.jpg", seed=50)
     (photos / "sky" / "000.jpg").unlink()
     again = scanned(photos, tmp_path / "cache")
     assert read == ["sky/new.jpg"]
@@ -117,7 +117,7 @@ def test_a_link_that_leads_elsewhere_now_is_read_again(photos: Path, tmp_path: P
 def test_a_moved_folder_is_read_but_not_decoded(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     first = scanned(photos, tmp_path / "cache")
     shutil.move(photos, tmp_path / "elsewhere")
-    monkeypatch.setattr(eyes, "decode", None)
+    monkeypatch.setattr(inspect, "decode", None)
     assert same(scanned(tmp_path / "elsewhere", tmp_path / "cache"), first)
 
 
@@ -138,7 +138,7 @@ def test_another_limit_is_another_question(photos: Path, tmp_path: Path):
 
 
 def test_the_note_of_a_name_belongs_to_the_name(tmp_path: Path):
-    png = write_picture(tmp_path / "one.png").read_bytes()
+    png = write_image(tmp_path / "one.png").read_bytes()
     for path in ("a/1.png", "b/1.jpg"):
         (tmp_path / "data" / path).parent.mkdir(parents=True)
         (tmp_path / "data" / path).write_bytes(png)
@@ -146,7 +146,7 @@ def test_the_note_of_a_name_belongs_to_the_name(tmp_path: Path):
         assert list(scanned(tmp_path / "data", tmp_path / "cache").notes) == ["", "wrong_extension"]
 
 
-def test_a_picture_that_a_visitor_wants_is_read_though_it_is_remembered(photos: Path, tmp_path: Path):
+def test_a_image_that_a_visitor_wants_is_read_though_it_is_remembered(photos: Path, tmp_path: Path):
     class Wanting:
         def __init__(self) -> None:
             self.shown: list[str] = []
@@ -159,7 +159,7 @@ def test_a_picture_that_a_visitor_wants_is_read_though_it_is_remembered(photos: 
 
     first = scanned(photos, tmp_path / "cache")
     wanting = Wanting()
-    again = scanned(photos, tmp_path / "cache", visitor=wanting)
+    again = scanned(photos, tmp_path / "cache", hook=wanting)
     assert sorted(wanting.shown) == sorted(set(first.digests))
     assert same(first, again)
 
@@ -170,7 +170,7 @@ def test_a_picture_that_a_visitor_wants_is_read_though_it_is_remembered(photos: 
 def test_an_interrupted_scan_keeps_what_it_has_done(
     photos: Path, tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    honest, count = eyes.decode, iter(range(1000))
+    honest, count = inspect.decode, iter(range(1000))
 
     def stopping(*arguments: object, **options: object) -> object:
         if next(count) == 20:
@@ -178,7 +178,7 @@ def test_an_interrupted_scan_keeps_what_it_has_done(
         return honest(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(eyes, "decode", stopping)
+        patch.setattr(inspect, "decode", stopping)
         with pytest.raises(KeyboardInterrupt):
             scanned(photos, tmp_path / "cache")
     read.clear()
@@ -217,7 +217,7 @@ def test_without_a_memory_on_disk_the_scan_is_as_good(photos: Path, tmp_path: Pa
 
 
 def planted(folder: Path) -> Path:
-    """Two classes of pictures of noise, and a re-encoded, smaller copy of one of them."""
+    """Two classes of images of noise, and a re-encoded, smaller copy of one of them."""
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         (folder / name).mkdir(parents=True)
@@ -242,12 +242,12 @@ def test_near_duplicates_are_looked_for_once(tmp_path: Path, monkeypatch: pytest
     assert same(scanned(data, tmp_path / "cache"), first)
 
 
-def test_one_picture_more_and_they_are_looked_for_again(tmp_path: Path):
+def test_one_image_more_and_they_are_looked_for_again(tmp_path: Path):
     data = planted(tmp_path / "data")
     scanned(data, tmp_path / "cache")
     Image.open(data / "b" / "4.png").save(data / "b" / "copy.jpg", quality=70)
     assert len(find_copies(scanned(data, tmp_path / "cache"))) == 2
 
 
-def test_pictures_of_one_kind_are_no_copies_of_each_other(tmp_path: Path):
+def test_images_of_one_kind_are_no_copies_of_each_other(tmp_path: Path):
     assert find_copies(scanned(write_classes(tmp_path / "data", 30), tmp_path / "cache")) == []

@@ -17,7 +17,7 @@ NAN = math.nan
 
 def make_predictions(count: int = 60, classes: int = 7, seed: int = 0) -> Predictions:
     rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes - 1, count)  # the last class has no pictures
+    labels = rng.integers(0, classes - 1, count)  # the last class has no images
     probs = rng.dirichlet(np.ones(classes), count).astype(np.float32)
     probs[np.arange(count), labels] += 0.3
     probs /= probs.sum(axis=1, keepdims=True)
@@ -56,7 +56,7 @@ def test_a_class_that_is_never_the_answer_has_no_precision_and_counts():
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_without_pictures_there_is_no_number(name: str):
+def test_without_images_there_is_no_number(name: str):
     assert math.isnan(METRICS[name](make_predictions(count=0)))
 
 

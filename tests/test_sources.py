@@ -5,7 +5,7 @@ import os
 import socket
 
 import pytest
-from conftest import write_classes, write_picture
+from conftest import write_classes, write_image
 
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import read_source
@@ -90,13 +90,13 @@ def test_nothing_is_opened(tree):
 @pytest.mark.parametrize(
     ("paths", "words"),
     [
-        ([], r"holds no folder with pictures \(0 loose files\)"),
-        (["1.jpg", "2.jpg"], r"holds no folder with pictures \(2 loose files\). Make one folder a class"),
+        ([], r"holds no folder with images \(0 loose files\)"),
+        (["1.jpg", "2.jpg"], r"holds no folder with images \(2 loose files\). Make one folder a class"),
         (["photos/cat/1.jpg", "photos/dog/1.jpg"], r"one class only, 'photos'.*Did you mean .*/photos, .*'cat', 'dog'"),
         (["test/cat/1.jpg", "test/dog/1.jpg", "val/cat/2.jpg", "val/dog/2.jpg"], "but there is no train folder"),
         (["train/1.jpg", "test/2.jpg"], r"split folders of .* hold no class folders \(2 loose files\)"),
         (["train/cat/1.jpg", "val/cat/1.jpg", "valid/cat/1.jpg"], "two val folders: 'val', 'valid'"),
-        (["train/cat/1.jpg", "train/dog/1.jpg", "test/cow/1.jpg"], r"'cow' is in test \(1 pictures\) but not in train"),
+        (["train/cat/1.jpg", "train/dog/1.jpg", "test/cow/1.jpg"], r"'cow' is in test \(1 images\) but not in train"),
         (["train/Cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg"], "Is it 'Cat', written differently"),
     ],
 )
@@ -237,11 +237,11 @@ def test_tiny_imagenets_val_is_labelled_by_its_annotations_and_is_the_test_set(t
     assert "val_annotations.txt is the test set, any val is cut from train" in catalog.source
 
 
-def test_tiny_imagenets_pictures_without_a_label_are_counted(tiny):
-    assert read_source(tiny).ignored == {"pictures without a label in test/": 2, "files in val/ without a label": 1}
+def test_tiny_imagenets_images_without_a_label_are_counted(tiny):
+    assert read_source(tiny).ignored == {"images without a label in test/": 2, "files in val/ without a label": 1}
 
 
-def test_tiny_imagenets_boxes_are_no_pictures(tiny):
+def test_tiny_imagenets_boxes_are_no_images(tiny):
     assert len(read_source(tiny)) == 6
 
 
@@ -275,7 +275,7 @@ SIX = [f"{name}/{number}.jpg" for name in ("cat", "dog") for number in (1, 2, 3)
 
 
 @pytest.mark.parametrize("target", [".", "..", "../dog", "../cat/in", "loop", "../../.."])
-def test_six_pictures_stay_six_whatever_a_link_among_them_leads_to(tree, target):
+def test_six_images_stay_six_whatever_a_link_among_them_leads_to(tree, target):
     root = tree(*(f"data/{path}" for path in SIX[1:]), "data/cat/in/1.jpg") / "data"
     (root / "cat" / "loop").symlink_to(target, target_is_directory=True)
     paths = {path for path in read_source(root).paths if path != "cat/loop"}  # a link to itself gets its verdict
@@ -283,7 +283,7 @@ def test_six_pictures_stay_six_whatever_a_link_among_them_leads_to(tree, target)
 
 
 @pytest.mark.parametrize("target", [".", "cat", "cat/in"])
-def test_six_pictures_stay_six_when_a_class_folder_is_a_link_to_others(tree, target):
+def test_six_images_stay_six_when_a_class_folder_is_a_link_to_others(tree, target):
     root = tree(*SIX[1:], "cat/in/1.jpg")
     (root / "all").symlink_to(target, target_is_directory=True)
     catalog = read_source(root)
@@ -326,7 +326,7 @@ def test_a_class_folder_may_be_a_link_to_elsewhere(tree):
     assert labelled(read_source(root)) == {"cat/1.jpg": "cat", "dog/1.jpg": "dog"}
 
 
-def test_pipes_sockets_and_empty_folders_named_like_pictures_get_rows(tree):
+def test_pipes_sockets_and_empty_folders_named_like_images_get_rows(tree):
     root = tree("cat/1.jpg", "dog/1.jpg")
     (root / "cat" / "y.jpg").mkdir()
     os.mkfifo(root / "cat" / "pipe.jpg")
@@ -336,7 +336,7 @@ def test_pipes_sockets_and_empty_folders_named_like_pictures_get_rows(tree):
     assert list(catalog.paths) == ["cat/1.jpg", "cat/pipe.jpg", "cat/socket.jpg", "cat/y.jpg", "dog/1.jpg"]
 
 
-def test_a_folder_named_like_a_picture_that_holds_pictures_is_a_folder(tree):
+def test_a_folder_named_like_a_image_that_holds_images_is_a_folder(tree):
     catalog = read_source(tree("cat/album.jpg/1.jpg", "dog/1.jpg"))
     assert list(catalog.paths) == ["cat/album.jpg/1.jpg", "dog/1.jpg"]
 
@@ -355,10 +355,10 @@ def test_nothing_is_moved_copied_or_changed(photos):
 
 
 def test_a_thousand_classes_are_read(tmp_path):
-    picture = write_picture(tmp_path / "one.jpg").read_bytes()
+    image = write_image(tmp_path / "one.jpg").read_bytes()
     for number in range(1000):
         (tmp_path / "data" / f"c{number:03}").mkdir(parents=True)
-        (tmp_path / "data" / f"c{number:03}" / "1.jpg").write_bytes(picture)
+        (tmp_path / "data" / f"c{number:03}" / "1.jpg").write_bytes(image)
     catalog = read_source(tmp_path / "data")
     assert (len(catalog), len(catalog.classes), catalog.source) == (1000, 1000, "1,000 class folders")
 
@@ -374,5 +374,5 @@ def test_a_column_of_weights_is_refused_where_there_is_no_table(photos):
     assert "training.weight_column" in refused.value.hint
 
 
-def test_without_a_table_every_picture_has_the_weight_1(photos):
+def test_without_a_table_every_image_has_the_weight_1(photos):
     assert set(read_source(photos).weights) == {1.0}

@@ -9,7 +9,7 @@ from tellapart.experiments import default_spaces
 from tellapart.experiments.default_spaces import default_space, space_text
 from tellapart.experiments.space import Space, fitting_space, read_space, space_from
 from tellapart.recipe import recipe_from, recipe_items
-from tellapart.recipes import load_recipe, recipe_names
+from tellapart.recipe_files import load_recipe, recipe_names
 
 LENET = load_recipe("cifar10-lenet")
 
@@ -112,7 +112,7 @@ def test_a_space_survives_json():
         ("training.optimizer: [adam, lion]", "Unknown value for training.optimizer: 'lion'"),
         ("training.epochs: {low: 0, high: 3}", "mine.yaml: training.epochs: training.epochs must be at least 1, got 0"),
         ("training.gamma: [0.1]", "mine.yaml: training.gamma: training.gamma goes with training.schedule=multi_step"),
-        ("augmentation.harmless: [true]", "augmentation.harmless goes with method=finetune"),
+        ("augmentation.invariant: [true]", "augmentation.invariant goes with method=finetune"),
         ("seed: [1, 2]", "seed decides what is measured"),
         ("split.val: [0.1, 0.2]", "split.val decides what is measured"),
         ("training.lr: {choices: [1], when: sgd}", "has a when that is 'sgd'"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_picture
+from conftest import write_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ DEFAULT = SplitOptions()
 
 
 def catalog_of(labels, *, contents=None, groups=None, given=None, statuses=None, paths=None, copies=None):
-    """A scanned catalog without files. `contents`: equal ones are copies; each picture its own by default."""
+    """A scanned catalog without files. `contents`: equal ones are copies; each image its own by default."""
     count = len(labels)
     names = [f"{number}" for number in range(count)] if contents is None else contents
     zeros = np.zeros(count, np.int64)
@@ -49,7 +49,7 @@ def catalog_of(labels, *, contents=None, groups=None, given=None, statuses=None,
 
 
 def counts(catalog, splits):
-    """(C, 3) pictures of each class in train, val and test."""
+    """(C, 3) images of each class in train, val and test."""
     return np.stack([catalog.counts(splits == split) for split in ("train", "val", "test")], axis=1)
 
 
@@ -60,7 +60,7 @@ def homes(values, cluster_of):
 
 
 def moved(before, after):
-    """How many of the pictures in both have another split; both are content → split."""
+    """How many of the images in both have another split; both are content → split."""
     return sum(before[name] != after[name] for name in before.keys() & after.keys())
 
 
@@ -101,7 +101,7 @@ def test_an_imbalance_of_one_to_a_hundred_is_kept_in_every_split():
     assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [[1400, 300, 300], [14, 3, 3]]
 
 
-def test_a_thousand_classes_of_two_have_one_picture_in_train_and_one_in_test():
+def test_a_thousand_classes_of_two_have_one_image_in_train_and_one_in_test():
     catalog = catalog_of([label for label in range(1000) for _ in range(2)])
     splits = make_splits(catalog, DEFAULT, 0)
     assert (counts(catalog, splits) == [1, 0, 1]).all()
@@ -131,7 +131,7 @@ def test_renaming_and_reordering_the_files_moves_nobody():
     assert (make_splits(before, DEFAULT, 0)[order] == make_splits(after, DEFAULT, 0)).all()
 
 
-def test_a_picture_more_in_one_class_moves_nobody_in_the_others():
+def test_a_image_more_in_one_class_moves_nobody_in_the_others():
     before = catalog_of([0] * 60 + [1] * 60)
     after = catalog_of([0] * 60 + [1] * 60 + [0])
     of_others = slice(60, 120)
@@ -139,7 +139,7 @@ def test_a_picture_more_in_one_class_moves_nobody_in_the_others():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_picture_more_moves_at_most_four_of_its_own_class(seed):
+def test_a_image_more_moves_at_most_four_of_its_own_class(seed):
     before, after = catalog_of([0] * 100 + [1] * 9), catalog_of([0] * 100 + [1] * 9 + [0])
     splits = (
         by_content(before, make_splits(before, DEFAULT, seed)),
@@ -168,7 +168,7 @@ def test_a_keyed_number_depends_on_seed_purpose_and_key_alone():
 # ── copies and groups ──
 
 
-def test_copies_of_one_picture_go_to_one_split_and_one_fold():
+def test_copies_of_one_image_go_to_one_split_and_one_fold():
     catalog = catalog_of([0] * 60 + [1] * 60, contents=np.arange(120) // 3)
     splits = make_splits(catalog, DEFAULT, 0)
     folds = make_folds(catalog, np.arange(120), 5, 0)
@@ -210,7 +210,7 @@ def test_a_class_of_few_groups_has_one_in_train_then_one_in_test_then_one_in_val
     assert counts(catalog, make_splits(catalog, DEFAULT, 0))[0].tolist() == expected
 
 
-def test_many_copies_of_one_picture_do_not_fill_the_test_set():
+def test_many_copies_of_one_image_do_not_fill_the_test_set():
     catalog = catalog_of([0] * 100, contents=[0] * 14 + list(range(86)))
     assert set(make_splits(catalog, DEFAULT, 0)[:15]) == {"train"}
 
@@ -221,7 +221,7 @@ def test_copies_under_one_label_are_reported_as_copies_and_under_two_as_conflict
     assert (conflict.rows, conflict.exact, conflict.conflict) == ((2, 3), True, True)
 
 
-def test_near_duplicates_and_identical_files_make_one_picture_together():
+def test_near_duplicates_and_identical_files_make_one_image_together():
     catalog = catalog_of([0, 0, 0, 1], contents="aabc").replace(copies=np.array([0, 1, 1, 3]))
     assert find_copies(catalog) == [Copies((0, 1, 2), exact=False, conflict=False)]
 
@@ -273,11 +273,9 @@ def test_a_leaky_split_of_the_users_is_kept_and_reported():
     assert leaks == [(("train", "val", "test"), (0, 1, 2)), (("train", "test"), (4, 5))]
 
 
-def test_a_class_whose_pictures_all_follow_copies_in_test_is_refused():
+def test_a_class_whose_images_all_follow_copies_in_test_is_refused():
     catalog = catalog_of([0, 0, 1, 1], contents="abcb", given=["train", "test", "test", ""])
-    words = (
-        r"'c0001' has no picture left to train on: of its 2, 1 are in val or test .*, and 1 are copies.*Add training"
-    )
+    words = r"'c0001' has no image left to train on: of its 2, 1 are in val or test .*, and 1 are copies.*Add training"
     with pytest.raises(UserError, match=words):
         make_splits(catalog, DEFAULT, 0)
 
@@ -289,17 +287,17 @@ def test_a_class_that_is_not_in_test_is_named_with_what_to_do():
     catalog = catalog_of([0] * 10 + [1])
     texts = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
     assert [text.partition(": ")[0] for text in texts] == [
-        f"1 of 2 classes have no picture in {s}" for s in ("val", "test")
+        f"1 of 2 classes have no image in {s}" for s in ("val", "test")
     ]
-    assert "'c0001' (1 picture). Add pictures of them: three a class is the least" in texts[1]
+    assert "'c0001' (1 image). Add images of them: three a class is the least" in texts[1]
 
 
-def test_of_many_classes_that_lack_pictures_five_are_named():
+def test_of_many_classes_that_lack_images_five_are_named():
     catalog = catalog_of(range(30), given=["train"] * 29 + ["test"])
     assert "and 24 more" in small_classes(catalog, catalog.given_splits)[0]
 
 
-def test_where_no_class_lacks_a_picture_nothing_is_said():
+def test_where_no_class_lacks_a_image_nothing_is_said():
     catalog = catalog_of([0, 1] * 10)
     assert small_classes(catalog, make_splits(catalog, DEFAULT, 0)) == []
 
@@ -321,8 +319,8 @@ def test_a_class_in_two_groups_is_explained_with_their_sizes():
     catalog = catalog_of([0] * 40 + [1] * 100, groups=["p017"] * 38 + ["p3"] * 2 + [""] * 100)
     (text,) = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
     assert text == (
-        "1 of 2 classes have no picture in val: 'c0000' (40 pictures in 2 groups; 38 are of group 'p017'). "
-        "Groups and copies stay whole, so a class needs three of its own: add pictures of other groups, or group more "
+        "1 of 2 classes have no image in val: 'c0000' (40 images in 2 groups; 38 are of group 'p017'). "
+        "Groups and copies stay whole, so a class needs three of its own: add images of other groups, or group more "
         "finely."
     )
 
@@ -331,7 +329,7 @@ def test_a_class_in_one_group_lacks_both():
     catalog = catalog_of([0] * 40 + [1] * 100, groups=["p017"] * 40 + [""] * 100)
     texts = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
     assert len(texts) == 2
-    assert "'c0000' (40 pictures, all of group 'p017')" in texts[1]
+    assert "'c0000' (40 images, all of group 'p017')" in texts[1]
 
 
 def test_where_no_val_is_cut_two_groups_are_enough():
@@ -339,33 +337,33 @@ def test_where_no_val_is_cut_two_groups_are_enough():
     assert "a class needs two of its own" in told(catalog, SplitOptions(val=0))
 
 
-def test_a_class_that_is_one_copied_picture_is_explained_as_such():
+def test_a_class_that_is_one_copied_image_is_explained_as_such():
     catalog = catalog_of([0] * 4 + [1] * 100, contents=[0] * 4 + list(range(1, 101)))
-    assert "'c0000' (4 pictures, all copies of '000000.jpg')" in told(catalog)
-    assert "add pictures that differ." in told(catalog)
+    assert "'c0000' (4 images, all copies of '000000.jpg')" in told(catalog)
+    assert "add images that differ." in told(catalog)
 
 
-def test_a_class_of_two_pictures_many_times_over_is_explained_as_such():
+def test_a_class_of_two_images_many_times_over_is_explained_as_such():
     catalog = catalog_of([0] * 5 + [1] * 100, contents=[0] * 4 + list(range(1, 102)))
-    assert "'c0000' (5 pictures, 2 of them different; 4 are copies of '000000.jpg')" in told(catalog)
+    assert "'c0000' (5 images, 2 of them different; 4 are copies of '000000.jpg')" in told(catalog)
 
 
 def test_near_duplicates_that_tie_groups_together_are_named_as_the_reason():
     groups = ["a"] * 10 + ["b"] * 10 + ["c"] * 2 + [""] * 100
     catalog = catalog_of([0] * 22 + [1] * 100, groups=groups, copies=[*range(10), 0, *range(11, 122)])
-    assert "(22 pictures in 2 groups; 20 are of group 'a' and 1 more that share copies with it)" in told(catalog)
+    assert "(22 images in 2 groups; 20 are of group 'a' and 1 more that share copies with it)" in told(catalog)
 
 
 def test_groups_that_a_class_shares_with_another_are_counted():
     catalog = catalog_of([0] * 90 + [1] * 3, groups=[f"g{number % 3}" for number in range(93)])
     (text, _) = small_classes(catalog, text_column(["test", "val", *["train"] * 91]))
-    assert "'c0001' (3 pictures in 3 groups; 3 groups shared with other classes)" in text
+    assert "'c0001' (3 images in 3 groups; 3 groups shared with other classes)" in text
 
 
 def test_of_a_split_that_the_user_made_no_groups_are_blamed():
     catalog = catalog_of([0] * 10 + [1] * 10, groups=["g"] * 20, given=["train"] * 19 + ["test"])
     (text,) = small_classes(catalog, catalog.given_splits)
-    assert "'c0000' (10 pictures). Add pictures of them" in text
+    assert "'c0000' (10 images). Add images of them" in text
 
 
 def test_only_what_is_divided_counts_where_the_user_made_a_test_set():
@@ -373,18 +371,18 @@ def test_only_what_is_divided_counts_where_the_user_made_a_test_set():
     catalog = catalog_of([0] * 20 + [1] * 20 + [0, 1] * 10, given=given, groups=groups)
     assert told(catalog) == (
         "Groups and copies stay whole, so the splits are not of the sizes asked for: "
-        "val has 0 pictures instead of 6. 2 of 2 classes cannot be in each of them: "
-        "'c0000' (20 pictures, all of group 'a'), 'c0001' (20 pictures, all of group 'b'); "
-        "add pictures of other groups, or group more finely."
+        "val has 0 images instead of 6. 2 of 2 classes cannot be in each of them: "
+        "'c0000' (20 images, all of group 'a'), 'c0001' (20 images, all of group 'b'); "
+        "add images of other groups, or group more finely."
     )
 
 
-def test_the_classes_with_most_pictures_are_named_first_and_both_reasons_given():
+def test_the_classes_with_most_images_are_named_first_and_both_reasons_given():
     labels = [0] + [1] * 9 + [2] * 40
     texts = small_classes(
         catalog := catalog_of(labels, groups=[""] + ["g"] * 9 + [""] * 40), make_splits(catalog, DEFAULT, 0)
     )
-    assert "'c0001' (9 pictures, all of group 'g'), 'c0000' (1 picture). Add pictures" in texts[0]
+    assert "'c0001' (9 images, all of group 'g'), 'c0000' (1 image). Add images" in texts[0]
     assert "a class needs three of its own" in texts[0]
 
 
@@ -394,8 +392,8 @@ def test_a_group_too_large_for_the_shares_is_told_with_what_was_reached():
     got = {split: int((splits == split).sum()) for split in ("val", "test")}
     assert missed_shares(catalog, splits, DEFAULT) == [
         "Groups and copies stay whole, so the splits are not of the sizes asked for: "
-        f"val has {got['val']} pictures instead of 30, test has {got['test']} pictures instead of 30. "
-        "190 of 200 pictures are of group 'big'."
+        f"val has {got['val']} images instead of 30, test has {got['test']} images instead of 30. "
+        "190 of 200 images are of group 'big'."
     ]
 
 
@@ -403,9 +401,9 @@ def test_a_split_that_groups_leave_empty_is_told_however_small_the_data():
     catalog = catalog_of([0] * 3 + [1] * 3, groups=["a"] * 3 + ["b"] * 3)
     assert told(catalog) == (
         "Groups and copies stay whole, so the splits are not of the sizes asked for: "
-        "val has 0 pictures instead of 2, test has 0 pictures instead of 2. 2 of 2 classes cannot be in each of them: "
-        "'c0000' (3 pictures, all of group 'a'), 'c0001' (3 pictures, all of group "
-        "'b'); add pictures of other groups, or group more finely."
+        "val has 0 images instead of 2, test has 0 images instead of 2. 2 of 2 classes cannot be in each of them: "
+        "'c0000' (3 images, all of group 'a'), 'c0001' (3 images, all of group "
+        "'b'); add images of other groups, or group more finely."
     )
 
 
@@ -418,15 +416,15 @@ def test_where_all_is_near_the_shares_nothing_is_told():
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"groups": ["site A"] * 9}, "All 9 pictures are of group 'site A', and stay on one side"),
-        ({"contents": "aaaaaaaaa"}, "All 9 pictures are copies of '000000.jpg', and stay"),
+        ({"groups": ["site A"] * 9}, "All 9 images are of group 'site A', and stay on one side"),
+        ({"contents": "aaaaaaaaa"}, "All 9 images are copies of '000000.jpg', and stay"),
         (
             {"groups": ["a"] * 5 + ["b"] * 4, "copies": [*range(5), 0, *range(6, 9)]},
             "of group 'a' and 1 more that share",
         ),
     ],
 )
-def test_pictures_that_all_belong_together_are_refused(columns, words):
+def test_images_that_all_belong_together_are_refused(columns, words):
     with pytest.raises(UserError, match=words) as refused:
         make_splits(catalog_of([0, 1, 0] * 3, **columns), DEFAULT, 0)
     assert refused.value.hint
@@ -551,7 +549,7 @@ def test_no_cluster_is_in_two_folds_and_no_class_is_held_out_whole_whatever_the_
 # ── size ──
 
 
-def test_a_hundred_thousand_pictures_of_a_thousand_classes_are_divided_in_seconds():
+def test_a_hundred_thousand_images_of_a_thousand_classes_are_divided_in_seconds():
     catalog = catalog_of(np.arange(100_000) % 1000, contents=np.arange(100_000) // 1.01 // 1)
     start = time.process_time()
     splits = make_splits(catalog, DEFAULT, 0)
@@ -582,9 +580,9 @@ def test_counts_leave_out_rows_without_a_label():
     assert catalog.counts().tolist() == [1, 1]
 
 
-def test_a_split_of_real_files_never_divides_a_copied_picture(photos):
+def test_a_split_of_real_files_never_divides_a_copied_image(photos):
     for number in range(3):
-        write_picture(photos / "leaf" / f"copy {number}.jpg", 77)
+        write_image(photos / "leaf" / f"copy {number}.jpg", 77)
     catalog = scan(read_source(photos), max_pixels=10**8)
     splits = make_splits(catalog, DEFAULT, 0)
     assert len(set(splits[np.char.startswith(catalog.paths.astype(str), "leaf/copy")])) == 1

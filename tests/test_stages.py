@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from tellapart import UserError
-from tellapart.models.backbones import Embedder, embedder, find_preprocessing, load_backbone, trial_pictures
+from tellapart.models.backbones import Embedder, embedder, find_preprocessing, load_backbone, trial_images
 from tellapart.models.classifier import Classifier, build_classifier
-from tellapart.models.cutting import split_at
+from tellapart.models.cut import split_at
 from tellapart.models.stages import (
     frozen_upto,
     learn_from,
@@ -28,11 +28,11 @@ RESNET = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 
 
 def built(name: str) -> tuple[Classifier, torch.Tensor]:
-    """A classifier of random numbers, and two pictures for it."""
+    """A classifier of random numbers, and two images for it."""
     options = BackboneOptions(name=name, pretrained=False)
     preprocessing = find_preprocessing(options, PreprocessingOptions(size_px=SIZES.get(name, 64)))
     backbone = load_backbone(options, preprocessing)
-    return build_classifier(backbone, HeadOptions(), 3, seed=0), trial_pictures(preprocessing, 2)
+    return build_classifier(backbone, HeadOptions(), 3, seed=0), trial_images(preprocessing, 2)
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_each_step_is_later_and_lets_more_learn(steps: tuple[str, ...], wrong: s
 
 
 def test_a_stage_that_learns_from_the_beginning_is_not_unfrozen():
-    with pytest.raises(UserError, match=r"2:layer3 must come later .* From the picture on, the stages are conv1, bn1"):
+    with pytest.raises(UserError, match=r"2:layer3 must come later .* From the image on, the stages are conv1, bn1"):
         frozen_upto(FreezeOptions(upto="layer2", unfreeze=("2:layer3",)), RESNET, 0)
 
 
@@ -238,17 +238,17 @@ CUT = [
 
 @pytest.mark.parametrize(("name", "stage"), CUT)
 def test_the_two_parts_give_what_the_whole_gives(name: str, stage: str):
-    classifier, pictures = built(name)
-    trunk, tail = split_at(classifier.embedder, stage, pictures)
-    others = pictures.flip(0, 2) ** 2
+    classifier, images = built(name)
+    trunk, tail = split_at(classifier.embedder, stage, images)
+    others = images.flip(0, 2) ** 2
     with torch.inference_mode():
         assert torch.allclose(tail(trunk(others)), classifier.embedder(others)[0], atol=1e-4)
 
 
 def test_the_trunk_gives_the_outputs_of_the_stage():
-    classifier, pictures = built("resnet18")
-    trunk, _ = split_at(classifier.embedder, "layer3", pictures)
-    assert trunk(pictures).shape == (2, 256, 4, 4)
+    classifier, images = built("resnet18")
+    trunk, _ = split_at(classifier.embedder, "layer3", images)
+    assert trunk(images).shape == (2, 256, 4, 4)
 
 
 def test_both_parts_share_their_numbers_with_the_network(cnn: Classifier):
@@ -289,19 +289,19 @@ def test_a_cut_with_a_feature_map_gives_the_embedding_alone():
     backbone = load_backbone(options, find_preprocessing(options, PreprocessingOptions(size_px=64)))
     module = embedder(backbone)
     assert module.has_map
-    trunk, tail = split_at(module, "all", trial_pictures(backbone.preprocessing))
-    assert tail(trunk(trial_pictures(backbone.preprocessing))).shape == (1, 512)
+    trunk, tail = split_at(module, "all", trial_images(backbone.preprocessing))
+    assert tail(trunk(trial_images(backbone.preprocessing))).shape == (1, 512)
 
 
 class Detour(nn.Module):
-    """A network whose second part needs the picture again."""
+    """A network whose second part needs the image again."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
 
-    def forward_features(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.second(self.first(pictures) + pictures)
+    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(images) + images)
 
     def forward_head(self, features: torch.Tensor, pre_logits: bool) -> torch.Tensor:
         return features.mean((2, 3))
@@ -313,9 +313,9 @@ def test_a_network_that_cannot_be_cut_there_is_said():
 
 
 def test_a_cut_where_a_vision_transformer_adds_positions_is_said():
-    classifier, pictures = built("vit_tiny_patch16_224")
+    classifier, images = built("vit_tiny_patch16_224")
     with pytest.raises(UserError, match="cannot be cut behind patch_embed"):
-        split_at(classifier.embedder, "patch_embed", pictures)
+        split_at(classifier.embedder, "patch_embed", images)
 
 
 def test_a_cut_at_an_unknown_stage_is_said(cnn: Classifier):

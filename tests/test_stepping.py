@@ -16,11 +16,11 @@ from tiny_training import catalog_of, classifier_of, material_of, run_fit, same_
 from torch import Tensor, nn
 
 from tellapart.errors import Interrupted, UserError
+from tellapart.images.batches import Batch
 from tellapart.models.backbones import one_thread
 from tellapart.models.classifier import Classifier
-from tellapart.pixels.inputs import Batch
-from tellapart.progress import Talk
-from tellapart.training.learner import Material
+from tellapart.progress import Console
+from tellapart.training.phases import TrainingData
 
 COUNT = 40  # samples of a batch made by hand
 
@@ -32,8 +32,8 @@ def threads() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    """19 train pictures, 7, 7 and 5 of the classes, and 6 of val."""
+def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
+    """19 train images, 7, 7 and 5 of the classes, and 6 of val."""
     folder = write_classes(tmp_path_factory.mktemp("stepping") / "photos", 9)
     for name in ("000", "001"):
         (folder / "sky" / f"{name}.jpg").unlink()
@@ -62,15 +62,15 @@ class Memory:
                 raise self.error("CUDA out of memory: cannot allocate memory")
 
 
-def stepped(material: Material, memory: Memory | None = None, **changes: object) -> tuple[Classifier, Talk, float]:
+def stepped(data: TrainingData, memory: Memory | None = None, **changes: object) -> tuple[Classifier, Console, float]:
     """One step on the batch made by hand."""
     recipe = small_recipe({key.replace("__", "."): value for key, value in changes.items()})
-    classifier, talk = classifier_of(recipe), Talk(quiet=True)
+    classifier, console = classifier_of(recipe), Console(quiet=True)
     if memory:
         memory.watch(classifier)
-    stepper = stepper_of(recipe, material, classifier, talk)
-    loss = stepper.step(stepper.learners.of(0), batch_by_hand(), COUNT, 0, 0.1)
-    return classifier, talk, loss
+    stepper = stepper_of(recipe, data, classifier, console)
+    loss = stepper.step(stepper.phases.of(0), batch_by_hand(), COUNT, 0, 0.1)
+    return classifier, console, loss
 
 
 def close(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -82,10 +82,10 @@ def close(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("weighting", ["none", "balanced"])
 @pytest.mark.parametrize("parts", [2, 3, 8])
-def test_in_parts_a_batch_teaches_the_same(tmp_path: Path, material: Material, parts: int, weighting: str):
+def test_in_parts_a_batch_teaches_the_same(tmp_path: Path, data: TrainingData, parts: int, weighting: str):
     changes = {"head.weighting": weighting, "augmentation.mixup": 0.5, "training.lr": 0.05}
-    whole = run_fit(tmp_path / "whole", material, changes)
-    cut = run_fit(tmp_path / "cut", material, {**changes, "training.parts": parts})
+    whole = run_fit(tmp_path / "whole", data, changes)
+    cut = run_fit(tmp_path / "cut", data, {**changes, "training.parts": parts})
     assert close(whole.weights, cut.weights)
     assert not same_bits(whole.weights, classifier_of(small_recipe(changes)).state_dict())
     losses = ([row["loss"] for row in one.progress.history] for one in (whole, cut))
@@ -97,21 +97,21 @@ def test_in_parts_a_batch_teaches_the_same(tmp_path: Path, material: Material, p
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
 def test_a_batch_that_does_not_fit_is_worked_on_in_smaller_parts(
-    material: Material, error: Callable[[str], RuntimeError]
+    data: TrainingData, error: Callable[[str], RuntimeError]
 ):
     memory = Memory(12, error)
-    classifier, talk, loss = stepped(material, memory)
-    whole, _, expected = stepped(material)
+    classifier, console, loss = stepped(data, memory)
+    whole, _, expected = stepped(data)
     assert memory.tried == [40, 20, 10, 10, 10, 10]
     assert close(classifier.state_dict(), whole.state_dict())
     assert loss == pytest.approx(expected, abs=1e-6)
-    assert [line.partition(" ")[2] for line in talk.lines] == [
+    assert [line.partition(" ")[2] for line in console.lines] == [
         "note: not enough memory; from here on each batch in 2 parts",
         "note: not enough memory; from here on each batch in 4 parts",
     ]
 
 
-def test_what_is_dropped_by_chance_does_not_depend_on_a_try_that_did_not_fit(material: Material):
+def test_what_is_dropped_by_chance_does_not_depend_on_a_try_that_did_not_fit(data: TrainingData):
     def losses(parts: int, fails_at: int | None) -> float:
         recipe, calls = small_recipe({"training.parts": parts}), count()
         classifier = classifier_of(recipe, dropout=0.5)
@@ -120,72 +120,72 @@ def test_what_is_dropped_by_chance_does_not_depend_on_a_try_that_did_not_fit(mat
             if next(calls) == fails_at:
                 raise torch.OutOfMemoryError
 
-        stepper = stepper_of(recipe, material, classifier, Talk(quiet=True))
+        stepper = stepper_of(recipe, data, classifier, Console(quiet=True))
         classifier.register_forward_pre_hook(check)
-        return stepper.step(stepper.learners.of(0), batch_by_hand(), COUNT, 0, 0.1)
+        return stepper.step(stepper.phases.of(0), batch_by_hand(), COUNT, 0, 0.1)
 
     assert losses(2, fails_at=1) == losses(4, fails_at=None)
 
 
-def test_memory_that_ends_in_the_middle_of_a_training_changes_no_result(tmp_path: Path, material: Material):
+def test_memory_that_ends_in_the_middle_of_a_training_changes_no_result(tmp_path: Path, data: TrainingData):
     memory = Memory(99)
 
-    def scarce(moment: object) -> None:
-        if (moment.event, moment.step) == ("iteration_started", 4):
+    def scarce(event: object) -> None:
+        if (event.name, event.step) == ("iteration_started", 4):
             memory.most = 4
 
-    outcome = run_fit(tmp_path / "a", material, prepare=memory.watch, listeners=[scarce])
-    whole = run_fit(tmp_path / "b", material)
+    outcome = run_fit(tmp_path / "a", data, prepare=memory.watch, callbacks=[scarce])
+    whole = run_fit(tmp_path / "b", data)
     assert close(outcome.weights, whole.weights)
     assert outcome.progress.parts == outcome.last.facts["parts"] == 2
     assert whole.progress.parts == 1
 
 
-def test_a_resumed_training_keeps_to_its_smaller_parts(tmp_path: Path, material: Material):
-    def stop(moment: object) -> None:
-        if (moment.event, moment.step) == ("iteration_completed", 4):
+def test_a_resumed_training_keeps_to_its_smaller_parts(tmp_path: Path, data: TrainingData):
+    def stop(event: object) -> None:
+        if (event.name, event.step) == ("iteration_completed", 4):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Interrupted):
-        run_fit(tmp_path, material, prepare=Memory(4).watch, listeners=[stop])
+        run_fit(tmp_path, data, prepare=Memory(4).watch, callbacks=[stop])
     memory = Memory(99)
-    run_fit(tmp_path, material, prepare=memory.watch)
+    run_fit(tmp_path, data, prepare=memory.watch)
     assert memory.tried == [4, 4, 2, 1, 4, 4, 4, 4, 2, 1]
 
 
-def test_it_gives_up_after_five_halvings(material: Material):
+def test_it_gives_up_after_five_halvings(data: TrainingData):
     memory = Memory(0)
     with pytest.raises(UserError, match=r"A batch of 8 does not fit.*not even in 32 parts. Lower training.batch_size"):
-        stepped(material, memory)
+        stepped(data, memory)
     assert memory.tried == [40, 20, 10, 5, 3, 2]
 
 
-def test_it_gives_up_where_a_part_is_a_single_picture(material: Material):
+def test_it_gives_up_where_a_part_is_a_single_image(data: TrainingData):
     with pytest.raises(UserError, match="not even in 32 parts"):
-        stepped(material, Memory(0), training__parts=8)
+        stepped(data, Memory(0), training__parts=8)
 
 
-def test_a_single_pixel_of_a_single_picture_is_nothing_to_measure(tmp_path: Path, material: Material):
+def test_a_single_pixel_of_a_single_image_is_nothing_to_measure(tmp_path: Path, data: TrainingData):
     def with_norm(classifier: Classifier) -> None:
         classifier.head.insert(0, nn.BatchNorm1d(classifier.head[-1].in_features))
 
     with pytest.raises(UserError, match=r"BatchNorm has nothing to measure.* Raise training.batch_size, lower"):
-        run_fit(tmp_path, material, {"training.parts": 8}, prepare=with_norm)
+        run_fit(tmp_path, data, {"training.parts": 8}, prepare=with_norm)
 
 
-def test_any_other_error_is_not_taken_for_too_little_memory(material: Material):
+def test_any_other_error_is_not_taken_for_too_little_memory(data: TrainingData):
     with pytest.raises(RuntimeError, match="illegal instruction"):
-        stepped(material, Memory(0, lambda text: RuntimeError("illegal instruction")))
+        stepped(data, Memory(0, lambda text: RuntimeError("illegal instruction")))
 
 
 # ── the optimizer ──
 
 
-def test_layer_wise_rates_reach_the_optimizer(material: Material):
+def test_layer_wise_rates_reach_the_optimizer(data: TrainingData):
     recipe = small_recipe({"training.layer_decay": 0.5, "training.backbone_lr": 0.1})
     classifier = classifier_of(recipe)
-    stepper = stepper_of(recipe, material, classifier)
-    stepper.step(stepper.learners.of(0), batch_by_hand(), COUNT, 0, 0.2)
+    stepper = stepper_of(recipe, data, classifier)
+    stepper.step(stepper.phases.of(0), batch_by_hand(), COUNT, 0, 0.2)
     rate_of = {one: group["lr"] for group in stepper.optimizer.param_groups for one in group["params"]}
     blocks = classifier.embedder.network.blocks
     rates = [rate_of[next(block.parameters())] for block in blocks]
@@ -194,49 +194,49 @@ def test_layer_wise_rates_reach_the_optimizer(material: Material):
     assert len(rate_of) == len(list(classifier.parameters()))
 
 
-def test_a_loss_that_is_no_number_moves_nothing(material: Material):
+def test_a_loss_that_is_no_number_moves_nothing(data: TrainingData):
     recipe = small_recipe()
     classifier = classifier_of(recipe)
-    stepper = stepper_of(recipe, material, classifier)
+    stepper = stepper_of(recipe, data, classifier)
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     batch = batch_by_hand()
     batch.inputs[0, 0, 0, 0] = torch.nan
-    assert np.isnan(stepper.step(stepper.learners.of(0), batch, COUNT, 0, 0.1))
+    assert np.isnan(stepper.step(stepper.phases.of(0), batch, COUNT, 0, 0.1))
     assert same_bits(before, classifier.state_dict())
 
 
 # ── batches ──
 
 
-def test_an_epoch_has_each_picture_once_and_says_what_a_batch_counts_for(material: Material):
-    stepper = stepper_of(small_recipe(), material, classifier_of(small_recipe()))
-    batches = list(stepper.batches(stepper.learners.of(0), 0))
+def test_an_epoch_has_each_image_once_and_says_what_a_batch_counts_for(data: TrainingData):
+    stepper = stepper_of(small_recipe(), data, classifier_of(small_recipe()))
+    batches = list(stepper.batches(stepper.phases.of(0), 0))
     assert [(len(batch.labels), weight) for batch, weight in batches] == [(8, 8.0), (8, 8.0), (3, 3.0)]
     assert np.bincount(torch.cat([batch.labels for batch, _ in batches])).tolist() == [7, 7, 5]
 
 
-def test_a_batch_counts_for_the_weights_of_its_pictures(material: Material):
+def test_a_batch_counts_for_the_weights_of_its_images(data: TrainingData):
     recipe = small_recipe({"head.weighting": "balanced"})
-    stepper = stepper_of(recipe, material, classifier_of(recipe))
+    stepper = stepper_of(recipe, data, classifier_of(recipe))
     class_weights = 19 / (3 * np.array([7, 7, 5]))
-    batches = list(stepper.batches(stepper.learners.of(0), 0))
+    batches = list(stepper.batches(stepper.phases.of(0), 0))
     expected = [class_weights[batch.labels.numpy()].sum() for batch, _ in batches]
     assert [weight for _, weight in batches] == pytest.approx(expected)
     assert sum(expected) == pytest.approx(19)
 
 
-def test_a_part_of_an_epoch_has_the_batches_of_the_whole(material: Material):
+def test_a_part_of_an_epoch_has_the_batches_of_the_whole(data: TrainingData):
     recipe = small_recipe({"augmentation.flip": 0.5})
-    stepper = stepper_of(recipe, material, classifier_of(recipe))
-    learner = stepper.learners.of(0)
-    whole = [batch.inputs for batch, _ in stepper.batches(learner, 1)]
-    part = [batch.inputs for batch, _ in stepper.batches(learner, 1, 1)]
+    stepper = stepper_of(recipe, data, classifier_of(recipe))
+    phase = stepper.phases.of(0)
+    whole = [batch.inputs for batch, _ in stepper.batches(phase, 1)]
+    part = [batch.inputs for batch, _ in stepper.batches(phase, 1, 1)]
     assert len(part) == 2
     assert all(map(torch.equal, part, whole[1:]))
-    assert list(stepper.batches(learner, 1, 3)) == []
+    assert list(stepper.batches(phase, 1, 3)) == []
 
 
-def test_streamed_pictures_teach_what_held_ones_do(tmp_path: Path):
+def test_streamed_images_teach_what_held_ones_do(tmp_path: Path):
     catalog = catalog_of(write_classes(tmp_path / "photos", 5))
     changes = {"training.epochs": 1, "augmentation.crop_area": 0.5}
     held, streamed = (
@@ -245,15 +245,15 @@ def test_streamed_pictures_teach_what_held_ones_do(tmp_path: Path):
     assert same_bits(held.weights, streamed.weights)
 
 
-def test_a_batch_of_lost_pictures_moves_nothing_and_counts_for_nothing(tmp_path: Path):
+def test_a_batch_of_lost_images_moves_nothing_and_counts_for_nothing(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 3)
     catalog = catalog_of(folder)
     for path in folder.rglob("000.jpg"):
         path.unlink()
-    material = material_of(catalog, val=False, held_bytes=0)
+    data = material_of(catalog, val=False, held_bytes=0)
     changes = {"training.epochs": 1, "training.batch_size": 1}
-    outcome = run_fit(tmp_path / "run", material, changes)
-    assert len(material.train) == len(material.train.lost) == outcome.progress.step == 3
+    outcome = run_fit(tmp_path / "run", data, changes)
+    assert len(data.train) == len(data.train.lost) == outcome.progress.step == 3
     assert outcome.progress.history[0]["loss"] == 0
-    assert {one.loss for one in outcome.moments if one.event == "iteration_completed"} == {None}
+    assert {one.loss for one in outcome.events if one.name == "iteration_completed"} == {None}
     assert same_bits(outcome.weights, classifier_of(small_recipe(changes)).state_dict())

@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 import polars
 import pytest
-from conftest import KINDS, write_classes, write_picture
-from odd_pictures import salt
+from conftest import KINDS, write_classes, write_image
+from odd_images import salt
 from onnx import numpy_helper
 
 import tellapart
@@ -136,7 +136,7 @@ def test_another_seed_gives_another_division(run: Run, data: Path, tmp_path: Pat
     assert splits_of(train(data, tmp_path, seed=1)) != splits_of(run)
 
 
-def test_the_labels_of_test_pictures_change_nothing_that_is_learned(tmp_path: Path):
+def test_the_labels_of_test_images_change_nothing_that_is_learned(tmp_path: Path):
     write_classes(tmp_path / "photos", 12)
     rows = [f"photos/{name}/{i:03}.jpg,{name},{'test' if i > 8 else 'train'}" for name in KINDS for i in range(12)]
     swapped = [row.replace(",brick,test", ",sky,test") for row in rows]
@@ -164,9 +164,9 @@ def test_a_second_training_computes_no_feature_and_needs_no_torch(run: Run, data
     assert "features computed for 0," in (Path(told["run"]) / "log.txt").read_text()
 
 
-def test_a_picture_more_costs_one_feature(data: Path, tmp_path: Path):
+def test_a_image_more_costs_one_feature(data: Path, tmp_path: Path):
     write_classes(tmp_path / "photos", 12)
-    write_picture(tmp_path / "photos" / "sky" / "new.png", 4711)
+    write_image(tmp_path / "photos" / "sky" / "new.png", 4711)
     run = train(tmp_path / "photos")
     assert "features computed for 1," in (run.path / "log.txt").read_text()
 
@@ -186,7 +186,7 @@ def test_a_leaky_split_is_reported_with_counts_and_trained_on(split_photos: Path
         copy = (split_photos / "train" / "sky" / f"00{number}.jpg").read_bytes()
         (split_photos / "test" / "sky" / f"copy{number}.jpg").write_bytes(copy)
     run = train(split_photos)
-    assert re.match(r"2 pictures or groups are in more than one split \(train and test", run.warnings[0])
+    assert re.match(r"2 images or groups are in more than one split \(train and test", run.warnings[0])
     assert metrics_of(run)["splits"]["leaks"] == 2
     assert run.warnings[0].split(",")[0] in (run.path / "report.html").read_text()
 
@@ -194,18 +194,18 @@ def test_a_leaky_split_is_reported_with_counts_and_trained_on(split_photos: Path
 def test_strict_refuses_a_leak(split_photos: Path):
     copy = (split_photos / "train" / "sky" / "001.jpg").read_bytes()
     (split_photos / "test" / "sky" / "copy.jpg").write_bytes(copy)
-    with pytest.raises(Refused, match="1 picture or group is in more than one split"):
+    with pytest.raises(Refused, match="1 image or group is in more than one split"):
         train(split_photos, strict=True)
     assert not (split_photos.parent / "runs").exists()
 
 
-def test_one_picture_under_two_classes_is_reported(photos: Path):
+def test_one_image_under_two_classes_is_reported(photos: Path):
     (photos / "leaf" / "same.jpg").write_bytes((photos / "sky" / "001.jpg").read_bytes())
     run = train(photos)
     assert any("under more than one class" in text and "'leaf/same.jpg' (leaf)" in text for text in run.warnings)
 
 
-def test_strict_refuses_one_picture_under_two_classes(photos: Path):
+def test_strict_refuses_one_image_under_two_classes(photos: Path):
     (photos / "leaf" / "same.jpg").write_bytes((photos / "sky" / "001.jpg").read_bytes())
     with pytest.raises(Refused, match="under more than one class"):
         train(photos, strict=True)
@@ -217,29 +217,29 @@ def test_copies_in_one_class_stay_together_and_are_told(photos: Path):
         (photos / "sky" / f"copy{number}.jpg").write_bytes(copy)
     run = train(photos)
     splits = splits_of(run)
-    assert any("6 pictures have 6 exact copies" in text for text in run.warnings)
+    assert any("6 images have 6 exact copies" in text for text in run.warnings)
     assert all(splits[f"sky/00{number}.jpg"] == splits[f"sky/copy{number}.jpg"] for number in range(6))
 
 
 # ── small and odd data ──
 
 
-def test_two_pictures_a_class_are_enough(tmp_path: Path):
+def test_two_images_a_class_are_enough(tmp_path: Path):
     run = train(write_classes(tmp_path / "photos", 2))
     assert metrics_of(run)["splits"]["counts"] == {"train": 3, "val": 0, "test": 3}
     assert run.metrics.accuracy.count == 3
 
 
-def test_a_class_of_one_picture_is_trained_on_and_named_as_untested(photos: Path):
-    write_picture(photos / "rare" / "only.jpg", 5, colour=(0, 0, 0))
+def test_a_class_of_one_image_is_trained_on_and_named_as_untested(photos: Path):
+    write_image(photos / "rare" / "only.jpg", 5, colour=(0, 0, 0))
     run = train(photos)
     assert splits_of(run)["rare/only.jpg"] == "train"
-    assert any("no picture in test: 'rare'" in text for text in run.warnings)
+    assert any("no image in test: 'rare'" in text for text in run.warnings)
     assert metrics_of(run)["test"]["per_class"][2]["recall"]["value"] is None
     assert "rare" in (run.path / "report.html").read_text()
 
 
-def test_one_picture_a_class_is_trained_on_and_said_to_be_untested(tmp_path: Path):
+def test_one_image_a_class_is_trained_on_and_said_to_be_untested(tmp_path: Path):
     run = train(write_classes(tmp_path / "photos", 1))
     assert any(text.startswith("There is no test") for text in run.warnings)
     assert run.metrics.accuracy.count == 0
@@ -247,8 +247,8 @@ def test_one_picture_a_class_is_trained_on_and_said_to_be_untested(tmp_path: Pat
 
 
 def test_two_classes_have_two_columns(photos: Path):
-    for picture in (photos / "leaf").iterdir():
-        picture.unlink()
+    for image in (photos / "leaf").iterdir():
+        image.unlink()
     (photos / "leaf").rmdir()
     run = train(photos)
     answer = run.predictor().predict(photos / "sky" / "001.jpg")
@@ -270,17 +270,17 @@ def test_without_val_nothing_is_calibrated_and_the_run_says_so(photos: Path):
     assert card.confidence_threshold is None
     assert not card.detects_unfamiliar
     assert any(text.startswith("There is no val: the probabilities are not calibrated") for text in run.warnings)
-    assert metrics_of(run)["parity"]["pictures"] > 0
+    assert metrics_of(run)["parity"]["images"] > 0
 
 
-def test_without_val_every_picture_is_answered(photos: Path):
+def test_without_val_every_image_is_answered(photos: Path):
     predictor = train(photos, set={"split.val": 0}).predictor()
     answers = predictor.predict([photos / "sky" / "001.jpg", np.zeros((9, 9, 3), np.uint8)])
     assert [answer.decision for answer in answers] == ["answered", "answered"]
     assert answers[1].unfamiliarity is None
 
 
-def test_grouped_pictures_stay_on_one_side(tmp_path: Path):
+def test_grouped_images_stay_on_one_side(tmp_path: Path):
     write_classes(tmp_path / "photos", 12)
     rows = [f"photos/{name}/{i:03}.jpg,{name},{name} {i // 3}" for name in KINDS for i in range(12)]
     (tmp_path / "table.csv").write_text("\n".join(["path,label,group", *rows]))
@@ -293,8 +293,8 @@ def test_grouped_pictures_stay_on_one_side(tmp_path: Path):
 
 @pytest.mark.parametrize("mode", ["squash", "pad"])
 def test_every_mode_of_preprocessing_passes_the_gate(photos: Path, mode: str):
-    write_picture(photos / "sky" / "tall.png", 77, size=(30, 200))
-    write_picture(photos / "sky" / "wide.png", 78, size=(200, 30))
+    write_image(photos / "sky" / "tall.png", 77, size=(30, 200))
+    write_image(photos / "sky" / "wide.png", 78, size=(200, 30))
     run = train(photos, set={"preprocessing.mode": mode})
     assert run.predictor().card.preprocessing.mode == mode
     assert metrics_of(run)["parity"]["from_files"] <= 0.01
@@ -314,7 +314,7 @@ def test_names_that_are_not_text_train_too(photos: Path):
 
 @pytest.fixture(scope="module")
 def salted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """Twelve good pictures a class, and a class folder salted with odd files; what each of these should be."""
+    """Twelve good images a class, and a class folder salted with odd files; what each of these should be."""
     folder = write_classes(tmp_path_factory.mktemp("salted") / "photos", 12)
     expected = salt(folder / "brick")
     return folder, {name: status for name, status in expected.items() if not name.startswith("._")}
@@ -332,7 +332,7 @@ def test_every_odd_file_has_one_verdict(salted: tuple[Path, dict[str, str]], sal
     assert {name: verdicts[f"brick/{name}"] for name in salted[1]} == salted[1]
 
 
-def test_only_pictures_are_trained_and_tested_on(salted: tuple[Path, dict[str, str]], salted_run: Run):
+def test_only_images_are_trained_and_tested_on(salted: tuple[Path, dict[str, str]], salted_run: Run):
     used = splits_of(salted_run)
     bad = {f"brick/{name}" for name, status in salted[1].items() if status != "ok"}
     assert bad.isdisjoint(used)
@@ -374,7 +374,7 @@ def test_only_broken_files_are_an_error_that_counts_them(tmp_path: Path):
     for name in ("a", "b"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         (tmp_path / "photos" / name / "x.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"At least two classes with usable pictures are needed.+2 empty"):
+    with pytest.raises(UserError, match=r"At least two classes with usable images are needed.+2 empty"):
         train(tmp_path / "photos")
 
 
@@ -383,17 +383,17 @@ def test_a_folder_that_is_not_there_names_the_nearest(photos: Path):
         train(photos.parent / "photo")
 
 
-def test_a_picture_that_vanishes_while_it_is_used_is_no_crash(photos: Path, monkeypatch: pytest.MonkeyPatch):
-    from tellapart.jobs import shipping
+def test_a_image_that_vanishes_while_it_is_used_is_no_crash(photos: Path, monkeypatch: pytest.MonkeyPatch):
+    from tellapart.pipeline import ship
 
-    honest = shipping.check_parity
+    honest = ship.check_parity
 
     def slow(*arguments: object) -> object:
-        for picture in photos.rglob("*.jpg"):
-            picture.unlink()
+        for image in photos.rglob("*.jpg"):
+            image.unlink()
         return honest(*arguments)
 
-    monkeypatch.setattr(shipping, "check_parity", slow)
-    with pytest.raises(Refused, match="All 6 pictures to check the model file with were changed meanwhile"):
+    monkeypatch.setattr(ship, "check_parity", slow)
+    with pytest.raises(Refused, match="All 6 images to check the model file with were changed meanwhile"):
         train(photos)
     assert not list((photos.parent / "runs").glob("*"))

@@ -11,10 +11,10 @@ import pytest
 from test_report import Page, make_predictions, make_report
 
 from tellapart.evaluation.comparison import compare
-from tellapart.report import answers
-from tellapart.report.curves import Scale, chart
-from tellapart.report.page import ReportInput, render
-from tellapart.report.training import section
+from tellapart.report.parts.curves import Scale, chart
+from tellapart.report.run import confusion
+from tellapart.report.run.epochs import section
+from tellapart.report.run.page import ReportInput, render
 
 HISTORY = tuple(
     {"epoch": epoch, "step": 10 * epoch, "lr": 0.01 / epoch, "loss": 2 / epoch, "val_loss": 2.5 / epoch}
@@ -110,13 +110,13 @@ def test_the_report_says_whether_fine_tuning_paid(report: ReportInput):
     assert re.search(r"fine-tuned ?shipped", text)
 
 
-def test_any_pictures_are_shown_with_true_and_predicted_name(report: ReportInput):
+def test_any_images_are_shown_with_true_and_predicted_name(report: ReportInput):
     text = Page(render(report)).text
     assert "Any 20" in text
     wrong = int((~report.predictions.correct).sum())
     assert (text.count("✗ "), text.count("✓ ")) == (wrong, 20 - wrong)
 
 
-def test_the_pictures_are_picked_by_their_paths_alone(report: ReportInput):
+def test_the_images_are_picked_by_their_paths_alone(report: ReportInput):
     worse = replace(report.predictions, probs=report.predictions.probs[:, ::-1])
-    assert answers.picks(worse).tolist() == answers.picks(report.predictions).tolist()
+    assert confusion.picks(worse).tolist() == confusion.picks(report.predictions).tolist()

@@ -31,16 +31,17 @@ from tellapart.experiments import study as study_room
 from tellapart.experiments.claims import Claims, Hold, made_once
 from tellapart.experiments.space import Space, read_space
 from tellapart.experiments.study import Study, StudySettings, database_of, kept_settings, open_storage, tenths_of
-from tellapart.jobs import trials, tuning
-from tellapart.jobs.crossvalidation import cross_validate
-from tellapart.jobs.trials import Bench, Outcome, Stopped, Watch
-from tellapart.jobs.tuning import Tuned, tune
+from tellapart.jobs.cv.cross_validate import cross_validate
+from tellapart.jobs.tune import trial as trials
+from tellapart.jobs.tune import tune as tuning
+from tellapart.jobs.tune.trial import Bench, Outcome, Stopped, Watch
+from tellapart.jobs.tune.tune import Tuned, tune
 from tellapart.recipe import Recipe
-from tellapart.recipes import load_recipe
-from tellapart.report.parallel import parallel
-from tellapart.report.trials import TrialRow, trials_table
-from tellapart.report.tuning import TuningInput, render_tuning, summary_lines
-from tellapart.runs.predictions import read_predictions
+from tellapart.recipe_files import load_recipe
+from tellapart.report.tune.page import TuningInput, render_tuning, summary_lines
+from tellapart.report.tune.parallel import parallel
+from tellapart.report.tune.trial_table import TrialRow, trials_table
+from tellapart.runs.saved_predictions import read_predictions
 from tellapart.tables import write_table
 
 SPACE = """
@@ -243,14 +244,14 @@ def test_a_stopped_trial_keeps_its_value_and_is_never_the_best(tiny: Path, space
     assert tuned.best.number == 0
 
 
-def test_no_trial_sees_a_test_picture(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_no_trial_sees_a_test_image(tiny: Path, space: Path, made_up: SimpleNamespace):
     seen: list[Bench] = []
     made_up.trial = lambda bench, recipe, watch: seen.append(bench) or bowl(bench, recipe, watch)
     search(tiny, space, trials=1)
     assert set(seen[0].splits) == {"train", "val", ""}
 
 
-def test_folds_judge_every_picture_but_those_of_test_once(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_folds_judge_every_image_but_those_of_test_once(tiny: Path, space: Path, made_up: SimpleNamespace):
     seen: list[Bench] = []
     made_up.trial = lambda bench, recipe, watch: seen.append(bench) or bowl(bench, recipe, watch)
     tuned = search(tiny, space, trials=1, folds=3)
@@ -370,10 +371,10 @@ def test_too_few_or_too_many_folds_are_refused(tiny: Path, space: Path, made_up:
         search(tiny, space, trials=1, folds=folds)
 
 
-def test_folds_that_the_pictures_do_not_allow_are_refused_before_anything_is_written(
+def test_folds_that_the_images_do_not_allow_are_refused_before_anything_is_written(
     tiny: Path, space: Path, made_up: SimpleNamespace
 ):
-    with pytest.raises(UserError, match="14 folds are more than the pictures allow: no class has one for each"):
+    with pytest.raises(UserError, match="14 folds are more than the images allow: no class has one for each"):
         search(tiny, space, trials=1, folds=14)
     assert not list((tiny.parent / "runs").glob("*"))
 
@@ -421,7 +422,7 @@ def test_who_joins_with_another_space_or_other_data_is_refused(tiny: Path, space
     with pytest.raises(Refused, match="the space is not the same"):
         search(tiny, study=first.path, space=space)
     (tiny / "brick" / "000.png").unlink()
-    with pytest.raises(Refused, match="1 picture is gone"):
+    with pytest.raises(Refused, match="1 image is gone"):
         search(tiny, study=first.path)
 
 
@@ -513,7 +514,7 @@ def test_a_server_that_is_not_there_is_asked_once():
 def test_a_final_training_in_another_folder_is_told_with_its_score(
     tiny: Path, space: Path, made_up: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ):
-    measured = SimpleNamespace(accuracy="90.0 % (80.0 to 95.0, 50 pictures)", as_json=dict)
+    measured = SimpleNamespace(accuracy="90.0 % (80.0 to 95.0, 50 images)", as_json=dict)
     monkeypatch.setattr(tuning, "_measured", lambda run: run and measured)
     monkeypatch.setattr(time, "strftime", lambda *_: "20261101-080000")  # both folders of the same second
     shared = {"storage": f"sqlite:///{tiny.parent / 'all.sqlite'}", "study": "a"}
@@ -522,7 +523,7 @@ def test_a_final_training_in_another_folder_is_told_with_its_score(
     assert (made_up.finals, other.run) == ([0], None)
     assert other.lines[-1] == (
         f"It was trained once more in another folder of the study, {first.path.name}: its test accuracy is "
-        "90.0 % (80.0 to 95.0, 50 pictures)."
+        "90.0 % (80.0 to 95.0, 50 images)."
     )
 
 
@@ -733,7 +734,7 @@ def test_the_page_loads_nothing_and_holds_no_foreign_markup():
     page = Page(render_tuning(page_input(importances={"training.lr": 0.75, "backbone.name": 0.25})))
     assert all(value.startswith("#") for value in page.values("src", "href"))
     assert not [name for _, attrs in page.tags for name in attrs if name == "style" or name.startswith("on")]
-    assert "The best of 3 trials is trial 2: loss 0.2 on val (40 pictures, seed 3)." in page.text
+    assert "The best of 3 trials is trial 2: loss 0.2 on val (40 images, seed 3)." in page.text
     assert "no memory" in page.text
 
 
@@ -747,7 +748,7 @@ def test_too_few_trials_say_nothing_of_what_mattered():
 
 
 def test_a_second_look_at_test_is_told():
-    score = SimpleNamespace(accuracy="90.0 % (80.0 to 95.0, 50 pictures)")
+    score = SimpleNamespace(accuracy="90.0 % (80.0 to 95.0, 50 images)")
     lines = summary_lines(page_input(test=score, looks=2))
     assert any("Quote this one" in line for line in lines)
     assert lines[-1] == "The test set has now been looked at 2 times."
@@ -811,9 +812,9 @@ def test_trials_by_gradient_go_on_from_their_checkpoints(tiny: Path, monkeypatch
     whole = tune(tiny, **options, out=tiny.parent / "whole", quiet=True)
     judge = trials._Judge.__call__
 
-    def interrupts(self: trials._Judge, moment: Any) -> None:
-        judge(self, moment)
-        if self._watch.number == 1 and (moment.event, moment.epoch, moment.batch) == ("iteration_completed", 2, 2):
+    def interrupts(self: trials._Judge, event: Any) -> None:
+        judge(self, event)
+        if self._watch.number == 1 and (event.name, event.epoch, event.batch) == ("iteration_completed", 2, 2):
             monkeypatch.setattr(trials._Judge, "__call__", judge)
             signal.raise_signal(signal.SIGINT)
 

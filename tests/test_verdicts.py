@@ -1,4 +1,4 @@
-"""The verdict on every odd picture is pinned, in verdicts.txt: one line a file, so that a change is seen and meant.
+"""The verdict on every odd image is pinned, in verdicts.txt: one line a file, so that a change is seen and meant.
 
 A line is: name, status, notes, width x height; between tabs, in the order of the names. After a change that is meant,
 `python tests/test_verdicts.py` writes the file anew, and its diff goes into the commit.
@@ -8,7 +8,7 @@ import difflib
 import tempfile
 from pathlib import Path
 
-import odd_pictures as odd
+import odd_images as odd
 import pytest
 
 from tellapart.decoding import decode_file

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 
 import tellapart
 from tellapart import UserError
+from tellapart.cache.packages import PACKAGES, packaged_file, weights_identity
 from tellapart.errors import Refused
-from tellapart.export.kept import kept_network
+from tellapart.export.graph_cache import kept_network
 from tellapart.models import weights
 from tellapart.models.backbones import find_preprocessing, load_backbone
-from tellapart.models.packages import PACKAGES, packaged_file, weights_identity
 from tellapart.models.weights import find_weights
 from tellapart.options import BackboneOptions, PreprocessingOptions
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import odd_pictures as odd
+import odd_images as odd
 import pytest
 
 from tellapart.cache import ScanMemory, scans
@@ -23,9 +23,9 @@ COLUMNS = ("paths", "labels", "statuses", "notes", "widths", "heights", "digests
 MORTAL = """
 import os, sys
 from pathlib import Path
-from tellapart.catalog import eyes, workers
-decode = eyes.decode
-eyes.decode = lambda data, **options: os.abort() if b"fatal" in data else decode(data, **options)
+from tellapart.catalog import inspect, workers
+decode = inspect.decode
+inspect.decode = lambda data, **options: os.abort() if b"fatal" in data else decode(data, **options)
 workers.serve(Path(sys.argv[1]), int(sys.argv[2]))
 """
 

@@ -1,4 +1,4 @@
-"""Tiny trainings by gradient, a second each: pictures of 32 pixels, small networks, one thread."""
+"""Tiny trainings by gradient, a second each: images of 32 pixels, small networks, one thread."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from conftest import KINDS, write_picture
+from conftest import KINDS, write_image
 
 import tellapart
 from tellapart import Run
 from tellapart.cli.main import main
 from tellapart.errors import Interrupted
-from tellapart.progress import Talk
+from tellapart.progress import Console
 from tellapart.training.checkpoints import Checkpoint, Checkpoints
-from tellapart.training.moments import Moment
+from tellapart.training.events import Event
 
 TINY = {"training.threads": 1, "training.memory_format": "contiguous", "training.trackers": ""}
-# 24 pictures in train, so six steps an epoch; a checkpoint after every step.
+# 24 images in train, so six steps an epoch; a checkpoint after every step.
 SHORT = {
     **TINY,
     "split.val": 0.2,
@@ -36,11 +36,11 @@ SHORT = {
 
 
 def write_tiny(folder: Path, count: int = 12, kinds: tuple[str, ...] = tuple(KINDS)) -> Path:
-    """`count` pictures of 32 pixels of each kind, one folder a class; returns the folder."""
+    """`count` images of 32 pixels of each kind, one folder a class; returns the folder."""
     for name in kinds:
         colour, pattern = KINDS[name]
         for seed in range(count):
-            write_picture(folder / name / f"{seed:03}.png", seed, colour=colour, pattern=pattern, size=(32, 32))
+            write_image(folder / name / f"{seed:03}.png", seed, colour=colour, pattern=pattern, size=(32, 32))
     return folder
 
 
@@ -53,13 +53,13 @@ def train(data: Path | None, out: Path | None = None, *, set: Mapping[str, objec
 
 
 class StopAt:
-    """A listener that interrupts the training, as Ctrl-C does, once a step is done."""
+    """A callback that interrupts the training, as Ctrl-C does, once a step is done."""
 
     def __init__(self, step: int, number: signal.Signals = signal.SIGINT) -> None:
         self.step, self.number = step, number
 
-    def __call__(self, moment: Moment) -> None:
-        if moment.event == "iteration_completed" and moment.step == self.step:
+    def __call__(self, event: Event) -> None:
+        if event.name == "iteration_completed" and event.step == self.step:
             signal.raise_signal(self.number)
 
 
@@ -68,7 +68,7 @@ def stopped(data: Path, step: int, out: Path | None = None, **options: Any) -> P
     runs = out or data.parent / "runs"
     before = set(runs.glob("*"))
     with contextlib.suppress(Interrupted):
-        train(data, out, listeners=[StopAt(step)], **options)
+        train(data, out, callbacks=[StopAt(step)], **options)
     (run,) = set(runs.glob("*")) - before
     return run
 
@@ -124,7 +124,7 @@ def print_of(folder: Path) -> dict[str, tuple[int, int, str]]:
 def last_checkpoint(run: Path) -> Checkpoint:
     """The newest one that can be used."""
     identity = json.loads((run / "run.json").read_text())["id"]
-    return Checkpoints(run / "checkpoints", identity, Talk(quiet=True)).newest()
+    return Checkpoints(run / "checkpoints", identity, Console(quiet=True)).newest()
 
 
 def metrics_of(run: Path) -> dict[str, Any]:

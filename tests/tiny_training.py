@@ -1,4 +1,4 @@
-"""A training of a second: a tiny network, a few pictures, and all that the loop needs around it."""
+"""A training of a second: a tiny network, a few images, and all that the loop needs around it."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.scores import METRICS, Metric
+from tellapart.images.store import Images
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.models.backbones import find_preprocessing, load_backbone
 from tellapart.models.classifier import Classifier, build_classifier
 from tellapart.options import TrainingOptions
-from tellapart.pixels.pictures import Pictures
-from tellapart.progress import Talk
+from tellapart.progress import Console
 from tellapart.recipe import Recipe, recipe_from
 from tellapart.training.checkpoints import Checkpoint, Checkpoints
-from tellapart.training.execution import Execution
-from tellapart.training.fit import Surroundings, fit
+from tellapart.training.events import Callback, Event
 from tellapart.training.hardware import Hardware
-from tellapart.training.learner import Material
-from tellapart.training.moments import Listener, Moment
-from tellapart.training.progress import Progress
-from tellapart.training.stepping import Stepper
+from tellapart.training.loop import Context, fit
+from tellapart.training.phases import TrainingData
+from tellapart.training.runtime import RuntimeSettings
+from tellapart.training.state import Progress
+from tellapart.training.step import Stepper
 
 MAX_PIXELS = 10**8
 PLENTY = 10**9  # bytes
-EXECUTION = Execution(threads=1, memory_format="contiguous", kept_bytes=PLENTY)
+EXECUTION = RuntimeSettings(threads=1, memory_format="contiguous", kept_bytes=PLENTY)
 SMALL: dict[str, Any] = {
     "method": "fit",
     "seed": 1,
@@ -60,22 +60,22 @@ def catalog_of(folder: Path) -> Catalog:
     return scan(read_source(folder), max_pixels=MAX_PIXELS)
 
 
-def pictures_of(catalog: Catalog, rows: Iterable[int] | None = None, **options: Any) -> Pictures:
-    """Pictures of some rows, of all by default; at 32 px and held unless told otherwise."""
+def images_of(catalog: Catalog, rows: Iterable[int] | None = None, **options: Any) -> Images:
+    """Images of some rows, of all by default; at 32 px and held unless told otherwise."""
     chosen = np.array(list(range(len(catalog)) if rows is None else rows), np.int64)
-    usual = {"max_pixels": MAX_PIXELS, "held_bytes": PLENTY, "most_lost": 1.0, "talk": Talk(quiet=True)}
+    usual = {"max_pixels": MAX_PIXELS, "held_bytes": PLENTY, "most_lost": 1.0, "console": Console(quiet=True)}
     preprocessing = options.pop("preprocessing", Preprocessing(size_px=32))
-    return Pictures(catalog, chosen, preprocessing, **{**usual, **options})
+    return Images(catalog, chosen, preprocessing, **{**usual, **options})
 
 
-def material_of(catalog: Catalog, *, val: bool = True, **options: Any) -> Material:
-    """The last two pictures of each class are val (or unused), the others train."""
+def material_of(catalog: Catalog, *, val: bool = True, **options: Any) -> TrainingData:
+    """The last two images of each class are val (or unused), the others train."""
     is_val = np.zeros(len(catalog), bool)
     for label in range(len(catalog.classes)):
         is_val[np.flatnonzero(catalog.labels == label)[-2:]] = True
-    train = pictures_of(catalog, np.flatnonzero(~is_val), **options)
-    held_out = pictures_of(catalog, np.flatnonzero(is_val), **options) if val else None
-    return Material(train, held_out, options.get("preprocessing", Preprocessing(size_px=32)))
+    train = images_of(catalog, np.flatnonzero(~is_val), **options)
+    held_out = images_of(catalog, np.flatnonzero(is_val), **options) if val else None
+    return TrainingData(train, held_out, options.get("preprocessing", Preprocessing(size_px=32)))
 
 
 def classifier_of(recipe: Recipe, num_classes: int = 3, *, dropout: float = 0.0) -> Classifier:
@@ -88,9 +88,9 @@ def classifier_of(recipe: Recipe, num_classes: int = 3, *, dropout: float = 0.0)
     return classifier
 
 
-def stepper_of(recipe: Recipe, material: Material, classifier: Classifier, talk: Talk | None = None) -> Stepper:
+def stepper_of(recipe: Recipe, data: TrainingData, classifier: Classifier, console: Console | None = None) -> Stepper:
     """What does single steps."""
-    return Stepper(classifier, material, recipe, Hardware(recipe.training), EXECUTION, talk or Talk(quiet=True))
+    return Stepper(classifier, data, recipe, Hardware(recipe.training), EXECUTION, console or Console(quiet=True))
 
 
 def hardware_of(options: TrainingOptions) -> Hardware:
@@ -103,10 +103,10 @@ def hardware_of(options: TrainingOptions) -> Hardware:
 
 
 class Photographed(Checkpoints):
-    """Checkpoints that keep a copy of their folder as it was after each save: what a kill at that moment leaves."""
+    """Checkpoints that keep a copy of their folder as it was after each save: what a kill at that event leaves."""
 
     def __init__(self, folder: Path, copies: Path) -> None:
-        super().__init__(folder, "run", Talk(quiet=True))
+        super().__init__(folder, "run", Console(quiet=True))
         self._copies = copies
         self.count = 0
 
@@ -123,8 +123,8 @@ class Outcome:
 
     classifier: Classifier
     checkpoints: Checkpoints
-    talk: Talk
-    moments: list[Moment] = field(default_factory=list)
+    console: Console
+    events: list[Event] = field(default_factory=list)
     written: list[Sequence[Mapping[str, float]]] = field(default_factory=list)
     progress: Progress | None = None
 
@@ -134,28 +134,28 @@ class Outcome:
         return {name: value.detach().clone() for name, value in self.classifier.state_dict().items()}
 
     @property
-    def events(self) -> list[str]:
+    def event_names(self) -> list[str]:
         """In the order in which they were told."""
-        return [moment.event for moment in self.moments]
+        return [event.name for event in self.events]
 
     @property
     def last(self) -> Checkpoint:
         """The newest checkpoint."""
-        found = Checkpoints(self.checkpoints.folder, "run", Talk(quiet=True)).newest()
+        found = Checkpoints(self.checkpoints.folder, "run", Console(quiet=True)).newest()
         assert found is not None
         return found
 
 
 def run_fit(
     folder: Path | Checkpoints,
-    material: Material,
+    data: TrainingData,
     changes: Mapping[str, Any] | None = None,
     *,
     dropout: float = 0.0,
-    listeners: Sequence[Listener] = (),
+    callbacks: Sequence[Callback] = (),
     metrics: Mapping[str, Metric] = METRICS,
     deadline: float | None = None,
-    execution: Execution = EXECUTION,
+    runtime: RuntimeSettings = EXECUTION,
     prepare: Callable[[Classifier], None] = lambda classifier: None,
     into: list[Outcome] | None = None,
 ) -> Outcome:
@@ -165,24 +165,24 @@ def run_fit(
         prepare: changes the network before it is trained. into: gets the outcome even where the training fails.
     """
     recipe = small_recipe(changes)
-    checkpoints = folder if isinstance(folder, Checkpoints) else Checkpoints(folder, "run", Talk(quiet=True))
-    classifier = classifier_of(recipe, len(material.train.classes), dropout=dropout)
+    checkpoints = folder if isinstance(folder, Checkpoints) else Checkpoints(folder, "run", Console(quiet=True))
+    classifier = classifier_of(recipe, len(data.train.classes), dropout=dropout)
     prepare(classifier)
-    outcome = Outcome(classifier, checkpoints, Talk(quiet=True))
+    outcome = Outcome(classifier, checkpoints, Console(quiet=True))
     if into is not None:
         into.append(outcome)
-    around = Surroundings(
+    context = Context(
         hardware=hardware_of(recipe.training),
         checkpoints=checkpoints,
         resumed=checkpoints.newest(),
-        listeners=[*listeners, outcome.moments.append],
+        callbacks=[*callbacks, outcome.events.append],
         metrics=metrics,
         deadline=deadline,
         how_to_resume="tellapart train --resume HERE",
         write_history=lambda rows: outcome.written.append([dict(row) for row in rows]),
-        talk=outcome.talk,
+        console=outcome.console,
     )
-    outcome.progress = fit(classifier, material, recipe, execution, around)
+    outcome.progress = fit(classifier, data, recipe, runtime, context)
     return outcome
 
 

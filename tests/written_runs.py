@@ -13,7 +13,7 @@ from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.recipe import recipe_from, recipe_values
 from tellapart.runs.folder import RunFolder
-from tellapart.training.listeners import history_csv
+from tellapart.training.callbacks import history_csv
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -21,7 +21,7 @@ CLASSES = ("ant", "bee", "cat")
 def answers(
     right: Sequence[bool], classes: Sequence[str] = CLASSES, *, sure: float = 0.8, folder: str = "test"
 ) -> Predictions:
-    """Predictions of one picture after the other, a class each in turn; wrong ones say the next class."""
+    """Predictions of one image after the other, a class each in turn; wrong ones say the next class."""
     labels = np.arange(len(right)) % len(classes)
     probs = np.full((len(right), len(classes)), (1 - sure) / (len(classes) - 1), np.float32)
     probs[np.arange(len(right)), np.where(right, labels, (labels + 1) % len(classes))] = sure
@@ -30,7 +30,7 @@ def answers(
 
 
 def digest_of(path: str, data: Path | None = None) -> str:
-    """Of the picture in the data, or of a picture that nobody has."""
+    """Of the image in the data, or of an image that nobody has."""
     file = data / path if data else None
     return hashlib.sha256(file.read_bytes() if file and file.exists() else path.encode()).hexdigest()
 
@@ -47,7 +47,7 @@ def write_run(
     finished: bool = True,
     splits: str = "5" * 64,
 ) -> Path:
-    """A run folder; `data` makes it one that can be resumed, and says where the pictures are."""
+    """A run folder; `data` makes it one that can be resumed, and says where the images are."""
     path.mkdir(parents=True)
     run, val = RunFolder(path), val or answers([True] * 6, test.classes, folder="val")
     options = recipe_from(recipe or {})

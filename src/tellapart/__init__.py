@@ -1,4 +1,4 @@
-"""From a folder of pictures to an image classifier that you can trust and ship.
+"""From a folder of images to an image classifier that you can trust and ship.
 
 >>> sorted(__all__)
 ['Answer', 'Predictor', 'Recipe', 'Run', 'UserError', 'compare_runs', 'cross_validate', 'evaluate', 'explore', \
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
     from tellapart.errors import UserError
-    from tellapart.jobs.comparison import compare_runs
-    from tellapart.jobs.crossvalidation import cross_validate
-    from tellapart.jobs.evaluation import evaluate
-    from tellapart.jobs.exploration import explore
-    from tellapart.jobs.listing import list_runs
-    from tellapart.jobs.picking import pick
-    from tellapart.jobs.training import Run, train
-    from tellapart.jobs.tuning import tune
+    from tellapart.jobs.compare import compare_runs
+    from tellapart.jobs.cv.cross_validate import cross_validate
+    from tellapart.jobs.evaluate import evaluate
+    from tellapart.jobs.explore import explore
+    from tellapart.jobs.pick.pick import pick
+    from tellapart.jobs.runs import list_runs
+    from tellapart.jobs.train import Run, train
+    from tellapart.jobs.tune.tune import tune
     from tellapart.modelfile.predictor import Answer, Predictor, load
     from tellapart.recipe import Recipe
 
@@ -45,17 +45,17 @@ _HOME = {
     "Answer": "tellapart.modelfile.predictor",
     "Predictor": "tellapart.modelfile.predictor",
     "Recipe": "tellapart.recipe",
-    "Run": "tellapart.jobs.training",
+    "Run": "tellapart.jobs.train",
     "UserError": "tellapart.errors",
-    "compare_runs": "tellapart.jobs.comparison",
-    "cross_validate": "tellapart.jobs.crossvalidation",
-    "evaluate": "tellapart.jobs.evaluation",
-    "explore": "tellapart.jobs.exploration",
-    "list_runs": "tellapart.jobs.listing",
+    "compare_runs": "tellapart.jobs.compare",
+    "cross_validate": "tellapart.jobs.cv.cross_validate",
+    "evaluate": "tellapart.jobs.evaluate",
+    "explore": "tellapart.jobs.explore",
+    "list_runs": "tellapart.jobs.runs",
     "load": "tellapart.modelfile.predictor",
-    "pick": "tellapart.jobs.picking",
-    "train": "tellapart.jobs.training",
-    "tune": "tellapart.jobs.tuning",
+    "pick": "tellapart.jobs.pick.pick",
+    "train": "tellapart.jobs.train",
+    "tune": "tellapart.jobs.tune.tune",
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tellapart.cache import cache_folder
 from tellapart.errors import Refused, UserError, choose, reason_of
-from tellapart.progress import Talk
+from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.writing import disk_error
 
@@ -74,12 +74,12 @@ def dataset_of(recipe: Recipe) -> Dataset:
         known = ", ".join(sorted(DATASETS))
         raise UserError(
             f"The recipe {recipe.name!r} has no public data set of its own.",
-            f"Give a folder of pictures as DATA, or one of {known} with --set dataset=NAME.",
+            f"Give a folder of images as DATA, or one of {known} with --set dataset=NAME.",
         )
     return DATASETS[choose("data set", recipe.dataset, DATASETS)]
 
 
-def fetch(dataset: Dataset, talk: Talk) -> Path:
+def fetch(dataset: Dataset, console: Console) -> Path:
     """Its file: from the cache folder, else downloaded into it. One process at a time may do this.
 
     Raises:
@@ -87,28 +87,28 @@ def fetch(dataset: Dataset, talk: Talk) -> Path:
         Refused: the file is not the published one.
     """
     if not dataset.path.exists():
-        _download(dataset, talk)
+        _download(dataset, console)
     elif _digest_of(dataset.path) != dataset.digest:
         raise _not_published(dataset, dataset.path)
     return dataset.path
 
 
-def _download(dataset: Dataset, talk: Talk) -> None:
+def _download(dataset: Dataset, console: Console) -> None:
     """Fetch into a file beside the final one, from where an earlier attempt stopped; check it; rename it."""
     part = dataset.path.with_name(dataset.path.name + ".part")
     if _size(part) < dataset.size:
         _look(dataset)
-        talk.say(f"Downloading {dataset.url} ({dataset.size:,} bytes) into {part.parent}")
-        _fetch_all(dataset, part, talk)
+        console.say(f"Downloading {dataset.url} ({dataset.size:,} bytes) into {part.parent}")
+        _fetch_all(dataset, part, console)
     if _digest_of(part) != dataset.digest:
         part.unlink()
         raise _not_published(dataset, Path(dataset.url))
     os.replace(part, dataset.path)
 
 
-def _fetch_all(dataset: Dataset, part: Path, talk: Talk) -> None:
+def _fetch_all(dataset: Dataset, part: Path, console: Console) -> None:
     """One request after the other, each going on where the one before broke off, as long as each brings something."""
-    with talk.track(f"{dataset.path.name}, MiB", (dataset.size - _size(part)) // PIECE_BYTES) as advance:
+    with console.track(f"{dataset.path.name}, MiB", (dataset.size - _size(part)) // PIECE_BYTES) as advance:
         while (before := _size(part)) < dataset.size:
             reason = "the connection was closed"
             try:

@@ -3,7 +3,7 @@
     path ── read_file ──▶ bytes ── decode ──▶ Decoded(status="ok", pixels=(H, W, 3) uint8 RGB, notes=...)
                  └──────────────────┴───────▶ Decoded(status="truncated", detail="The JPEG data stops before ...")
 
-A file that cannot be decoded never raises, never becomes a substitute picture, and never stops a run.
+A file that cannot be decoded never raises, never becomes a substitute image, and never stops a run.
 The content decides what a file is, never its name.
 """
 
@@ -30,24 +30,24 @@ MAX_FILE_BYTES = 2**30  # 1 GiB: the largest file that is read into memory
 HEAD_BYTES = 4096  # enough to recognise what a file is
 
 STATUSES: dict[str, str] = {
-    "ok": "The picture was decoded.",
+    "ok": "The image was decoded.",
     "missing": "There is no such file, or it is a link that leads nowhere. Check the path.",
     "unreadable": "The file exists but could not be read. Check its permissions and the disk.",
-    "not_a_file": "This is a folder, pipe, socket or device, not a file. Remove it from the pictures.",
+    "not_a_file": "This is a folder, pipe, socket or device, not a file. Remove it from the images.",
     "empty": "The file has no content. Copy or download it again, or delete it.",
-    "not_an_image": "The content is not a picture, whatever the name says. Remove it from the pictures.",
-    "unsupported": "It is a picture of a kind that is not read here. Convert it to PNG or JPEG.",
-    "truncated": "The file stops before its picture is complete. Copy or download it again, or delete it.",
-    "corrupt": "The picture data is damaged, or of a rare kind. Open it in an editor and save it again, or delete it.",
-    "too_large": "The picture is larger than the limit. Make it smaller, or raise the limit.",
+    "not_an_image": "The content is not an image, whatever the name says. Remove it from the images.",
+    "unsupported": "It is an image of a kind that is not read here. Convert it to PNG or JPEG.",
+    "truncated": "The file stops before its image is complete. Copy or download it again, or delete it.",
+    "corrupt": "The image data is damaged, or of a rare kind. Open it in an editor and save it again, or delete it.",
+    "too_large": "The image is larger than the limit. Make it smaller, or raise the limit.",
 }
 
 NOTES: dict[str, str] = {
-    "first_frame": "The file holds several pictures, of an animation or of many pages; only the first is used.",
+    "first_frame": "The file holds several images, of an animation or of many pages; only the first is used.",
     "wrong_extension": "The file name ends like another format. It was read by its content; rename it when convenient.",
     "16_bit_scaled": "Grey values of more than 8 bits were scaled down over their full range. "
-    "A picture that uses only part of that range comes out dark.",
-    "bad_exif": "The EXIF data is damaged, so the picture may lie on its side. Check that it stands upright.",
+    "An image that uses only part of that range comes out dark.",
+    "bad_exif": "The EXIF data is damaged, so the image may lie on its side. Check that it stands upright.",
     "cmyk_converted": "Printing inks (CMYK) were converted by the plain formula, so colours may differ a little.",
     "link_outside": "The file is a link that leads out of the folder. It was followed; the folder alone is not all.",
     "alpha_on_white": "Transparent parts were laid on white.",
@@ -86,7 +86,7 @@ def decode_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
 
 
 def read_file(path: str | Path) -> bytes | Decoded:
-    """Return the bytes of a file that starts like a readable picture, or the verdict that says why there are none.
+    """Return the bytes of a file that starts like a readable image, or the verdict that says why there are none.
 
     Only the first bytes of anything else are read, so a 10 GB video called x.jpg costs nothing.
 
@@ -125,7 +125,7 @@ def read_file(path: str | Path) -> bytes | Decoded:
 
 
 def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
-    """Turn the bytes of a picture file into RGB pixels, or into the reason why not. Never raises for what they are.
+    """Turn the bytes of an image file into RGB pixels, or into the reason why not. Never raises for what they are.
 
     EXIF orientation is applied, transparency laid on white, 16 bits scaled to 8, the first frame of an animation
     used, an ICC profile ignored. Safe to call from many threads.
@@ -170,7 +170,7 @@ def encode_thumbnail(pixels: NDArray[np.uint8], side: int) -> bytes:
     return out.getvalue()
 
 
-# ── from an open picture to pixels ──
+# ── from an open image to pixels ──
 
 
 def _decode(data: bytes, kind: str, remarks: tuple[str, ...], max_pixels: int) -> Decoded:
@@ -183,7 +183,7 @@ def _decode(data: bytes, kind: str, remarks: tuple[str, ...], max_pixels: int) -
         if ImageFile.LOAD_TRUNCATED_IMAGES and _is_cut(data, kind):
             return _truncated(kind)  # another library told Pillow to fill what is missing with grey
         if kind == "PNG" and _png_lacks_rows(img, data):
-            return Decoded("corrupt", format=kind, detail="The PNG data holds fewer rows than the picture has.")
+            return Decoded("corrupt", format=kind, detail="The PNG data holds fewer rows than the image has.")
         notes = [*remarks]
         rgb = _to_rgb(img, data, notes)
         turn = _orientation(img, notes)
@@ -196,7 +196,7 @@ def _decode(data: bytes, kind: str, remarks: tuple[str, ...], max_pixels: int) -
 
 
 def _refusal(img: Image.Image, kind: str, max_pixels: int) -> Decoded | None:
-    """Why an opened picture is not decoded, or None. Nothing has been allocated for its pixels yet."""
+    """Why an opened image is not decoded, or None. Nothing has been allocated for its pixels yet."""
     if img.width * img.height > max_pixels:
         detail = f"It has {img.width:,} × {img.height:,} pixels; the limit is {max_pixels:,} in all."
         return Decoded("too_large", format=kind, detail=detail)
@@ -204,20 +204,20 @@ def _refusal(img: Image.Image, kind: str, max_pixels: int) -> Decoded | None:
         what = "whole numbers with a sign or of 32 bits" if img.mode == "I" else "floating-point numbers"
         detail = f"Its pixels are {what}, whose range is not known. Save it with 8 or 16 bits first."
         return Decoded("unsupported", format=kind, detail=detail)
-    # DNG, NEF and ARW are TIFFs whose first page is a thumbnail, not the picture that was taken.
+    # DNG, NEF and ARW are TIFFs whose first page is a thumbnail, not the image that was taken.
     tags = getattr(img, "tag_v2", {})
-    if _DNG_VERSION in tags or (_SUB_PICTURES in tags and tags.get(_REDUCED) == 1):
+    if _DNG_VERSION in tags or (_SUB_IMAGES in tags and tags.get(_REDUCED) == 1):
         return _refused("unsupported", "a camera raw file", kind)
     return None
 
 
 def _truncated(kind: str) -> Decoded:
-    return Decoded("truncated", format=kind, detail=f"The {kind} data stops before the picture is complete.")
+    return Decoded("truncated", format=kind, detail=f"The {kind} data stops before the image is complete.")
 
 
 def _png_lacks_rows(img: Image.Image, data: bytes) -> bool:
     """Whether the pixel data ends, properly, before the last row; Pillow leaves the others black and says nothing."""
-    # What is missing is zero, and at the end (Adam7's last pass is the odd rows): most pictures need no second look.
+    # What is missing is zero, and at the end (Adam7's last pass is the odd rows): most images need no second look.
     last_rows = range(img.height - 2, img.height)
     if img.height > 1 and all(img.crop((0, row, img.width, row + 1)).getbbox() for row in last_rows):
         return False
@@ -269,7 +269,7 @@ def _from_16_bit(img: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _on_white(img: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
-    """Lay the picture on white; where it is fully transparent, its hidden colour has no effect."""
+    """Lay the image on white; where it is fully transparent, its hidden colour has no effect."""
     if img.format == "PNG" and "transparency" in img.info:
         # Pillow leaves a PNG's one transparent colour in the file's depth but scales the pixels to 8 bits.
         depth, key = data[24], img.info["transparency"]
@@ -305,7 +305,7 @@ def _orientation(img: Image.Image, notes: list[str]) -> Image.Transpose | None:
         if not exif and "exif" in img.info:
             Image.Exif().load(img.info["exif"])  # raises once more what Pillow's JPEG reader has swallowed
         return _TURNS.get(exif.get(_ORIENTATION, 1))
-    except Exception:  # bad metadata never rejects a good picture
+    except Exception:  # bad metadata never rejects a good image
         notes.append("bad_exif")
         return None
 
@@ -327,7 +327,7 @@ def _taken(img: Image.Image) -> str:
             moment += f".{fraction[:3]:0<3}"  # "5" is half a second
         camera = [_text(value) for value in (exif.get(_MAKE), exif.get(_MODEL), details.get(_SERIAL_NUMBER))]
         return f"{moment}|{' '.join(filter(None, camera))}"
-    except Exception:  # bad metadata never rejects a good picture
+    except Exception:  # bad metadata never rejects a good image
         return ""
 
 
@@ -351,7 +351,7 @@ def _hush_pillow() -> None:
     """Silence Pillow's warnings about odd files: here they are statuses and notes.
 
     Process-wide, because `warnings.catch_warnings` is not safe with threads. Checked each time, because
-    others, such as test runners, put the old filters back, and a filter "error" would reject good pictures.
+    others, such as test runners, put the old filters back, and a filter "error" would reject good images.
     """
     if not warnings.filters or warnings.filters[0] != _QUIET:
         warnings.filterwarnings("ignore", module=_QUIET_MODULE)
@@ -364,7 +364,7 @@ _ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 _UNPACK_BYTES = 2**20  # at a time, so that a bomb in a PNG stays small
 
 # TIFF and EXIF tags
-_REDUCED, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SUB_PICTURES, _DNG_VERSION = 254, 258, 262, 274, 330, 50706
+_REDUCED, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SUB_IMAGES, _DNG_VERSION = 254, 258, 262, 274, 330, 50706
 _EXIF_DIRECTORY, _MAKE, _MODEL, _SERIAL_NUMBER, _TAKEN_AT, _TAKEN_FRACTION = 34665, 271, 272, 42033, 36867, 37521
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
 _MOMENT = re.compile("([0-9]{4}):([0-9]{2}):([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})")
@@ -390,23 +390,23 @@ _SIGNATURES = [  # (offset, bytes, status, what it is); the first match wins
     (0, b"MM\0+", "ok", "TIFF"),
     (4, b"ftypavif", "ok", "AVIF"),
     (4, b"ftypavis", "ok", "AVIF"),
-    (4, b"ftyphe", "unsupported", "a HEIC picture"),
-    (4, b"ftypmif1", "unsupported", "a HEIF picture"),
-    (4, b"ftypmsf1", "unsupported", "a HEIF picture"),
-    (0, b"\0\0\0\x0cJXL ", "unsupported", "a JPEG XL picture"),
-    (0, b"\xff\x0a", "unsupported", "a JPEG XL picture"),
-    (0, b"\0\0\0\x0cjP  ", "unsupported", "a JPEG 2000 picture"),
-    (0, b"\xff\x4f\xff\x51", "unsupported", "a JPEG 2000 picture"),
+    (4, b"ftyphe", "unsupported", "a HEIC image"),
+    (4, b"ftypmif1", "unsupported", "a HEIF image"),
+    (4, b"ftypmsf1", "unsupported", "a HEIF image"),
+    (0, b"\0\0\0\x0cJXL ", "unsupported", "a JPEG XL image"),
+    (0, b"\xff\x0a", "unsupported", "a JPEG XL image"),
+    (0, b"\0\0\0\x0cjP  ", "unsupported", "a JPEG 2000 image"),
+    (0, b"\xff\x4f\xff\x51", "unsupported", "a JPEG 2000 image"),
     (0, b"8BPS", "unsupported", "a Photoshop document"),
-    (0, b"v/1\x01", "unsupported", "an OpenEXR picture"),
-    (0, b"SIMPLE  =", "unsupported", "a FITS picture"),
-    (128, b"DICM", "unsupported", "a DICOM picture"),
+    (0, b"v/1\x01", "unsupported", "an OpenEXR image"),
+    (0, b"SIMPLE  =", "unsupported", "a FITS image"),
+    (128, b"DICM", "unsupported", "a DICOM image"),
     (0, b"\0\0\x01\0", "unsupported", "a Windows icon"),
     (4, b"ftypcrx", "unsupported", "a camera raw file"),
     (0, b"IIRO", "unsupported", "a camera raw file"),
     (0, b"IIU\0", "unsupported", "a camera raw file"),
     (0, b"FUJIFILMCCD-RAW", "unsupported", "a camera raw file"),
-    (0, b"version https://git-lfs", "not_an_image", "a Git LFS pointer: the picture itself was not downloaded"),
+    (0, b"version https://git-lfs", "not_an_image", "a Git LFS pointer: the image itself was not downloaded"),
     (0, b"%!PS-Adobe-3.0 EPSF", "not_an_image", "an EPS drawing"),
     (0, b"\xc5\xd0\xd3\xc6", "not_an_image", "an EPS drawing"),
     (0, b"%!PS", "not_an_image", "a PostScript document"),
@@ -445,7 +445,7 @@ def _recognise(head: bytes) -> tuple[str, str]:
     for offset, magic, status, what in _SIGNATURES:
         if head.startswith(magic, offset):
             return status, what
-        if status == "ok" and offset == 0 and magic.startswith(head):  # a picture cut within its very first bytes
+        if status == "ok" and offset == 0 and magic.startswith(head):  # an image cut within its very first bytes
             return status, what
     if head.startswith(b"RIFF"[: len(head)]) and len(head) < 12:
         return "ok", "WEBP"
@@ -470,7 +470,7 @@ def _describe(head: bytes) -> str:
 
 def _refused(status: str, what: str, kind: str = "") -> Decoded:
     if not what:
-        return Decoded(status, detail="Its first bytes are those of no known picture format.")
+        return Decoded(status, detail="Its first bytes are those of no known image format.")
     way_out = " Convert it to JPEG or PNG first." if status == "unsupported" else ""
     return Decoded(status, format=kind, detail=f"It is {what}.{way_out}")
 

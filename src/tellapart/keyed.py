@@ -1,7 +1,7 @@
 """Randomness by key, never by stream.
 
-Every random decision is a function of the seed, what it is for, and the picture. So the number of workers, a resume,
-or a picture more in the folder never changes what happens to the others.
+Every random decision is a function of the seed, what it is for, and the image. So the number of workers, a resume,
+or an image more in the folder never changes what happens to the others.
 """
 
 from __future__ import annotations

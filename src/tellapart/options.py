@@ -13,10 +13,10 @@ GROUP_FORMS = "column:NAME, folder, folder:N (the N-th from the top, from 1), na
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
-    """How the pictures are divided where the source does not say."""
+    """How the images are divided where the source does not say."""
 
-    val: float = 0.15  # share of the pictures, in [0, 1); 0: no val, so no calibration
-    test: float = 0.15  # share of the pictures, in (0, 1)
+    val: float = 0.15  # share of the images, in [0, 1); 0: no val, so no calibration
+    test: float = 0.15  # share of the images, in (0, 1)
     group_by: str | None = None  # what stays on one side, in one of GROUP_FORMS; none: the groups that a table states
 
     def __post_init__(self) -> None:
@@ -50,7 +50,7 @@ class BackboneOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessingOptions:
-    """From a picture of any size to the network's square input."""
+    """From an image of any size to the network's square input."""
 
     mode: Literal["crop", "squash", "pad"] = "crop"  # the centre square; all of it, out of shape; all of it, on grey
     share: float | None = None  # of the short side that "crop" keeps, in (0, 1]; none: as the network was trained
@@ -95,7 +95,7 @@ class AnswerOptions:
     """When the model says that it does not know."""
 
     target_accuracy: float = 0.95  # answers below the confidence that reaches this on val are "unsure"
-    familiar_share: float = 0.99  # share of val pictures that count as familiar; the rest is "unfamiliar"
+    familiar_share: float = 0.99  # share of val images that count as familiar; the rest is "unfamiliar"
 
     def __post_init__(self) -> None:
         require(0.5 <= self.target_accuracy < 1, "answer.target_accuracy", self.target_accuracy, "must be in [0.5, 1)")
@@ -106,8 +106,8 @@ class AnswerOptions:
 class DecodingOptions:
     """What is read from a file at all."""
 
-    max_pixels: int = 89_478_485  # width x height; a larger picture is rejected as too_large before it is decoded
-    lost_share: float = 0.01  # of the train or val pictures that may change or vanish while a run uses them
+    max_pixels: int = 89_478_485  # width x height; a larger image is rejected as too_large before it is decoded
+    lost_share: float = 0.01  # of the train or val images that may change or vanish while a run uses them
 
     def __post_init__(self) -> None:
         require(1 <= self.max_pixels <= 2**31, "decoding.max_pixels", self.max_pixels, "must be 1 to 2147483648")
@@ -118,11 +118,11 @@ class DecodingOptions:
 class TrainingOptions:
     """Gradient training: the loop, its optimizer and its schedule."""
 
-    epochs: int = 10  # passes over the train pictures, at most
-    batch_size: int = 32  # pictures an optimizer step, of all processes together
+    epochs: int = 10  # passes over the train images, at most
+    batch_size: int = 32  # images an optimizer step, of all processes together
     parts: int = 1  # a batch is worked on in so many, gradients added: less memory, the same step but for BatchNorm
     sampling: Literal["shuffled", "balanced", "weighted"] = "shuffled"  # balanced: each class is drawn as often
-    weight_column: str | None = None  # of a table, for sampling=weighted: how often a picture is drawn
+    weight_column: str | None = None  # of a table, for sampling=weighted: how often an image is drawn
     loss: Literal["cross_entropy", "bce"] = "cross_entropy"  # bce: binary cross-entropy with logits
     label_smoothing: float = 0.0  # in [0, 1); of cross_entropy
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"  # adamw: weight decay apart from the gradient
@@ -148,7 +148,7 @@ class TrainingOptions:
     trackers: tuple[str, ...] = ("tensorboard",)  # any that accelerate knows
     threads: int | None = None  # of torch; none: what is fastest for this network here is measured
     memory_format: Literal["measured", "contiguous", "channels_last"] = "measured"  # fastest, oneDNN or not
-    memory_share: float = 0.25  # of the machine's memory that decoded pictures may take; above it they are read anew
+    memory_share: float = 0.25  # of the machine's memory that decoded images may take; above it they are read anew
 
     def __post_init__(self) -> None:
         require(1 <= self.epochs <= 100_000, "training.epochs", self.epochs, "must be at least 1")
@@ -218,10 +218,10 @@ COMPANIONS = {"rotate": ("rotate_degrees", "border"), "dropout": ("dropout_holes
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationOptions:
-    """What happens to a train picture by chance, anew each epoch, in this order. A bare name is a probability."""
+    """What happens to a train image by chance, anew each epoch, in this order. A bare name is a probability."""
 
-    harmless: bool = False  # add each flip and the quarter turns that do not raise the probe's loss on val
-    crop_area: float | None = None  # a random part of the picture, of at least this share of its area, in (0, 1)
+    invariant: bool = False  # add each flip and the quarter turns that do not raise the probe's loss on val
+    crop_area: float | None = None  # a random part of the image, of at least this share of its area, in (0, 1)
     shift_px: int = 0  # shifted by up to so many pixels each way, the border reflected
     flip: float = 0.0  # left-right
     flip_vertical: float = 0.0  # upside down
@@ -235,11 +235,11 @@ class AugmentationOptions:
     hue: float = 0.0  # of a turn of the colour circle, at most 0.5
     policy: Literal["none", "trivial", "rand"] = "none"  # TrivialAugment, RandAugment
     dropout: float = 0.0  # square holes
-    dropout_holes: int = 1  # in a picture that has any
+    dropout_holes: int = 1  # in an image that has any
     dropout_px: int = 64  # side of a hole
     erase: float = 0.0  # one rectangle of noise
-    mixup: float = 0.0  # alpha of the Beta distribution by which two pictures are mixed; 0: not
-    cutmix: float = 0.0  # alpha, likewise, for a rectangle of another picture; with both, each batch has one of them
+    mixup: float = 0.0  # alpha of the Beta distribution by which two images are mixed; 0: not
+    cutmix: float = 0.0  # alpha, likewise, for a rectangle of another image; with both, each batch has one of them
 
     def __post_init__(self) -> None:
         crop = self.crop_area
@@ -259,7 +259,7 @@ class AugmentationOptions:
 
     @property
     def changes_anything(self) -> bool:
-        """Whether a picture can come out other than it went in."""
+        """Whether an image can come out other than it went in."""
         return any(
             (
                 self.crop_area,

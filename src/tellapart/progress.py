@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console as RichConsole
 
 
 class Advance(Protocol):
@@ -20,7 +20,7 @@ class Advance(Protocol):
         """One more is done."""
 
 
-class Talk:
+class Console:
     """Says things to the person who waits, and remembers them for the run's log.
 
     Args:
@@ -30,7 +30,7 @@ class Talk:
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.lines: list[str] = []
-        self._console: Console | None = None
+        self._terminal: RichConsole | None = None
 
     def say(self, line: str) -> None:
         """One line, now."""
@@ -50,12 +50,12 @@ class Talk:
         else:
             yield _Lines(self, label, total)
 
-    def _rich(self) -> Console:
-        if self._console is None:
-            from rich.console import Console
+    def _rich(self) -> RichConsole:
+        if self._terminal is None:
+            from rich.console import Console as RichConsole
 
-            self._console = Console(file=sys.stderr)
-        return self._console
+            self._terminal = RichConsole(file=sys.stderr)
+        return self._terminal
 
     @contextmanager
     def _bar(self, label: str, total: int) -> Iterator[Advance]:
@@ -73,8 +73,8 @@ class _Lines:
     FIRST_SECONDS = 2.0
     EVERY_SECONDS = 10.0
 
-    def __init__(self, talk: Talk, label: str, total: int) -> None:
-        self._talk, self._label, self._total = talk, label, total
+    def __init__(self, console: Console, label: str, total: int) -> None:
+        self._console, self._label, self._total = console, label, total
         self._done = 0
         self._start = time.monotonic()
         self._next = self._start + self.FIRST_SECONDS
@@ -84,7 +84,7 @@ class _Lines:
         now = time.monotonic()
         if now >= self._next and self._done < self._total:
             left = (now - self._start) / self._done * (self._total - self._done)
-            self._talk.say(f"{self._label}: {self._done:,} of {self._total:,}, about {duration(left)} left")
+            self._console.say(f"{self._label}: {self._done:,} of {self._total:,}, about {duration(left)} left")
             self._next = now + self.EVERY_SECONDS
 
 

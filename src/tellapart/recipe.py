@@ -46,7 +46,7 @@ class Recipe:
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, "seed", self.seed, "must be 0 or more")
         mixed = self.augmentation.mixup or self.augmentation.cutmix
-        rule = "keeps pictures one by one, so it does not go with augmentation.mixup or augmentation.cutmix"
+        rule = "keeps images one by one, so it does not go with augmentation.mixup or augmentation.cutmix"
         require(not (self.freeze.views and mixed), "freeze.views", self.freeze.views, rule)
         one = self.head.logits == "one"
         require(not one or self.training.loss == "bce", "head.logits", "one", "needs training.loss=bce")
@@ -228,7 +228,7 @@ _METHODS = {
     "head.strengths": ("probe", "finetune"),
     "training.": ("fit", "finetune"),
     "freeze.": ("fit", "finetune"),
-    "augmentation.harmless": ("finetune",),
+    "augmentation.invariant": ("finetune",),
     "augmentation.": ("fit", "finetune"),
 }
 

@@ -1,7 +1,7 @@
 """The user's cache folder, and what is kept in it by content. Bounded, and safe to delete at any time."""
 
 from tellapart.cache.features import FeatureStore
-from tellapart.cache.folder import cache_folder
+from tellapart.cache.location import cache_folder
 from tellapart.cache.scans import ScanMemory
 
 __all__ = ["FeatureStore", "ScanMemory", "cache_folder"]

@@ -1,4 +1,4 @@
-"""Numbers computed from a picture's content by a graph, kept for the next time."""
+"""Numbers computed from an image's content by a graph, kept for the next time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FeatureStore(Database):
         super().__init__(folder / f"features-{FORMAT}.sqlite", {"features": columns})
 
     def get(self, graph: str, digest: str) -> NDArray[np.float32] | None:
-        """The kept numbers (D,) of a picture's content."""
+        """The kept numbers (D,) of an image's content."""
         found = self._rows("SELECT numbers, sum FROM features WHERE graph = ? AND digest = ?", (graph, digest))
         for values, check in found:
             if check == _check(graph, digest, values):
@@ -33,11 +33,11 @@ class FeatureStore(Database):
         return None  # not there, or damaged on the disk: computed anew
 
     def put(self, graph: str, digest: str, values: NDArray[np.float32]) -> None:
-        """Keep the numbers (D,) of a picture's content."""
+        """Keep the numbers (D,) of an image's content."""
         data = values.tobytes()
         self._put("features", graph, digest, data, _check(graph, digest, data))
 
 
 def _check(graph: str, digest: str, values: bytes) -> int:
-    """A checksum over a whole row: a damaged index can lead to another picture's numbers."""
+    """A checksum over a whole row: a damaged index can lead to another image's numbers."""
     return zlib.crc32(values, zlib.crc32(f"{graph} {digest}".encode()))

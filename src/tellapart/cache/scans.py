@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import __version__ as pillow_version
 
 from tellapart.cache.database import Database
-from tellapart.catalog.eyes import Verdict
-from tellapart.catalog.prints import PRINT_BYTES
+from tellapart.catalog.inspect import Verdict
+from tellapart.catalog.thumbnails import PRINT_BYTES
 
 FORMAT = 1  # of the tables; another one gets another file
 CONTRACT = 1  # of decoding, prints and their search; raise it when the same bytes may get another answer
@@ -22,7 +22,7 @@ SETTLED_SECONDS = 2.0  # a file younger than this can change again without its t
 
 
 class ScanMemory(Database):
-    """Verdicts by file and by content, prints by content, and which pictures of a set are near-duplicates.
+    """Verdicts by file and by content, prints by content, and which images of a set are near-duplicates.
 
     Args:
         folder: the cache folder.
@@ -68,7 +68,7 @@ class ScanMemory(Database):
         self._prints[verdict.digest] = print_
 
     def print_of(self, digest: str) -> bytes | None:
-        """The print of a picture that this scan has met, under whatever name; None if it was lost."""
+        """The print of an image that this scan has met, under whatever name; None if it was lost."""
         if digest not in self._prints and not self._has_all_prints:
             self._has_all_prints = True  # all at once: asked for one by one they take ten times as long
             for *values, print_, check in self._rows(_SELECT_CONTENTS, (self._settings, self._place)):
@@ -77,14 +77,14 @@ class ScanMemory(Database):
         return self._prints.get(digest)
 
     def recall_pairs(self, key: str) -> NDArray[np.int64] | None:
-        """(P, 2) the near-duplicates of a set of pictures, as `remember_pairs` was given them."""
+        """(P, 2) the near-duplicates of a set of images, as `remember_pairs` was given them."""
         for data, check in self._rows("SELECT pairs, sum FROM sets WHERE key = ?", (self._settings + key,)):
             if check == zlib.crc32(data):
                 return np.frombuffer(data, np.int64).reshape(-1, 2)
         return None
 
     def remember_pairs(self, key: str, pairs: NDArray[np.int64]) -> None:
-        """Keep the near-duplicates of a set of pictures."""
+        """Keep the near-duplicates of a set of images."""
         data = pairs.astype(np.int64).tobytes()
         self._put("sets", self._settings + key, data, zlib.crc32(data))
 

@@ -1,1 +1,1 @@
-"""Which pictures there are: sources, scan, duplicates, splits."""
+"""Which images there are: sources, scan, duplicates, splits."""

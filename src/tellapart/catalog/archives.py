@@ -47,7 +47,7 @@ from tellapart.errors import UserError, reason_of
 
 MAX_ENTRIES = 1_000_000
 _MAX_ZIP_DIRECTORY = 2**27  # bytes; zipfile keeps them all
-_SMALL_BYTES = 2**26  # below this much, any ratio is harmless
+_SMALL_BYTES = 2**26  # below this much, any ratio is invariant
 _PIECE = 2**20
 _MAX_FOLDERS = 250_000
 _MAX_NAME, _MAX_DEPTH, _MAX_NAMES = 4096, 128, 2**28  # characters, folders, characters of all names together
@@ -226,7 +226,7 @@ class ArchiveFiles:
         found, checked = io.BytesIO(), member.size <= _PIECE
         for piece in _pieces(self._store, member):
             found.write(piece)
-            if not checked:  # a large file that is no picture need not be unpacked to its end
+            if not checked:  # a large file that is no image need not be unpacked to its end
                 verdict, checked = decode(piece[:HEAD_BYTES]), True
                 if verdict.status in ("not_an_image", "unsupported"):
                     return verdict
@@ -394,7 +394,7 @@ class _TarHeaders(_Reading):
 
     def read(self, count: int = -1) -> bytes:
         self.last = super().read(count)
-        is_name = len(self.last) <= 2 * _MAX_NAME  # or anything else that is harmless
+        is_name = len(self.last) <= 2 * _MAX_NAME  # or anything else that is invariant
         is_usual = is_name or _are_attributes(self.last)
         if not self.left or not is_usual or re.search(rb"(?<![0-9])[0-9]{100}", self.last):
             raise Damage("corrupt", "A header is damaged, or longer than any in use.")

@@ -1,10 +1,10 @@
-"""Pictures stored as arrays: IDX files of the MNIST family and the binary files of CIFAR, each record a BMP file.
+"""Images stored as arrays: IDX files of the MNIST family and the binary files of CIFAR, each record a BMP file.
 
     train-images-idx3-ubyte.gz   + train-labels-idx1-ubyte.gz   ──▶  train-images-idx3-ubyte.gz/00017
     data_batch_1.bin, test_batch.bin, or train.bin, test.bin    ──▶  data_batch_1.bin/0017
 
 A record is presented as the bytes of an uncompressed BMP, so that all that handles files handles it too. EMNIST stores
-its pictures lying on their side, and they are left so: a model takes no harm from that.
+its images lying on their side, and they are left so: a model takes no harm from that.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _LIST_BYTES = 2**24  # more is no list of class names
 
 @dataclass(frozen=True, eq=False)
 class RecordFile:
-    """Pictures of one size, one after another in one file."""
+    """Images of one size, one after another in one file."""
 
     path: str  # of the file, as a catalog path
     part: str  # what the file's name says of its part in the whole: "train", "t10k", "emnist-letters-train"
     stamp: tuple[str, float]
     store: Store
-    first: int  # byte at which the first picture begins
-    stride: int  # bytes from one picture to the next
+    first: int  # byte at which the first image begins
+    stride: int  # bytes from one image to the next
     height: int
     width: int
     channels: int  # 1 or 3
@@ -45,11 +45,11 @@ class RecordFile:
     labels: NDArray[np.int64]  # (N,)
 
     def record_path(self, number: int) -> str:
-        """The catalog path of one picture; the order of the paths is that of the numbers."""
+        """The catalog path of one image; the order of the paths is that of the numbers."""
         return f"{self.path}/{number:0{len(str(len(self.labels) - 1))}}"
 
-    def picture(self, number: int) -> bytes | Decoded:
-        """One picture as a BMP file."""
+    def image(self, number: int) -> bytes | Decoded:
+        """One image as a BMP file."""
         count = self.height * self.width * self.channels
         data = self.store.read(self.first + number * self.stride, count)
         if len(data) < count:
@@ -90,7 +90,7 @@ class ArrayFiles:
         if file is None or not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(file.labels):
             return Decoded("missing", detail="There is no such record.")
         try:
-            return file.picture(int(number))
+            return file.image(int(number))
         except MemoryError:
             return Decoded("too_large", detail="It does not fit into memory.")
         except OSError:
@@ -157,7 +157,7 @@ def find_arrays(tree: Tree, names: Sequence[str], only: str = "") -> Arrays | No
     Args:
         tree: where they are.
         names: of the files in its top folder.
-        only: one IDX file of pictures, to be used alone, with its labels.
+        only: one IDX file of images, to be used alone, with its labels.
 
     Raises:
         UserError: they are there, but cannot be used.
@@ -192,12 +192,12 @@ def refuse_pickles(what: str) -> NoReturn:
     raise UserError(
         f"{what}, which can run any program when they are opened.",
         "For CIFAR, download the binary version (cifar-10-binary.tar.gz, cifar-100-binary.tar.gz) and give that; "
-        "save anything else as pictures, one folder a class.",
+        "save anything else as images, one folder a class.",
     )
 
 
 def is_idx(head: bytes) -> bool:
-    """Whether a file starts as IDX files do: of pictures or labels, of any type of number."""
+    """Whether a file starts as IDX files do: of images or labels, of any type of number."""
     return (
         head[:2] == b"\0\0"
         and head[2:3] in (b"\x08", b"\x09", b"\x0b", b"\x0c", b"\x0d", b"\x0e")
@@ -238,7 +238,7 @@ def _idx_file(tree: Tree, part: str, images: str, labels: str) -> RecordFile:
     label_store, (label_count,), labels_first = _open_idx(tree, labels, (1,))
     if label_count != count:
         raise UserError(
-            f"{_full(tree, images)} holds {count:,} pictures, but {labels} holds {label_count:,} labels.",
+            f"{_full(tree, images)} holds {count:,} images, but {labels} holds {label_count:,} labels.",
             "Take both from one download.",
         )
     stride = height * width * channels
@@ -255,7 +255,7 @@ def _open_idx(tree: Tree, name: str, dimensions: tuple[int, ...]) -> tuple[Store
     if head[2] != 8:
         raise UserError(f"{full} holds numbers that are not of 8 bits.", "Write it anew with values from 0 to 255.")
     if head[3] not in dimensions:
-        what = "labels" if dimensions == (1,) else "pictures"
+        what = "labels" if dimensions == (1,) else "images"
         raise UserError(f"{full} has {head[3]} dimensions, which {what} do not have.", "Were two files mixed up?")
     first = 4 + 4 * head[3]
     if len(head) < first:
@@ -322,12 +322,12 @@ def _open(tree: Tree, name: str) -> Store:
     return unpack(store, kind, full) if kind else store
 
 
-def _check_bounds(full: str, count: int, picture_bytes: int) -> None:
-    if not count or not picture_bytes:
-        raise UserError(f"{full} holds no pictures: its header says {count:,}.", AGAIN)
-    if count > MAX_RECORDS or picture_bytes > MAX_FILE_BYTES:
+def _check_bounds(full: str, count: int, image_bytes: int) -> None:
+    if not count or not image_bytes:
+        raise UserError(f"{full} holds no images: its header says {count:,}.", AGAIN)
+    if count > MAX_RECORDS or image_bytes > MAX_FILE_BYTES:
         raise UserError(
-            f"{full} holds {count:,} records of {picture_bytes:,} bytes by its header, which is beyond the limits.",
+            f"{full} holds {count:,} records of {image_bytes:,} bytes by its header, which is beyond the limits.",
             f"At most {MAX_RECORDS:,} of {MAX_FILE_BYTES:,} bytes are read.",
         )
 

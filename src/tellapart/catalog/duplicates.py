@@ -1,4 +1,4 @@
-"""One picture, however often it is there: identical files, and near-duplicates."""
+"""One image, however often it is there: identical files, and near-duplicates."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.files import unchanged_pixels
 from tellapart.catalog.near import near_pairs
-from tellapart.catalog.prints import PRINT_BYTES, make_print
 from tellapart.catalog.table import Catalog
+from tellapart.catalog.thumbnails import PRINT_BYTES, make_print
 
 
 @dataclass(frozen=True)
 class Copies:
-    """One picture that is there more than once.
+    """One image that is there more than once.
 
     Args:
         rows: of the catalog, two or more.
@@ -33,13 +33,13 @@ class Copies:
 
 
 class PrintMemory(Protocol):
-    """Prints of the pictures of a scan, and pairs of them that were found before; `cache.ScanMemory` is one."""
+    """Prints of the images of a scan, and pairs of them that were found before; `cache.ScanMemory` is one."""
 
     def print_of(self, digest: str) -> bytes | None:
-        """The print of a picture of the scan; None if it was lost."""
+        """The print of an image of the scan; None if it was lost."""
 
     def recall_pairs(self, key: str) -> NDArray[np.int64] | None:
-        """The near-duplicates of a set of pictures."""
+        """The near-duplicates of a set of images."""
 
     def remember_pairs(self, key: str, pairs: NDArray[np.int64]) -> None:
         """Keep them."""
@@ -70,11 +70,11 @@ def prints_of(catalog: Catalog, rows: NDArray[np.int64], memory: PrintMemory) ->
 
 
 def find_copies(catalog: Catalog) -> list[Copies]:
-    """The usable pictures that are there more than once, in the order of their first rows."""
-    picture_of = _united(len(catalog), _same_picture(catalog))
+    """The usable images that are there more than once, in the order of their first rows."""
+    image_of = _united(len(catalog), _same_image(catalog))
     rows_of = defaultdict(list)
     for row in np.flatnonzero(catalog.ok).tolist():
-        rows_of[picture_of[row]].append(row)
+        rows_of[image_of[row]].append(row)
     return [
         Copies(
             tuple(rows),
@@ -89,12 +89,12 @@ def find_copies(catalog: Catalog) -> list[Copies]:
 def clusters(catalog: Catalog) -> NDArray[np.int64]:
     """(N,) a number for each row; rows that must stay on one side of every split share it.
 
-    Rows belong together that show the same picture or are of one group, directly or through a chain of such rows.
+    Rows belong together that show the same image or are of one group, directly or through a chain of such rows.
     """
-    return _united(len(catalog), [*_same_picture(catalog), *_neighbours(catalog, catalog.groups)])
+    return _united(len(catalog), [*_same_image(catalog), *_neighbours(catalog, catalog.groups)])
 
 
-def _same_picture(catalog: Catalog) -> list[tuple[int, int]]:
+def _same_image(catalog: Catalog) -> list[tuple[int, int]]:
     linked = np.flatnonzero(catalog.copies != np.arange(len(catalog)))
     return [
         *_neighbours(catalog, catalog.digests),

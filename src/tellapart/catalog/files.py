@@ -1,4 +1,4 @@
-"""Where the bytes of a catalog's pictures come from: a folder here, archives and arrays in their own modules.
+"""Where the bytes of a catalog's images come from: a folder here, archives and arrays in their own modules.
 
 Also what all of them read through: a `Store` of bytes, and the unpacking of one file into a store.
 """
@@ -30,7 +30,7 @@ from tellapart.errors import Refused, UserError, reason_of
 
 MAX_UNPACKED_BYTES = 64 * 2**30  # of one packed file, on disk
 IN_MEMORY_BYTES = 2**28  # of one packed file, in memory
-BOMB_RATIO = 200  # bytes out for a byte in: pictures stay near 1, and nothing but deceit comes near 1000
+BOMB_RATIO = 200  # bytes out for a byte in: images stay near 1, and nothing but deceit comes near 1000
 AGAIN = "Copy or download it again."
 READ_IT = "Give yourself the right to read it."
 _PIECE = 2**20
@@ -45,7 +45,7 @@ class Files(Protocol):
         """What tells this source from every other on this machine, for what is remembered of it."""
 
     def read(self, path: str) -> bytes | Decoded:
-        """The bytes of one picture file, or the verdict that says why there are none."""
+        """The bytes of one image file, or the verdict that says why there are none."""
 
     def stamp(self, path: str) -> tuple[str, float]:
         """What is another text whenever the content may be another, and when it last changed, in seconds since 1970.
@@ -196,7 +196,7 @@ class Folder:
 
 
 def unchanged_pixels(files: Files, path: str, digest: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8, the pixels of a picture that a scan has seen.
+    """(H, W, 3) uint8, the pixels of an image that a scan has seen.
 
     Args:
         digest: SHA-256 of the file's bytes, by the scan.
@@ -317,7 +317,7 @@ def unpacked(store: Store, kind: str) -> Iterator[bytes]:
             size += len(piece)
             # By what was read so far, not by the whole: a bomb can be a large file too.
             if size > max(IN_MEMORY_BYTES, BOMB_RATIO * at):
-                raise Damage("too_large", f"It unpacks to more than {BOMB_RATIO} times its size, as no pictures do.")
+                raise Damage("too_large", f"It unpacks to more than {BOMB_RATIO} times its size, as no images do.")
             if piece:
                 yield piece
         data = engine.unused_data.lstrip(b"\0")
@@ -369,7 +369,7 @@ def broken(name: str, damage: Damage) -> UserError:
     """The error for a file of which nothing can be used."""
     if damage.status == "too_large":
         return UserError(
-            f"{name} unpacks to more than {BOMB_RATIO} times its size, as no pictures do.",
+            f"{name} unpacks to more than {BOMB_RATIO} times its size, as no images do.",
             "If you trust it, unpack it and give the folder.",
         )
     return UserError(f"{name} is {'cut short' if damage.status == 'truncated' else 'damaged'}.", AGAIN)

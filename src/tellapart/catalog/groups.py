@@ -1,13 +1,13 @@
-"""Which pictures belong together: one patient, one camera, one burst. A group never crosses a split.
+"""Which images belong together: one patient, one camera, one burst. A group never crosses a split.
 
 column:NAME     a column of the table
-folder          the folder that a picture lies in; none where that is the folder of its class
+folder          the folder that an image lies in; none where that is the folder of its class
 folder:N        the N-th folder of its path, from the top; none where that is the folder of its class
 name:REGEX      what a regular expression finds in the file name: its capture called `group`, else its first
                 capture, else all that it matches; none where it matches nothing
 burst           the bursts that `find_bursts` proposes
 
-Equal names are one group wherever they stand: a patient can have pictures of several classes.
+Equal names are one group wherever they stand: a patient can have images of several classes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def group(catalog: Catalog, group_by: str | None) -> Catalog:
     """The scanned catalog with its column `groups` as `SplitOptions.group_by` asks, and a remark with the numbers.
 
     Raises:
-        UserError: no picture gets a group, or all get the same one.
+        UserError: no image gets a group, or all get the same one.
     """
     if group_by is None:
         return catalog
@@ -50,7 +50,7 @@ def group(catalog: Catalog, group_by: str | None) -> Catalog:
 
 
 def find_bursts(catalog: Catalog) -> list[tuple[int, ...]]:
-    """Rows that look like one capture burst each, two or more different pictures; a proposal, for the user to accept.
+    """Rows that look like one capture burst each, two or more different images; a proposal, for the user to accept.
 
     With a capture time: the same camera, each at most BURST_GAP_SECONDS after the one before. Neither size nor label
     nor folder need agree, as crops of one photograph keep its time. Midnight to the second is a date without a time,
@@ -62,7 +62,7 @@ def find_bursts(catalog: Catalog) -> list[tuple[int, ...]]:
     as many numbers missing on either side as the longest run has.
     """
     found = [*_timed(catalog), *_numbered(catalog)]
-    return sorted(rows for rows in found if _pictures(catalog, rows) > 1)
+    return sorted(rows for rows in found if _images(catalog, rows) > 1)
 
 
 def _by_column(catalog: Catalog, _: str) -> Iterable[str]:
@@ -103,13 +103,13 @@ _FORMS: dict[str, Callable[[Catalog, str], Iterable[str]]] = {
 
 _WHERE_TO_LOOK = {
     "column": "It takes a table that has this column, filled in; for a folder there are folder, name:REGEX and burst.",
-    "folder": "It takes the folder that a picture lies in (folder:N: the N-th from the top), if it is not the class's.",
+    "folder": "It takes the folder that an image lies in (folder:N: the N-th from the top), if it is not the class's.",
     "name": "The expression is searched in the file name without its folders, upper and lower case apart.",
 }
 
 
 def _told(catalog: Catalog, groups: Column, group_by: str) -> list[str]:
-    """What came of the grouping, in numbers; all of usable pictures."""
+    """What came of the grouping, in numbers; all of usable images."""
     used = groups[catalog.ok].tolist()
     sizes = Counter(used)
     loose = sizes.pop("", 0)
@@ -117,27 +117,27 @@ def _told(catalog: Catalog, groups: Column, group_by: str) -> list[str]:
         return []
     if not sizes and group_by == "burst":
         timed = int((catalog.ok & (catalog.taken != "")).sum())
-        return [f"No capture bursts were found: {timed:,} of {_count(len(used), 'picture')} say when they were taken."]
+        return [f"No capture bursts were found: {timed:,} of {_count(len(used), 'image')} say when they were taken."]
     form = group_by.partition(":")[0]
     if not sizes:
         raise UserError(
-            f"--group-by {group_by} gives none of {_count(len(used), 'picture')} a group, "
+            f"--group-by {group_by} gives none of {_count(len(used), 'image')} a group, "
             f"{catalog.paths[catalog.ok][0]!r} for one.",
             _WHERE_TO_LOOK[form],
         )
     largest, most = sizes.most_common(1)[0]
     if most == len(used):
         raise UserError(
-            f"--group-by {group_by} puts all {_count(most, 'picture')} into one group, {largest!r}, "
+            f"--group-by {group_by} puts all {_count(most, 'image')} into one group, {largest!r}, "
             "and a group stays whole: nothing could be divided.",
             "Group by what tells them apart, or leave --group-by out.",
         )
     classes_of = Counter(name for name, _ in set(zip(used, catalog.labels[catalog.ok].tolist(), strict=True)) if name)
     mixed = sum(count > 1 for count in classes_of.values())
-    text = f"Grouped by {group_by}: {_count(len(used) - loose, 'picture')} in {_count(len(sizes), 'group')}"
+    text = f"Grouped by {group_by}: {_count(len(used) - loose, 'image')} in {_count(len(sizes), 'group')}"
     text += f", the largest, {largest!r}, of {most:,}" if most > 1 else ", each alone, so nothing is kept together"
     text += f"; {mixed:,} of more than one class" if mixed else ""
-    text += f"; {_count(loose, 'picture')} without a group" if loose else ""
+    text += f"; {_count(loose, 'image')} without a group" if loose else ""
     return [f"{text}."]
 
 
@@ -178,8 +178,8 @@ def _numbered(catalog: Catalog) -> Iterator[tuple[int, ...]]:
                 yield tuple(run)
 
 
-def _pictures(catalog: Catalog, rows: Sequence[int]) -> int:
-    """How many different pictures some rows are: copies of one picture are no burst."""
+def _images(catalog: Catalog, rows: Sequence[int]) -> int:
+    """How many different images some rows are: copies of one image are no burst."""
     return len(set({catalog.digests[row]: int(catalog.copies[row]) for row in reversed(rows)}.values()))
 
 

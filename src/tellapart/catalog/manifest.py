@@ -1,4 +1,4 @@
-"""A table of pictures: CSV, TSV, JSON Lines or Parquet, with path, label and optionally split and group.
+"""A table of images: CSV, TSV, JSON Lines or Parquet, with path, label and optionally split and group.
 
 Paths are relative to the table's own folder, or absolute. Column names are recognised in any case:
 `path` may also be called file, filename, filepath, image or image_path, and `label` class, class_name, category or
@@ -27,7 +27,7 @@ COLUMN_NAMES = {
 
 
 class ManifestRow(NamedTuple):
-    """One picture as the table states it; `number` counts from 1, without the header."""
+    """One image as the table states it; `number` counts from 1, without the header."""
 
     number: int
     path: str
@@ -53,7 +53,7 @@ def read_manifest(path: Path, group_column: str | None = None, weight_column: st
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a table ({error}).", "Save it anew as UTF-8 CSV.") from None
     if not records:
-        raise UserError(f"{path} holds no rows.", "Give it a header and one row a picture.")
+        raise UserError(f"{path} holds no rows.", "Give it a header and one row an image.")
     names = list(dict.fromkeys(name for record in records for name in record))
     columns = {
         want: _column(path, names, want, among)

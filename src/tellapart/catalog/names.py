@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-# Left by operating systems, editors and archivers; never a picture of the user's, never a class.
+# Left by operating systems, editors and archivers; never an image of the user's, never a class.
 JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"})
 JUNK_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
 

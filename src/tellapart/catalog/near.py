@@ -1,4 +1,4 @@
-"""Near-duplicates: the same picture saved again, resized, slightly cropped or brightened.
+"""Near-duplicates: the same image saved again, resized, slightly cropped or brightened.
 
     prints ──▶ _describe ──▶ _nearest ──▶ _align ──▶ _stands_out ──▶ pairs
                what a crop    proposals    one laid    far closer than
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from tellapart.catalog.prints import GREY_BYTES, GREY_SIDE, PRINT_BYTES
+from tellapart.catalog.thumbnails import GREY_BYTES, GREY_SIDE, PRINT_BYTES
 from tellapart.threads import map_ahead
 
 Floats = NDArray[np.floating[Any]]  # single precision wherever there are many
@@ -30,55 +30,55 @@ Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 PROPOSALS = 8
-CROWDED_PROPOSALS = (64, 512)  # one after the other, for pictures that fit all that were proposed to them
-MOST_CROWDED_FITS = 400_000  # half a minute of one core; a kind of picture that is more uniform stays as it is
+CROWDED_PROPOSALS = (64, 512)  # one after the other, for images that fit all that were proposed to them
+MOST_CROWDED_FITS = 400_000  # half a minute of one core; a kind of image that is more uniform stays as it is
 
-# How much of a picture's contrast the other may leave unexplained, as a fraction of its standard deviation. A cropped
-# JPEG of quality 40 of a photo leaves a twentieth, of a picture no larger than its print an eighth.
+# How much of an image's contrast the other may leave unexplained, as a fraction of its standard deviation. A cropped
+# JPEG of quality 40 of a photo leaves a twentieth, of an image no larger than its print an eighth.
 MAX_RESIDUAL = 0.15
-# How many times further away the next picture must be that is no copy. Where pictures vary in D independent ways, one
+# How many times further away the next image must be that is no copy. Where images vary in D independent ways, one
 # is this much closer than all others by chance once in CONTRAST ** D.
 CONTRAST = 2.5
 MIN_RESIDUAL = 0.01  # the rounding to whole grey levels; below it nothing is closer than anything else
 
-MAX_GAIN = 1.35  # 1.1 to 0.9 of the brightness is 1.22; the rest is contrast that half the size costs a small picture
-MAX_OFFSET = 40  # grey levels from mean to mean: from 0.9 to 1.1 of a bright picture
+MAX_GAIN = 1.35  # 1.1 to 0.9 of the brightness is 1.22; the rest is contrast that half the size costs a small image
+MAX_OFFSET = 40  # grey levels from mean to mean: from 0.9 to 1.1 of a bright image
 MAX_SCALE = 1.13  # 5 % cropped on both sides is 1.11
 MAX_SHIFT = 1.9  # thumbnail pixels; 5 % cropped on one side is 1.6 at that edge
 MAX_ASPECT = 0.12  # of log(width / height): 10 % of one side cropped and none of the other is 0.105
 # Colour may differ by two levels and half of its strength: at quality 40 a small JPEG loses most of its colour detail.
 COLOUR_OFFSET, COLOUR_SHARE = 2.0, 0.5
 
-MIN_DETAIL = 3.0  # grey levels of standard deviation under which a picture is flat; the blocks of JPEG reach half of it
-FLAT_GROUP = 8  # a flat colour that more pictures than this share is a kind of picture, not one picture
+MIN_DETAIL = 3.0  # grey levels of standard deviation under which an image is flat; the blocks of JPEG reach half of it
+FLAT_GROUP = 8  # a flat colour that more images than this share is a kind of image, not one image
 
 _LENGTH = 32  # of the descriptor
 _BORDER = 2  # thumbnail pixels that are not compared: a crop may have taken their counterparts
 _REACH = 10.0  # how far apart copies may lie on one axis, in standard deviations of copies: never met by chance
-_RADIUS = 17.0  # likewise on all axes together: copies are some 6 apart, the worst crops of small pictures 12
+_RADIUS = 17.0  # likewise on all axes together: copies are some 6 apart, the worst crops of small images 12
 _FAR = 0.6  # residual of the fit at half size, without any resampling, beyond which no better fit is tried
-_ROWS = 128  # pictures taken at a time: some 30 MB a thread
-# Of gain, shifts and growths, in squared grey levels: what little a picture says of a shift along its stripes is noise.
+_ROWS = 128  # images taken at a time: some 30 MB a thread
+# Of gain, shifts and growths, in squared grey levels: what little an image says of a shift along its stripes is noise.
 _RIDGE = np.array([0, 1, 1, 1, 1])
 _HALVING = np.kron(np.eye(GREY_SIDE // 2, dtype=np.float32), np.full((1, 2), 0.5, np.float32))
 
 
 def near_pairs(prints: NDArray[np.uint8], widths: Integers, heights: Integers) -> Integers:
-    """Pairs of rows that show the same picture, changed by no more than saving, resizing and slight edits change it.
+    """Pairs of rows that show the same image, changed by no more than saving, resizing and slight edits change it.
 
     Found are JPEG quality 40 and up, half the size and up, up to 5 % cropped on a side, a tenth brighter or darker, and
-    all of these together; not found are mirrored or turned copies, other crops and other colours. Pictures without
-    detail prove nothing: they pair only if their colour is equal, and only if few pictures in the set are like that.
+    all of these together; not found are mirrored or turned copies, other crops and other colours. Images without
+    detail prove nothing: they pair only if their colour is equal, and only if few images in the set are like that.
 
-    Of many copies of one picture not every two are paired, but chains of pairs join them.
+    Of many copies of one image not every two are paired, but chains of pairs join them.
 
     Args:
         prints: (N, PRINT_BYTES) from `make_print`, of files that differ.
-        widths: (N,) of the pictures, in pixels.
+        widths: (N,) of the images, in pixels.
         heights: (N,) likewise.
 
     Returns:
-        (P, 2) rows i < j, sorted. Which pictures are paired does not depend on the order of the rows.
+        (P, 2) rows i < j, sorted. Which images are paired does not depend on the order of the rows.
     """
     assert prints.shape == (len(widths), PRINT_BYTES) and len(widths) == len(heights)
     aspects = np.log(widths / heights).astype(np.float32)
@@ -94,7 +94,7 @@ def near_pairs(prints: NDArray[np.uint8], widths: Integers, heights: Integers) -
 
 
 def _detailed_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Integers:
-    """Pairs among the pictures in `order` that have detail to compare: (P, 2) rows of `prints`."""
+    """Pairs among the images in `order` that have detail to compare: (P, 2) rows of `prints`."""
     if len(order) < 2:
         return np.zeros((0, 2), np.int64)
     points = _describe(prints, aspects, order)
@@ -126,7 +126,7 @@ def _detailed_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers)
 
 
 def _flat_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Integers:
-    """Pairs among flat pictures: of one colour, give or take a level, that few others have: (P, 2) rows of `prints`."""
+    """Pairs among flat images: of one colour, give or take a level, that few others have: (P, 2) rows of `prints`."""
     if len(order) < 2:
         return np.zeros((0, 2), np.int64)
     colours = np.concatenate([_mean_colours(prints[order[part]]) for part in _parts(len(order), 4096)])
@@ -167,7 +167,7 @@ def _alike_otherwise(prints: NDArray[np.uint8], aspects: Floats, pairs: Integers
 
 
 def _describe(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Floats:
-    """(N, 33): in what the pictures of this very set differ from each other, and survives a crop.
+    """(N, 33): in what the images of this very set differ from each other, and survives a crop.
 
     Linear discriminant analysis of the thumbnails at half size, in which crops made of up to a thousand of them stand
     for the copies. In a uniform set it looks away from what all have in common. One unit is the spread within copies.
@@ -179,7 +179,7 @@ def _describe(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Fl
     moved = [_normalised(down @ grey @ across.T) - plain for down, across in product(crops, repeat=2)]
     change = np.concatenate(moved)
     within = (change.T @ change).astype(np.float64) / len(change)
-    # The other changes, and too few pictures to tell: some spread in every direction.
+    # The other changes, and too few images to tell: some spread in every direction.
     within += np.eye(len(within)) * (0.05 * np.trace(within) / len(within) + 1e-9)
     values, vectors = np.linalg.eigh(within)
     whiten = vectors / np.sqrt(values)
@@ -265,7 +265,7 @@ def _nearest_of_all(points: Floats, rows: Integers, count: int) -> Integers:
 
 
 class _Fits(NamedTuple):
-    """What became of the proposals of some pictures that were worth a look."""
+    """What became of the proposals of some images that were worth a look."""
 
     first: Integers
     second: Integers
@@ -274,7 +274,7 @@ class _Fits(NamedTuple):
 
 
 def _align(prints: NDArray[np.uint8], order: Integers, small: Floats, rows: Integers, proposals: Integers) -> _Fits:
-    """Lay the proposals of some pictures on them: by least squares at half size, then, moved accordingly, in full."""
+    """Lay the proposals of some images on them: by least squares at half size, then, moved accordingly, in full."""
     first, slot = np.nonzero(proposals >= 0)
     second = proposals[first, slot]
     blurred = _BLUR @ _grey(prints, order[rows]) @ _BLUR.T
@@ -293,7 +293,7 @@ def _joined(fits: list[_Fits]) -> _Fits:
 
 
 def _crowded(fits: _Fits, count: int) -> Integers:
-    """Rows whose every proposal fits: copies of one picture, or one of a uniform kind; more of them will tell."""
+    """Rows whose every proposal fits: copies of one image, or one of a uniform kind; more of them will tell."""
     row = np.concatenate([fits.first, fits.second])
     worst = np.zeros(count)
     np.maximum.at(worst, row, np.concatenate([fits.residual, fits.residual]))
@@ -302,7 +302,7 @@ def _crowded(fits: _Fits, count: int) -> Integers:
 
 
 def _basis(grey: Floats) -> tuple[Floats, Floats]:
-    """What small changes of gain, position and size add to each of (M, S, S) pictures, and the same orthonormal.
+    """What small changes of gain, position and size add to each of (M, S, S) images, and the same orthonormal.
 
     Returns:
         (M, 5, S'²) orthonormal rows, and (M, 5, 5) that turns products with them into amounts of the five changes.
@@ -310,7 +310,7 @@ def _basis(grey: Floats) -> tuple[Floats, Floats]:
     side = grey.shape[1]
     edge = side * _BORDER // GREY_SIDE
     inner, before, after = slice(edge, side - edge), slice(edge - 1, side - edge - 1), slice(edge + 1, side - edge + 1)
-    u = ((np.arange(side, dtype=np.float32) - (side - 1) / 2) / (side / 2))[inner]  # -1 to 1 over the whole picture
+    u = ((np.arange(side, dtype=np.float32) - (side - 1) / 2) / (side / 2))[inner]  # -1 to 1 over the whole image
     along_x = (grey[:, inner, after] - grey[:, inner, before]) * np.float32(side / 4)
     along_y = (grey[:, after, inner] - grey[:, before, inner]) * np.float32(side / 4)
     terms = np.stack([grey[:, inner, inner], along_x, along_y, along_x * u, along_y * u[:, None]], axis=1)
@@ -339,7 +339,7 @@ def _fit(basis: Floats, solve: Floats, first: Integers, values: Floats) -> tuple
 
 
 def _stands_out(first: Integers, second: Integers, residual: Floats, count: int) -> Flags:
-    """(E,) whether each fit is, seen from both its pictures, on the near side of a wide gap among all their fits."""
+    """(E,) whether each fit is, seen from both its images, on the near side of a wide gap among all their fits."""
     row = np.concatenate([first, second])
     value = np.maximum(np.concatenate([residual, residual]), MIN_RESIDUAL)
     by_row = np.lexsort((value, row))
@@ -384,20 +384,20 @@ def _grey(prints: NDArray[np.uint8], rows: Integers) -> Floats:
 
 
 def _normalised(grey: Floats) -> Floats:
-    """(M, 256): the pictures at half size, without their brightness and contrast."""
+    """(M, 256): the images at half size, without their brightness and contrast."""
     small = (_HALVING @ grey @ _HALVING.T).reshape(len(grey), -1)
     small -= small.mean(1, keepdims=True)
     return small / np.maximum(_root_mean_square(small), 1)[:, None]
 
 
 def _small(grey: Floats) -> Floats:
-    """(M, 196): the pictures blurred and at half size, without their border."""
+    """(M, 196): the images blurred and at half size, without their border."""
     down = (_HALVING @ _BLUR)[_BORDER // 2 : -_BORDER // 2]
     return (down @ grey @ down.T).reshape(len(grey), -1)
 
 
 def _moved(grey: Floats, amounts: Floats) -> Floats:
-    """(E, 784): pictures blurred and moved back by the amounts of shift and growth, without their border."""
+    """(E, 784): images blurred and moved back by the amounts of shift and growth, without their border."""
     scale = 1 / np.maximum(1 + amounts[:, 3:5], 0.5)
     shift = -amounts[:, 1:3] * scale * (GREY_SIDE / 2)
     place = _place(scale, _SCALES) * len(_SHIFTS) + _place(shift, _SHIFTS)

@@ -1,4 +1,4 @@
-"""From what the user points at to a catalog, recognised by looking. No picture is opened here.
+"""From what the user points at to a catalog, recognised by looking. No image is opened here.
 
 a folder with one folder a class        nested folders belong to the top one
 a folder with train/, val/, test/       each with one folder a class
@@ -44,14 +44,14 @@ SPLIT_NAMES = {
 
 
 # Kinds of file that are known but not read, by the end of their names → the way out.
-_AS_PICTURES = "Save its pictures as PNG or JPEG files, one folder a class."
+_AS_IMAGES = "Save its images as PNG or JPEG files, one folder a class."
 _WAYS_OUT = {
-    **dict.fromkeys([".npy", ".npz", ".h5", ".hdf5", ".mat"], ("an array file of another kind", _AS_PICTURES)),
-    **dict.fromkeys([".tfrecord", ".tfrecords"], ("a file of TensorFlow records", _AS_PICTURES)),
+    **dict.fromkeys([".npy", ".npz", ".h5", ".hdf5", ".mat"], ("an array file of another kind", _AS_IMAGES)),
+    **dict.fromkeys([".tfrecord", ".tfrecords"], ("a file of TensorFlow records", _AS_IMAGES)),
     **dict.fromkeys([".7z", ".rar", ".zst", ".lz4"], ("an archive of another kind", "Unpack it and give the folder.")),
 }
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth")
-_TEXT_BYTES = 2**28  # of a list beside the pictures; more is none
+_TEXT_BYTES = 2**28  # of a list beside the images; more is none
 
 
 class Entry(NamedTuple):
@@ -68,9 +68,9 @@ def read_source(data: Path, *, group_column: str | None = None, weight_column: s
     """The catalog of a source, before the scan: paths, labels and what the source says of splits and groups.
 
     Args:
-        data: a folder, a table, an archive, or an IDX file of pictures with that of its labels beside it.
-        group_column: of a table, the column whose equal cells keep pictures together; None for the usual names.
-        weight_column: of a table, the column that says how often each picture is drawn; None: each as often.
+        data: a folder, a table, an archive, or an IDX file of images with that of its labels beside it.
+        group_column: of a table, the column whose equal cells keep images together; None for the usual names.
+        weight_column: of a table, the column that says how often each image is drawn; None: each as often.
 
     Raises:
         UserError: nothing there, not recognised, or class sets that cannot work; with what to do.
@@ -115,7 +115,7 @@ def _from_file(data: Path) -> Catalog:
         if arrays := find_arrays(folder.tree, folder.names(""), only=escape(data.name)):
             return _from_arrays(folder, arrays)
         raise UserError(
-            f"{data} is an IDX file, but its name is not that of a file of pictures.",
+            f"{data} is an IDX file, but its name is not that of a file of images.",
             "Name it like train-images-idx3-ubyte, put train-labels-idx1-ubyte beside it, and give the first.",
         )
     if re.match(rb"\x80[\x02-\x05]", head):
@@ -127,7 +127,7 @@ def _unrecognised(data: Path) -> UserError:
     kinds = ", ".join(sorted(MANIFEST_SUFFIXES))
     return UserError(
         f"{data} is neither a folder nor a table, an archive or a file of arrays.",
-        f"Give a folder of pictures, a table ({kinds}), a zip or tar archive, or an IDX file.",
+        f"Give a folder of images, a table ({kinds}), a zip or tar archive, or an IDX file.",
     )
 
 
@@ -184,7 +184,7 @@ def _from_class_folders(walk: Walk) -> Catalog:
     loose = walk.ignore_loose("")
     if not entries:
         raise UserError(
-            f"{walk.tree.name} holds no folder with pictures ({loose} loose files).",
+            f"{walk.tree.name} holds no folder with images ({loose} loose files).",
             "Make one folder a class, named as the class, and try again.",
         )
     if len(classes) == 1 and (inner := walk.folders(classes[0])):
@@ -225,7 +225,7 @@ def _from_split_folders(walk: Walk, splits: dict[str, str]) -> Catalog:
     if not found:
         hint = "Inside each split folder, make one folder a class."
         raise UserError(f"The split folders of {walk.tree.name} hold no class folders ({loose} loose files).", hint)
-    labelled = {folder for _, folder, _ in found}  # a test/ of loose pictures has no labels to be measured with
+    labelled = {folder for _, folder, _ in found}  # a test/ of loose images has no labels to be measured with
     splits = {folder: split for folder, split in splits.items() if folder in labelled}
     as_test = _only_other(splits)
     entries = [Entry(path, name, "test" if folder == as_test else splits[folder]) for path, folder, name in found]
@@ -257,13 +257,13 @@ def _from_tiny_imagenet(walk: Walk) -> Catalog:
         if fields[1] not in names:
             raise UserError(
                 f"{annotations}, line {number}: class {fields[1]!r} has no folder in train.",
-                "Add its training pictures, or take the line out.",
+                "Add its training images, or take the line out.",
             )
         label_of[f"val/images/{escape(fields[0])}"] = names[fields[1]]
     entries += [Entry(path, name, "test") for path, name in label_of.items()]
     beside = [path for _, path in walk.files("val", *({"test"} & set(walk.folders(""))))]
     unlabelled = Counter(path.split("/")[0] for path in beside if path not in label_of)
-    walk.ignore("pictures without a label in test/", unlabelled["test"])
+    walk.ignore("images without a label in test/", unlabelled["test"])
     walk.ignore("files in val/ without a label", unlabelled["val"] - 1)  # val_annotations.txt itself
     source = "the Tiny ImageNet layout; val_annotations.txt is the test set, any val is cut from train"
     return _catalog(walk, source, sorted(names.values()), entries)
@@ -275,7 +275,7 @@ def _from_arrays(walk: Walk, arrays: Arrays) -> Catalog:
     names = dict(enumerate(arrays.class_names)) if arrays.class_names else {label: str(label) for label in labels}
     if unnamed := [label for label in labels if label not in names]:
         raise UserError(
-            f"{walk.tree.name} has {len(names)} class names, but pictures with label {unnamed[0]}, counted from 0.",
+            f"{walk.tree.name} has {len(names)} class names, but images with label {unnamed[0]}, counted from 0.",
             "Give the list one line a label.",
         )
     entries = [
@@ -296,14 +296,14 @@ def _splits_of_arrays(place: str, arrays: Arrays) -> tuple[dict[str, str], str]:
     for file in arrays.files:
         counts[file.part] += len(file.labels)
     if len(counts) == 1:
-        return {}, f"{counts.total():,} pictures; val and test are cut from them"
+        return {}, f"{counts.total():,} images; val and test are cut from them"
     named = {**SPLIT_NAMES, "t10k": "test"}
     splits = {part: named[word] for part in counts for word in re.split(r"[-_. ]", part.lower()) if word in named}
     found = sorted(splits.values(), key=SPLITS.index)
     if len(set(found)) < len(counts) or "train" not in found:
         raise UserError(
             f"{place} holds several sets of arrays: {_listed(sorted(counts))}.",
-            "Give the file of pictures of one, or put a train and a test set into a folder of their own.",
+            "Give the file of images of one, or put a train and a test set into a folder of their own.",
         )
     listed = ", ".join(f"{split} {counts[part]:,}" for split in found for part in counts if splits[part] == split)
     if len(found) > 2:
@@ -322,10 +322,10 @@ def _from_manifest(path: Path, group_column: str | None, weight_column: str | No
     ]
     repeated = [inner for inner, count in Counter(entry.path for entry in entries).items() if count > 1]
     if repeated:
-        hint = "Keep one row a picture."
-        raise UserError(f"{path} names {len(repeated)} pictures more than once, {repeated[0]!r} for one.", hint)
+        hint = "Keep one row an image."
+        raise UserError(f"{path} names {len(repeated)} images more than once, {repeated[0]!r} for one.", hint)
     stated = [name for name in ("split", "group") if any(getattr(entry, name) for entry in entries)]
-    source = f"a table of {len(rows):,} pictures" + (f" with {' and '.join(stated)}" if stated else "")
+    source = f"a table of {len(rows):,} images" + (f" with {' and '.join(stated)}" if stated else "")
     if {entry.split for entry in entries} == {"train", "val"}:
         entries = [entry._replace(split="test") if entry.split == "val" else entry for entry in entries]
         source += "; its val is the test set, any val is cut from train"
@@ -341,7 +341,7 @@ def _split_of(path: Path, row: ManifestRow) -> str:
 
 
 def _common_root(table: Path, rows: Sequence[ManifestRow]) -> tuple[Path, list[str]]:
-    """The folder that all pictures lie under, and their paths from there. The table's own folder if it will do."""
+    """The folder that all images lie under, and their paths from there. The table's own folder if it will do."""
     folder = str(table.parent)
     inner = [os.path.normpath(row.path) for row in rows]
     if not any(os.path.isabs(path) or path.startswith("..") for path in inner):
@@ -352,7 +352,7 @@ def _common_root(table: Path, rows: Sequence[ManifestRow]) -> tuple[Path, list[s
         if root != os.path.abspath(folder):
             root = os.path.commonpath([os.path.dirname(path) for path in full])
     except ValueError:  # Windows
-        raise UserError(f"{table} names pictures on several drives.", "Bring them onto one.") from None
+        raise UserError(f"{table} names images on several drives.", "Bring them onto one.") from None
     return Path(root), [_slashes(os.path.relpath(path, root)) for path in full]
 
 
@@ -406,8 +406,8 @@ def _check_class_sets(classes: Sequence[str], entries: list[Entry]) -> None:
                 close = difflib.get_close_matches(name.lower(), [other.lower() for other in known], n=1)
                 twin = [f" Is it {other!r}, written differently?" for other in known if [other.lower()] == close]
                 raise UserError(
-                    f"Class {name!r} is in {split} ({counts[split, name]} pictures) but not in train.",
-                    f"Add training pictures of it, or take it out of {split}.{''.join(twin[:1])}",
+                    f"Class {name!r} is in {split} ({counts[split, name]} images) but not in train.",
+                    f"Add training images of it, or take it out of {split}.{''.join(twin[:1])}",
                 )
 
 
@@ -418,7 +418,7 @@ def _look_alikes(classes: Sequence[str]) -> list[str]:
         alike[unicodedata.normalize("NFC", name).casefold().strip()].append(name)
     return [
         f"The classes {_listed(names)} differ only in case, spaces or the encoding of accents, and are kept apart. "
-        "If they are one class, put their pictures into one folder."
+        "If they are one class, put their images into one folder."
         for names in alike.values()
         if len(names) > 1
     ]

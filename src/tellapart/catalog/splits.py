@@ -17,30 +17,30 @@ from tellapart.options import SplitOptions
 
 # Splits whose sizes are further than this from those asked for are worth a sentence.
 MISSED_SHARE = 0.2
-MISSED_COUNT = 5  # pictures
+MISSED_COUNT = 5  # images
 
 SHOWN = 5  # classes in one sentence
 
 
 @dataclass(frozen=True)
 class Leak:
-    """One picture, or one group, that lies in two splits. `rows` are its rows in the catalog."""
+    """One image, or one group, that lies in two splits. `rows` are its rows in the catalog."""
 
     splits: tuple[str, ...]
     rows: tuple[int, ...]
 
 
 def make_splits(catalog: Catalog, options: SplitOptions, seed: int) -> Column:
-    """Divide the usable pictures; what the source says of splits is kept as it is.
+    """Divide the usable images; what the source says of splits is kept as it is.
 
     With no test in the source, val and test are cut from what is free; with a test, only val is. Where the source
-    has val too, nothing is cut. Pictures of one group, and copies of one picture, go to one split.
+    has val too, nothing is cut. Images of one group, and copies of one image, go to one split.
 
     Returns:
         (N,) str: "train", "val", "test", or "" for a row whose status is not ok.
 
     Raises:
-        UserError: all pictures are one group, or a class has nothing left to train on.
+        UserError: all images are one group, or a class has nothing left to train on.
     """
     splits, free, shares = _planned(catalog, options)
     if len(shares) > 1 or "" in catalog.given_splits[catalog.ok]:
@@ -64,7 +64,7 @@ def find_leaks(catalog: Catalog, splits: Column) -> list[Leak]:
 
 
 def small_classes(catalog: Catalog, splits: Column) -> list[str]:
-    """A sentence for each split that lacks a class, with what to do; a class without a picture in train is an error."""
+    """A sentence for each split that lacks a class, with what to do; a class without an image in train is an error."""
     stated = set(catalog.given_splits[catalog.ok])
     least = 1 + sum(bool((splits == split).any()) for split in {"val", "test"} - stated)
     sentences = []
@@ -78,12 +78,12 @@ def small_classes(catalog: Catalog, splits: Column) -> list[str]:
         tied = set() if split in stated else pieces.tied(least) & missing
         advice = []
         if tied != missing:
-            advice.append("Add pictures of them: three a class is the least, thirty in test make a score to trust.")
+            advice.append("Add images of them: three a class is the least, thirty in test make a score to trust.")
         if tied:
             number = {2: "two", 3: "three"}[least]
             advice.append(f"Groups and copies stay whole, so a class needs {number} of its own: {pieces.advice}.")
         of_all = f"{len(missing):,} of {len(catalog.classes):,} classes"
-        sentences.append(f"{of_all} have no picture in {split}: {pieces.listed(missing, tied)}. {' '.join(advice)}")
+        sentences.append(f"{of_all} have no image in {split}: {pieces.listed(missing, tied)}. {' '.join(advice)}")
     return sentences
 
 
@@ -103,7 +103,7 @@ def missed_shares(catalog: Catalog, splits: Column, options: SplitOptions) -> li
         abs(got - want) > max(MISSED_COUNT, MISSED_SHARE * want) or got == 0 < want for got, want in pairs.values()
     ):
         return []
-    reached = ", ".join(f"{split} has {got:,} pictures instead of {want:,}" for split, (got, want) in pairs.items())
+    reached = ", ".join(f"{split} has {got:,} images instead of {want:,}" for split, (got, want) in pairs.items())
     text = f"Groups and copies stay whole, so the splits are not of the sizes asked for: {reached}."
     pieces = _Pieces(catalog, free)
     tied = pieces.tied(len(shares))
@@ -154,41 +154,41 @@ class _Pieces:
         size = len(catalog.classes)
         pairs = np.unique(self._cluster_of[used] * size + catalog.labels[used])  # (cluster, class), once each
         alone = np.bincount(pairs // size)[pairs // size] == 1
-        self._pictures = catalog.counts(rows)
+        self._images = catalog.counts(rows)
         self._clusters = np.bincount(pairs % size, minlength=size)
-        self._own = np.bincount(pairs[alone] % size, minlength=size)  # without pictures of another class
+        self._own = np.bincount(pairs[alone] % size, minlength=size)  # without images of another class
 
     @property
     def advice(self) -> str:
         """What to do for a class that is tied."""
         grouped = (self._catalog.groups != "").any()
-        return "add pictures of other groups, or group more finely" if grouped else "add pictures that differ"
+        return "add images of other groups, or group more finely" if grouped else "add images that differ"
 
     def tied(self, least: int) -> set[int]:
         """The labels of the classes that would have `least` pieces if clusters could be divided, but have not."""
-        return set(np.flatnonzero(self._own < np.minimum(least, self._pictures)).tolist())
+        return set(np.flatnonzero(self._own < np.minimum(least, self._images)).tolist())
 
     def listed(self, labels: set[int], tied: set[int]) -> str:
-        """The largest of some classes with their pictures, and with their clusters where they are tied."""
-        ordered = sorted(labels, key=lambda label: (-self._pictures[label], label))
+        """The largest of some classes with their images, and with their clusters where they are tied."""
+        ordered = sorted(labels, key=lambda label: (-self._images[label], label))
         more = f" and {len(labels) - SHOWN:,} more" if len(labels) > SHOWN else ""
         return ", ".join(self._told(label, label in tied) for label in ordered[:SHOWN]) + more
 
     def largest(self) -> str:
-        """The largest cluster, with what its pictures are."""
+        """The largest cluster, with what its images are."""
         count, whole = self._largest(self._rows)
-        return f"{count:,} of {self._rows.sum():,} pictures are {whole}"
+        return f"{count:,} of {self._rows.sum():,} images are {whole}"
 
     def _largest(self, rows: NDArray[np.bool_]) -> tuple[int, str]:
         sizes = np.bincount(self._cluster_of[rows])
         return int(sizes.max()), _what_they_are(self._catalog, self._cluster_of == sizes.argmax())
 
     def _told(self, label: int, tied: bool) -> str:
-        catalog, count, pieces = self._catalog, int(self._pictures[label]), int(self._clusters[label])
-        text = _count(count, "picture")
+        catalog, count, pieces = self._catalog, int(self._images[label]), int(self._clusters[label])
+        text = _count(count, "image")
         if tied:
             mine = self._rows & (catalog.labels == label)
-            noun = "group" if (catalog.groups[mine] != "").any() else "different picture"
+            noun = "group" if (catalog.groups[mine] != "").any() else "different image"
             most, whole = self._largest(mine)
             if pieces > 1:
                 text += f" in {_count(pieces, noun)}" if noun == "group" else f", {pieces:,} of them different"
@@ -201,7 +201,7 @@ class _Pieces:
 
 
 def _what_they_are(catalog: Catalog, rows: NDArray[np.bool_]) -> str:
-    """What a user knows the pictures of a cluster by."""
+    """What a user knows the images of a cluster by."""
     names = sorted(set(catalog.groups[rows & catalog.ok]) - {""})
     if not names:
         return f"copies of {catalog.paths[rows][0]!r}"
@@ -229,9 +229,9 @@ def _divide(catalog: Catalog, rows: NDArray[np.int64], shares: dict[str, float],
     groups = _in_keyed_order(catalog, rows, cluster_of[rows], "split", seed)
     if len(groups) == 1 and 1 < len(rows) == catalog.ok.sum() and len(shares) > 1:
         raise UserError(
-            f"All {len(rows):,} pictures are {_what_they_are(catalog, cluster_of == cluster_of[rows[0]])}, and stay on "
+            f"All {len(rows):,} images are {_what_they_are(catalog, cluster_of == cluster_of[rows[0]])}, and stay on "
             "one side of the split: nothing is left to test on.",
-            "Group them by what tells them apart, or add other pictures.",
+            "Group them by what tells them apart, or add other images.",
         )
     labels_of = [[labels[member] for member in group] for group in groups]
     needs = _Needs(labels_of, list(shares.values()))
@@ -247,7 +247,7 @@ class _Needs:
     """What each class still needs in each split, while clusters are handed out.
 
     Args:
-        groups: the labels of each cluster's pictures, in the order in which they will be handed out.
+        groups: the labels of each cluster's images, in the order in which they will be handed out.
         shares: of each split, train first, test last.
     """
 
@@ -273,7 +273,7 @@ class _Needs:
         return split
 
     def _alone(self, label: int) -> int:
-        """Single pictures fill up test, then val, then train, so that one more or less moves few others."""
+        """Single images fill up test, then val, then train, so that one more or less moves few others."""
         wanted = self._wanted[label]
         return self._unless_short([label], next((s for s in range(len(wanted) - 1, 0, -1) if wanted[s] > 0), 0))
 
@@ -294,7 +294,7 @@ class _Needs:
 
 
 def _targets(count: int, shares: Sequence[float]) -> list[int]:
-    """How many of a class's `count` pictures each split gets, train first.
+    """How many of a class's `count` images each split gets, train first.
 
     Each other split gets its rounded share but at least one, as long as train keeps one; test comes before val.
 
@@ -317,16 +317,16 @@ def _check_trainable(catalog: Catalog, splits: Column) -> None:
             stated = int(np.isin(catalog.given_splits[mine], ["val", "test"]).sum())
             tied = int(mine.sum()) - stated
             raise UserError(
-                f"Class {catalog.classes[label]!r} has no picture left to train on: of its {mine.sum():,}, {stated:,} "
-                f"are in val or test as the source has it, and {tied:,} are copies or of the groups of pictures there.",
-                "Add training pictures of it, or take the class out.",
+                f"Class {catalog.classes[label]!r} has no image left to train on: of its {mine.sum():,}, {stated:,} "
+                f"are in val or test as the source has it, and {tied:,} are copies or of the groups of images there.",
+                "Add training images of it, or take the class out.",
             )
 
 
 def make_folds(catalog: Catalog, rows: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
     """Divide rows of the catalog for cross-validation: stratified, whole clusters only, keyed by content.
 
-    Whichever fold is held out, every class keeps pictures in the others.
+    Whichever fold is held out, every class keeps images in the others.
 
     Returns:
         (len(rows),) the fold that holds the row out, in [0, folds); -1 for the rows of a class that is one cluster,
@@ -341,7 +341,7 @@ def make_folds(catalog: Catalog, rows: NDArray[np.int64], folds: int, seed: int)
     for group in _in_keyed_order(catalog, rows, cluster_of, f"folds {folds}", seed):
         own = labels[group].tolist()
         if alone.isdisjoint(own):
-            # The emptiest fold for these classes; among equals the one with the fewest pictures in all.
+            # The emptiest fold for these classes; among equals the one with the fewest images in all.
             load = [(sum(filled[label][fold] for label in own), totals[fold]) for fold in range(folds)]
             fold = load.index(min(load))
             fold_of[group] = fold

@@ -1,4 +1,4 @@
-"""The catalog: which pictures there are. One row a file, no pixels."""
+"""The catalog: which images there are. One row a file, no pixels."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Column = NDArray[Any]
 
 @dataclass(frozen=True)
 class Catalog:
-    """The table of pictures, in the order of their paths. All columns have N rows.
+    """The table of images, in the order of their paths. All columns have N rows.
 
     Args:
-        files: where the pictures are read from, by `paths`.
+        files: where the images are read from, by `paths`.
         source: how the source was recognised, in one sentence for the user.
         classes: C class names; the position is the label.
         paths: (N,) str, unique within the source, "/" between folders, escaped by `names.escape`.
         labels: (N,) int64 in [0, C), or -1 where the source gives no label.
         given_splits: (N,) str, "train", "val", "test", or "" where the source does not say.
-        groups: (N,) str, pictures of one group never cross a split; "" for a picture without one.
+        groups: (N,) str, images of one group never cross a split; "" for an image without one.
         weights: (N,) float64 from 0, how often each is drawn in weighted training; 1 where the source does not say.
         statuses: (N,) str, "ok" or why the file is not used; "" before the scan.
-        notes: (N,) str, names of remarks that do not stop a picture, joined by ";".
+        notes: (N,) str, names of remarks that do not stop an image, joined by ";".
         widths, heights: (N,) int64, pixels after orientation; 0 where the status is not ok.
         digests: (N,) str, SHA-256 of the file's bytes; "" where it could not be read.
         taken: (N,) str, capture time and camera, as `Decoded.taken`; "" where the file does not say.
@@ -68,7 +68,7 @@ class Catalog:
         return np.asarray(self.statuses == "ok")
 
     def counts(self, rows: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """(C,) pictures of each class among the chosen rows; among the usable ones by default."""
+        """(C,) images of each class among the chosen rows; among the usable ones by default."""
         chosen = self.ok if rows is None else rows
         return np.bincount(self.labels[chosen & (self.labels >= 0)], minlength=len(self.classes))
 

@@ -16,14 +16,14 @@ from tellapart.catalog.files import Folder, Item, Tree
 from tellapart.catalog.names import is_junk, unescape
 from tellapart.errors import reason_of
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 
 
 class Walk:
     """Looks through one tree: junk and loose files are counted, loops are left out.
 
     Every real folder is visited once, under its own name rather than that of a link to it. So a link that leads
-    back up, or into another class, brings no picture in twice.
+    back up, or into another class, brings no image in twice.
 
     Args:
         place: a folder on disk, or any tree.
@@ -51,7 +51,7 @@ class Walk:
         if self.unreadable:
             folder, reason = next(iter(self.unreadable.items()))
             texts.append(
-                f"Folders that cannot be read: {len(self.unreadable)}, {folder!r} for one ({reason}); their pictures "
+                f"Folders that cannot be read: {len(self.unreadable)}, {folder!r} for one ({reason}); their images "
                 "are not used. Give yourself the right to read them, or take them out."
             )
         return texts
@@ -117,7 +117,7 @@ class Walk:
                 path = _join(inside, entry.name)
                 if is_junk(entry.name, folder=True):
                     self.ignored["junk folders"] += 1
-                elif Path(entry.name).suffix.lower() in PICTURE_SUFFIXES and not any(self._list(path)):
+                elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and not any(self._list(path)):
                     yield path  # an empty folder called x.jpg gets its verdict like a file
                 else:
                     inner = self.tree.real(path) if entry.link else os.path.join(real, unescape(entry.name))

@@ -21,8 +21,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from tellapart.catalog.eyes import Eyes, Memory, Verdict
 from tellapart.catalog.files import Folder
+from tellapart.catalog.inspect import Eyes, Memory, Verdict
 from tellapart.threads import map_ahead, usable_cores
 
 # Together less than a pipe holds, also of the longest paths: neither side waits for the other to make room.

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tellapart.cli.parsing import goes_without, minutes, settings
-from tellapart.cli.printing import (
+from tellapart.cli.output import (
     echo,
     print_class_accuracy,
     print_found,
@@ -17,6 +16,7 @@ from tellapart.cli.printing import (
     print_table,
     results_only,
 )
+from tellapart.cli.values import goes_without, minutes, settings
 from tellapart.cli.verbs import DATA_HELP, Data, GroupBy, Json, Quiet, Recipe, Seed, Set, app, end
 
 Splits = Annotated[Path | None, typer.Option(help="Use the splits of an earlier run again; its test set stays unseen.")]
@@ -30,7 +30,7 @@ Name = Annotated[str | None, typer.Option(help="What to call it; the data's name
 )
 def cv(
     data: Annotated[Path | None, typer.Argument(help=f"{DATA_HELP} Without it that of the recipe.")] = None,
-    folds: Annotated[int | None, typer.Option(help="In how many the pictures are divided; 5 by default.")] = None,
+    folds: Annotated[int | None, typer.Option(help="In how many the images are divided; 5 by default.")] = None,
     repeats: Annotated[int | None, typer.Option(help="How often they are divided anew; once by default.")] = None,
     recipe: Recipe = None,
     ensemble: Annotated[
@@ -49,8 +49,8 @@ def cv(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Cross-validate: each picture is judged by a model that never saw it. Test stays aside until the end."""
-    from tellapart.jobs.crossvalidation import cross_validate
+    """Cross-validate: each image is judged by a model that never saw it. Test stays aside until the end."""
+    from tellapart.jobs.cv.cross_validate import cross_validate
 
     if resume is not None:
         new = {"--folds": folds, "--repeats": repeats, "--recipe": recipe, "--ensemble": ensemble, "--out": out}
@@ -119,7 +119,7 @@ def tune(
     quiet: Quiet = False,
 ) -> None:
     """Search for better settings on val or folds, train the best once more, and measure that on test once."""
-    from tellapart.jobs.tuning import tune as search
+    from tellapart.jobs.tune.tune import tune as search
 
     with results_only():
         tuned = search(
@@ -160,7 +160,7 @@ def pick(
             metavar="NAME[=FILE]", help="What to look at; repeatable, or separated by commas. A spread by default."
         ),
     ] = None,
-    max_ms: Annotated[float | None, typer.Option(help="Milliseconds a picture on one thread, at most.")] = None,
+    max_ms: Annotated[float | None, typer.Option(help="Milliseconds an image on one thread, at most.")] = None,
     max_mb: Annotated[float | None, typer.Option(help="Megabytes of the model file, at most.")] = None,
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="For this command: 90s, 20m, 1h30m.")] = None,
     recipe: Recipe = None,
@@ -173,8 +173,8 @@ def pick(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure backbones on your pictures and this machine: accuracy, latency, size; and say which to take."""
-    from tellapart.jobs.picking import pick as measure
+    """Measure backbones on your images and this machine: accuracy, latency, size; and say which to take."""
+    from tellapart.jobs.pick.pick import pick as measure
 
     picked = measure(
         data,
@@ -215,7 +215,7 @@ def runs(
     json_: Json = False,
 ) -> None:
     """List the runs of a folder with their scores; sort, filter, and show what was different."""
-    from tellapart.jobs.listing import list_runs
+    from tellapart.jobs.runs import list_runs
 
     listed = list_runs(folder, sort=sort, descending=descending, where=where or (), settings=settings, out=out)
     if json_:
@@ -235,15 +235,15 @@ def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="RUNS…", help="Finished runs; the first is the yardstick.")],
     out: Annotated[Path | None, typer.Option(help="The HTML page; compare.html here by default.")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Where the pictures are, to show those on which the runs disagree.")
+        Path | None, typer.Option(help="Where the images are, to show those on which the runs disagree.")
     ] = None,
     split: Annotated[str, typer.Option(help="test, or val, with which the runs were chosen.")] = "test",
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say whether one run is better than another: a paired test on the same pictures, and where they disagree."""
-    from tellapart.jobs.comparison import compare_runs
+    """Say whether one run is better than another: a paired test on the same images, and where they disagree."""
+    from tellapart.jobs.compare import compare_runs
 
     compared = compare_runs(folders, out=out, data=data, split=split, seed=seed, quiet=quiet)
     print_found(compared.as_json(), compared.lines, compared.page, json_)

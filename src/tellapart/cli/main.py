@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tellapart.cli import experiments as experiments  # its verbs join the others
-from tellapart.cli.printing import echo, hush, print_json
+from tellapart.cli.output import echo, hush, print_json
 from tellapart.cli.verbs import app
 from tellapart.errors import Interrupted, UserError, needs_extra, one_line
 from tellapart.writing import disk_error

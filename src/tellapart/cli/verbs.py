@@ -15,8 +15,7 @@ import typer
 
 import tellapart
 from tellapart.catalog.names import escape
-from tellapart.cli.parsing import goes_with, goes_without, minutes, settings
-from tellapart.cli.printing import (
+from tellapart.cli.output import (
     echo,
     print_answers,
     print_class_accuracy,
@@ -27,11 +26,12 @@ from tellapart.cli.printing import (
     print_table,
     results_only,
 )
+from tellapart.cli.values import goes_with, goes_without, minutes, settings
 from tellapart.errors import InputsRejected, UserError
 
 app = typer.Typer(
     name="tellapart",
-    help="From a folder of pictures to an image classifier that you can trust and ship.",
+    help="From a folder of images to an image classifier that you can trust and ship.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -132,7 +132,7 @@ def train(
             echo(line)
         echo(f"report    {run.report}")
         echo(f"model     {run.model}")
-        echo(f"use it    tellapart predict {run.model} PICTURES…")
+        echo(f"use it    tellapart predict {run.model} IMAGES…")
     end(run.statuses)
 
 
@@ -142,20 +142,20 @@ def train(
 )
 def predict(
     model: Model,
-    pictures: Annotated[list[str], typer.Argument(help="Files, folders, patterns; - for a list on standard input.")],
+    images: Annotated[list[str], typer.Argument(help="Files, folders, patterns; - for a list on standard input.")],
     out: Annotated[Path | None, typer.Option(help="Write a table: .csv, .jsonl or .parquet.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show for each picture.")] = 1,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 1,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say what is on pictures, one row a file, in order. Needs no torch."""
+    """Say what is on images, one row a file, in order. Needs no torch."""
     from tellapart.catalog.inputs import expand_inputs
-    from tellapart.jobs.prediction import count_statuses, predict_files
+    from tellapart.jobs.predict import count_statuses, predict_files
     from tellapart.modelfile.answers import answer_row
-    from tellapart.progress import Talk
+    from tellapart.progress import Console
 
-    files = expand_inputs(pictures, sys.stdin.buffer if sys.stdin else io.BytesIO())
-    predictor, answers = predict_files(model, files, out=out, talk=Talk(quiet=quiet))
+    files = expand_inputs(images, sys.stdin.buffer if sys.stdin else io.BytesIO())
+    predictor, answers = predict_files(model, files, out=out, console=Console(quiet=quiet))
     statuses = count_statuses(answers)
     if json_:
         rows = [answer_row(answer, predictor.classes) | {"top": answer.top(top)} for answer in answers]
@@ -171,7 +171,7 @@ def predict(
 
 @app.command(
     epilog="Examples:  tellapart explore photos/   ·   tellapart explore photos.zip --group-by name:'^(p[0-9]+)_'"
-    "   ·   tellapart explore photos/ --check --picture cats/7.jpg   ·   tellapart explore photos/ --augment finetune"
+    "   ·   tellapart explore photos/ --check --image cats/7.jpg   ·   tellapart explore photos/ --augment finetune"
 )
 def explore(
     data: Data,
@@ -185,10 +185,8 @@ def explore(
     group_by: GroupBy = None,
     set_: Set = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 5 if anything but remarks is found.")] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Walk one picture through the whole pipeline instead.")
-    ] = False,
-    picture: Annotated[
+    check: Annotated[bool, typer.Option("--check", help="Walk one image through the whole pipeline instead.")] = False,
+    image: Annotated[
         str | None, typer.Option(help="With --check or --augment: which, by its path in the data.")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="With --check: a model, to end with its answer.")] = None,
@@ -202,23 +200,21 @@ def explore(
     if augment is not None:
         others = {"--check": check, "--model": model, "--recipe": recipe}
         goes_without("--augment", {**others, "--table": table, "--group-by": group_by, "--strict": strict})
-        from tellapart.jobs.augmenting import show_augmented
+        from tellapart.jobs.augment import show_augmented
 
-        seen = show_augmented(
-            data, recipe=augment, picture=picture, out=out, seed=seed, set=settings(set_), quiet=quiet
-        )
+        seen = show_augmented(data, recipe=augment, image=image, out=out, seed=seed, set=settings(set_), quiet=quiet)
         print_found(seen.as_json(), seen.lines(), seen.page, json_)
         return
     if check:
         goes_without("--check", {"--table": table, "--seed": seed, "--group-by": group_by, "--strict": strict})
-        from tellapart.jobs.checking import check as check_picture
+        from tellapart.jobs.check import check as check_image
 
-        checked = check_picture(
-            data, picture=picture, model=model, out=out, recipe=recipe or "probe", set=settings(set_), quiet=quiet
+        checked = check_image(
+            data, image=image, model=model, out=out, recipe=recipe or "probe", set=settings(set_), quiet=quiet
         )
         print_found(checked.as_json(), checked.lines(), checked.page, json_)
         return
-    goes_with("--check or --augment", {"--picture": picture})
+    goes_with("--check or --augment", {"--image": image})
     goes_with("--check", {"--model": model})
     exploration = tellapart.explore(
         data,
@@ -243,7 +239,7 @@ def evaluate(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure a model on labelled pictures, with error bars. Needs no torch."""
+    """Measure a model on labelled images, with error bars. Needs no torch."""
     evaluation = tellapart.evaluate(model, data, seed=seed, quiet=quiet)
     if json_:
         print_json(evaluation.as_json())
@@ -264,7 +260,7 @@ def recipes(
 ) -> None:
     """List the recipes; or one recipe's keys, each with its value, its default, what it takes and what it means."""
     from tellapart.recipe import option_text
-    from tellapart.recipes.listing import recipe_listing, recipe_titles
+    from tellapart.recipe_keys import recipe_listing, recipe_titles
 
     if name is None:
         titles = recipe_titles()
@@ -288,7 +284,7 @@ def backbones(
     json_: Json = False,
 ) -> None:
     """List the networks that can be a backbone: parameters, input size, licence, and where the weights are."""
-    from tellapart.models.listing import list_backbones
+    from tellapart.models.zoo import list_backbones
 
     found = list_backbones(pattern)
     if not found:
@@ -320,7 +316,7 @@ def find_rate(
     quiet: Quiet = False,
 ) -> None:
     """Try learning rates from tiny to huge in one short training; plot the loss, and suggest training.lr."""
-    from tellapart.jobs.rates import find_rate as find
+    from tellapart.jobs.find_rate import find_rate as find
 
     found = find(data, recipe=recipe, out=out, seed=seed, set=settings(set_), quiet=quiet)
     print_found(found.as_json(), found.lines, found.page, json_)

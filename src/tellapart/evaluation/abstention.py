@@ -13,8 +13,8 @@ from tellapart.evaluation.predictions import Predictions
 
 DECISIONS = ("answered", "unsure", "unfamiliar")
 
-# Fewer val pictures than this cannot tell 95 % right from 80 % right.
-FEWEST_PICTURES = 20
+# Fewer val images than this cannot tell 95 % right from 80 % right.
+FEWEST_IMAGES = 20
 # An answer more likely wrong than right is no answer.
 LOWEST_CONFIDENCE = 0.5
 
@@ -27,9 +27,9 @@ def fit_confidence_threshold(predictions: Predictions, target_accuracy: float = 
         target_accuracy: in (0, 1], how often an answer that is given should be right.
 
     Returns:
-        In [0.5, 1], or 0 for a model of one class. The lowest confidence at which the pictures with at least that
-        confidence are right `target_accuracy` of the time; 0.5 where all pictures together are. With fewer than
-        20 pictures, or where no confidence reaches the target, `target_accuracy` itself (at least 0.5): then the
+        In [0.5, 1], or 0 for a model of one class. The lowest confidence at which the images with at least that
+        confidence are right `target_accuracy` of the time; 0.5 where all images together are. With fewer than
+        20 images, or where no confidence reaches the target, `target_accuracy` itself (at least 0.5): then the
         calibrated confidence is the promise.
 
     Raises:
@@ -37,7 +37,7 @@ def fit_confidence_threshold(predictions: Predictions, target_accuracy: float = 
 
     Source: El-Yaniv & Wiener 2010, https://jmlr.org/papers/v11/el-yaniv10a.html (the risk-coverage trade-off).
 
-    >>> right = np.linspace(0.95, 0.5, 30, dtype=np.float32)  # 30 pictures, the 10 least confident are wrong
+    >>> right = np.linspace(0.95, 0.5, 30, dtype=np.float32)  # 30 images, the 10 least confident are wrong
     >>> probs, labels = np.stack([right, 1 - right], axis=1), np.repeat([0, 1], [20, 10])
     >>> val = Predictions(probs, labels, tuple(f"{row}.jpg" for row in range(30)), ("cat", "dog"))
     >>> round(fit_confidence_threshold(val, 0.99), 3), round(float(right[19]), 3)
@@ -46,12 +46,12 @@ def fit_confidence_threshold(predictions: Predictions, target_accuracy: float = 
     if not 0 < target_accuracy <= 1:
         raise ValueError(f"target_accuracy must be in (0, 1], got {target_accuracy}")
     lowest = LOWEST_CONFIDENCE if len(predictions.classes) > 1 else 0.0
-    if len(predictions) < FEWEST_PICTURES:
+    if len(predictions) < FEWEST_IMAGES:
         return max(target_accuracy, lowest)
     order = np.argsort(-predictions.confidence, kind="stable")
     confidence, correct = predictions.confidence[order], predictions.correct[order]
     accuracy = np.cumsum(correct) / np.arange(1, len(order) + 1)
-    # Pictures of equal confidence are answered together or not at all: only the last of them may end the answers.
+    # Images of equal confidence are answered together or not at all: only the last of them may end the answers.
     ends = np.append(confidence[1:] != confidence[:-1], True)
     enough = np.flatnonzero(ends & (accuracy >= target_accuracy))
     if not enough.size:
@@ -60,12 +60,12 @@ def fit_confidence_threshold(predictions: Predictions, target_accuracy: float = 
 
 
 def fit_unfamiliarity_scale(distances: NDArray[np.floating], quantile: float = 0.99) -> float:
-    """The distance beyond which a picture is unlike the training pictures: unfamiliarity = distance / scale.
+    """The distance beyond which an image is unlike the training images: unfamiliarity = distance / scale.
 
     Args:
-        distances: (N,) of val pictures to the training pictures, 0 or more.
-        quantile: in [0, 1], the share of val pictures that must stay familiar; between two pictures the farther
-            one decides. Up to 100 pictures that is the farthest of all.
+        distances: (N,) of val images to the training images, 0 or more.
+        quantile: in [0, 1], the share of val images that must stay familiar; between two images the farther
+            one decides. Up to 100 images that is the farthest of all.
 
     Returns:
         Above 0, in the unit of the distances.
@@ -79,17 +79,17 @@ def fit_unfamiliarity_scale(distances: NDArray[np.floating], quantile: float = 0
     if not distances.size or not np.isfinite(distances).all():
         raise ValueError(f"distances must be finite and at least one, got {distances.size}")
     scale = float(np.quantile(distances, quantile, method="higher"))
-    return max(scale, float(np.finfo(np.float32).eps))  # copies of training pictures are all at distance 0
+    return max(scale, float(np.finfo(np.float32).eps))  # copies of training images are all at distance 0
 
 
 def decide(
     probs: NDArray[np.floating], unfamiliarity: NDArray[np.floating] | None, threshold: float | None
 ) -> NDArray[np.str_]:
-    """What becomes of each picture: one of DECISIONS. A number that is NaN never leads to an answer.
+    """What becomes of each image: one of DECISIONS. A number that is NaN never leads to an answer.
 
     Args:
         probs: (N, C), rows sum to 1.
-        unfamiliarity: (N,), above 1 the picture is `unfamiliar`, however sure the model is; None if not measured.
+        unfamiliarity: (N,), above 1 the image is `unfamiliar`, however sure the model is; None if not measured.
         threshold: a confidence below it is `unsure`; None if there is none.
 
     Returns:
@@ -109,9 +109,9 @@ class Selective:
     """What abstaining costs and what it buys.
 
     Args:
-        coverage: the share of the pictures that is answered.
+        coverage: the share of the images that is answered.
         accuracy_answered: the share of those answers that is right.
-        unfamiliar: pictures not answered because they are unlike the training pictures.
+        unfamiliar: images not answered because they are unlike the training images.
     """
 
     coverage: Score
@@ -133,7 +133,7 @@ def selective(predictions: Predictions, threshold: float | None) -> Selective:
 
     >>> probs = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
     >>> print(selective(Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog")), 0.8).coverage)
-    50.0 % (9.5 to 90.5, 2 pictures)
+    50.0 % (9.5 to 90.5, 2 images)
     """
     decisions = decide(predictions.probs, predictions.unfamiliarity, threshold)
     answered = decisions == "answered"

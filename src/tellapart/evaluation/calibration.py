@@ -44,16 +44,16 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
     """The temperature whose probabilities fit the labels best.
 
-    It starts from 1 and moves as far as the pictures give reason to: 1/T has a normal prior around 1 with deviation
-    1/2, worth a picture or two. Without it, a small val that is all right would ask for certainty.
+    It starts from 1 and moves as far as the images give reason to: 1/T has a normal prior around 1 with deviation
+    1/2, worth an image or two. Without it, a small val that is all right would ask for certainty.
 
     Args:
-        logits: (N, C) on pictures that the model was not fitted on: val.
+        logits: (N, C) on images that the model was not fitted on: val.
         labels: (N,) int64 in [0, C).
 
     Returns:
         T in [1/20, 20] that minimises the summed cross-entropy of softmax(logits / T) plus the prior's; 1 where
-        nothing can be learned: no pictures, one class, or logits that are all equal.
+        nothing can be learned: no images, one class, or logits that are all equal.
 
     Raises:
         ValueError: if shapes, labels or logits (NaN, infinite) cannot be used.
@@ -90,7 +90,7 @@ class Reliability:
 
     Args:
         edges: (B + 1,) from 0 to 1; a bin holds its lower edge, the last one also confidence 1.
-        counts: (B,) int64, pictures.
+        counts: (B,) int64, images.
         confidence: (B,) their mean confidence, in [0, 1].
         accuracy: (B,) the share of them that was right, in [0, 1].
     """
@@ -102,10 +102,10 @@ class Reliability:
 
 
 def reliability(predictions: Predictions, num_bins: int = NUM_BINS) -> Reliability:
-    """What a reliability diagram draws: pictures, mean confidence and accuracy of equal-width confidence bins.
+    """What a reliability diagram draws: images, mean confidence and accuracy of equal-width confidence bins.
 
     Args:
-        predictions: any number of pictures, also none.
+        predictions: any number of images, also none.
         num_bins: bins over [0, 1].
 
     Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 2.

@@ -1,4 +1,4 @@
-"""Two models on the same pictures: which is better, by how much, and how sure that is."""
+"""Two models on the same images: which is better, by how much, and how sure that is."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SIGNIFICANT = 0.05  # below, a difference is called real
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two accuracies on the same pictures.
+    """Two accuracies on the same images.
 
     Args:
         names: what the two are called.
         first, second: their accuracies, each with Wilson's interval.
         difference: second less first, a fraction in [-1, 1], with its paired 95 % interval.
-        gained: pictures that only the second got right. lost: that only the first did.
+        gained: images that only the second got right. lost: that only the first did.
         p: of McNemar's exact test, two-sided: how often equals would differ by as much.
         seconds: what the second took beyond the first; None if that is not known.
         shipped: the name of the one that is in the model file; "" if neither is.
-        split: which pictures these are: "val", "test", or "" where nobody said.
+        split: which images these are: "val", "test", or "" where nobody said.
     """
 
     names: tuple[str, str]
@@ -53,13 +53,13 @@ class Comparison:
         """What the comparison says, a sentence each."""
         spent = "" if self.seconds is None else f"{duration(self.seconds)} spent; "
         shipped = [f"{spent}shipped: {self.shipped}."] if self.shipped else []
-        pictures = self.first.count
-        if not pictures:
-            return [f"There are no pictures to compare {self.names[0]} and {self.names[1]} on.", *shipped]
-        (one, other), noun = self.names, f"{self.split} picture{'' if pictures == 1 else 's'}".strip()
+        images = self.first.count
+        if not images:
+            return [f"There are no images to compare {self.names[0]} and {self.names[1]} on.", *shipped]
+        (one, other), noun = self.names, f"{self.split} image{'' if images == 1 else 's'}".strip()
         points = " to ".join(f"{100 * bound:+.1f}" for bound in (self.difference.low, self.difference.high))
         return [
-            f"On the same {pictures:,} {noun}: {one} {_share(self.first)}, {other} {_share(self.second)}; difference "
+            f"On the same {images:,} {noun}: {one} {_share(self.first)}, {other} {_share(self.second)}; difference "
             f"{100 * self.difference.value:+.1f} points ({points}).",
             f"Only {other} is right on {self.gained:,}, only {one} on {self.lost:,}: {self._verdict}.",
             *shipped,
@@ -81,14 +81,14 @@ def compare(
     shipped: str = "",
     split: str = "",
 ) -> Comparison:
-    """Compare two models by their answers to the same pictures.
+    """Compare two models by their answers to the same images.
 
     Args:
-        first, second: predictions of the same pictures in the same order, with the same labels.
+        first, second: predictions of the same images in the same order, with the same labels.
         names, seconds, shipped, split: see `Comparison`.
 
     Raises:
-        ValueError: these are not the same pictures.
+        ValueError: these are not the same images.
 
     >>> probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
     >>> good = Predictions(probs, np.array([0, 1, 0]), ("a.jpg", "b.jpg", "c.jpg"), ("cat", "dog"))
@@ -98,7 +98,7 @@ def compare(
     """
     same = first.paths == second.paths and first.classes == second.classes
     if not same or not np.array_equal(first.labels, second.labels):
-        raise ValueError("only predictions of the same pictures can be compared")
+        raise ValueError("only predictions of the same images can be compared")
     count = len(first)
     gained = int((second.correct & ~first.correct).sum())
     lost = int((first.correct & ~second.correct).sum())
@@ -128,14 +128,14 @@ def p_in_words(p: float) -> str:
 
 
 def paired_interval(both: float, gained: float, lost: float, count: float) -> tuple[float, float]:
-    """The 95 % interval of the difference of two shares of the same pictures.
+    """The 95 % interval of the difference of two shares of the same images.
 
     Args:
-        both: right in both. gained: right in the second only. lost: in the first only. count: pictures, not always a
-            whole number (an effective number of pictures is not), as it is with `wilson`.
+        both: right in both. gained: right in the second only. lost: in the first only. count: images, not always a
+            whole number (an effective number of images is not), as it is with `wilson`.
 
     Returns:
-        low and high of second less first; (-1, 1) without pictures.
+        low and high of second less first; (-1, 1) without images.
 
     Source: Newcombe 1998, https://pubmed.ncbi.nlm.nih.gov/9839354/, method 10: Wilson's intervals of both shares,
     put together by the correlation of the two, which is corrected for continuity.
@@ -163,7 +163,7 @@ def paired_interval(both: float, gained: float, lost: float, count: float) -> tu
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """McNemar's exact test, two-sided: of the pictures on which two models differ, half favour either by chance.
+    """McNemar's exact test, two-sided: of the images on which two models differ, half favour either by chance.
 
     Returns:
         p in (0, 1]; 1 where they never differ.
@@ -181,7 +181,7 @@ def mcnemar(gained: int, lost: int) -> float:
 
 
 def _correlation(both: float, gained: float, lost: float, neither: float) -> float:
-    """Phi of the two answers, its numerator smaller by half the pictures where it is positive."""
+    """Phi of the two answers, its numerator smaller by half the images where it is positive."""
     product = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
     if not product:
         return 0.0

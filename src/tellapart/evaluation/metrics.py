@@ -13,7 +13,7 @@ from tellapart.evaluation.calibration import NUM_BINS, confidence_bins
 from tellapart.evaluation.intervals import RESAMPLES, Statistic, bootstrap, percentile_interval, wilson
 from tellapart.evaluation.predictions import Predictions
 
-# Below this many pictures a class's recall is uncertain by more than 17 points either way.
+# Below this many images a class's recall is uncertain by more than 17 points either way.
 TRUSTED_COUNT = 30
 # Beyond this ratio of largest to smallest class, accuracy mostly speaks of the largest.
 BALANCED_RATIO = 5
@@ -21,17 +21,17 @@ BALANCED_RATIO = 5
 
 @dataclass(frozen=True)
 class Score:
-    """A number, its 95 % interval, and the pictures it was measured on.
+    """A number, its 95 % interval, and the images it was measured on.
 
     Args:
         value: NaN where there was nothing to measure; null in JSON.
-        low, high: the interval around `value`; NaN where pictures were too few to have one.
-        count: pictures.
+        low, high: the interval around `value`; NaN where images were too few to have one.
+        count: images.
 
     >>> print(proportion(397, 400))
-    99.2 % (97.8 to 99.7, 400 pictures)
+    99.2 % (97.8 to 99.7, 400 images)
     >>> f"{Score(0.031, 0.02, 0.045, 1):.3f}"
-    '0.031 (0.020 to 0.045, 1 picture)'
+    '0.031 (0.020 to 0.045, 1 image)'
     """
 
     value: float
@@ -43,14 +43,14 @@ class Score:
         return format(self)
 
     def __format__(self, spec: str) -> str:
-        """In percent, or as plain numbers in the format given, for what is no share of the pictures."""
-        pictures = f"{self.count:,} picture{'' if self.count == 1 else 's'}"
+        """In percent, or as plain numbers in the format given, for what is no share of the images."""
+        images = f"{self.count:,} image{'' if self.count == 1 else 's'}"
         if math.isnan(self.value):
-            return f"not measured ({pictures})"
+            return f"not measured ({images})"
         scale, unit, spec = (1, "", spec) if spec else (100, " %", ".1f")
         value, low, high = (format(scale * number, spec) for number in (self.value, self.low, self.high))
         interval = "" if math.isnan(self.low) else f"{low} to {high}, "
-        return f"{value}{unit} ({interval}{pictures})"
+        return f"{value}{unit} ({interval}{images})"
 
     def as_json(self) -> dict[str, float | int | None]:
         """`{"value", "low", "high", "count"}`, null where the number is not finite."""
@@ -64,11 +64,11 @@ class ClassScores:
 
     Args:
         name: the class.
-        count: test pictures of it.
-        predicted_count: test pictures that were called it.
-        recall: the share of its pictures that was found. NaN without pictures.
-        precision: the share of the pictures called it that are it. NaN where it was never the answer.
-        f1: harmonic mean of both, in [0, 1]. NaN without pictures.
+        count: test images of it.
+        predicted_count: test images that were called it.
+        recall: the share of its images that was found. NaN without images.
+        precision: the share of the images called it that are it. NaN where it was never the answer.
+        f1: harmonic mean of both, in [0, 1]. NaN without images.
     """
 
     name: str
@@ -80,7 +80,7 @@ class ClassScores:
 
     @property
     def trusted(self) -> bool:
-        """Whether there are enough test pictures to say much about this class."""
+        """Whether there are enough test images to say much about this class."""
         return is_trusted(self.count)
 
     def as_json(self) -> dict[str, Any]:
@@ -92,12 +92,12 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Resampled:
-    """The scores that are no plain share of pictures, on the pictures and on resamples of them.
+    """The scores that are no plain share of images, on the images and on resamples of them.
 
     Args:
         names: K of them, as `Metrics` has them.
-        values: (K,) on the pictures; NaN without any.
-        resampled: (B, K) on the resamples. Those of the same pictures and seed are the same, whoever answered.
+        values: (K,) on the images; NaN without any.
+        resampled: (B, K) on the resamples. Those of the same images and seed are the same, whoever answered.
     """
 
     names: tuple[str, ...]
@@ -111,11 +111,11 @@ class Metrics:
 
     Args:
         accuracy: the share of right answers.
-        balanced_accuracy: the mean recall of the classes that have pictures.
-        macro_f1: the mean F1 of the classes that have pictures.
+        balanced_accuracy: the mean recall of the classes that have images.
+        macro_f1: the mean F1 of the classes that have images.
         log_loss: mean of -ln(probability of the label), nats, 0 is best; probabilities below 1.2e-7 count as that.
         brier: mean squared distance of the probabilities to the truth, in [0, 2], 0 is best.
-        ece: mean gap between confidence and accuracy over 15 confidence bins, in [0, 1]. Few pictures alone
+        ece: mean gap between confidence and accuracy over 15 confidence bins, in [0, 1]. Few images alone
             make it positive: 400 from a perfectly calibrated model give about 0.04.
         top5_accuracy: the share whose label is among the five likeliest classes; None up to five classes.
         majority_baseline: the accuracy of always answering the largest train class; None if that is not known.
@@ -150,16 +150,16 @@ def measure(
 ) -> Metrics:
     """Every number of one split, with its 95 % interval.
 
-    Shares of pictures have Wilson's interval, the others a stratified bootstrap. The order of the pictures and the
-    numbering of the classes change nothing. A split without pictures gives NaN (null in JSON) and the interval 0 to 1,
-    or none; a class without pictures is listed and left out of the means. Mistakes of a kind that did not happen
+    Shares of images have Wilson's interval, the others a stratified bootstrap. The order of the images and the
+    numbering of the classes change nothing. A split without images gives NaN (null in JSON) and the interval 0 to 1,
+    or none; a class without images is listed and left out of the means. Mistakes of a kind that did not happen
     are unknown to a bootstrap: with a handful of mistakes the upper bounds of log loss and Brier score are too low.
 
     Args:
-        predictions: any number of pictures, also none.
+        predictions: any number of images, also none.
         seed: of the bootstrap; moves the bounds a little, never the values.
         baseline_label: the largest train class, in [0, C), for `majority_baseline`.
-        class_counts: (C,) the pictures of each class that decide `balanced_first`, usually train's; those of
+        class_counts: (C,) the images of each class that decide `balanced_first`, usually train's; those of
             `predictions` by default. Uneven is the largest above five times the smallest, empty ones aside.
         resampled: what `resample` made of them, where it is known already; the seed then plays no part.
 
@@ -173,9 +173,9 @@ def measure(
     >>> truth = np.array([0, 1, 1, 1])
     >>> metrics = measure(Predictions(probs, truth, ("a.jpg", "b.jpg", "c.jpg", "d.jpg"), ("cat", "dog")))
     >>> print(metrics.accuracy)
-    75.0 % (30.1 to 95.4, 4 pictures)
+    75.0 % (30.1 to 95.4, 4 images)
     >>> print(metrics.per_class[1].recall)
-    66.7 % (20.8 to 93.9, 3 pictures)
+    66.7 % (20.8 to 93.9, 3 images)
     """
     num_classes, count = len(predictions.classes), len(predictions)
     if baseline_label is not None and not 0 <= baseline_label < num_classes:
@@ -196,7 +196,7 @@ def measure(
 
 
 def confusion(predictions: Predictions) -> NDArray[np.int64]:
-    """(C, C) pictures by true class (row) and answer (column).
+    """(C, C) images by true class (row) and answer (column).
 
     >>> probs = np.array([[0.9, 0.1], [0.7, 0.3]], np.float32)
     >>> confusion(Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))).tolist()
@@ -208,7 +208,7 @@ def confusion(predictions: Predictions) -> NDArray[np.int64]:
 
 
 def is_trusted(count: int) -> bool:
-    """Whether so many pictures of a class say much about it. The one rule, for pages, lines and JSON.
+    """Whether so many images of a class say much about it. The one rule, for pages, lines and JSON.
 
     >>> is_trusted(29), is_trusted(30)
     (False, True)
@@ -217,7 +217,7 @@ def is_trusted(count: int) -> bool:
 
 
 def resample(predictions: Predictions, seed: int = 0, resamples: int = RESAMPLES) -> Resampled:
-    """The scores that are no plain share of pictures, on the pictures and on stratified resamples of them."""
+    """The scores that are no plain share of images, on the images and on stratified resamples of them."""
     predictions = _by_path(predictions)
     count, missing = len(predictions), np.full((1, len(_HIGHEST)), math.nan)
     statistic = _statistic(predictions)
@@ -238,7 +238,7 @@ def top5_hits(predictions: Predictions) -> NDArray[np.bool_]:
 
 
 def proportion(successes: int, count: int) -> Score:
-    """A share of pictures with Wilson's interval; NaN between 0 and 1 for no pictures."""
+    """A share of images with Wilson's interval; NaN between 0 and 1 for no images."""
     return Score(successes / count if count else math.nan, *wilson(successes, count), count)
 
 
@@ -247,7 +247,7 @@ _HIGHEST = {"balanced_accuracy": 1.0, "macro_f1": 1.0, "log_loss": math.inf, "br
 
 
 def _bootstrapped(predictions: Predictions, found: Resampled) -> dict[str, Score]:
-    """The scores that are no plain share of pictures."""
+    """The scores that are no plain share of images."""
     scores = {}
     for name, value, resampled in zip(found.names, found.values.tolist(), found.resampled.T, strict=True):
         low, high = percentile_interval(value, resampled)
@@ -303,7 +303,7 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
 
 
 def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
-    """No narrower than Wilson's interval at the effective number of pictures: without mistakes nothing varies.
+    """No narrower than Wilson's interval at the effective number of images: without mistakes nothing varies.
 
     Source of the effective number, 1 / sum of squared weights: Kish 1965, "Survey Sampling", section 11.7.
     """
@@ -314,7 +314,7 @@ def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
 
 
 def _by_path(predictions: Predictions) -> Predictions:
-    """The same predictions sorted by path: a resample is the same pictures in whatever order they came."""
+    """The same predictions sorted by path: a resample is the same images in whatever order they came."""
     order = np.array(sorted(range(len(predictions)), key=predictions.paths.__getitem__), np.int64)
     paths = tuple(predictions.paths[row] for row in order)
     return Predictions(predictions.probs[order], predictions.labels[order], paths, predictions.classes)

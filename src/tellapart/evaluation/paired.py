@@ -1,4 +1,4 @@
-"""Several models on the same pictures, pair by pair: every score and every class, corrected for how many are asked.
+"""Several models on the same images, pair by pair: every score and every class, corrected for how many are asked.
 
 predictions ─▶ aligned ─▶ Metrics each, resampled alike ─▶ a Pair for every two ─▶ Holm's correction
 """
@@ -28,7 +28,7 @@ _FOUND_ERRORS = 2.8
 
 @dataclass(frozen=True)
 class Difference:
-    """One number of two models on the same pictures.
+    """One number of two models on the same images.
 
     Args:
         name: of the metric, as `Metrics` has it; or the class whose recall it is.
@@ -61,12 +61,12 @@ class Difference:
 
     @property
     def smallest_found(self) -> float:
-        """How large a difference must be to be found 4 times of 5 on so many pictures."""
+        """How large a difference must be to be found 4 times of 5 on so many images."""
         return _FOUND_ERRORS * (self.difference.high - self.difference.low) / (2 * 1.96)
 
     @property
-    def pictures_needed(self) -> float:
-        """How many pictures like these would find a difference of this size 4 times of 5; infinite for none."""
+    def images_needed(self) -> float:
+        """How many images like these would find a difference of this size 4 times of 5; infinite for none."""
         size = abs(self.difference.value)
         return self.difference.count * (self.smallest_found / size) ** 2 if size else math.inf
 
@@ -85,7 +85,7 @@ class Pair:
     Args:
         places: which, by their place among all. names: what they are called.
         metrics: the one that decides first, then the others.
-        classes: the recall of every class that has pictures, in class order; `is_trusted` says of which it means much.
+        classes: the recall of every class that has images, in class order; `is_trusted` says of which it means much.
         lost: (K,) rows that only the first got right. gained: (K,) those that only the second did.
     """
 
@@ -109,7 +109,7 @@ class Pair:
         ]
 
     def classes_as_json(self, **facts: Any) -> list[dict[str, Any]]:
-        """An entry a class; "trusted" is false where its pictures are too few."""
+        """An entry a class; "trusted" is false where its images are too few."""
         names = {"names": list(self.names)}
         return [
             {"class": one.name, "metric": "recall", **one.as_json(), **names}
@@ -138,10 +138,10 @@ class _Model:
 
 
 def aligned(predictions: Predictions, like: Predictions) -> Predictions:
-    """The same predictions, pictures and classes in the order of another model's.
+    """The same predictions, images and classes in the order of another model's.
 
     Raises:
-        ValueError: these are other pictures, labels or classes.
+        ValueError: these are other images, labels or classes.
 
     >>> probs = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
     >>> one = Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))
@@ -163,26 +163,26 @@ def aligned(predictions: Predictions, like: Predictions) -> Predictions:
 
 
 def compare_all(predictions: Sequence[Predictions], names: Sequence[str], *, seed: int = 0) -> Paired:
-    """Every two of several models, by their answers to the same pictures.
+    """Every two of several models, by their answers to the same images.
 
     The accuracy decides: one question a pair. Where the classes are so uneven that it mostly speaks of the largest,
     the balanced accuracy does. The other scores are a second family of questions, the classes a third; Holm's
     correction keeps the chance of any false finding in a family at 5 %.
 
     Args:
-        predictions: two or more, of the same pictures, as `aligned` makes them; at least two pictures.
+        predictions: two or more, of the same images, as `aligned` makes them; at least two images.
         names: what each is called.
         seed: of the resamples, which all models share.
 
     Raises:
-        ValueError: these are not the same pictures in the same order, or fewer than two.
+        ValueError: these are not the same images in the same order, or fewer than two.
     """
     first = predictions[0]
     same = (one.paths == first.paths and one.classes == first.classes for one in predictions)
     if not all(same) or any(not np.array_equal(one.labels, first.labels) for one in predictions):
         raise _not_the_same()
     if len(first) < 2:
-        raise ValueError(f"a comparison needs at least 2 pictures, got {len(first)}")
+        raise ValueError(f"a comparison needs at least 2 images, got {len(first)}")
     models = [_model(one, name, seed) for one, name in zip(predictions, names, strict=True)]
     pairs = [_pair(models, places) for places in combinations(range(len(models)), 2)]
     return Paired(tuple(model.metrics for model in models), _corrected(pairs))
@@ -224,7 +224,7 @@ def _class_differences(first: _Model, second: _Model) -> Iterable[Difference]:
 
 
 def _shares(name: str, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Difference:
-    """The difference of two shares of the same pictures; first, second: (N,) which count."""
+    """The difference of two shares of the same images; first, second: (N,) which count."""
     both, count = int((first & second).sum()), len(first)
     gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
     difference = Score((gained - lost) / count, *paired_interval(both, gained, lost, count), count)
@@ -267,4 +267,4 @@ def _corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 
 
 def _not_the_same() -> ValueError:
-    return ValueError("only predictions of the same pictures can be compared")
+    return ValueError("only predictions of the same images can be compared")

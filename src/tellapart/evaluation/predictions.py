@@ -17,7 +17,7 @@ class Predictions:
         labels: (N,) int64 in [0, C), the truth.
         paths: N files, relative to the catalog's root, same order as probs.
         classes: C names, the column order of probs.
-        unfamiliarity: (N,) float32, or None. Above 1 the picture is unlike the training pictures.
+        unfamiliarity: (N,) float32, or None. Above 1 the image is unlike the training images.
     """
 
     probs: NDArray[np.float32]
@@ -42,12 +42,12 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(N,) the most probable class of each picture; the first of equals."""
+        """(N,) the most probable class of each image; the first of equals."""
         return self.probs.argmax(axis=1) if len(self) else np.zeros(0, np.int64)
 
     @property
     def confidence(self) -> NDArray[np.float32]:
-        """(N,) the highest probability of each picture."""
+        """(N,) the highest probability of each image."""
         return self.probs.max(axis=1) if len(self) else np.zeros(0, np.float32)
 
     @property

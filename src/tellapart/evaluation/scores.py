@@ -17,7 +17,7 @@ Metric = Callable[[Predictions], float]
 
 
 def accuracy(predictions: Predictions) -> float:
-    """The share of right answers; NaN without pictures."""
+    """The share of right answers; NaN without images."""
     return float(predictions.correct.mean()) if len(predictions) else math.nan
 
 
@@ -28,7 +28,7 @@ def recall(predictions: Predictions) -> float:
 
 
 def precision(predictions: Predictions) -> float:
-    """The mean share of the pictures called a class that are it; 0 for a class that was never the answer."""
+    """The mean share of the images called a class that are it; 0 for a class that was never the answer."""
     support, called, right = _counts(predictions)
     return _mean(right / np.maximum(called, 1), support)
 
@@ -53,7 +53,7 @@ def top5_accuracy(predictions: Predictions) -> float:
     return float((ahead.sum(axis=1) < 5).mean()) if len(predictions) else math.nan
 
 
-# Means over classes are over those that have pictures.
+# Means over classes are over those that have images.
 METRICS: Mapping[str, Metric] = {
     "loss": loss,
     "accuracy": accuracy,
@@ -81,7 +81,7 @@ def better(name: str, new: float, old: float | None) -> bool:
 
 
 def _counts(predictions: Predictions) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(C,) pictures of each class, answers that named it, and both at once."""
+    """(C,) images of each class, answers that named it, and both at once."""
     labels, predicted, most = predictions.labels, predictions.predicted, len(predictions.classes)
     chosen = (labels, predicted, labels[labels == predicted])
     support, called, right = (np.bincount(one, minlength=most) for one in chosen)

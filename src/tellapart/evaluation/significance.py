@@ -77,7 +77,7 @@ def balanced_reach(
 ) -> tuple[float, float]:
     """How far the 95 % interval of a difference of balanced accuracies reaches down and up, by Newcombe's method.
 
-    As many pictures as would give shares of that spread stand for those that there are: without changes nothing
+    As many images as would give shares of that spread stand for those that there are: without changes nothing
     varies in a bootstrap, and yet nobody knows that there are none.
 
     Args:

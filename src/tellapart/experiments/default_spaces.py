@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from importlib import resources
 
+from tellapart.cache.packages import packaged_file
 from tellapart.experiments.space import Space, Value, fitting_space
-from tellapart.models.packages import packaged_file
 from tellapart.recipe import Recipe
 
 BACKBONE = "backbone.name"

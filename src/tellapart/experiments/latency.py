@@ -1,4 +1,4 @@
-"""How long a whole model file takes for one picture: the files in turns, so that a busy moment falls on all of them."""
+"""How long a whole model file takes for one image: the files in turns, so that a busy moment falls on all of them."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from tellapart.experiments.pareto import Latency
 from tellapart.modelfile.session import Session
 
 ROUNDS = 5
-PICTURES = 6  # of each round
+IMAGES = 6  # of each round
 OUTPUTS = ("probabilities", "embedding", "unfamiliarity")  # what the predictor asks for
 
 
 def measure_latency(
-    models: Mapping[str, bytes], pictures: Sequence[NDArray[np.uint8]], threads: int
+    models: Mapping[str, bytes], images: Sequence[NDArray[np.uint8]], threads: int
 ) -> dict[str, Latency]:
-    """Milliseconds of each model file for a decoded picture, one picture at a time.
+    """Milliseconds of each model file for a decoded image, one image at a time.
 
     Args:
         models: name → model file.
-        pictures: (H, W, 3) uint8 each, at least one; each file sees all of them in every round, after one to warm up.
-        threads: that work on one picture together.
+        images: (H, W, 3) uint8 each, at least one; each file sees all of them in every round, after one to warm up.
+        threads: that work on one image together.
     """
     sessions = {name: Session(model, threads) for name, model in models.items()}
     for session in sessions.values():
-        _run(session, pictures[0])
+        _run(session, images[0])
     spent: dict[str, list[float]] = {name: [] for name in sessions}
     names = list(sessions)
     for turn in range(ROUNDS):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:  # none is always the one that goes first
-            spent[name] += [_run(sessions[name], picture) for picture in pictures]
+            spent[name] += [_run(sessions[name], image) for image in images]
     return {name: _summary(values, threads) for name, values in spent.items()}
 
 
@@ -42,9 +42,9 @@ def _summary(values: Sequence[float], threads: int) -> Latency:
     return Latency(median, low, high, threads)
 
 
-def _run(session: Session, picture: NDArray[np.uint8]) -> float:
+def _run(session: Session, image: NDArray[np.uint8]) -> float:
     """Milliseconds of one run."""
-    batch = picture[None]
+    batch = image[None]
     began = perf_counter()
     session.run(batch, OUTPUTS)
     return 1000 * (perf_counter() - began)

@@ -17,10 +17,10 @@ AS_FAST = 1.1  # times the shortest latency: less is within the noise of a machi
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds a picture, for a whole model file, one picture at a time.
+    """Milliseconds an image, for a whole model file, one image at a time.
 
     Args:
-        median: of all runs. low, high: their quartiles. threads: that worked on one picture.
+        median: of all runs. low, high: their quartiles. threads: that worked on one image.
     """
 
     median: float
@@ -39,7 +39,7 @@ class Candidate:
 
     Args:
         name: what it is called here.
-        val: the probe's predictions of the val pictures, calibrated on them. metrics: of these.
+        val: the probe's predictions of the val images, calibrated on them. metrics: of these.
         latency: on one thread. spread: on all cores; None where there is one.
         megabytes: of the model file, 10^6 bytes. parameters: of the network in it, without its head.
         size_px: of the network's input. licence, source: of the weights. seconds: that measuring it took.
@@ -60,12 +60,12 @@ class Candidate:
     @property
     def cost(self) -> str:
         """Time and size in words."""
-        return f"{self.latency.median:.3g} ms a picture and {self.megabytes:.3g} MB"
+        return f"{self.latency.median:.3g} ms an image and {self.megabytes:.3g} MB"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What the model file may cost: milliseconds a picture on one thread, megabytes. None: no limit."""
+    """What the model file may cost: milliseconds an image on one thread, megabytes. None: no limit."""
 
     max_ms: float | None = None
     max_mb: float | None = None
@@ -77,7 +77,7 @@ class Budget:
 
     def __str__(self) -> str:
         """In words; "" without a limit."""
-        limits = ((self.max_ms, "ms a picture"), (self.max_mb, "MB"))
+        limits = ((self.max_ms, "ms an image"), (self.max_mb, "MB"))
         return " and ".join(f"{limit:g} {unit}" for limit, unit in limits if limit is not None)
 
 
@@ -86,7 +86,7 @@ class Standing:
     """How one candidate stands to the most accurate.
 
     Args:
-        comparison: first the most accurate, second this one, on the same pictures.
+        comparison: first the most accurate, second this one, on the same images.
         p: McNemar's, after Holm's correction for all that are compared with the most accurate.
     """
 
@@ -162,7 +162,7 @@ def advise(candidates: Sequence[Candidate], budget: Budget) -> Advice:
     Of those that are about as fast as the fastest it is the most accurate; of equals the one with the least log loss.
 
     Args:
-        candidates: at least one, all measured on the same pictures.
+        candidates: at least one, all measured on the same images.
     """
     within = [one for one in candidates if budget.holds(one)]
     if not within:
@@ -177,7 +177,7 @@ def advise(candidates: Sequence[Candidate], budget: Budget) -> Advice:
 
 
 _LATER = (
-    "The val pictures chose it, so its score is a little too good. Training it measures it on the test pictures, "
+    "The val images chose it, so its score is a little too good. Training it measures it on the test images, "
     "which played no part here."
 )
 
@@ -198,7 +198,7 @@ def _why(chosen: Candidate, best: Candidate, within: Sequence[Candidate], budget
     elif chosen is best:
         reason = f"{limit}none is more accurate"
     else:
-        reason = f"{limit}no faster one is as good, as far as the pictures tell"
+        reason = f"{limit}no faster one is as good, as far as the images tell"
     right = f"Its probe is right on {chosen.metrics.accuracy} of val; the model file takes {chosen.cost}."
     return [f"Take {chosen.name}: {reason}.", right]
 
@@ -210,8 +210,8 @@ def _against_best(chosen: Candidate, best: Candidate, standing: Standing) -> lis
     said = [f"{best.name} is {_times(best, chosen)} and not measurably better: {gain}, {p_in_words(standing.p)}."]
     if difference.low < -TELLING:
         said.append(
-            f"{difference.count:,} val pictures are too few to be sure: {best.name} may be better by up to "
-            f"{-100 * difference.low:.1f} points. More val pictures would tell."
+            f"{difference.count:,} val images are too few to be sure: {best.name} may be better by up to "
+            f"{-100 * difference.low:.1f} points. More val images would tell."
         )
     return said
 
@@ -223,8 +223,8 @@ def _rivals(standing: Mapping[str, Standing]) -> list[str]:
     if not rivals:
         return []
     count = next(iter(standing.values())).comparison.difference.count
-    said = f"{count:,} val pictures are too few to tell it from {' or '.join(rivals)}, which may be better by up to"
-    return [f"{said} {100 * max(reach.values()):.1f} points. More val pictures would tell."]
+    said = f"{count:,} val images are too few to tell it from {' or '.join(rivals)}, which may be better by up to"
+    return [f"{said} {100 * max(reach.values()):.1f} points. More val images would tell."]
 
 
 def _beyond(chosen: Candidate, candidates: Sequence[Candidate], within: Sequence[Candidate]) -> list[str]:

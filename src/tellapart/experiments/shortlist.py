@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tellapart.cache.packages import packaged_file
 from tellapart.errors import UserError
-from tellapart.models.packages import packaged_file
 from tellapart.options import BackboneOptions
 
 SHORTLIST = (

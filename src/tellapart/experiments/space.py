@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool | None
 
-# These decide what is measured, and on which pictures; trials that differ in them could not be compared.
+# These decide what is measured, and on which images; trials that differ in them could not be compared.
 FIXED = ("name", "method", "dataset", "seed", "split.", "answer.", "decoding.", "training.best")
 _DEFAULTS = dict(recipe_items(Recipe()))
 

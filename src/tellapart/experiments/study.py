@@ -28,7 +28,7 @@ from tellapart.evaluation.scores import LOWER_IS_BETTER, better
 from tellapart.experiments.claims import Claims, Hold, made_once
 from tellapart.experiments.space import Space, Value
 from tellapart.keyed import keyed_numbers
-from tellapart.report.trials import TrialRow
+from tellapart.report.tune.trial_table import TrialRow
 
 Sampler = Literal["tpe", "random"]
 SAMPLERS: tuple[Sampler, ...] = ("tpe", "random")

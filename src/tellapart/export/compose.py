@@ -1,7 +1,7 @@
 """Graphs put together: preprocessing before the network, the head behind it. Nothing is computed twice anywhere.
 
 pixels ─▶ crop, resize, normalise ─▶ network ─▶ embedding ─▶ head ─▶ probabilities
-uint8 (N, H, W, 3)                      │           └─▶ distance to known pictures ─▶ unfamiliarity
+uint8 (N, H, W, 3)                      │           └─▶ distance to known images ─▶ unfamiliarity
                                         └─ features ─▶ activation_map
 """
 
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from tellapart.modelfile.card import ModelCard, seal
+from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
-from tellapart.models.layers import Layers
 
 INPUT, EMBEDDING, FEATURES = "input", "embedding", "features"  # of the network
 PIXELS, PREPROCESSED = "pixels", "preprocessed"
@@ -27,12 +27,12 @@ IR_VERSION = 9  # readable by onnxruntime from 1.17 on
 
 @dataclass(frozen=True)
 class Head:
-    """The layers on the embedding, standardisation and temperature folded in, and the known pictures.
+    """The layers on the embedding, standardisation and temperature folded in, and the known images.
 
     Args:
         layers: D → C; the softmax of their logits is the answer.
-        known: (K, D) float16, unit length: embeddings of training pictures.
-        neighbours: how many of the nearest known pictures the distance is the mean of.
+        known: (K, D) float16, unit length: embeddings of training images.
+        neighbours: how many of the nearest known images the distance is the mean of.
         distance_scale: the distance that counts as unfamiliarity 1.
     """
 
@@ -176,7 +176,7 @@ class _Graph:
         return self._add("Gemm", [value, *constants], "logits", transB=1)
 
     def _unfamiliarity(self, head: Head) -> None:
-        """1 − mean cosine to the nearest known pictures, in units of the scale."""
+        """1 − mean cosine to the nearest known images, in units of the scale."""
         length = self._add("ReduceL2", [EMBEDDING, self._constant("axis_1", [1])], "length", keepdims=1)
         length = self._add("Max", [length, self._constant("least", 1e-12, np.float32)], "length_above_0")
         direction = self._add("Div", [EMBEDDING, length], "direction")

@@ -1,4 +1,4 @@
-"""The parity gate: no model file is written unless it agrees with torch on the user's own pictures."""
+"""The parity gate: no model file is written unless it agrees with torch on the user's own images."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import PREPROCESSED, Head, cut_at
 from tellapart.export.references import Reference, pixels_now, refuse_if_all
+from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
-from tellapart.models.layers import Layers
 from tellapart.threads import map_ahead
 
 FROM_FILES = 0.01  # largest allowed difference of a probability, and how far apart two answers must be to count
@@ -31,14 +31,14 @@ class Parity:
     """How far the model file is from torch, in probability. All are largest differences.
 
     Args:
-        pictures: how many were compared.
-        from_files: from the picture as decoded, torch behind Pillow's resize.
+        images: how many were compared.
+        from_files: from the image as decoded, torch behind Pillow's resize.
         from_tensors: from the same preprocessed tensor.
-        batched: between a batch of 7 pictures of one size and one at a time, through the whole file.
+        batched: between a batch of 7 images of one size and one at a time, through the whole file.
         changed_answers: answers that differ where torch's top two are more than 0.01 apart.
     """
 
-    pictures: int
+    images: int
     from_files: float
     from_tensors: float
     batched: float
@@ -70,26 +70,26 @@ def check_parity(model: bytes, head: Head, preprocessing: Preprocessing, referen
 
 
 def check_probabilities(
-    model: bytes, preprocessing: Preprocessing, pictures: Sequence[NDArray[np.uint8]], torch_probs: NDArray[np.float32]
+    model: bytes, preprocessing: Preprocessing, images: Sequence[NDArray[np.uint8]], torch_probs: NDArray[np.float32]
 ) -> Parity:
     """Hold a model file against what torch says.
 
     Args:
-        pictures: N of them, (H, W, 3) uint8. torch_probs: (N, C) of the same, behind Pillow's resize.
+        images: N of them, (H, W, 3) uint8. torch_probs: (N, C) of the same, behind Pillow's resize.
 
     Raises:
         Refused: it does not agree; nothing may be written then.
     """
     predictor = Predictor(model)
     tail = Session(cut_at(model, PREPROCESSED, ["probabilities"]))
-    resized = np.stack([preprocessing.resized(pixels) for pixels in pictures])
-    tensors = np.stack([preprocessing.normalised(picture) for picture in resized])
-    file_probs = _each(lambda pixels: predictor.outputs(pixels).probs[None], pictures)
+    resized = np.stack([preprocessing.resized(pixels) for pixels in images])
+    tensors = np.stack([preprocessing.normalised(image) for image in resized])
+    file_probs = _each(lambda pixels: predictor.outputs(pixels).probs[None], images)
     some = resized[: 2 * BATCH]
     ordered = np.sort(torch_probs, axis=1)
     clear = ordered[:, -1] - ordered[:, -2] > FROM_FILES
     parity = Parity(
-        pictures=len(pictures),
+        images=len(images),
         from_files=_largest(file_probs, torch_probs),
         from_tensors=max(
             _largest(_each(lambda part: tail.run(part, ["probabilities"])[0], _parts(tensors, size)), torch_probs)
@@ -130,10 +130,10 @@ def check_reported(predictor: Predictor, catalog: Catalog, rows: NDArray[np.int6
     """That the predictor, given the files as they are now, says of some rows of the catalog what is to be reported.
 
     Returns:
-        The paths of those left out: pictures that were changed since the scan.
+        The paths of those left out: images that were changed since the scan.
 
     Raises:
-        Refused: it says something else, or each of the pictures was changed.
+        Refused: it says something else, or each of the images was changed.
     """
     position = {path: row for row, path in enumerate(reported.paths)}
     changed = []

@@ -1,4 +1,4 @@
-"""What torch makes of some of the user's pictures: the other side of the gate's comparison."""
+"""What torch makes of some of the user's images: the other side of the gate's comparison."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tellapart.cache import FeatureStore
 from tellapart.catalog.files import unchanged_pixels
 from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused
-from tellapart.export.kept import ExportedNetwork
+from tellapart.export.graph_cache import ExportedNetwork
 
 
 @dataclass(frozen=True)
 class Reference:
-    """One picture, (H, W, 3) uint8, and the embedding (D,) float32 that torch gives it behind Pillow's resize."""
+    """One image, (H, W, 3) uint8, and the embedding (D,) float32 that torch gives it behind Pillow's resize."""
 
     pixels: NDArray[np.uint8]
     embedding: NDArray[np.float32]
@@ -32,10 +32,10 @@ def torch_references(
     by_torch: Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]],
     max_pixels: int,
 ) -> tuple[list[Reference], list[str]]:
-    """References for rows of the catalog, and the paths of those left out: pictures that were changed since the scan.
+    """References for rows of the catalog, and the paths of those left out: images that were changed since the scan.
 
     Args:
-        by_torch: preprocessed pictures (C, S, S) float32 → their embeddings (D,); called only for pictures whose
+        by_torch: preprocessed images (C, S, S) float32 → their embeddings (D,); called only for images whose
             reference is not kept. What is kept is keyed by graph and weights: it is torch's answer for this network.
         max_pixels: as in the scan.
 
@@ -62,7 +62,7 @@ def torch_references(
 
 
 def pixels_now(catalog: Catalog, row: int, max_pixels: int) -> NDArray[np.uint8] | None:
-    """(H, W, 3) uint8, the pixels of a scanned picture; None where its file is no longer what the scan saw."""
+    """(H, W, 3) uint8, the pixels of a scanned image; None where its file is no longer what the scan saw."""
     try:
         return unchanged_pixels(catalog.files, catalog.paths[row], catalog.digests[row], max_pixels)
     except Refused:
@@ -77,6 +77,6 @@ def refuse_if_all(changed: Sequence[str], rows: NDArray[np.int64]) -> None:
     """
     if changed and len(changed) == len(rows):
         raise Refused(
-            f"All {len(changed)} pictures to check the model file with were changed meanwhile, {changed[0]} for one.",
+            f"All {len(changed)} images to check the model file with were changed meanwhile, {changed[0]} for one.",
             "Leave the data alone, and run the command again.",
         )

@@ -25,13 +25,13 @@ class ModelCard:
 
     Args:
         classes: C names; the position is the column of `probabilities`.
-        train_counts: (C,) train pictures of each class.
+        train_counts: (C,) train images of each class.
         preprocessing: done inside the graph, stated here.
         temperature: the logits were divided by it; 1 where there was no val to fit it on.
-        calibration_count: val pictures that the temperature and the thresholds were fitted on.
+        calibration_count: val images that the temperature and the thresholds were fitted on.
         confidence_threshold: an answer below it is "unsure"; None where there was no val.
         detects_unfamiliar: whether `unfamiliarity` above 1 means "unfamiliar"; not without val.
-        max_pixels: width x height above which a picture is `too_large`.
+        max_pixels: width x height above which an image is `too_large`.
         digests: SHA-256 of recipe, catalog and weights.
         licences: of the weights, with their source.
         versions: of tellapart and of what made the file.

@@ -1,4 +1,4 @@
-"""The predictor: a model file, pictures in, answers out."""
+"""The predictor: a model file, images in, answers out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tellapart.modelfile.card import ModelCard, is_sealed
 from tellapart.modelfile.session import Session
 from tellapart.threads import map_ahead
 
-Picture = str | os.PathLike[str] | bytes | NDArray[np.uint8]
+Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Answer:
 
     Args:
         path: the input as it was given; "" for bytes and arrays.
-        status: "ok", or the named reason why the file is not a picture that can be used.
+        status: "ok", or the named reason why the file is not an image that can be used.
         notes: remarks that do not stop it.
         detail: for a status that is not ok, a sentence.
-        decision: "answered", "unsure" (confidence below the threshold) or "unfamiliar" (unlike the training pictures).
+        decision: "answered", "unsure" (confidence below the threshold) or "unfamiliar" (unlike the training images).
         answer: the most probable class.
         confidence: its probability, in [0, 1], calibrated.
         probabilities: class → probability; they sum to 1.
-        unfamiliarity: distance to the training pictures; above 1 is "unfamiliar".
+        unfamiliarity: distance to the training images; above 1 is "unfamiliar".
     """
 
     path: str
@@ -55,7 +55,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the graph says of one picture: probs (C,), embedding (D,), unfamiliarity, all float32."""
+    """What the graph says of one image: probs (C,), embedding (D,), unfamiliarity, all float32."""
 
     probs: NDArray[np.float32]
     embedding: NDArray[np.float32]
@@ -93,31 +93,31 @@ class Predictor:
         return self.card.classes
 
     @overload
-    def predict(self, pictures: Picture) -> Answer: ...  # type: ignore[overload-overlap]  # a str is a sequence too
+    def predict(self, images: Image) -> Answer: ...  # type: ignore[overload-overlap]  # a str is a sequence too
 
     @overload
-    def predict(self, pictures: Sequence[Picture]) -> list[Answer]: ...
+    def predict(self, images: Sequence[Image]) -> list[Answer]: ...
 
-    def predict(self, pictures: Picture | Sequence[Picture]) -> Answer | list[Answer]:
-        """The answer for one picture, or a list of answers for a list of pictures, in their order.
+    def predict(self, images: Image | Sequence[Image]) -> Answer | list[Answer]:
+        """The answer for one image, or a list of answers for a list of images, in their order.
 
         Args:
-            pictures: a path, the bytes of a picture file, an (H, W, 3) uint8 RGB array, or a list of these.
+            images: a path, the bytes of an image file, an (H, W, 3) uint8 RGB array, or a list of these.
 
-        A file that is not a usable picture gets an answer whose status says why; nothing is raised for it.
+        A file that is not a usable image gets an answer whose status says why; nothing is raised for it.
         """
-        if isinstance(pictures, str | os.PathLike | bytes | np.ndarray):
-            return self.predict_one(pictures)
-        return list(self.predict_each(pictures))
+        if isinstance(images, str | os.PathLike | bytes | np.ndarray):
+            return self.predict_one(images)
+        return list(self.predict_each(images))
 
-    def predict_each(self, pictures: Iterable[Picture]) -> Iterator[Answer]:
-        """Answers one by one, in the order of the pictures, computed on all cores, in bounded memory."""
-        yield from map_ahead(self.predict_one, pictures)
+    def predict_each(self, images: Iterable[Image]) -> Iterator[Answer]:
+        """Answers one by one, in the order of the images, computed on all cores, in bounded memory."""
+        yield from map_ahead(self.predict_one, images)
 
-    def predict_one(self, picture: Picture) -> Answer:
-        """The answer for one picture."""
-        path = escape(os.fspath(picture)) if isinstance(picture, str | os.PathLike) else ""
-        decoded = _decoded(picture, self.card.max_pixels)
+    def predict_one(self, image: Image) -> Answer:
+        """The answer for one image."""
+        path = escape(os.fspath(image)) if isinstance(image, str | os.PathLike) else ""
+        decoded = _decoded(image, self.card.max_pixels)
         if decoded.pixels is None:
             return Answer(path, decoded.status, decoded.notes, decoded.detail)
         out = self.outputs(decoded.pixels)
@@ -135,15 +135,15 @@ class Predictor:
         )
 
     def outputs(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """Run the graph on one picture's (H, W, 3) uint8 RGB pixels."""
+        """Run the graph on one image's (H, W, 3) uint8 RGB pixels."""
         probs, embedding, unfamiliarity = self._session.run(
             pixels[None], ("probabilities", "embedding", "unfamiliarity")
         )
         return Outputs(probs[0], embedding[0], float(unfamiliarity[0]))
 
-    def batch(self, pictures: NDArray[np.generic]) -> NDArray[np.float32]:
-        """(N, C) probabilities of pictures of one size, (N, H, W, 3) uint8 RGB, in one run."""
-        return self._session.run(pictures, ("probabilities",))[0]
+    def batch(self, images: NDArray[np.generic]) -> NDArray[np.float32]:
+        """(N, C) probabilities of images of one size, (N, H, W, 3) uint8 RGB, in one run."""
+        return self._session.run(images, ("probabilities",))[0]
 
     def activation_map(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """(h, w) how much each place speaks for the answer, or None where the network has no such map."""
@@ -176,12 +176,12 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     return Predictor(data, name=str(file))
 
 
-def _decoded(picture: Picture, max_pixels: int) -> Decoded:
-    if isinstance(picture, bytes):
-        return decode(picture, max_pixels=max_pixels)
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-            got = f"{picture.dtype} {picture.shape}"
+def _decoded(image: Image, max_pixels: int) -> Decoded:
+    if isinstance(image, bytes):
+        return decode(image, max_pixels=max_pixels)
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            got = f"{image.dtype} {image.shape}"
             raise UserError(f"An array must be uint8 of shape (H, W, 3), RGB, got {got}.", "Convert it first.")
-        return Decoded("ok", pixels=np.ascontiguousarray(picture))
-    return decode_file(Path(picture), max_pixels=max_pixels)
+        return Decoded("ok", pixels=np.ascontiguousarray(image))
+    return decode_file(Path(image), max_pixels=max_pixels)

@@ -1,4 +1,4 @@
-"""From a picture of any size to the network's square input: decided once, stored with the model."""
+"""From an image of any size to the network's square input: decided once, stored with the model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Preprocessing:
 
     Args:
         mode: "crop" cuts the centre square out and resizes it once; "squash" resizes without a cut, changing the
-            shape; "pad" adds grey bars until the picture is square.
+            shape; "pad" adds grey bars until the image is square.
         share_permille: thousandths of the short side that "crop" keeps. An integer, so that no rounding differs.
         size_px: side of the square that the network takes.
         filter: of the resize; both are antialiased.
@@ -60,7 +60,7 @@ class Preprocessing:
         """(H, W, 3) uint8 → (S, S, 3) uint8, by Pillow: the reference that the graph is held against."""
         square = self._square(pixels)
         method = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[self.filter]
-        # Across, then down, as the graph does it: Pillow alone would begin with a tall picture's height, and the
+        # Across, then down, as the graph does it: Pillow alone would begin with a tall image's height, and the
         # rounding between the passes would differ.
         across = Image.fromarray(square).resize((self.size_px, square.shape[0]), method)
         return np.asarray(across.resize((self.size_px, self.size_px), method))
@@ -97,6 +97,6 @@ class Preprocessing:
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def __str__(self) -> str:
-        cut = {"crop": f"centre square, {self.share_permille / 10:g} % of the short side", "squash": "whole picture"}
+        cut = {"crop": f"centre square, {self.share_permille / 10:g} % of the short side", "squash": "whole image"}
         square = f"{cut.get(self.mode, 'padded to a square')}, {self.filter} to {self.size_px} px"
         return f"{square}, one channel of luminance" if self.grey else square

@@ -1,4 +1,4 @@
-"""A graph, ready to run on uint8 pictures. Training, prediction and the gate all run graphs through here."""
+"""A graph, ready to run on uint8 images. Training, prediction and the gate all run graphs through here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import onnxruntime as ort
 class Session:
     """A loaded graph that one thread or many may run; each run uses one core, unless more threads are asked for.
 
-    One picture at a time on each core is as fast as a batch on a CPU, and pictures of any size need no padding.
+    One image at a time on each core is as fast as a batch on a CPU, and images of any size need no padding.
 
     Args:
         model: a serialised ONNX graph, self-contained.

@@ -1,4 +1,4 @@
-"""Backbones: a network without its classifier, its weights, and how it wants its pictures."""
+"""Backbones: a network without its classifier, its weights, and how it wants its images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tellapart.threads import map_ahead
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network in eval mode that turns pictures into embeddings."""
+    """A network in eval mode that turns images into embeddings."""
 
     network: nn.Module
     weights: Weights
@@ -39,25 +39,25 @@ class Embedder(nn.Module):
         self.network = network
         self.has_map = False
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The embedding, then the feature map if there is one."""
-        features = self.network.forward_features(pictures)  # type: ignore[operator]
+        features = self.network.forward_features(images)  # type: ignore[operator]
         embedding = self.network.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return (embedding, features) if self.has_map else (embedding,)
 
-    def embed(self, pictures: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Preprocessed pictures (C, S, S) → their embeddings (D,), side by side on one thread each."""
+    def embed(self, images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Preprocessed images (C, S, S) → their embeddings (D,), side by side on one thread each."""
         with one_thread():
-            return list(map_ahead(self._embed_one, pictures))
+            return list(map_ahead(self._embed_one, images))
 
     @torch.inference_mode()
-    def _embed_one(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(self(torch.from_numpy(picture)[None])[0][0].numpy())
+    def _embed_one(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(self(torch.from_numpy(image)[None])[0][0].numpy())
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread: for single pictures two of them wait for each other, for seconds on a busy machine."""
+    """Torch on one thread: for single images two of them wait for each other, for seconds on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -67,7 +67,7 @@ def one_thread() -> Iterator[None]:
 
 
 def find_preprocessing(options: BackboneOptions, wanted: PreprocessingOptions) -> Preprocessing:
-    """How a network was trained to see pictures, with the recipe's changes.
+    """How a network was trained to see images, with the recipe's changes.
 
     Raises:
         UserError: an unknown network (with the nearest right names), or one of tellapart's own at another size or
@@ -114,7 +114,7 @@ def embedder(backbone: Backbone) -> Embedder:
     """The backbone as what is exported; whether it has a feature map is found out by trying."""
     module = Embedder(backbone.network).eval()
     with torch.inference_mode(), one_thread():
-        trial = trial_pictures(backbone.preprocessing)
+        trial = trial_images(backbone.preprocessing)
         features = backbone.network.forward_features(trial)  # type: ignore[operator]
         (embedding,) = module(trial)
     module.has_map = (
@@ -125,7 +125,7 @@ def embedder(backbone: Backbone) -> Embedder:
     return module
 
 
-def trial_pictures(preprocessing: Preprocessing, count: int = 1) -> Tensor:
+def trial_images(preprocessing: Preprocessing, count: int = 1) -> Tensor:
     """(count, C, S, S) float32 of the network's own size: no two values are equal, so none can be mistaken."""
     shape = (count, preprocessing.channels, preprocessing.size_px, preprocessing.size_px)
     return torch.linspace(-1, 1, shape[0] * shape[1] * shape[2] * shape[3]).reshape(shape)
@@ -230,7 +230,7 @@ def _wrong_weights(name: str, weights: Weights, tensors: dict[str, Tensor], erro
 def _check_size(name: str, network: nn.Module, preprocessing: Preprocessing) -> None:
     try:
         with torch.inference_mode(), one_thread():
-            network(trial_pictures(preprocessing))
+            network(trial_images(preprocessing))
     except (RuntimeError, AssertionError) as error:
         raise _wrong_size(name, preprocessing.size_px, error) from error
 
@@ -238,6 +238,6 @@ def _check_size(name: str, network: nn.Module, preprocessing: Preprocessing) -> 
 def _wrong_size(name: str, size: int, error: Exception) -> UserError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return UserError(
-        f"{name} cannot take pictures of {size} px ({reason}).",
+        f"{name} cannot take images of {size} px ({reason}).",
         "Leave preprocessing.size_px out, or give a multiple of 32.",
     )

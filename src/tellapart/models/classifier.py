@@ -1,4 +1,4 @@
-"""The whole network in torch: pictures → embedding → logits."""
+"""The whole network in torch: images → embedding → logits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tellapart.errors import UserError
-from tellapart.models.backbones import Backbone, Embedder, embedder, one_thread, trial_pictures
-from tellapart.models.layers import Layers
+from tellapart.modelfile.layers import Layers
+from tellapart.models.backbones import Backbone, Embedder, embedder, one_thread, trial_images
 from tellapart.models.networks import drawn_from
 from tellapart.options import HeadOptions
 
@@ -20,7 +20,7 @@ class Classifier(nn.Module):
     """A backbone and a head.
 
     Args:
-        embedder: pictures (N, C_in, S, S) float32 → embedding (N, D).
+        embedder: images (N, C_in, S, S) float32 → embedding (N, D).
         head: embedding (N, D) → logits (N, C), or (N, 1) of the second of two classes. Linear layers with ReLU
             between them.
     """
@@ -30,9 +30,9 @@ class Classifier(nn.Module):
         self.embedder = embedder
         self.head = head
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(N, C_in, S, S) float32 → logits (N, C) or (N, 1)."""
-        return self.head(self.embedder(pictures)[0])  # type: ignore[no-any-return]
+        return self.head(self.embedder(images)[0])  # type: ignore[no-any-return]
 
     def layers(self) -> Layers:
         """The head as numbers. One logit z becomes the two -z/2 and z/2, whose softmax is [1 - p, p]."""
@@ -75,7 +75,7 @@ def build_classifier(backbone: Backbone, options: HeadOptions, num_classes: int,
         )
     module = embedder(backbone)
     with torch.inference_mode(), one_thread():
-        width = module(trial_pictures(backbone.preprocessing))[0].shape[1]
+        width = module(trial_images(backbone.preprocessing))[0].shape[1]
     outputs = 1 if options.logits == "one" else num_classes
     with drawn_from(seed, "head"):
         return Classifier(module, _new_head((width, *options.hidden), outputs))

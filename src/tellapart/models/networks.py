@@ -1,4 +1,4 @@
-"""The networks written here, for pictures of 32 x 32; they have the interface of timm's."""
+"""The networks written here, for images of 32 x 32; they have the interface of timm's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BlockNetwork(nn.Module):
 
     Args:
         blocks: in forward order; each is a stage.
-        num_features: what they give for one picture, flattened.
+        num_features: what they give for one image, flattened.
         num_classes: of the classifier; 0: none.
     """
 
@@ -32,18 +32,18 @@ class BlockNetwork(nn.Module):
         """Another classifier; of 0 classes, none."""
         self.classifier = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
-    def forward_features(self, pictures: Tensor) -> Tensor:
+    def forward_features(self, images: Tensor) -> Tensor:
         """(N, C, 32, 32) → what the last block gives."""
-        return self.blocks(pictures)  # type: ignore[no-any-return]
+        return self.blocks(images)  # type: ignore[no-any-return]
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """What the last block gives → logits (N, classes), or before the classifier (N, num_features)."""
         embedding = features.flatten(1)
         return embedding if pre_logits else self.classifier(embedding)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """(N, C, 32, 32) → logits (N, classes)."""
-        return self.forward_head(self.forward_features(pictures))
+        return self.forward_head(self.forward_features(images))
 
 
 def lenet(in_chans: int = 3, num_classes: int = 10) -> BlockNetwork:

@@ -76,7 +76,7 @@ def frozen_upto(options: FreezeOptions, stages: Sequence[str], epochs_done: int)
         if epochs <= epochs_before or left >= frozen:
             raise UserError(
                 f"freeze.unfreeze: {epochs}:{stage} must come later than the step before it, and let more learn.",
-                f"From the picture on, the stages are {', '.join(stages)}; of them, {frozen} are frozen then.",
+                f"From the image on, the stages are {', '.join(stages)}; of them, {frozen} are frozen then.",
             )
         frozen, epochs_before = left, epochs
         if epochs <= epochs_done:

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
+from tellapart.cache.packages import PACKAGES, Package, packaged_file
 from tellapart.errors import Refused, UserError, reason_of
-from tellapart.models.packages import PACKAGES, Package, packaged_file
 
 HUB_SECONDS = 5.0
 

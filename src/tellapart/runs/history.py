@@ -175,7 +175,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 def read_digests(path: Path) -> dict[str, str]:
-    """The content hash of every picture that a run uses: path → SHA-256.
+    """The content hash of every image that a run uses: path → SHA-256.
 
     Raises:
         Refused: splits.parquet is gone or damaged.
@@ -206,7 +206,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _score(test: Mapping[str, Any] | None) -> Score | None:
-    """The accuracy that metrics.json holds; None where no picture was tested."""
+    """The accuracy that metrics.json holds; None where no image was tested."""
     if not test or not test["accuracy"]["count"]:
         return None
     block = test["accuracy"]

@@ -21,14 +21,14 @@ ORIGIN_KEY = "tellapart.origin"
 CLASSES_KEY = "tellapart.classes"
 
 SPLIT_ANEW = "Restore the data, or leave --splits out to split anew."
-ACCEPT_CHANGES = "Restore the data, or add --accept-changes to go on with the pictures that are as they were."
+ACCEPT_CHANGES = "Restore the data, or add --accept-changes to go on with the images that are as they were."
 RESTORE_CLASSES = "Restore the classes, or train anew: a label never changes its meaning."
 
 _COLUMNS = ["path", "sha256", "class", "split"]
 
 
 def splits_hash(rows: Iterable[tuple[str, str, str, str]]) -> str:
-    """SHA-256 over path, content hash, class and split of each used picture, whatever their order."""
+    """SHA-256 over path, content hash, class and split of each used image, whatever their order."""
     total = hashlib.sha256()
     for row in sorted(rows):
         total.update("\0".join(row).encode() + b"\n")
@@ -36,7 +36,7 @@ def splits_hash(rows: Iterable[tuple[str, str, str, str]]) -> str:
 
 
 def save_splits(run: RunFolder, catalog: Catalog, splits: Column) -> str:
-    """Write splits.parquet, with the weight of each picture; returns the hash of the splits."""
+    """Write splits.parquet, with the weight of each image; returns the hash of the splits."""
     rows = [(*row, split) for row, split in zip(_used(catalog), splits[catalog.ok], strict=True)]
     digest = splits_hash(rows)
     columns = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
@@ -68,12 +68,12 @@ class SavedSplits:
         """(N,) str: "train", "val", "test" for the catalog's rows, or "" for a row that is not used.
 
         Args:
-            accept_changes: go on without the pictures that are new or changed, of which `changes` tells; None: it is
-                another run, which may draw the pictures as often as it likes.
+            accept_changes: go on without the images that are new or changed, of which `changes` tells; None: it is
+                another run, which may draw the images as often as it likes.
             hint: what to do where the data has changed.
 
         Raises:
-            Refused: they do not fit the data: pictures gone, new or changed, other classes, copies of one picture on
+            Refused: they do not fit the data: images gone, new or changed, other classes, copies of one image on
                 two sides. With counts and an example. Other classes are never accepted: no label changes its meaning.
         """
         if accept_changes is None:
@@ -87,7 +87,7 @@ class SavedSplits:
         same = {path: self.rows[path][3] for path, _, _ in as_they_were if path not in reweighted}
         stated = zip(catalog.paths, catalog.ok, strict=True)
         splits = text_column(same.get(path, "") if ok else "" for path, ok in stated)
-        if not accept_changes:  # what counts as a copy hangs on all pictures: without some, unchanged ones may do so
+        if not accept_changes:  # what counts as a copy hangs on all images: without some, unchanged ones may do so
             self._check_leaks(catalog, splits)
         return splits
 
@@ -109,7 +109,7 @@ class SavedSplits:
         ]
 
     def _reweighted(self, catalog: Catalog) -> set[str]:
-        """The train pictures that are drawn less or more often than they were."""
+        """The train images that are drawn less or more often than they were."""
         weights = zip(catalog.paths, catalog.weights, strict=True)
         changed = (path for path, weight in weights if self.weights.get(path, weight) != weight)
         return {path for path in changed if self.rows[path][3] == "train"}
@@ -118,7 +118,7 @@ class SavedSplits:
         leaks = find_leaks(catalog, splits)
         if leaks and not self.leaky:
             raise Refused(
-                f"{self.file} would put {len(leaks)} pictures or groups on two sides of the split, "
+                f"{self.file} would put {len(leaks)} images or groups on two sides of the split, "
                 f"{catalog.paths[leaks[0].rows[0]]!r} for one.",
                 "Leave --splits out to make new ones.",
             )
@@ -152,7 +152,7 @@ def read_splits(path: Path) -> SavedSplits:
 
 
 def _used(catalog: Catalog) -> list[tuple[str, str, str]]:
-    """Path, content hash and class of each picture that can be used."""
+    """Path, content hash and class of each image that can be used."""
     return [
         (catalog.paths[row], catalog.digests[row], catalog.classes[catalog.labels[row]])
         for row in np.flatnonzero(catalog.ok)
@@ -160,7 +160,7 @@ def _used(catalog: Catalog) -> list[tuple[str, str, str]]:
 
 
 def _class_changes(saved: SavedSplits, catalog: Catalog) -> list[str]:
-    """Which classes came and went, with their pictures; or that they stand in another order."""
+    """Which classes came and went, with their images; or that they stand in another order."""
     before = Counter(row[2] for row in saved.rows.values())
     now = dict(zip(catalog.classes, catalog.counts().tolist(), strict=True))
     told = [f"class {name!r} is gone ({_counted(before[name])})" for name in saved.classes if name not in now]
@@ -169,4 +169,4 @@ def _class_changes(saved: SavedSplits, catalog: Catalog) -> list[str]:
 
 
 def _counted(number: int) -> str:
-    return f"{number:,} picture{'' if number == 1 else 's'}"
+    return f"{number:,} image{'' if number == 1 else 's'}"

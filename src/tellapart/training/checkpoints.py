@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tellapart.errors import Refused, reason_of
-from tellapart.progress import Talk
+from tellapart.progress import Console
 from tellapart.runs.identity import VERSION
 from tellapart.writing import write_whole
 
@@ -68,13 +68,13 @@ class Checkpoints:
     Args:
         folder: where they are; made by the first save.
         run_id: of the run; the checkpoints of another run are refused.
-        talk: is told of each one that cannot be used.
+        console: is told of each one that cannot be used.
     """
 
-    def __init__(self, folder: Path, run_id: str, talk: Talk) -> None:
+    def __init__(self, folder: Path, run_id: str, console: Console) -> None:
         self.folder = folder
         self._run_id = run_id
-        self._talk = talk
+        self._console = console
         self._good: dict[str, str | None] = {}  # names of those to keep, oldest first → the best that each refers to
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -108,7 +108,7 @@ class Checkpoints:
                 self._check_best(found)
             except _UnusableError as reason:
                 reasons.append(f"{name} {reason}")
-                self._talk.say(f"{self.folder / name} {reason}; it is passed over")
+                self._console.say(f"{self.folder / name} {reason}; it is passed over")
             else:
                 self._good = {name: found.facts.get("best")}
                 return found

@@ -1,4 +1,4 @@
-"""Losses picture by picture, and what each picture counts for.
+"""Losses image by image, and what each image counts for.
 
 The loss of a batch is the sum of `losses * weights` over the sum of `weights`, both over the whole batch. Both add up
 over the parts that a batch is worked on in, and over the processes that share it, so neither changes a gradient.
@@ -15,8 +15,8 @@ from torch import Tensor
 from tellapart.options import HeadOptions, TrainingOptions
 
 
-def picture_losses(logits: Tensor, targets: Tensor, options: TrainingOptions) -> Tensor:
-    """The loss of each picture, without weights.
+def image_losses(logits: Tensor, targets: Tensor, options: TrainingOptions) -> Tensor:
+    """The loss of each image, without weights.
 
     Args:
         logits: (N, C), or (N, 1) for two classes with `loss=bce`: the logit of the second class.
@@ -26,7 +26,7 @@ def picture_losses(logits: Tensor, targets: Tensor, options: TrainingOptions) ->
     Returns:
         (N,) float32; of bce with C logits the mean over the classes.
 
-    >>> [round(loss, 3) for loss in picture_losses(torch.zeros(2, 4), torch.tensor([0, 3]), TrainingOptions()).tolist()]
+    >>> [round(loss, 3) for loss in image_losses(torch.zeros(2, 4), torch.tensor([0, 3]), TrainingOptions()).tolist()]
     [1.386, 1.386]
     """
     logits = logits.float()
@@ -38,17 +38,17 @@ def picture_losses(logits: Tensor, targets: Tensor, options: TrainingOptions) ->
     return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(dim=1)
 
 
-def picture_weights(targets: Tensor, class_weights: Tensor | None) -> Tensor:
-    """What each picture counts for: its class's weight; of a mixed one the mean of its classes'.
+def image_weights(targets: Tensor, class_weights: Tensor | None) -> Tensor:
+    """What each image counts for: its class's weight; of a mixed one the mean of its classes'.
 
     Args:
-        targets: (N,) int64 or (N, C) float, as for `picture_losses`.
-        class_weights: (C,) float32; None: every picture counts 1.
+        targets: (N,) int64 or (N, C) float, as for `image_losses`.
+        class_weights: (C,) float32; None: every image counts 1.
 
     Returns:
         (N,) float32.
 
-    >>> picture_weights(torch.tensor([[0.5, 0.5]]), torch.tensor([1.0, 3.0])).tolist()
+    >>> image_weights(torch.tensor([[0.5, 0.5]]), torch.tensor([1.0, 3.0])).tolist()
     [2.0]
     """
     if class_weights is None:
@@ -57,11 +57,11 @@ def picture_weights(targets: Tensor, class_weights: Tensor | None) -> Tensor:
 
 
 def class_weights(counts: NDArray[np.int64], options: HeadOptions) -> Tensor | None:
-    """The weight of each class by its train pictures; None where every picture counts the same.
+    """The weight of each class by its train images; None where every image counts the same.
 
     Args:
-        counts: (C,) train pictures of each class; a class without any is never asked for.
-        options: `weighting`; balanced is N / (C * count), as in scikit-learn: the pictures of each class weigh the
+        counts: (C,) train images of each class; a class without any is never asked for.
+        options: `weighting`; balanced is N / (C * count), as in scikit-learn: the images of each class weigh the
             same together.
 
     Returns:

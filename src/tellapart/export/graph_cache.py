@@ -1,0 +1,94 @@
+"""Exported networks, kept in the user's cache folder. No torch here: a second training needs none.
+
+Pretrained ones only: a network that began at random numbers, or was trained, is never wanted a second time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tellapart.cache import cache_folder
+from tellapart.cache.packages import weights_identity
+from tellapart.errors import UserError
+from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.options import BackboneOptions, PreprocessingOptions
+from tellapart.recipe import Recipe, recipe_values
+from tellapart.writing import write_whole
+
+FORMAT = 2  # of what is kept; raise it when an older cache must not be used
+MOST_KEPT = 32  # networks, of some 20 MB each; a search over sizes and crops exports many
+
+
+@dataclass(frozen=True)
+class ExportedNetwork:
+    """A network as a graph, with all that must be said of it.
+
+    Args:
+        graph: input (N, C, S, S) float32 → embedding (N, D), and features (N, D, h, w) where it has them.
+        preprocessing: how it wants its images.
+        source, licence, digest: of the weights.
+        versions: of what wrote the graph.
+    """
+
+    graph: bytes
+    preprocessing: Preprocessing
+    source: str
+    licence: str
+    digest: str
+    versions: Mapping[str, str]
+
+
+def kept_network(backbone: BackboneOptions, preprocessing: PreprocessingOptions) -> ExportedNetwork | None:
+    """The exported network of these options, if it is kept and whole."""
+    if not backbone.pretrained:
+        return None
+    folder = _folder(backbone, preprocessing)
+    try:
+        card = json.loads((folder / "card.json").read_text())
+        graph = (folder / "network.onnx").read_bytes()
+        if hashlib.sha256(graph).hexdigest() != card.pop("graph_digest"):
+            return None
+        return ExportedNetwork(graph, Preprocessing.from_json(card.pop("preprocessing")), **card)
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: it is made anew
+        return None
+
+
+def keep_network(network: ExportedNetwork, backbone: BackboneOptions, preprocessing: PreprocessingOptions) -> None:
+    """Keep an exported network, if it is pretrained. The card is written last: without it, nothing is there. A cache
+    that cannot be written to is no reason to stop.
+    """
+    if not backbone.pretrained:
+        return
+    folder = _folder(backbone, preprocessing)
+    card = {
+        "graph_digest": hashlib.sha256(network.graph).hexdigest(),
+        "preprocessing": network.preprocessing.as_json(),
+        "source": network.source,
+        "licence": network.licence,
+        "digest": network.digest,
+        "versions": dict(network.versions),
+    }
+    try:
+        write_whole(folder / "network.onnx", network.graph)
+        write_whole(folder / "card.json", json.dumps(card, indent=1))
+    except UserError:
+        return
+    _forget_oldest(folder.parent)
+
+
+def _forget_oldest(networks: Path) -> None:
+    cards = sorted(networks.glob("*/card.json"), key=lambda card: card.stat().st_mtime)
+    for card in cards[:-MOST_KEPT]:
+        shutil.rmtree(card.parent, ignore_errors=True)
+
+
+def _folder(backbone: BackboneOptions, preprocessing: PreprocessingOptions) -> Path:
+    values = recipe_values(Recipe(backbone=backbone, preprocessing=preprocessing))
+    parts = [FORMAT, backbone.name, weights_identity(backbone), values["preprocessing"]]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return cache_folder() / "networks" / f"{''.join(c if c.isalnum() else '_' for c in backbone.name)}-{key[:16]}"

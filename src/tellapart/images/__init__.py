@@ -1,0 +1,1 @@
+"""Images as tensors: kept decoded, augmented, batched. Needs torch."""

@@ -1,0 +1,147 @@
+"""From kept images to what the network takes: augmented, mixed, normalised, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tellapart.images.augmentation import augment, mix
+from tellapart.images.store import Images
+from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
+from tellapart.options import AugmentationOptions
+
+JOINED_PIXELS = 2**17  # of so many pixels small batches are made at once: the work that each one costs is done once
+
+
+@dataclass(frozen=True)
+class Group:
+    """The samples of one batch that this process takes.
+
+    Args:
+        positions: (B,) into the images. keys: (B,) uint64, for what chance decides; None: nothing by chance.
+        view: which of the kept views it shows, where views are kept; None: the image as it is.
+    """
+
+    positions: NDArray[np.int64]
+    keys: NDArray[np.uint64] | None = None
+    view: int | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from.
+
+    Args:
+        inputs: (B, …) float32. labels: (B,) int64.
+        targets: the labels, or (B, C) shares of the classes where images were mixed.
+        there: (B,) bool, which samples of the group these are.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    targets: Tensor
+    there: NDArray[np.bool_]
+
+
+class Inputs(Protocol):
+    """Where batches come from."""
+
+    def batches(self, groups: Sequence[Group]) -> Iterator[Batch]:
+        """One batch for each group; a lost image is missing from its own."""
+        ...
+
+
+class ImageInputs:
+    """Batches of images.
+
+    Args:
+        images: of one split.
+        preprocessing: its mean, std and grey; the images are resized already.
+        augmentation: what groups with keys go through.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        preprocessing: Preprocessing,
+        augmentation: AugmentationOptions,
+        device: torch.device,
+        memory_format: torch.memory_format,
+    ) -> None:
+        self._images = images
+        self._labels = torch.from_numpy(images.labels)
+        self._augmentation = augmentation if augmentation.changes_anything else None
+        self._mixes = bool(augmentation.mixup or augmentation.cutmix)
+        self._at_once = 1 if self._mixes else JOINED_PIXELS // preprocessing.size_px**2  # images
+        self._device, self._memory_format = device, memory_format
+        self._fill = preprocessing.mean
+        self._mean, self._std = (
+            torch.tensor(values, device=device).reshape(1, -1, 1, 1)
+            for values in (preprocessing.channel_mean, preprocessing.channel_std)
+        )
+        luminance = torch.tensor(LUMINANCE, device=device).reshape(1, 3, 1, 1)
+        self._luminance = luminance if preprocessing.grey else None
+
+    def batches(self, groups: Sequence[Group]) -> Iterator[Batch]:
+        """One batch for each group; a lost image is missing from its own."""
+        joined = list(_joined(groups, self._at_once))
+        decoded = self._images.batches([group.positions for group, _ in joined])
+        for (group, sizes), (pixels, there) in zip(joined, decoded, strict=True):
+            labels = self._labels[group.positions[there]].to(self._device)
+            keys = None if group.keys is None else group.keys[there]
+            yield from _parted(self._batch(torch.from_numpy(pixels), labels, keys, there), sizes)
+
+    def _batch(
+        self, pixels: Tensor, labels: Tensor, keys: NDArray[np.uint64] | None, there: NDArray[np.bool_]
+    ) -> Batch:
+        images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)  # channels last in memory
+        targets = labels
+        if self._augmentation is None or keys is None or not len(labels):
+            floats = images.float().div_(255)
+        else:
+            floats = augment(images, keys, self._augmentation, self._fill)
+            if self._mixes:
+                shares = torch.nn.functional.one_hot(labels, len(self._images.classes)).float()
+                floats, targets = mix(floats, shares, keys, self._augmentation)
+        if self._luminance is not None:
+            floats = (floats * self._luminance).sum(dim=1, keepdim=True)
+        inputs = floats.sub(self._mean).div_(self._std).contiguous(memory_format=self._memory_format)
+        return Batch(inputs, labels, targets, there)
+
+
+def _joined(groups: Sequence[Group], most: int) -> Iterator[tuple[Group, list[int]]]:
+    """Groups that follow each other as one, of at most so many samples where they are more than one; and their sizes.
+
+    What becomes of an image hangs on its key alone, so the samples are the same, to the last bit.
+    """
+    waiting: list[Group] = []
+    for group in groups:
+        if waiting and sum(len(one.positions) for one in waiting) + len(group.positions) > most:
+            yield _one(waiting)
+            waiting = []
+        waiting.append(group)
+    if waiting:
+        yield _one(waiting)
+
+
+def _one(groups: Sequence[Group]) -> tuple[Group, list[int]]:
+    keys = [group.keys for group in groups if group.keys is not None]
+    positions = np.concatenate([group.positions for group in groups])
+    return Group(positions, np.concatenate(keys) if keys else None), [len(group.positions) for group in groups]
+
+
+def _parted(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
+    """The batches of the groups that were joined."""
+    if len(sizes) == 1:
+        yield batch
+        return
+    end = 0
+    for there in np.split(batch.there, np.cumsum(sizes)[:-1]):
+        begin, end = end, end + int(there.sum())
+        yield Batch(batch.inputs[begin:end], batch.labels[begin:end], batch.targets[begin:end], there)

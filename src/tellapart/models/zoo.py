@@ -1,0 +1,96 @@
+"""Which backbones there are, and what a user wants to know before choosing one."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import try_to_load_from_cache
+
+from tellapart.cache.packages import PACKAGES, packaged_file
+from tellapart.models.networks import OWN_NETWORKS, OWN_SIZE_PX
+from tellapart.models.weights import hub_address, licence_of
+
+MOST_COUNTED = 50  # networks whose parameters are counted: each has to be built, which takes up to 0.3 s
+
+
+@dataclass(frozen=True)
+class BackboneFacts:
+    """One row of the list.
+
+    Args:
+        name: as `backbone.name` takes it.
+        parameters: with its own classifier; None where there are too many rows to count.
+        size_px: of the images that it was trained on.
+        licence: of its weights, as their publisher states it; "" without weights.
+        weights: "package NAME", "here (hub cache)", "hub", or "none".
+    """
+
+    name: str
+    parameters: int | None
+    size_px: int
+    licence: str
+    weights: str
+
+
+def list_backbones(pattern: str | None = None) -> list[BackboneFacts]:
+    """The backbones whose name contains the pattern, or matches it as "resnet*" does; None: all. A pattern that is a
+    name means this network alone, with all its weights.
+
+    tellapart's own come first, then timm's by name. A network with several weights is there under its plain name,
+    which means timm's choice among them, and under a name with a tag for each of the others.
+
+    >>> [facts.name for facts in list_backbones("lenet")]
+    ['lenet']
+    """
+    names = _matching([*OWN_NETWORKS, *_timm_names()], pattern)
+    return [_facts(name, counted=len(names) <= MOST_COUNTED) for name in names]
+
+
+def _timm_names() -> list[str]:
+    plain = timm.list_models()
+    default = {f"{name}.{timm.get_pretrained_cfg(name).tag}" for name in plain}
+    tagged = (name for name in timm.list_models(include_tags=True) if "." in name and name not in default)
+    return sorted([*plain, *tagged])
+
+
+def _matching(names: list[str], pattern: str | None) -> list[str]:
+    if pattern is None:
+        return names
+    if pattern in names:
+        return [name for name in names if name == pattern or name.startswith(f"{pattern}.")]
+    return [name for name in names if pattern in name or fnmatchcase(name, pattern)]
+
+
+def _facts(name: str, *, counted: bool) -> BackboneFacts:
+    parameters = _count_parameters(name) if counted else None
+    if name in OWN_NETWORKS:
+        return BackboneFacts(name, parameters, OWN_SIZE_PX, "", "none")
+    config = timm.get_pretrained_cfg(name)
+    weights, licence = _weights(name, config.to_dict())
+    return BackboneFacts(name, parameters, config.input_size[-1], licence, weights)
+
+
+def _weights(name: str, config: dict[str, Any]) -> tuple[str, str]:
+    """Where they are, and their licence."""
+    if packaged_file(name):
+        return f"package {PACKAGES[name].pip_name}", PACKAGES[name].licence
+    if not (address := hub_address(config)):
+        return "none", ""
+    here = isinstance(try_to_load_from_cache(*address), str)
+    return "here (hub cache)" if here else "hub", licence_of(config)
+
+
+def _count_parameters(name: str) -> int | None:
+    """Built without memory for its numbers; None where a network cannot be built so."""
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network = OWN_NETWORKS[name]() if name in OWN_NETWORKS else timm.create_model(name)
+    except (RuntimeError, NotImplementedError):
+        return None
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,1 @@
+"""The steps that verbs share, in the order in which data meets them."""

@@ -1,0 +1,119 @@
+"""The folds' models as one model file: composed, held against torch, and measured whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.catalog.scan import scan
+from tellapart.catalog.table import Catalog, Column
+from tellapart.evaluation.predictions import Predictions
+from tellapart.export.ensemble import compose_ensemble
+from tellapart.export.gate import check_probabilities, probabilities
+from tellapart.export.graph_cache import ExportedNetwork
+from tellapart.export.references import pixels_now, refuse_if_all
+from tellapart.modelfile.layers import Layers
+from tellapart.modelfile.predictor import Predictor
+from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.modelfile.scan_predictions import Answers
+from tellapart.pipeline.learned import Embed
+from tellapart.pipeline.record import card_for
+from tellapart.pipeline.ship import Shipped, gate_rows, measure_test
+from tellapart.probe.head import Calibration
+from tellapart.progress import Console
+from tellapart.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of an ensemble.
+
+    Args:
+        model: its model file. layers: its head, with the temperature folded in. embed: its network, by torch.
+        digest: of its weights.
+    """
+
+    model: bytes
+    layers: Layers
+    embed: Embed
+    digest: str
+
+
+def ensemble_network(members: Sequence[Member], one: ExportedNetwork) -> ExportedNetwork:
+    """What must be said of the members' weights, of which those of `one` are the first's."""
+    digests = list(dict.fromkeys(member.digest for member in members))
+    if len(digests) == 1:
+        return one
+    digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return replace(one, graph=b"", digest=digest, source=f"{len(digests)} networks, each {one.source}")
+
+
+def ship_ensemble(
+    members: Sequence[Member],
+    network: ExportedNetwork,
+    catalog: Catalog,
+    splits: Column,
+    recipe: Recipe,
+    calibration: Calibration,
+    console: Console,
+) -> Shipped:
+    """Make one model file of the members, and measure it.
+
+    Args:
+        network: as `ensemble_network` gives it. splits: "train" is what the folds divided.
+        calibration: found on out-of-fold answers; its temperature is 1, for the members have theirs.
+
+    Raises:
+        Refused: the file does not agree with the mean of the members in torch; nothing may be written then.
+        UserError: the members cannot be merged.
+    """
+    card = card_for(catalog, splits, network, recipe, calibration)
+    card = replace(card, backbone=f"mean of {len(members)} {card.backbone}")
+    model = compose_ensemble([member.model for member in members], card)
+    rows = gate_rows(catalog, splits, recipe.seed)
+    images, changed = _images(catalog, rows, recipe.decoding.max_pixels)
+    said = _by_torch(members, network.preprocessing, images)
+    parity = check_probabilities(model, network.preprocessing, images, said)
+    test, gone = _measured(Predictor(model), catalog, np.flatnonzero(splits == "test"), console)
+    nothing = Predictions(np.zeros((0, len(catalog.classes)), np.float32), np.zeros(0, np.int64), (), catalog.classes)
+    metrics = measure_test(test, card, recipe.seed)
+    return Shipped(network, model, calibration, parity, nothing, test, metrics, (*changed, *gone))
+
+
+def _images(catalog: Catalog, rows: NDArray[np.int64], max_pixels: int) -> tuple[list[NDArray[np.uint8]], list[str]]:
+    """The pixels of some rows, and the paths of those that changed since the scan."""
+    found = {catalog.paths[row]: pixels_now(catalog, row, max_pixels) for row in rows}
+    changed = [path for path, pixels in found.items() if pixels is None]
+    refuse_if_all(changed, rows)
+    return [pixels for pixels in found.values() if pixels is not None], changed
+
+
+def _by_torch(
+    members: Sequence[Member], preprocessing: Preprocessing, images: Sequence[NDArray[np.uint8]]
+) -> NDArray[np.float32]:
+    """(N, C) the mean of what the members say in torch, behind Pillow's resize."""
+    inputs = [preprocessing.normalised(preprocessing.resized(pixels)) for pixels in images]
+    said: dict[str, NDArray[np.float32]] = {}  # digest of the weights → embeddings: probes share them
+    for member in members:
+        if member.digest not in said:
+            said[member.digest] = np.stack(member.embed(inputs))
+    each = [probabilities(member.layers, said[member.digest]) for member in members]
+    return np.asarray(np.mean(each, axis=0), np.float32)
+
+
+def _measured(
+    predictor: Predictor, catalog: Catalog, rows: NDArray[np.int64], console: Console
+) -> tuple[Predictions, list[str]]:
+    """What the whole file says of some rows, from the files as they are now; and the paths of those that changed."""
+    chosen = np.zeros(len(catalog), bool)
+    chosen[rows] = True
+    part, answers = catalog.rows(chosen), Answers(predictor)
+    with console.track("Measuring the model file", len(part)) as advance:
+        now = scan(part, max_pixels=predictor.card.max_pixels, hook=answers, advance=advance)
+    same = (now.digests == part.digests) & now.ok
+    left = part.rows(same)
+    return answers.predictions(left), list(part.paths[~same])

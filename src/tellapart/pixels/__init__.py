@@ -1,1 +1,0 @@
-"""Pictures as tensors: kept decoded, augmented, batched. Needs torch."""

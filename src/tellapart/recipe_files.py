@@ -1,0 +1,84 @@
+"""Recipes: YAML files by name, or the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tellapart.errors import UserError, choose, needs_extra, reason_of
+from tellapart.recipe import Recipe, recipe_from
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with tellapart."""
+    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
+
+
+def recipe_text(name: str) -> str:
+    """The YAML file of a recipe that comes with tellapart.
+
+    Raises:
+        UserError: no such recipe, with the nearest name.
+    """
+    file = _folder() / f"{choose('recipe', name, recipe_names())}.yaml"
+    return str(file.read_text(encoding="utf-8"))
+
+
+def load_recipe(
+    recipe: str | Recipe, changes: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+) -> Recipe:
+    """A recipe by name, by the path of a YAML file, or as it is; then the changes; then the options that were given.
+
+    Args:
+        options: recipe keys that a verb has options of their own for; None for one that was not given.
+
+    Raises:
+        UserError: an unknown name, a file that is not a recipe, or a key or value that does not fit.
+    """
+    base = recipe if isinstance(recipe, Recipe) else recipe_from(_read(recipe))
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    made = recipe_from({**(changes or {}), **given}, base)
+    made.check_used()
+    return made
+
+
+def _read(name: str) -> Mapping[str, Any]:
+    try:
+        import yaml
+    except ImportError:
+        raise needs_extra("pyyaml", "train") from None
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        text = read_text(path, "a recipe", "Give a YAML file, or a recipe's name.")
+    else:
+        text = recipe_text(name)
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise UserError(f"{path}{line} is not YAML.", "Write key: value, indented by spaces.") from None
+    if not isinstance(values, Mapping):
+        raise UserError(f"{path} holds no keys.", "Write key: value, for example seed: 1")
+    return values
+
+
+def read_text(path: Path, kind: str, hint: str) -> str:
+    """What a file that the user named says.
+
+    Raises:
+        UserError: it cannot be read, with the reason and the hint.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = reason_of(error)
+    except UnicodeDecodeError:
+        reason = "it is no text"
+    raise UserError(f"{path} cannot be read as {kind} ({reason}).", hint)
+
+
+def _folder() -> Any:
+    return resources.files("tellapart").joinpath("recipes")

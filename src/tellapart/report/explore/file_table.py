@@ -1,0 +1,82 @@
+"""The table of files: what needs a look first, then a sample of the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.catalog.duplicates import find_copies
+from tellapart.catalog.table import Catalog
+from tellapart.report.parts.data_section import spread
+
+MOST_ROWS = 2_000
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """One file. Numbers are None where there is none; `taken` is "" where the file does not say."""
+
+    path: str
+    class_name: str
+    split: str
+    status: str
+    notes: str
+    width: int | None
+    height: int | None
+    brightness: float | None
+    contrast: float | None
+    colourfulness: float | None
+    taken: str
+    copies: int  # files that show the same image, this one not counted
+
+    @property
+    def folder(self) -> str:
+        """The path up to the file's own name."""
+        return self.path[: self.path.rfind("/") + 1]
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self.path[len(self.folder) :]
+
+
+def file_rows(catalog: Catalog, splits: NDArray[np.str_], looks: NDArray[np.float32]) -> list[FileRow]:
+    """At most `MOST_ROWS`: files that were not used, then those with notes, then copies, then the rest."""
+    copies = np.zeros(len(catalog), np.int64)
+    for one in find_copies(catalog):
+        copies[list(one.rows)] = len(one.rows) - 1
+    rank = np.select([~catalog.ok, np.asarray(catalog.notes != ""), copies > 0], [0, 1, 2], 3)
+    rows: list[int] = []
+    for place in range(4):
+        rows += spread(np.flatnonzero(rank == place), MOST_ROWS - len(rows))
+    return [_row(catalog, row, str(splits[row]), looks[row], int(copies[row])) for row in rows]
+
+
+def _row(catalog: Catalog, row: int, split: str, looks: NDArray[np.float32], copies: int) -> FileRow:
+    label, status = int(catalog.labels[row]), str(catalog.statuses[row])
+    brightness, contrast, colourfulness = (float(value) if np.isfinite(value) else None for value in looks)
+    return FileRow(
+        path=str(catalog.paths[row]),
+        class_name=catalog.classes[label] if label >= 0 else "",
+        split=split,
+        status=status,
+        notes=str(catalog.notes[row]).replace(";", ", "),
+        width=int(catalog.widths[row]) or None,
+        height=int(catalog.heights[row]) or None,
+        brightness=brightness,
+        contrast=contrast,
+        colourfulness=colourfulness,
+        taken=_moment(str(catalog.taken[row])),
+        copies=copies,
+    )
+
+
+def _moment(taken: str) -> str:
+    """When an image was taken, to the second and without the camera.
+
+    >>> _moment("2026-05-04T13:02:09.250|Make Model")
+    '2026-05-04 13:02:09'
+    """
+    return taken.partition("|")[0].partition(".")[0].replace("T", " ")

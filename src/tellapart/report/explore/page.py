@@ -1,0 +1,279 @@
+"""A catalog as one self-contained HTML file: what there is, what is wrong with it, and what it will lead to.
+
+ExplorationInput ─▶ words, tables, figures, thumbnails ─▶ template ─▶ one string
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.catalog.table import Catalog
+from tellapart.evaluation.intervals import wilson
+from tellapart.evaluation.metrics import BALANCED_RATIO, TRUSTED_COUNT, is_trusted
+from tellapart.report.explore.file_table import MOST_ROWS, file_rows
+from tellapart.report.explore.light import extremes, looks_lines, measures
+from tellapart.report.explore.shapes import shapes
+from tellapart.report.explore.shortcuts import MIN_IMAGES, MOST_SHORTCUTS, Shortcut, shortcuts
+from tellapart.report.parts import data_section
+from tellapart.report.parts.data_section import Finding
+from tellapart.report.parts.document import render_document
+from tellapart.report.parts.gallery import Album, Shot
+from tellapart.report.parts.wording import images, named, percent
+
+__all__ = ["ExplorationInput", "Finding", "render_exploration", "summary_lines"]
+
+MOST_SAMPLED_CLASSES = 40
+MOST_SAMPLES = 120  # in all
+MOST_POINTS = 12  # in the list at the top
+MOST_OF_KIND = 5  # of one kind of finding there
+
+# What the verdict calls each kind of finding: it stands after "N images". Other kinds weaken nothing.
+_SERIOUS: Mapping[str, tuple[str, str]] = {
+    "leak": ("image is on both sides of a split", "images are on both sides of a split"),
+    "label_conflict": ("image is under more than one class", "images are under more than one class"),
+    "large_cluster": ("image is there very many times", "images are there very many times"),
+}
+
+
+@dataclass(frozen=True)
+class ExplorationInput:
+    """Everything an exploration shows.
+
+    Args:
+        title: of the page, for example the name of the data.
+        created: when, as it is to be read.
+        catalog: the data, scanned.
+        splits: (N,) str, one a row of the catalog, as they would be made; all "" where they could not be.
+        findings: what is worth knowing about the data, the worst of each kind first.
+        looks: (N, 3) float32: brightness 0 to 255, contrast (standard deviation) 0 to 128, colourfulness 0 to about
+            128; NaN where there is none.
+        seconds: how long it took to look at everything.
+        input_px: the side of the network's square input; 0 where it is not known.
+    """
+
+    title: str
+    created: str
+    catalog: Catalog
+    splits: NDArray[np.str_]
+    findings: tuple[Finding, ...]
+    looks: NDArray[np.float32]
+    seconds: float
+    input_px: int = 224
+
+    def __post_init__(self) -> None:
+        if len(self.splits) != len(self.catalog):
+            raise ValueError(f"splits must have {len(self.catalog)} rows, got {len(self.splits)}")
+        if self.looks.shape != (len(self.catalog), 3):
+            raise ValueError(f"looks must be ({len(self.catalog)}, 3), got {self.looks.shape}")
+
+    @property
+    def usable(self) -> int:
+        """Images with status ok."""
+        return int(np.count_nonzero(self.catalog.ok))
+
+
+@dataclass(frozen=True)
+class Point:
+    """One thing to know before a training. `place` is a kind of finding, or the section that shows it."""
+
+    heading: str
+    text: str
+    place: str
+
+
+@dataclass(frozen=True)
+class ClassSample:
+    """Some images of one class."""
+
+    name: str
+    count: int
+    shots: tuple[Shot, ...]
+
+
+def render_exploration(exploration: ExplorationInput) -> str:
+    """The exploration as one HTML document. An image that cannot be read any more is named, and never stops it.
+
+    Raises:
+        UserError: if jinja2 is not installed.
+    """
+    catalog, splits, findings = exploration.catalog, exploration.splits, exploration.findings
+    album = Album(catalog.files.read, repeat=True)
+    hints = shortcuts(catalog, exploration.looks)
+    split_counts = data_section.split_counts(catalog, splits)
+    # The order of these three is the order in which images get their thumbnails.
+    of_statuses = [finding for finding in findings if finding.kind == "rejected"]
+    groups = data_section.finding_groups(
+        [finding for finding in findings if finding not in of_statuses], album, data_section.captions(catalog, splits)
+    )
+    ends = extremes(catalog, exploration.looks, album)
+    samples = _samples(catalog, album)
+    sections = [
+        ("verdict", "Verdict", True),
+        ("recognised", "What was recognised", True),
+        ("balance", "Classes and balance", True),
+        ("shapes", "Sizes and shapes", True),
+        ("looks", "Light and colour", True),
+        ("shortcuts", "Shortcuts", True),
+        ("statuses", "Every file", True),
+        ("findings", "Findings", bool(groups)),
+        ("samples", "Samples", bool(samples)),
+        ("table", "The table", len(catalog) > 0),
+    ]
+    points = _points(exploration, hints)
+    said = {finding.text for finding in findings}
+    return render_document(
+        "explore/page.html.jinja",
+        contents=[(anchor, name) for anchor, name, there in sections if there],
+        title=exploration.title,
+        created=exploration.created,
+        seconds=exploration.seconds,
+        verdict=_verdict(exploration),
+        points=points[:MOST_POINTS],
+        anchors={group.kind: group.anchor for group in groups},
+        more_points=max(len(points) - MOST_POINTS, 0),
+        catalog=catalog,
+        remarks=[remark for remark in catalog.remarks if remark not in said],
+        tiles_of_data=data_section.tiles(catalog, split_counts),
+        split_counts=split_counts,
+        balance_lines=_balance_lines(exploration),
+        balance_rows=data_section.balance_rows(catalog, splits),
+        shapes=shapes(catalog, exploration.input_px),
+        looks_lines=looks_lines(catalog, exploration.looks),
+        measures=measures(catalog, exploration.looks),
+        extremes=ends,
+        shortcuts=hints[:MOST_SHORTCUTS],
+        shortcut_images=MIN_IMAGES,
+        more_shortcuts=max(len(hints) - MOST_SHORTCUTS, 0),
+        status_rows=data_section.status_rows(catalog),
+        note_rows=data_section.note_rows(catalog),
+        finding_groups=groups,
+        samples=samples,
+        file_rows=file_rows(catalog, splits, exploration.looks),
+        most_rows=MOST_ROWS,
+    )
+
+
+def summary_lines(exploration: ExplorationInput) -> list[str]:
+    """What the page says at its top and in its sentences, for the terminal: the verdict first."""
+    points = _points(exploration, shortcuts(exploration.catalog, exploration.looks))[:MOST_POINTS]
+    said = {point.text for point in points}
+    return [
+        _verdict(exploration),
+        *(f"{point.heading}: {point.text}" for point in points),
+        *(line for line in _balance_lines(exploration) if line not in said),
+        *shapes(exploration.catalog, exploration.input_px).lines,
+        *looks_lines(exploration.catalog, exploration.looks),
+    ]
+
+
+def _verdict(exploration: ExplorationInput) -> str:
+    """The whole exploration in a sentence or two."""
+    catalog, usable = exploration.catalog, exploration.usable
+    if not usable:
+        return "There is no image here that can be used."
+    filled = int(np.count_nonzero(catalog.counts()))
+    classes = "class" if filled == 1 else "classes"
+    if usable == len(catalog):
+        start = f"{images(usable)} in {filled:,} {classes}, and every file can be used."
+    else:
+        start = f"{usable:,} of {len(catalog):,} files can be used, in {filled:,} {classes}."
+    if filled < 2:
+        return f"{start} That leaves nothing to tell apart: a training needs two classes."
+    counts = data_section.finding_counts(exploration.findings)
+    serious = [
+        f"{counts[kind]:,} {one if counts[kind] == 1 else many}"
+        for kind, (one, many) in _SERIOUS.items()
+        if kind in counts
+    ]
+    mend = f" Mend this first: {', '.join(serious)}." if serious else ""
+    if not (exploration.splits != "").any():
+        return f"{start} A training would stop here, because they cannot be divided into splits.{mend}"
+    return start + (mend or " Nothing stands in the way of a training.")
+
+
+def _points(exploration: ExplorationInput, hints: Sequence[Shortcut]) -> list[Point]:
+    """What to know and to do before a training, the worst first: the findings, the shortcuts, the small classes."""
+    counts = data_section.finding_counts(exploration.findings)
+    points = [
+        Point(data_section.KINDS.get(kind, (kind, ""))[0], finding.text, "statuses" if kind == "rejected" else kind)
+        for kind in counts
+        for finding in [finding for finding in exploration.findings if finding.kind == kind][:MOST_OF_KIND]
+    ]
+    worst = sum(point.heading in {data_section.KINDS[kind][0] for kind in _SERIOUS} for point in points)
+    if hints:
+        more = f" And {len(hints) - 1:,} more such." if len(hints) > 1 else ""
+        points.insert(worst, Point("A possible shortcut", f"{hints[0].text}{more}", "shortcuts"))
+    if line := _small_classes_line(exploration):
+        points.append(Point("Small classes", line, "balance"))
+    return points
+
+
+def _balance_lines(exploration: ExplorationInput) -> list[str]:
+    """How even the classes are, and what follows from it."""
+    catalog = exploration.catalog
+    counts = catalog.counts()
+    if np.count_nonzero(counts) < 2:
+        return []
+    rows = data_section.balance_rows(catalog, exploration.splits)
+    lines = [data_section.balance_line(rows)]
+    most, least = int(counts.argmax()), int(counts[counts > 0].min())
+    same = "giving the same answer" if counts[most] == least else f"answering ‘{catalog.classes[most]}’"
+    always = f"Always {same} would be right {percent(counts[most] / counts.sum())}"
+    if counts.max() > BALANCED_RATIO * least:
+        lines.append(
+            f"{always}, so accuracy would mostly speak of the large classes: balanced accuracy, which counts every "
+            "class the same, will be shown first."
+        )
+    else:
+        lines.append(f"{always}: a model has to beat that. The classes are even enough for plain accuracy.")
+    test = data_section.split_counts(catalog, exploration.splits)["test"]
+    if test:
+        low, high = wilson(0.9 * test, test)
+        lines.append(
+            f"On {test:,} test {'image' if test == 1 else 'images'} an accuracy of 90\u202f% would be known to "
+            f"lie between {percent(low)} and {percent(high)}."
+        )
+    elif exploration.usable:
+        lines.append("There would be no test, so nothing would say how good a model is.")
+    return [*lines, line] if (line := _small_classes_line(exploration)) else lines
+
+
+def _small_classes_line(exploration: ExplorationInput) -> str:
+    catalog = exploration.catalog
+    test, counts = catalog.counts(catalog.ok & (exploration.splits == "test")), catalog.counts()
+    few = [
+        name for name, count, all_ in zip(catalog.classes, test, counts, strict=True) if all_ and not is_trusted(count)
+    ]
+    if not few or not test.any():
+        return ""
+    filled = int(np.count_nonzero(counts))
+    who = "Every class" if len(few) == filled else f"{len(few):,} of {filled:,} classes"
+    have = "has" if len(few) in (1, filled) else "have"
+    needed = int(np.ceil(TRUSTED_COUNT * counts[test > 0].sum() / test.sum()))
+    return (
+        f"{who} {have} fewer than {TRUSTED_COUNT} test images ({named(few)}): the numbers of such a class alone will "
+        f"be hints, not measurements. With this split it takes about {needed:,} images a class."
+    )
+
+
+def _samples(catalog: Catalog, album: Album) -> list[ClassSample]:
+    """Images of each class, spread over its files. With very many classes, of some that are spread over all."""
+    counts = catalog.counts()
+    chosen = data_section.spread(np.flatnonzero(counts), MOST_SAMPLED_CLASSES)
+    each = next((each for each in (12, 6) if each * len(chosen) <= MOST_SAMPLES), 3)  # whole rows of six
+    paths = {
+        label: [
+            str(catalog.paths[row])
+            for row in data_section.spread(np.flatnonzero(catalog.ok & (catalog.labels == label)), each)
+        ]
+        for label in chosen
+    }
+    album.prepare(path for some in paths.values() for path in some)
+    return [
+        ClassSample(catalog.classes[label], int(counts[label]), tuple(map(album.hang, some)))
+        for label, some in paths.items()
+    ]

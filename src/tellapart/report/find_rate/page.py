@@ -1,0 +1,74 @@
+"""The page of the learning-rate finder: the loss over the rate, and the rate to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tellapart.report.parts.curves import Chart, Decades, Line, Scale, polyline
+from tellapart.report.parts.document import render_document
+from tellapart.report.parts.figures import BOTTOM, LEFT, RIGHT, TOP, Dot
+
+
+def render_rates(
+    title: str,
+    created: str,
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    suggestion: float | None,
+    ran: Mapping[str, str],
+) -> str:
+    """The finder's page as one self-contained HTML document.
+
+    Args:
+        title: of the page, for example the name of the data.
+        created: when, as it is to be read.
+        rates: tried, rising; at least two. losses: at each. smoothed: likewise.
+        suggestion: one of them or between two; None if the loss fell nowhere.
+        ran: facts about the run, name → value.
+
+    Raises:
+        UserError: if jinja2 is not installed.
+    """
+    return render_document(
+        "find_rate/page.html.jinja",
+        contents=[("suggestion", "Suggestion"), ("curve", "Loss over learning rate"), ("run", "What was run")],
+        title=title,
+        created=created,
+        lines=rate_lines(rates, suggestion),
+        curve=rate_chart(rates, losses, smoothed, suggestion),
+        ran=ran,
+    )
+
+
+def rate_lines(rates: Sequence[float], suggestion: float | None) -> list[str]:
+    """What the finder says, in words.
+
+    >>> rate_lines([1e-7, 1.0], 0.00213)[0]
+    'Begin with a learning rate of 0.0021: there the loss falls fastest.'
+    """
+    tried = f"{len(rates):,} rates were tried, from {rates[0]:.2g} to {rates[-1]:.2g}."
+    if suggestion is None:
+        return ["The loss fell at no rate.", f"{tried} More images, or another network, may show more."]
+    return [
+        f"Begin with a learning rate of {suggestion:.2g}: there the loss falls fastest.",
+        f"{tried} Use it with --set training.lr={suggestion:.2g}",
+    ]
+
+
+def rate_chart(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None
+) -> Chart:
+    """Loss over rate, the rate on a logarithmic axis; the height is that of the smoothed curve."""
+    low, high = min(smoothed), max(smoothed)
+    space = (high - low) * 0.25 or 0.5
+    across, up = Decades(rates[0], rates[-1], LEFT, RIGHT), Scale(low - space, high + space, BOTTOM, TOP)
+    drawn = (("each batch", losses, True), ("smoothed", smoothed, False))
+    lines = tuple(
+        Line(name, polyline(across, up, list(zip(rates, values, strict=True))), faint) for name, values, faint in drawn
+    )
+    dots: tuple[Dot, ...] = ()
+    if suggestion is not None:
+        nearest = min(range(len(rates)), key=lambda place: abs(rates[place] - suggestion))
+        dots = (Dot(across.at(suggestion), up.at(smoothed[nearest]), 6.0, f"the suggestion: {suggestion:.2g}"),)
+    return Chart("Loss over learning rate", "learning rate", across, up, lines, dots)

@@ -1,0 +1,1 @@
+"""What several pages share: layout, style, figures, image galleries and wording."""

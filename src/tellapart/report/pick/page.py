@@ -1,0 +1,154 @@
+"""The page of `pick`: accuracy over time an image, the table of the candidates, and which one to take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tellapart.evaluation.metrics import Score
+from tellapart.report.parts.curves import Scale
+from tellapart.report.parts.document import render_document
+from tellapart.report.parts.figures import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Dot, LogAxis
+
+_LARGEST_RADIUS, _SMALLEST_RADIUS = 9.0, 3.5
+_LABEL_HEIGHT, _LABEL_WIDTH = 11.0, 16.0  # two numbers nearer than this would be read as one
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickRow:
+    """One candidate as it is shown.
+
+    Args:
+        accuracy, balanced, log_loss: of its probe on val.
+        ms: of the model file for an image on one thread: median and quartiles. all_cores_ms: on all; None with one.
+        megabytes: of the model file. parameters: of the network in it. size_px: of its input.
+        licence: of the weights. seconds: that measuring it took.
+        standing: how it stands to the most accurate, in words.
+        on_front: no other is as accurate and as fast. within: it stays within the budget. chosen: it is to be taken.
+    """
+
+    name: str
+    accuracy: Score
+    balanced: Score
+    log_loss: Score
+    ms: tuple[float, float, float]
+    all_cores_ms: float | None
+    megabytes: float
+    parameters: int
+    size_px: int
+    licence: str
+    seconds: float
+    standing: str
+    on_front: bool
+    within: bool
+    chosen: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickInput:
+    """What the page tells.
+
+    Args:
+        title: of the page. created: when, as it is to be read. advice: the first sentence and those that explain it.
+        rows: the candidates, from fast to slow. failed: name → why it was not measured. next: a command, or "".
+        uneven: the classes are so uneven that the balanced accuracy is shown too. cores: of this machine.
+        ran: facts about the run, name → value.
+    """
+
+    title: str
+    created: str
+    advice: Sequence[str]
+    rows: Sequence[PickRow]
+    failed: Mapping[str, str]
+    next: str
+    uneven: bool
+    cores: int
+    ran: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A candidate in the plot: its dot, its error bar from `low` to `high`, and its number beside it."""
+
+    dot: Dot
+    low: float
+    high: float
+    number: int
+    label_x: float
+    label_y: float
+    on_front: bool
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class ParetoPlot:
+    """Accuracy over milliseconds. `line` joins the front: the points of a polyline."""
+
+    across: LogAxis | Scale
+    up: Scale
+    marks: tuple[Mark, ...]
+    line: str
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def render_picking(page: PickInput) -> str:
+    """The page as one self-contained HTML document.
+
+    Raises:
+        UserError: if jinja2 is not installed.
+    """
+    contents = [("advice", "Advice"), ("plot", "Accuracy and time"), ("candidates", "Candidates")]
+    contents += [("missing", "Not measured")] if page.failed else []
+    return render_document(
+        "pick/page.html.jinja",
+        contents=[*contents, ("run", "What was run")],
+        plot=pareto_plot(page.rows),
+        **{name: getattr(page, name) for name in PickInput.__dataclass_fields__},
+    )
+
+
+def candidate_lines(rows: Sequence[PickRow]) -> list[str]:
+    """A line a candidate, for a terminal."""
+    width = max(len(row.name) for row in rows)
+    return [
+        f"{'*' if row.chosen else ' '} {row.name:<{width}}  {row.accuracy}  {row.ms[0]:.3g} ms  "
+        f"{row.megabytes:.3g} MB  {row.licence}  {row.standing}"
+        for row in rows
+    ]
+
+
+def pareto_plot(rows: Sequence[PickRow]) -> ParetoPlot:
+    """Accuracy with its interval over the time an image takes; a dot's area is the size of the model file."""
+    times = [row.ms[0] for row in rows]
+    low, high = min(row.accuracy.low for row in rows), max(row.accuracy.high for row in rows)
+    space = 0.06 * (high - low) or 0.05
+    across = _across(min(times), max(times))
+    up = Scale(max(low - space, 0.0), min(high + space, 1.0), BOTTOM, TOP, 100)
+    marks: list[Mark] = []
+    for number, row in enumerate(rows, 1):
+        marks.append(_mark(number, row, across, up, max(one.megabytes for one in rows), marks))
+    joined = [mark.dot for mark in marks if mark.on_front]
+    return ParetoPlot(across, up, tuple(marks), " ".join(f"{dot.x},{dot.y}" for dot in joined))
+
+
+def _across(least: float, most: float) -> LogAxis | Scale:
+    """Doubling is the same step everywhere, where there is something to double and there are round numbers to mark."""
+    if least >= 1 and most > 4 * least:
+        return LogAxis(least / 1.3, most * 1.3, LEFT, RIGHT)
+    space = 0.15 * (most - least) or most / 2
+    return Scale(max(least - space, 0.0), most + space, LEFT, RIGHT)
+
+
+def _mark(
+    number: int, row: PickRow, across: LogAxis | Scale, up: Scale, largest: float, before: Sequence[Mark]
+) -> Mark:
+    x, y = across.at(row.ms[0]), up.at(row.accuracy.value)
+    radius = round(max(_LARGEST_RADIUS * math.sqrt(row.megabytes / largest), _SMALLEST_RADIUS), 2)
+    text = f"{row.name}: {row.accuracy}, {row.ms[0]:.3g} ms, {row.megabytes:.3g} MB"
+    label_x, label_y = round(x + radius + (8 if row.chosen else 5), 2), round(y + 4, 2)
+    while any(abs(o.label_x - label_x) < _LABEL_WIDTH and abs(o.label_y - label_y) < _LABEL_HEIGHT for o in before):
+        label_y += _LABEL_HEIGHT
+    low, high = up.at(row.accuracy.low), up.at(row.accuracy.high)
+    return Mark(Dot(x, y, radius, text), low, high, number, label_x, label_y, row.on_front, row.chosen)

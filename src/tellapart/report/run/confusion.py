@@ -1,0 +1,152 @@
+"""What the report shows of the model's answers: the confusion matrix, its images, the surest errors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.evaluation.metrics import confusion
+from tellapart.evaluation.predictions import Predictions
+from tellapart.keyed import keyed_numbers
+from tellapart.report.parts.gallery import Album, Shot
+from tellapart.report.parts.wording import percent, visible
+
+MOST_CLASSES = 30  # in a matrix; above, the most confused pairs stand in a table
+MOST_PAIRS = 40
+MOST_IN_CELL = 12
+MOST_IN_GALLERY = 24
+
+# A cell's shade says which share of its row it holds. The right answers have their own colour and their own steps.
+_ERROR_STEPS = (0.02, 0.05, 0.15, 0.4)
+_RIGHT_STEPS = (0.5, 0.7, 0.85, 0.95)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Images of one class that got one answer. `key` opens them; "" where there are none."""
+
+    truth: str
+    answer: str
+    count: int
+    share: float  # of the images of the true class
+    shade: str  # the name of its colour
+    key: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """The answers that the images of one class got, in class order."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+def matrix(predictions: Predictions) -> list[Row]:
+    """The confusion matrix: a row a true class, a column an answer."""
+    table = confusion(predictions)
+    return [
+        Row(name, tuple(_cell(predictions, table, row, column) for column in range(len(table))))
+        for row, name in enumerate(predictions.classes)
+    ]
+
+
+def pairs(predictions: Predictions) -> list[Cell]:
+    """The most frequent confusions, at most `MOST_PAIRS`."""
+    table = confusion(predictions)
+    wrong = table.copy()
+    np.fill_diagonal(wrong, 0)
+    most = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
+    cells = [_cell(predictions, table, *divmod(int(flat), len(table))) for flat in most]
+    return [cell for cell in cells if cell.count]
+
+
+def confident_errors(predictions: Predictions) -> NDArray[np.int64]:
+    """Rows of the wrong answers, the surest first."""
+    wrong = np.flatnonzero(~predictions.correct)
+    return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")]
+
+
+def least_confident(predictions: Predictions, shown: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of the least sure answers, right or wrong, without those already shown."""
+    order = np.argsort(predictions.confidence, kind="stable")
+    return order[~np.isin(order, shown)]
+
+
+def picks(predictions: Predictions) -> NDArray[np.int64]:
+    """Rows of any images, chosen by nothing but their paths: what the model is like, not what it is worst at."""
+    return np.argsort(keyed_numbers(0, "shown", predictions.paths), kind="stable")[:MOST_IN_GALLERY]
+
+
+def marked(predictions: Predictions, row: int) -> tuple[str, str]:
+    """The true name, and the answer with a mark that says whether it is right."""
+    truth, answer = predictions.classes[predictions.labels[row]], predictions.classes[predictions.predicted[row]]
+    return (f"is {truth}", f"{'✓' if truth == answer else '✗'} {answer}, {percent(float(predictions.confidence[row]))}")
+
+
+def lines(predictions: Predictions, row: int) -> tuple[str, str]:
+    """What stands below an image in a gallery."""
+    probs = predictions.probs[row]
+    truth, answer = predictions.classes[predictions.labels[row]], predictions.classes[int(probs.argmax())]
+    sure = percent(float(probs.max()))
+    return (f"{sure} {answer}", "right" if truth == answer else f"labelled {truth}")
+
+
+def cells_as_json(predictions: Predictions, cells: list[Cell], album: Album) -> str:
+    """What the dialogs show, as JSON that is safe inside a script element: cell key → heading and images.
+
+    Errors get their thumbnails first, one a cell in turn, so that a full album leaves no confusion without any.
+    """
+    # Computed once: both are properties that go through all probabilities.
+    predicted, confidence = predictions.predicted, predictions.confidence
+    rows = {cell.key: _rows_of(cell, predictions.labels, predicted, confidence) for cell in cells if cell.key}
+    by_worth = sorted((cell for cell in cells if cell.key), key=lambda cell: cell.truth == cell.answer)
+    for turn in range(MOST_IN_CELL):
+        for cell in by_worth:
+            if turn < len(rows[cell.key]):
+                album.file(predictions.paths[rows[cell.key][turn]])
+    content = {
+        "cells": {
+            cell.key: {
+                "truth": visible(cell.truth),
+                "answer": visible(cell.answer),
+                "count": cell.count,
+                "images": [_entry(album.file(predictions.paths[row]), confidence[row]) for row in rows[cell.key]],
+            }
+            for cell in by_worth
+        },
+        "thumbnails": album.loose,
+    }
+    # "<" could end the script element or begin a comment in it.
+    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _entry(shot: Shot, confidence: float) -> list[str]:
+    return [visible(shot.path), percent(float(confidence)), shot.key, visible(shot.problem)]
+
+
+def _rows_of(
+    cell: Cell, labels: NDArray[np.int64], predicted: NDArray[np.int64], confidence: NDArray[np.float32]
+) -> list[int]:
+    """The surest errors of a cell; of right answers the least sure, which say more."""
+    truth, answer = map(int, cell.key.split("-"))
+    rows = np.flatnonzero((labels == truth) & (predicted == answer))
+    order = np.argsort(confidence[rows] if truth == answer else -confidence[rows], kind="stable")
+    return [int(row) for row in rows[order[:MOST_IN_CELL]]]
+
+
+def _cell(predictions: Predictions, table: NDArray[np.int64], row: int, column: int) -> Cell:
+    count = int(table[row, column])
+    share = count / max(int(table[row].sum()), 1)
+    right = row == column
+    step = int(np.searchsorted(_RIGHT_STEPS if right else _ERROR_STEPS, share, side="right")) + 1
+    return Cell(
+        truth=predictions.classes[row],
+        answer=predictions.classes[column],
+        count=count,
+        share=share,
+        shade="" if not count else f"{'right' if right else 'wrong'}-{step}",
+        key=f"{row}-{column}" if count else "",
+    )

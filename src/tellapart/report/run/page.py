@@ -1,0 +1,234 @@
+"""A run as one self-contained HTML file.
+
+    ReportInput ─▶ words, tables, figures, thumbnails ─▶ template ─▶ one string
+
+The file loads nothing: styles, script and images are inside, and its policy forbids the rest. Whatever comes from
+the user's files (names of classes, names of files) is text in it, never markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.catalog.table import Catalog
+from tellapart.evaluation.comparison import Comparison
+from tellapart.evaluation.metrics import Metrics, Score
+from tellapart.evaluation.predictions import Predictions
+from tellapart.report.parts import data_section, wording
+from tellapart.report.parts.data_section import Finding
+from tellapart.report.parts.document import render_document
+from tellapart.report.parts.gallery import Album
+from tellapart.report.run import confusion, epochs, folds, trust, usage
+from tellapart.report.run.folds import Folds
+
+__all__ = ["Finding", "ReportInput", "render"]
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """Everything a report says.
+
+    Args:
+        title: of the page, for example the name of the data.
+        created: when, as it is to be read.
+        catalog: the data, scanned.
+        splits: (N,) str, "train", "val", "test" or "", one a row of the catalog.
+        findings: what is worth knowing about the data, the worst of each kind first.
+        predictions: of the test split, or None.
+        val_predictions: of the val split, or None; None means not calibrated.
+        metrics: of the test split, or None.
+        threshold: the confidence below which the model answers "unsure"; None if there is none.
+        temperature: of the calibration.
+        model: facts about the model, name → value.
+        provenance: what exactly was run: heading → name → value. Leave out paths of this machine.
+        model_file: the name of the written model, without folders; None if none was written.
+        history: of a gradient training, a row an epoch: "epoch", "lr", "loss", "val_loss", "val_accuracy", ….
+        rates: of a gradient training, epochs done and the learning rate there; empty: those of the history.
+        comparison: of the probe with the fine-tuned network on the test split, or None.
+        folds: of a cross-validation, or None. Its answers then calibrated the model, and stand in for a missing test.
+    """
+
+    title: str
+    created: str
+    catalog: Catalog
+    splits: NDArray[np.str_]
+    findings: tuple[Finding, ...] = ()
+    predictions: Predictions | None = None
+    val_predictions: Predictions | None = None
+    metrics: Metrics | None = None
+    threshold: float | None = None
+    temperature: float = 1.0
+    model: Mapping[str, str | int | float] = field(default_factory=dict)
+    provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    model_file: str | None = "model.onnx"
+    history: tuple[Mapping[str, float], ...] = ()
+    rates: tuple[tuple[float, float], ...] = ()
+    comparison: Comparison | None = None
+    folds: Folds | None = None
+
+    @property
+    def calibrated_with(self) -> Predictions | None:
+        """The answers to images that the model, or the fold's, never learned from; None means not calibrated."""
+        return self.folds.predictions if self.folds else self.val_predictions
+
+    @property
+    def measured(self) -> Metrics | None:
+        """The metrics, unless they are those of no images at all."""
+        return self.metrics if self.metrics and self.metrics.accuracy.count else None
+
+    def __post_init__(self) -> None:
+        if (self.metrics is None) != (self.predictions is None):
+            raise ValueError("predictions and metrics of the test split come together, or neither")
+        if len(self.splits) != len(self.catalog):
+            raise ValueError(f"splits must have {len(self.catalog)} rows, got {len(self.splits)}")
+
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """One line of the score section. `baseline` is None where always the same answer has no such score."""
+
+    name: str
+    meaning: str
+    score: Score
+    baseline: float | None
+
+
+def render(report: ReportInput) -> str:
+    """The report as one HTML document. An image that cannot be read any more is named, and never stops it.
+
+    Raises:
+        UserError: if jinja2 is not installed.
+    """
+    album = Album(report.catalog.files.read)
+    # The order of these lines is the order in which images get their thumbnails: errors first.
+    shown = _answers_section(report, album)
+    about_folds = folds.section(report.folds, album)
+    about_data = _data_section(report, album)
+    content = (
+        confusion.cells_as_json(shown["shown"], shown["cells"], album) if shown else '{"cells":{},"thumbnails":{}}'
+    )
+    sections = [
+        ("verdict", "Verdict", True),
+        ("score", "The score", True),
+        ("folds", "The folds", report.folds is not None),
+        ("training", "The training", bool(report.history or report.comparison)),
+        ("data", "The data", True),
+        ("classes", "Class by class", report.measured is not None),
+        ("confusion", "Confusion", bool(shown)),
+        ("errors", "Images worth a look", bool(shown)),
+        ("trust", "How far to trust", bool(shown)),
+        ("use", "How to use it", True),
+        ("run", "What was run", True),
+    ]
+    return render_document(
+        "run/page.html.jinja",
+        content=content,
+        contents=[(anchor, name) for anchor, name, there in sections if there],
+        title=report.title,
+        created=report.created,
+        model=report.model,
+        model_file=report.model_file,
+        snippets=usage.snippets(report.model_file) if report.model_file else (),
+        provenance=report.provenance,
+        **epochs.section(report.history, report.rates, report.comparison),
+        **about_folds,
+        **about_data,
+        **_score_section(report),
+        **({"shown": None} | shown),
+    )
+
+
+def _score_section(report: ReportInput) -> dict[str, Any]:
+    metrics, catalog = report.measured, report.catalog
+    train = catalog.counts(catalog.ok & (report.splits == "train"))
+    largest = train if train.any() else catalog.counts()
+    majority = catalog.classes[int(largest.argmax())] if largest.any() else ""
+    counts = data_section.finding_counts(report.findings)
+    calibrated = report.calibrated_with is not None
+    unseen = None if metrics else folds.verdict(report.folds)
+    return {
+        "metrics": metrics,
+        "verdict": unseen or wording.verdict(metrics, majority, report.val_predictions, "leak" in counts),
+        "caveats": wording.caveats(catalog, metrics, majority, calibrated, counts),
+        "scores": _score_lines(metrics) if metrics else (),
+        "losses": _losses(metrics) if metrics else (),
+        "class_rows": metrics.per_class if metrics else (),
+    }
+
+
+def _score_lines(metrics: Metrics) -> list[ScoreLine]:
+    tested = sum(one.count > 0 for one in metrics.per_class)
+    baseline = metrics.majority_baseline
+    accuracy = ScoreLine("Accuracy", "right answers", metrics.accuracy, None if baseline is None else baseline.value)
+    balanced = ScoreLine(
+        "Balanced accuracy", "every class counts the same", metrics.balanced_accuracy, 1 / tested if tested else None
+    )
+    lines = [balanced, accuracy] if metrics.balanced_first else [accuracy, balanced]
+    lines.append(ScoreLine("Macro F1", "recall and precision in one", metrics.macro_f1, None))
+    if metrics.top5_accuracy is not None:
+        lines.append(ScoreLine("Top 5", "the label among five answers", metrics.top5_accuracy, None))
+    return lines
+
+
+def _losses(metrics: Metrics) -> list[tuple[str, str, Score]]:
+    return [
+        ("Log loss", "surprise at the truth; 0 is best", metrics.log_loss),
+        ("Brier score", "distance from the truth, 0 to 2; 0 is best", metrics.brier),
+        ("Calibration error", "gap between confidence and accuracy; 0 is best", metrics.ece),
+    ]
+
+
+def _data_section(report: ReportInput, album: Album) -> dict[str, Any]:
+    catalog, splits = report.catalog, report.splits
+    balance = data_section.balance_rows(catalog, splits)
+    split_counts = data_section.split_counts(catalog, splits)
+    return {
+        "catalog": catalog,
+        "digest": catalog.digest,
+        "unlabelled": int(np.count_nonzero(catalog.ok & (catalog.labels < 0))),
+        "sizes": data_section.size_line(catalog),
+        "split_counts": split_counts,
+        "tiles_of_data": data_section.tiles(catalog, split_counts),
+        "status_rows": data_section.status_rows(catalog),
+        "note_rows": data_section.note_rows(catalog),
+        "balance_rows": balance,
+        "balance_line": data_section.balance_line(balance),
+        "samples": data_section.samples(catalog, splits, album),
+        "finding_groups": data_section.finding_groups(report.findings, album, data_section.captions(catalog, splits)),
+    }
+
+
+def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
+    """What the model answered on test; on val, and called so, where there is no test. Empty without either."""
+    held_out = [report.predictions, report.calibrated_with]
+    shown = next((one for one in held_out if one is not None and len(one)), None)
+    if shown is None:
+        return {}
+    on_val = shown is report.val_predictions
+    on_test = shown is report.predictions
+    of = "of the test split" if on_test else "of the validation split" if on_val else "judged out of fold"
+    wrong = confusion.confident_errors(shown)
+    errors = wrong[: confusion.MOST_IN_GALLERY]
+    unsure = confusion.least_confident(shown, errors)[: confusion.MOST_IN_GALLERY // 2]
+    picked = confusion.picks(shown)
+    matrix = confusion.matrix(shown) if len(shown.classes) <= confusion.MOST_CLASSES else []
+    pairs = [] if matrix else confusion.pairs(shown)
+    warning = " The model was chosen with them, so they look better than new ones will." if on_val else ""
+    return {
+        "shown": shown,
+        "shown_line": f"{wording.images(len(shown))} {of}, {len(wrong):,} wrong.{warning}",
+        "cells": [cell for row in matrix for cell in row.cells] or pairs,
+        "matrix_rows": matrix,
+        "pair_rows": pairs,
+        "error_count": len(wrong),
+        "errors": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in errors],
+        "unsure": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in unsure],
+        "picked": [album.hang(shown.paths[row], *confusion.marked(shown, row)) for row in picked],
+        **trust.section(shown, report.val_predictions, report.threshold, report.temperature),
+        **({"calibration_line": folds.calibration_line(report.folds, report.temperature)} if report.folds else {}),
+    }

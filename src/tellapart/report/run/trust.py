@@ -1,0 +1,63 @@
+"""How far an answer can be trusted: is it as sure as it is right, and what does saying "I don't know" buy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tellapart.evaluation.abstention import DECISIONS, decide, selective
+from tellapart.evaluation.calibration import reliability
+from tellapart.evaluation.predictions import Predictions
+from tellapart.report.parts import figures, wording
+
+
+def section(shown: Predictions, val: Predictions | None, threshold: float | None, temperature: float) -> dict[str, Any]:
+    """What the template draws: reliability, accuracy over coverage, and the decisions.
+
+    Args:
+        shown: the predictions that are reported.
+        val: what was calibrated with, or None.
+        threshold: the confidence below which the model answers "unsure", or None.
+        temperature: of the calibration.
+    """
+    table = reliability(shown)
+    bins = [
+        {"low": low, "high": high, "count": count, "confidence": confidence, "accuracy": accuracy}
+        for low, high, count, confidence, accuracy in zip(
+            table.edges[:-1].tolist(),
+            table.edges[1:].tolist(),
+            table.counts.tolist(),
+            table.confidence.tolist(),
+            table.accuracy.tolist(),
+            strict=True,
+        )
+        if count
+    ]
+    order = np.argsort(-shown.confidence, kind="stable")
+    answered = np.arange(1, len(shown) + 1)
+    curve = zip((answered / len(shown)).tolist(), (shown.correct[order].cumsum() / answered).tolist(), strict=True)
+    chosen = selective(shown, threshold)
+    at_threshold = (chosen.coverage.value, chosen.accuracy_answered.value)
+    marked = threshold is not None and chosen.accuracy_answered.count > 0
+    return {
+        "bins": bins,
+        "reliability": figures.reliability_diagram((b["confidence"], b["accuracy"], b["count"]) for b in bins),
+        "coverage": figures.coverage_diagram(curve, at_threshold if marked else None),
+        "calibration_line": wording.calibration_line(val, temperature),
+        "abstention_line": wording.abstention_line(threshold, shown.unfamiliarity is not None),
+        "decisions": _decisions(shown, threshold),
+    }
+
+
+def _decisions(shown: Predictions, threshold: float | None) -> list[tuple[str, int, float, float | None]]:
+    """Each decision with its images, their share, and how many answers are right; none without a threshold."""
+    if threshold is None and shown.unfamiliarity is None:
+        return []
+    decisions = decide(shown.probs, shown.unfamiliarity, threshold)
+    rows = []
+    for name in DECISIONS:
+        chosen = decisions == name
+        right = float(shown.correct[chosen].mean()) if name == "answered" and chosen.any() else None
+        rows.append((name, int(chosen.sum()), float(chosen.mean()), right))
+    return rows

@@ -1,0 +1,71 @@
+"""Which flips and turns a set of images does not mind: measured with the probe, not assumed.
+
+A cat upside down is rarely seen, a solar cell has no top, and a left-right flip of a digit is another sign. The probe,
+fitted on images as they are, shows it: where what is flipped is as familiar to it, its loss on val stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tellapart.images.batches import Group, Inputs
+from tellapart.models.classifier import Classifier
+from tellapart.options import AugmentationOptions
+from tellapart.training.losses import probabilities
+
+MOST_IMAGES = 200  # of val
+AT_ONCE = 16
+MOST_RISE = 0.02  # of the mean loss, in nats
+MOST_DEVIATIONS = 2.0  # of the mean rise from none, image by image
+CHANCE = 0.5  # with which an invariant move is made
+
+MOVES: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+    "flip": ("left-right flips", lambda images: images.flip(3)),
+    "flip_vertical": ("upside-down flips", lambda images: images.flip(2)),
+    "quarter_turn": ("quarter turns", lambda images: images.rot90(1, (2, 3))),
+}
+
+
+def invariant_moves(classifier: Classifier, inputs: Inputs, count: int) -> list[str]:
+    """The names of the moves, as in `AugmentationOptions`, that do not raise the loss of a classifier.
+
+    Args:
+        classifier: fitted on images as they are, and not on these. inputs: of `count` labelled images.
+    """
+    chosen = np.linspace(0, count - 1, min(count, MOST_IMAGES)).astype(np.int64)
+    groups = [Group(chosen[start : start + AT_ONCE]) for start in range(0, len(chosen), AT_ONCE)]
+    classifier.eval()
+    with torch.no_grad():
+        batches = [(batch.inputs, batch.labels) for batch in inputs.batches(groups) if len(batch.labels)]
+        plain = _losses(classifier, batches, lambda images: images)
+        return [name for name, (_, move) in MOVES.items() if _invariant(_losses(classifier, batches, move) - plain)]
+
+
+def with_moves(augmentation: AugmentationOptions, moves: list[str]) -> AugmentationOptions:
+    """The augmentation with these moves added, where the recipe does not say how often they are made."""
+    added: dict[str, Any] = {name: getattr(augmentation, name) or CHANCE for name in moves}
+    return replace(augmentation, **added)
+
+
+def _losses(
+    classifier: Classifier, batches: list[tuple[Tensor, Tensor]], move: Callable[[Tensor], Tensor]
+) -> NDArray[np.float64]:
+    of_label = [probabilities(classifier(move(inputs))).gather(1, labels[:, None]) for inputs, labels in batches]
+    return -np.log(np.maximum(torch.cat(of_label).cpu().numpy()[:, 0].astype(np.float64), 1e-7))
+
+
+def _invariant(rises: NDArray[np.float64]) -> bool:
+    """Whether the mean rise is small, and no more than chance.
+
+    >>> _invariant(np.array([0.01, -0.01, 0.0])), _invariant(np.array([0.3, 0.1, 0.2]))
+    (True, False)
+    """
+    error = float(rises.std()) / len(rises) ** 0.5
+    return bool(rises.mean() <= min(MOST_RISE, max(MOST_DEVIATIONS * error, 1e-6)))

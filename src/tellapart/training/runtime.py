@@ -1,0 +1,130 @@
+"""How a network runs fastest on this CPU: threads, memory format and kernels, measured on it, not assumed.
+
+Two threads were four times slower than one for a network of 60,000 parameters, and nearly twice as fast for others.
+The same network took a fifth less time without oneDNN, whose calls have a fixed cost; larger ones take twice as much.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from tellapart.options import TrainingOptions
+from tellapart.threads import usable_cores
+
+TRIAL_IMAGES = 16  # at most, in a trial step
+TRIAL_STEPS = 3  # at least
+TRIAL_SECONDS = 0.1  # at least: a step of a small network is over before a busy machine shows itself
+HOPELESS = 1.3  # times slower than the best in its first step: not tried further
+SMALL_STEP_SECONDS = 0.01  # a step that takes longer has little of the fixed cost of oneDNN's calls
+
+LOOKING_SHARE = 0.4  # of the time that an image takes in training
+
+MemoryFormat = Literal["contiguous", "channels_last"]
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """How the network runs. Another choice gives the same numbers but for their last bits.
+
+    Args:
+        threads: of torch.
+        seconds: of one image in training, as measured; 0 where nothing was measured.
+        kept_bytes: of memory that the outputs of a frozen part may take.
+        onednn: whether torch calls oneDNN's kernels rather than its own.
+    """
+
+    threads: int
+    memory_format: MemoryFormat
+    seconds: float = 0.0
+    kept_bytes: int = 0
+    onednn: bool = True
+
+    @property
+    def torch_format(self) -> torch.memory_format:
+        """The memory format by torch's name."""
+        return {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[self.memory_format]
+
+    @property
+    def looking_seconds(self) -> float:
+        """Of one image that the network only answers for, by its time in training."""
+        return LOOKING_SHARE * self.seconds
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def choose_runtime(
+    module: nn.Module, shape: tuple[int, int, int], options: TrainingOptions, device: torch.device
+) -> RuntimeSettings:
+    """The fastest way among those that the options leave open. On another device than the CPU nothing is measured.
+
+    Args:
+        module: images (N, C, S, S) float32 → logits; it stays as it is, a copy is tried.
+        shape: (C, S, S). options: threads and memory_format, where they are set. device: that it will train on.
+    """
+    threads = [options.threads] if options.threads else sorted({1, usable_cores()})
+    formats: list[MemoryFormat] = ["channels_last", "contiguous"]
+    if options.memory_format != "measured":
+        formats = [options.memory_format]
+    best = RuntimeSettings(threads[-1], formats[0])
+    if device.type != "cpu":
+        return best
+    count = max(2, min(TRIAL_IMAGES, -(-options.batch_size // options.parts)))
+    ways = [RuntimeSettings(number, form) for form in formats for number in reversed(threads)]
+    best = _fastest(module, (count, *shape), best, ways)
+    if options.memory_format == "measured" and best.seconds < SMALL_STEP_SECONDS:
+        best = _fastest(module, (count, *shape), best, [replace(way, onednn=False) for way in ways])
+    return replace(best, seconds=best.seconds / count)
+
+
+def _fastest(
+    module: nn.Module, shape: tuple[int, int, int, int], best: RuntimeSettings, candidates: list[RuntimeSettings]
+) -> RuntimeSettings:
+    """The best, or a candidate whose step takes less time than the best's; `seconds` is of one step."""
+    for candidate in candidates:
+        seconds = _seconds(module, shape, candidate, best.seconds)
+        if not best.seconds or seconds < best.seconds:
+            best = replace(candidate, seconds=seconds)
+    return best
+
+
+@contextmanager
+def running(runtime: RuntimeSettings) -> Iterator[None]:
+    """Torch with these threads and kernels."""
+    threads, onednn = torch.get_num_threads(), torch.backends.mkldnn.enabled
+    torch.set_num_threads(runtime.threads)
+    torch.backends.mkldnn.enabled = onednn and runtime.onednn  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.mkldnn.enabled = onednn
+
+
+def _seconds(module: nn.Module, shape: tuple[int, int, int, int], candidate: RuntimeSettings, best: float) -> float:
+    """Of one training step, the fastest of several behind one that warms up."""
+    trial = deepcopy(module).train().to(memory_format=candidate.torch_format)
+    images = torch.linspace(-1, 1, shape[0] * shape[1] * shape[2] * shape[3]).reshape(shape)
+    images = images.contiguous(memory_format=candidate.torch_format)
+    fastest = float("inf")
+    with running(candidate), torch.random.fork_rng(devices=[]):
+        step, spent = 0, 0.0
+        while step <= TRIAL_STEPS or spent < TRIAL_SECONDS:
+            start = time.perf_counter()
+            trial.zero_grad()
+            trial(images).square().mean().backward()
+            seconds = time.perf_counter() - start
+            fastest = min(fastest, seconds) if step else fastest
+            if step == 1 and best and seconds > HOPELESS * best:
+                break
+            step, spent = step + 1, spent + seconds
+    return fastest

@@ -1,0 +1,159 @@
+"""One optimizer step: a batch in, its gradients through the network, every weight moved once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from tellapart.errors import UserError
+from tellapart.images.batches import Batch
+from tellapart.images.sampling import batch_bounds, image_keys, plan_epoch
+from tellapart.keyed import keyed_numbers
+from tellapart.models.classifier import Classifier
+from tellapart.models.stages import parameter_groups
+from tellapart.progress import Console
+from tellapart.recipe import Recipe
+from tellapart.training.hardware import Hardware
+from tellapart.training.losses import class_weights, image_losses, image_weights
+from tellapart.training.optimizers import build_optimizer, set_rate
+from tellapart.training.phases import Phase, Phases, TrainingData
+from tellapart.training.runtime import RuntimeSettings
+
+MOST_PARTS = 32  # times smaller than asked for: how far a batch is cut where the memory does not suffice
+
+
+class Stepper:
+    """A network, its optimizer, and the batches of every epoch.
+
+    Args:
+        parts: in how many a batch is worked on; more, once the memory did not suffice.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        data: TrainingData,
+        recipe: Recipe,
+        hardware: Hardware,
+        runtime: RuntimeSettings,
+        console: Console,
+    ) -> None:
+        self._classifier = classifier
+        self.phases = Phases(classifier, data, recipe, hardware, runtime, console)
+        self.parts = recipe.training.parts
+        self._options, self._hardware, self._train, self._console = recipe.training, hardware, data.train, console
+        self.optimizer = self._optimizer(classifier)
+        self._keys = image_keys(recipe.seed, data.train.paths)
+        self._chance = int(keyed_numbers(recipe.seed, "network", [str(hardware.share[0])])[0])
+        if self._options.sampling == "weighted" and not data.train.weights.any():
+            raise UserError(
+                f"No train image has a weight above 0 in the column {self._options.weight_column!r}.",
+                "Give some of them a weight, or leave training.sampling=weighted out.",
+            )
+        counts = np.bincount(data.train.labels, minlength=len(data.train.classes))
+        weights = class_weights(counts, recipe.head)
+        self._class_weights = None if weights is None else weights.to(hardware.device)
+
+    def _optimizer(self, classifier: Classifier) -> Optimizer:
+        optimizer = build_optimizer(parameter_groups(classifier, self._options), self._options)
+        if self._options.precision == "fp16":  # only there a gradient scaler is needed
+            optimizer = self._hardware.accelerator.prepare_optimizer(optimizer)
+        return optimizer
+
+    def batches(self, phase: Phase, epoch: int, begin: int = 0) -> Iterator[tuple[Batch, float]]:
+        """The batches of an epoch, and what the images of each count for, those of all processes.
+
+        Args:
+            epoch: from 0. begin: the number of a batch in it.
+        """
+        plan = plan_epoch(self._keys, self._train.labels, self._train.weights, epoch, self._options)
+        bounds = batch_bounds(len(plan.positions), self._options.batch_size)[begin:]
+        rank, world = self._hardware.share
+        # A last batch may hold fewer samples than there are processes: the rest work on its first one, for nothing.
+        own = [slice(start + (rank if rank < stop - start else 0), stop, world) for start, stop in bounds]
+        batches = phase.train.batches(phase.groups(plan, epoch, own))
+        for (start, stop), batch in zip(bounds, batches, strict=True):
+            labels = torch.from_numpy(self._train.labels[plan.positions[start:stop]]) if world > 1 else batch.labels
+            yield batch, self._weight(labels) if rank < stop - start else math.inf
+
+    def _weight(self, labels: Tensor) -> float:
+        """What images count for together."""
+        if self._class_weights is None:
+            return float(len(labels))
+        return float(self._class_weights[labels.to(self._class_weights.device)].sum())
+
+    def step(self, phase: Phase, batch: Batch, weight: float, number: int, lr: float) -> float:
+        """Move every weight once; returns the mean loss of the batch. If that is not finite, nothing is moved.
+
+        Args:
+            weight: what the batch's images count for. number: of the step, from 0. lr: of the head.
+        """
+        set_rate(self.optimizer, lr)
+        loss = self._gradients_that_fit(phase, batch, weight, number)
+        if math.isfinite(loss):
+            if self._options.clip_norm:
+                parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
+                self._hardware.accelerator.clip_grad_norm_(parameters, self._options.clip_norm)
+            self.optimizer.step()
+        return loss
+
+    def _seed_dropout(self, number: int) -> None:
+        seed = (self._chance + number) % 2**63
+        torch.default_generator.manual_seed(seed)
+        if self._hardware.device.type != "cpu":
+            torch.manual_seed(seed)  # of all devices; it costs half a millisecond, which a small network would feel
+
+    def _gradients_that_fit(self, phase: Phase, batch: Batch, weight: float, number: int) -> float:
+        while True:
+            self._seed_dropout(number)
+            try:
+                return self._gradients(phase, batch, weight)
+            except RuntimeError as error:
+                self._work_in_smaller_parts(error, len(batch.labels))
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise UserError(
+                    "BatchNorm has nothing to measure: a single image is worked on at once, and is one pixel there.",
+                    "Raise training.batch_size, lower training.parts, or set training.norms=still.",
+                ) from None
+
+    def _gradients(self, phase: Phase, batch: Batch, weight: float) -> float:
+        """The batch's loss; its gradients are in the parameters."""
+        self.optimizer.zero_grad(set_to_none=True)
+        world = self._hardware.share[1]
+        total = 0.0
+        parts = [(batch.inputs, batch.targets)]
+        if self.parts > 1:
+            parts = list(zip(batch.inputs.chunk(self.parts), batch.targets.chunk(self.parts), strict=True))
+        for number, (inputs, targets) in enumerate(parts, 1):
+            with self._hardware.silent(phase.module) if number < len(parts) else nullcontext():
+                loss = self._loss(phase, inputs, targets) / weight
+                self._hardware.backward(loss * world)  # the processes' gradients are averaged, and are to be added
+            total += float(loss.item())
+        return self._hardware.summed(total)
+
+    def _loss(self, phase: Phase, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The sum over a part of a batch, each image by its weight."""
+        with self._hardware.precise():
+            losses = image_losses(phase.module(inputs), targets, self._options)
+        return losses.sum() if self._class_weights is None else (losses @ image_weights(targets, self._class_weights))
+
+    def _work_in_smaller_parts(self, error: RuntimeError, count: int) -> None:
+        """Cut batches in halves until they fit into the memory; whatever else the error is goes on its way."""
+        text = str(error).lower()
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in text:
+            raise error
+        if 2 * self.parts > min(MOST_PARTS * self._options.parts, count):
+            raise UserError(
+                f"A batch of {self._options.batch_size} does not fit into the memory, not even in {self.parts} parts.",
+                "Lower training.batch_size or preprocessing.size_px, or take a smaller network.",
+            ) from error
+        self.parts *= 2
+        self._console.say(f"note: not enough memory; from here on each batch in {self.parts} parts")
