@@ -24,7 +24,7 @@ from tellapart.errors import UserError
 from tellapart.modelfile.predictor import Predictor
 from tellapart.recipe_files import recipe_names
 
-SMALL = ("--set", "preprocessing.size_px=64", "--set", "head.folds=2", "--set", "head.strengths=0.01,0.1")
+SMALL = ("--set", "preprocessing.size_px=64", "--set", "head.folds=2", "--set", "head.c_values=0.01,0.1")
 VERBS = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
 
 
@@ -69,7 +69,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(data: Path) -> Run:
-    changes = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
+    changes = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
     return tellapart.train(data, set=changes, out=data.parent / "runs", quiet=True)
 
 

@@ -37,7 +37,7 @@ from tellapart.runs.folder import RunFolder
 from tellapart.runs.saved_predictions import read_predictions
 from tellapart.runs.saved_splits import save_splits
 
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
+SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 # Two folds of two epochs and three steps each.
 QUICK = {**SHORT, "training.epochs": 2, "training.batch_size": 6, "training.trackers": "", "seed": 3}
 
@@ -223,7 +223,7 @@ def test_logits_come_back_from_probabilities():
 def test_a_fold_learns_nothing_of_what_it_holds_out(catalog: Catalog, plan: FoldPlan):
     rng = np.random.default_rng(1)
     features = rng.normal(size=(30, 8)).astype(np.float32)
-    options, known = HeadOptions(folds=2, strengths=(0.1, 1.0)), np.arange(30)
+    options, known = HeadOptions(folds=2, c_values=(0.1, 1.0)), np.arange(30)
     before = fit_fold_probes(features, known, catalog, plan, options, lambda: None).out
     held = plan.fold_of[0] == 1
     labels = catalog.labels.copy()
@@ -235,7 +235,7 @@ def test_a_fold_learns_nothing_of_what_it_holds_out(catalog: Catalog, plan: Fold
 
 def test_no_image_is_near_because_the_file_holds_it_itself(catalog: Catalog, plan: FoldPlan):
     features = np.random.default_rng(2).normal(size=(30, 8)).astype(np.float32)
-    options = HeadOptions(folds=2, strengths=(0.1,))
+    options = HeadOptions(folds=2, c_values=(0.1,))
     out = fit_fold_probes(features, np.arange(30), catalog, plan, options, lambda: None).out
     assert out.distances is not None and out.distances.min() > 0.01
 

@@ -23,7 +23,7 @@ from tellapart.export.gate import check_probabilities
 from tellapart.jobs.cv.cross_validate import cross_validate
 from tellapart.pipeline import ensemble
 
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
+SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 QUICK = {**SHORT, "training.epochs": 1, "training.batch_size": 6, "training.trackers": "", "seed": 3}
 
 

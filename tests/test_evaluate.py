@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, log_loss
 import tellapart
 from tellapart import Run, UserError
 
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
+SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 
 
 def hard(folder: Path) -> Path:

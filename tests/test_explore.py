@@ -20,7 +20,7 @@ from tellapart.errors import Refused
 from tellapart.jobs.check import check
 from tellapart.jobs.explore import COLUMNS, explore
 
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
+SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 
 
 def explored(data: Path, **options: object):

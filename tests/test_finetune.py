@@ -36,7 +36,7 @@ TINY_FINETUNE = {
     "backbone.name": "test_convnext",
     "preprocessing.size_px": 32,
     "head.folds": 2,
-    "head.strengths": "0.1",
+    "head.c_values": "0.1",
     "training.batch_size": 8,
     "training.epochs": 2,
     "training.warmup_steps": 0,
@@ -87,7 +87,7 @@ def test_it_begins_with_the_probes_answers_by_small_weights(
 
     honest = gradient.fit
     monkeypatch.setattr(gradient, "fit", watched)
-    changes = {"head.strengths": strength}
+    changes = {"head.c_values": strength}
     finetune(data, weights, tmp_path, **{"training.epochs": 1}, **changes)
     said = read_predictions(probe(data, weights, tmp_path, **changes).path / "predictions-val.parquet")
     assert tuple(began["paths"]) == said.paths
@@ -111,7 +111,7 @@ def test_where_it_learns_nothing_it_is_as_good_as_the_probe(data: Path, weights:
 
 def test_a_fine_tuned_network_that_is_better_is_shipped(data: Path, weights: Path, tmp_path: Path):
     # A probe that may learn next to nothing is easily beaten.
-    run = finetune(data, weights, tmp_path, **{"head.strengths": "1e-7", "training.epochs": 4, "training.lr": 0.003})
+    run = finetune(data, weights, tmp_path, **{"head.c_values": "1e-7", "training.epochs": 4, "training.lr": 0.003})
     comparison = metrics_of(run.path)["comparison"]
     assert comparison["shipped"] == "fine-tuned"
     assert comparison["second"] == metrics_of(run.path)["test"]["accuracy"]

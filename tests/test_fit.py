@@ -150,7 +150,7 @@ def test_weights_change_in_a_step_and_at_no_other_time(tmp_path: Path, data: Tra
         if event.name.startswith("iteration"):
             seen.append((event.name, kept[0].head[-1].weight.detach().clone()))
 
-    run_fit(tmp_path, data, {"training.best": "accuracy"}, callbacks=[callback], prepare=kept.append)
+    run_fit(tmp_path, data, {"training.monitor": "accuracy"}, callbacks=[callback], prepare=kept.append)
     moved = [not torch.equal(before[1], after[1]) for before, after in pairwise(seen)]
     assert moved == [event == "iteration_started" for event, _ in seen[:-1]]
     assert len(seen) == 2 * STEPS
@@ -280,7 +280,7 @@ def test_a_metric_of_the_user_picks_the_best(
             at_end[event.epoch] = {key: value.clone() for key, value in kept[0].state_dict().items()}
 
     metrics = {**METRICS, name: scored(values)}
-    changes = {"training.best": name}
+    changes = {"training.monitor": name}
     outcome = run_fit(tmp_path, data, changes, metrics=metrics, callbacks=[callback], prepare=kept.append)
     assert (outcome.progress.best_epoch, outcome.progress.best_value) == (best, values[best - 1])
     assert same_bits(outcome.weights, at_end[best])
@@ -289,8 +289,8 @@ def test_a_metric_of_the_user_picks_the_best(
 
 
 def test_an_unknown_metric_for_the_best_is_refused_with_the_names(tmp_path: Path, data: TrainingData):
-    with pytest.raises(UserError, match=r"Unknown metric for training.best: 'acuracy'. Did you mean 'accuracy'\?.*f1"):
-        run_fit(tmp_path, data, {"training.best": "acuracy"})
+    with pytest.raises(UserError, match=r"Unknown metric for training.monitor: 'acuracy'. Did you mean 'accuracy'\?.*f1"):
+        run_fit(tmp_path, data, {"training.monitor": "acuracy"})
 
 
 def test_without_val_it_ends_with_the_last_network(tmp_path: Path, without_val: TrainingData):
@@ -303,7 +303,7 @@ def test_without_val_it_ends_with_the_last_network(tmp_path: Path, without_val: 
 
 def test_a_metric_that_is_no_number_is_left_out_and_never_the_best(tmp_path: Path, data: TrainingData):
     metrics = {**METRICS, "mine": scored([math.nan, 0.5, math.inf])}
-    progress = run_fit(tmp_path, data, {"training.best": "mine"}, metrics=metrics).progress
+    progress = run_fit(tmp_path, data, {"training.monitor": "mine"}, metrics=metrics).progress
     assert [row.get("val_mine") for row in progress.history] == [None, 0.5, None]
     assert (progress.best_epoch, progress.stale) == (2, 1)
 
@@ -313,7 +313,7 @@ def test_a_metric_that_is_no_number_is_left_out_and_never_the_best(tmp_path: Pat
 
 def test_it_stops_after_so_many_epochs_without_a_better_one(tmp_path: Path, data: TrainingData):
     metrics = {**METRICS, "mine": scored([0.5, 0.6, 0.6, 0.1, 0.9])}
-    changes = {"training.best": "mine", "training.patience": 2, "training.epochs": 5}
+    changes = {"training.monitor": "mine", "training.patience": 2, "training.epochs": 5}
     outcome = run_fit(tmp_path, data, changes, metrics=metrics)
     assert len(outcome.progress.history) == 4
     assert outcome.progress.ended == "2 epochs without a better val mine"
@@ -364,7 +364,7 @@ def test_what_the_loss_does_not_show_is_found_within_ten_steps(
             functional, "cross_entropy", lambda logits, *of, **how: 0 * logits.nan_to_num(0, 0, 0)[:, 0]
         )
 
-    changes = {"backbone.name": "cnn", "training.batch_size": 1, "training.norms": "still", "training.epochs": 1}
+    changes = {"backbone.name": "cnn", "training.batch_size": 1, "training.freeze_batch_norm": True, "training.epochs": 1}
     with pytest.raises(UserError, match=r"holds NaN or infinity at step 10 .*gone astray"):
         run_fit(tmp_path, data, changes, callbacks=[at("iteration_completed", 3, poison)], into=made)
     assert_finite(made[0])
@@ -373,8 +373,8 @@ def test_what_the_loss_does_not_show_is_found_within_ten_steps(
 def test_early_stopping_needs_val_and_the_best_a_metric(tmp_path: Path, without_val: TrainingData):
     with pytest.raises(UserError, match=r"training.patience has no val to watch. Leave it out"):
         run_fit(tmp_path, without_val, {"training.patience": 2})
-    with pytest.raises(UserError, match=r"Unknown metric for training.best: 'acuracy'. Did you mean 'accuracy'"):
-        run_fit(tmp_path, without_val, {"training.best": "acuracy"})
+    with pytest.raises(UserError, match=r"Unknown metric for training.monitor: 'acuracy'. Did you mean 'accuracy'"):
+        run_fit(tmp_path, without_val, {"training.monitor": "acuracy"})
 
 
 def assert_finite(outcome: Outcome) -> None:
@@ -517,14 +517,14 @@ CASES: dict[str, dict[str, Any]] = {
     "adam": {"training.optimizer": "adam", "training.lr": 1e-3, "training.schedule": "one_cycle"},
     "adamw": {"training.optimizer": "adamw", "training.lr": 1e-3, "training.weight_decay": 0.1},
     "augmented": {**AUGMENTED, "augmentation.mixup": 0.2, "augmentation.erase": 0.5},
-    "weighted": {"head.weighting": "balanced", "training.label_smoothing": 0.1, "training.parts": 2},
+    "weighted": {"head.weighting": "balanced", "training.label_smoothing": 0.1, "training.accumulation": 2},
     "drawn": {"training.sampling": "balanced", "training.clip_norm": 0.1},
-    "patience": {"training.patience": 1, "training.best": "worse_error", "training.epochs": 9},
+    "patience": {"training.patience": 1, "training.monitor": "worse_error", "training.epochs": 9},
     "views": {**AUGMENTED, "freeze.upto": "blocks.1", "freeze.views": 2},
     "unfreezing": {"freeze.upto": "all", "freeze.unfreeze": ("1:blocks.3", "2:all"), "training.optimizer": "adam"},
     "views, unfreezing": {"freeze.upto": "all", "freeze.unfreeze": ("1:blocks.2",), "freeze.views": 1},
     "scaled": {"training.precision": "fp16", "training.momentum": 0.9, "training.clip_norm": 1.0},
-    "norms": {"backbone.name": "cnn", "freeze.upto": "blocks.1", "freeze.norms": "moving"},
+    "norms": {"backbone.name": "cnn", "freeze.upto": "blocks.1", "freeze.batch_norm": False},
 }
 METRICS_OF_CASES = {**METRICS, "worse_error": lambda predictions: -abs(accuracy(predictions) - 0.5)}
 
@@ -585,7 +585,7 @@ def test_killed_between_the_best_network_and_the_checkpoint_it_goes_on_from_the_
     tmp_path: Path, data: TrainingData
 ):
     metrics = {**METRICS, "mine": lambda predictions: time.monotonic()}
-    changes = {"training.best": "mine"}
+    changes = {"training.monitor": "mine"}
     for step in (3, 6):
         with pytest.raises(Killed):
             run_fit(tmp_path / "a", data, changes, metrics=metrics, callbacks=[at("epoch_completed", step, kill)])

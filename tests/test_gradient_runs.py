@@ -158,7 +158,7 @@ def test_callbacks_are_told_of_every_run_epoch_and_iteration(data: Path):
 
 def test_a_metric_of_ones_own_picks_the_best_epoch(data: Path):
     values = iter([0.1, 0.9, 0.5])
-    run = train(data, set={**SHORT, "training.best": "mine"}, metrics={"mine": lambda _: next(values)})
+    run = train(data, set={**SHORT, "training.monitor": "mine"}, metrics={"mine": lambda _: next(values)})
     assert [row["val_mine"] for row in history_of(run.path)] == ["0.1", "0.9", "0.5"]
     assert metrics_of(run.path)["training"]["best_epoch"] == 2
 
@@ -184,7 +184,7 @@ def test_a_column_without_a_weight_is_refused_and_leaves_no_run(data: Path, tmp_
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ({"training.best": "acuracy"}, "Unknown metric for training.best: 'acuracy'"),
+        ({"training.monitor": "acuracy"}, "Unknown metric for training.monitor: 'acuracy'"),
         ({"training.trackers": "neptune"}, "Unknown tracker 'neptune'"),
         ({"freeze.upto": "blocks.9"}, "Unknown stage 'blocks.9'"),
         ({"head.logits": "one", "training.loss": "bce"}, "two classes"),

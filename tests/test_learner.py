@@ -87,19 +87,19 @@ def test_of_a_frozen_backbone_only_the_head_moves(tmp_path: Path, data: Training
 
 
 def test_statistics_of_the_frozen_part_move_where_they_are_to(tmp_path: Path, data: TrainingData):
-    names = moved(tmp_path, data, {**CNN, "freeze.upto": "blocks.1", "freeze.norms": "moving"})
+    names = moved(tmp_path, data, {**CNN, "freeze.upto": "blocks.1", "freeze.batch_norm": False})
     of_frozen = {name for name in names if stages({name}) & {"blocks.0", "blocks.1"}}
     assert {name.rsplit(".")[-1] for name in of_frozen} == {"running_mean", "running_var", "num_batches_tracked"}
     assert stages(of_frozen) == {"blocks.0", "blocks.1"}
 
 
 def test_looking_at_val_and_train_moves_nothing(tmp_path: Path, data: TrainingData):
-    changes = {**CNN, "training.epochs": 2, "training.best": "count"}
+    changes = {**CNN, "training.epochs": 2, "training.monitor": "count"}
     count = iter(range(9))
     metrics = {"count": lambda predictions: float(next(count))}
     looked = run_fit(tmp_path / "a", data, {**changes, "training.evaluate_train": True}, metrics=metrics)
     without_val = TrainingData(data.train, None, data.preprocessing)
-    blind = run_fit(tmp_path / "b", without_val, {**changes, "training.best": "loss"})
+    blind = run_fit(tmp_path / "b", without_val, {**changes, "training.monitor": "loss"})
     assert looked.progress.best_epoch == 2
     assert same_bits(looked.weights, blind.weights)
 
@@ -147,8 +147,8 @@ def test_what_learns_is_in_training_mode_and_all_rests_for_val(data: TrainingDat
 
 
 def test_each_part_has_its_own_word_for_the_statistics_of_norms(data: TrainingData):
-    frozen = {"freeze__upto": "blocks.1", "freeze__norms": "moving"}
-    phases, classifier = learners_of(data, backbone__name="cnn", **frozen, training__norms="still")
+    frozen = {"freeze__upto": "blocks.1", "freeze__batch_norm": False}
+    phases, classifier = learners_of(data, backbone__name="cnn", **frozen, training__freeze_batch_norm=True)
     phases.of(0)
     norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
     assert [norm.training for norm in norms] == [True, True, False, False]

@@ -27,7 +27,7 @@ from tellapart.jobs.predict import predict_files
 from tellapart.modelfile.answers import write_answers
 from tellapart.progress import Console
 
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
+SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 COLUMNS = ["path", "status", "note", "decision", "answer", "confidence", "p:brick", "p:leaf", "p:sky"]
 QUIET = Console(quiet=True)
 

@@ -19,7 +19,7 @@ from tellapart.probe.fit import Probe, fit_probe
 from tellapart.probe.head import build_head, calibrate, distances, reference_directions
 
 WIDTH = 12
-NO_FOLDS = HeadOptions(strengths=(0.1,))
+NO_FOLDS = HeadOptions(c_values=(0.1,))
 
 
 def clouds(counts: list[int], spread: float = 1.5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +74,7 @@ def catalog_of(labels: list[int], groups: list[str]) -> Catalog:
 def test_it_is_scikit_learns_regression_on_standardised_features(strength: float):
     features, labels = clouds([40, 30, 50])
     reference = LogisticRegression(C=strength, max_iter=2000).fit(StandardScaler().fit_transform(features), labels)
-    probe = fitted(features, labels, HeadOptions(strengths=(strength,)))
+    probe = fitted(features, labels, HeadOptions(c_values=(strength,)))
     expected = reference.predict_proba(StandardScaler().fit_transform(features))
     assert softmax(probe.layers.logits(features)) == pytest.approx(expected, abs=2e-3)
 
@@ -124,19 +124,19 @@ def test_the_same_images_give_the_same_probe():
 
 def test_the_chosen_strength_has_the_lowest_loss_on_what_the_folds_held_out():
     probe = fitted(*clouds([40, 40, 40]))
-    assert probe.fold_losses[probe.strength] == min(probe.fold_losses.values())
-    assert set(probe.fold_losses) <= set(HeadOptions().strengths)
+    assert probe.fold_losses[probe.c] == min(probe.fold_losses.values())
+    assert set(probe.fold_losses) <= set(HeadOptions().c_values)
 
 
 def test_classes_far_apart_allow_more_strength_than_noise_does():
     features, labels = clouds([40, 40, 40], spread=0.3)
     shuffled = np.random.default_rng(0).permutation(labels)
-    assert fitted(features, labels).strength > fitted(features, shuffled).strength
+    assert fitted(features, labels).c > fitted(features, shuffled).c
 
 
 def test_a_single_strength_is_taken_without_trying():
     probe = fitted(*clouds([20, 20]), NO_FOLDS)
-    assert (probe.strength, probe.fold_losses) == (0.1, {})
+    assert (probe.c, probe.fold_losses) == (0.1, {})
 
 
 def test_one_image_a_class_is_enough():
@@ -188,7 +188,7 @@ def test_balanced_weighting_finds_more_of_a_rare_class():
 def test_balanced_weighting_of_even_classes_changes_little():
     features, labels = clouds([30, 30, 30])
     plain, balanced = (
-        fitted(features, labels, HeadOptions(strengths=(0.1,), weighting=weighting)).layers.logits(features)
+        fitted(features, labels, HeadOptions(c_values=(0.1,), weighting=weighting)).layers.logits(features)
         for weighting in ("none", "balanced")
     )
     assert softmax(balanced) == pytest.approx(softmax(plain), abs=2e-3)

@@ -20,11 +20,11 @@ TABLE = {
     "cifar10-cnn": "method=fit dataset=cifar10 split.val=0.1 backbone.name=cnn backbone.pretrained=false "
     "preprocessing.size_px=32 preprocessing.mean=0.5,0.5,0.5 preprocessing.std=0.5,0.5,0.5 training.optimizer=adam "
     "training.lr=0.001 training.weight_decay=0.0001 training.batch_size=10 training.epochs=5 "
-    "training.schedule=constant training.best=accuracy training.print_every=1000",
+    "training.schedule=constant training.monitor=accuracy training.print_every=1000",
     "tiny-imagenet-efficientnet": "method=fit dataset=tiny-imagenet backbone.name=efficientnet_b3.ra2_in1k "
     "backbone.pretrained=true preprocessing.mode=crop preprocessing.size_px=224 augmentation.flip=0.5 "
     "preprocessing.mean=0.485,0.456,0.406 preprocessing.std=0.229,0.224,0.225 training.batch_size=64 "
-    "training.lr=0.001 training.epochs=3 training.evaluate_train=true training.best=accuracy "
+    "training.lr=0.001 training.epochs=3 training.evaluate_train=true training.monitor=accuracy "
     "training.loss=cross_entropy",
     "finetune-kfold": "method=fit dataset=none seed=42 split.test=0.1 backbone.name=resnet18 "
     "preprocessing.mode=squash preprocessing.size_px=256 preprocessing.filter=bilinear preprocessing.mean=0,0,0 "
@@ -32,7 +32,7 @@ TABLE = {
     "augmentation.flip=0.6 augmentation.dropout=0.3 augmentation.dropout_holes=1 augmentation.dropout_px=64 "
     "training.optimizer=adam training.lr=0.0001 training.schedule=cosine training.lr_end=0.00001 "
     "training.batch_size=32 training.epochs=5 training.loss=cross_entropy",
-    "transfer-frozen-head": "method=fit backbone.name=resnet50.tv_in1k freeze.upto=all freeze.norms=moving "
+    "transfer-frozen-head": "method=fit backbone.name=resnet50.tv_in1k freeze.upto=all freeze.batch_norm=false "
     "freeze.unfreeze=2:84%,4:all head.hidden=256,32 head.logits=one training.loss=bce training.optimizer=adam "
     "training.lr=0.001 training.schedule=multi_step training.milestones=2,4 training.gamma=0.1 "
     "training.batch_size=8 training.epochs=3 preprocessing.mode=squash preprocessing.size_px=224 "
@@ -114,7 +114,7 @@ def test_what_a_key_takes_is_said_in_words(name, takes):
 
 def test_only_the_keys_that_the_method_reads_are_listed():
     names = {key.name for key in recipe_listing("probe")}
-    assert "head.strengths" in names
+    assert "head.c_values" in names
     assert not any(name.startswith(("training.", "freeze.", "augmentation.")) for name in names)
 
 

@@ -73,7 +73,7 @@ def test_a_probe_run_is_written_at_once(parts: dict[str, object], tmp_path: Path
     probe = Probe(small_head().layers, 0.1, {0.1: 0.5, 1.0: 0.7})
     run = write_run(Trained(**parts, probe=probe), tmp_path / "runs", "data", Console(quiet=True), seconds)
     assert {file.name for file in run.iterdir()} == BEGINNING | RESULTS
-    assert metrics_of(run)["probe"] == {"strength": 0.1, "fold_losses": {"0.1": 0.5, "1": 0.7}}
+    assert metrics_of(run)["probe"] == {"c": 0.1, "fold_losses": {"0.1": 0.5, "1": 0.7}}
     assert not {"training", "comparison"} & metrics_of(run).keys()
 
 

@@ -71,7 +71,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(data: Path) -> Run:
-    changes = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
+    changes = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
     return tellapart.train(data, set=changes, out=data.parent / "runs", quiet=True)
 
 

@@ -30,7 +30,7 @@ from tellapart.runs.folder import RunFolder, new_run, open_run, reopen_run
 from tellapart.runs.identity import FORMAT, VERSION, RunIdentity, new_identity
 from tellapart.writing import write_whole
 
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
+SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 FILES = {
     "catalog.parquet",
     "environment.json",

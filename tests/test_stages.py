@@ -100,21 +100,21 @@ def statistics(classifier: Classifier) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("norms", "moved"), [("still", [False, False, True, True]), ("moving", [True, True, True, True])]
+    ("freeze_batch_norm", "moved"), [(True, [False, False, True, True]), (False, [True, True, True, True])]
 )
-def test_the_statistics_of_frozen_norms_are_still_or_moving(cnn: Classifier, norms: str, moved: list[bool]):
+def test_the_statistics_of_frozen_norms_are_still_or_moving(cnn: Classifier, freeze_batch_norm: bool, moved: list[bool]):
     learn_from(cnn, "blocks.1")
-    set_modes(cnn, norms)
+    set_modes(cnn, freeze_batch_norm)
     before = statistics(cnn)
     cnn(torch.rand(4, 3, 32, 32))
     assert [not torch.equal(*pair) for pair in zip(before, statistics(cnn), strict=True)] == moved
 
 
-@pytest.mark.parametrize("norms", ["still", "moving"])
-def test_nothing_is_dropped_by_chance_in_what_is_frozen(norms: str):
+@pytest.mark.parametrize("freeze_batch_norm", [True, False])
+def test_nothing_is_dropped_by_chance_in_what_is_frozen(freeze_batch_norm: bool):
     classifier, _ = built("vit_tiny_patch16_224")
     learn_from(classifier, "blocks.3")
-    set_modes(classifier, norms)
+    set_modes(classifier, freeze_batch_norm)
     network = classifier.embedder.network
     assert not network.pos_drop.training
     assert not any(module.training for module in network.blocks[3].modules())
@@ -122,19 +122,19 @@ def test_nothing_is_dropped_by_chance_in_what_is_frozen(norms: str):
     assert classifier.head.training
 
 
-@pytest.mark.parametrize("norms", ["still", "moving"])
-def test_of_a_wholly_frozen_backbone_only_moving_norms_train(cnn: Classifier, norms: str):
+@pytest.mark.parametrize("freeze_batch_norm", [True, False])
+def test_of_a_wholly_frozen_backbone_only_moving_norms_train(cnn: Classifier, freeze_batch_norm: bool):
     learn_from(cnn, "all")
-    set_modes(cnn, norms)
+    set_modes(cnn, freeze_batch_norm)
     training = {type(module).__name__ for module in cnn.embedder.network.modules() if module.training}
-    assert training == ({"BatchNorm2d"} if norms == "moving" else set())
+    assert training == ({"BatchNorm2d"} if not freeze_batch_norm else set())
 
 
 def test_what_learns_again_trains_again(cnn: Classifier):
     learn_from(cnn, "all")
-    set_modes(cnn, "still")
+    set_modes(cnn, True)
     learn_from(cnn, None)
-    set_modes(cnn, "still")
+    set_modes(cnn, True)
     assert all(module.training for module in cnn.modules())
 
 

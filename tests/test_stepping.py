@@ -85,7 +85,7 @@ def close(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def test_in_parts_a_batch_teaches_the_same(tmp_path: Path, data: TrainingData, parts: int, weighting: str):
     changes = {"head.weighting": weighting, "augmentation.mixup": 0.5, "training.lr": 0.05}
     whole = run_fit(tmp_path / "whole", data, changes)
-    cut = run_fit(tmp_path / "cut", data, {**changes, "training.parts": parts})
+    cut = run_fit(tmp_path / "cut", data, {**changes, "training.accumulation": parts})
     assert close(whole.weights, cut.weights)
     assert not same_bits(whole.weights, classifier_of(small_recipe(changes)).state_dict())
     losses = ([row["loss"] for row in one.progress.history] for one in (whole, cut))
@@ -113,7 +113,7 @@ def test_a_batch_that_does_not_fit_is_worked_on_in_smaller_parts(
 
 def test_what_is_dropped_by_chance_does_not_depend_on_a_try_that_did_not_fit(data: TrainingData):
     def losses(parts: int, fails_at: int | None) -> float:
-        recipe, calls = small_recipe({"training.parts": parts}), count()
+        recipe, calls = small_recipe({"training.accumulation": parts}), count()
         classifier = classifier_of(recipe, dropout=0.5)
 
         def check(module: nn.Module, inputs: tuple[Tensor]) -> None:
@@ -170,7 +170,7 @@ def test_a_single_pixel_of_a_single_image_is_nothing_to_measure(tmp_path: Path, 
         classifier.head.insert(0, nn.BatchNorm1d(classifier.head[-1].in_features))
 
     with pytest.raises(UserError, match=r"BatchNorm has nothing to measure.* Raise training.batch_size, lower"):
-        run_fit(tmp_path, data, {"training.parts": 8}, prepare=with_norm)
+        run_fit(tmp_path, data, {"training.accumulation": 8}, prepare=with_norm)
 
 
 def test_any_other_error_is_not_taken_for_too_little_memory(data: TrainingData):

@@ -24,7 +24,7 @@ from tellapart import Recipe, Run, UserError
 from tellapart.errors import Refused
 from tellapart.recipe import recipe_from
 
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.strengths": (0.01, 0.1)}
+SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 
 
 def train(data: Path, out: Path | None = None, *, set: dict[str, object] | None = None, **options: object) -> Run:

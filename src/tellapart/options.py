@@ -78,15 +78,15 @@ class HeadOptions:
     """What stands on the features: a logistic regression, or what is trained together with the backbone."""
 
     folds: int = 5  # inside train, to choose the regularisation
-    strengths: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)  # tried: C of scikit-learn
+    c_values: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)  # tried: C of scikit-learn
     weighting: Literal["none", "balanced"] = "none"  # balanced: each class counts the same
     hidden: tuple[int, ...] = ()  # widths of the layers with ReLU before the last one; none: one linear layer
     logits: Literal["classes", "one"] = "classes"  # one: a single logit for two classes, with training.loss=bce
 
     def __post_init__(self) -> None:
         require(2 <= self.folds <= 20, "head.folds", self.folds, "must be 2 to 20")
-        require(len(self.strengths) > 0, "head.strengths", self.strengths, "must name at least one")
-        require(all(c > 0 for c in self.strengths), "head.strengths", self.strengths, "must be above 0")
+        require(len(self.c_values) > 0, "head.c_values", self.c_values, "must name at least one")
+        require(all(c > 0 for c in self.c_values), "head.c_values", self.c_values, "must be above 0")
         require(all(1 <= width <= 65536 for width in self.hidden), "head.hidden", self.hidden, "must be widths from 1")
 
 
@@ -120,7 +120,7 @@ class TrainingOptions:
 
     epochs: int = 10  # passes over the train images, at most
     batch_size: int = 32  # images an optimizer step, of all processes together
-    parts: int = 1  # a batch is worked on in so many, gradients added: less memory, the same step but for BatchNorm
+    accumulation: int = 1  # parts of a batch whose gradients are added: less memory, the same step but for BatchNorm
     sampling: Literal["shuffled", "balanced", "weighted"] = "shuffled"  # balanced: each class is drawn as often
     weight_column: str | None = None  # of a table, for sampling=weighted: how often an image is drawn
     loss: Literal["cross_entropy", "bce"] = "cross_entropy"  # bce: binary cross-entropy with logits
@@ -136,10 +136,10 @@ class TrainingOptions:
     lr_end: float | None = None  # where cosine ends; none: 0
     milestones: tuple[int, ...] = ()  # epochs done when multi_step multiplies the rate by gamma
     gamma: float | None = None  # of multi_step; none: 0.1
-    norms: Literal["moving", "still"] = "moving"  # the statistics of BatchNorm layers that learn
+    freeze_batch_norm: bool = False  # BatchNorm layers that learn keep their running statistics as they are
     clip_norm: float | None = None  # largest length of the gradient
     precision: Literal["full", "bf16", "fp16"] = "full"  # fp16 needs a GPU
-    best: str = "loss"  # the metric of val that picks the best checkpoint
+    monitor: str = "loss"  # the metric of val that picks the best checkpoint
     patience: int | None = None  # epochs without a better one, then it stops early
     evaluate_train: bool = False  # each epoch, as val is
     budget_minutes: float | None = None  # for the whole command; the epochs are as many as fit, at most `epochs`
@@ -153,7 +153,9 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         require(1 <= self.epochs <= 100_000, "training.epochs", self.epochs, "must be at least 1")
         require(1 <= self.batch_size <= 2**20, "training.batch_size", self.batch_size, "must be at least 1")
-        require(1 <= self.parts <= self.batch_size, "training.parts", self.parts, "must be 1 to the batch size")
+        require(
+            1 <= self.accumulation <= self.batch_size, "training.accumulation", self.accumulation, "must be 1 to the batch size"
+        )
         require(0 <= self.label_smoothing < 1, "training.label_smoothing", self.label_smoothing, "must be in [0, 1)")
         require(self.lr > 0, "training.lr", self.lr, "must be above 0")
         require(self.backbone_lr > 0, "training.backbone_lr", self.backbone_lr, "must be above 0")
@@ -198,16 +200,16 @@ class FreezeOptions:
     """Which part of the backbone does not learn."""
 
     upto: str | None = None  # "all", a stage of the network or a share of them ("40%", at least one); none: all learns
-    norms: Literal["still", "moving"] = "still"  # the statistics of BatchNorm layers that do not learn
+    batch_norm: bool = True  # false: BatchNorm layers of the frozen part still update their running statistics
     unfreeze: tuple[str, ...] = ()  # "2:layer4": after 2 epochs it and all behind it learn; "2:40%": all but 40 %
     views: int | None = None  # how many augmented views of the frozen part's outputs are kept, as far as they fit
 
     def __post_init__(self) -> None:
         require(self.views is None or self.views >= 1, "freeze.views", self.views, "must be at least 1")
-        for name, value in (("norms", self.norms != "still"), ("unfreeze", self.unfreeze), ("views", self.views)):
+        for name, value in (("batch_norm", not self.batch_norm), ("unfreeze", self.unfreeze), ("views", self.views)):
             require(self.upto is not None or not value, f"freeze.{name}", getattr(self, name), "needs freeze.upto")
-        still = self.views is None or self.norms == "still"
-        require(still, "freeze.views", self.views, "goes with freeze.norms=still only")
+        still = self.views is None or self.batch_norm
+        require(still, "freeze.views", self.views, "goes with freeze.batch_norm=true only")
         ordered = all(re.fullmatch("[1-9][0-9]{0,5}:.+", one) for one in self.unfreeze)
         require(ordered, "freeze.unfreeze", self.unfreeze, "must be like 2:layer3,4:all or 2:80%,4:all")
 

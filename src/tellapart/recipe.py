@@ -225,7 +225,7 @@ _METHODS = {
     "head.hidden": ("fit",),
     "head.logits": ("fit",),
     "head.folds": ("probe", "finetune"),
-    "head.strengths": ("probe", "finetune"),
+    "head.c_values": ("probe", "finetune"),
     "training.": ("fit", "finetune"),
     "freeze.": ("fit", "finetune"),
     "augmentation.invariant": ("finetune",),

@@ -100,7 +100,7 @@ def tune(
         Path | None, typer.Option(help="A YAML file: recipe keys, each with choices or low and high.")
     ] = None,
     folds: Annotated[int | None, typer.Option(help="Judge by so many folds rather than by val.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Of val, to search by; the recipe's training.best.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Of val, to search by; the recipe's training.monitor.")] = None,
     sampler: Annotated[str | None, typer.Option(help="tpe, which learns from the trials before, or random.")] = None,
     study: Annotated[
         str | None, typer.Option(help="Join or go on with a study: its folder, or with --storage its name.")

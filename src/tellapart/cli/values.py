@@ -11,8 +11,8 @@ from tellapart.errors import UserError
 def settings(pairs: Sequence[str] | None) -> dict[str, str]:
     """KEY=VALUE words → key → text.
 
-    >>> settings(["seed=3", "head.strengths=0.1,1"])
-    {'seed': '3', 'head.strengths': '0.1,1'}
+    >>> settings(["seed=3", "head.c_values=0.1,1"])
+    {'seed': '3', 'head.c_values': '0.1,1'}
     """
     values = {}
     for pair in pairs or ():

@@ -55,7 +55,7 @@ def fit_fold_probes(
         inner = make_folds(catalog, plan.rows[rest], options.folds, repeat_seed(plan.seed, repeat))
         probe = fit_probe(features[rest], labels[rest], inner, num_classes, options)
         heads[repeat, fold] = probe.layers
-        facts[repeat, fold] = {"train_images": len(rest), "strength": probe.strength}
+        facts[repeat, fold] = {"train_images": len(rest), "c": probe.c}
         logits[repeat, held] = probe.layers.logits(features[held])
         far[repeat, held] = distances(features[held], reference_directions(features[known[~held[known]]]))
         advance()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Value = str | int | float | bool | None
 
 # These decide what is measured, and on which images; trials that differ in them could not be compared.
-FIXED = ("name", "method", "dataset", "seed", "split.", "answer.", "decoding.", "training.best")
+FIXED = ("name", "method", "dataset", "seed", "split.", "answer.", "decoding.", "training.monitor")
 _DEFAULTS = dict(recipe_items(Recipe()))
 
 

@@ -124,7 +124,7 @@ def train(
         resume: the folder of a run by gradient that was stopped, to go on with it.
         accept_changes: go on with a run although its data has changed, without the images that did.
         callbacks: called with a `Event` whenever a run by gradient, an epoch or an iteration starts or completes.
-        metrics: your own, name → function of the `Predictions` of an epoch; `training.best` may name one.
+        metrics: your own, name → function of the `Predictions` of an epoch; `training.monitor` may name one.
         quiet: print nothing.
 
     Raises:

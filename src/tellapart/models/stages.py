@@ -34,7 +34,7 @@ def learn_from(classifier: Classifier, upto: str | None) -> None:
         parameter.requires_grad_(depth >= frozen)
 
 
-def set_modes(classifier: Classifier, norms: Literal["still", "moving"]) -> None:
+def set_modes(classifier: Classifier, freeze_batch_norm: bool) -> None:
     """Train mode for what learns, eval mode for what does not: there, nothing is dropped by chance, and the statistics
     of BatchNorm are still or moving.
     """
@@ -45,7 +45,7 @@ def set_modes(classifier: Classifier, norms: Literal["still", "moving"]) -> None
     for _, part in _parts(network):  # what has no parameters goes with the stage before it
         learns = _learns(part) if _has_parameters(part) else learns
         part.train(learns)
-    if norms == "moving":
+    if not freeze_batch_norm:
         for module in network.modules():
             module.training |= isinstance(module, _BatchNorm)
 

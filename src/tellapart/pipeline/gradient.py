@@ -73,7 +73,7 @@ def check_fit(recipe: Recipe, metrics: Mapping[str, Metric]) -> None:
     Raises:
         UserError: an unknown metric for the best, or a tracker that cannot be started.
     """
-    choose("metric for training.best:", recipe.training.best, {**METRICS, **metrics})
+    choose("metric for training.monitor:", recipe.training.monitor, {**METRICS, **metrics})
     check_trackers(recipe.training.trackers)
 
 
@@ -300,7 +300,7 @@ def _callbacks(
 def _say_the_end(progress: Progress, recipe: Recipe, console: Console) -> None:
     if progress.ended:
         console.say(f"Ended after step {progress.step:,}: {progress.ended}")
-    kept = f"; best by val {recipe.training.best}: epoch {progress.best_epoch}" if progress.best else ""
+    kept = f"; best by val {recipe.training.monitor}: epoch {progress.best_epoch}" if progress.best else ""
     console.say(f"{progress.step:,} steps in {duration(progress.seconds)}{kept}")
 
 

@@ -28,18 +28,18 @@ class Probe:
 
     Args:
         layers: embedding (D,) → C logits; none of them hidden.
-        strength: the chosen C of scikit-learn: larger is less regularised.
-        fold_losses: strength → mean cross-entropy on what the folds held out, calibrated; empty without folds.
+        c: the chosen C of scikit-learn: larger is less regularised.
+        fold_losses: c → mean cross-entropy on what the folds held out, calibrated; empty without folds.
     """
 
     layers: Layers
-    strength: float
+    c: float
     fold_losses: dict[float, float]
 
     def as_json(self) -> dict[str, Any]:
         """How it was chosen, as plain values."""
-        losses = {f"{strength:g}": loss for strength, loss in self.fold_losses.items()}
-        return {"strength": self.strength, "fold_losses": losses}
+        losses = {f"{c:g}": loss for c, loss in self.fold_losses.items()}
+        return {"c": self.c, "fold_losses": losses}
 
 
 def fit_probe(
@@ -65,12 +65,12 @@ def fit_probe(
     mean, std = features.mean(axis=0), features.std(axis=0)
     std[std < 1e-6] = 1  # a feature that never changes says nothing
     scaled = np.ascontiguousarray((features - mean) / std, np.float32)
-    strengths = sorted(options.strengths)
+    c_values = sorted(options.c_values)
     # One BLAS thread a fit, the fits side by side: two threads in one small product wait for each other.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that MOST_STEPS were reached
-        fold_losses = _fold_losses(scaled, labels, fold_of, strengths, options) if len(strengths) > 1 else {}
-        best = min(fold_losses, key=lambda c: (fold_losses[c], c)) if fold_losses else strengths[len(strengths) // 2]
+        fold_losses = _fold_losses(scaled, labels, fold_of, c_values, options) if len(c_values) > 1 else {}
+        best = min(fold_losses, key=lambda c: (fold_losses[c], c)) if fold_losses else c_values[len(c_values) // 2]
         model = _regression(options, best).fit(scaled, labels)
     weight, bias = model.coef_, model.intercept_
     if num_classes == 2:  # scikit-learn keeps one logit of two
@@ -84,7 +84,7 @@ def _fold_losses(
     scaled: NDArray[np.float32],
     labels: NDArray[np.int64],
     fold_of: NDArray[np.int64],
-    strengths: list[float],
+    c_values: list[float],
     options: HeadOptions,
 ) -> dict[float, float]:
     """Strength → mean cross-entropy of the held-out images, at the temperature that suits them.
@@ -95,7 +95,7 @@ def _fold_losses(
     if len(labels) * (labels.max() + 1) >= ONE_FOLD_FROM:
         fold_of = np.where(fold_of == 0, 0, -1)
     held_out = fold_of >= 0
-    models = {fold: _regression(options, strengths[0]) for fold in np.unique(fold_of[held_out]).tolist()}
+    models = {fold: _regression(options, c_values[0]) for fold in np.unique(fold_of[held_out]).tolist()}
     weights = _image_weights(labels, options)[held_out]
     losses: dict[float, float] = {}
     if not models:
@@ -103,14 +103,14 @@ def _fold_losses(
 
     def held_logits(fold: int) -> NDArray[np.float32]:
         held = fold_of == fold
-        return _logits(models[fold].set_params(C=strength).fit(scaled[~held], labels[~held]), scaled[held])
+        return _logits(models[fold].set_params(C=c).fit(scaled[~held], labels[~held]), scaled[held])
 
-    for strength in strengths:
+    for c in c_values:
         by_fold = dict(zip(models, map_ahead(held_logits, models), strict=True))
         logits = np.empty((len(labels), next(iter(by_fold.values())).shape[1]), np.float32)
         for fold, values in by_fold.items():
             logits[fold_of == fold] = values
-        losses[strength] = _calibrated_loss(logits[held_out], labels[held_out], weights)
+        losses[c] = _calibrated_loss(logits[held_out], labels[held_out], weights)
         last = list(losses.values())[-3:]
         if len(last) == 3 and last[0] < last[1] < last[2]:
             break
@@ -129,11 +129,11 @@ def _logits(model: LogisticRegression, scaled: NDArray[np.float32]) -> NDArray[n
     return np.asarray(logits if logits.ndim == 2 else np.stack([-logits, logits], axis=1) / 2, np.float32)
 
 
-def _regression(options: HeadOptions, strength: float) -> LogisticRegression:
+def _regression(options: HeadOptions, c: float) -> LogisticRegression:
     from sklearn.linear_model import LogisticRegression
 
     weighting = None if options.weighting == "none" else "balanced"
-    return LogisticRegression(C=strength, class_weight=weighting, max_iter=MOST_STEPS, warm_start=True)
+    return LogisticRegression(C=c, class_weight=weighting, max_iter=MOST_STEPS, warm_start=True)
 
 
 def _image_weights(labels: NDArray[np.int64], options: HeadOptions) -> NDArray[np.float64]:

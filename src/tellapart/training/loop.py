@@ -93,7 +93,7 @@ def fit(
         Refused: too many images were changed meanwhile, the disk is full, or no checkpoint can be used.
         Interrupted: somebody asked it to stop; the state is saved.
     """
-    choose("metric for training.best:", recipe.training.best, context.metrics)
+    choose("metric for training.monitor:", recipe.training.monitor, context.metrics)
     if data.val is None and recipe.training.patience is not None:
         raise UserError(
             "training.patience has no val to watch.", "Leave it out, or give split.val a share of the images."
@@ -139,7 +139,7 @@ class _Loop:
             per_epoch=per_epoch,
             runtime=runtime.as_json(),
             hardware=self.hardware.told,
-            parts=self.options.parts,
+            parts=self.options.accumulation,
             moves=list(self.context.moves),
         )
 
@@ -285,7 +285,7 @@ class _Loop:
         lost = {*progress.lost, *self.data.train.lost.values(), *(val.lost.values() if val else ())}
         progress.lost = sorted(lost)
         if self.options.patience and progress.stale >= self.options.patience and not progress.done:
-            progress.ended = f"{progress.stale} epochs without a better val {self.options.best}"
+            progress.ended = f"{progress.stale} epochs without a better val {self.options.monitor}"
         elif self.context.deadline is not None and not progress.ended:
             if not cut:
                 self._plan()
@@ -317,7 +317,7 @@ class _Loop:
 
     def _judge(self, scores: Mapping[str, float]) -> None:
         """Keep the network if it is the best by val."""
-        progress, name = self.progress, self.options.best
+        progress, name = self.progress, self.options.monitor
         if self.data.val is None:
             return
         value = scores.get(f"val_{name}")

@@ -105,17 +105,17 @@ class Phases:
         if self._phase is None or upto != self._upto:
             self._upto = upto
             learn_from(self._classifier, upto)
-            set_modes(self._classifier, self._recipe.freeze.norms)
+            set_modes(self._classifier, self._recipe.freeze.batch_norm)
             self._phase = self._made(upto)
         self.teach()
         return self._phase
 
     def teach(self) -> None:
         """Training mode, for what learns."""
-        set_modes(self._classifier, self._recipe.freeze.norms)
+        set_modes(self._classifier, self._recipe.freeze.batch_norm)
         if self._phase and self._phase.views is not None:
             self._phase.plain.train()  # the tail's own containers; all in it learns
-        if self._recipe.training.norms == "still":
+        if self._recipe.training.freeze_batch_norm:
             for module in self._classifier.modules():
                 if isinstance(module, _BatchNorm) and all(one.requires_grad for one in module.parameters()):
                     module.eval()

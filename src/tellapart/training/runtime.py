@@ -78,7 +78,7 @@ def choose_runtime(
     best = RuntimeSettings(threads[-1], formats[0])
     if device.type != "cpu":
         return best
-    count = max(2, min(TRIAL_IMAGES, -(-options.batch_size // options.parts)))
+    count = max(2, min(TRIAL_IMAGES, -(-options.batch_size // options.accumulation)))
     ways = [RuntimeSettings(number, form) for form in formats for number in reversed(threads)]
     best = _fastest(module, (count, *shape), best, ways)
     if options.memory_format == "measured" and best.seconds < SMALL_STEP_SECONDS:

@@ -46,7 +46,7 @@ class Stepper:
     ) -> None:
         self._classifier = classifier
         self.phases = Phases(classifier, data, recipe, hardware, runtime, console)
-        self.parts = recipe.training.parts
+        self.parts = recipe.training.accumulation
         self._options, self._hardware, self._train, self._console = recipe.training, hardware, data.train, console
         self.optimizer = self._optimizer(classifier)
         self._keys = image_keys(recipe.seed, data.train.paths)
@@ -121,7 +121,7 @@ class Stepper:
                     raise
                 raise UserError(
                     "BatchNorm has nothing to measure: a single image is worked on at once, and is one pixel there.",
-                    "Raise training.batch_size, lower training.parts, or set training.norms=still.",
+                    "Raise training.batch_size, lower training.accumulation, or set training.freeze_batch_norm=true.",
                 ) from None
 
     def _gradients(self, phase: Phase, batch: Batch, weight: float) -> float:
@@ -150,7 +150,7 @@ class Stepper:
         text = str(error).lower()
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in text:
             raise error
-        if 2 * self.parts > min(MOST_PARTS * self._options.parts, count):
+        if 2 * self.parts > min(MOST_PARTS * self._options.accumulation, count):
             raise UserError(
                 f"A batch of {self._options.batch_size} does not fit into the memory, not even in {self.parts} parts.",
                 "Lower training.batch_size or preprocessing.size_px, or take a smaller network.",

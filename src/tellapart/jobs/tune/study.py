@@ -192,7 +192,7 @@ def _plan(asked: Asked, kept: StudySettings | None, console: Console) -> _Plan:
     options = {"seed": asked.seed, "split.group_by": asked.group_by}
     base: str | Recipe = recipe_from(kept.recipe) if kept else "probe"
     recipe = load_recipe(asked.recipe or base, asked.set, options)
-    usual = "loss" if recipe.method == "probe" else recipe.training.best
+    usual = "loss" if recipe.method == "probe" else recipe.training.monitor
     metric = choose("metric", asked.metric or (kept.metric if kept else usual), METRICS)
     folds = kept.folds if kept and asked.folds is None else asked.folds
     if folds is not None and not 2 <= folds <= 20:
@@ -296,7 +296,7 @@ def trial_recipe(study: OpenStudy, settings: Mapping[str, Any], seed: int) -> Re
     recipe = study.space.base
     more: dict[str, Any] = {"seed": seed}
     if recipe.method != "probe":
-        more |= {"training.best": study.study.settings.metric}
+        more |= {"training.monitor": study.study.settings.metric}
     return study.space.recipe(settings, more)
 
 

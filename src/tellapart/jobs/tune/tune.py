@@ -129,7 +129,7 @@ def tune(
             default, for the processes of one machine.
         study: the folder of a study to join or to go on with; with `storage`, the name of a study in it.
         folds: judge by so many folds of train and val, rather than by val.
-        metric: that decides, of val; the recipe's `training.best`, for probes the loss, by default.
+        metric: that decides, of val; the recipe's `training.monitor`, for probes the loss, by default.
         sampler: "tpe", which learns from the trials before, or "random".
         out, name, seed, splits, group_by, strict, set: as for `train`.
         quiet: print nothing.

@@ -124,7 +124,7 @@ def _rows(folds: Folds) -> tuple[list[str], list[FoldRow]]:
     columns: dict[str, Callable[[FoldScore], str]] = {
         other.replace("_", " ").capitalize(): lambda one: wording.percent(getattr(one.metrics, other).value),
         "Log loss": lambda one: wording.decimal(one.metrics.log_loss.value),
-        "Regularisation": lambda one: _fact(one, "strength"),
+        "Regularisation": lambda one: _fact(one, "c"),
         "Best epoch": lambda one: _fact(one, "best_epoch"),
         "Shipped": lambda one: _fact(one, "shipped"),
     }
