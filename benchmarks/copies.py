@@ -64,7 +64,9 @@ def cropped(img: Image.Image, rng: np.random.Generator, most: float = 0.05) -> I
 
 def cropped_more(img: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Up to 5 % of every side."""
-    left, top, right, bottom = np.rint(rng.uniform(0, 0.05, 4) * (*img.size, *img.size)).astype(int).tolist()
+    left, top, right, bottom = (
+        np.rint(rng.uniform(0, 0.05, 4) * (*img.size, *img.size)).astype(int).tolist()
+    )
     return img.crop((left, top, img.width - right, img.height - bottom))
 
 
@@ -96,7 +98,8 @@ def read_fashion() -> list[Pixels]:
     for part in ("train", "t10k"):
         data = gzip.decompress((FASHION / f"{part}-images-idx3-ubyte.gz").read_bytes())
         found += [
-            np.repeat(grey[:, :, None], 3, 2) for grey in np.frombuffer(data, np.uint8, offset=16).reshape(-1, 28, 28)
+            np.repeat(grey[:, :, None], 3, 2)
+            for grey in np.frombuffer(data, np.uint8, offset=16).reshape(-1, 28, 28)
         ]
     return found
 
@@ -136,7 +139,12 @@ def recall(images: list[Pixels], prints: list[Print], copies: int) -> dict[str, 
         pairs = {(int(i), int(j)) for i, j in search([*prints, *planted])[0]}
         right = sum((row, len(prints) + number) in pairs for number, row in enumerate(chosen))
         low, high = wilson(right, len(chosen))
-        found[kind] = {"found": right, "planted": len(chosen), "share": right / len(chosen), "interval": [low, high]}
+        found[kind] = {
+            "found": right,
+            "planted": len(chosen),
+            "share": right / len(chosen),
+            "interval": [low, high],
+        }
         print(f"  {kind:28} {right / len(chosen):6.1%} ({low:.1%} to {high:.1%})", flush=True)
     return found
 
@@ -149,7 +157,9 @@ def across_splits(folder: Path, copies: int) -> dict[str, int]:
         for number, file in enumerate(files):
             (there / file.parent.name).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, there / file.parent.name / f"{number:06}{file.suffix.lower()}")
-        chosen = keyed_numbers(SEED, "planted", map(str, range(len(files)))).argsort()[:copies].tolist()
+        chosen = (
+            keyed_numbers(SEED, "planted", map(str, range(len(files)))).argsort()[:copies].tolist()
+        )
         for place, number in enumerate(chosen):
             rng = np.random.default_rng(number)
             pixels = decode_file(files[number]).pixels
@@ -159,7 +169,10 @@ def across_splits(folder: Path, copies: int) -> dict[str, int]:
                 img = change(img, rng)
             img.save(there / files[number].parent.name / f"{number:06}-copy.png")
         found = tellapart.explore(there, out=Path(temporary) / "x.html", quiet=True)
-    split_of = {Path(path).stem: split for path, split in zip(found.catalog.paths, found.splits, strict=True)}
+    split_of = {
+        Path(path).stem: split
+        for path, split in zip(found.catalog.paths, found.splits, strict=True)
+    }
     apart = sum(split_of[f"{number:06}"] != split_of[f"{number:06}-copy"] for number in chosen)
     return {"files": len(files), "planted": len(chosen), "in_another_split": apart}
 
@@ -183,15 +196,14 @@ def main() -> None:
     for name, read in sources.items():
         images = read()
         prints, row = plain(images)
-        print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
+        print(
+            f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True
+        )
         rows[name] = row | {"recall": recall(images, prints, options.copies)}
     for folder in options.data:
         rows[folder.name]["splits"] = across_splits(folder, options.copies // 3)
         print(f"{folder.name}: {rows[folder.name]['splits']}", flush=True)
-    result = {
-        **about(list(rows), SEED),
-        "found": rows,
-    }
+    result = {**about(list(rows), SEED), "found": rows}
     print(json.dumps(result, indent=1))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")

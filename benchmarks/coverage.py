@@ -38,7 +38,9 @@ FAST = 20_000  # repeats where only counts are drawn
 class Kind:
     """A model and a population: how likely each class is, how sharp the model is, and how sure it says it is."""
 
-    def __init__(self, name: str, images: int, shares: list[float], sharpness: float, boldness: float = 1.0) -> None:
+    def __init__(
+        self, name: str, images: int, shares: list[float], sharpness: float, boldness: float = 1.0
+    ) -> None:
         self.name, self.images = name, images
         self.shares = np.array(shares) / sum(shares)
         self.sharpness, self.boldness = sharpness, boldness
@@ -65,23 +67,38 @@ KINDS = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=1_000, help="of each kind of interval")
-    parser.add_argument("--compared", type=int, default=200, help="repeats of each whole comparison")
+    parser.add_argument(
+        "--compared", type=int, default=200, help="repeats of each whole comparison"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
     options = parser.parse_args()
     intervals = [interval_row(kind, options.repeats, options.seed) for kind in KINDS]
-    print("| 95 % intervals that hold the truth, % | " + " | ".join(name.replace("_", " ") for name in SCORES) + " |")
+    print(
+        "| 95 % intervals that hold the truth, % | "
+        + " | ".join(name.replace("_", " ") for name in SCORES)
+        + " |"
+    )
     print("|---" * (len(SCORES) + 1) + "|")
     for row in intervals:
         print(f"| {row['kind']} | " + " | ".join(percent(row[name]) for name in SCORES) + " |")
     compared = list(comparisons(options.compared, options.seed))
-    print(f"\n| two models, {TEST:,} images where nothing else is said | repeats | of 100 |\n|---|---|---|")
+    print(
+        f"\n| two models, {TEST:,} images where nothing else is said | repeats | of 100"
+        " |\n|---|---|---|"
+    )
     for row in compared:
         print(f"| {row['case']} | {row['share']['count']:,} | {percent(row['share'])} |")
     if options.out:
-        recorded = {**about(["simulated"], options.seed), "intervals": intervals, "compare": compared}
+        recorded = {
+            **about(["simulated"], options.seed),
+            "intervals": intervals,
+            "compare": compared,
+        }
         options.out.write_text(json.dumps(recorded, indent=1) + "\n")
 
 
@@ -90,18 +107,24 @@ def interval_row(kind: Kind, repeats: int, seed: int) -> dict[str, Any]:
     truth = true_scores(kind, seed)
     held = dict.fromkeys(SCORES, 0)
     for repeat in range(repeats):
-        found = measure(kind.draw(np.random.default_rng([seed, 2, repeat]), kind.images), seed=repeat)
+        found = measure(
+            kind.draw(np.random.default_rng([seed, 2, repeat]), kind.images), seed=repeat
+        )
         for name in SCORES:
             score = getattr(found, name)
             held[name] += score.low <= truth[name] <= score.high
-    return {"kind": kind.name, "truth": truth} | {name: share(count, repeats) for name, count in held.items()}
+    return {"kind": kind.name, "truth": truth} | {
+        name: share(count, repeats) for name, count in held.items()
+    }
 
 
 def true_scores(kind: Kind, seed: int) -> dict[str, float]:
     """The scores of a million images."""
     predictions = kind.draw(np.random.default_rng([seed, 1]), MILLION)
     found = resample(predictions, resamples=1)
-    return {"accuracy": float(predictions.correct.mean())} | dict(zip(found.names, found.values.tolist(), strict=True))
+    return {"accuracy": float(predictions.correct.mean())} | dict(
+        zip(found.names, found.values.tolist(), strict=True)
+    )
 
 
 def comparisons(repeats: int, seed: int) -> Iterator[dict[str, Any]]:
@@ -109,7 +132,10 @@ def comparisons(repeats: int, seed: int) -> Iterator[dict[str, Any]]:
     for apart in (0.05, 0.10, 0.15):
         equals, planted = (counted(apart, difference, seed) for difference in (0.0, PLANTED))
         said = f"{100 * apart:.0f} % decided differently"
-        yield {"case": f"equals, {said}: accuracy shows no difference", "share": share(FAST - equals, FAST)}
+        yield {
+            "case": f"equals, {said}: accuracy shows no difference",
+            "share": share(FAST - equals, FAST),
+        }
         yield {"case": f"3 points apart, {said}: accuracy shows it", "share": share(planted, FAST)}
     pairs = [whole(difference, EVEN, seed, repeats) for difference in (0.0, PLANTED)]
     decided = sum(len(pair.lost) + len(pair.gained) for pair in pairs[0]) / (TEST * repeats)
@@ -118,14 +144,20 @@ def comparisons(repeats: int, seed: int) -> Iterator[dict[str, Any]]:
     none = sum(not any(one.found for one in pair.metrics[1:]) for pair in pairs[0])
     no_class = sum(not any(one.found for one in pair.classes) for pair in pairs[0])
     found = sum(pair.main.found and pair.main.gain > 0 for pair in pairs[1])
-    yield {"case": f"equals, {said}: accuracy shows no difference", "share": share(nothing, repeats)}
+    yield {
+        "case": f"equals, {said}: accuracy shows no difference",
+        "share": share(nothing, repeats),
+    }
     yield {"case": "the same: none of the other scores does", "share": share(none, repeats)}
     yield {"case": "the same: none of the classes does", "share": share(no_class, repeats)}
     yield {"case": f"3 points apart, {said}: accuracy shows it", "share": share(found, repeats)}
     for sizes in UNEVEN:
         nothing = sum(not pair.main.found for pair in whole(0.0, sizes, seed, repeats))
         said = f"equals, {'/'.join(map(str, sizes))} images of the classes"
-        yield {"case": f"{said}: balanced accuracy shows no difference", "share": share(nothing, repeats)}
+        yield {
+            "case": f"{said}: balanced accuracy shows no difference",
+            "share": share(nothing, repeats),
+        }
 
 
 def counted(apart: float, difference: float, seed: int) -> int:
@@ -151,7 +183,10 @@ def two_models(rng: np.random.Generator, sizes: Sequence[int], sharper: float) -
     labels = np.repeat(np.arange(len(sizes)), sizes)
     right = np.arange(len(sizes)) == labels[:, None]
     shared = rng.normal(size=right.shape) + right * 4.0 * rng.gamma(2.0, 0.5, (len(labels), 1))
-    return [predicted(shared + 0.75 * rng.normal(size=right.shape) + extra * right, labels) for extra in (0.0, sharper)]
+    return [
+        predicted(shared + 0.75 * rng.normal(size=right.shape) + extra * right, labels)
+        for extra in (0.0, sharper)
+    ]
 
 
 def sharpness_for(difference: float, seed: int) -> float:
@@ -162,7 +197,11 @@ def sharpness_for(difference: float, seed: int) -> float:
     for _ in range(14):
         middle = (low + high) / 2
         one, other = two_models(np.random.default_rng([seed, 5]), [MILLION // 50] * 10, middle)
-        low, high = (middle, high) if other.correct.mean() - one.correct.mean() < difference else (low, middle)
+        low, high = (
+            (middle, high)
+            if other.correct.mean() - one.correct.mean() < difference
+            else (low, middle)
+        )
     return (low + high) / 2
 
 

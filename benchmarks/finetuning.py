@@ -53,18 +53,40 @@ def write_split(path: Path, seed: int) -> Path:
 def measure(data: Path, recipe: str, seed: int, settings: list[str]) -> dict[str, Any]:
     """One training, as a user would run it: its test accuracy with its interval, minutes, and what its run recorded."""
     with tempfile.TemporaryDirectory() as temporary:
-        command = [sys.executable, "-m", "tellapart", "train", str(data), "--recipe", recipe, "--seed", str(seed)]
-        command += ["--out", temporary, "--json", *(word for setting in settings for word in ("--set", setting))]
+        command = [
+            sys.executable,
+            "-m",
+            "tellapart",
+            "train",
+            str(data),
+            "--recipe",
+            recipe,
+            "--seed",
+            str(seed),
+        ]
+        command += [
+            "--out",
+            temporary,
+            "--json",
+            *(word for setting in settings for word in ("--set", setting)),
+        ]
         variables = {**os.environ, "TELLAPART_CACHE": f"{temporary}/cache"}
         start = time.perf_counter()
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=variables, check=False)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, env=variables, check=False
+        )
         minutes = (time.perf_counter() - start) / 60
         if done.returncode not in (0, 3):
             sys.exit(f"{' '.join(command[1:])} failed:\n{done.stdout[-2000:]}")
         run = json.loads(done.stdout.splitlines()[-1])
         metrics = json.loads((Path(run["run"]) / "metrics.json").read_text())
     recorded = {key: metrics[key] for key in ("comparison", "training") if key in metrics}
-    return {"accuracy": run["test"]["accuracy"], "minutes": minutes, "steps": run["steps"], **recorded}
+    return {
+        "accuracy": run["test"]["accuracy"],
+        "minutes": minutes,
+        "steps": run["steps"],
+        **recorded,
+    }
 
 
 def one_split(data: Path | None, seed: int, recipe: str, settings: list[str]) -> dict[str, Any]:
@@ -87,7 +109,11 @@ def line(row: dict[str, Any]) -> str:
     percents = [[100 * side["accuracy"][key] for key in ("value", "low", "high")] for side in sides]
     accuracies = [f"{value:.1f} % ({low:.1f} to {high:.1f})" for value, low, high in percents]
     minutes = [f"{side['minutes']:.1f}" for side in sides]
-    return "| " + " | ".join([str(row["seed"]), *accuracies, f"{100 * row['difference']:+.1f}", *minutes]) + " |"
+    return (
+        "| "
+        + " | ".join([str(row["seed"]), *accuracies, f"{100 * row['difference']:+.1f}", *minutes])
+        + " |"
+    )
 
 
 def means(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -102,10 +128,16 @@ def means(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="a folder with a split of its own; else the solar cells")
-    parser.add_argument("--seeds", default="0,1,2", help="one split each, or one training each of the folder's own")
+    parser.add_argument(
+        "--data", type=Path, help="a folder with a split of its own; else the solar cells"
+    )
+    parser.add_argument(
+        "--seeds", default="0,1,2", help="one split each, or one training each of the folder's own"
+    )
     parser.add_argument("--recipe", default="finetune", help="what is held against the probe")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of that recipe")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="of that recipe"
+    )
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
     rows = []
@@ -121,8 +153,18 @@ def main() -> None:
         "mean": {key: round(value, 4) for key, value in means(rows).items()},
         "splits": rows,
     }
-    heads = ("seed", "probe", options.recipe, "points", "minutes of the probe", f"minutes of {options.recipe}")
-    print("\n" + "\n".join(["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|", *map(line, rows)]))
+    heads = (
+        "seed",
+        "probe",
+        options.recipe,
+        "points",
+        "minutes of the probe",
+        f"minutes of {options.recipe}",
+    )
+    print(
+        "\n"
+        + "\n".join(["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|", *map(line, rows)])
+    )
     print(json.dumps(result["mean"]))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")

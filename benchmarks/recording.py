@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 THREADS = 2
-PACKAGES = ("tellapart", "torch", "torchvision", "timm", "onnxruntime", "pillow", "numpy", "scikit-learn", "optuna")
+PACKAGES = (
+    "tellapart",
+    "torch",
+    "torchvision",
+    "timm",
+    "onnxruntime",
+    "pillow",
+    "numpy",
+    "scikit-learn",
+    "optuna",
+)
 
 
 def about(data: Sequence[str], seed: int = 0) -> dict[str, Any]:
@@ -27,7 +37,12 @@ def about(data: Sequence[str], seed: int = 0) -> dict[str, Any]:
 
 def environment(**variables: str) -> dict[str, str]:
     """The environment for a measured process."""
-    return {**os.environ, "OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS), **variables}
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(THREADS),
+        "MKL_NUM_THREADS": str(THREADS),
+        **variables,
+    }
 
 
 def _processor() -> str:

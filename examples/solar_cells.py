@@ -27,10 +27,15 @@ def cells() -> list[tuple[str, str, str]]:
     assert spec and spec.submodule_search_locations
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     rows = [line.split() for line in (folder / "labels.csv").read_text().splitlines()]
-    return [(str(folder / path), "defect" if float(p) >= 0.5 else "intact", kind) for path, p, kind in rows]
+    return [
+        (str(folder / path), "defect" if float(p) >= 0.5 else "intact", kind)
+        for path, p, kind in rows
+    ]
 
 
-def with_splits(rows: list[tuple[str, str, str]], cell_of: dict[str, str]) -> list[tuple[str, str, str]]:
+def with_splits(
+    rows: list[tuple[str, str, str]], cell_of: dict[str, str]
+) -> list[tuple[str, str, str]]:
     """Path, label and split: a quarter of every label and cell type is test, chosen by seed and file name.
 
     Args:
@@ -42,7 +47,10 @@ def with_splits(rows: list[tuple[str, str, str]], cell_of: dict[str, str]) -> li
         first = sorted({cell for cell in cell_of.values() if stratum_of[cell] == stratum})
         order = keyed_numbers(SEED, "solar cells", first).argsort()
         tested |= {first[place] for place in order[: round(TEST_SHARE * len(first))]}
-    return sorted((path, label, "test" if cell_of[Path(path).name] in tested else "train") for path, label, _ in rows)
+    return sorted(
+        (path, label, "test" if cell_of[Path(path).name] in tested else "train")
+        for path, label, _ in rows
+    )
 
 
 def write_table(path: Path, heads: tuple[str, ...], rows: list[tuple[str, str, str]]) -> Path:
@@ -59,14 +67,29 @@ def main() -> None:
         write_table(OUT / "cells.csv", ("path", "label", "kind"), cells()), out=OUT / "explore.html"
     ).catalog
     names = [Path(path).name for path in found.paths]
-    rows = with_splits(cells(), {name: names[first] for name, first in zip(names, found.copies, strict=True)})
-    run = tellapart.train(write_table(OUT / "solar-cells.csv", ("path", "label", "split"), rows), out=OUT, seed=SEED)
+    rows = with_splits(
+        cells(), {name: names[first] for name, first in zip(names, found.copies, strict=True)}
+    )
+    run = tellapart.train(
+        write_table(OUT / "solar-cells.csv", ("path", "label", "split"), rows), out=OUT, seed=SEED
+    )
 
-    print(f"\nTest accuracy {run.metrics.accuracy}; always the larger class: {run.metrics.majority_baseline}")
-    print("(88.42 % is published for these cells, under another protocol; fine-tuning is another recipe's job.)\n")
+    print(
+        f"\nTest accuracy {run.metrics.accuracy}; always the larger class:"
+        f" {run.metrics.majority_baseline}"
+    )
+    print(
+        "(88.42 % is published for these cells, under another protocol; fine-tuning is another"
+        " recipe's job.)\n"
+    )
     test = [row for row in rows if row[2] == "test"][::100]
-    for (_, label, _), answer in zip(test, run.predictor().predict([path for path, _, _ in test]), strict=True):
-        print(f"{Path(answer.path).name}: {answer.answer} {answer.confidence:.0%} ({answer.decision}); it is {label}")
+    for (_, label, _), answer in zip(
+        test, run.predictor().predict([path for path, _, _ in test]), strict=True
+    ):
+        print(
+            f"{Path(answer.path).name}: {answer.answer} {answer.confidence:.0%}"
+            f" ({answer.decision}); it is {label}"
+        )
     print(f"\nReport  {run.report.resolve()}\nModel   {run.model.resolve()}")
     print("Data: elpv-dataset, CC BY-NC-SA 4.0, not for commercial use.")
 

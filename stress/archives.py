@@ -43,13 +43,18 @@ def read_all(path: Path) -> str:
     except UserError as error:
         return f"refused: {error}"
     read = sum(isinstance(catalog.files.read(name), bytes) for name in catalog.paths)
-    return f"{catalog.source}: {read:,} of {len(catalog):,} files read, ignored {dict(catalog.ignored)}"
+    return (
+        f"{catalog.source}: {read:,} of {len(catalog):,} files read, ignored"
+        f" {dict(catalog.ignored)}"
+    )
 
 
 # ── makers: each yields the bytes of one file ──
 
 
-def zip_of(names: Iterator[str], data: bytes, *, packed: bytes | None = None, shared: bool = False) -> Iterator[bytes]:
+def zip_of(
+    names: Iterator[str], data: bytes, *, packed: bytes | None = None, shared: bool = False
+) -> Iterator[bytes]:
     """A zip whose members all have the same content; with `shared`, the same bytes."""
     body, method = (data, 0) if packed is None else (packed, 8)
     size = zlib.crc32(data), len(body), len(data)
@@ -58,10 +63,32 @@ def zip_of(names: Iterator[str], data: bytes, *, packed: bytes | None = None, sh
         raw = name.encode()
         begin = 0 if shared else at
         if begin == at:
-            yield struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, method, 0, 0, *size, len(raw), 0) + raw + body
+            yield (
+                struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, method, 0, 0, *size, len(raw), 0)
+                + raw
+                + body
+            )
             at += 30 + len(raw) + len(body)
         directory.write(
-            struct.pack("<4s6H3I5H2I", b"PK\1\2", 788, 20, 0, method, 0, 0, *size, len(raw), 0, 0, 0, 0, 0, begin) + raw
+            struct.pack(
+                "<4s6H3I5H2I",
+                b"PK\1\2",
+                788,
+                20,
+                0,
+                method,
+                0,
+                0,
+                *size,
+                len(raw),
+                0,
+                0,
+                0,
+                0,
+                0,
+                begin,
+            )
+            + raw
         )
         count += 1
     length = directory.tell()
@@ -140,7 +167,9 @@ CASES: dict[str, Callable[[], Iterator[bytes]]] = {
     "zip, 20,000 names of 100 folders": lambda: long_names(20_000),
     "zip, 1000:1, 100 members of 1 GiB": lambda: zip_bomb(GIB, 100, shared=False),
     "zip, 1000:1, 200 members of 48 MiB": lambda: zip_bomb(48 * 2**20, 200, shared=False),
-    "zip, 60,000 entries over one member of 48 MiB": lambda: zip_bomb(48 * 2**20, 60_000, shared=True),
+    "zip, 60,000 entries over one member of 48 MiB": lambda: zip_bomb(
+        48 * 2**20, 60_000, shared=True
+    ),
     "tar, attributes of 512 KiB without an end": lambda: attributes(b"2 " * 2**18 + b"x="),
     "tar, attributes of 512 KiB of digits": lambda: attributes(b"1" * 2**19),
     "tar.gz, 1000:1, 1 TiB": lambda: gzip_bomb(1024 * GIB),
@@ -165,7 +194,14 @@ def samples() -> list[bytes]:
                 packed.addfile(info, io.BytesIO(content))
         tars.append(tar.getvalue())
     idx = struct.pack(">4I", 0x803, 20, 5, 6) + bytes(600)
-    return [data.getvalue(), *tars, gzip.compress(tars[0]), bz2.compress(tars[0]), lzma.compress(tars[0]), idx]
+    return [
+        data.getvalue(),
+        *tars,
+        gzip.compress(tars[0]),
+        bz2.compress(tars[0]),
+        lzma.compress(tars[0]),
+        idx,
+    ]
 
 
 def fuzz(folder: Path, rounds: int, seed: int) -> str:
@@ -177,11 +213,16 @@ def fuzz(folder: Path, rounds: int, seed: int) -> str:
         sample = bytearray(chance.choice(samples_once))
         for _ in range(chance.choice((0, 1, 1, 2, 8))):
             sample[chance.randrange(len(sample))] = chance.choice((0, 0xFF, chance.randrange(256)))
-        path.write_bytes(sample[: chance.choice((len(sample), len(sample), chance.randrange(len(sample) + 1)))])
+        path.write_bytes(
+            sample[: chance.choice((len(sample), len(sample), chance.randrange(len(sample) + 1)))]
+        )
         begun = time.monotonic()
         catalogs += not read_all(path).startswith("refused")
         slowest = max(slowest, time.monotonic() - begun)
-    return f"{rounds:,} damaged files, {catalogs:,} of them still catalogs; the slowest took {slowest:.2f} s"
+    return (
+        f"{rounds:,} damaged files, {catalogs:,} of them still catalogs; the slowest took"
+        f" {slowest:.2f} s"
+    )
 
 
 samples_once = samples()
@@ -197,7 +238,9 @@ def measure(command: list[str], temporary: Path) -> tuple[int, str, float, int]:
     """Exit code, answer, seconds and peak MiB of one process."""
     begun = time.monotonic()
     settings = {**os.environ, "TMPDIR": str(temporary)}
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=10 * SECONDS)
+    done = subprocess.run(
+        command, env=settings, capture_output=True, text=True, check=False, timeout=10 * SECONDS
+    )
     if done.returncode:
         return done.returncode, done.stderr, time.monotonic() - begun, 0
     *_, answer, peak = done.stdout.splitlines()
@@ -211,7 +254,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most-mib", type=int, default=1024, help="peak memory of one process")
     parser.add_argument("--read", type=Path, help="used by the script itself: read one file")
-    parser.add_argument("--fuzz", type=Path, help="used by the script itself: damage samples in a folder")
+    parser.add_argument(
+        "--fuzz", type=Path, help="used by the script itself: damage samples in a folder"
+    )
     options = parser.parse_args()
     if options.read:
         print(read_all(options.read), peak_mib(), sep="\n")
@@ -224,19 +269,36 @@ def main() -> None:
         temporary, source = Path(folder, "tmp"), Path(folder, "in", "data.bin")
         temporary.mkdir()
         source.parent.mkdir()
-        own = [sys.executable, __file__, "--rounds", str(options.rounds), "--seed", str(options.seed)]
+        own = [
+            sys.executable,
+            __file__,
+            "--rounds",
+            str(options.rounds),
+            "--seed",
+            str(options.seed),
+        ]
         for name, make in {**CASES, "fuzz": None}.items():
             if make:
                 with source.open("wb") as file:
                     file.writelines(make())
             packed_mib = source.stat().st_size / 2**20
-            command = [*own, "--read", str(source)] if make else [*own, "--fuzz", str(source.parent)]
+            command = (
+                [*own, "--read", str(source)] if make else [*own, "--fuzz", str(source.parent)]
+            )
             code, line, seconds, peak = measure(command, temporary)
             well = code == 0 and seconds < SECONDS * (1 if make else 10) and peak < options.most_mib
-            left = [str(path) for path in Path(folder).rglob("*") if path.parent not in (Path(folder), source.parent)]
+            left = [
+                str(path)
+                for path in Path(folder).rglob("*")
+                if path.parent not in (Path(folder), source.parent)
+            ]
             failed += not well or bool(left)
             verdict = "ok" if well and not left else f"FAILED (exit {code}, left {left})"
-            print(f"{verdict}: {name} ({packed_mib:.1f} MiB): {seconds:.1f} s, {peak:.0f} MiB\n  {line}", flush=True)
+            print(
+                f"{verdict}: {name} ({packed_mib:.1f} MiB): {seconds:.1f} s, {peak:.0f} MiB\n "
+                f" {line}",
+                flush=True,
+            )
     if failed:
         sys.exit(f"{failed} failed")
 

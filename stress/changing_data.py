@@ -27,7 +27,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from running import TELLAPART, Checks, Done, files_below, run, state_of, train, try_to_train, write_classes
+from running import (
+    TELLAPART,
+    Checks,
+    Done,
+    files_below,
+    run,
+    state_of,
+    train,
+    try_to_train,
+    write_classes,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 odd: Any = import_module("odd_images")
@@ -60,7 +70,9 @@ def same(one: tuple[str, str, float], other: tuple[str, str, float]) -> bool:
     return one[:2] == other[:2] and abs(one[2] - other[2]) < 1e-3
 
 
-def disturb(victims: dict[Path, str], seconds: float, bomb: bytes, stranger: bytes, chance: random.Random) -> None:
+def disturb(
+    victims: dict[Path, str], seconds: float, bomb: bytes, stranger: bytes, chance: random.Random
+) -> None:
     """Do to each file what is written beside it, spread over that many seconds."""
     moments = sorted(chance.uniform(0, seconds) for _ in victims)
     begun = time.monotonic()
@@ -79,7 +91,10 @@ def disturb(victims: dict[Path, str], seconds: float, bomb: bytes, stranger: byt
                 aside.replace(path)
 
 
-REFUSED, CHANGED = 5, "was changed while it was used"  # exit code and words of a training that refuses to go on
+REFUSED, CHANGED = (
+    5,
+    "was changed while it was used",
+)  # exit code and words of a training that refuses to go on
 
 # What a file may be called, beside "ok", once this was done to it.
 BECOMES = {
@@ -116,7 +131,9 @@ class Disturbed:
         """Write the images, train a model, and run both verbs once in peace."""
         self.checks, self.folder, self.chance = checks, folder, chance
         self.outcomes: Counter[str] = Counter()
-        _, self.model = train(write_classes(folder / "small" / "data", 40, first_seed=10**6), folder, "small")
+        _, self.model = train(
+            write_classes(folder / "small" / "data", 40, first_seed=10**6), folder, "small"
+        )
         self.data = write_classes(folder / "large" / "data", images)
         self.contents = {path: path.read_bytes() for path in files_below(self.data)}
         self.names = {self.name_of(path) for path in self.contents}
@@ -137,7 +154,9 @@ class Disturbed:
         for path, content in self.contents.items():
             path.unlink(missing_ok=True)
             path.write_bytes(content)
-        chosen = self.chance.sample(sorted(self.contents), max(2 * len(BECOMES), len(self.contents) // 200))
+        chosen = self.chance.sample(
+            sorted(self.contents), max(2 * len(BECOMES), len(self.contents) // 200)
+        )
         return {path: [*BECOMES][place % len(BECOMES)] for place, path in enumerate(chosen)}
 
     def predict(self, what: str) -> None:
@@ -152,7 +171,10 @@ class Disturbed:
         self.check(what, done, victims, {name: answer[0] for name, answer in answers.items()}, rows)
         touched = {self.name_of(path): how for path, how in victims.items()}
         right = {
-            name: [self.undisturbed[name], *([self.of_stranger] if touched.get(name) == "replaced" else [])]
+            name: [
+                self.undisturbed[name],
+                *([self.of_stranger] if touched.get(name) == "replaced" else []),
+            ]
             for name in answers
         }
         wrong = {
@@ -175,7 +197,9 @@ class Disturbed:
         if done.code == REFUSED and CHANGED in done.errors:
             # Some images become the reference that the model file is checked against: those must not change.
             self.checks.that(not runs, f"{what}: refused, and left no run", runs)
-            self.checks.that(len(done.errors.splitlines()) == 1, f"{what}: refused in one line", done.errors)
+            self.checks.that(
+                len(done.errors.splitlines()) == 1, f"{what}: refused in one line", done.errors
+            )
             self.outcomes["refused → changed while it was used"] += 1
             return
         if not runs:
@@ -185,20 +209,32 @@ class Disturbed:
         statuses = dict(zip(catalog["path"].to_list(), catalog["status"].to_list(), strict=True))
         self.check(what, done, victims, statuses, len(catalog))
 
-    def check(self, what: str, done: Done, victims: dict[Path, str], statuses: dict[str, str], rows: int) -> None:
+    def check(
+        self, what: str, done: Done, victims: dict[Path, str], statuses: dict[str, str], rows: int
+    ) -> None:
         """What holds for both verbs. `statuses`: of each file that has a row; `rows`: how many there are."""
         self.checks.ended_well(done, what)
-        self.checks.that(set(statuses) <= self.names and rows == len(statuses), f"{what}: no file has two rows")
+        self.checks.that(
+            set(statuses) <= self.names and rows == len(statuses), f"{what}: no file has two rows"
+        )
         touched = {self.name_of(path): how for path, how in victims.items()}
-        lost = self.names - set(statuses) - {name for name, how in touched.items() if how == "deleted"}
-        self.checks.that(not lost, f"{what}: every file has a row, unless it went before it was listed", lost)
+        lost = (
+            self.names - set(statuses) - {name for name, how in touched.items() if how == "deleted"}
+        )
+        self.checks.that(
+            not lost, f"{what}: every file has a row, unless it went before it was listed", lost
+        )
         strange = {
             name: (touched.get(name), status)
             for name, status in statuses.items()
             if status not in ("ok", BECOMES.get(touched.get(name, "")))
         }
-        self.checks.that(not strange, f"{what}: a file is what it was or what it became, else ok", strange)
-        self.outcomes.update(f"{touched[name]} → {statuses[name]}" for name in touched if name in statuses)
+        self.checks.that(
+            not strange, f"{what}: a file is what it was or what it became, else ok", strange
+        )
+        self.outcomes.update(
+            f"{touched[name]} → {statuses[name]}" for name in touched if name in statuses
+        )
 
 
 def main() -> None:
@@ -213,11 +249,17 @@ def main() -> None:
         folder = Path(scratch).resolve()
         check_untouched(checks, folder, options.images)
         disturbed = Disturbed(checks, folder, options.images, random.Random(options.seed))
-        print(f"undisturbed: predict {disturbed.predict_seconds:.0f} s, train {disturbed.train_seconds:.0f} s")
+        print(
+            f"undisturbed: predict {disturbed.predict_seconds:.0f} s, train"
+            f" {disturbed.train_seconds:.0f} s"
+        )
         for number in range(1, options.rounds + 1):
             disturbed.predict(f"round {number}, predict")
             disturbed.train(f"round {number}, train", f"round-{number}")
-        print("        " + ", ".join(f"{number} {what}" for what, number in sorted(disturbed.outcomes.items())))
+        print(
+            "        "
+            + ", ".join(f"{number} {what}" for what, number in sorted(disturbed.outcomes.items()))
+        )
     checks.finish()
 
 

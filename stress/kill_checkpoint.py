@@ -69,7 +69,11 @@ def fault(folder: Path) -> str:
     if not bool((newest.tensors["weight"] == newest.step).all()):
         return "other numbers"
     save(kept, 40)
-    left = [path.name[:17] for path in folder.iterdir() if path.name[0] == "." or int(path.name[5:17]) < newest.step]
+    left = [
+        path.name[:17]
+        for path in folder.iterdir()
+        if path.name[0] == "." or int(path.name[5:17]) < newest.step
+    ]
     return f"left behind: {left}" if left else ""
 
 

@@ -48,7 +48,9 @@ class Bench:
 
     def run_of(self, name: str) -> Path | None:
         """Its run folder, once it is there."""
-        return next((run for run in (self.folder / "runs").glob(f"*-{name}") if run.name[0] != "."), None)
+        return next(
+            (run for run in (self.folder / "runs").glob(f"*-{name}") if run.name[0] != "."), None
+        )
 
     def reached(self, name: str) -> set[Path]:
         """The checkpoints and results that it has."""
@@ -82,7 +84,9 @@ def everything(run: Path) -> dict[str, Any]:
     trainings = sorted((run / "folds").iterdir())
     for training in [*trainings, *([run] if (run / "history.csv").exists() else [])]:
         what = training.name[-6:] if training in trainings else "last"
-        found |= {f"{what}: {name}": value for name, value in outcome(training).items() if name != "test"}
+        found |= {
+            f"{what}: {name}": value for name, value in outcome(training).items() if name != "test"
+        }
     return found
 
 
@@ -94,7 +98,9 @@ def outcome_of(bench: Bench, name: str, code: int) -> dict[str, Any]:
     return everything(run)
 
 
-def disturb(bench: Bench, name: str, kills: int, longest: float, chance: random.Random) -> tuple[int, int]:
+def disturb(
+    bench: Bench, name: str, kills: int, longest: float, chance: random.Random
+) -> tuple[int, int]:
     """Kill and go on; returns how often it was killed, and the exit code of the process that came to the end."""
     process, done = bench.begin(name), 0
     while done < kills:
@@ -113,7 +119,10 @@ def disturb(bench: Bench, name: str, kills: int, longest: float, chance: random.
         done += 1
         run = bench.run_of(name)
         folds = len(list((run / "folds").glob("*/metrics.json"))) if run else 0
-        print(f"        kill {done}, {wait:.1f} s after it came further: {folds} folds are done", flush=True)
+        print(
+            f"        kill {done}, {wait:.1f} s after it came further: {folds} folds are done",
+            flush=True,
+        )
         process = bench.resume(name)
     return done, process.wait()
 
@@ -126,7 +135,9 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ensemble", action="store_true", help="ship the folds rather than one more training")
+    parser.add_argument(
+        "--ensemble", action="store_true", help="ship the folds rather than one more training"
+    )
     options = parser.parse_args()
     chance, checks = random.Random(options.seed), Checks()
     with tempfile.TemporaryDirectory() as temporary:
@@ -142,8 +153,12 @@ def main() -> None:
         done, code = disturb(bench, "killed", options.kills, seconds / options.kills / 3, chance)
         checks.that(done == options.kills, f"killed {options.kills} times", done)
         found = outcome_of(bench, "killed", code)
-        unlike = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
-        checks.that(not unlike, f"{len(expected)} things equal those of the undisturbed one", unlike[:6])
+        unlike = sorted(
+            key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)
+        )
+        checks.that(
+            not unlike, f"{len(expected)} things equal those of the undisturbed one", unlike[:6]
+        )
     checks.finish()
 
 

@@ -37,7 +37,11 @@ SAMPLE_SECONDS = 0.05
 LIMIT_SECONDS = 600.0
 STOP_SECONDS = 10.0
 CLOCK_SECONDS = 0.02  # by which a file system's clock may lag behind
-MOST_STEPS, MOST_BESTS, MOST_PARTS = 3, 4, 2  # files at one moment: those that are kept, and one that takes a place
+MOST_STEPS, MOST_BESTS, MOST_PARTS = (
+    3,
+    4,
+    2,
+)  # files at one moment: those that are kept, and one that takes a place
 NAME = re.compile(r"(step|best)-([0-9]{12})\.([0-9a-f]{32})\.safetensors")
 
 
@@ -52,17 +56,33 @@ class Bench:
 
     def begin(self, name: str, checkpoint_seconds: float = 0.2) -> Watched:
         """A new training."""
-        settings = [f"--set={setting}" for setting in (*SETTINGS, f"training.checkpoint_seconds={checkpoint_seconds}")]
-        words = ["train", str(self.data), "--recipe", self.recipe, "--name", name, "--out", str(self.folder / "runs")]
+        settings = [
+            f"--set={setting}"
+            for setting in (*SETTINGS, f"training.checkpoint_seconds={checkpoint_seconds}")
+        ]
+        words = [
+            "train",
+            str(self.data),
+            "--recipe",
+            self.recipe,
+            "--name",
+            name,
+            "--out",
+            str(self.folder / "runs"),
+        ]
         return Watched(self, name, self._start([*words, *settings, "--json"]))
 
     def resume(self, name: str) -> Watched:
         """The same training, where it was stopped."""
-        return Watched(self, name, self._start(["train", "--resume", str(self.run_of(name)), "--json"]))
+        return Watched(
+            self, name, self._start(["train", "--resume", str(self.run_of(name)), "--json"])
+        )
 
     def run_of(self, name: str) -> Path | None:
         """The run folder of that name, once it is there."""
-        return next((run for run in (self.folder / "runs").glob(f"*-{name}") if run.name[0] != "."), None)
+        return next(
+            (run for run in (self.folder / "runs").glob(f"*-{name}") if run.name[0] != "."), None
+        )
 
     def _start(self, words: list[str]) -> subprocess.Popen[str]:
         with (self.folder / "errors.txt").open("w") as errors:
@@ -145,11 +165,15 @@ class Watched:
         usable = self._usable()
         if self.saved and not usable:
             self.faults.add("no checkpoint can be used")
-        if self.best and not (bests or self.checkpoints("best")):  # the listing may change while it is read
+        if self.best and not (
+            bests or self.checkpoints("best")
+        ):  # the listing may change while it is read
             self.faults.add("the best network is gone")
         parts = self._files(".*.part")
         if len(steps) > MOST_STEPS or len(bests) > MOST_BESTS or len(parts) > MOST_PARTS:
-            self.faults.add(f"{len(steps)} checkpoints, {len(bests)} best networks and {len(parts)} parts")
+            self.faults.add(
+                f"{len(steps)} checkpoints, {len(bests)} best networks and {len(parts)} parts"
+            )
 
     def _usable(self) -> bool:
         """Whether some checkpoint is whole, and the best network that it refers to is there."""
@@ -165,7 +189,9 @@ class Watched:
 
     def _tell(self) -> None:
         self.bench.checks.that(
-            not self.faults, f"{self.name}: there was always a checkpoint to go on from", self.faults
+            not self.faults,
+            f"{self.name}: there was always a checkpoint to go on from",
+            self.faults,
         )
 
 
@@ -188,9 +214,15 @@ def outcome(run: Path) -> dict[str, Any]:
         for file in files[-1:]:
             found[kind] = int(file.name[5:17])
             for name, tensor in load_file(file).items():
-                found[f"{kind} {name}"] = (str(tensor.dtype), tuple(tensor.shape), tensor.numpy().tobytes())
+                found[f"{kind} {name}"] = (
+                    str(tensor.dtype),
+                    tuple(tensor.shape),
+                    tensor.numpy().tobytes(),
+                )
     rows = csv.DictReader((run / "history.csv").read_text().splitlines())
-    found["history"] = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    found["history"] = [
+        {name: value for name, value in row.items() if name != "seconds"} for row in rows
+    ]
     found["test"] = json.loads((run / "metrics.json").read_text())["test"]
     return found
 
@@ -199,11 +231,21 @@ def check_end(bench: Bench, name: str, expected: dict[str, Any]) -> None:
     """Resume a training to its end, and compare."""
     code = bench.resume(name).end()
     run = bench.run_of(name)
-    bench.checks.that(code in (0, 3), f"{name}: resumed, exit code {code}", (bench.folder / "errors.txt").read_text())
+    bench.checks.that(
+        code in (0, 3),
+        f"{name}: resumed, exit code {code}",
+        (bench.folder / "errors.txt").read_text(),
+    )
     if code in (0, 3) and run is not None:
         found = outcome(run)
-        unlike = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
-        bench.checks.that(not unlike, f"{name}: equals the undisturbed training", f"{len(unlike)} differ: {unlike[:4]}")
+        unlike = sorted(
+            key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)
+        )
+        bench.checks.that(
+            not unlike,
+            f"{name}: equals the undisturbed training",
+            f"{len(unlike)} differ: {unlike[:4]}",
+        )
 
 
 def check_kill(bench: Bench, name: str, moment: float, expected: dict[str, Any]) -> None:
@@ -212,7 +254,10 @@ def check_kill(bench: Bench, name: str, moment: float, expected: dict[str, Any])
     training.until_it_trains()
     training.watch(moment)
     training.kill()
-    print(f"        {name}: killed after {moment:.2f} s, {len(training.checkpoints())} checkpoints", flush=True)
+    print(
+        f"        {name}: killed after {moment:.2f} s, {len(training.checkpoints())} checkpoints",
+        flush=True,
+    )
     if moment == 0:
         bench.checks.that(not training.checkpoints(), f"{name}: killed before the first checkpoint")
     check_end(bench, name, expected)
@@ -225,11 +270,16 @@ def check_row(bench: Bench, name: str, moments: list[float], expected: dict[str,
         training.until_it_saves()
         training.watch(moment)
         training.kill()
-        print(f"        {name}: killed at {[file.name[:17] for file in training.checkpoints()]}", flush=True)
+        print(
+            f"        {name}: killed at {[file.name[:17] for file in training.checkpoints()]}",
+            flush=True,
+        )
     check_end(bench, name, expected)
 
 
-def check_stop(bench: Bench, name: str, stop: signal.Signals, moment: float, expected: dict[str, Any]) -> None:
+def check_stop(
+    bench: Bench, name: str, stop: signal.Signals, moment: float, expected: dict[str, Any]
+) -> None:
     """One training, asked to stop after its first epoch. Before the signal it saves only at the end of an epoch."""
     training = bench.begin(name, checkpoint_seconds=3600)
     training.until_it_saves()
@@ -277,7 +327,9 @@ def main() -> None:
     parser.add_argument("--stops", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # where it is ignored, our trainings would ignore it too
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # where it is ignored, our trainings would ignore it too
     chance, checks = random.Random(options.seed), Checks()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -286,17 +338,26 @@ def main() -> None:
         quiet = undisturbed(bench)
         expected = quiet.outcome
         print(
-            f"        {expected['step']} steps in {quiet.trains:.1f} s, the end after {quiet.lasts:.1f} s", flush=True
+            f"        {expected['step']} steps in {quiet.trains:.1f} s, the end after"
+            f" {quiet.lasts:.1f} s",
+            flush=True,
         )
         check_kill(bench, "early", 0, expected)
         for number in range(1, options.kills + 1):
             # Every fifth also where it is evaluated, exported and written down.
             moment = chance.uniform(0, quiet.trains if number % 5 else quiet.lasts)
             check_kill(bench, f"killed{number}", moment, expected)
-        check_row(bench, "row", [chance.uniform(0, quiet.trains / 20) for _ in range(options.row)], expected)
+        check_row(
+            bench,
+            "row",
+            [chance.uniform(0, quiet.trains / 20) for _ in range(options.row)],
+            expected,
+        )
         for number in range(1, options.stops + 1):
             stop = (signal.SIGTERM, signal.SIGINT)[number % 2]
-            check_stop(bench, f"stopped{number}", stop, chance.uniform(0, quiet.trains / 2), expected)
+            check_stop(
+                bench, f"stopped{number}", stop, chance.uniform(0, quiet.trains / 2), expected
+            )
     checks.finish()
 
 

@@ -22,21 +22,48 @@ from pathlib import Path
 
 import tellapart
 
-FILES = {"model.onnx", "report.html", "metrics.json", "splits.parquet", "recipe.yaml", "catalog.parquet", "log.txt"}
+FILES = {
+    "model.onnx",
+    "report.html",
+    "metrics.json",
+    "splits.parquet",
+    "recipe.yaml",
+    "catalog.parquet",
+    "log.txt",
+}
 
 
 def start(data: Path, runs: Path, cache: Path) -> subprocess.Popen[bytes]:
     """One training in a process group of its own."""
-    command = [sys.executable, "-m", "tellapart", "train", str(data), "--out", str(runs), "--name", "x", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "tellapart",
+        "train",
+        str(data),
+        "--out",
+        str(runs),
+        "--name",
+        "x",
+        "--quiet",
+    ]
     settings = {**os.environ, "TELLAPART_CACHE": str(cache)}
     return subprocess.Popen(
-        command, start_new_session=True, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command,
+        start_new_session=True,
+        env=settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
 
 
 def check_runs(runs: Path) -> int:
     """How many whole runs there are; a part of one ends the script."""
-    whole = [run for run in runs.iterdir() if not (run.name.startswith(".") and run.name.endswith(".part"))]
+    whole = [
+        run
+        for run in runs.iterdir()
+        if not (run.name.startswith(".") and run.name.endswith(".part"))
+    ]
     for run in whole:
         missing = FILES - {file.name for file in run.iterdir()}
         if missing:
@@ -75,7 +102,9 @@ def main() -> None:
             time.sleep(moment)
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-            print(f"kill {number} after {moment:.1f} s: {check_runs(killed)} whole runs", flush=True)
+            print(
+                f"kill {number} after {moment:.1f} s: {check_runs(killed)} whole runs", flush=True
+            )
         after, _ = finish(options.data, killed, Path(folder, "cache-killed"))
     if after != undisturbed:
         sys.exit("FAILED: the model file after the kills differs from the undisturbed one's")

@@ -31,7 +31,12 @@ from typing import Any
 from running import TELLAPART, Checks, kill, write_classes
 from sqlalchemy import Engine, create_engine, text
 
-SETTINGS = ["training.threads=1", "training.memory_format=contiguous", "training.trackers=", "split.val=0.2"]
+SETTINGS = [
+    "training.threads=1",
+    "training.memory_format=contiguous",
+    "training.trackers=",
+    "split.val=0.2",
+]
 CHECKPOINT = "training.checkpoint_seconds=0.5"
 LOOK_SECONDS = 0.3
 LIMIT_SECONDS = 3600.0
@@ -58,10 +63,20 @@ class Bench:
 
     def begin(self, name: str, storage: str | None = None) -> subprocess.Popen[bytes]:
         """The process that makes the study, in its folder or in a database that others use too."""
-        words = [str(self.data), "--trials", str(self.trials), "--recipe", self.recipe, "--sampler", "random"]
+        words = [
+            str(self.data),
+            "--trials",
+            str(self.trials),
+            "--recipe",
+            self.recipe,
+            "--sampler",
+            "random",
+        ]
         settings = [word for one in (*SETTINGS, CHECKPOINT) for word in ("--set", one)]
         where = ["--storage", storage, "--study", secrets.token_hex(8)] if storage else []
-        return self._start([*words, *settings, *where, "--name", name, "--out", str(self.folder / "runs")])
+        return self._start(
+            [*words, *settings, *where, "--name", name, "--out", str(self.folder / "runs")]
+        )
 
     def join(self, study: Path) -> subprocess.Popen[bytes]:
         """One more process, or one that was killed again."""
@@ -141,7 +156,11 @@ def disturb(bench: Bench, kills: int, chance: random.Random, storage: str | None
                 break  # it has ended by itself, before the study did
             kill(processes[place])
             done += 1
-            print(f"        kill {done}: {len(finished(study))} finished, {sorted(working(study))} at work", flush=True)
+            print(
+                f"        kill {done}: {len(finished(study))} finished, {sorted(working(study))} at"
+                " work",
+                flush=True,
+            )
             processes[place] = bench.join(study)
             next_kill = time.monotonic() + chance.uniform(2, 10)
         if time.monotonic() - begun > LIMIT_SECONDS:
@@ -151,7 +170,9 @@ def disturb(bench: Bench, kills: int, chance: random.Random, storage: str | None
         time.sleep(LOOK_SECONDS)
     bench.checks.that(done == kills, f"{kills} kills while trials were at work", done)
     codes = [process.returncode for process in processes]
-    bench.checks.that(codes == [0, 0], "both processes ended well", (codes, bench.errors[-1].read_text()[-2000:]))
+    bench.checks.that(
+        codes == [0, 0], "both processes ended well", (codes, bench.errors[-1].read_text()[-2000:])
+    )
     return study
 
 
@@ -163,13 +184,21 @@ def check(bench: Bench, study: Path, quiet: Path) -> None:
     checks.that(numbers == list(range(bench.trials)), f"{bench.trials} trials, each once", numbers)
     checks.that(len(finished(study)) == bench.trials, "all of them ended", working(study))
     runs = sorted(run.name[-4:] for run in (study / "trials").glob("*-trial-*"))
-    checks.that(runs == [f"{number:04}" for number in numbers], "each has one run folder, and nothing is left", runs)
-    told = sorted(int(match[1]) for file in bench.errors for match in TOLD.finditer(file.read_text()))
+    checks.that(
+        runs == [f"{number:04}" for number in numbers],
+        "each has one run folder, and nothing is left",
+        runs,
+    )
+    told = sorted(
+        int(match[1]) for file in bench.errors for match in TOLD.finditer(file.read_text())
+    )
     checks.that(len(told) == len(set(told)), "no trial was told of twice", told)
     checks.that(len(list((study / "best").glob("*-trial-*"))) == 1, "the best was trained once")
     if len(finished(study)) < bench.trials:
         return
-    both = {number for number in numbers if {end(study, number), end(quiet, number)} == {"COMPLETE"}}
+    both = {
+        number for number in numbers if {end(study, number), end(quiet, number)} == {"COMPLETE"}
+    }
     unlike = [number for number in both if finished(study)[number][2] != finished(quiet)[number][2]]
     checks.that(bool(both), "some trials finished in both studies", both)
     checks.that(not unlike, f"{len(both)} trials have the values of the undisturbed study", unlike)
@@ -197,7 +226,11 @@ def main() -> None:
         quiet = Bench(data, folder, options.recipe, options.trials, checks)
         process = quiet.begin("quiet")
         undisturbed = quiet.study("quiet", process)
-        checks.that(process.wait() == 0, "the undisturbed study ended well", quiet.errors[-1].read_text()[-2000:])
+        checks.that(
+            process.wait() == 0,
+            "the undisturbed study ended well",
+            quiet.errors[-1].read_text()[-2000:],
+        )
         bench = Bench(data, folder, options.recipe, options.trials, checks)
         print("        the undisturbed study has ended", flush=True)
         study = disturb(bench, options.kills, chance, options.storage)

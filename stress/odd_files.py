@@ -159,7 +159,8 @@ def rule_for(path: Path, status: str) -> str:
         if status == "corrupt" and img.format == "PNG":
             img.load()
             rows = (
-                img.crop((0, row, img.width, row + 1)).getbbox() for row in range(max(0, img.height - 2), img.height)
+                img.crop((0, row, img.width, row + 1)).getbbox()
+                for row in range(max(0, img.height - 2), img.height)
             )
             if img.height < 2 or not all(rows):
                 return "rows that the file does not hold"
@@ -168,7 +169,9 @@ def rule_for(path: Path, status: str) -> str:
 
 def check_against_pillow(checks: Checks, corpus: Path, statuses: dict[str, str]) -> None:
     """What Pillow decodes is accepted, or refused by a stated rule; what we accept, Pillow decodes."""
-    plain = {path.name for path in corpus.iterdir() if path.is_file() and odd.plain_pillow_decodes(path)}
+    plain = {
+        path.name for path in corpus.iterdir() if path.is_file() and odd.plain_pillow_decodes(path)
+    }
     ours = {name for name, status in statuses.items() if status == "ok"}
     rules = {name: rule_for(corpus / name, statuses[name]) for name in sorted(plain - ours)}
     print(f"plain Pillow decodes {len(plain)}, tellapart {len(ours)}")
@@ -185,8 +188,14 @@ def check_system_calls(checks: Checks, command: list[str], folder: Path) -> None
         print("left out: strace is not installed here (apt-get install strace)")
         return
     trace = folder / "trace.txt"
-    run(["strace", "-f", "-qq", "-e", "trace=execve,connect", "-o", str(trace), *command], folder, limit_seconds=1200)
-    calls = [line for line in trace.read_text().splitlines() if "execve(" in line or "connect(" in line]
+    run(
+        ["strace", "-f", "-qq", "-e", "trace=execve,connect", "-o", str(trace), *command],
+        folder,
+        limit_seconds=1200,
+    )
+    calls = [
+        line for line in trace.read_text().splitlines() if "execve(" in line or "connect(" in line
+    ]
     started = [line for line in calls if "execve(" in line and "= 0" in line]
     checks.that(bool(calls), "strace saw the command itself start")
     checks.that(len(started) == 1, "no program was started", started[1:])
@@ -198,7 +207,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--count", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="a new folder for the corpus and what became of it")
+    parser.add_argument(
+        "--keep", type=Path, help="a new folder for the corpus and what became of it"
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # Pillow's, of odd files: hundreds
     checks = Checks()
@@ -210,35 +221,69 @@ def main() -> None:
         corpus = data / "odd"
         write_corpus(corpus, options.count, options.seed)
         names = sorted(path.name for path in corpus.iterdir())
-        print(f"{len(names)} files, {sum(p.stat().st_size for p in corpus.iterdir() if p.is_file()) / 2**20:.0f} MiB")
+        print(
+            f"{len(names)} files,"
+            f" {sum(p.stat().st_size for p in corpus.iterdir() if p.is_file()) / 2**20:.0f} MiB"
+        )
 
         table = folder / "answers.jsonl"
         predict = [*TELLAPART, "predict", str(model), str(corpus), "--out", str(table), "--quiet"]
         done = run(predict, folder)
         checks.ended_well(done, "predict", codes=(3,))
-        checks.that(done.seconds < SCAN_SECONDS, f"predict took {done.seconds:.0f} s", f"more than {SCAN_SECONDS}")
-        checks.that(done.peak_mib < MEMORY_MIB, f"predict took {done.peak_mib:.0f} MiB", f"more than {MEMORY_MIB}")
+        checks.that(
+            done.seconds < SCAN_SECONDS,
+            f"predict took {done.seconds:.0f} s",
+            f"more than {SCAN_SECONDS}",
+        )
+        checks.that(
+            done.peak_mib < MEMORY_MIB,
+            f"predict took {done.peak_mib:.0f} MiB",
+            f"more than {MEMORY_MIB}",
+        )
         answers = [json.loads(line) for line in table.read_text().splitlines()]
         statuses = {Path(answer["path"]).name: str(answer["status"]) for answer in answers}
-        checks.that(sorted(Path(a["path"]).name for a in answers) == names, "predict gave each file one verdict")
+        checks.that(
+            sorted(Path(a["path"]).name for a in answers) == names,
+            "predict gave each file one verdict",
+        )
         print(
-            "        " + ", ".join(f"{number} {status}" for status, number in Counter(statuses.values()).most_common())
+            "        "
+            + ", ".join(
+                f"{number} {status}" for status, number in Counter(statuses.values()).most_common()
+            )
         )
         foreign = Counter(line for line in done.errors.splitlines() if line)
-        print(f"        {foreign.total()} lines on standard error, the most frequent: {foreign.most_common(5)}")
+        print(
+            f"        {foreign.total()} lines on standard error, the most frequent:"
+            f" {foreign.most_common(5)}"
+        )
 
         done, _ = whole = train(data, folder, "whole")
         checks.ended_well(done, "train", codes=(3,))
-        took = f"train took {done.seconds:.0f} s and {done.peak_mib:.0f} MiB, {small.peak_mib:.0f} without the corpus"
+        took = (
+            f"train took {done.seconds:.0f} s and {done.peak_mib:.0f} MiB, {small.peak_mib:.0f}"
+            " without the corpus"
+        )
         checks.that(done.peak_mib < small.peak_mib + MEMORY_MIB, took)
         catalog = pl.read_parquet(whole[1] / "catalog.parquet")
-        rows = [(str(path), str(status)) for path, status in catalog.select("path", "status").iter_rows()]
-        checks.that(len(rows) == len(names) + 60 == len(dict(rows)), "train gave each file one verdict", len(rows))
-        trained = {path.removeprefix("odd/"): status for path, status in rows if path.startswith("odd/")}
+        rows = [
+            (str(path), str(status))
+            for path, status in catalog.select("path", "status").iter_rows()
+        ]
+        checks.that(
+            len(rows) == len(names) + 60 == len(dict(rows)),
+            "train gave each file one verdict",
+            len(rows),
+        )
+        trained = {
+            path.removeprefix("odd/"): status for path, status in rows if path.startswith("odd/")
+        }
         differing = {name: (statuses.get(name), trained.get(name)) for name in names}
         differing = {name: pair for name, pair in differing.items() if pair[0] != pair[1]}
         checks.that(not differing, "predict and train gave the same verdicts", differing)
-        checks.that(len(files_below(data)) == len(names) + 60 - 1, "no file came or went")  # one is an empty folder
+        checks.that(
+            len(files_below(data)) == len(names) + 60 - 1, "no file came or went"
+        )  # one is an empty folder
 
         check_system_calls(checks, predict, folder)
         check_against_pillow(checks, corpus, statuses)

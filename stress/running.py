@@ -17,7 +17,11 @@ import numpy as np
 from PIL import Image
 
 TELLAPART = [sys.executable, "-m", "tellapart"]
-KINDS = {"brick": (190, 80, 60), "leaf": (70, 160, 60), "sky": (110, 150, 230)}  # class: mean colour
+KINDS = {
+    "brick": (190, 80, 60),
+    "leaf": (70, 160, 60),
+    "sky": (110, 150, 230),
+}  # class: mean colour
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,18 @@ def run(
     begun = time.monotonic()
     with out.open("wb") as output, err.open("wb") as errors:
         process = subprocess.Popen(
-            command, env=settings, stdout=output, stderr=errors, cwd=folder, preexec_fn=_obey_permissions
+            command,
+            env=settings,
+            stdout=output,
+            stderr=errors,
+            cwd=folder,
+            preexec_fn=_obey_permissions,
         )
     meanwhile()
     while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)  # says the memory of this child, not the most of all
+        pid, status, usage = os.wait4(
+            process.pid, os.WNOHANG
+        )  # says the memory of this child, not the most of all
         seconds = time.monotonic() - begun
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -73,7 +84,11 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 def _obey_permissions() -> None:
     """Take from root what lets it read and write everything, so that permissions mean something in these checks."""
-    drop, override, read_and_search = 24, 1, 2  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    drop, override, read_and_search = (
+        24,
+        1,
+        2,
+    )  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
     if _LIBC and os.geteuid() == 0:
         _LIBC.prctl(drop, override, 0, 0, 0)
         _LIBC.prctl(drop, read_and_search, 0, 0, 0)
@@ -98,7 +113,11 @@ class Checks:
     def ended_well(self, done: Done, what: str, codes: tuple[int, ...] = (0, 3)) -> None:
         """Check that a command ended by itself, with one of `codes`, and without a traceback."""
         self.that(done.code in codes, f"{what}: exit code {done.code}", done.errors[-2000:])
-        self.that("Traceback" not in done.errors + done.output, f"{what}: no traceback", done.errors[-2000:])
+        self.that(
+            "Traceback" not in done.errors + done.output,
+            f"{what}: no traceback",
+            done.errors[-2000:],
+        )
 
     def finish(self) -> None:
         """Say the counts, and exit with 1 where anything failed."""
@@ -113,9 +132,13 @@ def write_classes(folder: Path, count: int, *, first_seed: int = 0) -> Path:
         (folder / name).mkdir(parents=True)
         for seed in range(first_seed, first_seed + count):
             rng = np.random.default_rng([number, seed])
-            waves = np.sin(rng.uniform(0.2, 0.4) * (across * (number + 1) + down * rng.uniform(0, 2)))
+            waves = np.sin(
+                rng.uniform(0.2, 0.4) * (across * (number + 1) + down * rng.uniform(0, 2))
+            )
             pixels = np.array(colour) + 45 * waves[:, :, None] + rng.normal(0, 12, (48, 64, 3))
-            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{seed:05}.jpg")
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(
+                folder / name / f"{seed:05}.jpg"
+            )
     return folder
 
 
@@ -123,7 +146,16 @@ def try_to_train(
     data: Path, folder: Path, name: str, meanwhile: Callable[[], object] = lambda: None
 ) -> tuple[Done, list[Path]]:
     """Train on `data`; return how that ended, and the run folder, if there is one."""
-    command = [*TELLAPART, "train", str(data), "--out", str(folder / "runs"), "--name", name, "--quiet"]
+    command = [
+        *TELLAPART,
+        "train",
+        str(data),
+        "--out",
+        str(folder / "runs"),
+        "--name",
+        name,
+        "--quiet",
+    ]
     done = run(command, folder, meanwhile=meanwhile)
     return done, list((folder / "runs").glob(f"*-{name}"))
 
@@ -148,6 +180,14 @@ def state_of(folder: Path) -> dict[str, tuple[object, ...]]:
         for path in [folder, *folder.rglob("*")]:
             info = path.lstat()
             digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-            yield str(path.relative_to(folder)), (info.st_mode, info.st_mtime_ns, info.st_size, digest)
+            yield (
+                str(path.relative_to(folder)),
+                (
+                    info.st_mode,
+                    info.st_mtime_ns,
+                    info.st_size,
+                    digest,
+                ),
+            )
 
     return dict(entries())

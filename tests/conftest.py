@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 # The same examples every time, and none too slow for a busy machine.
-settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("tests")
 
 # Class name → (mean colour, pattern): easy to tell apart for any pretrained network, and in the order of the names.
@@ -44,7 +46,9 @@ def write_image(
     }[pattern]
     noise = rng.normal(0, 12, (size[1], size[0], 3))
     # Clouds, by which no two are near-duplicates.
-    clouds = Image.fromarray(rng.uniform(0, 255, (5, 6)).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    clouds = Image.fromarray(rng.uniform(0, 255, (5, 6)).astype(np.uint8)).resize(
+        size, Image.Resampling.BICUBIC
+    )
     light = (np.asarray(clouds, np.float64)[:, :, None] - 128) / 4
     pixels = np.array(colour) + 45 * waves[:, :, None] + light + noise
     path.parent.mkdir(parents=True, exist_ok=True)

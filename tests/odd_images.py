@@ -19,7 +19,15 @@ from PIL import Image, features
 
 HAS_AVIF = features.check("avif")
 FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", *(["AVIF"] if HAS_AVIF else [])]
-SUFFIXES = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}
+SUFFIXES = {
+    "JPEG": "jpg",
+    "PNG": "png",
+    "GIF": "gif",
+    "WEBP": "webp",
+    "BMP": "bmp",
+    "TIFF": "tif",
+    "AVIF": "avif",
+}
 
 
 # ── the drawing that most images show ──
@@ -84,7 +92,9 @@ def bad_exif(format: str) -> bytes:
     return encoded(scene(), format, exif=b"Exif\0\0" + b"\xaa\x55" * 40)
 
 
-def captured(format: str, moment: str = "2026:05:04 13:02:09", seed: int = 0, **texts: object) -> bytes:
+def captured(
+    format: str, moment: str = "2026:05:04 13:02:09", seed: int = 0, **texts: object
+) -> bytes:
     """The scene with a moment of capture in EXIF, and `texts`: make, model, serial, fraction (of a second)."""
     exif = Image.Exif()
     places = {"make": (exif, 271), "model": (exif, 272)}
@@ -119,7 +129,9 @@ def ycck_jpeg(seed: int = 0) -> bytes:
     """The same inks stored as YCCK: cyan, magenta and yellow as luma and chroma."""
     cmyk = inks(seed)
     ycc = np.asarray(Image.fromarray(cmyk[:, :, :3].copy()).convert("YCbCr"))
-    stored = Image.fromarray(np.dstack([255 - ycc, cmyk[:, :, 3]]), "CMYK")  # Pillow inverts all four on writing
+    stored = Image.fromarray(
+        np.dstack([255 - ycc, cmyk[:, :, 3]]), "CMYK"
+    )  # Pillow inverts all four on writing
     data = bytearray(encoded(stored, "JPEG"))
     data[data.index(b"Adobe") + 11] = 2  # the colour transform: YCCK
     return bytes(data)
@@ -154,11 +166,20 @@ def ramp_file(kind: str) -> bytes:
         "tiff": lambda: encoded(little, "TIFF"),
         "tiff big-endian": lambda: encoded(big, "TIFF"),
         "tiff deflate": lambda: encoded(little, "TIFF", compression="tiff_adobe_deflate"),
-        "tiff white is zero": lambda: encoded(Image.fromarray(65535 - ramp()), "TIFF", tiffinfo={262: 0}),
+        "tiff white is zero": lambda: encoded(
+            Image.fromarray(65535 - ramp()), "TIFF", tiffinfo={262: 0}
+        ),
         "rgb png": lambda: rgb16_png(np.dstack([ramp()] * 3)),
-        "rgb tiff": lambda: tiff(256, 256, np.dstack([ramp()] * 3).tobytes(), bits=(16,) * 3, photometric=2),
+        "rgb tiff": lambda: tiff(
+            256, 256, np.dstack([ramp()] * 3).tobytes(), bits=(16,) * 3, photometric=2
+        ),
         "rgb tiff big-endian": lambda: tiff(
-            256, 256, np.dstack([ramp()] * 3).astype(">u2").tobytes(), bits=(16,) * 3, photometric=2, order=">"
+            256,
+            256,
+            np.dstack([ramp()] * 3).astype(">u2").tobytes(),
+            bits=(16,) * 3,
+            photometric=2,
+            order=">",
         ),
     }[kind]()
 
@@ -176,12 +197,19 @@ RAMPS = [
 
 
 def png(
-    width: int, height: int, depth: int, colour: int, rows: bytes, *extra: tuple[bytes, bytes], interlaced: bool = False
+    width: int,
+    height: int,
+    depth: int,
+    colour: int,
+    rows: bytes,
+    *extra: tuple[bytes, bytes],
+    interlaced: bool = False,
 ) -> bytes:
     """A PNG by hand. `rows`: each with its filter byte. `extra`: (name, content) chunks that go before the pixels."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     return PNG_HEAD + b"".join(
-        png_chunk(*chunk) for chunk in [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+        png_chunk(*chunk)
+        for chunk in [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     )
 
 
@@ -189,7 +217,12 @@ PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 
 def png_chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return (
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+    )
 
 
 def rows_of(pixels: np.ndarray) -> bytes:
@@ -230,12 +263,18 @@ def twelve_bit_tiff() -> bytes:
     """A ramp of 4096 greys packed in 12 bits each, 64 by 64 pixels."""
     values = np.arange(4096).reshape(-1, 2)
     first, second = values[:, 0], values[:, 1]
-    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=1).astype(np.uint8).tobytes()
+    packed = (
+        np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=1)
+        .astype(np.uint8)
+        .tobytes()
+    )
     return tiff(64, 64, packed, bits=(12,))
 
 
 def float_tiff() -> bytes:
-    return encoded(Image.fromarray(np.linspace(0, 1, 64 * 48, dtype=np.float32).reshape(48, 64)), "TIFF")
+    return encoded(
+        Image.fromarray(np.linspace(0, 1, 64 * 48, dtype=np.float32).reshape(48, 64)), "TIFF"
+    )
 
 
 def int32_tiff() -> bytes:
@@ -244,15 +283,41 @@ def int32_tiff() -> bytes:
 
 # ── every kind of PNG ──
 
-PNG_KINDS = [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (3, 1), (3, 2), (3, 4), (3, 8)] + [
+PNG_KINDS = [
+    (0, 1),
+    (0, 2),
+    (0, 4),
+    (0, 8),
+    (0, 16),
+    (2, 8),
+    (2, 16),
+    (3, 1),
+    (3, 2),
+    (3, 4),
+    (3, 8),
+] + [
     (colour, depth) for colour in (4, 6) for depth in (8, 16)
 ]  # (colour type, bit depth): all that the format allows
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+_ADAM7 = [
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+]
 
 
 def any_png(
-    colour: int, depth: int, *, row_filter: int = 5, interlaced: bool = False, key: bool = False, size: int = 21
+    colour: int,
+    depth: int,
+    *,
+    row_filter: int = 5,
+    interlaced: bool = False,
+    key: bool = False,
+    size: int = 21,
 ) -> tuple[bytes, np.ndarray]:
     """A PNG of noise and the pixels that it shows on white: (bytes, (H, W, 3) float from 0 to 255).
 
@@ -272,14 +337,31 @@ def any_png(
     extra = [(b"PLTE", palette.astype(np.uint8).tobytes())] if colour == 3 else []
     if key:
         hidden = samples[0, 0]
-        extra.append((b"tRNS", alphas.astype(np.uint8).tobytes() if colour == 3 else hidden.astype(">u2").tobytes()))
+        extra.append(
+            (
+                b"tRNS",
+                (
+                    alphas.astype(np.uint8).tobytes()
+                    if colour == 3
+                    else hidden.astype(">u2").tobytes()
+                ),
+            )
+        )
 
-    shown = palette[samples[:, :, 0]] if colour == 3 else samples[:, :, : 3 if colour in (2, 6) else 1] * 255 / most
+    shown = (
+        palette[samples[:, :, 0]]
+        if colour == 3
+        else samples[:, :, : 3 if colour in (2, 6) else 1] * 255 / most
+    )
     alpha = np.ones((height, width))
     if colour in (4, 6):
         alpha = samples[:, :, -1] / most
     elif key:
-        alpha = alphas[samples[:, :, 0]] / 255 if colour == 3 else (samples != hidden).any(axis=2).astype(float)
+        alpha = (
+            alphas[samples[:, :, 0]] / 255
+            if colour == 3
+            else (samples != hidden).any(axis=2).astype(float)
+        )
     on_white = shown * alpha[:, :, None] + 255 * (1 - alpha[:, :, None])
 
     passes = _ADAM7 if interlaced else [(0, 0, 1, 1)]
@@ -297,7 +379,9 @@ def _filtered(samples: np.ndarray, depth: int, row_filter: int) -> bytes:
     here = np.packbits(bits, axis=1).astype(int)
     pixel = max(1, depth * samples.shape[2] // 8)  # bytes to the left neighbour
     above = np.vstack([np.zeros_like(here[:1]), here[:-1]])
-    left, corner = (np.pad(rows, ((0, 0), (pixel, 0)))[:, : here.shape[1]] for rows in (here, above))
+    left, corner = (
+        np.pad(rows, ((0, 0), (pixel, 0)))[:, : here.shape[1]] for rows in (here, above)
+    )
     guess = left + above - corner
     distances = np.stack([abs(guess - left), abs(guess - above), abs(guess - corner)])
     paeth = np.choose(distances.argmin(axis=0), [left, above, corner])
@@ -305,7 +389,10 @@ def _filtered(samples: np.ndarray, depth: int, row_filter: int) -> bytes:
     rows = b""
     for number in range(len(here)):
         kind = number % 5 if row_filter == 5 else row_filter
-        rows += bytes([kind]) + ((here[number] - predictions[kind][number]) % 256).astype(np.uint8).tobytes()
+        rows += (
+            bytes([kind])
+            + ((here[number] - predictions[kind][number]) % 256).astype(np.uint8).tobytes()
+        )
     return rows
 
 
@@ -340,7 +427,9 @@ def broken_pngs() -> dict[str, bytes]:
         "depth_0.png": png(64, 48, 0, 2, rows),
         "depth_3.png": png(64, 48, 3, 0, rows),
         "depth_99.png": png(64, 48, 99, 2, rows),
-        "header_checksum.png": whole[: header + 17] + bytes([whole[header + 17] ^ 1]) + whole[header + 18 :],
+        "header_checksum.png": (
+            whole[: header + 17] + bytes([whole[header + 17] ^ 1]) + whole[header + 18 :]
+        ),
         "no_pixels.png": PNG_HEAD + whole[8:stream][:-4] + png_chunk(b"IEND", b""),
         "stream_checksum.png": whole[:-16] + bytes([whole[-16] ^ 1]) + whole[-15:],
         "width_0.png": png(0, 48, 8, 2, rows),
@@ -348,7 +437,11 @@ def broken_pngs() -> dict[str, bytes]:
         "too_few_rows.png": png(64, 48, 8, 2, rows[: len(rows) // 2]),
         "filter_9.png": png(64, 48, 8, 2, b"\x09" + rows[1:]),
         "stream_of_noise.png": whole[: stream + 4] + bytes(len(whole) - stream - 20) + whole[-16:],
-        "method_1.png": PNG_HEAD + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 48, 8, 2, 1, 0, 0)) + whole[33:],
+        "method_1.png": (
+            PNG_HEAD
+            + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 48, 8, 2, 1, 0, 0))
+            + whole[33:]
+        ),
     }
 
 
@@ -379,10 +472,17 @@ def transparent(kind: str, hidden: int = 90) -> bytes:
         "RGBA png": lambda: encoded(rgba),
         "LA png": lambda: encoded(Image.fromarray(np.dstack([grey, alpha]), "LA")),
         "palette png": lambda: encoded(Image.fromarray(grey).convert("P"), transparency=hidden),
-        "RGB png with a key": lambda: png(64, 48, 8, 2, rows_of(rgba[:, :, :3]), (b"tRNS", key * 3)),
+        "RGB png with a key": lambda: png(
+            64, 48, 8, 2, rows_of(rgba[:, :, :3]), (b"tRNS", key * 3)
+        ),
         "grey png with a key": lambda: png(64, 48, 8, 0, rows_of(grey), (b"tRNS", key)),
         "16-bit grey png with a key": lambda: png(
-            64, 48, 16, 0, rows_of(grey.astype(np.uint16) * 257), (b"tRNS", struct.pack(">H", hidden * 257))
+            64,
+            48,
+            16,
+            0,
+            rows_of(grey.astype(np.uint16) * 257),
+            (b"tRNS", struct.pack(">H", hidden * 257)),
         ),
         "16-bit RGB png with a key": lambda: rgb16_png(
             rgba[:, :, :3].astype(np.uint16) * 257, (b"tRNS", struct.pack(">H", hidden * 257) * 3)
@@ -429,7 +529,9 @@ def _premultiplied_tiff(grey: np.ndarray, alpha: np.ndarray) -> bytes:
 
 def four_bit_png_with_a_key() -> bytes:
     """Greys 0 to 15 in 4 bits, of which grey 5 is transparent: 16 x 1 pixels."""
-    return png(16, 1, 4, 0, b"\0" + bytes.fromhex("0123456789abcdef"), (b"tRNS", struct.pack(">H", 5)))
+    return png(
+        16, 1, 4, 0, b"\0" + bytes.fromhex("0123456789abcdef"), (b"tRNS", struct.pack(">H", 5))
+    )
 
 
 # ── several images in one file ──
@@ -463,8 +565,18 @@ def bit_bomb() -> bytes:
     """30,000 x 30,000 pixels of one bit, all there, in about 110 KB."""
     whole = png(30_000, 30_000, 1, 0, b"")
     empty, full = zlib.compress(b""), _compressed_zeros(30_000 * 3751)
-    old = struct.pack(">I", len(empty)) + b"IDAT" + empty + struct.pack(">I", zlib.crc32(b"IDAT" + empty))
-    new = struct.pack(">I", len(full)) + b"IDAT" + full + struct.pack(">I", zlib.crc32(b"IDAT" + full))
+    old = (
+        struct.pack(">I", len(empty))
+        + b"IDAT"
+        + empty
+        + struct.pack(">I", zlib.crc32(b"IDAT" + empty))
+    )
+    new = (
+        struct.pack(">I", len(full))
+        + b"IDAT"
+        + full
+        + struct.pack(">I", zlib.crc32(b"IDAT" + full))
+    )
     return whole.replace(old, new)
 
 
@@ -505,7 +617,10 @@ def impostors() -> dict[str, tuple[bytes, str]]:
         "xml.jpg": (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "XML"),
         "pdf.jpg": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n", "PDF"),
         "late_pdf.jpg": (b"\r\n\r\n%PDF-1.4\n", "PDF"),
-        "eps.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n", "EPS"),
+        "eps.jpg": (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n",
+            "EPS",
+        ),
         "ps.jpg": (b"%!PS-Adobe-3.0\n%%Pages: 1\nshowpage\n", "PostScript"),
         "wmf.jpg": (b"\xd7\xcd\xc6\x9a" + bytes(40), "WMF"),
         "emf.jpg": (b"\1\0\0\0" + bytes(36) + b" EMF" + bytes(60), "EMF"),
@@ -513,9 +628,15 @@ def impostors() -> dict[str, tuple[bytes, str]]:
         "gzip.jpg": (b"\x1f\x8b\x08\0" + bytes(20), "gzip"),
         "tar.jpg": (b"cat.jpg".ljust(257, b"\0") + b"ustar\x0000" + bytes(248), "tar"),
         "elf.jpg": (b"\x7fELF\x02\x01\x01" + bytes(60), "program"),
-        "pickle.jpg": (b"\x80\x04\x95\x1a\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.", "pickle"),
+        "pickle.jpg": (
+            b"\x80\x04\x95\x1a\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.",
+            "pickle",
+        ),
         "mp4.jpg": (box + b"ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(100), "video"),
-        "lfs.jpg": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n", "Git LFS"),
+        "lfs.jpg": (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n",
+            "Git LFS",
+        ),
         "text.jpg": (b"not an image\n", "text"),
         "._companion.jpg": (b"\0\x05\x16\x07\0\x02\0\0Mac OS X        " + bytes(50), "macOS"),
         "noise.jpg": (b"\xee\x01" * 400, "no known image format"),
@@ -533,7 +654,10 @@ def unsupported() -> dict[str, tuple[bytes, str]]:
         "layers.psd": (b"8BPS\0\1" + bytes(60), "Photoshop"),
         "scan.dcm": (bytes(128) + b"DICM" + bytes(60), "DICOM"),
         "camera.cr2": (b"II*\0\x10\0\0\0CR\x02\0" + bytes(60), "camera raw"),
-        "camera.cr3": (struct.pack(">I", 24) + b"ftypcrx \0\0\0\1crx isom" + bytes(60), "camera raw"),
+        "camera.cr3": (
+            struct.pack(">I", 24) + b"ftypcrx \0\0\0\1crx isom" + bytes(60),
+            "camera raw",
+        ),
         "camera.dng": (encoded(scene(), "TIFF", tiffinfo={50706: b"\1\4\0\0"}), "camera raw"),
         "float.tif": (float_tiff(), "floating-point"),
         "int32.tif": (int32_tiff(), "whole numbers"),
@@ -626,11 +750,21 @@ def gallery_contents() -> dict[str, bytes]:
     return {
         **_plain_files(),
         **_deep_files(),
-        **{f"turned_{n}.{SUFFIXES[f]}": oriented(f, n) for f in _EXIF_FORMATS for n in (*range(10), 65535)},
-        **{f"captured.{SUFFIXES[f]}": captured(f, make="Acme", model="Shot 9") for f in _EXIF_FORMATS},
+        **{
+            f"turned_{n}.{SUFFIXES[f]}": oriented(f, n)
+            for f in _EXIF_FORMATS
+            for n in (*range(10), 65535)
+        },
+        **{
+            f"captured.{SUFFIXES[f]}": captured(f, make="Acme", model="Shot 9")
+            for f in _EXIF_FORMATS
+        },
         **{f"bad_exif.{SUFFIXES[f]}": bad_exif(f) for f in ("JPEG", "PNG", "WEBP")},
         **_coloured_files(),
-        **{f"transparent_{kind.replace(' ', '_')}.{end}": transparent(kind) for kind, end in see_through.items()},
+        **{
+            f"transparent_{kind.replace(' ', '_')}.{end}": transparent(kind)
+            for kind, end in see_through.items()
+        },
         "transparent_four_bit_key.png": four_bit_png_with_a_key(),
         **{f"png_{c}_{d}.png": any_png(c, d)[0] for c, d in PNG_KINDS},
         **{f"png_{c}_{d}_interlaced.png": any_png(c, d, interlaced=True)[0] for c, d in PNG_KINDS},
@@ -671,14 +805,25 @@ def _plain_files() -> dict[str, bytes]:
         "big": ("TIFF", {"big_tiff": True}),
     }
     sizes = {"1x1": (1, 1), "1x5000": (1, 5000), "5000x1": (5000, 1)}
-    tall = {f"size_{name}.{SUFFIXES[f]}": encoded(_red(size), f) for name, size in sizes.items() for f in FORMATS}
-    fax = {f"plain_{name}.tif": in_mode("1", "TIFF", compression=name) for name in ("group3", "group4")}
+    tall = {
+        f"size_{name}.{SUFFIXES[f]}": encoded(_red(size), f)
+        for name, size in sizes.items()
+        for f in FORMATS
+    }
+    fax = {
+        f"plain_{name}.tif": in_mode("1", "TIFF", compression=name) for name in ("group3", "group4")
+    }
     return {
         **{f"plain.{SUFFIXES[f]}": encoded(scene(), f) for f in FORMATS},
-        **{f"plain_{name}.{SUFFIXES[f]}": encoded(scene(), f, **options) for name, (f, options) in ways.items()},
+        **{
+            f"plain_{name}.{SUFFIXES[f]}": encoded(scene(), f, **options)
+            for name, (f, options) in ways.items()
+        },
         **tall,
         **fax,
-        "plain_big_endian.tif": tiff(64, 48, scene().tobytes(), bits=(8, 8, 8), photometric=2, order=">"),
+        "plain_big_endian.tif": tiff(
+            64, 48, scene().tobytes(), bits=(8, 8, 8), photometric=2, order=">"
+        ),
         "plain_no_extension": encoded(scene()),
     }
 
@@ -691,18 +836,34 @@ def _deep_files() -> dict[str, bytes]:
     """More than 8 bits a channel."""
     grey, drawing = ramp(), scene().astype(np.uint16) * 257
     return {
-        **{f"deep_{kind.replace(' ', '_')}.{'png' if 'png' in kind else 'tif'}": ramp_file(kind) for kind in RAMPS},
+        **{
+            f"deep_{kind.replace(' ', '_')}.{'png' if 'png' in kind else 'tif'}": ramp_file(kind)
+            for kind in RAMPS
+        },
         "deep_12_bits.tif": twelve_bit_tiff(),
         "deep_rgba.tif": tiff(
-            64, 48, np.dstack([drawing, drawing[:, :, :1]]).tobytes(), bits=(16,) * 4, photometric=2, tags={338: (2,)}
+            64,
+            48,
+            np.dstack([drawing, drawing[:, :, :1]]).tobytes(),
+            bits=(16,) * 4,
+            photometric=2,
+            tags={338: (2,)},
         ),
-        "deep_inks.tif": tiff(64, 48, (inks().astype(np.uint16) * 257).tobytes(), bits=(16,) * 4, photometric=5),
+        "deep_inks.tif": tiff(
+            64, 48, (inks().astype(np.uint16) * 257).tobytes(), bits=(16,) * 4, photometric=5
+        ),
         "deep_signed.tif": tiff(256, 256, grey.tobytes(), bits=(16,), tags={339: (2,)}),
         "deep_32_bits.tif": tiff(256, 256, grey.astype(np.uint32).tobytes(), bits=(32,)),
-        "deep_32_bits_signed.tif": tiff(256, 256, grey.astype(np.int32).tobytes(), bits=(32,), tags={339: (2,)}),
-        "deep_float.tif": tiff(256, 256, (grey / 65535).astype(np.float32).tobytes(), bits=(32,), tags={339: (3,)}),
+        "deep_32_bits_signed.tif": tiff(
+            256, 256, grey.astype(np.int32).tobytes(), bits=(32,), tags={339: (2,)}
+        ),
+        "deep_float.tif": tiff(
+            256, 256, (grey / 65535).astype(np.float32).tobytes(), bits=(32,), tags={339: (3,)}
+        ),
         "deep_double.tif": tiff(256, 256, (grey / 65535).tobytes(), bits=(64,), tags={339: (3,)}),
-        "deep_signed_bytes.tif": tiff(256, 256, (grey >> 8).astype(np.uint8).tobytes(), tags={339: (2,)}),
+        "deep_signed_bytes.tif": tiff(
+            256, 256, (grey >> 8).astype(np.uint8).tobytes(), tags={339: (2,)}
+        ),
     }
 
 
@@ -718,14 +879,22 @@ def _coloured_files() -> dict[str, bytes]:
         "AVIF": ["L", "RGBA"],
     }
     held = {f"mode_{m}.{SUFFIXES[f]}": in_mode(m, f) for f in FORMATS for m in modes[f]}
-    low, high = np.packbits(np.unpackbits(scene()[:, :, 0], axis=1)[:, ::8], axis=1), scene()[:, :, 0] >> 4
+    low, high = (
+        np.packbits(np.unpackbits(scene()[:, :, 0], axis=1)[:, ::8], axis=1),
+        scene()[:, :, 0] >> 4,
+    )
     return held | {
         "ink_adobe.jpg": cmyk_jpeg(),
         "ink_ycck.jpg": ycck_jpeg(),
         "ink_no_marker.jpg": no_marker_jpeg(),
         "ink_smooth.tif": encoded(Image.fromarray(inks(), "CMYK"), "TIFF"),
         "ink_fifth_channel.tif": tiff(
-            64, 48, np.dstack([inks(), scene()[:, :, 0]]).tobytes(), bits=(8,) * 5, photometric=5, tags={332: (2,)}
+            64,
+            48,
+            np.dstack([inks(), scene()[:, :, 0]]).tobytes(),
+            bits=(8,) * 5,
+            photometric=5,
+            tags={332: (2,)},
         ),
         "bits_1.tif": tiff(64, 48, low.tobytes(), bits=(1,)),
         "bits_1_white_is_zero.tif": tiff(64, 48, low.tobytes(), bits=(1,), photometric=0),
@@ -744,13 +913,21 @@ def _coloured_files() -> dict[str, bytes]:
 
 
 def bmp(
-    bits: int, body: bytes, *, height: int = 48, compression: int = 0, palette: bytes = b"", head: int = 40
+    bits: int,
+    body: bytes,
+    *,
+    height: int = 48,
+    compression: int = 0,
+    palette: bytes = b"",
+    head: int = 40,
 ) -> bytes:
     """A BMP by hand, 64 pixels across; its rows run upwards unless `height` is negative."""
     if head == 12:
         header = struct.pack("<IHHHH", 12, 64, height, 1, bits)
     else:
-        header = struct.pack("<IiiHHIIiiII", 40, 64, height, 1, bits, compression, len(body), 2835, 2835, 0, 0)
+        header = struct.pack(
+            "<IiiHHIIiiII", 40, 64, height, 1, bits, compression, len(body), 2835, 2835, 0, 0
+        )
     start = 14 + len(header) + len(palette)
     return struct.pack("<2sIHHI", b"BM", start + len(body), 0, 0, start) + header + palette + body
 
@@ -761,7 +938,9 @@ def _bmp_files() -> dict[str, bytes]:
     red, green, blue = (scene()[:, :, channel].astype(np.uint16) for channel in range(3))
     masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
     packed = (red >> 3 << 11 | green >> 2 << 5 | blue >> 3).tobytes()
-    runs = b"".join(bytes([1, level]) for row in grey for level in [*row, None] if level is not None)
+    runs = b"".join(
+        bytes([1, level]) for row in grey for level in [*row, None] if level is not None
+    )
     rle = b"".join(b"".join(bytes([1, level]) for level in row) + b"\0\0" for row in grey) + b"\0\1"
     return {
         "bmp_top_down.bmp": bmp(24, bgr.tobytes(), height=-48),
@@ -801,7 +980,11 @@ def _several_files() -> dict[str, bytes]:
 def _short_files() -> dict[str, bytes]:
     """Every format cut short, and files that end within their first bytes."""
     whole = {SUFFIXES[f]: encoded(scene(), f) for f in FORMATS}
-    pieces = {f"cut_{n:02}.{end}": cut(data, n) for end, data in whole.items() for n in (1, 10, 50, 90, 99)}
+    pieces = {
+        f"cut_{n:02}.{end}": cut(data, n)
+        for end, data in whole.items()
+        for n in (1, 10, 50, 90, 99)
+    }
     return pieces | {
         **{f"first_12_bytes.{end}": data[:12] for end, data in whole.items()},
         "cut_50_progressive.jpg": cut(encoded(scene(), "JPEG", progressive=True), 50),
@@ -870,11 +1053,19 @@ def _damaged_files() -> dict[str, bytes]:
         "damaged_no_tables.jpg": tables,
         "damaged_ends_early.jpg": ended,
         "damaged_nothing_inside.jpg": b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0\xff\xd9",
-        "damaged_code_size.gif": bytes(gif).replace(b"\x40\0\x30\0", b"\x40\0\x30\0", 1)[: 13 + 768 + 10] + b"\x0e;",
+        "damaged_code_size.gif": (
+            bytes(gif).replace(b"\x40\0\x30\0", b"\x40\0\x30\0", 1)[: 13 + 768 + 10] + b"\x0e;"
+        ),
         "damaged_stream.webp": bytes(webp),
-        "damaged_strip.tif": tiff(64, 48, bytes(100), bits=(8, 8, 8), photometric=2, tags={259: (5,)}),
-        "damaged_no_size.tif": tiff(64, 48, scene().tobytes(), bits=(8, 8, 8), photometric=2, tags={256: (0,)}),
-        "damaged_order.tif": b"MM" + tiff(64, 48, scene().tobytes(), bits=(8, 8, 8), photometric=2)[2:],
+        "damaged_strip.tif": tiff(
+            64, 48, bytes(100), bits=(8, 8, 8), photometric=2, tags={259: (5,)}
+        ),
+        "damaged_no_size.tif": tiff(
+            64, 48, scene().tobytes(), bits=(8, 8, 8), photometric=2, tags={256: (0,)}
+        ),
+        "damaged_order.tif": (
+            b"MM" + tiff(64, 48, scene().tobytes(), bits=(8, 8, 8), photometric=2)[2:]
+        ),
         "damaged_head_of_another.png": PNG_HEAD + jpeg[8:],
         "damaged_head_of_another.gif": b"GIF89a" + drawing[6:],
         "damaged_head_of_another.jpg": b"\xff\xd8\xff" + drawing[3:],

@@ -16,7 +16,13 @@ def two_classes(confidence, correct, unfamiliarity=None):
     confidence = np.asarray(confidence, np.float32)
     probs = np.stack([confidence, 1 - confidence], axis=1)
     labels = 1 - np.asarray(correct, np.int64)
-    return Predictions(probs, labels, tuple(f"{row}.jpg" for row in range(len(probs))), ("cat", "dog"), unfamiliarity)
+    return Predictions(
+        probs,
+        labels,
+        tuple(f"{row}.jpg" for row in range(len(probs))),
+        ("cat", "dog"),
+        unfamiliarity,
+    )
 
 
 def test_the_threshold_is_the_lowest_confidence_that_keeps_the_promise():
@@ -33,15 +39,22 @@ def test_images_of_equal_confidence_are_answered_together():
 
 
 def test_a_dip_in_accuracy_above_the_threshold_does_not_stop_the_search():
-    val = two_classes(np.linspace(0.99, 0.6, 100), np.isin(np.arange(100), [0, *range(90, 100)], invert=True))
+    val = two_classes(
+        np.linspace(0.99, 0.6, 100), np.isin(np.arange(100), [0, *range(90, 100)], invert=True)
+    )
     assert fit_confidence_threshold(val, 0.95) < 0.75
 
 
 def test_the_order_of_the_images_changes_no_threshold():
-    confidence, correct = np.random.default_rng(0).uniform(0.5, 1, 200), np.random.default_rng(1).random(200) < 0.9
+    confidence, correct = (
+        np.random.default_rng(0).uniform(0.5, 1, 200),
+        np.random.default_rng(1).random(200) < 0.9,
+    )
     shuffled = np.random.default_rng(2).permutation(200)
     expected = fit_confidence_threshold(two_classes(confidence, correct))
-    assert fit_confidence_threshold(two_classes(confidence[shuffled], correct[shuffled])) == expected
+    assert (
+        fit_confidence_threshold(two_classes(confidence[shuffled], correct[shuffled])) == expected
+    )
 
 
 def test_a_val_that_is_right_often_enough_answers_whatever_is_likelier_right_than_wrong():
@@ -64,7 +77,9 @@ def test_where_no_confidence_is_enough_the_calibrated_confidence_is_the_promise(
 
 
 def test_a_model_of_one_class_has_nothing_to_be_unsure_about():
-    val = Predictions(np.ones((30, 1), np.float32), np.zeros(30, np.int64), tuple(map(str, range(30))), ("cat",))
+    val = Predictions(
+        np.ones((30, 1), np.float32), np.zeros(30, np.int64), tuple(map(str, range(30))), ("cat",)
+    )
     assert fit_confidence_threshold(val) == 0
 
 
@@ -75,7 +90,9 @@ def test_a_target_outside_0_to_1_is_refused():
 
 def test_the_unfamiliarity_scale_leaves_99_in_100_familiar():
     distances = np.random.default_rng(0).gamma(4, size=1000)
-    assert np.mean(distances / fit_unfamiliarity_scale(distances) <= 1) == pytest.approx(0.99, abs=0.0015)
+    assert np.mean(distances / fit_unfamiliarity_scale(distances) <= 1) == pytest.approx(
+        0.99, abs=0.0015
+    )
 
 
 def test_of_few_images_the_farthest_is_the_scale():

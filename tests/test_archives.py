@@ -42,7 +42,9 @@ def make_zip(members, *, method=zipfile.ZIP_DEFLATED):
 
 def make_tar(members, *, form=tarfile.PAX_FORMAT):
     data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w", format=form, encoding="utf-8", errors="surrogateescape") as archive:
+    with tarfile.open(
+        fileobj=data, mode="w", format=form, encoding="utf-8", errors="surrogateescape"
+    ) as archive:
         for name, content in dict(members).items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -73,7 +75,11 @@ def kind(request):
 
 
 def tree_members(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 # ── what a folder can be, an archive can be ──
@@ -108,11 +114,17 @@ def test_tiny_imagenet_is_read_from_an_archive_with_its_lists(pack, kind):
 
 @pytest.mark.parametrize("above", ["a", "a/b", "a/b/c"])
 def test_a_single_folder_is_entered_and_named(pack, kind, above):
-    members = {f"{above}/{name}": data for name, data in TWO_CLASSES.items()} | {"__MACOSX/x": b"", "readme.txt": b""}
+    members = {f"{above}/{name}": data for name, data in TWO_CLASSES.items()} | {
+        "__MACOSX/x": b"",
+        "readme.txt": b"",
+    }
     catalog = read_source(pack(make(kind, members)))
     assert list(catalog.paths) == ["cat/1.bmp", "dog/1.bmp"]
     assert catalog.source == f"a {kind} archive (in {above}/) of 2 class folders"
-    assert catalog.ignored == {"files in the top folder, beside the class folders": 1, "junk folders": 1}
+    assert catalog.ignored == {
+        "files in the top folder, beside the class folders": 1,
+        "junk folders": 1,
+    }
 
 
 def test_a_single_train_folder_is_not_entered(pack, kind):
@@ -121,7 +133,9 @@ def test_a_single_train_folder_is_not_entered(pack, kind):
 
 
 def test_an_archive_made_from_a_dot_has_no_folder_of_that_name(pack):
-    assert list(read_source(pack(make_tar({f"./{name}": ONE for name in TWO_CLASSES}))).paths) == list(TWO_CLASSES)
+    assert list(
+        read_source(pack(make_tar({f"./{name}": ONE for name in TWO_CLASSES}))).paths
+    ) == list(TWO_CLASSES)
 
 
 def test_junk_is_passed_over_as_in_folders(pack, kind):
@@ -132,7 +146,9 @@ def test_junk_is_passed_over_as_in_folders(pack, kind):
 
 
 def test_a_table_in_an_archive_is_refused_with_the_way_out(pack, kind):
-    with pytest.raises(UserError, match=r"holds a table, 'labels.csv'. Unpack the archive and give the table"):
+    with pytest.raises(
+        UserError, match=r"holds a table, 'labels.csv'. Unpack the archive and give the table"
+    ):
         read_source(pack(make(kind, {"x/images/1.bmp": ONE, "x/labels.csv": b"path,label\n"})))
 
 
@@ -142,7 +158,11 @@ def test_an_archive_without_images_is_refused(pack, kind):
 
 
 def test_many_threads_read_the_right_bytes(pack, kind):
-    members = {f"{name}/{n}.bin": random.Random(n).randbytes(n * 50) for n in range(1, 100) for name in ("a", "b")}
+    members = {
+        f"{name}/{n}.bin": random.Random(n).randbytes(n * 50)
+        for n in range(1, 100)
+        for name in ("a", "b")
+    }
     catalog = read_source(pack(make(kind, members)))
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(catalog.files.read, list(catalog.paths) * 3))
@@ -169,7 +189,8 @@ def test_the_stamp_is_that_of_the_archive_when_it_was_opened(pack, kind):
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("cat", "not_a_file"), ("cow/1.bmp", "missing"), ("cat/empty.bmp", "empty")]
+    ("path", "status"),
+    [("cat", "not_a_file"), ("cow/1.bmp", "missing"), ("cat/empty.bmp", "empty")],
 )
 def test_what_is_no_member_gets_its_status(pack, kind, path, status):
     catalog = read_source(pack(make(kind, TWO_CLASSES | {"cat/empty.bmp": b""})))
@@ -178,7 +199,15 @@ def test_what_is_no_member_gets_its_status(pack, kind, path, status):
 
 # ── names and kinds that may do harm ──
 
-UNSAFE = ["../cat/2.bmp", "cat/../../2.bmp", "/cat/2.bmp", "C:/cat/2.bmp", "c:cat.bmp", "cat\\2.bmp", "\\\\host\\2.bmp"]
+UNSAFE = [
+    "../cat/2.bmp",
+    "cat/../../2.bmp",
+    "/cat/2.bmp",
+    "C:/cat/2.bmp",
+    "c:cat.bmp",
+    "cat\\2.bmp",
+    "\\\\host\\2.bmp",
+]
 
 
 @pytest.mark.parametrize("name", UNSAFE)
@@ -201,7 +230,11 @@ SPECIAL = {
     "device": (tarfile.CHRTYPE, 0o644, "devices, pipes and other special files in the archive"),
     "disk": (tarfile.BLKTYPE, 0o644, "devices, pipes and other special files in the archive"),
     "pipe": (tarfile.FIFOTYPE, 0o644, "devices, pipes and other special files in the archive"),
-    "sparse": (tarfile.GNUTYPE_SPARSE, 0o644, "devices, pipes and other special files in the archive"),
+    "sparse": (
+        tarfile.GNUTYPE_SPARSE,
+        0o644,
+        "devices, pipes and other special files in the archive",
+    ),
 }
 
 
@@ -250,7 +283,9 @@ def test_of_two_members_of_one_name_the_last_is_used_and_it_is_counted(pack, kin
 
 
 def test_names_that_differ_in_case_only_are_two_rows(pack, kind):
-    assert len(read_source(pack(make(kind, {**TWO_CLASSES, "cat/A.bmp": ONE, "cat/a.bmp": ONE})))) == 4
+    assert (
+        len(read_source(pack(make(kind, {**TWO_CLASSES, "cat/A.bmp": ONE, "cat/a.bmp": ONE})))) == 4
+    )
 
 
 @pytest.mark.parametrize("first", ["cat", "cat/1.bmp/x"])
@@ -261,7 +296,11 @@ def test_a_name_that_is_both_file_and_folder_is_counted(pack, kind, first):
 
 def test_a_name_that_is_not_utf_8_is_escaped(pack):
     catalog = read_source(
-        pack(make_tar({**TWO_CLASSES, os.fsdecode(b"cat/caf\xe9.bmp"): b"e"}, form=tarfile.GNU_FORMAT))
+        pack(
+            make_tar(
+                {**TWO_CLASSES, os.fsdecode(b"cat/caf\xe9.bmp"): b"e"}, form=tarfile.GNU_FORMAT
+            )
+        )
     )
     assert catalog.files.read("cat/caf\\xe9.bmp") == b"e"
 
@@ -273,7 +312,9 @@ def test_a_name_of_a_zip_that_is_not_utf_8_is_that_which_zipfile_shows(pack):
 
 
 def test_a_name_of_a_zip_with_a_zero_byte_is_no_row(pack):
-    catalog = read_source(pack(make_zip({**TWO_CLASSES, "cat/2.bmp~": ONE}).replace(b".bmp~", b".bmp\0")))
+    catalog = read_source(
+        pack(make_zip({**TWO_CLASSES, "cat/2.bmp~": ONE}).replace(b".bmp~", b".bmp\0"))
+    )
     assert (len(catalog), sum(catalog.ignored.values())) == (2, 1)
 
 
@@ -314,7 +355,9 @@ def test_a_member_that_unpacks_to_more_than_it_states_is_corrupt(pack):
 
 
 @pytest.mark.parametrize("pack_it", [gzip.compress, lzma.compress, bz2.compress])
-def test_a_packed_tar_that_unpacks_to_a_thousand_times_its_size_is_refused(pack, pack_it, monkeypatch, spent):
+def test_a_packed_tar_that_unpacks_to_a_thousand_times_its_size_is_refused(
+    pack, pack_it, monkeypatch, spent
+):
     monkeypatch.setattr(files, "IN_MEMORY_BYTES", 2**20)
     bomb = pack_it(make_tar({"cat/1.bmp": bytes(2**24)}))
     with spent(), pytest.raises(UserError, match="unpacks to more than 200 times its size"):
@@ -333,7 +376,9 @@ def test_a_full_temporary_folder_is_refused_in_one_line(pack, monkeypatch):
 
     monkeypatch.setattr(files, "IN_MEMORY_BYTES", 10)
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    with pytest.raises(UserError, match=r"could not be unpacked \(no space left on device\). Make room"):
+    with pytest.raises(
+        UserError, match=r"could not be unpacked \(no space left on device\). Make room"
+    ):
         read_source(pack(gzip.compress(make_tar(TWO_CLASSES))))
 
 
@@ -355,12 +400,16 @@ def test_more_entries_than_the_limit_are_refused(pack, kind, monkeypatch):
 
 
 @pytest.mark.parametrize("limits", [{"MAX_ENTRIES": 100}, {"_MAX_ZIP_DIRECTORY": 5000}])
-def test_a_directory_of_a_zip_beyond_the_limits_is_refused_before_it_is_read(pack, monkeypatch, limits):
+def test_a_directory_of_a_zip_beyond_the_limits_is_refused_before_it_is_read(
+    pack, monkeypatch, limits
+):
     for name, limit in limits.items():
         monkeypatch.setattr(archives, name, limit)
     many = make_zip({f"cat/{n}": b"" for n in range(101)})
     monkeypatch.setattr(zipfile.ZipInfo, "__init__", None)
-    with pytest.raises(UserError, match=r"holds more than [0-9,]+ files .* Unpack it and give the folder"):
+    with pytest.raises(
+        UserError, match=r"holds more than [0-9,]+ files .* Unpack it and give the folder"
+    ):
         read_source(pack(many))
 
 
@@ -405,9 +454,18 @@ def test_a_member_whose_sum_differs_is_corrupt_and_the_others_are_read(pack):
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
 def test_a_cut_archive_is_refused_in_one_line(pack, kind, share):
-    data = make(kind, {f"{name}/{n}.bin": random.Random(n).randbytes(2000) for n in range(9) for name in ("a", "b")})
+    data = make(
+        kind,
+        {
+            f"{name}/{n}.bin": random.Random(n).randbytes(2000)
+            for n in range(9)
+            for name in ("a", "b")
+        },
+    )
     cut = data[: int(len(data.rstrip(b"\0")) * share)]
-    with pytest.raises(UserError, match=r"data.bin is (cut short|damaged). Copy or download it again") as refused:
+    with pytest.raises(
+        UserError, match=r"data.bin is (cut short|damaged). Copy or download it again"
+    ) as refused:
         read_source(pack(cut))
     assert "\n" not in str(refused.value)
 
@@ -431,7 +489,9 @@ def test_a_tar_is_never_silently_shorter(pack, form):
             read_source(pack(data[: at + 300]))
 
 
-@pytest.mark.parametrize("size", [b"\xff" * 10 + b"\xfe\0", b"\x80" + b"\x7f" * 11, b"77777777777\0"])
+@pytest.mark.parametrize(
+    "size", [b"\xff" * 10 + b"\xfe\0", b"\x80" + b"\x7f" * 11, b"77777777777\0"]
+)
 @pytest.mark.parametrize("type_", [b"0", b"x", b"L", b"S", b"g", b"Q"])
 def test_a_tar_of_impossible_sizes_is_refused(pack, spent, size, type_):
     header = bytearray(make_tar({"cat/2.bmp": ONE})[:512])
@@ -442,7 +502,9 @@ def test_a_tar_of_impossible_sizes_is_refused(pack, spent, size, type_):
 
 
 # What takes the tarfile of older versions of Python quadratic time or memory.
-@pytest.mark.parametrize("body", [b"2 " * 2**19 + b"x=", b"1" * 2**20, b"9" * 5000 + b" x=1\n", b"8 x=yz\n" * 2**18])
+@pytest.mark.parametrize(
+    "body", [b"2 " * 2**19 + b"x=", b"1" * 2**20, b"9" * 5000 + b" x=1\n", b"8 x=yz\n" * 2**18]
+)
 @pytest.mark.parametrize("type_", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
 def test_attributes_made_to_take_for_ever_are_refused(pack, spent, body, type_):
     info = tarfile.TarInfo("cat/1.bmp")
@@ -478,7 +540,10 @@ def test_a_packed_file_that_is_no_tar_is_no_source(pack):
         read_source(pack(gzip.compress(b"hello" * 1000)))
 
 
-SAMPLES = {kind: make(kind, {f"{n}/{i}.bmp": ONE * (i + 1) for n in ("a", "b") for i in range(4)}) for kind in KINDS}
+SAMPLES = {
+    kind: make(kind, {f"{n}/{i}.bmp": ONE * (i + 1) for n in ("a", "b") for i in range(4)})
+    for kind in KINDS
+}
 
 
 def read_all(path):
@@ -518,7 +583,9 @@ def test_nothing_is_created_anywhere_near(photos, pack, kind, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     before = {name: (name.lstat().st_mode, name.lstat().st_size) for name in tmp_path.rglob("*")}
     scan(read_source(path), max_pixels=10**8)
-    assert {name: (name.lstat().st_mode, name.lstat().st_size) for name in tmp_path.rglob("*")} == before
+    assert {
+        name: (name.lstat().st_mode, name.lstat().st_size) for name in tmp_path.rglob("*")
+    } == before
 
 
 def test_images_of_an_archive_have_the_pixels_that_were_packed(photos, pack):

@@ -26,7 +26,10 @@ RNG = np.random.default_rng(0)
 
 def idx(array):
     """An array of bytes as an IDX file."""
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    return (
+        struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+        + array.astype(np.uint8).tobytes()
+    )
 
 
 def pixels(*shape):
@@ -38,7 +41,10 @@ TEN = np.arange(30) % 3
 
 
 def idx_files(images=GREY, labels=TEN, part="train-"):
-    return {f"{part}images-idx3-ubyte": idx(images), f"{part}labels-idx1-ubyte": idx(np.asarray(labels))}
+    return {
+        f"{part}images-idx3-ubyte": idx(images),
+        f"{part}labels-idx1-ubyte": idx(np.asarray(labels)),
+    }
 
 
 def cifar(labels, *, fine=False):
@@ -159,9 +165,15 @@ def bad(**changes):
 
 
 BROKEN = {
-    "no labels": ({"train-images-idx3-ubyte": idx(GREY)}, "but not its labels. Put train-labels-idx1-ubyte beside it"),
+    "no labels": (
+        {"train-images-idx3-ubyte": idx(GREY)},
+        "but not its labels. Put train-labels-idx1-ubyte beside it",
+    ),
     "too few labels": (idx_files(labels=TEN[:20]), "holds 30 images, but .* holds 20 labels"),
-    "cut": (bad(**{"train-images-idx3-ubyte": idx(GREY)[:-1]}), "is cut short: 1,905 bytes, where its header means"),
+    "cut": (
+        bad(**{"train-images-idx3-ubyte": idx(GREY)[:-1]}),
+        "is cut short: 1,905 bytes, where its header means",
+    ),
     "cut header": (bad(**{"train-images-idx3-ubyte": idx(GREY)[:9]}), "is cut short"),
     "too long": (bad(**{"train-images-idx3-ubyte": idx(GREY) + b"x"}), "is longer than it says"),
     "wrong magic": (
@@ -174,7 +186,10 @@ BROKEN = {
         bad(**{"train-images-idx3-ubyte": idx(TEN)}),
         "has 1 dimensions, which images do not have",
     ),
-    "images as labels": (bad(**{"train-labels-idx1-ubyte": idx(GREY)}), "has 3 dimensions, which labels do not"),
+    "images as labels": (
+        bad(**{"train-labels-idx1-ubyte": idx(GREY)}),
+        "has 3 dimensions, which labels do not",
+    ),
     "two values a pixel": (idx_files(pixels(30, 2, 2, 2)), "has 2 values a pixel"),
     "no images": (idx_files(GREY[:0], TEN[:0]), "holds no images"),
     "no pixels": (idx_files(GREY[:, :0]), "holds no images"),
@@ -195,13 +210,31 @@ BROKEN = {
         idx_files(part="letters-") | idx_files(part="digits-"),
         "several sets of arrays: 'digits', 'letters'",
     ),
-    "two train sets": (idx_files(part="a-train-") | idx_files(part="b-train-"), "several sets of arrays"),
-    "pickled CIFAR": ({"data_batch_1": b"\x80\x02x", "batches.meta": b"\x80\x02x"}, "CIFAR as Python pickles.*binary"),
-    "pickled CIFAR-100": ({"train": b"\x80\x02x", "test": b"\x80\x02x", "meta": b"\x80\x02x"}, "as Python pickles"),
-    "pickled CIFAR within": ({"cifar-10-batches-py/data_batch_1": b"\x80\x02x"}, "ython pickles.*cifar-10-binary"),
-    "CIFAR cut": ({"data_batch_1.bin": bytes(3073 * 2 - 1)}, "is cut short: its 6,145 bytes are not records of 3,073"),
+    "two train sets": (
+        idx_files(part="a-train-") | idx_files(part="b-train-"),
+        "several sets of arrays",
+    ),
+    "pickled CIFAR": (
+        {"data_batch_1": b"\x80\x02x", "batches.meta": b"\x80\x02x"},
+        "CIFAR as Python pickles.*binary",
+    ),
+    "pickled CIFAR-100": (
+        {"train": b"\x80\x02x", "test": b"\x80\x02x", "meta": b"\x80\x02x"},
+        "as Python pickles",
+    ),
+    "pickled CIFAR within": (
+        {"cifar-10-batches-py/data_batch_1": b"\x80\x02x"},
+        "ython pickles.*cifar-10-binary",
+    ),
+    "CIFAR cut": (
+        {"data_batch_1.bin": bytes(3073 * 2 - 1)},
+        "is cut short: its 6,145 bytes are not records of 3,073",
+    ),
     "CIFAR empty": ({"data_batch_1.bin": b""}, "is cut short"),
-    "CIFAR with odd labels": ({"data_batch_1.bin": b"\x0a" * 3073}, "labels that CIFAR does not have"),
+    "CIFAR with odd labels": (
+        {"data_batch_1.bin": b"\x0a" * 3073},
+        "labels that CIFAR does not have",
+    ),
     "CIFAR without train": ({"test_batch.bin": bytes(3073)}, "nothing to train on"),
 }
 
@@ -212,7 +245,9 @@ def test_arrays_that_cannot_be_used_are_refused_with_what_to_do(folder, tmp_path
     contents, words = BROKEN[what]
     source = folder(contents)
     if packed:
-        (source := tmp_path.with_suffix(".zip")).write_bytes(make("zip", {f"x/{n}": d for n, d in contents.items()}))
+        (source := tmp_path.with_suffix(".zip")).write_bytes(
+            make("zip", {f"x/{n}": d for n, d in contents.items()})
+        )
     with pytest.raises(UserError, match=words) as refused:
         read_source(source)
     assert refused.value.hint
@@ -238,7 +273,9 @@ def test_an_idx_file_of_labels_is_refused_with_what_to_give(folder):
         ("x.7z", "Unpack it and give the folder"),
     ],
 )
-def test_files_of_other_kinds_are_refused_by_name_or_first_bytes_with_the_way_out(folder, name, words):
+def test_files_of_other_kinds_are_refused_by_name_or_first_bytes_with_the_way_out(
+    folder, name, words
+):
     with pytest.raises(UserError, match=words):
         read_source(folder({name: b"\x80\x04\x95" + bytes(20)}) / name)
 
@@ -251,11 +288,21 @@ def test_cifar_10_is_read_with_names_and_splits(folder):
     second, _ = cifar([1, 1])
     test, _ = cifar([9, 0])
     names = "\n".join(f"name{number}" for number in range(10)).encode()
-    parts = {"data_batch_1.bin": first, "data_batch_2.bin": second, "test_batch.bin": test, "batches.meta.txt": names}
+    parts = {
+        "data_batch_1.bin": first,
+        "data_batch_2.bin": second,
+        "test_batch.bin": test,
+        "batches.meta.txt": names,
+    }
     catalog = read_source(folder(parts, {"readme.html": b""}))
-    assert catalog.source == "CIFAR-10 binary files: train 5, test 2; test is the test set, any val is cut from train"
+    assert (
+        catalog.source
+        == "CIFAR-10 binary files: train 5, test 2; test is the test set, any val is cut from train"
+    )
     assert catalog.classes == ("name0", "name1", "name9")
-    assert list(catalog.paths[:4]) == [f"data_batch_1.bin/{number}" for number in range(3)] + ["data_batch_2.bin/0"]
+    assert list(catalog.paths[:4]) == [f"data_batch_1.bin/{number}" for number in range(3)] + [
+        "data_batch_2.bin/0"
+    ]
     assert catalog.labels.tolist() == [0, 1, 2, 1, 1, 2, 0]
     assert np.array_equal(read_pixels(catalog)[:3], stored)
 
@@ -263,7 +310,9 @@ def test_cifar_10_is_read_with_names_and_splits(folder):
 @pytest.mark.parametrize("named", [True, False])
 def test_cifar_100_is_read_with_its_fine_labels(folder, named):
     data, stored = cifar([0, 42, 99], fine=True)
-    names = {"fine_label_names.txt": "\n".join(f"n{i}" for i in range(100)).encode()} if named else {}
+    names = (
+        {"fine_label_names.txt": "\n".join(f"n{i}" for i in range(100)).encode()} if named else {}
+    )
     catalog = read_source(folder({"train.bin": data, "test.bin": data}, names))
     assert catalog.classes == (("n0", "n42", "n99") if named else ("0", "42", "99"))
     assert "CIFAR-100 binary files with their fine labels: train 3, test 3" in catalog.source
@@ -271,7 +320,10 @@ def test_cifar_100_is_read_with_its_fine_labels(folder, named):
 
 
 def test_a_model_called_train_bin_beside_class_folders_is_no_cifar(folder):
-    assert read_source(folder({"cat/1.jpg": b"", "dog/1.jpg": b"", "train.bin": b"x"})).classes == ("cat", "dog")
+    assert read_source(folder({"cat/1.jpg": b"", "dog/1.jpg": b"", "train.bin": b"x"})).classes == (
+        "cat",
+        "dog",
+    )
 
 
 # ── in archives ──
@@ -280,9 +332,14 @@ def test_a_model_called_train_bin_beside_class_folders_is_no_cifar(folder):
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
 def test_cifar_is_read_from_an_archive_as_downloaded(folder, kind):
     data, stored = cifar([0, 1, 9])
-    members = {"cifar-10-batches-bin/data_batch_1.bin": data, "cifar-10-batches-bin/test_batch.bin": data}
+    members = {
+        "cifar-10-batches-bin/data_batch_1.bin": data,
+        "cifar-10-batches-bin/test_batch.bin": data,
+    }
     catalog = read_source(folder({"x": make(kind, members)}) / "x")
-    assert catalog.source.startswith(f"a {kind} archive (in cifar-10-batches-bin/) of CIFAR-10 binary files: train 3")
+    assert catalog.source.startswith(
+        f"a {kind} archive (in cifar-10-batches-bin/) of CIFAR-10 binary files: train 3"
+    )
     assert np.array_equal(read_pixels(catalog), np.concatenate([stored, stored]))
 
 
@@ -297,14 +354,25 @@ def test_packed_idx_files_are_read_from_an_archive(folder, kind):
 
 
 def test_the_records_are_scanned_and_divided_like_images(folder):
-    catalog = scan(read_source(folder(idx_files(), idx_files(pixels(12, 9, 7), TEN[:12], "t10k-"))), max_pixels=10**6)
+    catalog = scan(
+        read_source(folder(idx_files(), idx_files(pixels(12, 9, 7), TEN[:12], "t10k-"))),
+        max_pixels=10**6,
+    )
     assert catalog.status_counts == {"ok": 42}
     assert set(catalog.notes) == {""}
     assert (make_splits(catalog, SplitOptions(), 0) == "test").sum() == 12
 
 
 @pytest.mark.parametrize(
-    "path", ["train-images-idx3-ubyte", "train-images-idx3-ubyte/30", "train-images-idx3-ubyte/-1", "x/0", "", "/"]
+    "path",
+    [
+        "train-images-idx3-ubyte",
+        "train-images-idx3-ubyte/30",
+        "train-images-idx3-ubyte/-1",
+        "x/0",
+        "",
+        "/",
+    ],
 )
 def test_a_record_that_is_not_there_is_missing(folder, path):
     catalog = read_source(folder(idx_files()))
@@ -321,7 +389,9 @@ def test_a_file_that_becomes_shorter_is_truncated(folder):
 def test_the_stamp_is_that_of_the_file_of_images(folder):
     root = folder(idx_files())
     catalog = read_source(root)
-    assert catalog.files.stamp(catalog.paths[3]) == files.file_stamp(str(root / "train-images-idx3-ubyte"))
+    assert catalog.files.stamp(catalog.paths[3]) == files.file_stamp(
+        str(root / "train-images-idx3-ubyte")
+    )
     assert catalog.files.place == str(root)
     assert catalog.files.stamp("x/0") == ("", 0.0)
 
@@ -333,7 +403,9 @@ def test_more_records_than_the_limit_are_refused(folder, monkeypatch):
 
 
 def test_twenty_thousand_records_are_read_in_seconds(folder):
-    catalog = read_source(folder(idx_files(np.zeros((20_000, 28, 28), np.uint8), np.arange(20_000) % 10)))
+    catalog = read_source(
+        folder(idx_files(np.zeros((20_000, 28, 28), np.uint8), np.arange(20_000) % 10))
+    )
     begun = time.monotonic()
     assert len({len(catalog.files.read(path)) for path in catalog.paths}) == 1
     assert time.monotonic() - begun < 10
@@ -354,5 +426,7 @@ def test_flipped_and_cut_arrays_never_raise_anything_but_a_user_error(sample, da
             changed = bytearray(content)
             for at in data.draw(st.lists(st.integers(0, min(len(changed), 40) - 1), max_size=4)):
                 changed[at] = data.draw(st.integers(0, 255))
-            Path(name, file).write_bytes(changed[: data.draw(st.integers(0, len(changed)) | st.just(len(changed)))])
+            Path(name, file).write_bytes(
+                changed[: data.draw(st.integers(0, len(changed)) | st.just(len(changed)))]
+            )
         assert "\n" not in read_all(Path(name))

@@ -35,14 +35,18 @@ RECIPE = Recipe(
 
 def shown(data: Path, recipe: Recipe = RECIPE, **options: object):
     """What was shown, and the page."""
-    found = show_augmented(data, recipe=recipe, out=data.parent / "page.html", quiet=True, **options)
+    found = show_augmented(
+        data, recipe=recipe, out=data.parent / "page.html", quiet=True, **options
+    )
     return found, found.page.read_text()
 
 
 def images_of(page: str) -> np.ndarray:
     """(M, 32, 32, 3) uint8: all the images on a page, in order; they are small, so they stand there as PNG."""
     sources = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    return np.stack([np.asarray(Image.open(io.BytesIO(base64.b64decode(source)))) for source in sources])
+    return np.stack(
+        [np.asarray(Image.open(io.BytesIO(base64.b64decode(source)))) for source in sources]
+    )
 
 
 def with_augmentation(**values: object) -> Recipe:
@@ -53,7 +57,9 @@ def test_the_page_shows_the_pixels_that_a_training_sees(photos: Path):
     found, page = shown(photos)
     rows = images_of(page).reshape(8, 1 + EPOCHS, 32, 32, 3)
     preprocessing = find_preprocessing(RECIPE.backbone, RECIPE.preprocessing)
-    originals = np.stack([preprocessing.resized(decode_file(photos / path).pixels) for path in found.images])
+    originals = np.stack(
+        [preprocessing.resized(decode_file(photos / path).pixels) for path in found.images]
+    )
     assert np.array_equal(rows[:, 0], originals)
     keys = sample_keys(image_keys(RECIPE.seed, found.images), 3)
     tensors = torch.from_numpy(originals).permute(0, 3, 1, 2)
@@ -62,11 +68,14 @@ def test_the_page_shows_the_pixels_that_a_training_sees(photos: Path):
 
 
 @pytest.mark.parametrize(
-    ("views", "columns", "says"), [(1, 1, "1 view of"), (3, 3, "3 views of"), (20, EPOCHS, "20 views of")]
+    ("views", "columns", "says"),
+    [(1, 1, "1 view of"), (3, 3, "3 views of"), (20, EPOCHS, "20 views of")],
 )
 def test_views_that_are_kept_are_shown_once(photos: Path, views: int, columns: int, says: str):
     anew = shown(photos)[1]
-    page = shown(photos, dataclasses.replace(RECIPE, freeze=FreezeOptions(upto="all", views=views)))[1]
+    page = shown(
+        photos, dataclasses.replace(RECIPE, freeze=FreezeOptions(upto="all", views=views))
+    )[1]
     rows, kept = (images_of(one).reshape(8, -1, 32, 32, 3) for one in (anew, page))
     assert np.array_equal(kept, rows[:, : 1 + columns])
     assert f"is kept for {says} each image" in page
@@ -147,7 +156,12 @@ def test_a_grey_network_is_shown_its_luminance(photos: Path):
 
 def test_of_flips_and_turns_that_a_training_measures_all_are_shown(photos: Path):
     found, page = shown(photos, "finetune", set={"preprocessing.size_px": 32})
-    assert found.augmentation == {"invariant": True, "flip": 0.5, "flip_vertical": 0.5, "quarter_turn": 0.5}
+    assert found.augmentation == {
+        "invariant": True,
+        "flip": 0.5,
+        "flip_vertical": 0.5,
+        "quarter_turn": 0.5,
+    }
     assert len(images_of(page)) == 8 * (1 + 4)  # the views that the recipe keeps
     assert "A training makes only those that do not raise the loss of the probe on val." in page
     assert "the very versions that a training with this recipe and seed sees." in shown(photos)[1]
@@ -183,7 +197,9 @@ def test_a_recipe_without_augmentation_is_refused_before_anything_is_read(tmp_pa
         show_augmented(tmp_path / "nowhere", recipe="probe", quiet=True)
 
 
-def test_the_page_is_called_after_the_data(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_page_is_called_after_the_data(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     assert show_augmented(photos, recipe=RECIPE, quiet=True).page == Path("photos-augment.html")
 

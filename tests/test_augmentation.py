@@ -36,7 +36,9 @@ def batch_of(count: int, side: int = 24) -> torch.Tensor:
     """(count, 3, side, side) uint8: smooth images, so that an interpolation can be compared."""
     generator = torch.Generator().manual_seed(3)
     coarse = torch.rand(count, 3, 4, 4, generator=generator)
-    smooth = torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic", align_corners=False)
+    smooth = torch.nn.functional.interpolate(
+        coarse, (side, side), mode="bicubic", align_corners=False
+    )
     return (smooth.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
@@ -58,7 +60,9 @@ def options(request: pytest.FixtureRequest) -> AugmentationOptions:
 
 def test_alone_a_image_becomes_what_it_becomes_in_a_batch(options):
     images, keys = batch_of(12), keys_of(12)
-    alone = [augment(images[row : row + 1], keys[row : row + 1], options, FILL) for row in range(12)]
+    alone = [
+        augment(images[row : row + 1], keys[row : row + 1], options, FILL) for row in range(12)
+    ]
     assert torch.equal(torch.cat(alone), augment(images, keys, options, FILL))
 
 
@@ -98,7 +102,9 @@ def test_another_epoch_is_another_change(options):
 def test_one_image_with_one_key_is_the_same_twice_and_with_two_keys_is_not(options):
     images, keys = batch_of(1).expand(16, -1, -1, -1), keys_of(16)
     assert len(augment(images, keys, options, FILL).flatten(1).unique(dim=0)) >= 4
-    assert len(augment(images, np.repeat(keys[:1], 16), options, FILL).flatten(1).unique(dim=0)) == 1
+    assert (
+        len(augment(images, np.repeat(keys[:1], 16), options, FILL).flatten(1).unique(dim=0)) == 1
+    )
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -115,14 +121,21 @@ def test_type_range_and_memory_format_are_kept_and_the_input_is_not_changed(opti
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_without_augmentation_pixels_are_divided_by_255_and_no_more(layout):
     images = batch_of(3).contiguous(memory_format=layout)
-    assert torch.equal(augment(images, keys_of(3), AugmentationOptions(), FILL), images.float() / 255)
+    assert torch.equal(
+        augment(images, keys_of(3), AugmentationOptions(), FILL), images.float() / 255
+    )
 
 
 def test_flips_and_quarter_turns_move_pixels_and_change_none():
-    image, options = batch_of(1), AugmentationOptions(flip=0.5, flip_vertical=0.5, quarter_turn=0.75)
+    image, options = (
+        batch_of(1),
+        AugmentationOptions(flip=0.5, flip_vertical=0.5, quarter_turn=0.75),
+    )
     seen = augment(image.expand(200, -1, -1, -1), keys_of(200), options, FILL)
     whole = image[0].float() / 255
-    eight = torch.stack([one.rot90(turns, (1, 2)) for one in (whole, whole.flip(2)) for turns in range(4)])
+    eight = torch.stack(
+        [one.rot90(turns, (1, 2)) for one in (whole, whole.flip(2)) for turns in range(4)]
+    )
     counts = (seen[:, None] == eight).flatten(2).all(dim=2).sum(dim=0)
     assert counts.sum() == 200
     assert counts.min() >= 10  # of 25 that are expected
@@ -137,16 +150,22 @@ def test_flips_happen_as_often_as_asked():
 @pytest.mark.parametrize("most", [1, 4, 100])
 def test_a_shift_shows_the_mirror_image_beyond_the_border(most):
     image = batch_of(1, side=8)
-    seen = augment(image.expand(64, -1, -1, -1), keys_of(64), AugmentationOptions(shift_px=most), FILL)
+    seen = augment(
+        image.expand(64, -1, -1, -1), keys_of(64), AugmentationOptions(shift_px=most), FILL
+    )
     reach = min(most, 8)
-    padded = np.pad(image[0].numpy(), ((0, 0), (reach, reach), (reach, reach)), mode="symmetric") / np.float32(255)
+    padded = np.pad(
+        image[0].numpy(), ((0, 0), (reach, reach), (reach, reach)), mode="symmetric"
+    ) / np.float32(255)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 8, 8))[0].reshape(-1, 3, 8, 8)
     assert all((windows == one.numpy()).all(axis=(1, 2, 3)).any() for one in seen)
 
 
 def test_only_the_images_that_are_rotated_are_interpolated():
     images = batch_of(40)
-    changed = augment(images, keys_of(40), AugmentationOptions(rotate=0.5), FILL) != images.float() / 255
+    changed = (
+        augment(images, keys_of(40), AugmentationOptions(rotate=0.5), FILL) != images.float() / 255
+    )
     assert 10 <= changed.flatten(1).any(dim=1).sum() <= 30
 
 
@@ -155,7 +174,9 @@ def test_a_rotation_is_torchvisions_with_the_mean_colour_outside():
     options = AugmentationOptions(rotate=1, rotate_degrees=30, border="fill")
     seen = augment(images, keys, options, FILL)
     for one, image, angle in zip(seen, images, around(keys, "angle", 0, 30), strict=True):
-        rotated = reference.rotate(image.float() / 255, angle, reference.InterpolationMode.BILINEAR, fill=list(FILL))
+        rotated = reference.rotate(
+            image.float() / 255, angle, reference.InterpolationMode.BILINEAR, fill=list(FILL)
+        )
         assert (one - rotated).abs().mean() < 0.01  # at its edge it does not blend with the fill
         assert torch.allclose(one[:, 8:24, 8:24], rotated[:, 8:24, 8:24], atol=1e-4)
 
@@ -171,8 +192,13 @@ def test_a_crop_is_torchvisions_resized_crop():
     seen = augment(images, keys, AugmentationOptions(crop_area=0.2), FILL)
     halves, centres = geometry._crops(keys, 0.2)
     for one, image, half, centre in zip(seen, images, halves, centres, strict=True):
-        (left, top), (width, height) = (32 * (1 + centre - half)).round().astype(int), (64 * half).round().astype(int)
-        cut = reference.resized_crop(image.float() / 255, top, left, height, width, [64, 64], antialias=True)
+        (left, top), (width, height) = (
+            (32 * (1 + centre - half)).round().astype(int),
+            (64 * half).round().astype(int),
+        )
+        cut = reference.resized_crop(
+            image.float() / 255, top, left, height, width, [64, 64], antialias=True
+        )
         assert (one - cut).abs().mean() < 0.02  # its box is rounded to whole pixels
 
 
@@ -193,7 +219,10 @@ def test_colours_change_by_torchvisions_formulas(name):
     seen = augment(images, keys, AugmentationOptions(**{name: 0.4}), FILL)
     factors = around(keys, name, 0 if name == "hue" else 1, 0.4)
     change = getattr(reference, f"adjust_{name}")
-    wanted = [change(one.float() / 255, factor) for one, factor in zip(images, factors.tolist(), strict=True)]
+    wanted = [
+        change(one.float() / 255, factor)
+        for one, factor in zip(images, factors.tolist(), strict=True)
+    ]
     assert torch.allclose(seen, torch.stack(wanted), atol=1e-6)
 
 
@@ -211,7 +240,9 @@ def test_a_hole_is_black_square_and_inside():
 
 
 def test_a_hole_larger_than_the_image_is_the_image():
-    assert not augment(batch_of(2), keys_of(2), AugmentationOptions(dropout=1, dropout_px=64), FILL).any()
+    assert not augment(
+        batch_of(2), keys_of(2), AugmentationOptions(dropout=1, dropout_px=64), FILL
+    ).any()
 
 
 def test_an_erased_rectangle_is_noise_of_the_asked_size():
@@ -228,7 +259,10 @@ def test_an_erased_rectangle_is_noise_of_the_asked_size():
 def test_nothing_to_mix_gives_back_the_same_tensors():
     images, targets = torch.rand(3, 3, 8, 8), torch.eye(3)
     assert all(
-        a is b for a, b in zip(mix(images, targets, keys_of(3), AugmentationOptions()), (images, targets), strict=True)
+        a is b
+        for a, b in zip(
+            mix(images, targets, keys_of(3), AugmentationOptions()), (images, targets), strict=True
+        )
     )
 
 
@@ -254,7 +288,8 @@ def test_with_both_each_batch_is_blended_or_cut():
     images, targets = torch.arange(2.0)[:, None, None, None].expand(2, 3, 32, 32), torch.eye(2)
     both = AugmentationOptions(mixup=1, cutmix=1)
     cut = [
-        set(mix(images, targets, keys_of(2, epoch), both)[0].unique().tolist()) == {0.0, 1.0} for epoch in range(1, 101)
+        set(mix(images, targets, keys_of(2, epoch), both)[0].unique().tolist()) == {0.0, 1.0}
+        for epoch in range(1, 101)
     ]
     assert 30 <= sum(cut) <= 70
 
@@ -263,5 +298,9 @@ def test_mixing_is_decided_by_the_first_key_alone():
     images, targets, options = torch.rand(4, 3, 8, 8), torch.eye(4), AugmentationOptions(mixup=0.4)
     keys = keys_of(4)
     others = np.concatenate([keys[:1], keys_of(4, epoch=2)[1:]])
-    assert torch.equal(mix(images, targets, keys, options)[0], mix(images, targets, others, options)[0])
-    assert not torch.equal(mix(images, targets, keys, options)[0], mix(images, targets, keys[::-1], options)[0])
+    assert torch.equal(
+        mix(images, targets, keys, options)[0], mix(images, targets, others, options)[0]
+    )
+    assert not torch.equal(
+        mix(images, targets, keys, options)[0], mix(images, targets, keys[::-1], options)[0]
+    )

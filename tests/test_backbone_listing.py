@@ -37,7 +37,10 @@ def test_weights_in_the_hubs_cache_are_here(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert facts("resnet18").weights == "hub"
     repository = tmp_path / "models--timm--resnet18.a1_in1k"
-    for folder, file, text in (("refs", "main", "abc"), ("snapshots/abc", "model.safetensors", "weights")):
+    for folder, file, text in (
+        ("refs", "main", "abc"),
+        ("snapshots/abc", "model.safetensors", "weights"),
+    ):
         (repository / folder).mkdir(parents=True)
         (repository / folder / file).write_text(text)
     assert facts("resnet18").weights == "here (hub cache)"

@@ -35,7 +35,9 @@ def planned(
 @given(st.integers(1, 200), st.integers(1, 50))
 def test_batches_cover_the_epoch_and_none_is_a_single_sample(count: int, size: int):
     bounds = batch_bounds(count, size)
-    assert [position for begin, end in bounds for position in range(begin, end)] == list(range(count))
+    assert [position for begin, end in bounds for position in range(begin, end)] == list(
+        range(count)
+    )
     sizes = [end - begin for begin, end in bounds]
     assert all(one == size for one in sizes[:-1])
     assert 1 <= sizes[-1] <= size + 1
@@ -68,7 +70,9 @@ def test_shuffled_a_image_more_changes_neither_the_order_nor_the_keys_of_the_oth
 
 
 def test_the_shuffle_is_fair():
-    places = np.array([np.flatnonzero(planned(SHUFFLED, epoch=epoch).positions == 7)[0] for epoch in range(200)])
+    places = np.array(
+        [np.flatnonzero(planned(SHUFFLED, epoch=epoch).positions == 7)[0] for epoch in range(200)]
+    )
     assert places.mean() == pytest.approx(1000, abs=130)
     assert places.std() == pytest.approx(2000 / 12**0.5, abs=80)
 
@@ -93,7 +97,9 @@ def test_weighted_a_image_is_drawn_as_often_as_its_weight_says_and_one_of_0_neve
     weights = np.ones(2000)
     weights[[0, 1, -1]], weights[100:300] = 0, 5
     counts = np.bincount(
-        np.concatenate([planned(WEIGHTED, epoch=epoch, weights=weights).positions for epoch in range(20)]),
+        np.concatenate(
+            [planned(WEIGHTED, epoch=epoch, weights=weights).positions for epoch in range(20)]
+        ),
         minlength=2000,
     )
     assert counts[[0, 1, -1]].sum() == 0
@@ -115,7 +121,9 @@ def test_the_key_of_a_sample_is_that_of_its_image_epoch_and_occurrence():
     position = int(np.bincount(plan.positions).argmax())
     of_it = plan.keys[plan.positions == position]
     assert len(of_it) > 2
-    expected = [sample_keys(images[[position]], 4, occurrence)[0] for occurrence in range(len(of_it))]
+    expected = [
+        sample_keys(images[[position]], 4, occurrence)[0] for occurrence in range(len(of_it))
+    ]
     assert of_it.tolist() == expected
 
 

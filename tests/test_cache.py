@@ -81,7 +81,8 @@ def test_work_that_fails_keeps_what_it_has_done(tmp_path: Path):
 def test_many_threads_may_put_at_once(tmp_path: Path):
     with FeatureStore(tmp_path) as store:
         threads = [
-            threading.Thread(target=store.put, args=("graph", digest(number), numbers(number))) for number in range(20)
+            threading.Thread(target=store.put, args=("graph", digest(number), numbers(number)))
+            for number in range(20)
         ]
         for thread in threads:
             thread.start()
@@ -97,7 +98,9 @@ def test_two_trainings_may_share_it(tmp_path: Path):
     assert kept(tmp_path, 2) == [0, 1]
 
 
-def test_when_there_is_too_much_the_oldest_half_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_when_there_is_too_much_the_oldest_half_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     clock = iter(range(1000))
     monkeypatch.setattr(database.time, "time", lambda: next(clock))
     keep(tmp_path, 20)
@@ -113,7 +116,9 @@ def test_the_folder_is_where_the_environment_says(tmp_path: Path, monkeypatch: p
     assert cache_folder() == tmp_path
 
 
-def test_the_folder_is_the_systems_own_where_nobody_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_folder_is_the_systems_own_where_nobody_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.delenv("TELLAPART_CACHE")
     assert cache_folder().name == "tellapart"
     assert cache_folder().is_absolute()
@@ -127,13 +132,17 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "cut in half": lambda data: data[: len(data) // 2],
     "short of its last page": lambda data: data[:-4096],
     "noise": lambda data: np.random.default_rng(0).bytes(20_000),
-    "noise in the middle": lambda data: data[:8192] + np.random.default_rng(0).bytes(40_960) + data[49_152:],
+    "noise in the middle": (
+        lambda data: data[:8192] + np.random.default_rng(0).bytes(40_960) + data[49_152:]
+    ),
     "another kind of file": lambda data: b"%PDF-1.7" + data,
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_file_gives_nothing_wrong_and_is_good_again_after(tmp_path: Path, damage: Callable[[bytes], bytes]):
+def test_a_damaged_file_gives_nothing_wrong_and_is_good_again_after(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+):
     keep(tmp_path, 30)
     file = file_in(tmp_path)
     file.write_bytes(damage(file.read_bytes()))
@@ -163,13 +172,17 @@ def test_a_damaged_file_leaves_no_old_journal_behind(tmp_path: Path):
 
 def test_a_file_of_an_older_layout_is_in_nobodys_way(tmp_path: Path):
     with sqlite3.connect(tmp_path / "features.sqlite") as old:
-        old.execute("CREATE TABLE kept (graph TEXT, digest TEXT, numbers BLOB, PRIMARY KEY (graph, digest))")
+        old.execute(
+            "CREATE TABLE kept (graph TEXT, digest TEXT, numbers BLOB, PRIMARY KEY (graph, digest))"
+        )
     old.close()
     keep(tmp_path, 3)
     assert len(kept(tmp_path, 3)) == 3
 
 
-def test_a_locked_file_costs_little_time_and_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_locked_file_costs_little_time_and_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(database, "LOCKED_SECONDS", 0.2)
     keep(tmp_path, 2)
     other = sqlite3.connect(file_in(tmp_path))
@@ -194,7 +207,9 @@ def computed(run: tellapart.Run) -> int:
     return int(re.search(r"features computed for (\d+)", (run.path / "log.txt").read_text())[1])
 
 
-def test_a_training_without_a_cache_is_as_good(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_training_without_a_cache_is_as_good(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     with_cache = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
     (tmp_path / "no folder").write_text("")
     monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "no folder"))
@@ -203,8 +218,12 @@ def test_a_training_without_a_cache_is_as_good(photos: Path, tmp_path: Path, mon
     assert without.model.read_bytes() == with_cache.model.read_bytes()
 
 
-@pytest.mark.skipif(hasattr(os, "getuid") and os.getuid() == 0, reason="nothing is read-only to root")
-def test_a_training_with_a_read_only_cache_is_as_good(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.skipif(
+    hasattr(os, "getuid") and os.getuid() == 0, reason="nothing is read-only to root"
+)
+def test_a_training_with_a_read_only_cache_is_as_good(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "cache").mkdir(mode=0o500)
     monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
     assert tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True).model.exists()

@@ -38,7 +38,10 @@ def test_the_temperature_is_where_cross_entropy_and_prior_are_lowest():
 def test_calibration_makes_the_calibration_error_of_new_images_smaller():
     logits, labels = simulated(4000)
     temperature = fit_temperature(5 * logits[:2000], labels[:2000])
-    before, after = (measure(predictions_of(softmax(5 * logits[2000:], t), labels[2000:])) for t in (1.0, temperature))
+    before, after = (
+        measure(predictions_of(softmax(5 * logits[2000:], t), labels[2000:]))
+        for t in (1.0, temperature)
+    )
     assert after.ece.value < before.ece.value / 3
     assert after.log_loss.value < before.log_loss.value
 
@@ -64,7 +67,9 @@ def test_nothing_to_learn_leaves_the_logits_as_they_are(shape):
 def test_adding_a_constant_to_a_image_changes_no_temperature():
     logits, labels = simulated(300)
     shifted = logits + np.linspace(-500, 500, 300)[:, None]
-    assert fit_temperature(shifted, labels) == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
+    assert fit_temperature(shifted, labels) == pytest.approx(
+        fit_temperature(logits, labels), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,4 +116,9 @@ def test_every_image_is_in_one_bin_also_the_certain_one():
 
 def test_bins_without_images_are_zero_not_nan():
     empty = replace(predictions_of(np.zeros((0, 0), np.float32), np.zeros(0, np.int64)), classes=())
-    assert np.array([reliability(empty).counts, reliability(empty).confidence, reliability(empty).accuracy]).sum() == 0
+    assert (
+        np.array(
+            [reliability(empty).counts, reliability(empty).confidence, reliability(empty).accuracy]
+        ).sum()
+        == 0
+    )

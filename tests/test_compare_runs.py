@@ -19,7 +19,9 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.jobs.compare import RunComparison, compare_runs
 from tellapart.runs.saved_predictions import read_predictions
 
-HISTORY = [{"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": epoch / 4} for epoch in (1, 2, 3)]
+HISTORY = [
+    {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": epoch / 4} for epoch in (1, 2, 3)
+]
 
 
 def right(count: int, wrong: range | list[int]) -> list[bool]:
@@ -32,7 +34,9 @@ def two(tmp_path: Path) -> list[Path]:
     first = write_run(tmp_path / "runs" / "one", answers(right(120, range(30))))
     tuned = {"name": "finetune", "method": "finetune", "training.lr": 0.01}
     missed = [*range(6), 40, 50, 60]
-    second = write_run(tmp_path / "runs" / "two", answers(right(120, missed)), recipe=tuned, history=HISTORY)
+    second = write_run(
+        tmp_path / "runs" / "two", answers(right(120, missed)), recipe=tuned, history=HISTORY
+    )
     return [first, second]
 
 
@@ -48,7 +52,8 @@ def test_the_better_one_is_named_with_the_difference_and_how_sure_it_is(two: lis
     verdict = compared(two).as_json()["verdict"]
     assert len(verdict) == 1
     assert verdict[0].startswith(
-        "B is better than A: accuracy 92.5\u202f% against 75\u202f%, +17.5 points (95\u202f% interval +"
+        "B is better than A: accuracy 92.5\u202f% against 75\u202f%, +17.5 points (95\u202f%"
+        " interval +"
     )
     assert verdict[0].endswith("p < 0.0001, on the same 120 test images.")
 
@@ -56,21 +61,28 @@ def test_the_better_one_is_named_with_the_difference_and_how_sure_it_is(two: lis
 def test_the_verdict_is_the_same_whichever_comes_first(two: list[Path]):
     verdict = compared(two[::-1]).as_json()["verdict"][0]
     assert verdict.startswith(
-        "A is better than B: accuracy 92.5\u202f% against 75\u202f%, +17.5 points (95\u202f% interval +"
+        "A is better than B: accuracy 92.5\u202f% against 75\u202f%, +17.5 points (95\u202f%"
+        " interval +"
     )
 
 
 def test_too_few_images_are_called_that(tmp_path: Path):
-    runs = [write_run(tmp_path / name, answers(right(40, wrong))) for name, wrong in (("a", [1, 2]), ("b", [3]))]
+    runs = [
+        write_run(tmp_path / name, answers(right(40, wrong)))
+        for name, wrong in (("a", [1, 2]), ("b", [3]))
+    ]
     few, least, needed = compared(runs).as_json()["verdict"]
     assert few.startswith(
-        "The images are too few to tell A from B: B has accuracy 97.5\u202f% against 95\u202f%, +2.5 points"
+        "The images are too few to tell A from B: B has accuracy 97.5\u202f% against 95\u202f%,"
+        " +2.5 points"
     )
     assert "So few find only a difference of about" in least
     assert needed.startswith("To be sure of a difference of this size takes about ")
 
 
-def test_many_images_that_show_no_difference_say_how_large_a_one_they_would_have_shown(tmp_path: Path):
+def test_many_images_that_show_no_difference_say_how_large_a_one_they_would_have_shown(
+    tmp_path: Path,
+):
     runs = [
         write_run(tmp_path / name, answers(right(3000, [*range(9 * start, 9 * start + 60)])))
         for start, name in enumerate("ab")
@@ -83,8 +95,21 @@ def test_many_images_that_show_no_difference_say_how_large_a_one_they_would_have
 def test_the_json_is_as_scripts_rely_on_it(two: list[Path]):
     values = json.loads(json.dumps(compared(two, seed=4).as_json(), allow_nan=False))
     accuracy = values["metrics"][0]
-    assert {"metric", "difference", "low", "high", "p", "count", "first", "second"} <= accuracy.keys()
-    assert (accuracy["metric"], accuracy["difference"], accuracy["count"]) == ("accuracy", 0.175, 120)
+    assert {
+        "metric",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "count",
+        "first",
+        "second",
+    } <= accuracy.keys()
+    assert (accuracy["metric"], accuracy["difference"], accuracy["count"]) == (
+        "accuracy",
+        0.175,
+        120,
+    )
     assert [entry["metric"] for entry in values["metrics"]][1:] == [
         "balanced_accuracy",
         "macro_f1",
@@ -93,7 +118,9 @@ def test_the_json_is_as_scripts_rely_on_it(two: list[Path]):
         "ece",
     ]
     assert all(
-        (entry["split"], entry["seed"]) == ("test", 4) for key in ("metrics", "classes") for entry in values[key]
+        (entry["split"], entry["seed"]) == ("test", 4)
+        for key in ("metrics", "classes")
+        for entry in values[key]
     )
     assert all(entry["trusted"] for entry in values["classes"])
 
@@ -101,7 +128,11 @@ def test_the_json_is_as_scripts_rely_on_it(two: list[Path]):
 def test_the_images_on_which_they_disagree_are_listed(two: list[Path]):
     told = compared(two).as_json()["disagreements"][0]
     assert (told["only_first"]["count"], told["only_second"]["count"]) == (3, 24)
-    assert told["only_first"]["paths"] == ["test/bee/0040.png", "test/cat/0050.png", "test/ant/0060.png"]
+    assert told["only_first"]["paths"] == [
+        "test/bee/0040.png",
+        "test/cat/0050.png",
+        "test/ant/0060.png",
+    ]
 
 
 def test_the_most_different_answers_come_first(tmp_path: Path):
@@ -117,16 +148,26 @@ def test_the_most_different_answers_come_first(tmp_path: Path):
 def test_settings_that_differ_are_told(two: list[Path]):
     comparison = compared(two)
     assert comparison.settings["training.lr"][1] == 0.01
-    assert any(line.startswith("training.lr: A ") and line.endswith(", B 0.01") for line in comparison.lines)
+    assert any(
+        line.startswith("training.lr: A ") and line.endswith(", B 0.01")
+        for line in comparison.lines
+    )
     assert "training.lr" in page_of(comparison).text
     assert "split.test" not in comparison.settings
 
 
 def test_the_lines_hold_every_score_with_its_split_count_and_seed(two: list[Path]):
     lines = compared(two).lines
-    assert lines[0] == "A  one: recipe probe, backbone tf_efficientnet_lite0, seed 0, time 1 min 2 s, splits 55555555"
+    assert (
+        lines[0]
+        == "A  one: recipe probe, backbone tf_efficientnet_lite0, seed 0, time 1 min 2 s, splits"
+        " 55555555"
+    )
     assert "B against A, test, 120 images, seed 0:" in lines
-    assert any(line.startswith("  accuracy: A 75\u202f%, B 92.5\u202f%; difference +17.5 points (") for line in lines)
+    assert any(
+        line.startswith("  accuracy: A 75\u202f%, B 92.5\u202f%; difference +17.5 points (")
+        for line in lines
+    )
     assert "  only A is right on 3, only B on 24" in lines
 
 
@@ -148,8 +189,13 @@ def test_another_order_of_images_and_classes_changes_nothing(two: list[Path]):
     one = answers(right(120, [*range(6), 40, 50, 60]))
     rows, columns = np.random.default_rng(0).permutation(120), [1, 2, 0]
     labels = np.argsort(columns)[one.labels[rows]]
-    paths, classes = tuple(one.paths[row] for row in rows), tuple(one.classes[column] for column in columns)
-    turned = write_run(two[0].parent / "turned", Predictions(one.probs[rows][:, columns], labels, paths, classes))
+    paths, classes = (
+        tuple(one.paths[row] for row in rows),
+        tuple(one.classes[column] for column in columns),
+    )
+    turned = write_run(
+        two[0].parent / "turned", Predictions(one.probs[rows][:, columns], labels, paths, classes)
+    )
     assert compared([two[0], turned]).as_json()["metrics"] == compared(two).as_json()["metrics"]
 
 
@@ -157,11 +203,14 @@ def test_several_runs_are_compared_two_by_two(two: list[Path]):
     third = write_run(two[0].parent / "three", answers(right(120, [*range(6), 40, 50, 70])))
     comparison = compared([*two, third])
     best, *against_first = comparison.as_json()["verdict"]
-    assert best == (
-        "B has the highest accuracy, 92.5\u202f%. It is better than A. "
+    assert (
+        best == "B has the highest accuracy, 92.5\u202f%. It is better than A. "
         "That it is better than C these images do not show."
     )
-    assert [line.partition(":")[0] for line in against_first] == ["B is better than A", "C is better than A"]
+    assert [line.partition(":")[0] for line in against_first] == [
+        "B is better than A",
+        "C is better than A",
+    ]
     assert [pair.names for pair in comparison.pairs] == [("A", "B"), ("A", "C"), ("B", "C")]
     assert "C against B" in page_of(comparison).text
 
@@ -177,7 +226,10 @@ def refused(runs: list[Path]) -> Refused:
 def test_other_images_are_refused_with_how_many_and_one_of_them(two: list[Path]):
     fewer = write_run(two[0].parent / "fewer", answers(right(118, [])))
     error = refused([two[0], fewer])
-    told = "one and fewer do not have the same test images: 2 images are only in the first ('test/bee/0118.png')"
+    told = (
+        "one and fewer do not have the same test images: 2 images are only in the first"
+        " ('test/bee/0118.png')"
+    )
     assert told in error.message
     assert error.hint == f"Train both with the same splits: tellapart train DATA --splits {two[0]}"
 
@@ -192,9 +244,13 @@ def test_other_labels_and_classes_are_refused(two: list[Path]):
     one = answers(right(120, []))
     labels = one.labels.copy()
     labels[4] = 2
-    moved = write_run(two[0].parent / "moved", Predictions(one.probs, labels, one.paths, one.classes))
+    moved = write_run(
+        two[0].parent / "moved", Predictions(one.probs, labels, one.paths, one.classes)
+    )
     assert "1 image has another class ('test/bee/0004.png')" in refused([two[0], moved]).message
-    wider = Predictions(np.pad(one.probs, ((0, 0), (0, 1))), one.labels, one.paths, (*one.classes, "dog"))
+    wider = Predictions(
+        np.pad(one.probs, ((0, 0), (0, 1))), one.labels, one.paths, (*one.classes, "dog")
+    )
     more = write_run(two[0].parent / "more", wider)
     assert "1 class is only in one ('dog')" in refused([two[0], more]).message
 
@@ -209,7 +265,10 @@ def test_runs_without_test_images_are_compared_by_val_only(tmp_path: Path):
 
 def test_unlike_other_splits_are_remarked(two: list[Path]):
     other = write_run(two[0].parent / "other", answers(right(120, [])), splits="6" * 64)
-    assert any("not those that they were trained and chosen with" in line for line in compared([two[0], other]).lines)
+    assert any(
+        "not those that they were trained and chosen with" in line
+        for line in compared([two[0], other]).lines
+    )
 
 
 def test_small_classes_are_marked_on_the_page(tmp_path: Path):
@@ -220,7 +279,9 @@ def test_small_classes_are_marked_on_the_page(tmp_path: Path):
 
 
 def shown(comparison: RunComparison) -> list[str]:
-    return [source for source in page_of(comparison).values("src") if source.startswith("data:image")]
+    return [
+        source for source in page_of(comparison).values("src") if source.startswith("data:image")
+    ]
 
 
 def test_images_are_shown_where_the_data_is_known_and_unchanged(tmp_path: Path):
@@ -229,7 +290,10 @@ def test_images_are_shown_where_the_data_is_known_and_unchanged(tmp_path: Path):
         write_image(tmp_path / "data" / "train" / name / "x.png", seed)
     for row, path in enumerate(one.paths):
         write_image(tmp_path / "data" / path, row)
-    runs = [write_run(tmp_path / "runs" / n, some, data=tmp_path / "data") for n, some in (("a", one), ("b", other))]
+    runs = [
+        write_run(tmp_path / "runs" / n, some, data=tmp_path / "data")
+        for n, some in (("a", one), ("b", other))
+    ]
     assert len(shown(compared(runs))) == 2
     write_image(tmp_path / "data" / one.paths[1], 77)
     page = page_of(compared(runs))
@@ -249,14 +313,20 @@ def test_data_that_holds_other_images_is_told(two: list[Path], tmp_path: Path):
         write_image(tmp_path / "others" / name / "x.png", 3)
     comparison = compared(two, data=tmp_path / "others")
     count = len(comparison.predictions[0])
-    told = f"{count} of {count} images are not in {tmp_path / 'others'}: the page names them and cannot show them."
+    told = (
+        f"{count} of {count} images are not in {tmp_path / 'others'}: the page names them and"
+        " cannot show them."
+    )
     assert f"note: {told}" in comparison.lines
     assert told in page_of(comparison).text
 
 
 def test_data_that_cannot_be_read_any_more_stops_nothing_unless_it_was_asked_for(tmp_path: Path):
     (tmp_path / "data").mkdir()
-    runs = [write_run(tmp_path / "runs" / name, answers([True] * 9), data=tmp_path / "data") for name in "ab"]
+    runs = [
+        write_run(tmp_path / "runs" / name, answers([True] * 9), data=tmp_path / "data")
+        for name in "ab"
+    ]
     assert any("The images cannot be shown: " in line for line in compared(runs).lines)
     with pytest.raises(UserError, match="holds no folder with images"):
         compared(runs, data=tmp_path / "data")
@@ -264,7 +334,10 @@ def test_data_that_cannot_be_read_any_more_stops_nothing_unless_it_was_asked_for
 
 def test_names_from_the_data_are_text_on_the_page(tmp_path: Path):
     classes = ("<script>", "a&b", "\u202eevil")
-    runs = [write_run(tmp_path / n, answers(right(120, wrong), classes)) for n, wrong in (("a", [3]), ("b", [4, 5]))]
+    runs = [
+        write_run(tmp_path / n, answers(right(120, wrong), classes))
+        for n, wrong in (("a", [3]), ("b", [4, 5]))
+    ]
     comparison = compared(runs)
     page = page_of(comparison)
     assert len([tag for tag, _ in page.tags if tag == "script"]) == 1
@@ -279,7 +352,9 @@ def test_runs_that_cannot_be_compared_are_named(two: list[Path], tmp_path: Path)
     with pytest.raises(UserError, match="Unknown split 'train'"):
         compared(two, split="train")
     half = write_run(tmp_path / "runs" / "half", answers([True]), data=tmp_path, finished=False)
-    with pytest.raises(UserError, match=r"half is not finished\. Go on with it: tellapart train --resume"):
+    with pytest.raises(
+        UserError, match=r"half is not finished\. Go on with it: tellapart train --resume"
+    ):
         compared([two[0], half])
 
 
@@ -309,7 +384,10 @@ def test_predictions_that_are_no_probabilities_are_damage(tmp_path: Path):
     run = write_run(tmp_path / "a", answers([True] * 4))
     file = run / "predictions-test.parquet"
     frame = polars.read_parquet(file)
-    for broken in (frame.with_columns(polars.col("p:ant") * 0.5), polars.DataFrame({"path": ["x"], "label": ["ant"]})):
+    for broken in (
+        frame.with_columns(polars.col("p:ant") * 0.5),
+        polars.DataFrame({"path": ["x"], "label": ["ant"]}),
+    ):
         broken.write_parquet(file)
         with pytest.raises(Refused, match=r"predictions-test.parquet is gone or damaged"):
             read_predictions(file)

@@ -27,7 +27,12 @@ from tellapart.evaluation.intervals import wilson
 from tellapart.evaluation.predictions import Predictions
 from tellapart.experiments.fold_plan import FoldPlan, fold_splits, plan_folds, plan_remarks, pool_of
 from tellapart.experiments.fold_probes import fit_fold_probes
-from tellapart.experiments.out_of_fold import OutOfFold, calibrate_out_of_fold, logits_of, thresholds_out_of_fold
+from tellapart.experiments.out_of_fold import (
+    OutOfFold,
+    calibrate_out_of_fold,
+    logits_of,
+    thresholds_out_of_fold,
+)
 from tellapart.jobs.cv import by_gradient, fold_runs
 from tellapart.jobs.cv.cross_validate import cross_validate
 from tellapart.jobs.cv.result import CrossValidated
@@ -39,12 +44,19 @@ from tellapart.runs.saved_splits import save_splits
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 # Two folds of two epochs and three steps each.
-QUICK = {**SHORT, "training.epochs": 2, "training.batch_size": 6, "training.trackers": "", "seed": 3}
+QUICK = {
+    **SHORT,
+    "training.epochs": 2,
+    "training.batch_size": 6,
+    "training.trackers": "",
+    "seed": 3,
+}
 
 
 def cross(data: Path | None, out: Path | None = None, **options: Any) -> CrossValidated:
     return cross_validate(
-        data, **{"folds": 3, "out": out or data.parent / "runs", "set": SMALL, "quiet": True, **options}
+        data,
+        **{"folds": 3, "out": out or data.parent / "runs", "set": SMALL, "quiet": True, **options},
     )
 
 
@@ -77,7 +89,9 @@ def plan(catalog: Catalog, pool: Any) -> FoldPlan:
 # ── the division ──
 
 
-def test_each_image_that_is_not_test_is_held_out_once_a_repeat(catalog: Catalog, pool: Any, plan: FoldPlan):
+def test_each_image_that_is_not_test_is_held_out_once_a_repeat(
+    catalog: Catalog, pool: Any, plan: FoldPlan
+):
     assert set(plan.rows) == set(np.flatnonzero(pool == "train"))
     assert plan.fold_of.shape == (2, 30)
     assert all((np.bincount(held, minlength=3) == 10).all() for held in plan.fold_of)
@@ -96,10 +110,14 @@ def test_groups_are_held_out_whole(catalog: Catalog):
     assert all(len(set(plan.fold_of[0][groups == name])) == 1 for name in set(groups))
 
 
-def test_more_folds_than_groups_are_refused_with_the_most_that_there_can_be(catalog: Catalog, pool: Any):
+def test_more_folds_than_groups_are_refused_with_the_most_that_there_can_be(
+    catalog: Catalog, pool: Any
+):
     groups = text_column(f"{path[:-6]}{int(path[-6:-4]) // 3}" for path in catalog.paths)
     every = text_column(["train"] * len(catalog))
-    with pytest.raises(UserError, match=r"5 folds are more than the images allow.+fills 4\. Use --folds 4\."):
+    with pytest.raises(
+        UserError, match=r"5 folds are more than the images allow.+fills 4\. Use --folds 4\."
+    ):
         plan_folds(catalog.replace(groups=groups), every, 5, 1, 0)
 
 
@@ -115,7 +133,9 @@ def test_a_small_class_is_named_and_no_reason_to_refuse(catalog: Catalog, pool: 
     few[np.flatnonzero((pool == "train") & (catalog.labels == 2))[1:]] = ""
     plan = plan_folds(catalog, few, 3, 1, 0)
     some, never = plan_remarks(catalog, plan)
-    assert some.startswith("1 class is not in every fold, for want of images that differ: 'brick' (2 of 3).")
+    assert some.startswith(
+        "1 class is not in every fold, for want of images that differ: 'brick' (2 of 3)."
+    )
     assert never.startswith("1 class is in no fold, and so never judged: 'sky' (1 image).")
     assert plan_remarks(catalog, plan_folds(catalog, pool, 3, 1, 0)) == []
 
@@ -156,13 +176,20 @@ def said(labels: list[int], right: list[int]) -> Predictions:
     truth = np.array(labels)
     answer = np.where(np.array(right, bool), truth, 1 - truth)
     probs = np.where(np.arange(2) == answer[:, None], 0.9, 0.1).astype(np.float32)
-    return Predictions(probs, truth, tuple(f"{row}.jpg" for row in range(len(truth))), ("cat", "dog"))
+    return Predictions(
+        probs, truth, tuple(f"{row}.jpg" for row in range(len(truth))), ("cat", "dog")
+    )
 
 
 def test_mean_and_spread_are_over_folds_and_the_interval_is_of_all_answers():
     labels, held = [0, 1] * 4, np.repeat([0, 1], 4)
     scores = score_folds(
-        [said(labels, [1, 1, 1, 1, 1, 1, 0, 0])], [held], {}, folds=2, seed=0, class_counts=np.array([4, 4])
+        [said(labels, [1, 1, 1, 1, 1, 1, 0, 0])],
+        [held],
+        {},
+        folds=2,
+        seed=0,
+        class_counts=np.array([4, 4]),
     )
     assert [one.metrics.accuracy.value for one in scores.each] == [1.0, 0.5]
     assert scores.mean["accuracy"] == 0.75
@@ -182,12 +209,21 @@ def test_repeats_narrow_no_interval():
 
 
 def test_a_fold_that_holds_nothing_out_has_no_part_in_the_mean():
-    scores = score_folds([said([0, 1], [1, 0])], [np.array([0, 0])], {}, folds=2, seed=0, class_counts=np.array([1, 1]))
+    scores = score_folds(
+        [said([0, 1], [1, 0])],
+        [np.array([0, 0])],
+        {},
+        folds=2,
+        seed=0,
+        class_counts=np.array([1, 1]),
+    )
     assert scores.mean["accuracy"] == 0.5
     assert scores.as_json()["spread"]["accuracy"] is None
 
 
-def out_of_fold(logits: np.ndarray, labels: np.ndarray, distances: np.ndarray | None = None) -> OutOfFold:
+def out_of_fold(
+    logits: np.ndarray, labels: np.ndarray, distances: np.ndarray | None = None
+) -> OutOfFold:
     held = (np.arange(len(labels)) % 2)[None]
     plan = FoldPlan(np.arange(len(labels)), 2, held, 0)
     return OutOfFold(plan, labels, softmax(logits)[None], logits[None], held >= 0, distances, {})
@@ -198,13 +234,18 @@ def test_the_temperature_of_the_last_model_is_that_of_the_answers_out_of_fold():
     labels = rng.integers(0, 3, 60)
     logits = (4 * rng.normal(size=(60, 3)) + 3 * np.eye(3)[labels]).astype(np.float32)
     far = rng.random((1, 60)).astype(np.float32)
-    found = calibrate_out_of_fold(out_of_fold(logits, labels, far), AnswerOptions(familiar_share=0.5))
-    assert found.temperature == fit_temperature(logits, labels)
-    assert (found.count, found.unfamiliar_distance) == (60, pytest.approx(np.quantile(far, 0.5, method="higher")))
-    half = np.arange(60)[None] < 30
-    assert calibrate_out_of_fold(out_of_fold(logits, labels), AnswerOptions(), among=half).temperature == (
-        fit_temperature(logits[:30], labels[:30])
+    found = calibrate_out_of_fold(
+        out_of_fold(logits, labels, far), AnswerOptions(familiar_share=0.5)
     )
+    assert found.temperature == fit_temperature(logits, labels)
+    assert (found.count, found.unfamiliar_distance) == (
+        60,
+        pytest.approx(np.quantile(far, 0.5, method="higher")),
+    )
+    half = np.arange(60)[None] < 30
+    assert calibrate_out_of_fold(
+        out_of_fold(logits, labels), AnswerOptions(), among=half
+    ).temperature == (fit_temperature(logits[:30], labels[:30]))
 
 
 def test_a_mean_of_calibrated_models_is_not_calibrated_again():
@@ -228,7 +269,9 @@ def test_a_fold_learns_nothing_of_what_it_holds_out(catalog: Catalog, plan: Fold
     held = plan.fold_of[0] == 1
     labels = catalog.labels.copy()
     labels[plan.rows[held]] = np.roll(labels[plan.rows[held]], 5)
-    after = fit_fold_probes(features, known, catalog.replace(labels=labels), plan, options, lambda: None).out
+    after = fit_fold_probes(
+        features, known, catalog.replace(labels=labels), plan, options, lambda: None
+    ).out
     assert (before.logits[0, held] == after.logits[0, held]).all()
     assert not (before.logits[0, ~held] == after.logits[0, ~held]).all()
 
@@ -250,8 +293,20 @@ def done(data: Path) -> CrossValidated:
 
 def test_the_folder_is_that_of_a_run_with_its_folds(done: CrossValidated, data: Path):
     assert {file.name for file in done.path.iterdir()} == {
-        *("catalog.parquet", "environment.json", "folds.parquet", "log.txt", "metrics.json", "model.onnx"),
-        *("predictions-folds.parquet", "predictions-test.parquet", "predictions-val.parquet", "recipe.yaml"),
+        *(
+            "catalog.parquet",
+            "environment.json",
+            "folds.parquet",
+            "log.txt",
+            "metrics.json",
+            "model.onnx",
+        ),
+        *(
+            "predictions-folds.parquet",
+            "predictions-test.parquet",
+            "predictions-val.parquet",
+            "recipe.yaml",
+        ),
         *("report.html", "splits.parquet"),
     }
     assert tellapart.load(done.path).predict(data / "leaf" / "003.jpg").answer == "leaf"
@@ -261,7 +316,10 @@ def test_the_folder_is_that_of_a_run_with_its_folds(done: CrossValidated, data: 
 
 def test_the_test_set_is_that_of_a_training_and_in_no_fold(done: CrossValidated, data: Path):
     run = tellapart.train(data, out=data.parent / "runs", set=SMALL, quiet=True)
-    tested = [set(read_predictions(path / "predictions-test.parquet").paths) for path in (done.path, run.path)]
+    tested = [
+        set(read_predictions(path / "predictions-test.parquet").paths)
+        for path in (done.path, run.path)
+    ]
     assert tested[0] == tested[1]
     folds = polars.read_parquet(done.path / "folds.parquet")
     assert len(folds) == 60 and tested[0].isdisjoint(folds["path"])
@@ -281,11 +339,18 @@ def test_the_numbers_of_the_folds_are_in_json_and_metrics_alike(done: CrossValid
     assert told["folds"] == kept["each"] and len(told["folds"]) == 6
     assert told["pooled"] == kept["pooled"] and told["mean"] == kept["mean"]
     assert told["test"] == metrics_of(done.path)["test"]
-    assert (kept["split"], kept["count"], kept["seed"], kept["model"]["by"]) == ("out-of-fold", 30, 0, "refit")
+    assert (kept["split"], kept["count"], kept["seed"], kept["model"]["by"]) == (
+        "out-of-fold",
+        30,
+        0,
+        "refit",
+    )
     assert json.loads(json.dumps(told)) == told
 
 
-def test_the_model_is_calibrated_on_the_answers_out_of_fold_and_its_page_says_so(done: CrossValidated):
+def test_the_model_is_calibrated_on_the_answers_out_of_fold_and_its_page_says_so(
+    done: CrossValidated,
+):
     card = tellapart.load(done.path).card
     assert card.calibration_count == 30 and card.detects_unfamiliar
     assert card.confidence_threshold is not None and sum(card.train_counts) == 30
@@ -300,17 +365,23 @@ def test_the_page_and_the_terminal_tell_of_the_folds(done: CrossValidated):
     assert 'id="folds"' in page and done.lines[0] in page
     assert done.lines[0].startswith("Accuracy over 3 folds, divided 2 times: mean ")
     assert "All 30 images together, each judged by a model that never saw it" in done.lines[1]
-    assert done.lines[-1].startswith("The model file is a head fitted on all images but the test set.")
+    assert done.lines[-1].startswith(
+        "The model file is a head fitted on all images but the test set."
+    )
 
 
-def test_the_same_again_gives_the_same_file_and_computes_no_feature(done: CrossValidated, data: Path, tmp_path: Path):
+def test_the_same_again_gives_the_same_file_and_computes_no_feature(
+    done: CrossValidated, data: Path, tmp_path: Path
+):
     again = cross(data, tmp_path, repeats=2)
     assert again.model.read_bytes() == done.model.read_bytes()
     assert again.as_json()["folds"] == done.as_json()["folds"]
     assert "features computed for 0," in (again.path / "log.txt").read_text()
 
 
-def test_val_of_an_earlier_run_is_divided_too_and_without_a_test_the_page_says_so(data: Path, tmp_path: Path):
+def test_val_of_an_earlier_run_is_divided_too_and_without_a_test_the_page_says_so(
+    data: Path, tmp_path: Path
+):
     catalog = catalog_of(data)
     splits = text_column("val" if path.endswith("1.jpg") else "train" for path in catalog.paths)
     save_splits(RunFolder(tmp_path), catalog, splits)
@@ -360,7 +431,9 @@ def test_every_fold_is_a_run_whose_test_is_what_it_holds_out(whole: CrossValidat
         held = set(folds.filter(polars.col("fold") == number)["path"])
         assert set(splits.filter(polars.col("split") == "test")["path"]) == held
         assert set(splits.filter(polars.col("split") == "")["path"]) == tested
-        assert {"log.txt", "report.html", "model.onnx", "history.csv"} <= {file.name for file in path.iterdir()}
+        assert {"log.txt", "report.html", "model.onnx", "history.csv"} <= {
+            file.name for file in path.iterdir()
+        }
 
 
 def test_the_answers_out_of_fold_are_those_of_the_folds_files(whole: CrossValidated):
@@ -379,12 +452,17 @@ def test_the_last_training_takes_the_mean_of_the_best_epochs(whole: CrossValidat
     made = metrics_of(whole.path)["folds"]["model"]
     assert made["epochs"] == int(np.mean(best) + 0.5) == len(history_of(whole.path))
     assert "the rounded mean of the folds' best epochs" in made["text"][0]
-    assert metrics_of(whole.path)["training"]["train_images"] == len(polars.read_parquet(whole.path / "folds.parquet"))
+    assert metrics_of(whole.path)["training"]["train_images"] == len(
+        polars.read_parquet(whole.path / "folds.parquet")
+    )
 
 
 def test_its_page_has_the_curves_the_experiment_and_the_folds_reports(whole: CrossValidated):
     page = (whole.path / "report.html").read_text()
-    assert all(text in page for text in ("Val loss: each fold, and their mean", "Out-of-fold accuracy", "lenet"))
+    assert all(
+        text in page
+        for text in ("Val loss: each fold, and their mean", "Out-of-fold accuracy", "lenet")
+    )
     assert all(f'href="folds/{path.name}/report.html"' in page for path in folds_of(whole.path))
 
 
@@ -403,11 +481,15 @@ def interrupt_at(where: str) -> Callable[[pytest.MonkeyPatch], None]:
     def stop(*words: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    module = {"fit_network": by_gradient, "write_results": by_gradient, "read_fold": fold_runs}[where]
+    module = {"fit_network": by_gradient, "write_results": by_gradient, "read_fold": fold_runs}[
+        where
+    ]
     return lambda patch: patch.setattr(module, where, stop)
 
 
-def interrupted(stop: Callable[[pytest.MonkeyPatch], None], data: Path, out: Path) -> tuple[Path, Interrupted]:
+def interrupted(
+    stop: Callable[[pytest.MonkeyPatch], None], data: Path, out: Path
+) -> tuple[Path, Interrupted]:
     """The folder of a cross-validation that was interrupted, and what it said."""
     with pytest.MonkeyPatch.context() as patch:
         stop(patch)
@@ -438,13 +520,17 @@ def test_wherever_it_is_interrupted_it_says_how_to_go_on_and_ends_the_same(
     assert [one.metrics for one in again.folds] == [one.metrics for one in whole.folds]
 
 
-def test_the_last_training_resumes_from_its_own_checkpoint(tiny: Path, tmp_path: Path, whole: CrossValidated):
+def test_the_last_training_resumes_from_its_own_checkpoint(
+    tiny: Path, tmp_path: Path, whole: CrossValidated
+):
     honest = by_gradient.fit_network
 
     def stopped(*words: Any, **options: Any) -> Any:
         return honest(*words, callbacks=[StopAt(2)], **options)
 
-    run, told = interrupted(lambda patch: patch.setattr(by_gradient, "fit_network", stopped), tiny, tmp_path)
+    run, told = interrupted(
+        lambda patch: patch.setattr(by_gradient, "fit_network", stopped), tiny, tmp_path
+    )
     assert told.message.startswith("Interrupted after step 2 of ")
     assert told.hint == f"Go on with: tellapart cv --resume {run}"
     again = cross_by_gradient(None, resume=run)
@@ -452,7 +538,9 @@ def test_the_last_training_resumes_from_its_own_checkpoint(tiny: Path, tmp_path:
     assert again.model.read_bytes() == whole.model.read_bytes()
 
 
-def test_a_fold_resumes_alone_and_the_rest_takes_it_as_it_is(tiny: Path, tmp_path: Path, whole: CrossValidated):
+def test_a_fold_resumes_alone_and_the_rest_takes_it_as_it_is(
+    tiny: Path, tmp_path: Path, whole: CrossValidated
+):
     run, _ = interrupted(lambda patch: stop_in(patch, "fold-1", 1), tiny, tmp_path)
     (fold,) = folds_of(run)
     tellapart.train(resume=fold, quiet=True)
@@ -467,17 +555,25 @@ def test_a_finished_one_tells_again_what_it_said(whole: CrossValidated):
 
 
 def test_a_resumed_one_keeps_its_settings(whole: CrossValidated):
-    with pytest.raises(UserError, match="has 2 folds and 1 repeats, and a resumed run keeps its settings"):
+    with pytest.raises(
+        UserError, match="has 2 folds and 1 repeats, and a resumed run keeps its settings"
+    ):
         cross_by_gradient(None, resume=whole.path, folds=4)
-    with pytest.raises(UserError, match="A resumed run keeps its settings, and seed would change them"):
+    with pytest.raises(
+        UserError, match="A resumed run keeps its settings, and seed would change them"
+    ):
         cross_by_gradient(None, resume=whole.path, seed=4)
 
 
 def test_what_is_no_cross_validation_is_not_resumed_as_one(whole: CrossValidated):
-    (fold, *_) = folds_of(whole.path)
-    with pytest.raises(UserError, match=r"is one training, and no cross-validation. Go on with: tellapart train"):
+    fold, *_ = folds_of(whole.path)
+    with pytest.raises(
+        UserError, match=r"is one training, and no cross-validation. Go on with: tellapart train"
+    ):
         cross_validate(resume=fold)
-    with pytest.raises(UserError, match=r"is a cross-validation. Go on with: tellapart cv --resume"):
+    with pytest.raises(
+        UserError, match=r"is a cross-validation. Go on with: tellapart cv --resume"
+    ):
         tellapart.train(resume=whole.path)
 
 
@@ -496,7 +592,9 @@ def test_several_processes_are_refused(tiny: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_every_repeat_has_its_own_runs(tmp_path: Path):
-    done = cross_by_gradient(write_tiny(tmp_path / "photos", 5), repeats=2, set={**QUICK, "training.epochs": 1})
+    done = cross_by_gradient(
+        write_tiny(tmp_path / "photos", 5), repeats=2, set={**QUICK, "training.epochs": 1}
+    )
     names = {json.loads((path / "run.json").read_text())["name"] for path in folds_of(done.path)}
     assert names == {f"repeat-{repeat}-fold-{fold}" for repeat in (1, 2) for fold in (1, 2)}
     assert len(done.scores.pooled) == 2
@@ -508,17 +606,28 @@ def fold_run(best_epoch: int, moves: list[str]) -> fold_runs.FoldRun:
 
 
 def test_what_most_folds_found_is_settled_in_the_last_training():
-    given = recipe_from({"method": "finetune", "augmentation.invariant": True, "training.patience": 2})
+    given = recipe_from(
+        {"method": "finetune", "augmentation.invariant": True, "training.patience": 2}
+    )
     runs = [fold_run(3, ["flip"]), fold_run(4, ["flip", "quarter_turn"]), fold_run(4, [])]
     made = by_gradient.refit_recipe(given, runs)
-    assert (made.training.epochs, made.training.patience, made.augmentation.invariant) == (4, None, False)
-    assert made.augmentation.flip > 0 and made.augmentation.quarter_turn == given.augmentation.quarter_turn
+    assert (made.training.epochs, made.training.patience, made.augmentation.invariant) == (
+        4,
+        None,
+        False,
+    )
+    assert (
+        made.augmentation.flip > 0
+        and made.augmentation.quarter_turn == given.augmentation.quarter_turn
+    )
 
 
 def test_without_val_the_last_training_is_as_long_as_the_folds(tiny: Path, tmp_path: Path):
     done = cross_by_gradient(tiny, tmp_path, set={**QUICK, "split.val": 0})
     assert [one.facts["best_epoch"] for one in done.folds] == [2, 2]
-    assert "2 epochs long: as long as the folds were, which had no val to choose by." in done.made[0]
+    assert (
+        "2 epochs long: as long as the folds were, which had no val to choose by." in done.made[0]
+    )
     card = tellapart.load(done.path).card
     assert card.confidence_threshold is not None and not card.detects_unfamiliar
     assert done.classes == tuple(KINDS)

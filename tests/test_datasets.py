@@ -40,7 +40,9 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.ranges, self.status = CONTENT, True, 200
         self.breaks: list[int] = []
-        self.held_up = threading.Event()  # set: what follows a break is not sent before the client has gone
+        self.held_up = (
+            threading.Event()
+        )  # set: what follows a break is not sent before the client has gone
         self.asked: list[str] = []
 
     @property
@@ -115,7 +117,9 @@ def test_a_download_that_was_killed_goes_on_where_it_stopped(server: Server, cac
     assert server.asked == ["bytes=2000000-"]
 
 
-def test_a_process_that_is_killed_in_the_middle_leaves_what_the_next_one_goes_on_from(server: Server, cache: Path):
+def test_a_process_that_is_killed_in_the_middle_leaves_what_the_next_one_goes_on_from(
+    server: Server, cache: Path
+):
     server.breaks = [2_500_000]
     server.held_up.set()
     code = (
@@ -155,7 +159,9 @@ def test_a_connection_that_breaks_off_is_taken_up_again(server: Server):
 
 def test_a_download_that_goes_nowhere_stops_and_goes_on_next_time(server: Server, cache: Path):
     server.breaks = [1_200_000, 0]
-    with pytest.raises(UserError, match=r"could not be downloaded \(1,200,000 bytes are here, then: "):
+    with pytest.raises(
+        UserError, match=r"could not be downloaded \(1,200,000 bytes are here, then: "
+    ):
         found()
     assert not (cache / "small.zip").exists()
     assert found().read_bytes() == CONTENT
@@ -166,7 +172,9 @@ def test_a_download_that_goes_nowhere_stops_and_goes_on_next_time(server: Server
 
 
 @pytest.mark.parametrize("wrong", [CONTENT[:-1] + b"x", b"<html>not found</html>" + bytes(2**22)])
-def test_a_wrong_file_is_refused_and_nothing_is_kept_of_it(server: Server, cache: Path, wrong: bytes):
+def test_a_wrong_file_is_refused_and_nothing_is_kept_of_it(
+    server: Server, cache: Path, wrong: bytes
+):
     server.content = wrong
     with pytest.raises(Refused, match=f"is not the published file: its SHA-256 is not {DIGEST}"):
         found()
@@ -178,7 +186,9 @@ def test_no_more_is_read_than_the_file_should_hold(server: Server):
     assert found().read_bytes() == CONTENT
 
 
-def test_a_damaged_beginning_is_refused_and_the_next_attempt_starts_anew(server: Server, cache: Path):
+def test_a_damaged_beginning_is_refused_and_the_next_attempt_starts_anew(
+    server: Server, cache: Path
+):
     cache.mkdir(parents=True)
     (cache / "small.zip.part").write_bytes(bytes(2**20))
     with pytest.raises(Refused, match="is not the published file"):
@@ -217,12 +227,16 @@ def test_without_a_network_it_is_said_within_seconds_what_is_wanted_and_where_to
 
 def test_a_file_that_is_gone_from_the_server_is_said_so(server: Server):
     server.status = 404
-    with pytest.raises(UserError, match=r"could not be downloaded \(0 bytes are here, then: HTTP Error 404"):
+    with pytest.raises(
+        UserError, match=r"could not be downloaded \(0 bytes are here, then: HTTP Error 404"
+    ):
         found()
 
 
 def test_a_recipe_without_a_data_set_asks_for_one():
-    with pytest.raises(UserError, match=r"recipe 'probe' has no public data set.*--set dataset=NAME") as none:
+    with pytest.raises(
+        UserError, match=r"recipe 'probe' has no public data set.*--set dataset=NAME"
+    ) as none:
         found({})
     assert all(name in none.value.hint for name in DATASETS)
 
@@ -258,7 +272,11 @@ def zipped(tmp_path: Path, *names: str) -> Path:
 
 
 def test_the_layout_of_ants_and_bees_is_read_from_its_archive(tmp_path: Path):
-    names = [f"hymenoptera_data/{split}/{kind}/1.jpg" for split in ("train", "val") for kind in ("ants", "bees")]
+    names = [
+        f"hymenoptera_data/{split}/{kind}/1.jpg"
+        for split in ("train", "val")
+        for kind in ("ants", "bees")
+    ]
     catalog = read_source(zipped(tmp_path, *names))
     assert catalog.classes == ("ants", "bees")
     assert sorted(catalog.given_splits) == ["test", "test", "train", "train"]
@@ -268,7 +286,11 @@ def test_the_layout_of_tiny_imagenet_is_read_from_its_archive(tmp_path: Path):
     top = "tiny-imagenet-200"
     names = [f"{top}/train/{one}/images/{one}_0.JPEG" for one in ("n01", "n02")]
     path = zipped(
-        tmp_path, *names, f"{top}/val/images/val_0.JPEG", f"{top}/words.txt", f"{top}/test/images/test_0.JPEG"
+        tmp_path,
+        *names,
+        f"{top}/val/images/val_0.JPEG",
+        f"{top}/words.txt",
+        f"{top}/test/images/test_0.JPEG",
     )
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"{top}/val/val_annotations.txt", "val_0.JPEG\tn02\t0\t0\t1\t1\n")

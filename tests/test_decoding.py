@@ -17,7 +17,15 @@ import odd_images as odd
 import pytest
 from PIL import Image, ImageFile
 
-from tellapart.decoding import NOTES, STATUSES, Decoded, decode, decode_file, encode_thumbnail, read_file
+from tellapart.decoding import (
+    NOTES,
+    STATUSES,
+    Decoded,
+    decode,
+    decode_file,
+    encode_thumbnail,
+    read_file,
+)
 
 WITH_EXIF = [format for format in odd.FORMATS if format not in ("GIF", "BMP")]
 WITH_FRAMES = [format for format in [*odd.FORMATS, "MPO"] if format not in ("JPEG", "BMP")]
@@ -62,7 +70,10 @@ def test_many_threads_decode_at_once_and_agree():
     files = [odd.encoded(odd.scene(i), odd.FORMATS[i % len(odd.FORMATS)]) for i in range(64)]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(pixels_of, files))
-    assert all(np.array_equal(pixels, pixels_of(data)) for pixels, data in zip(together, files, strict=True))
+    assert all(
+        np.array_equal(pixels, pixels_of(data))
+        for pixels, data in zip(together, files, strict=True)
+    )
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1)])
@@ -115,7 +126,9 @@ def test_a_camera_without_a_moment_is_not():
     assert decode(odd.captured("JPEG", moment="", make="Acme")).taken == ""
 
 
-@pytest.mark.parametrize("data", [odd.encoded(odd.scene(), "JPEG"), odd.oriented("PNG", 6), odd.bad_exif("WEBP"), b"x"])
+@pytest.mark.parametrize(
+    "data", [odd.encoded(odd.scene(), "JPEG"), odd.oriented("PNG", 6), odd.bad_exif("WEBP"), b"x"]
+)
 def test_what_has_no_moment_has_an_empty_one(data):
     assert decode(data).taken == ""
 
@@ -144,13 +157,20 @@ def test_a_fraction_that_is_no_number_is_left_out(fraction):
     assert decode(odd.captured("JPEG", fraction=fraction)).taken == "2026-05-04T13:02:09|"
 
 
-@pytest.mark.parametrize(("fraction", "milliseconds"), [("5", "500"), ("25", "250"), ("062", "062"), ("123456", "123")])
+@pytest.mark.parametrize(
+    ("fraction", "milliseconds"), [("5", "500"), ("25", "250"), ("062", "062"), ("123456", "123")]
+)
 def test_a_fraction_of_any_length_is_in_milliseconds(fraction, milliseconds):
-    assert decode(odd.captured("JPEG", fraction=fraction)).taken == f"2026-05-04T13:02:09.{milliseconds}|"
+    assert (
+        decode(odd.captured("JPEG", fraction=fraction)).taken
+        == f"2026-05-04T13:02:09.{milliseconds}|"
+    )
 
 
 def test_the_names_of_a_camera_are_short_printable_lines():
-    taken = decode(odd.captured("JPEG", make="Ac\nme\0\x1b[31m", model="x" * 5000, serial=" 7\0\0")).taken
+    taken = decode(
+        odd.captured("JPEG", make="Ac\nme\0\x1b[31m", model="x" * 5000, serial=" 7\0\0")
+    ).taken
     assert taken == f"2026-05-04T13:02:09|Ac me [31m {'x' * 32} 7"
 
 
@@ -159,9 +179,14 @@ def test_damaged_exif_never_rejects_what_plain_pillow_decodes(format):
     data = odd.captured(format, make="Acme", model="Shot 9", fraction="25")
     begin = data.index(b"Acme") - 60
     assert begin > 0
-    exif = [data[:begin] + part + data[begin + 160 :] for part in odd.damaged(data[begin : begin + 160], 150)]
+    exif = [
+        data[:begin] + part + data[begin + 160 :]
+        for part in odd.damaged(data[begin : begin + 160], 150)
+    ]
     verdicts = [decode(broken) for broken in exif]
-    refused = [broken for broken, verdict in zip(exif, verdicts, strict=True) if verdict.status != "ok"]
+    refused = [
+        broken for broken, verdict in zip(exif, verdicts, strict=True) if verdict.status != "ok"
+    ]
     assert not [broken for broken in refused if plain_pillow_decodes(broken)]
     assert all(verdict.taken.isprintable() and len(verdict.taken) < 130 for verdict in verdicts)
 
@@ -205,11 +230,17 @@ def test_one_bit_is_black_and_white(format):
 def test_grey_is_repeated_in_three_channels(format):
     pixels = pixels_of(odd.in_mode("L", format, quality=95))
     assert np.array_equal(pixels[:, :, 0], pixels[:, :, 1])
-    assert np.abs(pixels[:, :, 2] - np.asarray(Image.fromarray(odd.scene()).convert("L"), int)).mean() < 2
+    assert (
+        np.abs(pixels[:, :, 2] - np.asarray(Image.fromarray(odd.scene()).convert("L"), int)).mean()
+        < 2
+    )
 
 
 def test_a_colour_profile_is_left_alone():
-    plain, profiled = odd.encoded(odd.scene()), odd.encoded(odd.scene(), icc_profile=b"any bytes at all")
+    plain, profiled = (
+        odd.encoded(odd.scene()),
+        odd.encoded(odd.scene(), icc_profile=b"any bytes at all"),
+    )
     assert np.array_equal(pixels_of(plain), pixels_of(profiled))
 
 
@@ -246,7 +277,9 @@ def test_pixels_whose_range_is_not_known_are_refused_rather_than_guessed(make):
 @pytest.mark.parametrize(("colour", "depth"), odd.PNG_KINDS)
 def test_every_kind_of_png_shows_the_pixels_that_were_stored(colour, depth, interlaced):
     sizes, keys = (1, 2, 5, 9, 21), (False, True) if colour < 4 else (False,)
-    ways = [{"size": n, "key": key, "row_filter": f} for n in sizes for key in keys for f in range(6)]
+    ways = [
+        {"size": n, "key": key, "row_filter": f} for n in sizes for key in keys for f in range(6)
+    ]
     pairs = [odd.any_png(colour, depth, interlaced=interlaced, **way) for way in ways]
     worst = max(np.abs(pixels_of(data) - np.rint(shown)).max() for data, shown in pairs)
     # Of 16 bits, colour and alpha lose up to one step of 8 bits each.
@@ -256,13 +289,17 @@ def test_every_kind_of_png_shows_the_pixels_that_were_stored(colour, depth, inte
 @pytest.mark.parametrize("name", odd.broken_pngs())
 def test_a_broken_png_is_rejected_but_for_a_checksum_that_says_nothing_of_the_pixels(name):
     status = decode(odd.broken_pngs()[name]).status
-    assert status == "ok" if name == "stream_checksum.png" else status in ("corrupt", "not_an_image")
+    assert (
+        status == "ok" if name == "stream_checksum.png" else status in ("corrupt", "not_an_image")
+    )
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(("colour", "depth"), odd.PNG_KINDS)
 def test_rows_that_a_png_does_not_hold_are_never_black(colour, depth, interlaced):
-    whole = [odd.any_png(colour, depth, interlaced=interlaced, size=size)[0] for size in (1, 5, 6, 9, 21)]
+    whole = [
+        odd.any_png(colour, depth, interlaced=interlaced, size=size)[0] for size in (1, 5, 6, 9, 21)
+    ]
     short = [odd.with_rows(data, odd.rows_in(data)[:end]) for data in whole for end in (0, -1)]
     black = [odd.with_rows(data, bytes(len(odd.rows_in(data)))) for data in whole]
     assert {decode(data).status for data in short} == {"corrupt"}
@@ -319,7 +356,9 @@ def test_a_long_animation_costs_no_more_than_its_first_frame():
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert decoded.notes == ("first_frame",)
-    assert peak_bytes < 10 * 2**20  # counting the frames takes seconds; the time limit is in the test of bombs
+    assert (
+        peak_bytes < 10 * 2**20
+    )  # counting the frames takes seconds; the time limit is in the test of bombs
 
 
 # ── content over names ──
@@ -349,7 +388,9 @@ def test_a_image_that_is_not_read_here_is_named_with_a_way_out(name):
     decoded = decode(content, name=name)
     assert decoded.status == "unsupported"
     assert word in decoded.detail
-    assert decoded.detail.endswith(("Convert it to JPEG or PNG first.", "Save it with 8 or 16 bits first."))
+    assert decoded.detail.endswith(
+        ("Convert it to JPEG or PNG first.", "Save it with 8 or 16 bits first.")
+    )
 
 
 @pytest.mark.skipif(not odd.HAS_AVIF, reason="this Pillow reads no AVIF")
@@ -381,7 +422,11 @@ CUTTABLE = {
 
 @pytest.mark.parametrize("kind", CUTTABLE)
 def test_wherever_a_file_is_cut_no_pixel_is_ever_invented(kind):
-    data = odd.encoded(odd.scene(), kind.split()[-1] if kind != "JPEG with a thumbnail" else "JPEG", **CUTTABLE[kind])
+    data = odd.encoded(
+        odd.scene(),
+        kind.split()[-1] if kind != "JPEG with a thumbnail" else "JPEG",
+        **CUTTABLE[kind],
+    )
     whole = decode(data).pixels
     cuts = [decode(data[:length]) for length in range(12, len(data), 1 + len(data) // 200)]
     assert {cut.status for cut in cuts} <= {"truncated", "ok"}
@@ -421,7 +466,9 @@ def test_a_png_with_a_broken_stream_stays_broken_although_metadata_is_read():
     assert decode(bytes(data)).status == "corrupt"
 
 
-@pytest.mark.parametrize("error", [ValueError, SyntaxError, KeyError, TypeError, IndexError, RuntimeError, OSError])
+@pytest.mark.parametrize(
+    "error", [ValueError, SyntaxError, KeyError, TypeError, IndexError, RuntimeError, OSError]
+)
 def test_whatever_a_decoder_raises_becomes_a_status(error, monkeypatch):
     def fail(*_: object) -> None:
         raise error("/secret/path at 0x7f00")
@@ -446,9 +493,13 @@ def test_random_damage_always_gets_a_verdict(format):
     assert all((verdict.pixels is None) == (verdict.status != "ok") for verdict in verdicts)
 
 
-@pytest.mark.parametrize("make", [odd.bad_exif, lambda _: odd.animated("MPO"), lambda _: odd.animated("TIFF")])
+@pytest.mark.parametrize(
+    "make", [odd.bad_exif, lambda _: odd.animated("MPO"), lambda _: odd.animated("TIFF")]
+)
 def test_random_damage_to_metadata_always_gets_a_verdict(make):
-    verdicts = [decode(data[:300] + make("JPEG")[300:]) for data in odd.damaged(make("JPEG"), 300, seed=1)]
+    verdicts = [
+        decode(data[:300] + make("JPEG")[300:]) for data in odd.damaged(make("JPEG"), 300, seed=1)
+    ]
     assert {verdict.status for verdict in verdicts} <= set(STATUSES)
 
 
@@ -489,7 +540,9 @@ def test_bombs_and_impostors_cost_little_and_start_no_program(tmp_path):
     files |= {"warm_up.tif": odd.encoded(odd.scene(), "TIFF"), "long.gif": odd.long_gif()}
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
-    done = subprocess.run([sys.executable, "-c", COST, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", COST, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     cost = json.loads(done.stdout)
     assert max(seconds for _, seconds in cost["verdicts"].values()) < 1
     assert cost["growth_mib"] < 200
@@ -548,7 +601,9 @@ def test_a_path_that_leads_nowhere_is_missing(tmp_path, path):
     assert decode_file(tmp_path / path).status == "missing"
 
 
-@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")]
+)
 def test_a_file_that_cannot_be_read_is_unreadable(tmp_path, monkeypatch, error):
     def fail(*_: object) -> int:
         raise error
@@ -595,17 +650,25 @@ def test_every_status_and_note_has_a_sentence():
 def test_every_status_and_note_occurs_in_the_folder_of_odd_files(tmp_path):
     verdicts = [decode_file(tmp_path / name) for name in odd.salt(tmp_path)]
     assert {verdict.status for verdict in verdicts} | {"unreadable"} == set(STATUSES)
-    assert {note for verdict in verdicts for note in verdict.notes} == set(NOTES) - {"link_outside"}  # the scan's
+    assert {note for verdict in verdicts for note in verdict.notes} == set(NOTES) - {
+        "link_outside"
+    }  # the scan's
 
 
 def test_a_detail_is_one_sentence_or_two_of_our_own_words(tmp_path):
     details = [decode_file(tmp_path / name).detail for name in odd.salt(tmp_path)]
-    assert not [d for d in details if "0x" in d or "/" in d or "<" in d or "Error" in d or str(tmp_path) in d]
+    assert not [
+        d
+        for d in details
+        if "0x" in d or "/" in d or "<" in d or "Error" in d or str(tmp_path) in d
+    ]
     assert all(d.endswith(".") and len(d) < 130 for d in details if d)
 
 
 def test_the_state_of_the_warning_filters_changes_no_verdict(recwarn):
-    wide = odd.encoded(Image.new("1", (9500, 9500)))  # Pillow warns of it, and every warning is an error in these tests
+    wide = odd.encoded(
+        Image.new("1", (9500, 9500))
+    )  # Pillow warns of it, and every warning is an error in these tests
     assert decode(wide).status == "too_large"
     assert decode(wide, max_pixels=9500 * 9500).status == "ok"
     assert len(recwarn) == 0

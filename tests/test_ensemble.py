@@ -24,13 +24,21 @@ from tellapart.jobs.cv.cross_validate import cross_validate
 from tellapart.pipeline import ensemble
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
-QUICK = {**SHORT, "training.epochs": 1, "training.batch_size": 6, "training.trackers": "", "seed": 3}
+QUICK = {
+    **SHORT,
+    "training.epochs": 1,
+    "training.batch_size": 6,
+    "training.trackers": "",
+    "seed": 3,
+}
 
 
 def turned(by: int, **changes: Any) -> Any:
     """A head whose classes have changed places."""
     head = small_head()
-    layers = replace(head.layers, weight=np.roll(head.layers.weight, by, 0), bias=np.roll(head.layers.bias, by))
+    layers = replace(
+        head.layers, weight=np.roll(head.layers.weight, by, 0), bias=np.roll(head.layers.bias, by)
+    )
     return replace(head, layers=layers, **changes)
 
 
@@ -75,14 +83,18 @@ def test_what_the_members_share_is_there_once(members: list[bytes], together: by
     assert nodes(together, "Conv") == nodes(members[0], "Conv")
     assert nodes(together, "Resize") == nodes(together, "TopK") == 1
     assert nodes(together, "Softmax") == 3
-    assert Predictor(together).outputs(noise(30, 30, 1)).embedding.shape == (small_head().layers.weight.shape[1],)
+    assert Predictor(together).outputs(noise(30, 30, 1)).embedding.shape == (
+        small_head().layers.weight.shape[1],
+    )
 
 
 def test_equal_members_are_one(members: list[bytes]):
     twice = compose_ensemble([members[0], members[0]], small_card())
     assert nodes(twice, "Softmax") == 1
     image = noise(50, 30, 1)
-    assert np.allclose(Predictor(twice).outputs(image).probs, Predictor(members[0]).outputs(image).probs)
+    assert np.allclose(
+        Predictor(twice).outputs(image).probs, Predictor(members[0]).outputs(image).probs
+    )
 
 
 def test_unfamiliarity_is_the_members_mean():
@@ -113,7 +125,9 @@ def test_other_networks_keep_their_own_nodes_and_share_the_preprocessing(members
     for constant in other.graph.initializer:
         values = onnx.numpy_helper.to_array(constant)
         if values.dtype == np.float32:
-            constant.CopyFrom(onnx.numpy_helper.from_array((values * 1.25).astype(np.float32), constant.name))
+            constant.CopyFrom(
+                onnx.numpy_helper.from_array((values * 1.25).astype(np.float32), constant.name)
+            )
     apart = member(small_head(), other.SerializeToString())
     both, image = compose_ensemble([members[0], apart], small_card()), noise(44, 60, 1)
     assert nodes(both, "Resize") == 1
@@ -135,7 +149,9 @@ def test_a_network_that_branches_is_refused():
         [],
         [onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, None)],
     )
-    model.graph.node.append(onnx.helper.make_node("If", ["always"], ["chosen"], then_branch=branch, else_branch=branch))
+    model.graph.node.append(
+        onnx.helper.make_node("If", ["always"], ["chosen"], then_branch=branch, else_branch=branch)
+    )
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "always"))
     with pytest.raises(UserError, match=r"branches \(If\).+Leave --ensemble out"):
         compose_ensemble([model.SerializeToString()], small_card())
@@ -150,7 +166,9 @@ def test_the_gate_holds_it_against_the_mean_of_torch(heads: list[Any], together:
     mean = np.mean([softmax(head.layers.logits(embeddings)) for head in heads], axis=0)
     assert check_probabilities(together, PREPROCESSING, images, mean).passed
     with pytest.raises(Refused, match="does not agree with the trained network"):
-        check_probabilities(together, PREPROCESSING, images, softmax(heads[0].layers.logits(embeddings)))
+        check_probabilities(
+            together, PREPROCESSING, images, softmax(heads[0].layers.logits(embeddings))
+        )
 
 
 # ── from end to end ──
@@ -178,14 +196,22 @@ def test_its_card_and_page_say_what_it_is(photos: Path, tmp_path: Path):
     assert card.backbone == "mean of 2 tf_efficientnet_lite0"
     assert (card.temperature, card.calibration_count, sum(card.train_counts)) == (1.0, 21, 21)
     assert metrics_of(done.path)["folds"]["model"]["members"] == 2
-    assert done.lines[-1].startswith("The model file is the mean of the probabilities of the 2 folds' models")
+    assert done.lines[-1].startswith(
+        "The model file is the mean of the probabilities of the 2 folds' models"
+    )
     assert "<dt>Members</dt>" in (done.path / "report.html").read_text()
 
 
 def test_networks_by_gradient_are_merged_from_the_folds_files(tmp_path: Path):
     data = write_tiny(tmp_path / "photos", 6)
     done = cross_validate(
-        data, out=tmp_path / "runs", recipe="cifar10-lenet", folds=2, ensemble=True, set=QUICK, quiet=True
+        data,
+        out=tmp_path / "runs",
+        recipe="cifar10-lenet",
+        folds=2,
+        ensemble=True,
+        set=QUICK,
+        quiet=True,
     )
     folds = [tellapart.load(path) for path in (done.path / "folds").iterdir()]
     from tellapart.decoding import decode_file
@@ -195,12 +221,19 @@ def test_networks_by_gradient_are_merged_from_the_folds_files(tmp_path: Path):
     mean = np.mean([one.outputs(pixels).probs for one in folds], axis=0)
     assert np.allclose(tellapart.load(done.path).outputs(pixels).probs, mean, atol=1e-6)
     assert metrics_of(done.path)["parity"]["from_tensors"] <= 0.001
-    assert "2 networks, each trained here from random numbers" in (done.path / "report.html").read_text()
+    assert (
+        "2 networks, each trained here from random numbers"
+        in (done.path / "report.html").read_text()
+    )
 
 
-def test_a_file_that_differs_from_torch_is_not_written(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_that_differs_from_torch_is_not_written(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     honest = ensemble.probabilities
-    monkeypatch.setattr(ensemble, "probabilities", lambda *words: np.roll(honest(*words), 1, axis=1))
+    monkeypatch.setattr(
+        ensemble, "probabilities", lambda *words: np.roll(honest(*words), 1, axis=1)
+    )
     with pytest.raises(Refused, match="does not agree with the trained network"):
         cross_validate(photos, out=tmp_path, ensemble=True, folds=2, set=SMALL, quiet=True)
     assert not list(tmp_path.iterdir())

@@ -3,7 +3,15 @@
 import pytest
 
 from tellapart import errors
-from tellapart.errors import InputsRejected, Interrupted, Refused, UserError, choose, needs_extra, require
+from tellapart.errors import (
+    InputsRejected,
+    Interrupted,
+    Refused,
+    UserError,
+    choose,
+    needs_extra,
+    require,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,14 +30,22 @@ def test_every_error_has_its_exit_code_and_its_word(kind, code, word):
 
 
 def test_no_two_errors_share_an_exit_code_and_none_has_that_of_our_own_faults():
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, UserError)]
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, UserError)
+    ]
     assert sorted(kind.exit_code for kind in kinds) == [2, 3, 4, 5]
     assert len({kind.kind for kind in kinds}) == 4
 
 
 def test_an_error_reads_as_message_and_hint():
     error = UserError("It is broken.", "Mend it.")
-    assert (error.message, error.hint, str(error)) == ("It is broken.", "Mend it.", "It is broken. Mend it.")
+    assert (error.message, error.hint, str(error)) == (
+        "It is broken.",
+        "Mend it.",
+        "It is broken. Mend it.",
+    )
     assert str(UserError("It is broken.")) == "It is broken."
 
 
@@ -39,7 +55,8 @@ def test_a_right_choice_is_returned():
 
 def test_a_wrong_choice_names_the_nearest_and_all_the_others():
     with pytest.raises(
-        UserError, match=r"Unknown colour 'rde'. Did you mean 'red'\? Choose one of: blue, green, red\."
+        UserError,
+        match=r"Unknown colour 'rde'. Did you mean 'red'\? Choose one of: blue, green, red\.",
     ):
         choose("colour", "rde", ["red", "green", "blue"])
 
@@ -52,7 +69,10 @@ def test_a_choice_that_is_near_to_nothing_names_what_there_is():
 def test_of_a_thousand_options_only_the_nearest_are_named():
     with pytest.raises(UserError) as wrong:
         choose("network", "resnet_18", [f"resnet{depth}" for depth in range(1000)])
-    assert wrong.value.hint == "Did you mean 'resnet18' or 'resnet918' or 'resnet818'? There are 1,000 to choose from."
+    assert (
+        wrong.value.hint
+        == "Did you mean 'resnet18' or 'resnet918' or 'resnet818'? There are 1,000 to choose from."
+    )
 
 
 def test_of_a_thousand_options_far_from_the_choice_none_is_named():
@@ -67,7 +87,9 @@ def test_twenty_options_are_still_all_named():
 
 
 def test_a_value_out_of_range_names_the_option_the_rule_and_how_to_set_it():
-    with pytest.raises(UserError, match=r"head.folds must be 2 to 20, got 1. Set it with --set head.folds="):
+    with pytest.raises(
+        UserError, match=r"head.folds must be 2 to 20, got 1. Set it with --set head.folds="
+    ):
         require(False, "head.folds", 1, "must be 2 to 20")
 
 

@@ -22,7 +22,9 @@ def hard(folder: Path) -> Path:
     write_classes(folder / "train", 10)
     write_classes(folder / "test", 6, first_seed=100)
     for seed in range(200, 203):
-        write_image(folder / "test" / "leaf" / f"{seed}.jpg", seed, colour=(190, 80, 60), pattern="checks")
+        write_image(
+            folder / "test" / "leaf" / f"{seed}.jpg", seed, colour=(190, 80, 60), pattern="checks"
+        )
     return folder
 
 
@@ -47,15 +49,24 @@ def test_it_gives_the_numbers_that_the_training_gave(run: Run, data: Path):
 
 def test_its_block_has_the_keys_of_the_trainings(run: Run, data: Path):
     measured = tellapart.evaluate(run.model, data, quiet=True).as_json()
-    assert measured["test"].keys() == json.loads((run.path / "metrics.json").read_text())["test"].keys()
+    assert (
+        measured["test"].keys()
+        == json.loads((run.path / "metrics.json").read_text())["test"].keys()
+    )
     assert json.dumps(measured, allow_nan=False)
 
 
-def test_it_names_the_seed_of_its_intervals_and_which_images_it_measured(run: Run, split_photos: Path):
+def test_it_names_the_seed_of_its_intervals_and_which_images_it_measured(
+    run: Run, split_photos: Path
+):
     whole, half = (
-        tellapart.evaluate(run.model, data, seed=5, quiet=True) for data in (split_photos, split_photos / "test")
+        tellapart.evaluate(run.model, data, seed=5, quiet=True)
+        for data in (split_photos, split_photos / "test")
     )
-    assert [(one.as_json()["split"], one.as_json()["seed"]) for one in (whole, half)] == [("test", 5), ("all", 5)]
+    assert [(one.as_json()["split"], one.as_json()["seed"]) for one in (whole, half)] == [
+        ("test", 5),
+        ("all", 5),
+    ]
     assert whole.metrics == half.metrics
 
 
@@ -86,14 +97,18 @@ def test_a_source_without_splits_is_measured_whole(run: Run, data: Path):
 
 def test_a_run_folder_and_a_loaded_model_are_as_good_as_the_file(run: Run, data: Path):
     models = (run.model, run.path, run.predictor())
-    whole, folder, loaded = (tellapart.evaluate(model, data / "test", quiet=True).as_json() for model in models)
+    whole, folder, loaded = (
+        tellapart.evaluate(model, data / "test", quiet=True).as_json() for model in models
+    )
     assert whole == folder == loaded
 
 
 def test_the_data_of_the_training_is_recognised(photos: Path):
     run = tellapart.train(photos, set=SMALL, out=photos.parent / "runs", quiet=True)
     warnings = tellapart.evaluate(run.model, photos, quiet=True).warnings
-    assert any(text.startswith("This is the data that the model was trained on") for text in warnings)
+    assert any(
+        text.startswith("This is the data that the model was trained on") for text in warnings
+    )
 
 
 def test_classes_without_a_image_are_named(run: Run, tmp_path: Path):
@@ -116,7 +131,9 @@ def test_the_models_class_order_counts_not_the_datas(run: Run, tmp_path: Path):
     assert (part.labels == whole.labels[3:]).all()
 
 
-def test_a_class_that_the_model_does_not_know_is_answered_with_the_nearest(run: Run, tmp_path: Path):
+def test_a_class_that_the_model_does_not_know_is_answered_with_the_nearest(
+    run: Run, tmp_path: Path
+):
     write_image(tmp_path / "new" / "leafs" / "x.jpg")
     write_image(tmp_path / "new" / "sky" / "x.jpg")
     with pytest.raises(UserError, match=r"not one of the model's: 'leafs'\. Did you mean 'leaf'\?"):
@@ -137,7 +154,9 @@ def test_nothing_but_broken_files_is_an_error(run: Run, tmp_path: Path):
     for name in ("leaf", "sky"):
         (tmp_path / "new" / name).mkdir(parents=True)
         (tmp_path / "new" / name / "x.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"None of the 2 files can be used\. Run tellapart predict on them"):
+    with pytest.raises(
+        UserError, match=r"None of the 2 files can be used\. Run tellapart predict on them"
+    ):
         tellapart.evaluate(run.model, tmp_path / "new", quiet=True)
 
 
@@ -147,7 +166,9 @@ def test_copies_of_a_image_count_each_time(run: Run, tmp_path: Path):
     (tmp_path / "new" / "sky" / "copy.jpg").write_bytes(copy)
     predictions = tellapart.evaluate(run.model, tmp_path / "new", quiet=True).predictions
     rows = {path: row for row, path in enumerate(predictions.paths)}
-    assert np.array_equal(predictions.probs[rows["sky/000.jpg"]], predictions.probs[rows["sky/copy.jpg"]])
+    assert np.array_equal(
+        predictions.probs[rows["sky/000.jpg"]], predictions.probs[rows["sky/copy.jpg"]]
+    )
 
 
 def test_two_measurements_are_equal(run: Run, data: Path):
@@ -156,13 +177,17 @@ def test_two_measurements_are_equal(run: Run, data: Path):
 
 
 def test_the_seed_moves_the_bootstrap_and_nothing_else(run: Run, data: Path):
-    one, other = (tellapart.evaluate(run.model, data, seed=seed, quiet=True).metrics for seed in (0, 1))
+    one, other = (
+        tellapart.evaluate(run.model, data, seed=seed, quiet=True).metrics for seed in (0, 1)
+    )
     assert one.accuracy == other.accuracy
     assert one.log_loss.value == other.log_loss.value
     assert one.log_loss.low != other.log_loss.low
 
 
-def test_quiet_means_quiet_and_loud_goes_to_standard_error(run: Run, data: Path, capfd: pytest.CaptureFixture[str]):
+def test_quiet_means_quiet_and_loud_goes_to_standard_error(
+    run: Run, data: Path, capfd: pytest.CaptureFixture[str]
+):
     tellapart.evaluate(run.model, data, quiet=True)
     assert capfd.readouterr() == ("", "")
     tellapart.evaluate(run.model, data)

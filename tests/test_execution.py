@@ -34,13 +34,17 @@ def cnn() -> Classifier:
 
 
 def timed(
-    monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[int, str], float], without_onednn: float = 2.0
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: dict[tuple[int, str], float],
+    without_onednn: float = 2.0,
 ) -> list[tuple[int, str]]:
     """Let each way take so long for an image, without oneDNN so many times as long; gives the list of those that are
     tried with it, and from then on of the others."""
     tried: list[tuple[int, str]] = []
 
-    def took(module: nn.Module, shape: tuple[int, ...], candidate: RuntimeSettings, best: float) -> float:
+    def took(
+        module: nn.Module, shape: tuple[int, ...], candidate: RuntimeSettings, best: float
+    ) -> float:
         tried.append((candidate.threads, candidate.memory_format))
         return seconds[tried[-1]] * shape[0] * (1 if candidate.onednn else without_onednn)
 
@@ -49,21 +53,32 @@ def timed(
     return tried
 
 
-ALL = {(1, "contiguous"): 4.0, (4, "contiguous"): 3.0, (1, "channels_last"): 1.0, (4, "channels_last"): 2.0}
+ALL = {
+    (1, "contiguous"): 4.0,
+    (4, "contiguous"): 3.0,
+    (1, "channels_last"): 1.0,
+    (4, "channels_last"): 2.0,
+}
 
 
-def test_the_fastest_way_is_chosen_with_its_seconds_a_image(cnn: Classifier, monkeypatch: pytest.MonkeyPatch):
+def test_the_fastest_way_is_chosen_with_its_seconds_a_image(
+    cnn: Classifier, monkeypatch: pytest.MonkeyPatch
+):
     tried = timed(monkeypatch, ALL)
-    assert choose_runtime(cnn, SHAPE, TrainingOptions(), CPU) == RuntimeSettings(1, "channels_last", 1.0)
+    assert choose_runtime(cnn, SHAPE, TrainingOptions(), CPU) == RuntimeSettings(
+        1, "channels_last", 1.0
+    )
     assert set(tried) == set(ALL)
 
 
-def test_threads_and_format_that_are_given_are_kept(cnn: Classifier, monkeypatch: pytest.MonkeyPatch):
+def test_threads_and_format_that_are_given_are_kept(
+    cnn: Classifier, monkeypatch: pytest.MonkeyPatch
+):
     tried = timed(monkeypatch, {**ALL, (2, "contiguous"): 9.0, (2, "channels_last"): 8.0})
     assert choose_runtime(cnn, SHAPE, TrainingOptions(threads=2), CPU).threads == 2
-    assert choose_runtime(cnn, SHAPE, TrainingOptions(memory_format="contiguous"), CPU) == RuntimeSettings(
-        4, "contiguous", 3.0
-    )
+    assert choose_runtime(
+        cnn, SHAPE, TrainingOptions(memory_format="contiguous"), CPU
+    ) == RuntimeSettings(4, "contiguous", 3.0)
     both = TrainingOptions(threads=2, memory_format="contiguous")
     assert choose_runtime(cnn, SHAPE, both, CPU) == RuntimeSettings(2, "contiguous", 9.0)
     assert tried[-1] == (2, "contiguous")
@@ -72,7 +87,11 @@ def test_threads_and_format_that_are_given_are_kept(cnn: Classifier, monkeypatch
 @pytest.mark.parametrize(("scale", "tried_without"), [(1e-4, True), (1e-3, False)])
 @pytest.mark.parametrize("times", [0.5, 2.0])
 def test_small_steps_are_tried_without_onednn(
-    cnn: Classifier, monkeypatch: pytest.MonkeyPatch, scale: float, tried_without: bool, times: float
+    cnn: Classifier,
+    monkeypatch: pytest.MonkeyPatch,
+    scale: float,
+    tried_without: bool,
+    times: float,
 ):
     """A trial is of 16 images, so its fastest way takes 1.6 or 16 ms."""
     tried = timed(monkeypatch, {way: scale * value for way, value in ALL.items()}, times)
@@ -93,7 +112,9 @@ def test_a_trial_is_as_large_as_a_part_of_a_batch(
     cnn: Classifier, monkeypatch: pytest.MonkeyPatch, options: dict[str, int], count: int
 ):
     sizes: list[int] = []
-    monkeypatch.setattr(runtime, "_seconds", lambda module, shape, *rest: sizes.append(shape[0]) or 1.0)
+    monkeypatch.setattr(
+        runtime, "_seconds", lambda module, shape, *rest: sizes.append(shape[0]) or 1.0
+    )
     choose_runtime(cnn, SHAPE, TrainingOptions(**options), CPU)
     assert set(sizes) == {count}
 
@@ -101,7 +122,10 @@ def test_a_trial_is_as_large_as_a_part_of_a_batch(
 def test_trying_leaves_everything_as_it_was(cnn: Classifier):
     cnn.head.insert(0, nn.Dropout(0.5))
     cnn.eval()
-    before, drawn = {name: value.clone() for name, value in cnn.state_dict().items()}, torch.get_rng_state()
+    before, drawn = (
+        {name: value.clone() for name, value in cnn.state_dict().items()},
+        torch.get_rng_state(),
+    )
     found = choose_runtime(cnn, SHAPE, TrainingOptions(batch_size=4, threads=1), CPU)
     assert found.seconds > 0
     assert same_bits(cnn.state_dict(), before)

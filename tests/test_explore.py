@@ -165,7 +165,9 @@ def test_the_table_has_a_row_a_file(textured: Path, tmp_path: Path, name: str):
 def test_the_data_is_not_touched(textured: Path):
     before = {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in textured.rglob("*")}
     explored(textured)
-    assert {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in textured.rglob("*")} == before
+    assert {
+        path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in textured.rglob("*")
+    } == before
 
 
 # ── strict ──
@@ -229,7 +231,9 @@ def test_strict_is_exit_code_five(tell, textured: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     "words", [["--image", "left/00.png"], ["--check", "--strict"], ["--check", "--table", "x.csv"]]
 )
-def test_options_that_do_not_go_together_are_wrong_use(tell, textured: Path, tmp_path: Path, words: list[str]):
+def test_options_that_do_not_go_together_are_wrong_use(
+    tell, textured: Path, tmp_path: Path, words: list[str]
+):
     assert tell("explore", textured, "--out", tmp_path / "x.html", *words, "-q")[0] == 2
     assert not (tmp_path / "x.html").exists()
 
@@ -239,7 +243,13 @@ def test_options_that_do_not_go_together_are_wrong_use(tell, textured: Path, tmp
 
 def test_a_image_is_walked_from_its_file_to_the_embedding(textured: Path, tmp_path: Path):
     found = check(textured, set=SMALL, out=tmp_path / "x.html", quiet=True)
-    assert [step.name for step in found.steps] == ["File", "Decoded", "Resized", "Normalised", "Embedding"]
+    assert [step.name for step in found.steps] == [
+        "File",
+        "Decoded",
+        "Resized",
+        "Normalised",
+        "Embedding",
+    ]
     assert found.image == "left/00.png"
     assert found.steps[1].facts["shape"] == "(120, 160, 3) uint8"
     assert found.steps[2].facts["shape"] == "(64, 64, 3) uint8"

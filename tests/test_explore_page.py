@@ -28,13 +28,19 @@ from tellapart.report.parts.data_section import MOST_IN_SET, MOST_SETS, Finding
 from tellapart.report.parts.gallery import Album
 
 
-def make_exploration(root: Path, classes=("ant", "bee"), each: int = 60, files: int = 6) -> ExplorationInput:
+def make_exploration(
+    root: Path, classes=("ant", "bee"), each: int = 60, files: int = 6
+) -> ExplorationInput:
     """`each` images a class, a third of them in each split, of sizes and looks that say nothing of the class."""
     rng = np.random.default_rng(0)
     for number in range(files):
-        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(root / f"{number}.png")
+        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(
+            root / f"{number}.png"
+        )
     paths = [f"c{label}/{number}.png" for label in range(len(classes)) for number in range(each)]
-    catalog = make_catalog(root, files, classes, paths, [label for label in range(len(classes)) for _ in range(each)])
+    catalog = make_catalog(
+        root, files, classes, paths, [label for label in range(len(classes)) for _ in range(each)]
+    )
     count = len(catalog)
     catalog = catalog.replace(
         statuses=text_column(["ok"] * count),
@@ -69,7 +75,9 @@ def exploration(tmp_path):
 @pytest.fixture
 def found(exploration):
     """With one finding of two sets; images of the second are in it only."""
-    leak = Finding("leak", "Two are in train and test.", (("c0/0.png", "c0/1.png"), ("c1/1.png", "c1/2.png")))
+    leak = Finding(
+        "leak", "Two are in train and test.", (("c0/0.png", "c0/1.png"), ("c1/1.png", "c1/2.png"))
+    )
     return replace(exploration, findings=(leak,))
 
 
@@ -78,7 +86,12 @@ def walk():
     pixels = np.arange(30 * 40 * 3, dtype=np.uint8).reshape(30, 40, 3)
     return [
         Step("Decoded", "Upright, in RGB.", {"shape": "30 × 40 × 3", "range": "0 to 255"}, pixels),
-        Step("Answer", "After calibration.", {"temperature": "1.1"}, bars=(("ant", 0.9), ("bee", 0.1))),
+        Step(
+            "Answer",
+            "After calibration.",
+            {"temperature": "1.1"},
+            bars=(("ant", 0.9), ("bee", 0.1)),
+        ),
     ]
 
 
@@ -91,13 +104,17 @@ def pages(found, walk) -> list[Page]:
 
 def test_nothing_is_loaded_from_anywhere(found, walk):
     for page in pages(found, walk):
-        assert all(value.startswith(("data:image/", "#")) for value in page.values("src", "href", "srcset"))
+        assert all(
+            value.startswith(("data:image/", "#")) for value in page.values("src", "href", "srcset")
+        )
 
 
 def test_the_policy_allows_exactly_the_inlined_blocks(found, walk):
     for page in pages(found, walk):
         blocks = [*page.blocks["style"], *page.blocks["script"]]
-        hashes = [base64.b64encode(hashlib.sha256(block.encode()).digest()).decode() for block in blocks]
+        hashes = [
+            base64.b64encode(hashlib.sha256(block.encode()).digest()).decode() for block in blocks
+        ]
         assert len(blocks) == 2
         assert re.findall(r"'sha256-(.+?)'", page.policy) == hashes
 
@@ -129,7 +146,11 @@ def test_hostile_names_are_text(found):
 
 def test_hostile_names_are_text_in_a_walk(walk):
     page = Page(
-        render_steps(HOSTILE, "now", [replace(walk[0], facts={HOSTILE: HOSTILE}), replace(walk[1], name=HOSTILE)])
+        render_steps(
+            HOSTILE,
+            "now",
+            [replace(walk[0], facts={HOSTILE: HOSTILE}), replace(walk[1], name=HOSTILE)],
+        )
     )
     assert "onerror" not in {name for _, attrs in page.tags for name in attrs}
     assert page.text.count(HOSTILE) >= 4
@@ -139,7 +160,10 @@ def test_hostile_names_are_text_in_a_walk(walk):
 
 
 def test_clean_data_is_called_clean(exploration):
-    assert "120 images in 2 classes, and every file can be used. Nothing stands in the way" in text_of(exploration)
+    assert (
+        "120 images in 2 classes, and every file can be used. Nothing stands in the way"
+        in text_of(exploration)
+    )
 
 
 def test_the_verdict_counts_what_is_serious_and_the_list_leads_there(found):
@@ -151,7 +175,9 @@ def test_the_verdict_counts_what_is_serious_and_the_list_leads_there(found):
 
 def test_the_worst_finding_comes_first(exploration):
     kinds = ("remark", "duplicate", "rejected", "leak", "label_conflict")
-    lines = summary_lines(replace(exploration, findings=tuple(Finding(kind, f"A {kind}.") for kind in kinds)))
+    lines = summary_lines(
+        replace(exploration, findings=tuple(Finding(kind, f"A {kind}.") for kind in kinds))
+    )
     said = [line.rpartition(" ")[2] for line in lines[1:6]]
     assert said == ["leak.", "label_conflict.", "duplicate.", "rejected.", "remark."]
 
@@ -214,7 +240,9 @@ def test_without_splits_it_says_so(exploration):
 def test_sizes_are_told_with_what_will_be_enlarged(exploration):
     widths, heights = np.full(120, 640), np.full(120, 480)
     widths[0], heights[0], widths[1], heights[1] = 100, 90, 4000, 3000
-    lines = " ".join(shapes(changed(exploration, widths=widths, heights=heights).catalog, 224).lines)
+    lines = " ".join(
+        shapes(changed(exploration, widths=widths, heights=heights).catalog, 224).lines
+    )
     assert "From 100 × 90 to 4,000 × 3,000 pixels" in lines
     assert "1 of 120 has a side shorter than the network’s 224 pixels" in lines
     assert "98.3\u202f% are exactly 640 × 480" in lines
@@ -271,7 +299,9 @@ def test_copies_of_the_darkest_are_shown_once(exploration):
 
 
 def test_histograms_are_per_class_as_long_as_they_are_few(exploration, tmp_path):
-    assert [len(measure.histograms) for measure in measures(exploration.catalog, exploration.looks)] == [2, 2, 2]
+    assert [
+        len(measure.histograms) for measure in measures(exploration.catalog, exploration.looks)
+    ] == [2, 2, 2]
     many = make_exploration(tmp_path, tuple(map(str, range(13))), 3)
     assert [len(measure.histograms) for measure in measures(many.catalog, many.looks)] == [1, 1, 1]
 
@@ -286,8 +316,13 @@ def test_data_without_shortcuts_has_none(exploration):
 def test_a_class_of_one_size_is_a_shortcut(exploration):
     ants = exploration.catalog.labels == 0
     widths, heights = (np.where(ants, side, exploration.catalog.widths) for side in (640, 480))
-    hints = shortcuts(exploration.catalog.replace(widths=widths, heights=heights), exploration.looks)
-    assert hints[0].text == "100\u202f% of ‘ant’ are exactly 640 × 480 pixels; of the rest it is 0\u202f%."
+    hints = shortcuts(
+        exploration.catalog.replace(widths=widths, heights=heights), exploration.looks
+    )
+    assert (
+        hints[0].text
+        == "100\u202f% of ‘ant’ are exactly 640 × 480 pixels; of the rest it is 0\u202f%."
+    )
 
 
 def test_a_darker_class_is_a_shortcut_told_once(exploration):
@@ -301,13 +336,18 @@ def test_a_darker_class_is_a_shortcut_told_once(exploration):
 def test_a_file_type_of_its_own_is_a_shortcut(exploration):
     paths = text_column(str(path).replace(".png", ".jpeg") for path in exploration.catalog.paths)
     paths[60:] = exploration.catalog.paths[60:]
-    texts = [hint.text for hint in shortcuts(exploration.catalog.replace(paths=paths), exploration.looks)]
+    texts = [
+        hint.text for hint in shortcuts(exploration.catalog.replace(paths=paths), exploration.looks)
+    ]
     assert "100\u202f% of ‘ant’ are .jpg files; of the rest it is 0\u202f%." in texts
 
 
 def test_few_images_are_no_evidence(tmp_path):
     few = make_exploration(tmp_path, each=15)
-    assert shortcuts(few.catalog.replace(widths=np.where(few.catalog.labels == 0, 10, 900)), few.looks) == []
+    assert (
+        shortcuts(few.catalog.replace(widths=np.where(few.catalog.labels == 0, 10, 900)), few.looks)
+        == []
+    )
 
 
 def test_auroc_counts_pairs():
@@ -332,7 +372,9 @@ def test_a_set_is_seen_side_by_side_with_class_and_split(found):
 
 
 def test_a_image_of_two_findings_is_seen_in_both_without_a_script(found):
-    both = replace(found, findings=(*found.findings, Finding("duplicate", "Again.", found.findings[0].sets)))
+    both = replace(
+        found, findings=(*found.findings, Finding("duplicate", "Again.", found.findings[0].sets))
+    )
     html = render_exploration(both)
     assert "shown elsewhere" not in html
     assert html.count('alt="c0/0.png"') >= 2
@@ -351,12 +393,18 @@ def test_sets_are_bounded_and_the_rest_is_listed(exploration):
 
 def test_single_images_share_one_row(exploration):
     sets = tuple((f"c0/{number}.png",) for number in range(5))
-    html = render_exploration(replace(exploration, findings=(Finding("suspect_label", "Look.", sets),)))
+    html = render_exploration(
+        replace(exploration, findings=(Finding("suspect_label", "Look.", sets),))
+    )
     assert html.count('<div class="set">') == 1
 
 
 def test_files_that_were_not_used_have_no_image(exploration):
-    page = Page(render_exploration(replace(exploration, findings=(Finding("rejected", "Cut off.", (("c0/0.png",),)),))))
+    page = Page(
+        render_exploration(
+            replace(exploration, findings=(Finding("rejected", "Cut off.", (("c0/0.png",),)),))
+        )
+    )
     assert "Cut off." in page.text
     assert "finding-1" not in page.values("id")
 
@@ -373,12 +421,21 @@ def test_a_missing_image_is_named_and_stops_nothing(found):
 def test_the_table_has_every_file_of_a_small_set(found):
     rows = file_rows(found.catalog, found.splits, found.looks)
     assert {row.path for row in rows} == set(found.catalog.paths)
-    assert (rows[0].folder, rows[0].name, rows[0].class_name, rows[0].split) == ("c0/", "0.png", "ant", "train")
+    assert (rows[0].folder, rows[0].name, rows[0].class_name, rows[0].split) == (
+        "c0/",
+        "0.png",
+        "ant",
+        "train",
+    )
 
 
 def test_the_table_begins_with_what_needs_a_look(exploration):
     catalog = exploration.catalog
-    statuses, notes, digests = catalog.statuses.copy(), catalog.notes.copy(), catalog.digests.astype(object)
+    statuses, notes, digests = (
+        catalog.statuses.copy(),
+        catalog.notes.copy(),
+        catalog.digests.astype(object),
+    )
     statuses[100], notes[50], digests[[20, 30]] = "empty", "first_frame;bad_exif", "same"
     changed_catalog = catalog.replace(statuses=statuses, notes=notes, digests=digests)
     rows = file_rows(changed_catalog, exploration.splits, exploration.looks)

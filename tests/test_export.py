@@ -18,14 +18,27 @@ from torch import nn
 from tellapart import Predictor, UserError
 from tellapart.evaluation.calibration import softmax
 from tellapart.export import graph_cache as graphs
-from tellapart.export.compose import EMBEDDING, PREPROCESSED, Head, compose_features, compose_model, cut_at
+from tellapart.export.compose import (
+    EMBEDDING,
+    PREPROCESSED,
+    Head,
+    compose_features,
+    compose_model,
+    cut_at,
+)
 from tellapart.export.graph_cache import ExportedNetwork, keep_network, kept_network
 from tellapart.modelfile.card import ModelCard
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
 from tellapart.models import to_onnx as exporters
-from tellapart.models.backbones import Backbone, Embedder, embedder, find_preprocessing, load_backbone
+from tellapart.models.backbones import (
+    Backbone,
+    Embedder,
+    embedder,
+    find_preprocessing,
+    load_backbone,
+)
 from tellapart.models.to_onnx import at_rest, export_network, export_trained, tensors_digest
 from tellapart.models.weights import Weights
 from tellapart.options import BackboneOptions, PreprocessingOptions
@@ -47,15 +60,24 @@ def small_network(*, with_map: bool = True, channels: int = 3) -> bytes:
     embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", WIDTH])
     features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", WIDTH, 4, 4])
     outputs = [embedding, features] if with_map else [embedding]
-    graph = helper.make_graph(nodes, "small", [image], outputs, [numpy_helper.from_array(kernel, "kernel")])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    graph = helper.make_graph(
+        nodes, "small", [image], outputs, [numpy_helper.from_array(kernel, "kernel")]
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9
+    ).SerializeToString()
 
 
-def small_head(*, classes: int = 3, known: int = 12, neighbours: int = 5, hidden: tuple[int, ...] = ()) -> Head:
+def small_head(
+    *, classes: int = 3, known: int = 12, neighbours: int = 5, hidden: tuple[int, ...] = ()
+) -> Head:
     rng = np.random.default_rng(1)
     directions = rng.normal(size=(known, WIDTH))
     layers = [
-        (rng.normal(size=(wide, narrow)).astype(np.float32), rng.normal(size=wide).astype(np.float32))
+        (
+            rng.normal(size=(wide, narrow)).astype(np.float32),
+            rng.normal(size=wide).astype(np.float32),
+        )
         for narrow, wide in pairwise((WIDTH, *hidden, classes))
     ]
     return Head(
@@ -91,17 +113,24 @@ def noise(height: int = 40, width: int = 50, seed: int = 0) -> np.ndarray:
 
 
 def test_the_same_parts_give_the_same_bytes():
-    one, other = (compose_model(small_network(), PREPROCESSING, small_head(), small_card()) for _ in range(2))
+    one, other = (
+        compose_model(small_network(), PREPROCESSING, small_head(), small_card()) for _ in range(2)
+    )
     assert one == other
 
 
 def test_the_card_comes_back_out_of_the_file():
-    assert Predictor(compose_model(small_network(), PREPROCESSING, small_head(), small_card())).card == small_card()
+    assert (
+        Predictor(compose_model(small_network(), PREPROCESSING, small_head(), small_card())).card
+        == small_card()
+    )
 
 
 def test_probabilities_are_the_softmax_of_the_head_on_the_embedding():
     head = small_head()
-    out = Predictor(compose_model(small_network(), PREPROCESSING, head, small_card())).outputs(noise())
+    out = Predictor(compose_model(small_network(), PREPROCESSING, head, small_card())).outputs(
+        noise()
+    )
     logits = head.layers.weight @ out.embedding + head.layers.bias
     assert out.probs == pytest.approx(np.exp(logits) / np.exp(logits).sum(), abs=1e-5)
 
@@ -117,7 +146,9 @@ def test_hidden_layers_are_in_the_graph_and_there_is_no_activation_map():
 def test_a_grey_network_takes_one_channel_behind_the_same_pixels():
     grey = replace(PREPROCESSING, grey=True)
     network = small_network(channels=1)
-    predictor = Predictor(compose_model(network, grey, small_head(), replace(small_card(), preprocessing=grey)))
+    predictor = Predictor(
+        compose_model(network, grey, small_head(), replace(small_card(), preprocessing=grey))
+    )
     tensor = grey.normalised(grey.resized(noise()))
     assert predictor.card.preprocessing.grey
     assert predictor.outputs(noise()).embedding == pytest.approx(
@@ -126,9 +157,13 @@ def test_a_grey_network_takes_one_channel_behind_the_same_pixels():
 
 
 @pytest.mark.parametrize(("known", "neighbours"), [(12, 5), (5, 5), (3, 3), (1, 1)])
-def test_unfamiliarity_is_the_mean_distance_to_the_nearest_known_images(known: int, neighbours: int):
+def test_unfamiliarity_is_the_mean_distance_to_the_nearest_known_images(
+    known: int, neighbours: int
+):
     head = small_head(known=known, neighbours=neighbours)
-    out = Predictor(compose_model(small_network(), PREPROCESSING, head, small_card())).outputs(noise())
+    out = Predictor(compose_model(small_network(), PREPROCESSING, head, small_card())).outputs(
+        noise()
+    )
     cosines = head.known.astype(float) @ out.embedding / np.linalg.norm(out.embedding)
     expected = (1 - np.sort(cosines)[-neighbours:].mean()) / head.distance_scale
     assert out.unfamiliarity == pytest.approx(expected, abs=1e-5)
@@ -137,7 +172,9 @@ def test_unfamiliarity_is_the_mean_distance_to_the_nearest_known_images(known: i
 def test_features_and_model_file_give_the_same_embedding_bit_for_bit():
     features = Session(compose_features(small_network(), PREPROCESSING))
     whole = Predictor(compose_model(small_network(), PREPROCESSING, small_head(), small_card()))
-    assert (features.run(noise()[None], [EMBEDDING])[0][0] == whole.outputs(noise()).embedding).all()
+    assert (
+        features.run(noise()[None], [EMBEDDING])[0][0] == whole.outputs(noise()).embedding
+    ).all()
 
 
 def test_what_is_cut_off_says_what_the_whole_says():
@@ -152,13 +189,17 @@ def test_what_is_cut_off_says_what_the_whole_says():
 def test_a_cut_before_the_network_takes_the_preprocessed_tensor():
     model = compose_model(small_network(), PREPROCESSING, small_head(), small_card())
     tensor = PREPROCESSING.normalised(PREPROCESSING.resized(noise()))
-    probs = Session(cut_at(model, PREPROCESSED, ["probabilities"])).run(tensor[None], ["probabilities"])[0][0]
+    probs = Session(cut_at(model, PREPROCESSED, ["probabilities"])).run(
+        tensor[None], ["probabilities"]
+    )[0][0]
     assert probs == pytest.approx(Predictor(model).outputs(noise()).probs, abs=0.05)
 
 
 def test_a_network_without_a_feature_map_gives_a_file_without_an_activation_map():
     head = small_head()
-    predictor = Predictor(compose_model(small_network(with_map=False), PREPROCESSING, head, small_card()))
+    predictor = Predictor(
+        compose_model(small_network(with_map=False), PREPROCESSING, head, small_card())
+    )
     assert predictor.activation_map(noise()) is None
     assert predictor.outputs(noise()).probs.sum() == pytest.approx(1)
 
@@ -185,13 +226,17 @@ def graph(tiny: Embedder) -> bytes:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7])
-def test_the_graph_says_what_torch_says_at_every_batch_size(tiny: Embedder, graph: bytes, batch: int):
+def test_the_graph_says_what_torch_says_at_every_batch_size(
+    tiny: Embedder, graph: bytes, batch: int
+):
     images = torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     (embedding,) = Session(graph).run(images.numpy(), [EMBEDDING])
     assert embedding == pytest.approx(by_torch(tiny, images), abs=1e-4)
 
 
-def test_a_second_export_is_byte_identical_and_leaves_the_network_as_it_was(tiny: Embedder, graph: bytes):
+def test_a_second_export_is_byte_identical_and_leaves_the_network_as_it_was(
+    tiny: Embedder, graph: bytes
+):
     before = by_torch(tiny, torch.ones(1, 3, 64, 64))
     assert export_network(tiny, 64) == graph
     assert (by_torch(tiny, torch.ones(1, 3, 64, 64)) == before).all()
@@ -206,7 +251,9 @@ def test_a_network_that_does_not_end_in_mean_pooling_has_no_map():
     assert [output.name for output in graph.graph.output] == [EMBEDDING]
 
 
-def test_where_tracing_fails_the_newer_exporter_is_used(tiny: Embedder, monkeypatch: pytest.MonkeyPatch):
+def test_where_tracing_fails_the_newer_exporter_is_used(
+    tiny: Embedder, monkeypatch: pytest.MonkeyPatch
+):
     def broken(*arguments: object) -> None:
         raise RuntimeError("tracing is gone")
 
@@ -227,7 +274,9 @@ class Unwritable(nn.Module):
 
 
 def test_a_network_that_no_exporter_can_write_is_refused_with_the_reasons():
-    with pytest.raises(UserError, match=r"cannot be written as ONNX \(.+; .+\)\. Choose another backbone"):
+    with pytest.raises(
+        UserError, match=r"cannot be written as ONNX \(.+; .+\)\. Choose another backbone"
+    ):
         export_network(Embedder(Unwritable()), 8)
 
 
@@ -238,7 +287,9 @@ def test_a_network_that_no_exporter_can_write_is_refused_with_the_reasons():
 def trained() -> Embedder:
     """As it is when training ends: training on, statistics moved, channels last, gradients there."""
     torch.manual_seed(0)
-    module = embedder(Backbone(timm.create_model("test_efficientnet"), NO_WEIGHTS, Preprocessing(size_px=64)))
+    module = embedder(
+        Backbone(timm.create_model("test_efficientnet"), NO_WEIGHTS, Preprocessing(size_px=64))
+    )
     module.train().to(memory_format=torch.channels_last)
     for _ in range(3):
         module(1 + 2 * torch.randn(4, 3, 64, 64))[0].sum().backward()
@@ -265,9 +316,15 @@ def test_exporting_a_trained_network_changes_nothing_of_it(trained: Embedder):
 def test_a_trained_network_says_what_it_came_from(trained: Embedder):
     began = Weights({"any": torch.zeros(1)}, "package some-weights", "Apache-2.0", "0" * 64)
     network = export_trained(trained, Preprocessing(size_px=64), began)
-    assert (network.source, network.licence) == ("trained here from package some-weights", "Apache-2.0")
+    assert (network.source, network.licence) == (
+        "trained here from package some-weights",
+        "Apache-2.0",
+    )
     by_chance = export_trained(trained, Preprocessing(size_px=64), NO_WEIGHTS)
-    assert (by_chance.source, by_chance.licence) == ("trained here from random numbers", "none needed")
+    assert (by_chance.source, by_chance.licence) == (
+        "trained here from random numbers",
+        "none needed",
+    )
 
 
 def test_the_digest_of_tensors_is_theirs_alone(trained: Embedder):
@@ -288,7 +345,9 @@ def test_the_networks_written_here_are_exported_at_their_32_pixels(name: str, gr
     images = [backbone.preprocessing.normalised(noise(32, 32, seed)) for seed in range(3)]
     (got,) = Session(network.graph).run(np.stack(images), [EMBEDDING])
     assert got == pytest.approx(np.stack(embedder(backbone).embed(images)), abs=1e-4)
-    assert [output.name for output in onnx.load_from_string(network.graph).graph.output] == [EMBEDDING]
+    assert [output.name for output in onnx.load_from_string(network.graph).graph.output] == [
+        EMBEDDING
+    ]
 
 
 # ── kept, so that a second training needs no torch ──
@@ -312,7 +371,13 @@ def test_a_kept_network_comes_back_as_it_was(own_folder: Path):
 
 def test_a_network_is_kept_for_its_own_options_only(own_folder: Path):
     keep_network(NETWORK, *OPTIONS)
-    for other in ({"size_px": 64}, {"grey": True}, {"filter": "bilinear"}, {"mean": (0, 0, 0)}, {"std": (1, 1, 1)}):
+    for other in (
+        {"size_px": 64},
+        {"grey": True},
+        {"filter": "bilinear"},
+        {"mean": (0, 0, 0)},
+        {"std": (1, 1, 1)},
+    ):
         assert kept_network(OPTIONS[0], replace(OPTIONS[1], **other)) is None
     assert kept_network(BackboneOptions(name="tf_efficientnet_lite1"), OPTIONS[1]) is None
 
@@ -326,7 +391,9 @@ def test_a_network_of_random_numbers_is_never_kept(own_folder: Path):
 
 
 @pytest.mark.parametrize("name", ["network.onnx", "card.json"])
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"[]" + data])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"[]" + data]
+)
 def test_a_damaged_kept_network_is_not_used(own_folder: Path, name: str, damage):
     keep_network(NETWORK, *OPTIONS)
     (file,) = own_folder.rglob(name)
@@ -340,11 +407,17 @@ def test_a_cache_that_cannot_be_written_to_is_no_reason_to_stop(own_folder: Path
     assert kept_network(*OPTIONS) is None
 
 
-def test_of_very_many_networks_the_newest_are_kept(own_folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_of_very_many_networks_the_newest_are_kept(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(graphs, "MOST_KEPT", 2)
     each = [replace(OPTIONS[1], size_px=size) for size in (32, 64, 96)]
     for age, options in zip((30, 20, 10), each, strict=True):
         keep_network(NETWORK, OPTIONS[0], options)
         for card in own_folder.rglob("card.json"):
             os.utime(card, (card.stat().st_mtime - age,) * 2)
-    assert [kept_network(OPTIONS[0], options) is not None for options in each] == [False, True, True]
+    assert [kept_network(OPTIONS[0], options) is not None for options in each] == [
+        False,
+        True,
+        True,
+    ]

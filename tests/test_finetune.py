@@ -67,7 +67,9 @@ def finetune(data: Path, weights: Path, out: Path, **changes: Any) -> Run:
 def probe(data: Path, weights: Path, out: Path, **changes: Any) -> Run:
     """The same images, backbone and head, without fine-tuning."""
     kept = ("backbone", "preprocessing", "head", "split")
-    settings = {key: value for key, value in {**TINY_FINETUNE, **changes}.items() if key.startswith(kept)}
+    settings = {
+        key: value for key, value in {**TINY_FINETUNE, **changes}.items() if key.startswith(kept)
+    }
     return train(data, out, recipe="probe", set={**settings, "backbone.weights": str(weights)})
 
 
@@ -89,10 +91,14 @@ def test_it_begins_with_the_probes_answers_by_small_weights(
     monkeypatch.setattr(gradient, "fit", watched)
     changes = {"head.c_values": strength}
     finetune(data, weights, tmp_path, **{"training.epochs": 1}, **changes)
-    said = read_predictions(probe(data, weights, tmp_path, **changes).path / "predictions-val.parquet")
+    said = read_predictions(
+        probe(data, weights, tmp_path, **changes).path / "predictions-val.parquet"
+    )
     assert tuple(began["paths"]) == said.paths
     # Softened, so the logits are proportional; the file's resize is within a level of that of the training.
-    ours, theirs = (one - one.mean(axis=1, keepdims=True) for one in (began["logits"], np.log(said.probs)))
+    ours, theirs = (
+        one - one.mean(axis=1, keepdims=True) for one in (began["logits"], np.log(said.probs))
+    )
     share = (ours * theirs).sum() / (theirs * theirs).sum()
     assert share > 0
     assert np.abs(ours - share * theirs).max() < 0.05 * np.abs(ours).max()
@@ -101,7 +107,9 @@ def test_it_begins_with_the_probes_answers_by_small_weights(
     assert np.sqrt(np.mean(weight**2)) <= 1.001 / np.sqrt(3 * weight.shape[1])
 
 
-def test_where_it_learns_nothing_it_is_as_good_as_the_probe(data: Path, weights: Path, tmp_path: Path):
+def test_where_it_learns_nothing_it_is_as_good_as_the_probe(
+    data: Path, weights: Path, tmp_path: Path
+):
     run = finetune(data, weights, tmp_path, **{"training.lr": 1e-9})
     comparison = metrics_of(run.path)["comparison"]
     assert comparison["first"] == comparison["second"]
@@ -111,7 +119,12 @@ def test_where_it_learns_nothing_it_is_as_good_as_the_probe(data: Path, weights:
 
 def test_a_fine_tuned_network_that_is_better_is_shipped(data: Path, weights: Path, tmp_path: Path):
     # A probe that may learn next to nothing is easily beaten.
-    run = finetune(data, weights, tmp_path, **{"head.c_values": "1e-7", "training.epochs": 4, "training.lr": 0.003})
+    run = finetune(
+        data,
+        weights,
+        tmp_path,
+        **{"head.c_values": "1e-7", "training.epochs": 4, "training.lr": 0.003},
+    )
     comparison = metrics_of(run.path)["comparison"]
     assert comparison["shipped"] == "fine-tuned"
     assert comparison["second"] == metrics_of(run.path)["test"]["accuracy"]
@@ -121,17 +134,28 @@ def test_a_fine_tuned_network_that_is_better_is_shipped(data: Path, weights: Pat
     assert best in {file.name for file in (run.path / "checkpoints").iterdir()}
 
 
-def test_a_fine_tuned_network_that_is_worse_is_not_shipped(data: Path, weights: Path, tmp_path: Path):
-    settings = {"training.lr": 1.0, "training.optimizer": "sgd", "training.weight_decay": 0, "training.epochs": 1}
+def test_a_fine_tuned_network_that_is_worse_is_not_shipped(
+    data: Path, weights: Path, tmp_path: Path
+):
+    settings = {
+        "training.lr": 1.0,
+        "training.optimizer": "sgd",
+        "training.weight_decay": 0,
+        "training.epochs": 1,
+    }
     run = finetune(data, weights, tmp_path, **settings)
     comparison = metrics_of(run.path)["comparison"]
     assert comparison["shipped"] == "probe"
     assert comparison["first"]["value"] > comparison["second"]["value"]
     alone = probe(data, weights, tmp_path)
     assert metrics_of(run.path)["test"] == metrics_of(alone.path)["test"]
-    seen = [read_predictions(path / "predictions-test.parquet").probs for path in (run.path, alone.path)]
+    seen = [
+        read_predictions(path / "predictions-test.parquet").probs for path in (run.path, alone.path)
+    ]
     assert np.array_equal(*seen)
-    answers = [one.predictor().predict(data / "sky" / "000.png").probabilities for one in (run, alone)]
+    answers = [
+        one.predictor().predict(data / "sky" / "000.png").probabilities for one in (run, alone)
+    ]
     assert answers[0] == answers[1]
 
 
@@ -142,7 +166,8 @@ def test_what_it_was_worth_is_printed(data: Path, weights: Path, tmp_path: Path)
     assert said.code == 0
     share = r"[\d.]+ % \([\d.]+ to [\d.]+\)"
     assert re.search(
-        rf"On the same 6 test images: probe {share}, fine-tuned {share}; difference .* points \(.* to .*\)\.",
+        rf"On the same 6 test images: probe {share}, fine-tuned {share}; difference .* points \(.*"
+        r" to .*\)\.",
         said.out,
     )
     assert re.search(r"^\d+ s spent; shipped: (probe|fine-tuned)\.$", said.out, re.MULTILINE)
@@ -150,13 +175,17 @@ def test_what_it_was_worth_is_printed(data: Path, weights: Path, tmp_path: Path)
     assert "fine-tuned" in (run / "report.html").read_text("utf-8")
 
 
-def test_an_interrupted_one_ends_as_if_nothing_had_happened(data: Path, weights: Path, tmp_path: Path):
+def test_an_interrupted_one_ends_as_if_nothing_had_happened(
+    data: Path, weights: Path, tmp_path: Path
+):
     settings = {**TINY_FINETUNE, "backbone.weights": str(weights)}
     whole = finetune(data, weights, tmp_path / "whole")
     run = stopped(data, 4, tmp_path / "half", recipe="finetune", set=settings)
     resumed = train(None, resume=run)
     assert_same_end(run, whole.path)
-    assert resumed.comparison_lines[:-1] == whole.comparison_lines[:-1]  # the last one says how long it took
+    assert (
+        resumed.comparison_lines[:-1] == whole.comparison_lines[:-1]
+    )  # the last one says how long it took
     assert metrics_of(run)["probe"] == metrics_of(whole.path)["probe"]
 
 
@@ -165,4 +194,7 @@ def test_without_val_the_fine_tuned_network_is_shipped(data: Path, weights: Path
     assert metrics_of(run.path)["comparison"]["shipped"] == "fine-tuned"
     assert "val_loss" not in history_of(run.path)[0]
     assert tellapart.load(run.path).card.calibration_count == 0
-    assert "no val to choose the better by: the fine-tuned network is shipped" in (run.path / "log.txt").read_text()
+    assert (
+        "no val to choose the better by: the fine-tuned network is shipped"
+        in (run.path / "log.txt").read_text()
+    )

@@ -106,7 +106,9 @@ def test_the_loss_of_nineteen_images_falls_to_nothing(tmp_path: Path, without_va
 
 
 @pytest.mark.parametrize("weighting", ["none", "balanced"])
-def test_it_does_what_the_plainest_loop_does(tmp_path: Path, without_val: TrainingData, weighting: str):
+def test_it_does_what_the_plainest_loop_does(
+    tmp_path: Path, without_val: TrainingData, weighting: str
+):
     changes = {
         "training.momentum": 0.5,
         "training.weight_decay": 0.01,
@@ -150,13 +152,17 @@ def test_weights_change_in_a_step_and_at_no_other_time(tmp_path: Path, data: Tra
         if event.name.startswith("iteration"):
             seen.append((event.name, kept[0].head[-1].weight.detach().clone()))
 
-    run_fit(tmp_path, data, {"training.monitor": "accuracy"}, callbacks=[callback], prepare=kept.append)
+    run_fit(
+        tmp_path, data, {"training.monitor": "accuracy"}, callbacks=[callback], prepare=kept.append
+    )
     moved = [not torch.equal(before[1], after[1]) for before, after in pairwise(seen)]
     assert moved == [event == "iteration_started" for event, _ in seen[:-1]]
     assert len(seen) == 2 * STEPS
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Path, data: TrainingData):
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
+    tmp_path: Path, data: TrainingData
+):
     one, same, other = (
         run_fit(tmp_path / name, data, {**AUGMENTED, "seed": seed}, dropout=0.2)
         for name, seed in (("one", 1), ("same", 1), ("other", 2))
@@ -165,7 +171,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path: Pat
     assert not torch.equal(one.weights["head.1.weight"], other.weights["head.1.weight"])
 
 
-def test_what_others_draw_by_chance_is_neither_used_nor_disturbed(tmp_path: Path, data: TrainingData):
+def test_what_others_draw_by_chance_is_neither_used_nor_disturbed(
+    tmp_path: Path, data: TrainingData
+):
     torch.manual_seed(1)
     one = run_fit(tmp_path / "one", data, dropout=0.5)
     drawn = torch.rand(1)
@@ -189,7 +197,11 @@ def test_chance_falls_otherwise_in_each_step(tmp_path: Path, data: TrainingData)
 
 
 def test_the_moments_come_in_order(tmp_path: Path, data: TrainingData):
-    epoch = ["epoch_started", *["iteration_started", "iteration_completed"] * PER_EPOCH, "epoch_completed"]
+    epoch = [
+        "epoch_started",
+        *["iteration_started", "iteration_completed"] * PER_EPOCH,
+        "epoch_completed",
+    ]
     assert run_fit(tmp_path, data).event_names == ["run_started", *epoch * EPOCHS, "run_completed"]
 
 
@@ -216,11 +228,15 @@ def test_each_moment_says_where_it_is(tmp_path: Path, data: TrainingData):
 def test_losses_and_scores_come_with_the_moments_that_have_them(tmp_path: Path, data: TrainingData):
     outcome = run_fit(tmp_path, data)
     for event in outcome.events:
-        assert (event.loss is not None) == event.name.endswith(("iteration_completed", "epoch_completed"))
+        assert (event.loss is not None) == event.name.endswith(
+            ("iteration_completed", "epoch_completed")
+        )
         assert bool(event.scores) == (event.name == "epoch_completed")
     losses = [one.loss for one in outcome.events if one.name == "iteration_completed"]
     told = [one for one in outcome.events if one.name == "epoch_completed"]
-    assert [one.loss for one in told] == pytest.approx(np.reshape(losses, (EPOCHS, PER_EPOCH)).mean(axis=1))
+    assert [one.loss for one in told] == pytest.approx(
+        np.reshape(losses, (EPOCHS, PER_EPOCH)).mean(axis=1)
+    )
     assert [{**one.scores, "loss": one.loss} for one in told] == [
         {name: row[name] for name in row if name not in ("epoch", "step", "lr", "seconds")}
         for row in outcome.progress.history
@@ -233,14 +249,20 @@ def test_the_rate_that_is_told_is_the_schedules(tmp_path: Path, data: TrainingDa
     rates = [0.02 * rate_at(step, STEPS, PER_EPOCH, options) for step in range(STEPS)]
     for event in ("iteration_started", "iteration_completed"):
         assert [one.lr for one in outcome.events if one.name == event] == pytest.approx(rates)
-    assert [row["lr"] for row in outcome.progress.history] == pytest.approx(rates[PER_EPOCH - 1 :: PER_EPOCH])
+    assert [row["lr"] for row in outcome.progress.history] == pytest.approx(
+        rates[PER_EPOCH - 1 :: PER_EPOCH]
+    )
 
 
 def test_the_history_is_written_whole_after_each_epoch(tmp_path: Path, data: TrainingData):
     outcome = run_fit(tmp_path, data)
     assert [len(rows) for rows in outcome.written] == [1, 2, 3]
     assert outcome.written[-1] == outcome.progress.history
-    assert [(row["epoch"], row["step"]) for row in outcome.progress.history] == [(1, 3), (2, 6), (3, 9)]
+    assert [(row["epoch"], row["step"]) for row in outcome.progress.history] == [
+        (1, 3),
+        (2, 6),
+        (3, 9),
+    ]
 
 
 # ── metrics, and the best network ──
@@ -255,19 +277,26 @@ def test_every_metric_is_computed_on_val_each_epoch(tmp_path: Path, data: Traini
 def test_train_is_evaluated_on_request(tmp_path: Path, data: TrainingData):
     changes = {**AUGMENTED, "training.evaluate_train": True, "training.epochs": 1}
     row = run_fit(tmp_path, data, changes).progress.history[0]
-    assert {name for name in row if name.startswith("train_")} == {f"train_{name}" for name in METRICS}
+    assert {name for name in row if name.startswith("train_")} == {
+        f"train_{name}" for name in METRICS
+    }
 
 
 def test_metrics_see_each_val_image_once_in_its_order(tmp_path: Path, data: TrainingData):
     seen: list[Predictions] = []
-    run_fit(tmp_path, data, metrics={**METRICS, "look": lambda predictions: seen.append(predictions) or 0.0})
+    run_fit(
+        tmp_path,
+        data,
+        metrics={**METRICS, "look": lambda predictions: seen.append(predictions) or 0.0},
+    )
     assert [one.paths for one in seen] == [data.val.paths] * EPOCHS
     assert [one.labels.tolist() for one in seen] == [data.val.labels.tolist()] * EPOCHS
     np.testing.assert_allclose(seen[0].probs.sum(axis=1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "best"), [("mine", [0.2, 0.9, 0.4], 2), ("my_error", [0.2, 0.1, 0.4], 2), ("mine", [1, 1, 1], 1)]
+    ("name", "values", "best"),
+    [("mine", [0.2, 0.9, 0.4], 2), ("my_error", [0.2, 0.1, 0.4], 2), ("mine", [1, 1, 1], 1)],
 )
 def test_a_metric_of_the_user_picks_the_best(
     tmp_path: Path, data: TrainingData, name: str, values: list[float], best: int
@@ -277,19 +306,28 @@ def test_a_metric_of_the_user_picks_the_best(
 
     def callback(event: Event) -> None:
         if event.name == "epoch_completed":
-            at_end[event.epoch] = {key: value.clone() for key, value in kept[0].state_dict().items()}
+            at_end[event.epoch] = {
+                key: value.clone() for key, value in kept[0].state_dict().items()
+            }
 
     metrics = {**METRICS, name: scored(values)}
     changes = {"training.monitor": name}
-    outcome = run_fit(tmp_path, data, changes, metrics=metrics, callbacks=[callback], prepare=kept.append)
+    outcome = run_fit(
+        tmp_path, data, changes, metrics=metrics, callbacks=[callback], prepare=kept.append
+    )
     assert (outcome.progress.best_epoch, outcome.progress.best_value) == (best, values[best - 1])
     assert same_bits(outcome.weights, at_end[best])
     assert not same_bits(at_end[1], at_end[2])
     assert not any(module.training for module in outcome.classifier.modules())
 
 
-def test_an_unknown_metric_for_the_best_is_refused_with_the_names(tmp_path: Path, data: TrainingData):
-    with pytest.raises(UserError, match=r"Unknown metric for training.monitor: 'acuracy'. Did you mean 'accuracy'\?.*f1"):
+def test_an_unknown_metric_for_the_best_is_refused_with_the_names(
+    tmp_path: Path, data: TrainingData
+):
+    with pytest.raises(
+        UserError,
+        match=r"Unknown metric for training.monitor: 'acuracy'. Did you mean 'accuracy'\?.*f1",
+    ):
         run_fit(tmp_path, data, {"training.monitor": "acuracy"})
 
 
@@ -301,7 +339,9 @@ def test_without_val_it_ends_with_the_last_network(tmp_path: Path, without_val: 
     assert not list(tmp_path.glob("best-*"))
 
 
-def test_a_metric_that_is_no_number_is_left_out_and_never_the_best(tmp_path: Path, data: TrainingData):
+def test_a_metric_that_is_no_number_is_left_out_and_never_the_best(
+    tmp_path: Path, data: TrainingData
+):
     metrics = {**METRICS, "mine": scored([math.nan, 0.5, math.inf])}
     progress = run_fit(tmp_path, data, {"training.monitor": "mine"}, metrics=metrics).progress
     assert [row.get("val_mine") for row in progress.history] == [None, 0.5, None]
@@ -321,7 +361,9 @@ def test_it_stops_after_so_many_epochs_without_a_better_one(tmp_path: Path, data
 
 
 @pytest.mark.parametrize("rate", [1e9, 1e30])
-def test_a_loss_that_is_no_number_stops_it_with_step_and_rate(tmp_path: Path, data: TrainingData, rate: float):
+def test_a_loss_that_is_no_number_stops_it_with_step_and_rate(
+    tmp_path: Path, data: TrainingData, rate: float
+):
     made: list[Outcome] = []
     changes = {"training.lr": rate, "training.warmup_steps": 1, "training.checkpoint_seconds": 0}
     with pytest.raises(UserError) as caught:
@@ -338,15 +380,25 @@ def test_a_loss_that_is_no_number_stops_it_with_step_and_rate(tmp_path: Path, da
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("seconds", [0, 3600])
-def test_a_weight_that_is_no_number_is_never_kept(tmp_path: Path, data: TrainingData, value: float, seconds: int):
+def test_a_weight_that_is_no_number_is_never_kept(
+    tmp_path: Path, data: TrainingData, value: float, seconds: int
+):
     made: list[Outcome] = []
 
     def poison() -> None:
         made[0].classifier.head[-1].weight.data[0, 0] = value
 
     changes = {"training.checkpoint_seconds": seconds}
-    with pytest.raises(UserError, match=r"(loss is nan|holds NaN|holds NaN or infinity) at step \d"):
-        run_fit(tmp_path, data, changes, callbacks=[at("iteration_completed", 2 * PER_EPOCH, poison)], into=made)
+    with pytest.raises(
+        UserError, match=r"(loss is nan|holds NaN|holds NaN or infinity) at step \d"
+    ):
+        run_fit(
+            tmp_path,
+            data,
+            changes,
+            callbacks=[at("iteration_completed", 2 * PER_EPOCH, poison)],
+            into=made,
+        )
     assert made[0].last.step in (PER_EPOCH, 2 * PER_EPOCH - 1)
     assert_finite(made[0])
 
@@ -358,22 +410,37 @@ def test_what_the_loss_does_not_show_is_found_within_ten_steps(
     made: list[Outcome] = []
 
     def poison() -> None:
-        norm = next(module for module in made[0].classifier.modules() if isinstance(module, torch.nn.BatchNorm2d))
+        norm = next(
+            module
+            for module in made[0].classifier.modules()
+            if isinstance(module, torch.nn.BatchNorm2d)
+        )
         getattr(norm, name).data[0] = math.inf
         monkeypatch.setattr(
-            functional, "cross_entropy", lambda logits, *of, **how: 0 * logits.nan_to_num(0, 0, 0)[:, 0]
+            functional,
+            "cross_entropy",
+            lambda logits, *of, **how: 0 * logits.nan_to_num(0, 0, 0)[:, 0],
         )
 
-    changes = {"backbone.name": "cnn", "training.batch_size": 1, "training.freeze_batch_norm": True, "training.epochs": 1}
+    changes = {
+        "backbone.name": "cnn",
+        "training.batch_size": 1,
+        "training.freeze_batch_norm": True,
+        "training.epochs": 1,
+    }
     with pytest.raises(UserError, match=r"holds NaN or infinity at step 10 .*gone astray"):
-        run_fit(tmp_path, data, changes, callbacks=[at("iteration_completed", 3, poison)], into=made)
+        run_fit(
+            tmp_path, data, changes, callbacks=[at("iteration_completed", 3, poison)], into=made
+        )
     assert_finite(made[0])
 
 
 def test_early_stopping_needs_val_and_the_best_a_metric(tmp_path: Path, without_val: TrainingData):
     with pytest.raises(UserError, match=r"training.patience has no val to watch. Leave it out"):
         run_fit(tmp_path, without_val, {"training.patience": 2})
-    with pytest.raises(UserError, match=r"Unknown metric for training.monitor: 'acuracy'. Did you mean 'accuracy'"):
+    with pytest.raises(
+        UserError, match=r"Unknown metric for training.monitor: 'acuracy'. Did you mean 'accuracy'"
+    ):
         run_fit(tmp_path, without_val, {"training.monitor": "acuracy"})
 
 
@@ -382,15 +449,26 @@ def assert_finite(outcome: Outcome) -> None:
     if outcome.last.facts["best"]:
         kept.append(outcome.checkpoints.load_best(outcome.last.facts["best"]))
     for checkpoint in kept:
-        assert all(value.isfinite().all() for value in checkpoint.tensors.values() if value.is_floating_point())
+        assert all(
+            value.isfinite().all()
+            for value in checkpoint.tensors.values()
+            if value.is_floating_point()
+        )
 
 
 def test_the_deadline_ends_it_behind_the_step_that_runs(tmp_path: Path, data: TrainingData):
     deadline = time.monotonic() + 0.3
     changes = {"training.epochs": 1000}
-    slowly = at("iteration_completed", 4, lambda: time.sleep(max(0.0, deadline - time.monotonic() + 0.01)))
+    slowly = at(
+        "iteration_completed", 4, lambda: time.sleep(max(0.0, deadline - time.monotonic() + 0.01))
+    )
     outcome = run_fit(
-        tmp_path, data, changes, callbacks=[slowly], deadline=deadline, runtime=RuntimeSettings(1, "contiguous", 1e-6)
+        tmp_path,
+        data,
+        changes,
+        callbacks=[slowly],
+        deadline=deadline,
+        runtime=RuntimeSettings(1, "contiguous", 1e-6),
     )
     assert (outcome.progress.step, outcome.progress.ended) == (4, "the time was up")
     assert [row["step"] for row in outcome.progress.history] == [3, 4]
@@ -410,25 +488,44 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], float]:
     return passed
 
 
-def test_the_deadline_counts_the_evaluation_too(tmp_path: Path, data: TrainingData, passes: Callable[[float], float]):
-    changes = {"training.epochs": 50, "training.evaluate_train": True, "training.checkpoint_seconds": 1e6}
+def test_the_deadline_counts_the_evaluation_too(
+    tmp_path: Path, data: TrainingData, passes: Callable[[float], float]
+):
+    changes = {
+        "training.epochs": 50,
+        "training.evaluate_train": True,
+        "training.checkpoint_seconds": 1e6,
+    }
     outcome = run_fit(
         tmp_path,
         data,
         changes,
-        metrics={**METRICS, "slow": lambda predictions: passes(5 if len(predictions.labels) == 6 else 20)},
+        metrics={
+            **METRICS,
+            "slow": lambda predictions: passes(5 if len(predictions.labels) == 6 else 20),
+        },
         callbacks=[lambda event: passes(event.name == "iteration_completed")],
         deadline=1100,
         runtime=RuntimeSettings(1, "contiguous", 1 / 8),
     )
     # An epoch is 3 s of steps, then 20 and 5 s of evaluation. After 84 s there is no time for train any more.
-    assert ["train_slow" in row for row in outcome.progress.history] == [True, True, True, False, False]
+    assert ["train_slow" in row for row in outcome.progress.history] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
     assert (outcome.progress.ended, passes(0)) == ("the time was up", 1100)
 
 
-def test_the_rates_of_a_run_that_was_cut_short_stay_those_it_learned_at(tmp_path: Path, data: TrainingData):
+def test_the_rates_of_a_run_that_was_cut_short_stay_those_it_learned_at(
+    tmp_path: Path, data: TrainingData
+):
     deadline = time.monotonic() + 0.3
-    slowly = at("iteration_completed", 4, lambda: time.sleep(max(0.0, deadline - time.monotonic() + 0.01)))
+    slowly = at(
+        "iteration_completed", 4, lambda: time.sleep(max(0.0, deadline - time.monotonic() + 0.01))
+    )
     outcome = run_fit(tmp_path, data, callbacks=[slowly], deadline=deadline)
     used = [one.lr for one in outcome.events if one.name == "iteration_completed"]
     assert outcome.progress.history[-1]["lr"] == used[-1]
@@ -440,7 +537,11 @@ def test_as_many_steps_are_planned_as_there_is_time_for(
     tmp_path: Path, data: TrainingData, passes: Callable[[float], float], guess: float
 ):
     """By the pace of the steps that were made, whatever was thought of it before."""
-    changes = {"training.epochs": 1000, "training.schedule": "cosine", "training.checkpoint_seconds": 1e6}
+    changes = {
+        "training.epochs": 1000,
+        "training.schedule": "cosine",
+        "training.checkpoint_seconds": 1e6,
+    }
     outcome = run_fit(
         tmp_path,
         data,
@@ -453,13 +554,20 @@ def test_as_many_steps_are_planned_as_there_is_time_for(
     assert (outcome.progress.step, outcome.progress.ended) == (8 * PER_EPOCH + 1, "the time was up")
     rates = [one.lr for one in outcome.events if one.name == "iteration_completed"]
     assert rates[-1] < 0.1 * rates[0]
-    assert [row["lr"] for row in outcome.progress.history] == [*rates[PER_EPOCH - 1 :: PER_EPOCH], rates[-1]]
+    assert [row["lr"] for row in outcome.progress.history] == [
+        *rates[PER_EPOCH - 1 :: PER_EPOCH],
+        rates[-1],
+    ]
 
 
 def test_what_the_views_of_a_frozen_part_take_is_planned_too(
     tmp_path: Path, data: TrainingData, passes: Callable[[float], float]
 ):
-    changes = {"training.epochs": 50, "training.schedule": "cosine", "training.checkpoint_seconds": 1e6}
+    changes = {
+        "training.epochs": 50,
+        "training.schedule": "cosine",
+        "training.checkpoint_seconds": 1e6,
+    }
     changes |= {"freeze.upto": "all", "freeze.views": 4, "augmentation.flip": 0.5}
 
     def work(event: Event) -> None:
@@ -477,14 +585,29 @@ def test_what_the_views_of_a_frozen_part_take_is_planned_too(
 def test_a_resumed_run_goes_on_with_the_plan_that_it_had(
     tmp_path: Path, data: TrainingData, passes: Callable[[float], float]
 ):
-    changes = {"training.epochs": 1000, "training.schedule": "cosine", "training.checkpoint_seconds": 1e6}
-    context = {"callbacks": [lambda event: passes(10 * (event.name == "iteration_completed"))], "deadline": 1305.0}
+    changes = {
+        "training.epochs": 1000,
+        "training.schedule": "cosine",
+        "training.checkpoint_seconds": 1e6,
+    }
+    context = {
+        "callbacks": [lambda event: passes(10 * (event.name == "iteration_completed"))],
+        "deadline": 1305.0,
+    }
     asked = at("iteration_completed", 20, lambda: os.kill(os.getpid(), signal.SIGINT))
     made: list[Outcome] = []
     with pytest.raises(Interrupted):
-        run_fit(tmp_path, data, changes, **{**context, "callbacks": [*context["callbacks"], asked]}, into=made)
+        run_fit(
+            tmp_path,
+            data,
+            changes,
+            **{**context, "callbacks": [*context["callbacks"], asked]},
+            into=made,
+        )
     made.append(run_fit(tmp_path, data, changes, **context))
-    rates = [one.lr for outcome in made for one in outcome.events if one.name == "iteration_completed"]
+    rates = [
+        one.lr for outcome in made for one in outcome.events if one.name == "iteration_completed"
+    ]
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert rates[-1] < 0.1 * rates[0]
     assert len(rates) == made[-1].progress.step == 30
@@ -494,7 +617,12 @@ def test_a_resumed_run_goes_on_with_the_plan_that_it_had(
 
 
 def test_a_step_is_no_longer_than_its_clipped_gradient(tmp_path: Path, without_val: TrainingData):
-    changes = {"training.clip_norm": 1e-3, "training.momentum": 0.0, "training.epochs": 1, "training.batch_size": 19}
+    changes = {
+        "training.clip_norm": 1e-3,
+        "training.momentum": 0.0,
+        "training.epochs": 1,
+        "training.batch_size": 19,
+    }
     before = classifier_of(small_recipe(changes)).state_dict()
     after = run_fit(tmp_path, without_val, changes).weights
     moved = math.sqrt(sum((after[name] - before[name]).square().sum().item() for name in before))
@@ -517,12 +645,24 @@ CASES: dict[str, dict[str, Any]] = {
     "adam": {"training.optimizer": "adam", "training.lr": 1e-3, "training.schedule": "one_cycle"},
     "adamw": {"training.optimizer": "adamw", "training.lr": 1e-3, "training.weight_decay": 0.1},
     "augmented": {**AUGMENTED, "augmentation.mixup": 0.2, "augmentation.erase": 0.5},
-    "weighted": {"head.weighting": "balanced", "training.label_smoothing": 0.1, "training.accumulation": 2},
+    "weighted": {
+        "head.weighting": "balanced",
+        "training.label_smoothing": 0.1,
+        "training.accumulation": 2,
+    },
     "drawn": {"training.sampling": "balanced", "training.clip_norm": 0.1},
     "patience": {"training.patience": 1, "training.monitor": "worse_error", "training.epochs": 9},
     "views": {**AUGMENTED, "freeze.upto": "blocks.1", "freeze.views": 2},
-    "unfreezing": {"freeze.upto": "all", "freeze.unfreeze": ("1:blocks.3", "2:all"), "training.optimizer": "adam"},
-    "views, unfreezing": {"freeze.upto": "all", "freeze.unfreeze": ("1:blocks.2",), "freeze.views": 1},
+    "unfreezing": {
+        "freeze.upto": "all",
+        "freeze.unfreeze": ("1:blocks.3", "2:all"),
+        "training.optimizer": "adam",
+    },
+    "views, unfreezing": {
+        "freeze.upto": "all",
+        "freeze.unfreeze": ("1:blocks.2",),
+        "freeze.views": 1,
+    },
     "scaled": {"training.precision": "fp16", "training.momentum": 0.9, "training.clip_norm": 1.0},
     "norms": {"backbone.name": "cnn", "freeze.upto": "blocks.1", "freeze.batch_norm": False},
 }
@@ -541,7 +681,9 @@ def whole(
     return request.param, outcome, said(printed), folder / "copies"
 
 
-def resumed(checkpoints: Path | Photographed, data: TrainingData, case: str, printed: Console) -> Outcome:
+def resumed(
+    checkpoints: Path | Photographed, data: TrainingData, case: str, printed: Console
+) -> Outcome:
     return run_fit(
         checkpoints,
         data,
@@ -569,7 +711,9 @@ def test_a_killed_run_ends_with_the_bits_of_one_that_was_not(
     assert same_bits(outcome.weights, uninterrupted.weights)
     assert same_bits(outcome.last.tensors, uninterrupted.last.tensors)
     assert without_seconds(outcome.last.facts) == without_seconds(uninterrupted.last.facts)
-    assert without_seconds(outcome.progress.as_facts()) == without_seconds(uninterrupted.progress.as_facts())
+    assert without_seconds(outcome.progress.as_facts()) == without_seconds(
+        uninterrupted.progress.as_facts()
+    )
     assert printed_by_whole[len(printed_by_whole) - len(printed.lines) :] == said(printed)
 
 
@@ -577,7 +721,10 @@ def test_the_cases_of_resume_are_what_they_are_called(whole: tuple[str, Outcome,
     case, outcome, _, copies = whole
     assert len(list(copies.iterdir())) == 1 + outcome.progress.step + len(outcome.progress.history)
     assert (outcome.progress.ended != "") == (case == "patience")
-    scales = [Checkpoints(copy, "run", Console(quiet=True)).newest().facts["scaling"] for copy in copies.iterdir()]
+    scales = [
+        Checkpoints(copy, "run", Console(quiet=True)).newest().facts["scaling"]
+        for copy in copies.iterdir()
+    ]
     assert (len({scale.get("scale") for scale in scales}) > 2) == (case == "scaled")
 
 
@@ -588,7 +735,13 @@ def test_killed_between_the_best_network_and_the_checkpoint_it_goes_on_from_the_
     changes = {"training.monitor": "mine"}
     for step in (3, 6):
         with pytest.raises(Killed):
-            run_fit(tmp_path / "a", data, changes, metrics=metrics, callbacks=[at("epoch_completed", step, kill)])
+            run_fit(
+                tmp_path / "a",
+                data,
+                changes,
+                metrics=metrics,
+                callbacks=[at("epoch_completed", step, kill)],
+            )
     outcome = run_fit(tmp_path / "a", data, changes, metrics=metrics)
     whole = run_fit(tmp_path / "b", data, changes, metrics=metrics)
     assert outcome.events[0].step == PER_EPOCH
@@ -631,7 +784,10 @@ def test_a_callback_that_was_not_there_before_begins_anew(tmp_path: Path, data: 
 
 def test_the_checkpoint_of_another_network_is_refused(tmp_path: Path, data: TrainingData):
     run_fit(tmp_path, data, {"training.epochs": 1})
-    with pytest.raises(Refused, match=r"is of another network: it lacks 'embedder.*Resume with the run's own recipe"):
+    with pytest.raises(
+        Refused,
+        match=r"is of another network: it lacks 'embedder.*Resume with the run's own recipe",
+    ):
         run_fit(tmp_path, data, {"training.epochs": 1, "backbone.name": "cnn"})
 
 
@@ -645,7 +801,9 @@ def test_a_signal_ends_it_behind_the_step_with_its_state_saved(
 ):
     made: list[Outcome] = []
     asked = at("iteration_started", step - 1, lambda: os.kill(os.getpid(), number))
-    with pytest.raises(Interrupted, match=f"Interrupted after step {step} of 9; the state is saved") as caught:
+    with pytest.raises(
+        Interrupted, match=f"Interrupted after step {step} of 9; the state is saved"
+    ) as caught:
         run_fit(tmp_path / "a", data, callbacks=[asked], into=made)
     assert caught.value.hint == "Go on with: tellapart train --resume HERE"
     assert made[0].last.step == step
@@ -666,7 +824,9 @@ def test_going_on_with_other_threads_is_told(tmp_path: Path, data: TrainingData)
 
 
 @pytest.mark.parametrize("step", [PER_EPOCH, STEPS])
-def test_a_signal_while_val_is_looked_at_ends_it_behind_the_epoch(tmp_path: Path, data: TrainingData, step: int):
+def test_a_signal_while_val_is_looked_at_ends_it_behind_the_epoch(
+    tmp_path: Path, data: TrainingData, step: int
+):
     made: list[Outcome] = []
     asked = at("epoch_completed", step, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted, match=f"after step {step} of 9"):
@@ -677,7 +837,9 @@ def test_a_signal_while_val_is_looked_at_ends_it_behind_the_epoch(tmp_path: Path
     assert same_bits(outcome.weights, run_fit(tmp_path / "b", data).weights)
 
 
-def test_two_signals_end_it_at_once_and_leave_the_last_checkpoint(tmp_path: Path, data: TrainingData):
+def test_two_signals_end_it_at_once_and_leave_the_last_checkpoint(
+    tmp_path: Path, data: TrainingData
+):
     made: list[Outcome] = []
 
     def twice() -> None:
@@ -699,7 +861,9 @@ def test_lost_images_are_in_the_progress_and_not_in_the_scores(tmp_path: Path):
     (folder / "leaf" / "000.jpg").unlink()
     sizes: list[int] = []
     metrics = {**METRICS, "size": lambda predictions: sizes.append(len(predictions)) or 0.0}
-    outcome = run_fit(tmp_path / "run", material_of(catalog), {"training.epochs": 1}, metrics=metrics)
+    outcome = run_fit(
+        tmp_path / "run", material_of(catalog), {"training.epochs": 1}, metrics=metrics
+    )
     assert sizes == [5]
     assert [line.split(" is no longer")[0] for line in outcome.progress.lost] == [
         "brick/004.jpg (brick)",
@@ -718,4 +882,6 @@ def test_a_process_without_a_image_of_a_batch_ends_rather_than_let_the_others_wa
     monkeypatch.setattr(Hardware, "share", (0, 2))
     with pytest.raises(Refused, match="All images of a process's part") as caught:
         run_fit(tmp_path / "together", data, one_a_batch)
-    assert caught.value.hint.endswith("go on without them: tellapart train --resume HERE --accept-changes")
+    assert caught.value.hint.endswith(
+        "go on without them: tellapart train --resume HERE --accept-changes"
+    )

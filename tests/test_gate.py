@@ -74,11 +74,15 @@ def test_one_image_is_enough_to_be_checked_with(model: bytes, references: list[R
 def test_another_head_than_the_trained_one_is_refused(model: bytes, references: list[Reference]):
     head = small_head()
     shifted = replace(head.layers, bias=head.layers.bias + np.array([0.1, 0, 0], np.float32))
-    with pytest.raises(Refused, match="does not agree with the trained network, so it was not written"):
+    with pytest.raises(
+        Refused, match="does not agree with the trained network, so it was not written"
+    ):
         check_parity(model, replace(head, layers=shifted), PREPROCESSING, references)
 
 
-def test_another_preprocessing_than_the_trained_one_is_refused(model: bytes, references: list[Reference]):
+def test_another_preprocessing_than_the_trained_one_is_refused(
+    model: bytes, references: list[Reference]
+):
     other = replace(PREPROCESSING, mean=(0.4, 0.5, 0.6))
     with pytest.raises(Refused, match="does not agree"):
         check_parity(model, small_head(), other, references)
@@ -99,7 +103,9 @@ def test_a_changed_answer_is_refused_however_small_the_difference():
     assert replace(near, changed_answers=0).passed
 
 
-@pytest.mark.parametrize("limit", [{"from_files": 0.011}, {"from_tensors": 0.0011}, {"batched": 0.0011}])
+@pytest.mark.parametrize(
+    "limit", [{"from_files": 0.011}, {"from_tensors": 0.0011}, {"batched": 0.0011}]
+)
 def test_each_limit_counts_by_itself(limit: dict[str, float]):
     good = Parity(images=64, from_files=0.01, from_tensors=0.001, batched=0.001, changed_answers=0)
     assert good.passed
@@ -115,7 +121,11 @@ def reported(tmp_path: Path, model: bytes) -> tuple[Predictor, Catalog, Predicti
     files = [write_image(tmp_path / name / f"{seed}.png", seed) for seed, name in enumerate("abc")]
     catalog = scan(read_source(tmp_path), max_pixels=10**6)
     probs = np.stack([predictor.outputs(decode_file(file).pixels).probs for file in files])
-    return predictor, catalog, Predictions(probs, catalog.labels, tuple(catalog.paths), catalog.classes)
+    return (
+        predictor,
+        catalog,
+        Predictions(probs, catalog.labels, tuple(catalog.paths), catalog.classes),
+    )
 
 
 def test_what_the_file_says_may_be_reported(reported):
@@ -139,7 +149,9 @@ def test_where_every_image_changed_meanwhile_nothing_may_be_reported(reported, t
     predictor, catalog, predictions = reported
     for file in tmp_path.glob("*/*.png"):
         file.unlink()
-    with pytest.raises(Refused, match=r"All 3 images to check the model file with were changed meanwhile, a/0\.png"):
+    with pytest.raises(
+        Refused, match=r"All 3 images to check the model file with were changed meanwhile, a/0\.png"
+    ):
         check_reported(predictor, catalog, np.arange(3), predictions)
 
 
@@ -164,7 +176,9 @@ def by_network(images: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [network.run(image[None], [EMBEDDING])[0][0] for image in images]
 
 
-def reference_rows(catalog: Catalog, store: FeatureStore, by_torch=by_network) -> tuple[list[Reference], list[str]]:
+def reference_rows(
+    catalog: Catalog, store: FeatureStore, by_torch=by_network
+) -> tuple[list[Reference], list[str]]:
     network = ExportedNetwork(small_network(), PREPROCESSING, "hand", "none", "0" * 64, {})
     return torch_references(catalog, np.arange(3), network, "graph", store, by_torch, 10**6)
 
@@ -172,22 +186,32 @@ def reference_rows(catalog: Catalog, store: FeatureStore, by_torch=by_network) -
 def test_references_are_asked_of_torch_once(reported, store: FeatureStore):
     first, changed = reference_rows(reported[1], store)
     store.flush()
-    again, _ = reference_rows(reported[1], store, by_torch=lambda images: pytest.fail("asked twice"))
+    again, _ = reference_rows(
+        reported[1], store, by_torch=lambda images: pytest.fail("asked twice")
+    )
     assert (len(first), changed) == (3, [])
-    assert all((one.embedding == other.embedding).all() for one, other in zip(first, again, strict=True))
+    assert all(
+        (one.embedding == other.embedding).all() for one, other in zip(first, again, strict=True)
+    )
 
 
-def test_a_reference_that_changed_meanwhile_is_left_out_and_named(reported, store: FeatureStore, tmp_path: Path):
+def test_a_reference_that_changed_meanwhile_is_left_out_and_named(
+    reported, store: FeatureStore, tmp_path: Path
+):
     write_image(tmp_path / "b" / "1.png", seed=9)
     references, changed = reference_rows(reported[1], store)
     assert (len(references), changed) == (2, ["b/1.png"])
     assert check_parity(reported[0].graph, small_head(), PREPROCESSING, references).passed
 
 
-def test_where_every_reference_changed_meanwhile_the_gate_stays_shut(reported, store: FeatureStore, tmp_path: Path):
+def test_where_every_reference_changed_meanwhile_the_gate_stays_shut(
+    reported, store: FeatureStore, tmp_path: Path
+):
     for file in tmp_path.glob("*/*.png"):
         file.write_bytes(b"")
-    with pytest.raises(Refused, match="All 3 images to check the model file with were changed meanwhile"):
+    with pytest.raises(
+        Refused, match="All 3 images to check the model file with were changed meanwhile"
+    ):
         reference_rows(reported[1], store)
 
 
@@ -222,15 +246,28 @@ def test_a_training_whose_file_disagrees_leaves_nothing_behind(photos: Path, tmp
 
 
 @pytest.mark.usefixtures("torch_that_disagrees")
-def test_the_command_line_calls_that_exit_code_five(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    words = ["train", str(photos), "--set", "preprocessing.size_px=64", "--out", str(tmp_path / "runs"), "-q", "--json"]
+def test_the_command_line_calls_that_exit_code_five(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = [
+        "train",
+        str(photos),
+        "--set",
+        "preprocessing.size_px=64",
+        "--out",
+        str(tmp_path / "runs"),
+        "-q",
+        "--json",
+    ]
     with pytest.raises(SystemExit) as end:
         main(words)
     assert end.value.code == 5
     assert json.loads(capsys.readouterr().out)["error"]["kind"] == "refused"
 
 
-def test_a_larger_limit_of_pixels_holds_in_the_gate_too(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_larger_limit_of_pixels_holds_in_the_gate_too(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     from tellapart import decoding
 
     for function in (decoding.decode, decoding.decode_file):

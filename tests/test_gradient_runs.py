@@ -22,8 +22,23 @@ from tellapart.runs.saved_predictions import read_predictions
 from tellapart.training.events import Event
 
 FILES = {
-    *("catalog.parquet", "checkpoints", "environment.json", "events", "history.csv", "log.txt", "metrics.json"),
-    *("model.onnx", "predictions-test.parquet", "predictions-val.parquet", "recipe.yaml", "report.html", "run.json"),
+    *(
+        "catalog.parquet",
+        "checkpoints",
+        "environment.json",
+        "events",
+        "history.csv",
+        "log.txt",
+        "metrics.json",
+    ),
+    *(
+        "model.onnx",
+        "predictions-test.parquet",
+        "predictions-val.parquet",
+        "recipe.yaml",
+        "report.html",
+        "run.json",
+    ),
     "splits.parquet",
 }
 
@@ -39,8 +54,16 @@ RECIPES = {
         "training.print_every": 1,
         "training.epochs": 1,
     },
-    "finetune-kfold": {**SMALL, "backbone.name": "test_resnet", "augmentation.dropout_px": 8, "training.epochs": 2},
-    "transfer-frozen-head": {**SMALL, "backbone.name": "test_efficientnet"},  # no network that it was written for
+    "finetune-kfold": {
+        **SMALL,
+        "backbone.name": "test_resnet",
+        "augmentation.dropout_px": 8,
+        "training.epochs": 2,
+    },
+    "transfer-frozen-head": {
+        **SMALL,
+        "backbone.name": "test_efficientnet",
+    },  # no network that it was written for
 }
 
 
@@ -83,7 +106,9 @@ def test_its_model_file_answers_and_agreed_with_torch(told: Told):
 
 
 def test_the_accuracy_of_every_class_is_printed(told: Told):
-    lines = [line.split(":")[0].strip() for line in told.said.out.splitlines() if line.startswith("  ")]
+    lines = [
+        line.split(":")[0].strip() for line in told.said.out.splitlines() if line.startswith("  ")
+    ]
     assert lines == sorted(folder.name for folder in told.data.iterdir())
     assert "accuracy  " in told.said.out.splitlines()[0]
     assert f"model     {told.path}/model.onnx" in told.said.out
@@ -91,7 +116,10 @@ def test_the_accuracy_of_every_class_is_printed(told: Told):
 
 def test_mean_losses_are_printed_as_often_as_the_recipe_says(told: Told):
     losses = [line for line in told.said.err.splitlines() if ", batch " in line]
-    steps, every = metrics_of(told.path)["training"]["steps"], RECIPES[told.recipe].get("training.print_every")
+    steps, every = (
+        metrics_of(told.path)["training"]["steps"],
+        RECIPES[told.recipe].get("training.print_every"),
+    )
     epochs = metrics_of(told.path)["training"]["epochs"]
     assert len(losses) == (0 if every is None else epochs * (steps // epochs // every))
     assert all(line.split("loss ")[1].replace(".", "").isdigit() for line in losses)
@@ -102,7 +130,11 @@ def test_there_is_a_row_an_epoch_with_the_scores_of_val(told: Told):
     assert [int(row["epoch"]) for row in rows] == list(range(1, facts["epochs"] + 1))
     assert int(rows[-1]["step"]) == facts["steps"]
     wanted = {"lr", "loss", "val_loss", "val_accuracy", "val_precision", "val_recall", "val_f1"}
-    wanted |= {"train_accuracy"} if told.recipe in ("tiny-imagenet-efficientnet", "finetune-kfold") else set()
+    wanted |= (
+        {"train_accuracy"}
+        if told.recipe in ("tiny-imagenet-efficientnet", "finetune-kfold")
+        else set()
+    )
     assert wanted <= rows[0].keys()
     assert ("train_accuracy" in rows[0]) == ("train_accuracy" in wanted)
 
@@ -111,15 +143,23 @@ def test_its_events_can_be_read_back(told: Told):
     events = EventAccumulator(str(told.path / "events"))
     events.Reload()
     rows = history_of(told.path)
-    assert [one.step for one in events.Scalars("val/accuracy")] == [int(row["step"]) for row in rows]
+    assert [one.step for one in events.Scalars("val/accuracy")] == [
+        int(row["step"]) for row in rows
+    ]
     assert [one.value for one in events.Scalars("val/accuracy")] == pytest.approx(
         [float(row["val_accuracy"]) for row in rows]
     )
-    assert len(events.Scalars("train/loss")) == len(events.Scalars("train/lr")) == int(rows[-1]["step"])
+    assert (
+        len(events.Scalars("train/loss"))
+        == len(events.Scalars("train/lr"))
+        == int(rows[-1]["step"])
+    )
 
 
 def test_its_metrics_can_be_computed_again_from_its_predictions(told: Told):
-    metrics = measure(read_predictions(told.path / "predictions-test.parquet"), seed=metrics_of(told.path)["seed"])
+    metrics = measure(
+        read_predictions(told.path / "predictions-test.parquet"), seed=metrics_of(told.path)["seed"]
+    )
     assert metrics.accuracy.as_json() == metrics_of(told.path)["test"]["accuracy"]
 
 
@@ -131,7 +171,9 @@ def test_no_file_of_the_run_names_a_place_on_this_machine(told: Told):
     places = {str(told.data.parent), str(Path(tellapart.__file__).parents[2]), f"{Path.home()}/"}
     files = [file for file in told.path.rglob("*") if file.is_file()]
     assert len(files) > len(FILES)
-    assert {(place, file.name) for place in places for file in files if place in text_of(file)} == set()
+    assert {
+        (place, file.name) for place in places for file in files if place in text_of(file)
+    } == set()
 
 
 # ── what a user may bring ──
@@ -143,7 +185,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_learns(data: Path):
-    settings = {**SHORT, "training.epochs": 12, "training.optimizer": "adam", "training.momentum": "none"}
+    settings = {
+        **SHORT,
+        "training.epochs": 12,
+        "training.optimizer": "adam",
+        "training.momentum": "none",
+    }
     assert train(data, set={**settings, "training.lr": 0.003}).metrics.accuracy.value == 1
 
 
@@ -153,20 +200,32 @@ def test_callbacks_are_told_of_every_run_epoch_and_iteration(data: Path):
     iteration = ["iteration_started", "iteration_completed"]
     epoch = ["epoch_started", *6 * iteration, "epoch_completed"]
     assert [event.name for event in told] == ["run_started", *epoch, *epoch, "run_completed"]
-    assert [event.step for event in told if event.name == "iteration_completed"] == list(range(1, 13))
+    assert [event.step for event in told if event.name == "iteration_completed"] == list(
+        range(1, 13)
+    )
 
 
 def test_a_metric_of_ones_own_picks_the_best_epoch(data: Path):
     values = iter([0.1, 0.9, 0.5])
-    run = train(data, set={**SHORT, "training.monitor": "mine"}, metrics={"mine": lambda _: next(values)})
+    run = train(
+        data, set={**SHORT, "training.monitor": "mine"}, metrics={"mine": lambda _: next(values)}
+    )
     assert [row["val_mine"] for row in history_of(run.path)] == ["0.1", "0.9", "0.5"]
     assert metrics_of(run.path)["training"]["best_epoch"] == 2
 
 
 def test_a_column_of_a_table_says_how_often_a_image_is_drawn(data: Path, tmp_path: Path):
-    rows = [f"{file},{file.parent.name},{float(file.parent.name == 'leaf')}" for file in sorted(data.glob("*/*.png"))]
+    rows = [
+        f"{file},{file.parent.name},{float(file.parent.name == 'leaf')}"
+        for file in sorted(data.glob("*/*.png"))
+    ]
     (tmp_path / "table.csv").write_text("\n".join(["path,label,often", *rows]))
-    settings = {**SHORT, "training.sampling": "weighted", "training.weight_column": "often", "training.lr": 0.05}
+    settings = {
+        **SHORT,
+        "training.sampling": "weighted",
+        "training.weight_column": "often",
+        "training.lr": 0.05,
+    }
     run = train(tmp_path / "table.csv", set=settings)
     assert set(read_predictions(run.path / "predictions-test.parquet").predicted) == {1}
     assert float(history_of(run.path)[-1]["loss"]) < 0.05  # of leaf alone
@@ -176,7 +235,9 @@ def test_a_column_without_a_weight_is_refused_and_leaves_no_run(data: Path, tmp_
     rows = [f"{file},{file.parent.name},0" for file in sorted(data.glob("*/*.png"))]
     (tmp_path / "table.csv").write_text("\n".join(["path,label,often", *rows]))
     settings = {**SHORT, "training.sampling": "weighted", "training.weight_column": "often"}
-    with pytest.raises(UserError, match="No train image has a weight above 0 in the column 'often'"):
+    with pytest.raises(
+        UserError, match="No train image has a weight above 0 in the column 'often'"
+    ):
         train(tmp_path / "table.csv", tmp_path / "runs", set=settings)
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -190,14 +251,18 @@ def test_a_column_without_a_weight_is_refused_and_leaves_no_run(data: Path, tmp_
         ({"head.logits": "one", "training.loss": "bce"}, "two classes"),
     ],
 )
-def test_a_setting_that_cannot_be_leaves_no_run(data: Path, tmp_path: Path, setting: dict[str, str], says: str):
+def test_a_setting_that_cannot_be_leaves_no_run(
+    data: Path, tmp_path: Path, setting: dict[str, str], says: str
+):
     with pytest.raises(UserError, match=says):
         train(data, tmp_path / "runs", set={**SHORT, **setting})
     assert not any((tmp_path / "runs").glob("*"))
 
 
 def test_a_probe_has_no_loop_to_listen_to(data: Path):
-    with pytest.raises(UserError, match="'probe' has no loop that callbacks and metrics could look at"):
+    with pytest.raises(
+        UserError, match="'probe' has no loop that callbacks and metrics could look at"
+    ):
         tellapart.train(data, callbacks=[print], quiet=True)
 
 
@@ -215,12 +280,18 @@ def test_weights_need_a_table_with_that_column(data: Path, tmp_path: Path):
     ("recipe", "setting", "says"),
     [
         ("cifar10-lenet", "head.folds=3", "head.folds goes with method=probe or finetune"),
-        ("cifar10-lenet", "training.gamma=0.5", "training.gamma goes with training.schedule=multi_step only"),
+        (
+            "cifar10-lenet",
+            "training.gamma=0.5",
+            "training.gamma goes with training.schedule=multi_step only",
+        ),
         ("probe", "augmentation.flip=0.5", "augmentation.flip goes with method=fit or finetune"),
         ("finetune", "head.hidden=8", "head.hidden goes with method=fit"),
     ],
 )
-def test_an_option_that_the_recipe_never_reads_is_refused(data: Path, recipe: str, setting: str, says: str):
+def test_an_option_that_the_recipe_never_reads_is_refused(
+    data: Path, recipe: str, setting: str, says: str
+):
     said = tell("train", data, "--recipe", recipe, "--set", setting)
     assert (said.code, said.out) == (2, "")
     assert says in said.err
@@ -228,10 +299,19 @@ def test_an_option_that_the_recipe_never_reads_is_refused(data: Path, recipe: st
 
 
 def test_an_option_that_another_one_leaves_without_effect_is_told(data: Path, tmp_path: Path):
-    idle = {"augmentation.rotate_degrees": 20, "augmentation.dropout_px": 4, "augmentation.dropout": 0.5}
-    said = tell("train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, *set_words({**SHORT, **idle}))
+    idle = {
+        "augmentation.rotate_degrees": 20,
+        "augmentation.dropout_px": 4,
+        "augmentation.dropout": 0.5,
+    }
+    said = tell(
+        "train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, *set_words({**SHORT, **idle})
+    )
     assert said.code == 0
-    assert "note: augmentation.rotate_degrees does nothing, since augmentation.rotate is 0\n" in said.err
+    assert (
+        "note: augmentation.rotate_degrees does nothing, since augmentation.rotate is 0\n"
+        in said.err
+    )
     assert said.err.count("does nothing") == 1
 
 
@@ -247,13 +327,20 @@ def test_without_data_and_network_it_is_said_what_is_wanted_and_where_to_put_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
-    offline = dataclasses.replace(DATASETS["cifar10"], url="http://127.0.0.1:1/cifar-10-binary.tar.gz")
+    offline = dataclasses.replace(
+        DATASETS["cifar10"], url="http://127.0.0.1:1/cifar-10-binary.tar.gz"
+    )
     monkeypatch.setitem(DATASETS, "cifar10", offline)
     start = time.monotonic()
     said = tell("train", "--recipe", "cifar10-lenet", "--out", tmp_path / "runs")
     assert time.monotonic() - start < 10
     assert (said.code, said.out) == (2, "")
-    for word in ("cifar-10-binary.tar.gz is not here", offline.url, offline.digest, str(offline.path)):
+    for word in (
+        "cifar-10-binary.tar.gz is not here",
+        offline.url,
+        offline.digest,
+        str(offline.path),
+    ):
         assert word in said.err
     assert not (tmp_path / "runs").exists()
 
@@ -261,7 +348,10 @@ def test_without_data_and_network_it_is_said_what_is_wanted_and_where_to_put_it(
 def test_a_recipe_for_any_folder_asks_for_one(tmp_path: Path):
     said = tell("train", "--recipe", "finetune-kfold", "--out", tmp_path / "runs")
     assert said.code == 2
-    assert "The recipe 'finetune-kfold' has no public data set of its own. Give a folder of images" in said.err
+    assert (
+        "The recipe 'finetune-kfold' has no public data set of its own. Give a folder of images"
+        in said.err
+    )
 
 
 # ── a budget ──
@@ -270,7 +360,17 @@ def test_a_recipe_for_any_folder_asks_for_one(tmp_path: Path):
 def test_a_budget_is_kept_and_what_it_cut_is_said(data: Path, tmp_path: Path):
     start = time.monotonic()
     settings = {**SHORT, "training.epochs": 100_000, "training.checkpoint_seconds": 60}
-    words = ["train", data, "--recipe", "cifar10-lenet", "--budget", "17s", "--out", tmp_path, *set_words(settings)]
+    words = [
+        "train",
+        data,
+        "--recipe",
+        "cifar10-lenet",
+        "--budget",
+        "17s",
+        "--out",
+        tmp_path,
+        *set_words(settings),
+    ]
     said = tell(*words)
     assert said.code == 0
     assert time.monotonic() - start < 17 + 30
@@ -286,27 +386,54 @@ def test_a_budget_is_kept_and_what_it_cut_is_said(data: Path, tmp_path: Path):
 
 def test_find_rate_suggests_a_rate_from_real_steps(data: Path, tmp_path: Path):
     settings = {**TINY, "training.optimizer": "adam", "training.momentum": "none"}
-    words = ["find-rate", data, "--recipe", "cifar10-lenet", "--out", tmp_path / "rates.html", "--json", "-q"]
+    words = [
+        "find-rate",
+        data,
+        "--recipe",
+        "cifar10-lenet",
+        "--out",
+        tmp_path / "rates.html",
+        "--json",
+        "-q",
+    ]
     said = tell(*words, *set_words(settings))
     assert said.code == 0
     found = json.loads(said.out)
     assert 1e-5 < found["suggestion"] < 0.1
-    assert found["losses"][0] == pytest.approx(1.1, abs=0.1)  # of three classes, before anything is learned
+    assert found["losses"][0] == pytest.approx(
+        1.1, abs=0.1
+    )  # of three classes, before anything is learned
     assert "Loss over learning rate" in (tmp_path / "rates.html").read_text("utf-8")
 
 
 def test_find_rate_draws_images_as_often_as_the_training_would(data: Path, tmp_path: Path):
-    rows = [f"{file},{file.parent.name},{float(file.parent.name == 'leaf')}" for file in sorted(data.glob("*/*.png"))]
+    rows = [
+        f"{file},{file.parent.name},{float(file.parent.name == 'leaf')}"
+        for file in sorted(data.glob("*/*.png"))
+    ]
     (tmp_path / "table.csv").write_text("\n".join(["path,label,often", *rows]))
     settings = {**TINY, "training.sampling": "weighted", "training.weight_column": "often"}
     found = find_rate(
-        tmp_path / "table.csv", recipe="cifar10-lenet", set=settings, out=tmp_path / "rates.html", quiet=True
+        tmp_path / "table.csv",
+        recipe="cifar10-lenet",
+        set=settings,
+        out=tmp_path / "rates.html",
+        quiet=True,
     )
     assert found.curve.losses.min() < 0.01  # where there is but one class
 
 
 def test_explore_shows_what_a_recipe_makes_of_the_images(data: Path, tmp_path: Path):
-    words = ["explore", data, "--augment", "finetune-kfold", "--out", tmp_path / "seen.html", "--json", "-q"]
+    words = [
+        "explore",
+        data,
+        "--augment",
+        "finetune-kfold",
+        "--out",
+        tmp_path / "seen.html",
+        "--json",
+        "-q",
+    ]
     said = tell(*words, *set_words({"preprocessing.size_px": 32, "backbone.name": "test_resnet"}))
     assert said.code == 0
     seen = json.loads(said.out)

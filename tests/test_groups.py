@@ -25,7 +25,9 @@ def photos(*paths, **columns):
     labels = columns.pop("labels", [names.index(path.split("/")[0]) for path in paths])
     changed = {name: columns.pop(name) for name in ("taken", "widths") if name in columns}
     catalog = catalog_of(labels, paths=list(paths), **columns)
-    return catalog.replace(classes=tuple(names), **{name: np.array(values) for name, values in changed.items()})
+    return catalog.replace(
+        classes=tuple(names), **{name: np.array(values) for name, values in changed.items()}
+    )
 
 
 def timed(*moments, camera=NIKON, **columns):
@@ -64,12 +66,20 @@ def test_the_folder_is_the_one_that_the_image_lies_in():
 
 def test_the_folder_of_the_class_is_no_group_below_a_split_folder_either():
     catalog = photos("train/cat/1.jpg", "train/cat/p1/1.jpg", "test/dog/p2/2.jpg", labels=[0, 0, 1])
-    assert group(catalog.replace(classes=("cat", "dog")), "folder").groups.tolist() == ["", "p1", "p2"]
+    assert group(catalog.replace(classes=("cat", "dog")), "folder").groups.tolist() == [
+        "",
+        "p1",
+        "p2",
+    ]
 
 
 @pytest.mark.parametrize(
     ("form", "expected"),
-    [("folder:1", ["a", "a", "b", ""]), ("folder:2", ["p1", "p2", "p1", ""]), ("folder:03", ["x", "", "", ""])],
+    [
+        ("folder:1", ["a", "a", "b", ""]),
+        ("folder:2", ["p1", "p2", "p1", ""]),
+        ("folder:03", ["x", "", "", ""]),
+    ],
 )
 def test_the_nth_folder_is_counted_from_the_top(form, expected):
     catalog = photos("a/p1/x/1.jpg", "a/p2/1.jpg", "b/p1/1.jpg", "1.jpg", labels=[0, 1, 0, 1])
@@ -102,8 +112,10 @@ def test_a_column_was_read_with_the_table():
     after = group(catalog, "column:patient")
     assert after.groups.tolist() == ["p1", "p1", ""]
     assert after.remarks == (
-        "Grouped by column:patient: 2 images in 1 group, the largest, 'p1', of 2; 1 of more than one class; "
-        "1 image without a group.",
+        (
+            "Grouped by column:patient: 2 images in 1 group, the largest, 'p1', of 2; 1 of more"
+            " than one class; 1 image without a group."
+        ),
     )
 
 
@@ -117,20 +129,34 @@ def test_bursts_that_are_proposed_can_be_taken_as_groups():
 
 
 def test_the_numbers_are_of_images_that_can_be_used():
-    catalog = photos("cat/a/1.jpg", "cat/a/2.jpg", "cat/b/1.jpg", "cat/a/3.jpg", statuses=["ok", "ok", "ok", "empty"])
-    assert group(catalog, "folder").remarks == ("Grouped by folder: 3 images in 2 groups, the largest, 'a', of 2.",)
+    catalog = photos(
+        "cat/a/1.jpg",
+        "cat/a/2.jpg",
+        "cat/b/1.jpg",
+        "cat/a/3.jpg",
+        statuses=["ok", "ok", "ok", "empty"],
+    )
+    assert group(catalog, "folder").remarks == (
+        "Grouped by folder: 3 images in 2 groups, the largest, 'a', of 2.",
+    )
 
 
 def test_groups_of_one_image_each_are_told_to_keep_nothing_together():
     (remark,) = group(named("1.jpg", "2.jpg"), "name:.*").remarks
-    assert remark == "Grouped by name:.*: 2 images in 2 groups, each alone, so nothing is kept together."
+    assert (
+        remark
+        == "Grouped by name:.*: 2 images in 2 groups, each alone, so nothing is kept together."
+    )
 
 
 def test_what_the_source_states_gives_way_with_a_remark():
     catalog = photos("cat/a/1.jpg", "cat/b/2.jpg", "cat/b/3.jpg", groups=["g", "h", ""])
     after = group(catalog.replace(remarks=("Before.",)), "folder")
     assert after.groups.tolist() == ["a", "b", "b"]
-    assert after.remarks[:2] == ("Before.", "The source states 2 groups too; --group-by folder is used instead.")
+    assert after.remarks[:2] == (
+        "Before.",
+        "The source states 2 groups too; --group-by folder is used instead.",
+    )
 
 
 @pytest.mark.parametrize("form", ["folder", "folder:1", "folder:3", "name:^x", "column:patient"])
@@ -144,7 +170,9 @@ def test_where_no_image_gets_a_group_it_is_refused_with_an_example(form):
 @pytest.mark.parametrize("form", ["folder", "name:jpg", "column:site"])
 def test_one_group_of_all_images_is_refused(form):
     catalog = photos("cat/images/1.jpg", "dog/images/1.jpg", groups=["images", "images"])
-    with pytest.raises(UserError, match=r"puts all 2 images into one group, .*nothing could be divided"):
+    with pytest.raises(
+        UserError, match=r"puts all 2 images into one group, .*nothing could be divided"
+    ):
         group(catalog, form)
 
 
@@ -199,17 +227,32 @@ def test_images_that_cannot_be_used_are_in_no_burst():
 
 @pytest.mark.parametrize(
     ("contents", "copies", "expected"),
-    [("aa", [0, 1], []), ("ab", [0, 0], []), ("aab", [0, 1, 0], []), ("aab", [0, 1, 2], [(0, 1, 2)])],
+    [
+        ("aa", [0, 1], []),
+        ("ab", [0, 0], []),
+        ("aab", [0, 1, 0], []),
+        ("aab", [0, 1, 2], [(0, 1, 2)]),
+    ],
 )
 def test_copies_of_one_image_are_no_burst(contents, copies, expected):
-    assert find_bursts(timed(*["10:00:00"] * len(contents), contents=contents, copies=copies)) == expected
+    assert (
+        find_bursts(timed(*["10:00:00"] * len(contents), contents=contents, copies=copies))
+        == expected
+    )
 
 
 # ── bursts by number ──
 
 
 def test_a_short_run_of_camera_names_between_gaps_is_proposed():
-    names = ["IMG_0012.JPG", "IMG_0013.JPG", "IMG_0014.JPG", "IMG_0200.JPG", "IMG_0500.JPG", "IMG_0501.JPG"]
+    names = [
+        "IMG_0012.JPG",
+        "IMG_0013.JPG",
+        "IMG_0014.JPG",
+        "IMG_0200.JPG",
+        "IMG_0500.JPG",
+        "IMG_0501.JPG",
+    ]
     assert find_bursts(named(*names, "IMG_0502.JPG")) == [(0, 1, 2), (4, 5, 6)]
 
 
@@ -240,9 +283,12 @@ def test_a_run_of_two_sizes_is_not_proposed():
 def test_a_run_longer_than_a_burst_is_not_proposed():
     fewest, most = NUMBERED_BURST
     sizes = {
-        count: find_bursts(named(*(f"DSC0{n:04}.JPG" for n in range(9_999, 9_999 - count, -1)))) for count in (2, 3)
+        count: find_bursts(named(*(f"DSC0{n:04}.JPG" for n in range(9_999, 9_999 - count, -1))))
+        for count in (2, 3)
     }
-    longest = [find_bursts(named(*(f"P101{n:04}.JPG" for n in range(count)))) for count in (most, most + 1)]
+    longest = [
+        find_bursts(named(*(f"P101{n:04}.JPG" for n in range(count)))) for count in (most, most + 1)
+    ]
     assert (fewest, sizes) == (3, {2: [], 3: [(0, 1, 2)]})
     assert longest == [[tuple(range(most))], []]
 
@@ -267,17 +313,23 @@ SECONDS = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["|a", "|b", "|
 @given(SECONDS)
 def test_bursts_are_what_a_plain_reading_of_the_rule_gives(shots):
     catalog = timed(*["10:00:00"] * len(shots))
-    catalog = catalog.replace(taken=text_column(f"2026-05-04T10:00:{s:02}{camera}" for s, camera in shots))
+    catalog = catalog.replace(
+        taken=text_column(f"2026-05-04T10:00:{s:02}{camera}" for s, camera in shots)
+    )
     bursts = find_bursts(catalog)
     found = {row: number for number, rows in enumerate(bursts) for row in rows}
     for row, (second, camera) in enumerate(shots):
-        near = [o for o, (s, c) in enumerate(shots) if o != row and c == camera and abs(s - second) <= 3]
+        near = [
+            o for o, (s, c) in enumerate(shots) if o != row and c == camera and abs(s - second) <= 3
+        ]
         assert all(found.get(row, -1) == found.get(other, -2) for other in near)
         assert (row in found) == bool(near)
     assert bursts == sorted(bursts)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["cat", "dog"]), st.integers(0, 6)), min_size=8, max_size=40))
+@given(
+    st.lists(st.tuples(st.sampled_from(["cat", "dog"]), st.integers(0, 6)), min_size=8, max_size=40)
+)
 def test_no_group_crosses_whatever_the_folders(places):
     singles = [f"{name}/{number}.jpg" for name in ("cat", "dog") for number in range(3)]
     paths = [f"{name}/p{folder}/{row}.jpg" for row, (name, folder) in enumerate(places)]
@@ -292,9 +344,16 @@ def test_no_group_crosses_whatever_the_folders(places):
 
 def test_a_hundred_thousand_images_are_grouped_in_seconds():
     count = 100_000
-    catalog = photos(*(f"c{number % 100}/p{number // 30}/IMG_{number % 10_000:04}.jpg" for number in range(count)))
+    catalog = photos(
+        *(
+            f"c{number % 100}/p{number // 30}/IMG_{number % 10_000:04}.jpg"
+            for number in range(count)
+        )
+    )
     moments = np.datetime64("2026-05-04") + np.arange(count) // 2 * 5
-    taken = text_column(f"{moment}T10:00:0{number % 7}{NIKON}" for number, moment in enumerate(moments))
+    taken = text_column(
+        f"{moment}T10:00:0{number % 7}{NIKON}" for number, moment in enumerate(moments)
+    )
     start = time.process_time()
     for form in ("folder", "folder:2", "name:IMG_(..)"):
         group(catalog, form)

@@ -33,19 +33,26 @@ def test_a_single_process_wraps_nothing_and_waits_for_nobody():
     assert module.weight.grad.tolist() == [[1.0, 1.0]]
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("full", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("full", torch.float32), ("bf16", torch.bfloat16)]
+)
 def test_the_forward_pass_has_the_precision_asked_for(precision: str, dtype: torch.dtype):
     with Hardware(TrainingOptions(precision=precision)).precise():
         assert nn.Linear(2, 1)(torch.ones(1, 2)).dtype == dtype
 
 
 def test_a_second_training_may_have_another_precision():
-    kinds = [Hardware(TrainingOptions(precision=one)).accelerator.mixed_precision for one in ("bf16", "full", "bf16")]
+    kinds = [
+        Hardware(TrainingOptions(precision=one)).accelerator.mixed_precision
+        for one in ("bf16", "full", "bf16")
+    ]
     assert kinds == ["bf16", "no", "bf16"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_fp16_is_refused_without_a_gpu():
-    with pytest.raises(UserError, match=r"training.precision=fp16 needs a GPU. Use bf16, or leave it out"):
+    with pytest.raises(
+        UserError, match=r"training.precision=fp16 needs a GPU. Use bf16, or leave it out"
+    ):
         Hardware(TrainingOptions(precision="fp16"))
     assert Hardware(TrainingOptions()).accelerator.mixed_precision == "no"

@@ -18,7 +18,9 @@ class Made:
     """Images (B, 3, 8, 8), bright in one place; of class 1 where `bright` says so."""
 
     def __init__(self, bright: str) -> None:
-        rows, columns = {"left": (slice(0, 8), slice(0, 4)), "top": (slice(0, 4), slice(0, 8))}[bright]
+        rows, columns = {"left": (slice(0, 8), slice(0, 4)), "top": (slice(0, 4), slice(0, 8))}[
+            bright
+        ]
         self.labels = torch.arange(COUNT) % 2
         self.images = torch.rand(COUNT, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.1
         self.images[self.labels == 1, :, rows, columns] += 1
@@ -41,7 +43,9 @@ class Sees(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         left = images[..., :4].mean(dim=(1, 2, 3)) - images[..., 4:].mean(dim=(1, 2, 3))
         top = images[:, :, :4].mean(dim=(1, 2, 3)) - images[:, :, 4:].mean(dim=(1, 2, 3))
-        logit = {"left": left, "top": top, "light": images.mean(dim=(1, 2, 3)) - 0.3}[self.what] * 10
+        logit = {"left": left, "top": top, "light": images.mean(dim=(1, 2, 3)) - 0.3}[
+            self.what
+        ] * 10
         return torch.stack([-logit, logit], dim=1)
 
 
@@ -66,9 +70,9 @@ def test_no_more_images_are_looked_at_than_it_takes(monkeypatch):
 
 def test_moves_are_added_where_the_recipe_does_not_say_how_often():
     assert with_moves(AugmentationOptions(), ["flip"]).flip == 0.5
-    assert with_moves(AugmentationOptions(flip=0.2), ["flip", "quarter_turn"]) == AugmentationOptions(
-        flip=0.2, quarter_turn=0.5
-    )
+    assert with_moves(
+        AugmentationOptions(flip=0.2), ["flip", "quarter_turn"]
+    ) == AugmentationOptions(flip=0.2, quarter_turn=0.5)
     assert with_moves(AugmentationOptions(flip=0.2), []) == AugmentationOptions(flip=0.2)
 
 

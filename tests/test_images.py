@@ -36,20 +36,26 @@ def taken(images: Images, groups: list[np.ndarray]) -> list[tuple[list, list]]:
 
 
 @pytest.mark.parametrize("held_bytes", [0, 10**9])
-def test_each_image_is_what_preprocessing_makes_of_its_file(folder: Path, catalog: Catalog, held_bytes: int):
+def test_each_image_is_what_preprocessing_makes_of_its_file(
+    folder: Path, catalog: Catalog, held_bytes: int
+):
     images = images_of(catalog, [3, 4], held_bytes=held_bytes)
     ((pixels, there),) = images.batches([np.array([1])])
     file = folder / "sky" / "000.jpg"
     assert images.paths == ("leaf/001.jpg", "sky/000.jpg")
     assert images.labels.tolist() == [1, 2]
     assert there.tolist() == [True]
-    np.testing.assert_array_equal(pixels[0], Preprocessing(size_px=32).resized(decode(file.read_bytes()).pixels))
+    np.testing.assert_array_equal(
+        pixels[0], Preprocessing(size_px=32).resized(decode(file.read_bytes()).pixels)
+    )
 
 
 @pytest.mark.parametrize("mode", ["crop", "squash", "pad"])
 def test_held_and_streamed_images_are_the_same(catalog: Catalog, mode: str):
     preprocessing = Preprocessing(mode=mode, size_px=40)
-    held, streamed = (images_of(catalog, held_bytes=limit, preprocessing=preprocessing) for limit in (10**9, 0))
+    held, streamed = (
+        images_of(catalog, held_bytes=limit, preprocessing=preprocessing) for limit in (10**9, 0)
+    )
     assert taken(held, GROUPS) == taken(streamed, GROUPS)
     assert [len(pixels) for pixels, _ in taken(held, GROUPS)] == [3, 0, 3]
 
@@ -84,12 +90,17 @@ def test_a_lost_image_is_named_once_with_its_label(
     console = Console(quiet=True)
     images = images_of(catalog, held_bytes=held_bytes, console=console)
     read = type(catalog.files).read
-    monkeypatch.setattr(type(catalog.files), "read", lambda *given: time.sleep(0.01) or read(*given))
+    monkeypatch.setattr(
+        type(catalog.files), "read", lambda *given: time.sleep(0.01) or read(*given)
+    )
     for _ in range(2):
         taken(images, [np.array([2, 2, 2, 2])])
     notes = [line for line in console.lines if "leaf/000.jpg" in line]
     assert len(notes) == 1
-    assert "leaf/000.jpg (leaf) is no longer what it was when the run began, and is left out" in notes[0]
+    assert (
+        "leaf/000.jpg (leaf) is no longer what it was when the run began, and is left out"
+        in notes[0]
+    )
 
 
 @pytest.mark.parametrize("held_bytes", [0, 10**9])
@@ -97,7 +108,10 @@ def test_too_many_lost_images_are_refused(folder: Path, catalog: Catalog, held_b
     for name in ("000", "001"):
         (folder / "leaf" / f"{name}.jpg").unlink()
     taken(images_of(catalog, held_bytes=held_bytes, most_lost=2 / 6), [np.arange(6)])
-    with pytest.raises(Refused, match=r"2 of 6 images were changed while they were used, 'leaf/00.*decoding.lost_sh"):
+    with pytest.raises(
+        Refused,
+        match=r"2 of 6 images were changed while they were used, 'leaf/00.*decoding.lost_sh",
+    ):
         taken(images_of(catalog, held_bytes=held_bytes, most_lost=0.3), [np.arange(6)])
 
 

@@ -17,12 +17,25 @@ def tree(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("tree/sub/deeper").mkdir(parents=True)
     Path("tree/.git").mkdir()
-    for name in ["b.jpg", "a.jpg", "sub/c.jpg", "sub/deeper/d.jpg", ".DS_Store", "Thumbs.db", ".git/e.jpg"]:
+    for name in [
+        "b.jpg",
+        "a.jpg",
+        "sub/c.jpg",
+        "sub/deeper/d.jpg",
+        ".DS_Store",
+        "Thumbs.db",
+        ".git/e.jpg",
+    ]:
         Path("tree", name).touch()
     return Path("tree")
 
 
-ALL = [Path("tree/a.jpg"), Path("tree/b.jpg"), Path("tree/sub/c.jpg"), Path("tree/sub/deeper/d.jpg")]
+ALL = [
+    Path("tree/a.jpg"),
+    Path("tree/b.jpg"),
+    Path("tree/sub/c.jpg"),
+    Path("tree/sub/deeper/d.jpg"),
+]
 
 
 def test_a_folder_stands_for_all_files_below_it_sorted_and_without_junk(tree):
@@ -64,12 +77,17 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tree):
 
 
 def test_a_dash_stands_for_a_list_of_lines(tree):
-    assert expand_inputs(["-"], io.BytesIO(b"x.jpg\r\n\nwith space.jpg\n")) == [Path("x.jpg"), Path("with space.jpg")]
+    assert expand_inputs(["-"], io.BytesIO(b"x.jpg\r\n\nwith space.jpg\n")) == [
+        Path("x.jpg"),
+        Path("with space.jpg"),
+    ]
 
 
 def test_a_list_ended_by_zero_bytes_may_hold_any_name(tree):
     names = [b"new\nline.jpg", b"caf\xe9.jpg", b"ends with\r", b"-"]
-    assert [os.fsencode(path) for path in expand_inputs(["-"], io.BytesIO(b"\0".join(names) + b"\0"))] == names
+    assert [
+        os.fsencode(path) for path in expand_inputs(["-"], io.BytesIO(b"\0".join(names) + b"\0"))
+    ] == names
 
 
 def test_standard_input_is_read_only_when_asked_for(tree):
@@ -80,7 +98,9 @@ def test_odd_names_in_a_folder_come_back_exactly(tmp_path):
     names = sorted([b"back\\slash.jpg", b"caf\xe9.jpg", b"new\nline.jpg"])
     for name in names:
         (tmp_path / os.fsdecode(name)).touch()
-    assert sorted(os.fsencode(path.name) for path in expand_inputs([str(tmp_path)], NOTHING)) == names
+    assert (
+        sorted(os.fsencode(path.name) for path in expand_inputs([str(tmp_path)], NOTHING)) == names
+    )
 
 
 def test_a_link_that_leads_back_up_brings_no_file_in_twice(tree):

@@ -44,11 +44,17 @@ def inputs_of(
 ) -> ImageInputs:
     how = Preprocessing(size_px=32, **preprocessing)
     images = images_of(catalog, preprocessing=how, held_bytes=held_bytes)
-    return ImageInputs(images, how, augmentation or AugmentationOptions(), torch.device("cpu"), memory_format)
+    return ImageInputs(
+        images, how, augmentation or AugmentationOptions(), torch.device("cpu"), memory_format
+    )
 
 
-def batch_of(inputs: ImageInputs, positions: np.ndarray = ALL, *, epoch: int | None = None) -> Batch:
-    keys = None if epoch is None else sample_keys(image_keys(0, map(str, positions.tolist())), epoch)
+def batch_of(
+    inputs: ImageInputs, positions: np.ndarray = ALL, *, epoch: int | None = None
+) -> Batch:
+    keys = (
+        None if epoch is None else sample_keys(image_keys(0, map(str, positions.tolist())), epoch)
+    )
     (batch,) = inputs.batches([Group(positions, keys)])
     return batch
 
@@ -60,7 +66,9 @@ def test_images_are_normalised_as_in_the_model_file(catalog: Catalog, grey: bool
     preprocessing = Preprocessing(size_px=32, **how)
     ((pixels, _),) = images_of(catalog, preprocessing=preprocessing).batches([ALL])
     assert batch.inputs.shape == (6, 1 if grey else 3, 32, 32)
-    np.testing.assert_allclose(batch.inputs, [preprocessing.normalised(one) for one in pixels], atol=1e-5)
+    np.testing.assert_allclose(
+        batch.inputs, [preprocessing.normalised(one) for one in pixels], atol=1e-5
+    )
 
 
 def test_labels_are_those_of_the_positions(catalog: Catalog):
@@ -70,7 +78,9 @@ def test_labels_are_those_of_the_positions(catalog: Catalog):
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_they_come_in_the_memory_format_asked_for(catalog: Catalog, memory_format: torch.memory_format):
+def test_they_come_in_the_memory_format_asked_for(
+    catalog: Catalog, memory_format: torch.memory_format
+):
     assert batch_of(inputs_of(catalog, FLIPPED, memory_format), epoch=0).inputs.is_contiguous(
         memory_format=memory_format
     )
@@ -90,7 +100,9 @@ def test_the_key_decides_what_becomes_of_a_image_and_no_neighbour_does(catalog: 
 
 
 def test_held_and_streamed_images_give_the_same_bits(catalog: Catalog):
-    held, streamed = (batch_of(inputs_of(catalog, BY_CHANCE, held_bytes=size), epoch=0) for size in (10**9, 0))
+    held, streamed = (
+        batch_of(inputs_of(catalog, BY_CHANCE, held_bytes=size), epoch=0) for size in (10**9, 0)
+    )
     assert torch.equal(held.inputs, streamed.inputs)
 
 
@@ -133,9 +145,13 @@ def test_batches_that_are_made_at_once_have_the_bits_of_each_alone(
     (folder / "leaf" / "000.jpg").unlink()  # the third
     inputs = inputs_of(catalog, augmentation, memory_format, held_bytes=0)
     drawn = [
-        np.random.default_rng(n).integers(0, 6, size) for n, size in enumerate([3, 4, 1, JOINED_PIXELS // 1024, 2])
+        np.random.default_rng(n).integers(0, 6, size)
+        for n, size in enumerate([3, 4, 1, JOINED_PIXELS // 1024, 2])
     ]
-    groups = [Group(positions, image_keys(n, map(str, range(len(positions))))) for n, positions in enumerate(drawn)]
+    groups = [
+        Group(positions, image_keys(n, map(str, range(len(positions)))))
+        for n, positions in enumerate(drawn)
+    ]
     groups = [*groups, Group(np.array([2]), image_keys(9, "a"))]
     for together, group in zip(inputs.batches(groups), groups, strict=True):
         (alone,) = inputs.batches([group])

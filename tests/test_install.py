@@ -17,7 +17,15 @@ MOST_BYTES = 250_000_000
 def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
+    pip = [
+        folder / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--constraint",
+        ROOT / "constraints.txt",
+    ]
     subprocess.run([*pip, ROOT], check=True)
     return folder / "bin"
 
@@ -25,7 +33,9 @@ def base(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     photos = write_classes(tmp_path_factory.mktemp("install") / "photos", 6)
-    return tellapart.train(photos, set={"preprocessing.size_px": 64}, out=photos.parent / "runs", quiet=True)
+    return tellapart.train(
+        photos, set={"preprocessing.size_px": 64}, out=photos.parent / "runs", quiet=True
+    )
 
 
 @pytest.mark.install
@@ -40,17 +50,25 @@ def test_a_base_install_is_small_and_has_no_torch(base):
 def test_a_base_install_predicts_and_evaluates(base, run, photos):
     image = sorted(photos.rglob("*.jpg"))[0]
     predicted = subprocess.run(
-        [base / "tellapart", "predict", run.model, image], capture_output=True, text=True, check=True
+        [base / "tellapart", "predict", run.model, image],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert str(image) in predicted.stdout
     evaluated = subprocess.run(
-        [base / "tellapart", "evaluate", run.model, photos], capture_output=True, text=True, check=True
+        [base / "tellapart", "evaluate", run.model, photos],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "accuracy" in evaluated.stdout
 
 
 @pytest.mark.install
 def test_training_with_a_base_install_says_what_to_install(base, photos):
-    trained = subprocess.run([base / "tellapart", "train", photos], capture_output=True, text=True, check=False)
+    trained = subprocess.run(
+        [base / "tellapart", "train", photos], capture_output=True, text=True, check=False
+    )
     assert trained.returncode == 2
     assert "pip install 'tellapart[train]'" in trained.stderr

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from tellapart.evaluation.intervals import BIAS_REACH, RESAMPLES, bootstrap, percentile_interval, wilson
+from tellapart.evaluation.intervals import (
+    BIAS_REACH,
+    RESAMPLES,
+    bootstrap,
+    percentile_interval,
+    wilson,
+)
 
 
 def shares(values):
@@ -45,7 +51,9 @@ def test_wilson_refuses_more_successes_than_images():
 
 
 def test_wilson_holds_the_true_share_about_19_times_in_20():
-    bounds = np.array([wilson(k, 50) for k in range(51)])[np.random.default_rng(0).binomial(50, 0.9, 4000)]
+    bounds = np.array([wilson(k, 50) for k in range(51)])[
+        np.random.default_rng(0).binomial(50, 0.9, 4000)
+    ]
     assert np.mean((bounds[:, 0] <= 0.9) & (bounds[:, 1] >= 0.9)) == pytest.approx(0.95, abs=0.025)
 
 
@@ -58,12 +66,17 @@ def test_the_same_seed_gives_the_same_resamples():
 
 def test_every_resample_keeps_the_weight_of_every_class():
     labels = np.repeat([0, 1, 2], [2, 5, 40])
-    resampled = bootstrap(lambda rows, weights: weights @ (labels[rows][:, :, None] == [0, 1, 2]), labels)
+    resampled = bootstrap(
+        lambda rows, weights: weights @ (labels[rows][:, :, None] == [0, 1, 2]), labels
+    )
     assert resampled == pytest.approx(np.tile([2.0, 5.0, 40.0], (RESAMPLES, 1)))
 
 
 def test_numbering_the_classes_differently_draws_the_same_images():
-    values, labels = np.random.default_rng(0).random(60), np.random.default_rng(1).integers(0, 4, 60)
+    values, labels = (
+        np.random.default_rng(0).random(60),
+        np.random.default_rng(1).integers(0, 4, 60),
+    )
     renumbered = np.array([2, 0, 3, 1])[labels]
     assert np.array_equal(bootstrap(shares(values), labels), bootstrap(shares(values), renumbered))
 
@@ -78,7 +91,10 @@ def test_the_memory_held_at_once_changes_no_draw(monkeypatch):
 @pytest.mark.parametrize("size", [1, 2, 20])
 def test_the_resamples_vary_as_much_as_new_images_would_however_small_the_classes(size):
     rng = np.random.default_rng(0)
-    spread = [bootstrap(shares(rng.normal(size=200)), np.arange(200) // size, seed=s).std() for s in range(20)]
+    spread = [
+        bootstrap(shares(rng.normal(size=200)), np.arange(200) // size, seed=s).std()
+        for s in range(20)
+    ]
     assert np.mean(spread) == pytest.approx(1 / np.sqrt(200), rel=0.05)
 
 
@@ -94,7 +110,9 @@ def test_the_interval_of_an_unbiased_value_is_the_percentiles():
 
 def test_the_interval_reaches_back_as_far_as_the_noise_may_have_moved_the_value():
     resampled = np.random.default_rng(0).normal(7, 1, 100_000)
-    assert percentile_interval(5.0, resampled) == pytest.approx((5 - 1.96 - 2 * BIAS_REACH, 5 + 1.96), abs=0.05)
+    assert percentile_interval(5.0, resampled) == pytest.approx(
+        (5 - 1.96 - 2 * BIAS_REACH, 5 + 1.96), abs=0.05
+    )
 
 
 def test_the_interval_of_a_distance_from_0_holds_0():
@@ -103,5 +121,7 @@ def test_the_interval_of_a_distance_from_0_holds_0():
     noise = rng.normal(size=(200, 40))
     values = np.abs(noise).mean(axis=1)
     resampled = np.abs(noise[:, None] + rng.normal(size=(200, 400, 40))).mean(axis=2)
-    lows = [percentile_interval(value, drawn)[0] for value, drawn in zip(values, resampled, strict=True)]
+    lows = [
+        percentile_interval(value, drawn)[0] for value, drawn in zip(values, resampled, strict=True)
+    ]
     assert np.mean(np.array(lows) <= 0) > 0.85

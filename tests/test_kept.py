@@ -58,7 +58,9 @@ def inputs_of(
 ) -> ImageInputs:
     augmentation = AugmentationOptions(flip=0.5, crop_area=0.4)
     images = images_of(catalog, **options)
-    return ImageInputs(images, Preprocessing(size_px=32), augmentation, torch.device("cpu"), memory_format)
+    return ImageInputs(
+        images, Preprocessing(size_px=32), augmentation, torch.device("cpu"), memory_format
+    )
 
 
 def kept_of(catalog: Catalog, trunk: nn.Module, inputs: ImageInputs) -> KeptInputs:
@@ -67,7 +69,9 @@ def kept_of(catalog: Catalog, trunk: nn.Module, inputs: ImageInputs) -> KeptInpu
 
 @pytest.mark.parametrize("upto", ["blocks.0", "blocks.2", "all"])
 @pytest.mark.parametrize("view", [None, 0, 1])
-def test_each_view_is_what_the_frozen_part_gives_anew(catalog: Catalog, upto: str, view: int | None):
+def test_each_view_is_what_the_frozen_part_gives_anew(
+    catalog: Catalog, upto: str, view: int | None
+):
     trunk, inputs = trunk_of(upto), inputs_of(catalog)
     keys = None if view is None else sample_keys(image_keys(0, catalog.paths), view)[SOME]
     (anew,) = inputs.batches([Group(SOME, keys)])
@@ -93,7 +97,9 @@ def test_a_view_has_the_same_bits_whichever_batch_asks_first(catalog: Catalog):
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_outputs_keep_the_memory_format_of_the_images(catalog: Catalog, memory_format: torch.memory_format):
+def test_outputs_keep_the_memory_format_of_the_images(
+    catalog: Catalog, memory_format: torch.memory_format
+):
     kept = kept_of(catalog, trunk_of("blocks.0"), inputs_of(catalog, memory_format))
     (batch,) = kept.batches([Group(SOME, view=0)])
     assert batch.inputs.is_contiguous(memory_format=memory_format)

@@ -49,7 +49,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     return material_of(catalog_of(write_classes(tmp_path_factory.mktemp("phase") / "photos", 6)))
 
 
-def learners_of(data: TrainingData, kept_bytes: int = PLENTY, **changes: object) -> tuple[Phases, Classifier]:
+def learners_of(
+    data: TrainingData, kept_bytes: int = PLENTY, **changes: object
+) -> tuple[Phases, Classifier]:
     recipe = small_recipe({key.replace("__", "."): value for key, value in changes.items()})
     classifier = classifier_of(recipe)
     hardware = Hardware(recipe.training)
@@ -65,7 +67,9 @@ def moved(folder: Path, data: TrainingData, changes: dict[str, object]) -> set[s
 
 
 def stages(names: set[str]) -> set[str]:
-    return {".".join(name.split(".")[2:4]) if name.startswith("embedder") else "head" for name in names}
+    return {
+        ".".join(name.split(".")[2:4]) if name.startswith("embedder") else "head" for name in names
+    }
 
 
 # ── what moves ──
@@ -76,7 +80,9 @@ def test_without_freezing_all_learns(tmp_path: Path, data: TrainingData):
 
 
 @pytest.mark.parametrize("views", [None, 1])
-def test_the_frozen_part_and_its_statistics_are_still(tmp_path: Path, data: TrainingData, views: int | None):
+def test_the_frozen_part_and_its_statistics_are_still(
+    tmp_path: Path, data: TrainingData, views: int | None
+):
     names = moved(tmp_path, data, {**CNN, "freeze.upto": "blocks.1", "freeze.views": views})
     assert stages(names) == {"blocks.2", "blocks.3", "head"}
     assert any("running_mean" in name for name in names)
@@ -89,7 +95,11 @@ def test_of_a_frozen_backbone_only_the_head_moves(tmp_path: Path, data: Training
 def test_statistics_of_the_frozen_part_move_where_they_are_to(tmp_path: Path, data: TrainingData):
     names = moved(tmp_path, data, {**CNN, "freeze.upto": "blocks.1", "freeze.batch_norm": False})
     of_frozen = {name for name in names if stages({name}) & {"blocks.0", "blocks.1"}}
-    assert {name.rsplit(".")[-1] for name in of_frozen} == {"running_mean", "running_var", "num_batches_tracked"}
+    assert {name.rsplit(".")[-1] for name in of_frozen} == {
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+    }
     assert stages(of_frozen) == {"blocks.0", "blocks.1"}
 
 
@@ -97,7 +107,9 @@ def test_looking_at_val_and_train_moves_nothing(tmp_path: Path, data: TrainingDa
     changes = {**CNN, "training.epochs": 2, "training.monitor": "count"}
     count = iter(range(9))
     metrics = {"count": lambda predictions: float(next(count))}
-    looked = run_fit(tmp_path / "a", data, {**changes, "training.evaluate_train": True}, metrics=metrics)
+    looked = run_fit(
+        tmp_path / "a", data, {**changes, "training.evaluate_train": True}, metrics=metrics
+    )
     without_val = TrainingData(data.train, None, data.preprocessing)
     blind = run_fit(tmp_path / "b", without_val, {**changes, "training.monitor": "loss"})
     assert looked.progress.best_epoch == 2
@@ -106,7 +118,9 @@ def test_looking_at_val_and_train_moves_nothing(tmp_path: Path, data: TrainingDa
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("views", [None, 1])
-def test_unfreezing_changes_what_learns(tmp_path: Path, data: TrainingData, optimizer: str, views: int | None):
+def test_unfreezing_changes_what_learns(
+    tmp_path: Path, data: TrainingData, optimizer: str, views: int | None
+):
     changes = {
         "freeze.upto": "all",
         "freeze.unfreeze": ("1:blocks.3", "2:all"),
@@ -134,28 +148,38 @@ def test_unfreezing_changes_what_learns(tmp_path: Path, data: TrainingData, opti
 
 
 @pytest.mark.parametrize("views", [None, 2])
-def test_what_learns_is_in_training_mode_and_all_rests_for_val(data: TrainingData, views: int | None):
-    phases, classifier = learners_of(data, backbone__name="cnn", freeze__upto="blocks.1", freeze__views=views)
+def test_what_learns_is_in_training_mode_and_all_rests_for_val(
+    data: TrainingData, views: int | None
+):
+    phases, classifier = learners_of(
+        data, backbone__name="cnn", freeze__upto="blocks.1", freeze__views=views
+    )
     phase = phases.of(0)
     norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
     assert [norm.training for norm in norms] == [False, False, True, True]
     assert phase.plain.training
     phases.rest()
-    assert not any(module.training for root in (classifier, phase.plain) for module in root.modules())
+    assert not any(
+        module.training for root in (classifier, phase.plain) for module in root.modules()
+    )
     phases.teach()
     assert [norm.training for norm in norms] == [False, False, True, True]
 
 
 def test_each_part_has_its_own_word_for_the_statistics_of_norms(data: TrainingData):
     frozen = {"freeze__upto": "blocks.1", "freeze__batch_norm": False}
-    phases, classifier = learners_of(data, backbone__name="cnn", **frozen, training__freeze_batch_norm=True)
+    phases, classifier = learners_of(
+        data, backbone__name="cnn", **frozen, training__freeze_batch_norm=True
+    )
     phases.of(0)
     norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
     assert [norm.training for norm in norms] == [True, True, False, False]
 
 
 def test_a_learner_is_made_anew_only_where_another_part_begins_to_learn(data: TrainingData):
-    phases, _ = learners_of(data, freeze__upto="all", freeze__unfreeze=("2:blocks.3",), freeze__views=1)
+    phases, _ = learners_of(
+        data, freeze__upto="all", freeze__unfreeze=("2:blocks.3",), freeze__views=1
+    )
     first, second, third, fourth = (phases.of(epoch) for epoch in range(4))
     assert first is second
     assert third is fourth is not first
@@ -177,26 +201,43 @@ def test_of_images_that_nothing_changes_one_view_is_kept(data: TrainingData):
     assert phases.of(0).views == 1
 
 
-@pytest.mark.parametrize("frozen", [{"upto": "patch_embed"}, {"upto": "all", "unfreeze": ("1:blocks.0",)}])
+@pytest.mark.parametrize(
+    "frozen", [{"upto": "patch_embed"}, {"upto": "all", "unfreeze": ("1:blocks.0",)}]
+)
 def test_a_network_that_cannot_be_cut_where_it_thaws_is_told_before_any_epoch(
     data: TrainingData, frozen: dict[str, Any]
 ):
-    changes = {"backbone.name": "test_vit", "preprocessing.size_px": 160, "backbone.pretrained": False}
+    changes = {
+        "backbone.name": "test_vit",
+        "preprocessing.size_px": 160,
+        "backbone.pretrained": False,
+    }
     changes |= {f"freeze.{name}": value for name, value in frozen.items()}
     with pytest.raises(UserError, match="cannot be cut behind patch_embed"):
-        learners_of(data, freeze__views=2, **{key.replace(".", "__"): value for key, value in changes.items()})
+        learners_of(
+            data,
+            freeze__views=2,
+            **{key.replace(".", "__"): value for key, value in changes.items()},
+        )
 
 
 def test_a_network_on_kept_outputs_answers_as_the_whole_one(data: TrainingData):
     (kept, _), (whole, _) = (
-        learners_of(data, backbone__name="cnn", freeze__upto="blocks.1", freeze__views=views) for views in (2, None)
+        learners_of(data, backbone__name="cnn", freeze__upto="blocks.1", freeze__views=views)
+        for views in (2, None)
     )
     answers = [predicted(phases, data).probs for phases in (kept, whole)]
     np.testing.assert_allclose(*answers, atol=1e-5)
 
 
 def test_training_on_kept_outputs_is_training_on_the_images(tmp_path: Path, data: TrainingData):
-    changes = {**CNN, "training.epochs": 3, "freeze.upto": "blocks.2", "augmentation.flip": 0.5, "training.lr": 0.01}
+    changes = {
+        **CNN,
+        "training.epochs": 3,
+        "freeze.upto": "blocks.2",
+        "augmentation.flip": 0.5,
+        "training.lr": 0.01,
+    }
     kept = run_fit(tmp_path / "kept", data, {**changes, "freeze.views": 3})
     anew = run_fit(tmp_path / "anew", data, changes)
     for name, value in kept.weights.items():
@@ -205,12 +246,15 @@ def test_training_on_kept_outputs_is_training_on_the_images(tmp_path: Path, data
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_views_are_not_kept_of_mixed_images(data: TrainingData, kind: str):
-    with pytest.raises(UserError, match=r"freeze.views keeps images one by one, so it does not go with"):
+    with pytest.raises(
+        UserError, match=r"freeze.views keeps images one by one, so it does not go with"
+    ):
         learners_of(data, freeze__upto="all", freeze__views=1, **{f"augmentation__{kind}": 0.2})
 
 
 @pytest.mark.parametrize(
-    ("spare", "evaluates_train", "views"), [(0, False, 2), (-1, False, 1), (0, True, 1), (12, True, 2)]
+    ("spare", "evaluates_train", "views"),
+    [(0, False, 2), (-1, False, 1), (0, True, 1), (12, True, 2)],
 )
 def test_as_many_views_are_kept_as_fit_into_the_memory(
     data: TrainingData, spare: int, evaluates_train: bool, views: int
@@ -240,7 +284,9 @@ def predicted(phases: Phases, data: TrainingData) -> Predictions:
     return predict_images(phase, data.val, phase.val, Hardware(small_recipe().training))
 
 
-def test_predictions_are_those_of_each_image_alone(data: TrainingData, monkeypatch: pytest.MonkeyPatch):
+def test_predictions_are_those_of_each_image_alone(
+    data: TrainingData, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("tellapart.training.phases.EVALUATED_AT_ONCE", 4)
     phases, classifier = learners_of(data)
     found = predicted(phases, data)

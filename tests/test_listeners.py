@@ -12,7 +12,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tellapart.errors import UserError
 from tellapart.progress import Console
-from tellapart.training.callbacks import KeepLog, PrintLosses, ShowProgress, history_csv, print_epochs
+from tellapart.training.callbacks import (
+    KeepLog,
+    PrintLosses,
+    ShowProgress,
+    history_csv,
+    print_epochs,
+)
 from tellapart.training.events import Callback, Event
 from tellapart.training.trackers import EVENTS, TrackScalars, check_trackers, trackers
 
@@ -36,12 +42,16 @@ def training(losses: Iterable[float] | None = None) -> Iterator[Event]:
     for epoch in range(EPOCHS):
         waited = 5.0 * epoch
         done = epoch * PER_EPOCH
-        yield Event(name="epoch_started", epoch=epoch + 1, step=done, seconds=waited + done / 2, **at)
+        yield Event(
+            name="epoch_started", epoch=epoch + 1, step=done, seconds=waited + done / 2, **at
+        )
         for batch in range(1, PER_EPOCH + 1):
             step, seconds = done + batch, waited + (done + batch) / 2
             here = {"epoch": epoch + 1, "batch": batch, **at}
             yield Event(name="iteration_started", step=step - 1, seconds=seconds - 0.5, **here)
-            yield Event(name="iteration_completed", step=step, loss=next(values), seconds=seconds, **here)
+            yield Event(
+                name="iteration_completed", step=step, loss=next(values), seconds=seconds, **here
+            )
         scores = {"val_accuracy": 0.5 + epoch / 4, "val_loss": 0.7, "train_loss": 0.6}
         ended = {"epoch": epoch + 1, "step": done + PER_EPOCH, "loss": 0.25, "scores": scores, **at}
         yield Event(name="epoch_completed", seconds=waited + 5 + (done + PER_EPOCH) / 2, **ended)
@@ -64,7 +74,10 @@ def test_the_mean_loss_of_so_many_batches_is_printed(console: Console):
 
 def test_thousands_of_batches_are_separated(console: Console):
     at = {"epoch": 1, "epochs": 1, "step": 2000, "steps": 5000, "lr": 0.1, "seconds": 1.0}
-    hear(PrintLosses(console, 2000), [Event(name="iteration_completed", batch=2000, loss=2.105, **at)])
+    hear(
+        PrintLosses(console, 2000),
+        [Event(name="iteration_completed", batch=2000, loss=2.105, **at)],
+    )
     assert said(console) == ["epoch 1, batch 2,000: loss 2.105"]
 
 
@@ -127,7 +140,10 @@ def test_the_bar_of_a_resumed_epoch_begins_where_it_stood():
 
 
 def test_the_history_keeps_every_digit_and_the_order_of_its_columns():
-    rows = [{"epoch": 1, "step": 10, "loss": 0.1 + 0.2}, {"epoch": 2, "step": 20, "loss": 0.1, "val_f1": 1 / 3}]
+    rows = [
+        {"epoch": 1, "step": 10, "loss": 0.1 + 0.2},
+        {"epoch": 2, "step": 20, "loss": 0.1, "val_f1": 1 / 3},
+    ]
     header, first, second = history_csv(rows).splitlines()
     assert (header, first) == ("epoch,step,loss,val_f1", "1,10,0.30000000000000004,")
     assert float(second.split(",")[3]) == 1 / 3
@@ -147,7 +163,13 @@ def scalars(run: Path, name: str) -> list[tuple[int, float]]:
 def test_tensorboard_gets_losses_rates_and_scores(accelerator: Accelerator, tmp_path: Path):
     with trackers(accelerator, tmp_path, ["tensorboard"], {}):
         hear(TrackScalars(accelerator, 4), training(range(20)))
-    assert scalars(tmp_path, "train/loss") == [(4, 1.5), (8, 5.5), (12, 9.5), (16, 13.5), (20, 17.5)]
+    assert scalars(tmp_path, "train/loss") == [
+        (4, 1.5),
+        (8, 5.5),
+        (12, 9.5),
+        (16, 13.5),
+        (20, 17.5),
+    ]
     assert scalars(tmp_path, "train/lr")[0] == (4, 0.01)
     assert scalars(tmp_path, "val/accuracy") == [(10, 0.5), (20, 0.75)]
     assert scalars(tmp_path, "evaluated train/loss") == [(10, 0.6), (20, 0.6)]
@@ -159,7 +181,9 @@ def test_the_last_losses_are_logged_even_if_they_are_few(accelerator: Accelerato
     assert scalars(tmp_path, "train/loss") == [(15, 7.0), (20, 17.0)]
 
 
-def test_every_run_is_one_folder_of_events_under_its_own_name(accelerator: Accelerator, tmp_path: Path):
+def test_every_run_is_one_folder_of_events_under_its_own_name(
+    accelerator: Accelerator, tmp_path: Path
+):
     for name in ("first", "second"):
         with trackers(accelerator, tmp_path / name, ["tensorboard"], {"seed": 1}):
             hear(TrackScalars(accelerator, 1), training())
@@ -178,7 +202,9 @@ def test_steps_after_the_resumed_one_are_not_there_twice(accelerator: Accelerato
     with trackers(accelerator, tmp_path, ["tensorboard"], {}, first_step=4):
         hear(second, events[checkpoint:])
     steps = [3, 6, 9, 12, 15, 18, 20]
-    assert scalars(tmp_path, "train/loss") == list(zip(steps, [1, 4, 7, 10, 13, 16, 18.5], strict=True))
+    assert scalars(tmp_path, "train/loss") == list(
+        zip(steps, [1, 4, 7, 10, 13, 16, 18.5], strict=True)
+    )
     assert scalars(tmp_path, "val/accuracy") == [(10, 0.5), (20, 0.75)]
 
 
@@ -241,7 +267,10 @@ def test_a_service_that_does_not_start_is_told_and_the_others_end(
     for name, kind in (("wandb", First), ("comet_ml", Second)):
         monkeypatch.setitem(__import__("accelerate").tracking.LOGGER_TYPE_TO_CLASS, name, kind)
     words = r"'comet_ml' does not start \(No API key. See https://example.com\)"
-    with pytest.raises(UserError, match=words), trackers(accelerator, tmp_path, ["wandb", "comet_ml"], {}):
+    with (
+        pytest.raises(UserError, match=words),
+        trackers(accelerator, tmp_path, ["wandb", "comet_ml"], {}),
+    ):
         pytest.fail("it went on")
     assert ended == ["first"]
     assert accelerator.trackers == []

@@ -15,7 +15,9 @@ from tellapart.errors import Refused, UserError
 from tellapart.jobs.runs import COLUMNS, list_runs
 from tellapart.runs.history import differing_settings, past_run, past_runs, read_history
 
-HISTORY = [{"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": epoch / 4} for epoch in (1, 2, 3)]
+HISTORY = [
+    {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": epoch / 4} for epoch in (1, 2, 3)
+]
 
 
 @pytest.fixture
@@ -23,10 +25,22 @@ def runs(tmp_path: Path) -> Path:
     """Three finished runs, the second the best and the third the newest, and one that can be resumed."""
     folder, right = tmp_path / "runs", [True] * 30
     write_run(folder / "20261101-080000-pets", answers([*right, *[False] * 10]), recipe={"seed": 3})
-    write_run(folder / "20261102-080000-pets", answers([*right, *[False] * 2]), recipe={"head.folds": 3})
+    write_run(
+        folder / "20261102-080000-pets", answers([*right, *[False] * 2]), recipe={"head.folds": 3}
+    )
     tuned = {"name": "finetune", "method": "finetune", "training.lr": 0.01}
-    write_run(folder / "20261103-080000-birds", answers([*right, *[False] * 5]), recipe=tuned, history=HISTORY)
-    half = {"data": tmp_path / "data", "finished": False, "history": HISTORY, "val": answers([True] * 8)}
+    write_run(
+        folder / "20261103-080000-birds",
+        answers([*right, *[False] * 5]),
+        recipe=tuned,
+        history=HISTORY,
+    )
+    half = {
+        "data": tmp_path / "data",
+        "finished": False,
+        "history": HISTORY,
+        "val": answers([True] * 8),
+    }
     write_run(folder / "20261102-090000-half", answers([True]), **half)
     return folder
 
@@ -46,9 +60,17 @@ def test_the_newest_run_comes_first(runs: Path):
 
 def test_a_run_is_told_by_its_folder(runs: Path):
     run = past_run(runs / "20261101-080000-pets")
-    assert (run.recipe, run.backbone, run.seed, run.state) == ("probe", "tf_efficientnet_lite0", 3, "finished")
+    assert (run.recipe, run.backbone, run.seed, run.state) == (
+        "probe",
+        "tf_efficientnet_lite0",
+        3,
+        "finished",
+    )
     assert (run.date, run.seconds, run.splits) == ("2026-11-01 08:00:00", 61.5, "5" * 64)
-    assert f"{run.accuracy} {run.val_accuracy}" == "75.0 % (59.8 to 85.8, 40 images) 100.0 % (61.0 to 100.0, 6 images)"
+    assert (
+        f"{run.accuracy} {run.val_accuracy}"
+        == "75.0 % (59.8 to 85.8, 40 images) 100.0 % (61.0 to 100.0, 6 images)"
+    )
 
 
 def test_a_run_that_can_be_resumed_shows_its_last_epoch(runs: Path):
@@ -61,9 +83,13 @@ def test_a_run_that_can_be_resumed_shows_its_last_epoch(runs: Path):
 def test_a_run_is_sorted_by_any_column_and_those_without_a_value_come_last(runs: Path):
     ordered = names(list_runs(runs, sort="accuracy"))
     assert ordered == [
-        f"2026110{day}" + rest for day, rest in ((2, "-080000-pets"), (3, "-080000-birds"), (1, "-080000-pets"))
+        f"2026110{day}" + rest
+        for day, rest in ((2, "-080000-pets"), (3, "-080000-birds"), (1, "-080000-pets"))
     ] + ["20261102-090000-half"]
-    assert names(list_runs(runs, sort="accuracy", descending=False)) == [*ordered[2::-1], ordered[3]]
+    assert names(list_runs(runs, sort="accuracy", descending=False)) == [
+        *ordered[2::-1],
+        ordered[3],
+    ]
     assert names(list_runs(runs, sort="training.lr", descending=True))[0] == "20261103-080000-birds"
 
 
@@ -93,7 +119,9 @@ def test_filters_leave_the_runs_that_match(runs: Path, where: list[str], count: 
     assert any("not match" in line for line in listed.lines)
 
 
-@pytest.mark.parametrize("text", ["accuracy=>0.9", "accuracy=<0.9", "recipe===probe", "accuracy>>0.9"])
+@pytest.mark.parametrize(
+    "text", ["accuracy=>0.9", "accuracy=<0.9", "recipe===probe", "accuracy>>0.9"]
+)
 def test_what_is_no_filter_is_refused(runs: Path, text: str):
     with pytest.raises(UserError, match=r"is no filter. Write one like"):
         list_runs(runs, where=[text])
@@ -128,7 +156,11 @@ def test_a_table_holds_every_number(runs: Path, tmp_path: Path):
 
 def test_every_score_says_its_split_count_and_seed(runs: Path):
     entry = list_runs(runs, sort="date", descending=False).as_json()["runs"][0]
-    assert (entry["test"]["accuracy"]["count"], entry["val"]["accuracy"]["count"], entry["seed"]) == (40, 6, 3)
+    assert (
+        entry["test"]["accuracy"]["count"],
+        entry["val"]["accuracy"]["count"],
+        entry["seed"],
+    ) == (40, 6, 3)
     json.dumps(entry, allow_nan=False)
 
 
@@ -178,7 +210,10 @@ def test_of_a_search_its_last_run_is_listed_and_all_trials_when_it_is_asked_for(
         write_run(search / name, answers([True] * 4))
     assert names(list_runs(runs))[0] == "20261106-080000-pets/best/20261106-090000-trial-0001"
     assert len(list_runs(runs).runs) == 5
-    assert names(list_runs(search)) == ["best/20261106-090000-trial-0001", "trials/20261106-080100-trial-0000"]
+    assert names(list_runs(search)) == [
+        "best/20261106-090000-trial-0001",
+        "trials/20261106-080100-trial-0000",
+    ]
 
 
 def test_folders_that_are_no_runs_are_passed_over(runs: Path):
@@ -212,15 +247,20 @@ def test_what_is_no_run_is_refused(tmp_path: Path):
 
 
 def test_a_setting_that_one_run_does_not_have_differs():
-    assert differing_settings([{"a": 1}, {"a": 1, "b": None}, {"a": 1, "b": 2}]) == {"b": [None, None, 2]}
+    assert differing_settings([{"a": 1}, {"a": 1, "b": None}, {"a": 1, "b": 2}]) == {
+        "b": [None, None, 2]
+    }
 
 
 def test_listing_loads_neither_torch_nor_a_model(runs: Path):
     code = (
-        "import sys; from tellapart.jobs.runs import list_runs; list_runs(sys.argv[1], settings=True);"
-        "print({'torch', 'onnx', 'onnxruntime', 'sklearn'} & sys.modules.keys())"
+        "import sys; from tellapart.jobs.runs import list_runs; list_runs(sys.argv[1],"
+        " settings=True);print({'torch', 'onnx', 'onnxruntime', 'sklearn'} & sys.modules.keys())"
     )
-    assert subprocess.check_output([sys.executable, "-c", code, str(runs)], text=True).strip() == "set()"
+    assert (
+        subprocess.check_output([sys.executable, "-c", code, str(runs)], text=True).strip()
+        == "set()"
+    )
 
 
 def test_many_runs_are_read(runs: Path):

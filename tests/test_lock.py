@@ -33,12 +33,19 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_a_second_training_is_refused_and_told_of_the_first(tmp_path: Path, holder: subprocess.Popen[str]):
-    with pytest.raises(UserError, match=rf"is being trained by process {holder.pid}\. Wait until"), locked(tmp_path):
+def test_a_second_training_is_refused_and_told_of_the_first(
+    tmp_path: Path, holder: subprocess.Popen[str]
+):
+    with (
+        pytest.raises(UserError, match=rf"is being trained by process {holder.pid}\. Wait until"),
+        locked(tmp_path),
+    ):
         pass
 
 
-def test_the_lock_of_a_killed_training_does_not_block(tmp_path: Path, holder: subprocess.Popen[str]):
+def test_the_lock_of_a_killed_training_does_not_block(
+    tmp_path: Path, holder: subprocess.Popen[str]
+):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     with locked(tmp_path):
@@ -55,7 +62,11 @@ def test_it_is_free_again_after_the_work_and_after_a_failure(tmp_path: Path):
 
 
 def test_in_one_process_too_there_is_one_training_at_a_time(tmp_path: Path):
-    with locked(tmp_path), pytest.raises(UserError, match="is being trained by process"), locked(tmp_path):
+    with (
+        locked(tmp_path),
+        pytest.raises(UserError, match="is being trained by process"),
+        locked(tmp_path),
+    ):
         pass
 
 

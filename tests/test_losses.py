@@ -21,12 +21,17 @@ BCE = TrainingOptions(loss="bce")
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_is_torchs(targets: torch.Tensor, smoothing: float):
     losses = image_losses(LOGITS, targets, TrainingOptions(label_smoothing=smoothing))
-    torch.testing.assert_close(losses.mean(), F.cross_entropy(LOGITS, targets, label_smoothing=smoothing))
+    torch.testing.assert_close(
+        losses.mean(), F.cross_entropy(LOGITS, targets, label_smoothing=smoothing)
+    )
 
 
 def test_with_class_weights_the_sums_give_torchs_weighted_mean():
     weights = torch.tensor([0.5, 2.0, 1.0])
-    losses, of_images = image_losses(LOGITS, LABELS, TrainingOptions()), image_weights(LABELS, weights)
+    losses, of_images = (
+        image_losses(LOGITS, LABELS, TrainingOptions()),
+        image_weights(LABELS, weights),
+    )
     mean = (losses * of_images).sum() / of_images.sum()
     torch.testing.assert_close(mean, F.cross_entropy(LOGITS, LABELS, weight=weights))
 
@@ -53,7 +58,9 @@ def test_one_logit_takes_mixed_targets_too():
     torch.testing.assert_close(image_losses(LOGITS[:2, :1], shares, BCE), expected)
 
 
-@pytest.mark.parametrize("targets", [LABELS, F.one_hot(LABELS, 3).float()], ids=["labels", "shares"])
+@pytest.mark.parametrize(
+    "targets", [LABELS, F.one_hot(LABELS, 3).float()], ids=["labels", "shares"]
+)
 def test_bce_with_a_logit_a_class_is_the_mean_over_the_classes(targets: torch.Tensor):
     expected = F.binary_cross_entropy_with_logits(LOGITS, F.one_hot(LABELS, 3).float())
     torch.testing.assert_close(image_losses(LOGITS, targets, BCE).mean(), expected)
@@ -95,4 +102,7 @@ def test_one_logit_gives_two_columns():
 
 
 def test_huge_logits_give_finite_losses():
-    assert image_losses(torch.tensor([[1e4], [-1e4]]), torch.tensor([0, 1]), BCE).tolist() == [1e4, 1e4]
+    assert image_losses(torch.tensor([[1e4], [-1e4]]), torch.tensor([0, 1]), BCE).tolist() == [
+        1e4,
+        1e4,
+    ]

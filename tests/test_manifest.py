@@ -46,8 +46,14 @@ def as_json_lines(records):
         ("bom.csv", '\ufeffpath,label,split,group\na.jpg,cat,train,g1\n"in/b, c.jpg",dog,test,\n'),
         ("semicolons.csv", "path;label;split;group\na.jpg;cat;train;g1\nin/b, c.jpg;dog;test;\n"),
         ("t.tsv", "path\tlabel\tsplit\tgroup\na.jpg\tcat\ttrain\tg1\nin/b, c.jpg\tdog\ttest\t\n"),
-        ("names.csv", 'Group_ID,Image_Path, CLASS ,subset\ng1,a.jpg,cat,train\n,"in/b, c.jpg",dog,test\n'),
-        ("spaces.csv", 'path,label,split,group\na.jpg, cat ,train , g1\n\n"in/b, c.jpg",dog\t,test, \n'),
+        (
+            "names.csv",
+            'Group_ID,Image_Path, CLASS ,subset\ng1,a.jpg,cat,train\n,"in/b, c.jpg",dog,test\n',
+        ),
+        (
+            "spaces.csv",
+            'path,label,split,group\na.jpg, cat ,train , g1\n\n"in/b, c.jpg",dog\t,test, \n',
+        ),
     ],
 )
 def test_a_text_table_gives_its_rows(table, name, content):
@@ -65,8 +71,14 @@ def test_json_lines_give_the_same_rows(table, name, start):
 
 
 def test_a_key_that_only_later_json_lines_have_is_a_column_too(table):
-    records = [{"path": "a.jpg", "label": "cat"}, {"path": "b.jpg", "label": "cat", "split": "test"}]
-    assert [row.split for row in read_manifest(table(as_json_lines(records), "t.jsonl"))] == ["", "test"]
+    records = [
+        {"path": "a.jpg", "label": "cat"},
+        {"path": "b.jpg", "label": "cat", "split": "test"},
+    ]
+    assert [row.split for row in read_manifest(table(as_json_lines(records), "t.jsonl"))] == [
+        "",
+        "test",
+    ]
 
 
 def test_a_json_line_may_hold_unicode_line_separators(table):
@@ -88,7 +100,9 @@ def test_labels_may_be_numbers_and_missing_numbers_are_empty_cells(tmp_path):
 
 
 def test_columns_of_other_names_are_left_alone(table):
-    assert read_manifest(table("id,path,label,price\n1,a.jpg,cat,3\n")) == [ManifestRow(1, "a.jpg", "cat")]
+    assert read_manifest(table("id,path,label,price\n1,a.jpg,cat,3\n")) == [
+        ManifestRow(1, "a.jpg", "cat")
+    ]
 
 
 @pytest.mark.parametrize("wanted", ["patient", "PATIENT", " Patient "])
@@ -114,7 +128,9 @@ def test_a_named_column_settles_which_of_two_is_the_group(table):
 
 @pytest.mark.parametrize("wanted", ["patients", "", "group"])
 def test_a_named_column_that_is_not_there_is_refused_with_those_that_are(table, wanted):
-    with pytest.raises(UserError, match=f"no column '{wanted}' to group by; its columns are path, label, patient"):
+    with pytest.raises(
+        UserError, match=f"no column '{wanted}' to group by; its columns are path, label, patient"
+    ):
         read_manifest(table("path,label,patient\na.jpg,cat,p\n"), wanted)
 
 
@@ -126,12 +142,16 @@ def test_a_column_that_is_named_is_the_weights(table, wanted):
 
 
 def test_weights_may_be_numbers_of_a_typed_table(tmp_path):
-    polars.DataFrame({"path": ["a.jpg"], "label": ["cat"], "often": [3]}).write_parquet(tmp_path / "t.parquet")
+    polars.DataFrame({"path": ["a.jpg"], "label": ["cat"], "often": [3]}).write_parquet(
+        tmp_path / "t.parquet"
+    )
     assert read_manifest(tmp_path / "t.parquet", weight_column="often")[0].weight == 3.0
 
 
 def test_a_column_of_weights_that_is_not_there_is_refused_with_those_that_are(table):
-    with pytest.raises(UserError, match="no column 'oft' of weights; its columns are path, label, often") as refused:
+    with pytest.raises(
+        UserError, match="no column 'oft' of weights; its columns are path, label, often"
+    ) as refused:
         read_manifest(table("path,label,often\na.jpg,cat,1\n"), weight_column="oft")
     assert "--set training.weight_column=NAME" in refused.value.hint
 
@@ -152,17 +172,29 @@ def test_a_weight_that_is_no_number_from_0_is_refused_with_its_row(table, cell):
         ("t.csv", "", "holds no rows"),
         ("t.csv", "path,label\n", "holds no rows"),
         ("t.jsonl", "\n", "holds no rows"),
-        ("t.csv", "path,species\na.jpg,cat\n", "no column for label; its columns are path, species"),
+        (
+            "t.csv",
+            "path,species\na.jpg,cat\n",
+            "no column for label; its columns are path, species",
+        ),
         ("t.csv", "label,where\ncat,a.jpg\n", "no column for path.*Name one of them 'path'"),
         ("t.csv", "path,label,class\na.jpg,cat,cat\n", "2 columns for label: label, class"),
         ("t.csv", "path,label\na.jpg,cat\n,dog\n", "row 2: path is missing"),
         ("t.csv", "path,label\na.jpg,\n", "row 1: label is missing"),
         ("t.csv", "path,label\na.jpg, \n", "row 1: label is missing"),
         ("t.csv", "path,label\na.jpg\n", "row 1: label is missing"),
-        ("t.csv", "path,label\ncaf\xe9.jpg,cat\n".encode("latin-1"), "cannot be read as a table.*UTF-8"),
+        (
+            "t.csv",
+            "path,label\ncaf\xe9.jpg,cat\n".encode("latin-1"),
+            "cannot be read as a table.*UTF-8",
+        ),
         ("t.csv", "path,label\na.jpg,cat\n".encode("utf-16"), "cannot be read as a table"),
         ("t.csv", "path,label\na.jpg," + "x" * 200_000, "cannot be read as a table.*field limit"),
-        ("t.jsonl", '{"path": "a.jpg", "label": "cat"}\n{"path": "b.jpg",\n', "line 2 is not a JSON object"),
+        (
+            "t.jsonl",
+            '{"path": "a.jpg", "label": "cat"}\n{"path": "b.jpg",\n',
+            "line 2 is not a JSON object",
+        ),
         ("t.jsonl", '["a.jpg", "cat"]\n', "line 1 is not a JSON object"),
         ("t.jsonl", "[" * 100_000, "line 1 is not a JSON object"),
         ("t.jsonl", '{"path": "a.jpg", "label": ["cat", "dog"]}\n', "row 1: label is not text"),
@@ -178,7 +210,9 @@ def test_a_table_that_cannot_be_used_is_refused_with_where_and_why(table, name, 
 
 
 def test_an_unknown_split_is_refused_with_its_row(table):
-    with pytest.raises(UserError, match=r"row 2: split 'holdout' is unknown. Use train, val or test"):
+    with pytest.raises(
+        UserError, match=r"row 2: split 'holdout' is unknown. Use train, val or test"
+    ):
         read_source(table("path,label,split\na.jpg,cat,train\nb.jpg,cat,holdout\n"))
 
 
@@ -219,7 +253,9 @@ def test_absolute_paths_below_the_table_are_as_good_as_relative_ones(table, tmp_
 
 def test_splits_and_groups_are_kept_and_named_in_the_source_sentence(table):
     catalog = read_source(
-        table("path,label,split,group\na.jpg,cat,Training,g\nb.jpg,cat,validation,\nc.jpg,cat,TEST,\n")
+        table(
+            "path,label,split,group\na.jpg,cat,Training,g\nb.jpg,cat,validation,\nc.jpg,cat,TEST,\n"
+        )
     )
     assert list(catalog.given_splits) == ["train", "val", "test"]
     assert list(catalog.groups) == ["g", "", ""]
@@ -242,14 +278,20 @@ def test_a_table_with_train_and_val_only_reports_on_val_as_test(table):
 
 def test_a_image_that_is_not_there_gets_the_status_missing(table, tmp_path):
     write_image(tmp_path / "a.jpg")
-    catalog = scan(read_source(table("path,label\na.jpg,cat\nb.jpg,dog\nzero\0byte.jpg,dog\n")), max_pixels=10**8)
+    catalog = scan(
+        read_source(table("path,label\na.jpg,cat\nb.jpg,dog\nzero\0byte.jpg,dog\n")),
+        max_pixels=10**8,
+    )
     assert list(catalog.statuses) == ["ok", "missing", "missing"]
 
 
 def test_a_name_that_is_not_utf_8_can_be_written_as_python_writes_it_into_json(table, tmp_path):
     name = os.fsdecode(b"caf\xe9.jpg")
     write_image(tmp_path / "plain.jpg").rename(tmp_path / name)
-    catalog = scan(read_source(table(as_json_lines([{"path": name, "label": "cat"}]), "t.jsonl")), max_pixels=10**8)
+    catalog = scan(
+        read_source(table(as_json_lines([{"path": name, "label": "cat"}]), "t.jsonl")),
+        max_pixels=10**8,
+    )
     assert (unescape(catalog.paths[0]), catalog.statuses[0]) == (name, "ok")
 
 

@@ -19,12 +19,16 @@ def simulated(count=300, num_classes=7, seed=0):
     labels = np.minimum(rng.geometric(0.3, count) - 1, num_classes - 1)
     logits = rng.normal(size=(count, num_classes)) + 2 * np.eye(num_classes)[labels]
     paths = tuple(f"{row:05d}.jpg" for row in range(count))
-    return Predictions(softmax(logits), labels, paths, tuple(f"class-{k}" for k in range(num_classes)))
+    return Predictions(
+        softmax(logits), labels, paths, tuple(f"class-{k}" for k in range(num_classes))
+    )
 
 
 def subset(predictions, rows):
     paths = tuple(np.array(predictions.paths)[rows].tolist())
-    return replace(predictions, probs=predictions.probs[rows], labels=predictions.labels[rows], paths=paths)
+    return replace(
+        predictions, probs=predictions.probs[rows], labels=predictions.labels[rows], paths=paths
+    )
 
 
 def all_right(sizes):
@@ -35,7 +39,9 @@ def all_right(sizes):
 
 
 def numbers(metrics):
-    return np.array([astuple(score) for score in vars(metrics).values() if isinstance(score, Score)])
+    return np.array(
+        [astuple(score) for score in vars(metrics).values() if isinstance(score, Score)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,9 @@ def metrics(predictions):
 
 
 def test_accuracy_agrees_with_sklearn(predictions, metrics):
-    assert metrics.accuracy.value == sklearn_metrics.accuracy_score(predictions.labels, predictions.predicted)
+    assert metrics.accuracy.value == sklearn_metrics.accuracy_score(
+        predictions.labels, predictions.predicted
+    )
 
 
 def test_balanced_accuracy_agrees_with_sklearn(predictions, metrics):
@@ -66,7 +74,9 @@ def test_macro_f1_agrees_with_sklearn(predictions, metrics):
 
 
 def test_log_loss_agrees_with_sklearn(predictions, metrics):
-    assert metrics.log_loss.value == pytest.approx(sklearn_metrics.log_loss(predictions.labels, predictions.probs))
+    assert metrics.log_loss.value == pytest.approx(
+        sklearn_metrics.log_loss(predictions.labels, predictions.probs)
+    )
 
 
 def test_brier_score_agrees_with_sklearn(predictions, metrics):
@@ -80,8 +90,12 @@ def test_top5_accuracy_agrees_with_sklearn(predictions, metrics):
 
 
 def test_the_scores_of_each_class_agree_with_sklearn(predictions, metrics):
-    expected = sklearn_metrics.precision_recall_fscore_support(predictions.labels, predictions.predicted)
-    found = np.array([(c.precision.value, c.recall.value, c.f1, c.count) for c in metrics.per_class])
+    expected = sklearn_metrics.precision_recall_fscore_support(
+        predictions.labels, predictions.predicted
+    )
+    found = np.array(
+        [(c.precision.value, c.recall.value, c.f1, c.count) for c in metrics.per_class]
+    )
     assert found == pytest.approx(np.array(expected).T)
 
 
@@ -103,7 +117,9 @@ def test_renaming_the_classes_changes_no_number(predictions, metrics):
 def test_numbering_the_classes_differently_changes_no_number(predictions, metrics):
     order = np.array([3, 0, 6, 1, 5, 2, 4])
     classes = tuple(predictions.classes[k] for k in order)
-    permuted = replace(predictions, probs=predictions.probs[:, order], labels=order.argsort()[predictions.labels])
+    permuted = replace(
+        predictions, probs=predictions.probs[:, order], labels=order.argsort()[predictions.labels]
+    )
     found = measure(replace(permuted, classes=classes), baseline_label=1)
     assert numbers(found) == pytest.approx(numbers(metrics))
     assert tuple(found.per_class[k] for k in order.argsort()) == metrics.per_class
@@ -137,13 +153,21 @@ def test_the_interval_of_balanced_accuracy_holds_the_truth_about_19_times_in_20(
     rng, labels = np.random.default_rng(0), np.repeat([0, 1, 2], [100, 20, 10])
     recalls, blank = np.array([0.95, 0.8, 0.6]), all_right([100, 20, 10])
     answers = np.where(rng.random((200, 130)) < recalls[labels], labels, (labels + 1) % 3)
-    scores = [measure(replace(blank, probs=np.eye(3, dtype=np.float32)[a])).balanced_accuracy for a in answers]
-    assert np.mean([s.low <= recalls.mean() <= s.high for s in scores]) == pytest.approx(0.95, abs=0.035)
+    scores = [
+        measure(replace(blank, probs=np.eye(3, dtype=np.float32)[a])).balanced_accuracy
+        for a in answers
+    ]
+    assert np.mean([s.low <= recalls.mean() <= s.high for s in scores]) == pytest.approx(
+        0.95, abs=0.035
+    )
 
 
 def test_with_classes_of_equal_size_balanced_accuracy_is_accuracy():
     predictions = simulated(400)
-    equal = subset(predictions, np.concatenate([np.flatnonzero(predictions.labels == k)[:20] for k in range(4)]))
+    equal = subset(
+        predictions,
+        np.concatenate([np.flatnonzero(predictions.labels == k)[:20] for k in range(4)]),
+    )
     metrics = measure(equal)
     assert metrics.balanced_accuracy.value == pytest.approx(metrics.accuracy.value)
     assert metrics.balanced_accuracy.low == pytest.approx(metrics.accuracy.low, abs=0.02)
@@ -160,7 +184,9 @@ def test_the_calibration_error_of_a_calibrated_model_has_a_low_bound_near_zero()
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.5, 1, 400).astype(np.float32)
     labels = (rng.random(400) > confidence).astype(np.int64)
-    calibrated = replace(all_right([200, 200]), probs=np.stack([confidence, 1 - confidence], 1), labels=labels)
+    calibrated = replace(
+        all_right([200, 200]), probs=np.stack([confidence, 1 - confidence], 1), labels=labels
+    )
     assert measure(calibrated).ece.low < 0.02 < measure(calibrated).ece.value
 
 
@@ -183,8 +209,15 @@ def test_one_image_has_values_and_no_bootstrap():
 def test_a_class_without_images_is_listed_and_left_out_of_the_means(predictions):
     metrics = measure(subset(predictions, predictions.labels != 3))
     present = [c for c in metrics.per_class if c.count]
-    assert metrics.per_class[3].as_json()["recall"] == {"value": None, "low": 0, "high": 1, "count": 0}
-    assert metrics.balanced_accuracy.value == pytest.approx(np.mean([c.recall.value for c in present]))
+    assert metrics.per_class[3].as_json()["recall"] == {
+        "value": None,
+        "low": 0,
+        "high": 1,
+        "count": 0,
+    }
+    assert metrics.balanced_accuracy.value == pytest.approx(
+        np.mean([c.recall.value for c in present])
+    )
     assert metrics.macro_f1.value == pytest.approx(np.mean([c.f1 for c in present]))
 
 
@@ -221,7 +254,9 @@ def test_the_majority_baseline_always_answers_the_largest_train_class(prediction
     assert measure(predictions).majority_baseline is None
 
 
-@pytest.mark.parametrize(("sizes", "uneven"), [([50, 10], False), ([51, 10], True), ([50, 0, 40], False), ([0], False)])
+@pytest.mark.parametrize(
+    ("sizes", "uneven"), [([50, 10], False), ([51, 10], True), ([50, 0, 40], False), ([0], False)]
+)
 def test_balanced_accuracy_comes_first_beyond_five_to_one(sizes, uneven):
     assert measure(all_right(sizes)).balanced_first is uneven
 
@@ -260,4 +295,12 @@ def test_json_has_every_score_and_every_class(metrics):
     block = metrics.as_json()
     assert set(block) == set(asdict(metrics))
     assert set(block["accuracy"]) == {"value", "low", "high", "count"}
-    assert set(block["per_class"][0]) == {"name", "count", "predicted_count", "recall", "precision", "f1", "trusted"}
+    assert set(block["per_class"][0]) == {
+        "name",
+        "count",
+        "predicted_count",
+        "recall",
+        "precision",
+        "f1",
+        "trusted",
+    }

@@ -49,7 +49,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(data: Path) -> Run:
-    return tellapart.train(data, set={"preprocessing.size_px": 64}, out=data.parent / "runs", quiet=True)
+    return tellapart.train(
+        data, set={"preprocessing.size_px": 64}, out=data.parent / "runs", quiet=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +103,20 @@ def test_its_outputs_have_names_shapes_and_types(graph: ModelProto):
 def test_its_input_is_uint8_images_of_any_size(graph: ModelProto):
     (pixels,) = graph.graph.input
     assert pixels.type.tensor_type.elem_type == TensorProto.UINT8
-    assert [axis.dim_value or axis.dim_param for axis in pixels.type.tensor_type.shape.dim] == ["N", "H", "W", 3]
+    assert [axis.dim_value or axis.dim_param for axis in pixels.type.tensor_type.shape.dim] == [
+        "N",
+        "H",
+        "W",
+        3,
+    ]
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 7), (64, 64), (333, 217)], ids=str)
-def test_images_of_any_shape_have_probabilities_that_sum_to_one(predictor: Predictor, shape: tuple[int, int]):
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 500), (500, 1), (3, 7), (64, 64), (333, 217)], ids=str
+)
+def test_images_of_any_shape_have_probabilities_that_sum_to_one(
+    predictor: Predictor, shape: tuple[int, int]
+):
     out = predictor.outputs(noise(*shape))
     assert out.probs.sum() == pytest.approx(1, abs=1e-5)
     assert (out.probs >= 0).all()
@@ -119,7 +130,9 @@ def test_a_batch_of_seven_agrees_with_one_at_a_time(predictor: Predictor):
     assert predictor.batch(images) == pytest.approx(alone, abs=1e-5)
 
 
-def test_the_mean_of_the_activation_map_and_the_bias_are_the_answers_logit(predictor: Predictor, graph: ModelProto):
+def test_the_mean_of_the_activation_map_and_the_bias_are_the_answers_logit(
+    predictor: Predictor, graph: ModelProto
+):
     image = noise(90, 60)
     out, map_ = predictor.outputs(image), predictor.activation_map(image)
     logits = constant(graph, "weight") @ out.embedding + constant(graph, "bias")
@@ -175,11 +188,15 @@ def test_onnx_itself_finds_nothing_wrong_with_it(graph: ModelProto):
     onnx.checker.check_model(graph, full_check=True)
 
 
-def test_it_runs_without_tellapart_as_the_report_says(run: Run, predictor: Predictor, tmp_path: Path):
+def test_it_runs_without_tellapart_as_the_report_says(
+    run: Run, predictor: Predictor, tmp_path: Path
+):
     shutil.copy(run.model, tmp_path / "model.onnx")
     photo = write_image(tmp_path / "photo.jpg", 3, colour=(70, 160, 60), pattern="stripes")
     code = "import sys; sys.modules['tellapart'] = None\n" + snippets("model.onnx")[2][1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     name, confidence = done.stdout.split()
     answer = predictor.predict(photo)
     assert (name, float(confidence)) == (answer.answer, pytest.approx(answer.confidence, abs=1e-6))
@@ -192,15 +209,21 @@ def test_it_runs_without_tellapart_as_the_report_says(run: Run, predictor: Predi
 def small() -> bytes:
     """The least that can be sealed: one node."""
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N"]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "one", value[:1], value[1:])
-    return seal(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString())
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])], "one", value[:1], value[1:]
+    )
+    return seal(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()
+    )
 
 
 def broken_copies(model: bytes, cuts: int, flips: int) -> Iterator[bytes]:
     rng = np.random.default_rng(0)
     for cut in rng.integers(0, len(model), cuts):
         yield model[:cut]
-    for place, bit in zip(rng.integers(0, len(model), flips), rng.integers(0, 8, flips), strict=True):
+    for place, bit in zip(
+        rng.integers(0, len(model), flips), rng.integers(0, 8, flips), strict=True
+    ):
         broken = bytearray(model)
         broken[place] ^= 1 << bit
         yield bytes(broken)
@@ -222,9 +245,13 @@ def test_a_byte_more_breaks_the_seal(small: bytes):
 
 
 @pytest.mark.parametrize(("whole", "cuts", "flips"), [("small", 100, 300), ("run", 20, 40)])
-def test_every_damaged_model_file_is_refused_soon(request: pytest.FixtureRequest, whole: str, cuts: int, flips: int):
+def test_every_damaged_model_file_is_refused_soon(
+    request: pytest.FixtureRequest, whole: str, cuts: int, flips: int
+):
     model = request.getfixturevalue(whole)
-    for broken in broken_copies(model if whole == "small" else model.model.read_bytes(), cuts, flips):
+    for broken in broken_copies(
+        model if whole == "small" else model.model.read_bytes(), cuts, flips
+    ):
         start = time.perf_counter()
         with pytest.raises(UserError, match="is damaged, or is not a tellapart model file"):
             Predictor(broken)
@@ -259,7 +286,9 @@ def with_metadata(key: str, value: str) -> Callable[[ModelProto], object]:
 
 
 def without_output(name: str) -> Callable[[ModelProto], object]:
-    return lambda model: model.graph.output.remove(next(one for one in model.graph.output if one.name == name))
+    return lambda model: model.graph.output.remove(
+        next(one for one in model.graph.output if one.name == name)
+    )
 
 
 UNFIT = {
@@ -269,7 +298,9 @@ UNFIT = {
     "one class twice": with_metadata("classes", '["brick", "brick", "sky"]'),
     "classes that are numbers": with_metadata("classes", "[1, 2, 3]"),
     "metadata without an end": with_metadata("classes", "[" * 100_000),
-    "a threshold that is text": with_metadata("thresholds", '{"confidence": "high", "unfamiliarity": 1.0}'),
+    "a threshold that is text": with_metadata(
+        "thresholds", '{"confidence": "high", "unfamiliarity": 1.0}'
+    ),
     "another preprocessing": with_metadata("preprocessing", '{"zoom": 3}'),
     "no probabilities": without_output("probabilities"),
     "no unfamiliarity": without_output("unfamiliarity"),
@@ -277,7 +308,9 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("change", UNFIT.values(), ids=UNFIT)
-def test_a_sealed_file_whose_parts_do_not_fit_is_refused(graph: ModelProto, change: Callable[[ModelProto], object]):
+def test_a_sealed_file_whose_parts_do_not_fit_is_refused(
+    graph: ModelProto, change: Callable[[ModelProto], object]
+):
     with pytest.raises(UserError):
         Predictor(altered(graph, change))
 
@@ -325,9 +358,15 @@ def openings(path: Path) -> Callable[[], int]:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux who opens a file")
 @pytest.mark.parametrize("constant_name", ["weight", "known"])
-@pytest.mark.parametrize("location", ["absolute", "../secret.bin", "secret.bin", "hard_link.bin", "symbolic_link.bin"])
+@pytest.mark.parametrize(
+    "location", ["absolute", "../secret.bin", "secret.bin", "hard_link.bin", "symbolic_link.bin"]
+)
 def test_what_lies_outside_the_file_is_refused_and_never_opened(
-    graph: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, constant_name: str, location: str
+    graph: ModelProto,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    constant_name: str,
+    location: str,
 ):
     here = tmp_path / "here"
     here.mkdir()
@@ -335,7 +374,9 @@ def test_what_lies_outside_the_file_is_refused_and_never_opened(
     secret.write_bytes(constant(graph, constant_name).tobytes())
     (here / "hard_link.bin").hardlink_to(secret)
     (here / "symbolic_link.bin").symlink_to(secret)
-    model = altered(graph, outside(constant_name, str(secret) if location == "absolute" else location))
+    model = altered(
+        graph, outside(constant_name, str(secret) if location == "absolute" else location)
+    )
     (here / "model.onnx").write_bytes(model)
     monkeypatch.chdir(here)
     opened = openings(secret)
@@ -356,7 +397,9 @@ def test_a_chain_of_ten_thousand_nodes_is_survived(graph: ModelProto):
         for node in model.graph.node:
             node.output[:] = ["link 0" if name == "probabilities" else name for name in node.output]
         links = [*(f"link {number}" for number in range(10_000)), "probabilities"]
-        model.graph.node.extend(helper.make_node("Relu", [one], [next_]) for one, next_ in pairwise(links))
+        model.graph.node.extend(
+            helper.make_node("Relu", [one], [next_]) for one, next_ in pairwise(links)
+        )
 
     start = time.perf_counter()
     assert Predictor(altered(graph, lengthen)).outputs(noise(8, 8)).probs.sum() == pytest.approx(1)
@@ -407,7 +450,9 @@ def test_the_canary_sings_when_it_is_read_carelessly(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pth", "model.pt", "model.safetensors"])
-def test_a_pickle_as_a_model_is_refused_and_its_code_never_runs(canary: bytes, tmp_path: Path, data: Path, name: str):
+def test_a_pickle_as_a_model_is_refused_and_its_code_never_runs(
+    canary: bytes, tmp_path: Path, data: Path, name: str
+):
     (tmp_path / name).write_bytes(canary)
     with pytest.raises(UserError, match="not a tellapart model file"):
         tellapart.load(tmp_path / name)
@@ -420,25 +465,36 @@ def test_a_sealed_pickle_is_refused_too(canary: bytes):
         Predictor(seal(canary))
 
 
-@pytest.mark.parametrize("name", ["weights.onnx", "weights.pth", "weights.pt", "weights.safetensors"])
-def test_a_pickle_as_weights_is_refused_and_its_code_never_runs(canary: bytes, tmp_path: Path, data: Path, name: str):
+@pytest.mark.parametrize(
+    "name", ["weights.onnx", "weights.pth", "weights.pt", "weights.safetensors"]
+)
+def test_a_pickle_as_weights_is_refused_and_its_code_never_runs(
+    canary: bytes, tmp_path: Path, data: Path, name: str
+):
     (tmp_path / name).write_bytes(canary)
     with pytest.raises(UserError, match=f"{name} is not a file of plain tensors"):
-        tellapart.train(data, set={"backbone.weights": str(tmp_path / name)}, out=tmp_path / "runs", quiet=True)
+        tellapart.train(
+            data, set={"backbone.weights": str(tmp_path / name)}, out=tmp_path / "runs", quiet=True
+        )
     assert not list(tmp_path.glob("runs/*"))
 
 
 def test_a_recipe_that_names_code_is_refused_and_its_code_never_runs(tmp_path: Path, data: Path):
     sign = tmp_path / "it sang"
-    (tmp_path / "recipe.yaml").write_text(f"name: !!python/object/apply:pathlib.Path.touch [{sign}]\n")
+    (tmp_path / "recipe.yaml").write_text(
+        f"name: !!python/object/apply:pathlib.Path.touch [{sign}]\n"
+    )
     with pytest.raises(UserError, match=r"recipe\.yaml, line 1 is not YAML"):
-        tellapart.train(data, recipe=str(tmp_path / "recipe.yaml"), out=tmp_path / "runs", quiet=True)
+        tellapart.train(
+            data, recipe=str(tmp_path / "recipe.yaml"), out=tmp_path / "runs", quiet=True
+        )
     assert not sign.exists()
 
 
 def test_the_package_holds_nothing_that_could_run_a_files_code():
     careless = re.compile(
-        r"weights_only=False|pickle\.loads?|allow_pickle=True|yaml\.load\(|joblib|(^|[^.\w])(eval|exec)\(", re.MULTILINE
+        r"weights_only=False|pickle\.loads?|allow_pickle=True|yaml\.load\(|joblib|(^|[^.\w])(eval|exec)\(",
+        re.MULTILINE,
     )
     assert [file.name for file in PACKAGE.rglob("*.py") if careless.search(file.read_text())] == []
 

@@ -74,13 +74,24 @@ def test_ordinary_text_is_left_as_it_is(name):
     assert escape(name) == name
 
 
-@pytest.mark.parametrize("name", ["._x.jpg", ".DS_Store", "Thumbs.db", "THUMBS.DB", "desktop.ini", "Icon\r"])
+@pytest.mark.parametrize(
+    "name", ["._x.jpg", ".DS_Store", "Thumbs.db", "THUMBS.DB", "desktop.ini", "Icon\r"]
+)
 def test_what_systems_leave_behind_is_a_junk_file(name):
     assert is_junk(name, folder=False)
 
 
 @pytest.mark.parametrize(
-    "name", ["__MACOSX", ".ipynb_checkpoints", "@eaDir", ".git", "lost+found", "$RECYCLE.BIN", ".Trash-1000"]
+    "name",
+    [
+        "__MACOSX",
+        ".ipynb_checkpoints",
+        "@eaDir",
+        ".git",
+        "lost+found",
+        "$RECYCLE.BIN",
+        ".Trash-1000",
+    ],
 )
 def test_what_systems_leave_behind_is_a_junk_folder(name):
     assert is_junk(name, folder=True)
@@ -103,7 +114,11 @@ def test_classes_that_differ_in_case_space_or_accents_stay_apart_and_are_remarke
         (tmp_path / name / "a.jpg").touch()
     catalog = read_source(tmp_path)
     assert set(catalog.classes) == set(names)
-    assert [remark for remark in catalog.remarks if "'Cat', 'cat', 'cat '" in remark and "one folder" in remark]
+    assert [
+        remark
+        for remark in catalog.remarks
+        if "'Cat', 'cat', 'cat '" in remark and "one folder" in remark
+    ]
     assert len(catalog.remarks) == 2
 
 
@@ -117,7 +132,9 @@ def test_classes_are_in_the_order_of_their_code_points_in_every_locale(tmp_path,
         "print(json.dumps(read_source(pathlib.Path(sys.argv[1])).classes))"
     )
     environment = {**os.environ, "LC_ALL": locale}
-    answer = subprocess.check_output([sys.executable, "-c", code, str(tmp_path)], env=environment, text=True)
+    answer = subprocess.check_output(
+        [sys.executable, "-c", code, str(tmp_path)], env=environment, text=True
+    )
     assert json.loads(answer) == ["I", "Zebra", "a", "i", "zebra", "ä", "İ", "ı"]
 
 

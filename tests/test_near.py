@@ -15,7 +15,11 @@ def scene(seed, *, width=240, height=180, colour=True):
     rng = np.random.default_rng(seed)
     layers = np.zeros((height, width, 3))
     for cells, strength in ((3, 60), (8, 40), (20, 25)):
-        noise = rng.normal(128, strength, (cells, cells, 3 if colour else 1)).clip(0, 255).astype(np.uint8)
+        noise = (
+            rng.normal(128, strength, (cells, cells, 3 if colour else 1))
+            .clip(0, 255)
+            .astype(np.uint8)
+        )
         small = Image.fromarray(np.broadcast_to(noise, (cells, cells, 3)).copy())
         layers += np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), float) - 128
     return Image.fromarray((layers + 128).clip(0, 255).astype(np.uint8))
@@ -32,13 +36,20 @@ def saved(img, quality):
 
 
 def scaled(img, factor):
-    return img.resize((round(img.width * factor), round(img.height * factor)), Image.Resampling.BICUBIC)
+    return img.resize(
+        (round(img.width * factor), round(img.height * factor)), Image.Resampling.BICUBIC
+    )
 
 
 def cropped(img, left=0.0, top=0.0, right=0.0, bottom=0.0):
     width, height = img.size
     return img.crop(
-        (round(left * width), round(top * height), round((1 - right) * width), round((1 - bottom) * height))
+        (
+            round(left * width),
+            round(top * height),
+            round((1 - right) * width),
+            round((1 - bottom) * height),
+        )
     )
 
 
@@ -70,13 +81,17 @@ CHANGES = {
     "5 % of every side": lambda img: cropped(img, 0.05, 0.05, 0.05, 0.05),
     "brighter": lambda img: brightened(img, 1.1),
     "darker": lambda img: brightened(img, 0.9),
-    "all together": lambda img: saved(brightened(scaled(cropped(img, 0.05, 0.03, 0.0, 0.02), 0.5), 1.1), 40),
+    "all together": lambda img: saved(
+        brightened(scaled(cropped(img, 0.05, 0.03, 0.0, 0.02), 0.5), 1.1), 40
+    ),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_copies_are_found_and_nothing_else(scenes, change):
-    assert pairs_of([*scenes, *map(change, scenes[:20])]) == {(row, len(scenes) + row) for row in range(20)}
+    assert pairs_of([*scenes, *map(change, scenes[:20])]) == {
+        (row, len(scenes) + row) for row in range(20)
+    }
 
 
 def test_a_set_of_two_is_enough():
@@ -95,8 +110,15 @@ def test_five_copies_of_one_image_are_all_joined(scenes):
 def test_a_crowd_of_copies_of_one_image_is_joined_whole(scenes, count):
     rng = np.random.default_rng(count)
     crowd = [
-        brightened(scaled(cropped(saved(scenes[3], int(rng.integers(40, 95))), *rng.uniform(0, 0.02, 4)), size), light)
-        for size, light in zip(rng.uniform(0.5, 1, count), rng.uniform(0.9, 1.1, count), strict=True)
+        brightened(
+            scaled(
+                cropped(saved(scenes[3], int(rng.integers(40, 95))), *rng.uniform(0, 0.02, 4)), size
+            ),
+            light,
+        )
+        for size, light in zip(
+            rng.uniform(0.5, 1, count), rng.uniform(0.9, 1.1, count), strict=True
+        )
     ]
     pairs = pairs_of([*scenes, *crowd])
     joined = {3}
@@ -121,7 +143,9 @@ def test_a_uniform_set_does_not_melt():
 def test_a_chain_of_small_steps_is_not_one_image():
     """Each is close to the next, as in a film: no two of them are much closer than the others."""
     start, end = (np.asarray(scene(seed), float) for seed in (1, 2))
-    steps = [Image.fromarray((start + (end - start) * t).astype(np.uint8)) for t in np.linspace(0, 1, 60)]
+    steps = [
+        Image.fromarray((start + (end - start) * t).astype(np.uint8)) for t in np.linspace(0, 1, 60)
+    ]
     assert pairs_of(steps) == set()
 
 
@@ -132,7 +156,10 @@ def test_other_colours_are_another_image(scenes):
 
 def test_a_red_and_a_blue_drawing_differ():
     drawing = np.asarray(scene(5, colour=False))[:, :, :1] > 128
-    red, blue = (np.where(drawing, 255, np.array(ink)).astype(np.uint8) for ink in ((200, 30, 30), (30, 60, 255)))
+    red, blue = (
+        np.where(drawing, 255, np.array(ink)).astype(np.uint8)
+        for ink in ((200, 30, 30), (30, 60, 255))
+    )
     assert pairs_of([Image.fromarray(red), Image.fromarray(blue)]) == set()
 
 
@@ -140,7 +167,10 @@ def test_mirrored_turned_and_inverted_are_other_images(scenes):
     img = scenes[0]
     turned = img.transpose(Image.Transpose.ROTATE_180)
     inverted = Image.fromarray(255 - np.asarray(img))
-    assert pairs_of([*scenes, img.transpose(Image.Transpose.FLIP_LEFT_RIGHT), turned, inverted]) == set()
+    assert (
+        pairs_of([*scenes, img.transpose(Image.Transpose.FLIP_LEFT_RIGHT), turned, inverted])
+        == set()
+    )
 
 
 def test_another_shape_is_another_image(scenes):
@@ -148,7 +178,9 @@ def test_another_shape_is_another_image(scenes):
 
 
 def test_flat_images_pair_only_in_equal_colour():
-    assert pairs_of([flat(255), flat(255, width=180, height=180), flat(240), flat((255, 200, 200))]) == {(0, 1)}
+    assert pairs_of(
+        [flat(255), flat(255, width=180, height=180), flat(240), flat((255, 200, 200))]
+    ) == {(0, 1)}
 
 
 def test_many_flat_images_are_a_kind_of_image_not_one():

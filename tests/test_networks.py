@@ -15,7 +15,13 @@ from tellapart.cache.packages import weights_identity
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
-from tellapart.models.backbones import Backbone, embedder, find_preprocessing, load_backbone, trial_images
+from tellapart.models.backbones import (
+    Backbone,
+    embedder,
+    find_preprocessing,
+    load_backbone,
+    trial_images,
+)
 from tellapart.models.classifier import Classifier, build_classifier
 from tellapart.models.networks import OWN_NETWORKS, cnn, drawn_from, lenet
 from tellapart.models.to_onnx import export_network
@@ -71,7 +77,9 @@ def test_cnn_pools_once_after_its_second_convolution():
     shapes = []
     network = cnn()
     for block in network.blocks:
-        block.register_forward_hook(lambda block, inputs, output: shapes.append(tuple(output.shape[1:])))
+        block.register_forward_hook(
+            lambda block, inputs, output: shapes.append(tuple(output.shape[1:]))
+        )
     network(torch.zeros(1, 3, 32, 32))
     assert shapes == [(12, 30, 30), (12, 14, 14), (24, 12, 12), (24, 10, 10)]
 
@@ -90,7 +98,9 @@ def test_own_networks_see_images_of_32_px_centred_on_zero():
 
 
 def test_own_networks_have_no_pretrained_weights():
-    with pytest.raises(UserError, match=r"lenet has no pretrained weights\. .* --set backbone\.pretrained=false"):
+    with pytest.raises(
+        UserError, match=r"lenet has no pretrained weights\. .* --set backbone\.pretrained=false"
+    ):
         find_preprocessing(BackboneOptions(name="lenet"), PreprocessingOptions())
 
 
@@ -105,7 +115,11 @@ def test_own_networks_take_no_other_size():
 @pytest.mark.parametrize("name", ["lenet", TINY])
 def test_random_numbers_are_a_function_of_the_seed(name: str):
     torch.manual_seed(1)
-    first, again, other = backbone(name, 7).network, backbone(name, 7).network, backbone(name, 8).network
+    first, again, other = (
+        backbone(name, 7).network,
+        backbone(name, 7).network,
+        backbone(name, 8).network,
+    )
     assert same_numbers(first, again)
     assert not same_numbers(first, other)
 
@@ -143,7 +157,11 @@ def test_the_classifier_of_a_random_network_is_gone():
 def test_one_channel_sees_what_three_equal_ones_did():
     options = BackboneOptions()
     three, one = (
-        embedder(load_backbone(options, find_preprocessing(options, PreprocessingOptions(size_px=64, grey=grey))))
+        embedder(
+            load_backbone(
+                options, find_preprocessing(options, PreprocessingOptions(size_px=64, grey=grey))
+            )
+        )
         for grey in (False, True)
     )
     images = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -163,25 +181,36 @@ def test_position_embeddings_are_resampled_to_another_size(tmp_path: Path):
         network = timm.create_model("test_vit", pretrained=False)
     save_file(network.state_dict(), tmp_path / "vit.safetensors")
     options = BackboneOptions(name="test_vit", weights=str(tmp_path / "vit.safetensors"))
-    larger = load_backbone(options, find_preprocessing(options, PreprocessingOptions(size_px=224))).network
+    larger = load_backbone(
+        options, find_preprocessing(options, PreprocessingOptions(size_px=224))
+    ).network
     assert network.pos_embed.shape[1] == 1 + 10 * 10
     assert larger.pos_embed.shape[1] == 1 + 14 * 14
     assert torch.equal(larger.pos_embed[0, 0], network.pos_embed[0, 0])  # of the class token
-    assert torch.allclose(larger.pos_embed[0, 1:].mean(0), network.pos_embed[0, 1:].mean(0), atol=0.01)
+    assert torch.allclose(
+        larger.pos_embed[0, 1:].mean(0), network.pos_embed[0, 1:].mean(0), atol=0.01
+    )
 
 
 @pytest.mark.parametrize(("name", "size"), [("efficientformer_l1", 64), ("twins_svt_small", 100)])
 def test_a_size_that_the_network_cannot_take_is_said(name: str, size: int):
     with pytest.raises(
-        UserError, match=rf"{name} cannot take images of {size} px \(.+\)\. Leave preprocessing\.size_px"
+        UserError,
+        match=rf"{name} cannot take images of {size} px \(.+\)\. Leave preprocessing\.size_px",
     ):
         backbone(name, size_px=size)
 
 
 def test_the_recipe_may_change_filter_mean_and_std():
-    wanted = PreprocessingOptions(filter="bilinear", mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), grey=True)
+    wanted = PreprocessingOptions(
+        filter="bilinear", mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), grey=True
+    )
     changed = find_preprocessing(BackboneOptions(), wanted)
-    assert (changed.filter, changed.mean, changed.std) == ("bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert (changed.filter, changed.mean, changed.std) == (
+        "bilinear",
+        (0.1, 0.2, 0.3),
+        (0.4, 0.5, 0.6),
+    )
     assert changed.grey
 
 
@@ -192,7 +221,9 @@ def test_the_recipe_may_change_filter_mean_and_std():
 def test_a_head_as_numbers_gives_the_same_logits(hidden: tuple[int, ...]):
     module = classifier(hidden=hidden).eval()
     embedding = torch.rand(5, 84)
-    assert np.allclose(module.layers().logits(embedding.numpy()), module.head(embedding).detach(), atol=1e-5)
+    assert np.allclose(
+        module.layers().logits(embedding.numpy()), module.head(embedding).detach(), atol=1e-5
+    )
     assert module(torch.rand(2, 3, 32, 32)).shape == (2, 3)
 
 
@@ -201,13 +232,16 @@ def test_one_logit_becomes_two_that_say_the_same():
     embedding = torch.rand(5, 84)
     logits = torch.from_numpy(module.layers().logits(embedding.numpy()))
     assert module(torch.rand(2, 3, 32, 32)).shape == (2, 1)
-    assert torch.allclose(logits.softmax(1)[:, 1], module.head(embedding).sigmoid()[:, 0], atol=1e-6)
+    assert torch.allclose(
+        logits.softmax(1)[:, 1], module.head(embedding).sigmoid()[:, 0], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("classes", [1, 3])
 def test_one_logit_is_for_two_classes(classes: int):
     with pytest.raises(
-        UserError, match=rf"tells two classes apart, and there are {classes}\. Set head\.logits=classes"
+        UserError,
+        match=rf"tells two classes apart, and there are {classes}\. Set head\.logits=classes",
     ):
         classifier(classes=classes, logits="one")
 

@@ -35,7 +35,9 @@ def test_steps_are_those_of_torchs_plain_loop_for_each_group(name: str):
     momentum = {"momentum": 0.9} if name == "sgd" else {}
     groups = [{"params": [theirs[0]], "lr": 0.001}, {"params": [theirs[1]], "lr": 0.01}]
     plain = PLAIN[name](groups, weight_decay=0.1, foreach=False, fused=False, **momentum)
-    torch.testing.assert_close(trained(build_optimizer(groups_of(ours), options), ours), trained(plain, theirs))
+    torch.testing.assert_close(
+        trained(build_optimizer(groups_of(ours), options), ours), trained(plain, theirs)
+    )
 
 
 def test_the_rate_of_a_group_is_its_scale_times_that_of_the_head():
@@ -46,7 +48,9 @@ def test_the_rate_of_a_group_is_its_scale_times_that_of_the_head():
 
 
 def test_momentum_is_the_recipes():
-    optimizer = build_optimizer(groups_of(parameters()), TrainingOptions(optimizer="sgd", momentum=0.0))
+    optimizer = build_optimizer(
+        groups_of(parameters()), TrainingOptions(optimizer="sgd", momentum=0.0)
+    )
     assert {group["momentum"] for group in optimizer.param_groups} == {0.0}
 
 

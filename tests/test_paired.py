@@ -54,7 +54,9 @@ def test_p_goes_on_where_the_resamples_end():
 
 def test_p_of_equals_is_spread_evenly():
     rng = np.random.default_rng(1)
-    ps = np.array([bootstrap_p(value, rng.normal(value, 1.0, 400)) for value in rng.normal(0, 1, 1000)])
+    ps = np.array(
+        [bootstrap_p(value, rng.normal(value, 1.0, 400)) for value in rng.normal(0, 1, 1000)]
+    )
     assert [np.mean(ps < level) for level in (0.05, 0.5)] == pytest.approx([0.05, 0.5], abs=0.05)
 
 
@@ -62,7 +64,11 @@ def test_the_accuracy_is_that_of_the_plain_comparison():
     one, other = noisy(1), noisy(2, 2.5)
     plain, main = compare(one, other), compare_all([one, other], ["a", "b"]).pairs[0].main
     assert (main.name, main.test, main.p) == ("accuracy", "mcnemar", plain.p)
-    assert (main.first, main.second, main.difference) == (plain.first, plain.second, plain.difference)
+    assert (main.first, main.second, main.difference) == (
+        plain.first,
+        plain.second,
+        plain.difference,
+    )
 
 
 def test_the_scores_are_those_of_each_run_alone():
@@ -79,14 +85,24 @@ def test_exchanging_two_models_turns_every_difference_round():
     there, back = (compare_all(both, ["a", "b"]).pairs[0] for both in ([one, other], [other, one]))
     for first, second in zip(there.metrics, back.metrics, strict=True):
         turned = (-second.difference.value, -second.difference.high, -second.difference.low)
-        assert (first.difference.value, first.difference.low, first.difference.high) == pytest.approx(turned)
+        assert (
+            first.difference.value,
+            first.difference.low,
+            first.difference.high,
+        ) == pytest.approx(turned)
         assert first.p == pytest.approx(second.p)
 
 
 def test_a_model_does_not_differ_from_itself():
     pair = compare_all([noisy(1), noisy(1)], ["a", "b"]).pairs[0]
-    assert all(one.p == 1 and one.difference.value == 0 and not one.found for one in (*pair.metrics, *pair.classes))
-    accuracy, balanced = of(pair.metrics, "accuracy").difference, of(pair.metrics, "balanced_accuracy").difference
+    assert all(
+        one.p == 1 and one.difference.value == 0 and not one.found
+        for one in (*pair.metrics, *pair.classes)
+    )
+    accuracy, balanced = (
+        of(pair.metrics, "accuracy").difference,
+        of(pair.metrics, "balanced_accuracy").difference,
+    )
     assert balanced.low == pytest.approx(accuracy.low, abs=0.003)
     assert balanced.low < 0 < balanced.high
 
@@ -132,7 +148,9 @@ def test_uneven_classes_are_judged_by_balanced_accuracy():
     labels = np.array([0] * 90 + [1] * 10)
     probs = np.tile(np.array([0.9, 0.1], np.float32), (100, 1))
     one = Predictions(probs, labels, tuple(map(str, range(100))), ("ant", "bee"))
-    other = Predictions(probs[:, ::-1], *(getattr(one, name) for name in ("labels", "paths", "classes")))
+    other = Predictions(
+        probs[:, ::-1], *(getattr(one, name) for name in ("labels", "paths", "classes"))
+    )
     assert compare_all([one, other], ["a", "b"]).pairs[0].main.name == "balanced_accuracy"
 
 
@@ -141,9 +159,15 @@ def test_equals_of_uneven_classes_are_seldom_called_different(counts):
     labels = np.repeat(np.arange(len(counts)), counts)
     pairs = [equals(seed, labels) for seed in range(60)]
     assert {pair.main.name for pair in pairs} == {"balanced_accuracy"}
-    assert sum(pair.main.found for pair in pairs) <= 4  # 13 and 6 where p knows nothing of what widens the interval
+    assert (
+        sum(pair.main.found for pair in pairs) <= 4
+    )  # 13 and 6 where p knows nothing of what widens the interval
     asked = [one for pair in pairs for one in (*pair.metrics, *pair.classes)]
-    assert not [one for one in asked if one.p_alone < 0.05 and one.difference.low <= 0 <= one.difference.high]
+    assert not [
+        one
+        for one in asked
+        if one.p_alone < 0.05 and one.difference.low <= 0 <= one.difference.high
+    ]
 
 
 def equals(seed: int, labels: NDArray[np.int64]) -> Pair:
@@ -151,18 +175,29 @@ def equals(seed: int, labels: NDArray[np.int64]) -> Pair:
     rng, count, num_classes = np.random.default_rng(seed), len(labels), labels.max() + 1
     hard, own, alike = rng.random(count), rng.random((2, count)), rng.random((2, count)) < 0.6
     predicted = np.where(
-        np.where(alike, hard, own) < 0.7, labels, (labels + rng.integers(1, num_classes)) % num_classes
+        np.where(alike, hard, own) < 0.7,
+        labels,
+        (labels + rng.integers(1, num_classes)) % num_classes,
     )
-    paths, classes = tuple(f"{row:03}.png" for row in range(count)), tuple(map(str, range(num_classes)))
-    shares = np.where(np.eye(num_classes, dtype=bool)[predicted], 0.8, 0.2 / (num_classes - 1)).astype(np.float32)
-    return compare_all([Predictions(probs, labels, paths, classes) for probs in shares], ["a", "b"], seed=seed).pairs[0]
+    paths, classes = (
+        tuple(f"{row:03}.png" for row in range(count)),
+        tuple(map(str, range(num_classes))),
+    )
+    shares = np.where(
+        np.eye(num_classes, dtype=bool)[predicted], 0.8, 0.2 / (num_classes - 1)
+    ).astype(np.float32)
+    return compare_all(
+        [Predictions(probs, labels, paths, classes) for probs in shares], ["a", "b"], seed=seed
+    ).pairs[0]
 
 
 def test_the_reach_of_balanced_classes_is_that_of_the_accuracy():
     one, other = noisy(1), noisy(2)
     difference = compare(one, other).difference
     down, up = balanced_reach(one.correct, other.correct, one.labels)
-    assert (difference.value + down, difference.value + up) == pytest.approx((difference.low, difference.high))
+    assert (difference.value + down, difference.value + up) == pytest.approx(
+        (difference.low, difference.high)
+    )
 
 
 def test_classes_are_compared_and_small_ones_marked():
@@ -177,12 +212,16 @@ def test_classes_are_compared_and_small_ones_marked():
 def test_a_class_may_be_called_like_a_loss():
     right = [row % 3 != 0 for row in range(99)]
     classes = ("ece", "brier", "log_loss")
-    pair = compare_all([answers([True] * 99, classes), answers(right, classes)], ["a", "b"]).pairs[0]
+    pair = compare_all([answers([True] * 99, classes), answers(right, classes)], ["a", "b"]).pairs[
+        0
+    ]
     assert pair.classes[0].gain == -1.0
 
 
 def test_top_five_is_compared_where_there_are_more_classes():
-    names = [one.name for one in compare_all([noisy(1, num_classes=6)] * 2, ["a", "b"]).pairs[0].metrics]
+    names = [
+        one.name for one in compare_all([noisy(1, num_classes=6)] * 2, ["a", "b"]).pairs[0].metrics
+    ]
     assert names[-1] == "top5_accuracy"
 
 
@@ -216,15 +255,23 @@ def test_one_image_is_no_comparison():
 
 
 def test_more_images_find_smaller_differences():
-    few, many = (compare_all([noisy(1, count=n), noisy(2, count=n)], ["a", "b"]).pairs[0].main for n in (100, 900))
+    few, many = (
+        compare_all([noisy(1, count=n), noisy(2, count=n)], ["a", "b"]).pairs[0].main
+        for n in (100, 900)
+    )
     assert many.smallest_found < 0.5 * few.smallest_found
     assert few.images_needed > 100
 
 
 def test_the_same_seed_gives_the_same_numbers_and_the_json_is_plain():
     first, again, other = (
-        json.dumps(compare_all([noisy(1), noisy(2)], ["a", "b"], seed=seed).pairs[0].metrics_as_json(), allow_nan=False)
+        json.dumps(
+            compare_all([noisy(1), noisy(2)], ["a", "b"], seed=seed).pairs[0].metrics_as_json(),
+            allow_nan=False,
+        )
         for seed in (1, 1, 2)
     )
     assert first == again != other
-    assert {"metric", "difference", "low", "high", "p", "count", "first", "second"} <= json.loads(first)[0].keys()
+    assert {"metric", "difference", "low", "high", "p", "count", "first", "second"} <= json.loads(
+        first
+    )[0].keys()

@@ -24,7 +24,16 @@ from tellapart.evaluation.metrics import Score, measure, proportion
 from tellapart.evaluation.predictions import Predictions
 from tellapart.experiments import latency
 from tellapart.experiments.extractors import Extractors
-from tellapart.experiments.pareto import Advice, Budget, Candidate, Latency, advise, front, points, standings
+from tellapart.experiments.pareto import (
+    Advice,
+    Budget,
+    Candidate,
+    Latency,
+    advise,
+    front,
+    points,
+    standings,
+)
 from tellapart.experiments.shortlist import SHORTLIST, entries, needs_hub
 from tellapart.jobs.pick import candidates as jobs_candidates
 from tellapart.jobs.pick import pick as jobs_picking
@@ -33,15 +42,25 @@ from tellapart.models import weights
 from tellapart.options import BackboneOptions
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.recipe import Recipe
-from tellapart.report.pick.page import PickInput, PickRow, candidate_lines, pareto_plot, render_picking
+from tellapart.report.pick.page import (
+    PickInput,
+    PickRow,
+    candidate_lines,
+    pareto_plot,
+    render_picking,
+)
 
 # ── whom to take ──
 
 
-FEW = measure(Predictions(np.eye(2, dtype=np.float32), np.arange(2), ("a.jpg", "b.jpg"), ("ant", "bee")))
+FEW = measure(
+    Predictions(np.eye(2, dtype=np.float32), np.arange(2), ("a.jpg", "b.jpg"), ("ant", "bee"))
+)
 
 
-def candidate(name: str, wrong: Sequence[int], ms: float, *, count: int = 200, megabytes: float = 10.0) -> Candidate:
+def candidate(
+    name: str, wrong: Sequence[int], ms: float, *, count: int = 200, megabytes: float = 10.0
+) -> Candidate:
     """One that is wrong on some of the rows of `count` images of two classes."""
     labels = np.arange(count) % 2
     answers = labels.copy()
@@ -86,11 +105,17 @@ def test_a_measurably_better_one_is_taken_although_it_is_slower():
 def test_the_fastest_is_taken_where_the_better_one_is_not_measurably_so():
     advice = advise([candidate("fast", range(8), 5), candidate("slow", range(1, 8), 10)], Budget())
     assert taken(advice) == "fast"
-    assert advice.lines[2].startswith("slow is 2.0 times slower and not measurably better: +0.5 points (")
+    assert advice.lines[2].startswith(
+        "slow is 2.0 times slower and not measurably better: +0.5 points ("
+    )
 
 
 def test_of_those_that_are_about_as_fast_the_most_accurate_is_taken():
-    close = [candidate("one", range(8), 10.0), candidate("two", range(6), 10.5), candidate("best", range(5), 30)]
+    close = [
+        candidate("one", range(8), 10.0),
+        candidate("two", range(6), 10.5),
+        candidate("best", range(5), 30),
+    ]
     assert taken(advise(close, Budget())) == "two"
 
 
@@ -106,7 +131,10 @@ def test_the_most_accurate_is_told_from_those_that_may_still_be_better():
 
 
 def test_many_images_that_agree_leave_no_doubt():
-    many = [candidate("fast", range(50), 5, count=5000), candidate("slow", range(50), 10, count=5000)]
+    many = [
+        candidate("fast", range(50), 5, count=5000),
+        candidate("slow", range(50), 10, count=5000),
+    ]
     assert "too few" not in " ".join(advise(many, Budget()).lines)
 
 
@@ -120,19 +148,26 @@ def test_a_budget_keeps_to_those_within_and_says_what_it_costs(budget: Budget):
 
 
 def test_where_nothing_is_within_the_budget_the_nearest_are_named():
-    both = [candidate("fast", range(9), 5, megabytes=40), candidate("small", range(9), 20, megabytes=8)]
+    both = [
+        candidate("fast", range(9), 5, megabytes=40),
+        candidate("small", range(9), 20, megabytes=8),
+    ]
     advice = advise(both, Budget(max_ms=1))
     assert taken(advice) is None
     assert advice.lines == (
-        "None of the measured is within 1 ms an image: the fastest, fast, takes 5 ms an image and 40 MB; "
-        "the smallest, small, 20 ms an image and 8 MB.",
+        (
+            "None of the measured is within 1 ms an image: the fastest, fast, takes 5 ms an image"
+            " and 40 MB; the smallest, small, 20 ms an image and 8 MB."
+        ),
     )
 
 
 def test_p_values_are_corrected_for_the_number_of_candidates():
     best, other = candidate("best", range(10), 5), candidate("other", range(5, 26), 6)
     alone = standings([best, other])["other"]
-    among = standings([best, other, candidate("third", range(8, 22), 7), candidate("fourth", range(9, 21), 8)])
+    among = standings(
+        [best, other, candidate("third", range(8, 22), 7), candidate("fourth", range(9, 21), 8)]
+    )
     assert alone.is_worse
     assert among["other"].p == 3 * alone.p > 0.05
     assert not among["other"].is_worse
@@ -153,7 +188,10 @@ def test_without_names_the_shortlist_and_the_recipes_own_are_looked_at():
 
 def test_an_entry_may_bring_its_weights():
     (entry,) = entries(["resnet18=w.safetensors", "resnet18=w.safetensors"], BackboneOptions())
-    assert entry.settings(BackboneOptions()) == {"backbone.name": "resnet18", "backbone.weights": "w.safetensors"}
+    assert entry.settings(BackboneOptions()) == {
+        "backbone.name": "resnet18",
+        "backbone.weights": "w.safetensors",
+    }
     assert entry.settings(entry.options) == entry.settings(BackboneOptions())
 
 
@@ -162,7 +200,9 @@ def test_an_entry_without_a_name_is_refused():
         entries(["=w.pth"], BackboneOptions())
     with pytest.raises(UserError, match="No backbone is named"):
         entries([], BackboneOptions())
-    with pytest.raises(UserError, match=r"The backbones must be a list, got 'resnet18'\. Write \['resnet18'\]"):
+    with pytest.raises(
+        UserError, match=r"The backbones must be a list, got 'resnet18'\. Write \['resnet18'\]"
+    ):
         entries("resnet18", BackboneOptions())
 
 
@@ -214,7 +254,9 @@ def test_one_that_fails_drops_out_and_the_others_go_on():
 def test_the_files_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch):
     ran: list[str] = []
     monkeypatch.setattr(latency, "Session", lambda model, threads: model.decode())
-    monkeypatch.setattr(latency, "_run", lambda session, image: ran.append(session) or float(len(ran)))
+    monkeypatch.setattr(
+        latency, "_run", lambda session, image: ran.append(session) or float(len(ran))
+    )
     times = latency.measure_latency({"a": b"a", "b": b"b"}, [np.zeros((2, 2, 3), np.uint8)], 1)
     assert "".join(ran) == "ab" + "ab" + "ba" + "ab" + "ba" + "ab"
     assert times["a"].low <= times["a"].median <= times["a"].high
@@ -229,7 +271,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder, made = tmp_path_factory.mktemp("weights"), []
     for name in ("test_efficientnet", "test_resnet"):
         torch.manual_seed(0)
-        save_file(timm.create_model(name, pretrained=False).state_dict(), folder / f"{name}.safetensors")
+        save_file(
+            timm.create_model(name, pretrained=False).state_dict(), folder / f"{name}.safetensors"
+        )
         made.append(f"{name}={folder / name}.safetensors")
     return made
 
@@ -255,7 +299,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def picked(many: Path, files: list[str]) -> Picked:
-    return pick(many, backbones=files, out=many.parent / "pick.html", set={"split.val": 0.3}, quiet=True)
+    return pick(
+        many, backbones=files, out=many.parent / "pick.html", set={"split.val": 0.3}, quiet=True
+    )
 
 
 def accuracies(picked: Picked) -> dict[str, float]:
@@ -265,21 +311,33 @@ def accuracies(picked: Picked) -> dict[str, float]:
 def test_pick_measures_each_and_says_which_to_take(picked: Picked):
     said = picked.as_json()
     assert {one["name"] for one in said["candidates"]} == {"test_efficientnet", "test_resnet"}
-    assert said["val"]["count"] == said["candidates"][0]["accuracy"]["count"] == picked.counts["val"] > 10
+    assert (
+        said["val"]["count"]
+        == said["candidates"][0]["accuracy"]["count"]
+        == picked.counts["val"]
+        > 10
+    )
     assert said["chosen"] in picked.lines[0]
-    assert all(one["latency_ms"]["low"] <= one["latency_ms"]["median"] for one in said["candidates"])
+    assert all(
+        one["latency_ms"]["low"] <= one["latency_ms"]["median"] for one in said["candidates"]
+    )
     medians = [one.latency.median for one in picked.candidates]
     assert medians == sorted(medians)
 
 
 def test_the_next_command_trains_with_it(picked: Picked, files: list[str]):
     file = next(one.partition("=")[2] for one in files if one.startswith(picked.advice.chosen.name))
-    settings = f"--set split.val=0.3 --set backbone.name={picked.advice.chosen.name} --set backbone.weights={file}"
+    settings = (
+        f"--set split.val=0.3 --set backbone.name={picked.advice.chosen.name} --set"
+        f" backbone.weights={file}"
+    )
     assert picked.next == picked.lines[-1].removeprefix("next      ")
     assert picked.next.endswith(settings)
 
 
-def test_the_next_command_brings_no_weights_of_another_backbone(many: Path, files: list[str], tmp_path: Path):
+def test_the_next_command_brings_no_weights_of_another_backbone(
+    many: Path, files: list[str], tmp_path: Path
+):
     name, _, file = files[0].partition("=")
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(f"name: mine\nbackbone: {{name: {name}, weights: {file}}}\n")
@@ -295,7 +353,9 @@ def test_backbones_are_named_one_by_one_or_separated_by_commas(
     picked: Picked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     asked = []
-    monkeypatch.setattr(jobs_picking, "pick", lambda *_, backbones, **__: asked.append(backbones) or picked)
+    monkeypatch.setattr(
+        jobs_picking, "pick", lambda *_, backbones, **__: asked.append(backbones) or picked
+    )
     for words in (["--backbones", "a,b=w.pth", "--backbones", "c"], []):
         assert CliRunner().invoke(app, ["pick", str(tmp_path), *words, "--json"]).exit_code == 0
     assert asked == [["a", "b=w.pth", "c"], None]
@@ -307,7 +367,9 @@ def test_images_that_cannot_be_read_are_in_the_exit_code(
     assert picked.as_json()["statuses"] == {"ok": sum(picked.counts.values())}
     for statuses, code in (({"ok": 3}, 0), ({"ok": 3, "empty": 1}, 3)):
         monkeypatch.setattr(
-            jobs_picking, "pick", lambda *_, statuses=statuses, **__: replace(picked, statuses=statuses)
+            jobs_picking,
+            "pick",
+            lambda *_, statuses=statuses, **__: replace(picked, statuses=statuses),
         )
         assert CliRunner().invoke(app, ["pick", str(tmp_path), "--json"]).exit_code == code
 
@@ -322,7 +384,9 @@ def test_a_second_pick_computes_no_features(
     picked: Picked, many: Path, files: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(FeatureExtractor, "visit", lambda *_: pytest.fail("computed again"))
-    again = pick(many, backbones=files, out=many.parent / "again.html", set={"split.val": 0.3}, quiet=True)
+    again = pick(
+        many, backbones=files, out=many.parent / "again.html", set={"split.val": 0.3}, quiet=True
+    )
     assert accuracies(again) == accuracies(picked)
 
 
@@ -330,15 +394,21 @@ def test_candidates_that_do_not_fit_in_memory_together_look_in_turns(
     picked: Picked, many: Path, files: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(jobs_candidates, "FEATURE_BYTES", 1)
-    turns = pick(many, backbones=files, out=many.parent / "turns.html", set={"split.val": 0.3}, quiet=True)
+    turns = pick(
+        many, backbones=files, out=many.parent / "turns.html", set={"split.val": 0.3}, quiet=True
+    )
     assert accuracies(turns) == accuracies(picked)
 
 
 def test_the_labels_of_the_test_images_change_nothing(split_photos: Path, files: list[str]):
-    before = pick(split_photos, backbones=files[:1], out=split_photos.parent / "pick.html", quiet=True)
+    before = pick(
+        split_photos, backbones=files[:1], out=split_photos.parent / "pick.html", quiet=True
+    )
     for one, other in (("brick", "x"), ("sky", "brick"), ("x", "sky")):
         shutil.move(split_photos / "test" / one, split_photos / "test" / other)
-    after = pick(split_photos, backbones=files[:1], out=split_photos.parent / "pick.html", quiet=True)
+    after = pick(
+        split_photos, backbones=files[:1], out=split_photos.parent / "pick.html", quiet=True
+    )
     assert np.array_equal(before.candidates[0].val.probs, after.candidates[0].val.probs)
 
 
@@ -355,7 +425,10 @@ def test_those_without_weights_are_named_and_the_hub_is_asked_once(
 
 
 def test_where_all_fail_the_reasons_are_told(photos: Path, offline: list[str], tmp_path: Path):
-    with pytest.raises(UserError, match=r"No backbone could be measured\. resnet26: The weights of resnet26 are not"):
+    with pytest.raises(
+        UserError,
+        match=r"No backbone could be measured\. resnet26: The weights of resnet26 are not",
+    ):
         pick(photos, backbones=["resnet26"], out=tmp_path / "pick.html", quiet=True)
     assert not (tmp_path / "pick.html").exists()
 
@@ -382,14 +455,22 @@ def test_what_would_take_too_long_is_left_out_and_named(
 ):
     costs = iter([1.0, 0.001])
     monkeypatch.setattr(jobs_candidates, "_seconds_a_image", lambda *_: next(costs))
-    picked = pick(photos, backbones=files, budget_seconds=20, out=tmp_path / "pick.html", quiet=True)
+    picked = pick(
+        photos, backbones=files, budget_seconds=20, out=tmp_path / "pick.html", quiet=True
+    )
     assert list(accuracies(picked)) == ["test_resnet"]
-    assert picked.failed["test_efficientnet"] == "It would not fit in 20 seconds. Pick again to go on."
+    assert (
+        picked.failed["test_efficientnet"] == "It would not fit in 20 seconds. Pick again to go on."
+    )
 
 
 @pytest.mark.parametrize(("kept", "spent"), [(np.zeros(1), 0.0), (None, 2.0)])
-def test_features_that_are_kept_take_no_time(monkeypatch: pytest.MonkeyPatch, kept: object, spent: float):
-    monkeypatch.setattr(jobs_candidates, "Session", lambda graph: SimpleNamespace(run=lambda *_: None))
+def test_features_that_are_kept_take_no_time(
+    monkeypatch: pytest.MonkeyPatch, kept: object, spent: float
+):
+    monkeypatch.setattr(
+        jobs_candidates, "Session", lambda graph: SimpleNamespace(run=lambda *_: None)
+    )
     ticks = iter([0.0, 5.0, 10.0, 12.0])
     monkeypatch.setattr(jobs_candidates, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     images = [(digest, np.zeros((2, 2, 3), np.uint8)) for digest in "ab"]
@@ -400,7 +481,9 @@ def test_features_that_are_kept_take_no_time(monkeypatch: pytest.MonkeyPatch, ke
 def test_images_that_change_between_two_looks_are_refused():
     before = SimpleNamespace(paths=np.array(["a.jpg", "b.jpg"]), digests=np.array(["1", "2"]))
     now = SimpleNamespace(digests=np.array(["1", "3"]))
-    with pytest.raises(Refused, match=r"1 images changed meanwhile, 'b.jpg' for one\. Pick again\."):
+    with pytest.raises(
+        Refused, match=r"1 images changed meanwhile, 'b.jpg' for one\. Pick again\."
+    ):
         jobs_candidates._check_same(before, now)
 
 
@@ -413,7 +496,9 @@ def test_val_images_that_have_gone_are_said_to_be_gone(photos: Path):
 
 def test_the_lines_say_where_it_was_measured(picked: Picked):
     counts = picked.counts
-    where = f"Measured on {counts['val']} val images, seed 0; {counts['test']} test images kept away:"
+    where = (
+        f"Measured on {counts['val']} val images, seed 0; {counts['test']} test images kept away:"
+    )
     assert where in picked.lines
 
 
@@ -429,9 +514,16 @@ def test_the_lines_say_where_it_was_measured(picked: Picked):
     ],
 )
 def test_wrong_use_is_refused(
-    photos: Path, files: list[str], tmp_path: Path, offline: list[str], options: dict[str, object], words: str
+    photos: Path,
+    files: list[str],
+    tmp_path: Path,
+    offline: list[str],
+    options: dict[str, object],
+    words: str,
 ):
-    options = {"backbones": files[:1]} | {key: value for key, value in options.items() if value is not None}
+    options = {"backbones": files[:1]} | {
+        key: value for key, value in options.items() if value is not None
+    }
     with pytest.raises(UserError, match=words):
         pick(photos, out=tmp_path / "pick.html", quiet=True, **options)
 
@@ -441,7 +533,13 @@ def test_wrong_use_is_refused(
 
 def row(name: str, accuracy: float = 0.9, ms: float = 10.0, **changes: object) -> PickRow:
     score = Score(accuracy, accuracy - 0.05, min(accuracy + 0.04, 1.0), 100)
-    facts = {"megabytes": 10.0, "parameters": 3_000_000, "size_px": 224, "licence": "Apache-2.0", "seconds": 3.0}
+    facts = {
+        "megabytes": 10.0,
+        "parameters": 3_000_000,
+        "size_px": 224,
+        "licence": "Apache-2.0",
+        "seconds": 3.0,
+    }
     place = {"standing": "the most accurate", "on_front": True, "within": True, "chosen": False}
     scores = {"accuracy": score, "balanced": score, "log_loss": Score(0.2, 0.1, 0.3, 100)}
     times = {"ms": (ms, ms, ms), "all_cores_ms": None}
@@ -449,16 +547,26 @@ def row(name: str, accuracy: float = 0.9, ms: float = 10.0, **changes: object) -
 
 
 def page_of(rows: Sequence[PickRow], **changes: object) -> Page:
-    values = {"title": "photos", "created": "1 May 2025", "advice": ["Take a: why."], "rows": rows, "failed": {}}
+    values = {
+        "title": "photos",
+        "created": "1 May 2025",
+        "advice": ["Take a: why."],
+        "rows": rows,
+        "failed": {},
+    }
     more = {"next": "", "uneven": False, "cores": 1, "ran": {"seed": "0"}}
     return Page(render_picking(PickInput(**(values | more | changes))))
 
 
 def test_the_page_shows_hostile_names_as_text_and_loads_nothing():
-    page = page_of([row(HOSTILE, licence=HOSTILE)], title=HOSTILE, failed={HOSTILE: HOSTILE}, next=HOSTILE)
+    page = page_of(
+        [row(HOSTILE, licence=HOSTILE)], title=HOSTILE, failed={HOSTILE: HOSTILE}, next=HOSTILE
+    )
     assert page.text.count(HOSTILE) >= 6
     assert all(value.startswith("#") for value in page.values("src", "href"))
-    assert not [name for _, attrs in page.tags for name in attrs if name == "style" or name.startswith("on")]
+    assert not [
+        name for _, attrs in page.tags for name in attrs if name == "style" or name.startswith("on")
+    ]
 
 
 def test_uneven_classes_show_the_balanced_accuracy():
@@ -469,7 +577,9 @@ def test_uneven_classes_show_the_balanced_accuracy():
 def test_the_plot_holds_every_bar_and_a_larger_file_has_a_larger_dot():
     rows = [row("a", 0.8, 3, megabytes=5.0), row("b", 0.98, 40, megabytes=90.0), row("c", 0.2, 9)]
     plot = pareto_plot(rows)
-    assert all(plot.up.end <= mark.high <= mark.dot.y <= mark.low <= plot.up.start for mark in plot.marks)
+    assert all(
+        plot.up.end <= mark.high <= mark.dot.y <= mark.low <= plot.up.start for mark in plot.marks
+    )
     assert [mark.dot.x for mark in plot.marks] == [plot.across.at(one.ms[0]) for one in rows]
     assert plot.marks[0].dot.radius < plot.marks[1].dot.radius
 
@@ -489,6 +599,8 @@ def test_times_below_a_millisecond_still_have_an_axis():
 
 
 def test_a_line_a_candidate_marks_the_one_to_take():
-    first, second = candidate_lines([row("a", chosen=True), row("longer", standing="measurably worse")])
+    first, second = candidate_lines(
+        [row("a", chosen=True), row("longer", standing="measurably worse")]
+    )
     assert first.startswith("* a       90.0 % (85.0 to 94.0, 100 images)  10 ms  10 MB  Apache-2.0")
     assert second.endswith("measurably worse")

@@ -28,7 +28,17 @@ from tellapart.modelfile.answers import write_answers
 from tellapart.progress import Console
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
-COLUMNS = ["path", "status", "note", "decision", "answer", "confidence", "p:brick", "p:leaf", "p:sky"]
+COLUMNS = [
+    "path",
+    "status",
+    "note",
+    "decision",
+    "answer",
+    "confidence",
+    "p:brick",
+    "p:leaf",
+    "p:sky",
+]
 QUIET = Console(quiet=True)
 
 
@@ -81,11 +91,20 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 def test_bad_files_between_good_ones_have_rows_of_their_own(run: Run, mixed: list[Path]):
     _, answers = predict_files(run.model, mixed, console=QUIET)
     assert [answer.path for answer in answers] == [str(path) for path in mixed]
-    assert [answer.status for answer in answers] == ["ok", "empty", "ok", "missing", "truncated", "ok"]
+    assert [answer.status for answer in answers] == [
+        "ok",
+        "empty",
+        "ok",
+        "missing",
+        "truncated",
+        "ok",
+    ]
     assert [answer.answer for answer in answers][:3] == ["brick", "", "sky"]
 
 
-def test_what_is_not_ok_has_neither_decision_nor_answer_but_a_reason(predictor: Predictor, mixed: list[Path]):
+def test_what_is_not_ok_has_neither_decision_nor_answer_but_a_reason(
+    predictor: Predictor, mixed: list[Path]
+):
     bad = [answer for answer in predictor.predict(mixed) if answer.status != "ok"]
     assert all(replace(one, detail="") == Answer(one.path, one.status) for one in bad)
     assert all(one.detail for one in bad)
@@ -99,7 +118,9 @@ def test_what_is_ok_has_all_of_it(predictor: Predictor, mixed: list[Path]):
     assert good[2].notes == ("wrong_extension",)
 
 
-def test_an_answer_does_not_depend_on_its_neighbours_or_their_order(predictor: Predictor, mixed: list[Path]):
+def test_an_answer_does_not_depend_on_its_neighbours_or_their_order(
+    predictor: Predictor, mixed: list[Path]
+):
     together = predictor.predict(mixed)
     assert predictor.predict(mixed[::-1]) == together[::-1]
     assert [predictor.predict(path) for path in mixed] == together
@@ -120,13 +141,17 @@ def test_images_are_decoded_as_everywhere_else(predictor: Predictor, here: Path)
     salt(here)
     one = predictor.predict(here / "inks.jpg")
     assert one.notes == ("cmyk_converted",)
-    assert one.probabilities == pytest.approx(predictor.predict(decode_file(here / "inks.jpg").pixels).probabilities)
+    assert one.probabilities == pytest.approx(
+        predictor.predict(decode_file(here / "inks.jpg").pixels).probabilities
+    )
 
 
 # ── what may be given, in Python ──
 
 
-def test_paths_bytes_and_arrays_of_one_image_have_one_answer(predictor: Predictor, mixed: list[Path]):
+def test_paths_bytes_and_arrays_of_one_image_have_one_answer(
+    predictor: Predictor, mixed: list[Path]
+):
     path = mixed[0]
     pixels = decode_file(path).pixels
     answers = predictor.predict([path, str(path), path.read_bytes(), pixels])
@@ -167,7 +192,10 @@ def test_an_array_of_another_kind_is_told_what_is_wanted(predictor: Predictor, w
 
 
 def test_bytes_that_are_no_image_have_a_status(predictor: Predictor):
-    assert [answer.status for answer in predictor.predict([b"", b"%PDF-1.7"])] == ["empty", "not_an_image"]
+    assert [answer.status for answer in predictor.predict([b"", b"%PDF-1.7"])] == [
+        "empty",
+        "not_an_image",
+    ]
 
 
 def test_the_most_probable_classes_come_first(predictor: Predictor, mixed: list[Path]):
@@ -178,7 +206,9 @@ def test_the_most_probable_classes_come_first(predictor: Predictor, mixed: list[
     assert len(answer.top(99)) == 3
 
 
-def test_a_image_unlike_all_others_is_unfamiliar_and_a_known_one_is_not(predictor: Predictor, data: Path):
+def test_a_image_unlike_all_others_is_unfamiliar_and_a_known_one_is_not(
+    predictor: Predictor, data: Path
+):
     known = predictor.predict(data / "sky" / "000.jpg")
     strange = predictor.predict(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
     assert known.unfamiliarity <= 1 < strange.unfamiliarity
@@ -191,7 +221,9 @@ def test_a_image_unlike_all_others_is_unfamiliar_and_a_known_one_is_not(predicto
 @pytest.mark.parametrize("name", ["answers.csv", "answers.jsonl", "answers.parquet"])
 def test_a_table_has_these_columns_and_one_row_an_input(run: Run, mixed: list[Path], name: str):
     predict_files(run.model, mixed, out=Path(name), console=QUIET)
-    read = {".csv": polars.read_csv, ".jsonl": polars.read_ndjson, ".parquet": polars.read_parquet}[Path(name).suffix]
+    read = {".csv": polars.read_csv, ".jsonl": polars.read_ndjson, ".parquet": polars.read_parquet}[
+        Path(name).suffix
+    ]
     table = read(name)
     assert table.columns == COLUMNS
     assert table["path"].to_list() == [str(path) for path in mixed]
@@ -201,12 +233,16 @@ def test_a_table_has_these_columns_and_one_row_an_input(run: Run, mixed: list[Pa
 @pytest.mark.parametrize("name", ["answers.csv", "answers.jsonl", "answers.parquet"])
 def test_every_kind_of_table_says_the_same(run: Run, mixed: list[Path], name: str):
     _, answers = predict_files(run.model, mixed, out=Path(name), console=QUIET)
-    read = {".csv": polars.read_csv, ".jsonl": polars.read_ndjson, ".parquet": polars.read_parquet}[Path(name).suffix]
+    read = {".csv": polars.read_csv, ".jsonl": polars.read_ndjson, ".parquet": polars.read_parquet}[
+        Path(name).suffix
+    ]
     for row, answer in zip(read(name).to_dicts(), answers, strict=True):
         assert (row["status"], row["note"] or "") == (answer.status, ";".join(answer.notes))
         assert (row["decision"], row["answer"]) == (answer.decision or None, answer.answer or None)
         assert row["confidence"] == answer.confidence
-        assert [row[f"p:{name}"] for name in run.classes] == [answer.probabilities.get(name) for name in run.classes]
+        assert [row[f"p:{name}"] for name in run.classes] == [
+            answer.probabilities.get(name) for name in run.classes
+        ]
 
 
 def test_rows_that_are_not_ok_are_empty_behind_their_note(run: Run, mixed: list[Path]):
@@ -215,8 +251,12 @@ def test_rows_that_are_not_ok_are_empty_behind_their_note(run: Run, mixed: list[
     assert bad == [[""] * 6] * 3
 
 
-@pytest.mark.parametrize("name", ["=1+1.jpg", "+1.jpg", "-1.jpg", "@sum.jpg", "'quoted.jpg", "\tx.jpg", "\rx.jpg"])
-def test_a_name_that_a_spreadsheet_would_run_is_neutralised_and_comes_back(run: Run, here: Path, name: str):
+@pytest.mark.parametrize(
+    "name", ["=1+1.jpg", "+1.jpg", "-1.jpg", "@sum.jpg", "'quoted.jpg", "\tx.jpg", "\rx.jpg"]
+)
+def test_a_name_that_a_spreadsheet_would_run_is_neutralised_and_comes_back(
+    run: Run, here: Path, name: str
+):
     write_image(here / "x.jpg", 1).rename(here / name)
     predict_files(run.model, [Path(name)], out=Path("answers.csv"), console=QUIET)
     (row,) = rows_of(Path("answers.csv"))
@@ -251,7 +291,10 @@ def test_every_name_comes_back_exactly(run: Run, here: Path, name: str, table: s
         ".jsonl": lambda: [json.loads(line) for line in Path(table).read_bytes().split(b"\n")[:-1]],
         ".parquet": lambda: polars.read_parquet(table).to_dicts(),
     }[Path(table).suffix]()
-    assert [(unescape(row["path"]), row["status"]) for row in rows] == [(name, "ok"), ("nowhere", "missing")]
+    assert [(unescape(row["path"]), row["status"]) for row in rows] == [
+        (name, "ok"),
+        ("nowhere", "missing"),
+    ]
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
@@ -266,7 +309,11 @@ def test_any_text_comes_back_from_csv(tmp_path_factory: pytest.TempPathFactory, 
 
 
 def test_classes_named_like_formulas_are_no_formulas(here: Path):
-    write_answers(Path("answers.csv"), [Answer("x.jpg", "ok", answer="=1+1", probabilities={"=1+1": 1.0})], ["=1+1"])
+    write_answers(
+        Path("answers.csv"),
+        [Answer("x.jpg", "ok", answer="=1+1", probabilities={"=1+1": 1.0})],
+        ["=1+1"],
+    )
     (row,) = rows_of(Path("answers.csv"))
     assert (plain(row["answer"]), row["p:=1+1"]) == ("=1+1", "1.0")
     assert row["answer"].startswith("'")
@@ -275,7 +322,9 @@ def test_classes_named_like_formulas_are_no_formulas(here: Path):
 @pytest.mark.parametrize("name", ["answers.txt", "answers", "answers.csv.gz"])
 def test_an_unknown_kind_of_table_is_refused_before_any_work(mixed: list[Path], name: str):
     with pytest.raises(UserError, match=r"Unknown kind of table .+ \.csv, \.jsonl, \.parquet"):
-        predict_files(Path("no model is needed to know that.onnx"), mixed, out=Path(name), console=QUIET)
+        predict_files(
+            Path("no model is needed to know that.onnx"), mixed, out=Path(name), console=QUIET
+        )
 
 
 def test_a_table_takes_the_place_of_an_older_one_whole(run: Run, mixed: list[Path], here: Path):
@@ -285,7 +334,9 @@ def test_a_table_takes_the_place_of_an_older_one_whole(run: Run, mixed: list[Pat
     assert [file.name for file in here.iterdir() if ".part" in file.name] == []
 
 
-def test_a_fault_in_the_middle_leaves_the_older_table(run: Run, mixed: list[Path], monkeypatch: pytest.MonkeyPatch):
+def test_a_fault_in_the_middle_leaves_the_older_table(
+    run: Run, mixed: list[Path], monkeypatch: pytest.MonkeyPatch
+):
     def broken(*arguments: object) -> None:
         raise KeyboardInterrupt
 
@@ -297,7 +348,9 @@ def test_a_fault_in_the_middle_leaves_the_older_table(run: Run, mixed: list[Path
 
 
 def test_nothing_to_predict_is_said(run: Run):
-    with pytest.raises(UserError, match=r"There is nothing to predict\. Name images, folders or patterns"):
+    with pytest.raises(
+        UserError, match=r"There is nothing to predict\. Name images, folders or patterns"
+    ):
         predict_files(run.model, [], console=QUIET)
 
 
@@ -344,7 +397,9 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(run: Run, here: Pat
     assert [(answer["path"], answer["status"]) for answer in answers] == [("a[1].jpg", "ok")]
 
 
-def test_arguments_keep_their_order_and_a_file_named_twice_has_two_rows(run: Run, mixed: list[Path], capsys):
+def test_arguments_keep_their_order_and_a_file_named_twice_has_two_rows(
+    run: Run, mixed: list[Path], capsys
+):
     code, answers = told(capsys, str(run.model), "c.png", "b.jpg", "c.png", "nowhere.jpg")
     assert paths_of(answers) == ["c.png", "b.jpg", "c.png", "nowhere.jpg"]
     assert code == 3
@@ -365,7 +420,9 @@ def test_a_list_ended_by_nul_may_hold_names_of_several_lines_and_bytes(
 ):
     for name in ("two\nlines.jpg", "caf\udce9.jpg", "ends with\r"):
         write_image(here / "x.jpg").rename(here / name)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"two\nlines.jpg\0caf\xe9.jpg\0ends with\r\0")))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO(b"two\nlines.jpg\0caf\xe9.jpg\0ends with\r\0"))
+    )
     _, answers = told(capsys, str(run.model), "-")
     assert [answer["status"] for answer in answers] == ["ok"] * 3
 
@@ -384,7 +441,9 @@ def test_the_json_has_the_columns_of_the_table_and_the_top(run: Run, mixed: list
     assert [len(answer["top"]) for answer in answers] == [2, 0]
 
 
-def test_without_a_terminal_every_answer_is_one_line_of_five_cells(run: Run, mixed: list[Path], capsys):
+def test_without_a_terminal_every_answer_is_one_line_of_five_cells(
+    run: Run, mixed: list[Path], capsys
+):
     Path("a.jpg").rename("two\nlines\tand a tab.jpg")
     with pytest.raises(SystemExit):
         main(["predict", str(run.model), "two\nlines\tand a tab.jpg", "b.jpg", "-q", "--top", "2"])
@@ -397,5 +456,9 @@ def test_without_a_terminal_every_answer_is_one_line_of_five_cells(run: Run, mix
 def test_with_out_the_answer_is_where_the_table_is(run: Run, mixed: list[Path], capsys):
     with pytest.raises(SystemExit) as end:
         main(["predict", str(run.model), "a.jpg", "b.jpg", "--out", "answers.csv", "--json", "-q"])
-    assert json.loads(capsys.readouterr().out) == {"statuses": {"empty": 1, "ok": 1}, "out": "answers.csv", "rows": 2}
+    assert json.loads(capsys.readouterr().out) == {
+        "statuses": {"empty": 1, "ok": 1},
+        "out": "answers.csv",
+        "rows": 2,
+    }
     assert end.value.code == 3

@@ -21,10 +21,25 @@ from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
 
-SHAPES = [(1, 1), (1, 5000), (5000, 1), (3, 7), (7, 3), (64, 64), (63, 65), (101, 37), (480, 640), (33, 31)]
+SHAPES = [
+    (1, 1),
+    (1, 5000),
+    (5000, 1),
+    (3, 7),
+    (7, 3),
+    (64, 64),
+    (63, 65),
+    (101, 37),
+    (480, 640),
+    (33, 31),
+]
 CROP = Preprocessing(size_px=32, share_permille=875)
 GREY = Preprocessing(size_px=32, grey=True, mean=(0.1, 0.2, 0.3), std=(0.2, 0.3, 0.4))
-MODES = [CROP, Preprocessing(mode="squash", size_px=32), Preprocessing(mode="pad", size_px=32, mean=(0.48, 0.45, 0.4))]
+MODES = [
+    CROP,
+    Preprocessing(mode="squash", size_px=32),
+    Preprocessing(mode="pad", size_px=32, mean=(0.48, 0.45, 0.4)),
+]
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -44,11 +59,18 @@ def graph_of(preprocessing: Preprocessing) -> Session:
     image = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", channels, size, size])
     mean = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", channels])
     network = helper.make_model(
-        helper.make_graph(nodes, "mean", [image], [mean]), opset_imports=[helper.make_opsetid("", 18)], ir_version=9
+        helper.make_graph(nodes, "mean", [image], [mean]),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=9,
     )
     model = onnx.load_from_string(compose_features(network.SerializeToString(), preprocessing))
-    for name, kind, depth in (("resized", TensorProto.UINT8, 3), ("preprocessed", TensorProto.FLOAT, channels)):
-        model.graph.output.append(helper.make_tensor_value_info(name, kind, ["N", depth, size, size]))
+    for name, kind, depth in (
+        ("resized", TensorProto.UINT8, 3),
+        ("preprocessed", TensorProto.FLOAT, channels),
+    ):
+        model.graph.output.append(
+            helper.make_tensor_value_info(name, kind, ["N", depth, size, size])
+        )
     return Session(model.SerializeToString())
 
 
@@ -66,7 +88,9 @@ def largest_difference(one: np.ndarray, other: np.ndarray) -> int:
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     folder = tmp_path_factory.mktemp("preprocessing")
     data = write_classes(folder / "photos", 12)
-    return tellapart.train(data, set={"preprocessing.size_px": 64}, out=folder / "runs", quiet=True).predictor()
+    return tellapart.train(
+        data, set={"preprocessing.size_px": 64}, out=folder / "runs", quiet=True
+    ).predictor()
 
 
 # ── the crop, the squash and the bars, in whole pixels ──
@@ -84,7 +108,9 @@ def test_the_odd_pixel_of_a_cut_goes_from_the_bottom_or_the_right():
 
 def test_a_share_is_of_the_short_side_and_half_a_pixel_is_a_whole_one():
     pixels = noise(20, 40)  # 875 thousandths of 20 are 17.5
-    assert (Preprocessing(size_px=18, share_permille=875).resized(pixels) == pixels[1:19, 11:29]).all()
+    assert (
+        Preprocessing(size_px=18, share_permille=875).resized(pixels) == pixels[1:19, 11:29]
+    ).all()
 
 
 def test_a_crop_keeps_at_least_one_pixel():
@@ -118,7 +144,9 @@ def test_normalising_puts_channels_first_and_applies_mean_and_std_to_each():
 
 def test_grey_is_one_channel_of_pillows_luminance_before_it_is_rounded():
     pixels = noise(32, 32)
-    levels = Preprocessing(size_px=32, grey=True, mean=(0, 0, 0), std=(1, 1, 1)).normalised(pixels) * 255
+    levels = (
+        Preprocessing(size_px=32, grey=True, mean=(0, 0, 0), std=(1, 1, 1)).normalised(pixels) * 255
+    )
     by_pillow = np.asarray(Image.fromarray(pixels).convert("L"), np.float32)
     assert (levels.shape, levels.dtype) == ((1, 32, 32), np.float32)
     assert abs(levels[0] - by_pillow).max() <= 0.51
@@ -146,7 +174,10 @@ def test_a_model_file_from_before_there_was_grey_is_read_as_colour():
 
 def test_it_says_what_it_does():
     assert str(CROP) == "centre square, 87.5 % of the short side, bicubic to 32 px"
-    assert str(GREY) == "centre square, 100 % of the short side, bicubic to 32 px, one channel of luminance"
+    assert (
+        str(GREY)
+        == "centre square, 100 % of the short side, bicubic to 32 px, one channel of luminance"
+    )
 
 
 # ── the graph does what Pillow does ──
@@ -154,7 +185,9 @@ def test_it_says_what_it_does():
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("preprocessing", MODES, ids=lambda one: one.mode)
-def test_the_graph_is_within_one_grey_level_of_pillow(preprocessing: Preprocessing, shape: tuple[int, int]):
+def test_the_graph_is_within_one_grey_level_of_pillow(
+    preprocessing: Preprocessing, shape: tuple[int, int]
+):
     pixels = noise(*shape)
     assert largest_difference(by_graph(preprocessing, pixels), preprocessing.resized(pixels)) <= 1
 
@@ -184,9 +217,13 @@ def test_the_graph_cuts_at_the_same_pixel(share: int):
 @pytest.mark.parametrize("grey", [False, True])
 def test_the_graph_normalises_as_the_reference_does(grey: bool):
     pixels = noise(50, 60)
-    preprocessing = Preprocessing(size_px=32, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), grey=grey)
+    preprocessing = Preprocessing(
+        size_px=32, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), grey=grey
+    )
     (tensor,) = graph_of(preprocessing).run(pixels[None], ["preprocessed"])
-    assert tensor[0] == pytest.approx(preprocessing.normalised(by_graph(preprocessing, pixels)), abs=1e-5)
+    assert tensor[0] == pytest.approx(
+        preprocessing.normalised(by_graph(preprocessing, pixels)), abs=1e-5
+    )
 
 
 def test_a_batch_is_resized_as_its_images_are():
@@ -205,11 +242,15 @@ def test_a_image_stored_turned_has_the_same_probabilities(predictor: Predictor, 
 
 
 @pytest.mark.parametrize("format", ["JPEG", "TIFF", "WEBP"])
-def test_a_image_stored_turned_has_the_same_answer_in_every_format(predictor: Predictor, format: str):
+def test_a_image_stored_turned_has_the_same_answer_in_every_format(
+    predictor: Predictor, format: str
+):
     answers = predictor.predict([oriented(format, orientation) for orientation in range(1, 9)])
     assert {answer.answer for answer in answers} == {answers[0].answer}
 
 
 def test_other_images_have_other_probabilities(predictor: Predictor):
     first, *others = predictor.predict([oriented("PNG", 1, seed) for seed in range(3)])
-    assert all(other.probabilities != pytest.approx(first.probabilities, abs=1e-3) for other in others)
+    assert all(
+        other.probabilities != pytest.approx(first.probabilities, abs=1e-3) for other in others
+    )

@@ -41,7 +41,9 @@ def dealt(labels: np.ndarray, folds: int = 5) -> np.ndarray:
 
 
 def fitted(features: np.ndarray, labels: np.ndarray, options: HeadOptions | None = None) -> Probe:
-    return fit_probe(features, labels, dealt(labels), int(labels.max()) + 1, options or HeadOptions())
+    return fit_probe(
+        features, labels, dealt(labels), int(labels.max()) + 1, options or HeadOptions()
+    )
 
 
 def catalog_of(labels: list[int], groups: list[str]) -> Catalog:
@@ -73,7 +75,9 @@ def catalog_of(labels: list[int], groups: list[str]) -> Catalog:
 @pytest.mark.parametrize("strength", [0.001, 0.1, 1.0])
 def test_it_is_scikit_learns_regression_on_standardised_features(strength: float):
     features, labels = clouds([40, 30, 50])
-    reference = LogisticRegression(C=strength, max_iter=2000).fit(StandardScaler().fit_transform(features), labels)
+    reference = LogisticRegression(C=strength, max_iter=2000).fit(
+        StandardScaler().fit_transform(features), labels
+    )
     probe = fitted(features, labels, HeadOptions(c_values=(strength,)))
     expected = reference.predict_proba(StandardScaler().fit_transform(features))
     assert softmax(probe.layers.logits(features)) == pytest.approx(expected, abs=2e-3)
@@ -81,11 +85,15 @@ def test_it_is_scikit_learns_regression_on_standardised_features(strength: float
 
 def test_two_classes_have_two_columns_p_and_one_minus_p():
     features, labels = clouds([30, 40])
-    reference = LogisticRegression(C=0.1, max_iter=2000).fit(StandardScaler().fit_transform(features), labels)
+    reference = LogisticRegression(C=0.1, max_iter=2000).fit(
+        StandardScaler().fit_transform(features), labels
+    )
     probe = fitted(features, labels, NO_FOLDS)
     probs = softmax(probe.layers.logits(features))
     assert probe.layers.weight.shape == (2, WIDTH)
-    assert probs == pytest.approx(reference.predict_proba(StandardScaler().fit_transform(features)), abs=2e-3)
+    assert probs == pytest.approx(
+        reference.predict_proba(StandardScaler().fit_transform(features)), abs=2e-3
+    )
     assert probs[:, 0] == pytest.approx(1 - probs[:, 1], abs=1e-6)
 
 
@@ -165,10 +173,17 @@ def test_images_of_one_group_are_held_out_together():
 def test_a_class_that_lives_in_two_mixed_groups_is_in_every_fit():
     # Four large groups of one class fill four folds, so that both groups with the rare class would go to the fifth.
     labels = [1] * 40 + [0, 1] * 2 + [2] * 6
-    groups = [f"large {row // 10}" for row in range(40)] + [f"mixed {row // 2}" for row in range(4)] + [""] * 6
+    groups = (
+        [f"large {row // 10}" for row in range(40)]
+        + [f"mixed {row // 2}" for row in range(4)]
+        + [""] * 6
+    )
     fold_of = make_folds(catalog_of(labels, groups), np.arange(len(labels)), 5, seed=0)
     features = np.random.default_rng(0).normal(size=(len(labels), WIDTH)).astype(np.float32)
-    assert fit_probe(features, np.array(labels), fold_of, 3, HeadOptions()).layers.weight.shape == (3, WIDTH)
+    assert fit_probe(features, np.array(labels), fold_of, 3, HeadOptions()).layers.weight.shape == (
+        3,
+        WIDTH,
+    )
 
 
 # ── rare classes ──
@@ -178,8 +193,13 @@ def test_balanced_weighting_finds_more_of_a_rare_class():
     features, labels = clouds([300, 15])
     recall = {
         weighting: (
-            fitted(features, labels, HeadOptions(weighting=weighting)).layers.logits(features).argmax(axis=1) == 1
-        )[labels == 1].mean()
+            (
+                fitted(features, labels, HeadOptions(weighting=weighting))
+                .layers.logits(features)
+                .argmax(axis=1)
+                == 1
+            )[labels == 1].mean()
+        )
         for weighting in ("none", "balanced")
     }
     assert recall["balanced"] > recall["none"]
@@ -188,7 +208,9 @@ def test_balanced_weighting_finds_more_of_a_rare_class():
 def test_balanced_weighting_of_even_classes_changes_little():
     features, labels = clouds([30, 30, 30])
     plain, balanced = (
-        fitted(features, labels, HeadOptions(c_values=(0.1,), weighting=weighting)).layers.logits(features)
+        fitted(features, labels, HeadOptions(c_values=(0.1,), weighting=weighting)).layers.logits(
+            features
+        )
         for weighting in ("none", "balanced")
     )
     assert softmax(balanced) == pytest.approx(softmax(plain), abs=2e-3)
@@ -209,7 +231,9 @@ def test_without_val_nothing_is_calibrated():
 def test_the_temperature_is_folded_into_the_head():
     features, labels = clouds([30, 30, 30])
     probe, known = fitted(features, labels), reference_directions(features)
-    calibration = calibrate(probe.layers, *clouds([20, 20, 20], spread=3, seed=1), known, AnswerOptions())
+    calibration = calibrate(
+        probe.layers, *clouds([20, 20, 20], spread=3, seed=1), known, AnswerOptions()
+    )
     head = build_head(probe.layers, known, calibration)
     assert calibration.temperature > 1.05  # val is harder than train: the probe was too sure
     assert softmax(head.layers.logits(features)) == pytest.approx(
@@ -220,7 +244,9 @@ def test_the_temperature_is_folded_into_the_head():
 def test_the_farthest_val_image_is_at_unfamiliarity_one():
     (features, labels), (val, val_labels) = clouds([30, 30]), clouds([20, 20], seed=1)
     known = reference_directions(features)
-    calibration = calibrate(fitted(features, labels).layers, val, val_labels, known, AnswerOptions())
+    calibration = calibrate(
+        fitted(features, labels).layers, val, val_labels, known, AnswerOptions()
+    )
     assert calibration.unfamiliar_distance == pytest.approx(distances(val, known).max())
 
 
@@ -228,7 +254,9 @@ def test_distance_is_one_minus_the_mean_cosine_to_the_five_nearest():
     features, _ = clouds([20, 20])
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     nearest = np.sort(unit[:3] @ unit.T, axis=1)[:, -5:]
-    assert distances(features[:3], reference_directions(features)) == pytest.approx(1 - nearest.mean(axis=1), abs=1e-3)
+    assert distances(features[:3], reference_directions(features)) == pytest.approx(
+        1 - nearest.mean(axis=1), abs=1e-3
+    )
 
 
 def test_an_embedding_of_zeros_has_a_distance_too():

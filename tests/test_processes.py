@@ -63,13 +63,25 @@ gradient.ENDING_SECONDS = 1.0
 """
 
 
-def together(script: Path, *commands: list[object], before: str = "") -> subprocess.CompletedProcess[str]:
+def together(
+    script: Path, *commands: list[object], before: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Commands in two processes, one after the other; starting the processes is what takes the time."""
     script.write_text(before + TWO_COMMANDS)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--master_port",
+        str(free_port()),
+    ]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
     command = [*launch, str(script), json.dumps([list(map(str, words)) for words in commands])]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
 
 
 def numbers(run: Path) -> list[list[float]]:
@@ -86,10 +98,20 @@ def alone(data: Path) -> Run:
     return train(data)
 
 
-def test_two_processes_give_the_history_of_one_and_go_on_with_its_run(data: Path, tmp_path: Path, alone: Run):
+def test_two_processes_give_the_history_of_one_and_go_on_with_its_run(
+    data: Path, tmp_path: Path, alone: Run
+):
     shutil.copytree(data, tmp_path / "photos")
     half = stopped(tmp_path / "photos", 8, tmp_path / "halves")
-    new = ["train", data, "--recipe", "cifar10-lenet", "--out", tmp_path / "runs", *set_words(SHORT)]
+    new = [
+        "train",
+        data,
+        "--recipe",
+        "cifar10-lenet",
+        "--out",
+        tmp_path / "runs",
+        *set_words(SHORT),
+    ]
     done = together(tmp_path / "commands.py", new, ["train", "--resume", half, "-q"])
     assert done.returncode == 0, done.stderr
     (whole,) = (tmp_path / "runs").iterdir()
@@ -108,7 +130,17 @@ def test_two_processes_give_the_history_of_one_and_go_on_with_its_run(data: Path
 def test_processes_that_measure_otherwise_train_as_the_writer_does(data: Path, tmp_path: Path):
     settings = {**SHORT, "training.memory_format": "measured", "training.checkpoint_seconds": 60}
     settings |= {"training.epochs": 100_000, "training.schedule": "cosine"}
-    new = ["train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, "--budget", "12s", *set_words(settings)]
+    new = [
+        "train",
+        data,
+        "--recipe",
+        "cifar10-lenet",
+        "--out",
+        tmp_path,
+        "--budget",
+        "12s",
+        *set_words(settings),
+    ]
     done = together(tmp_path / "commands.py", new, before=AT_ODDS)
     assert done.returncode == 0, done.stderr
     (run,) = (one for one in tmp_path.iterdir() if one.is_dir())

@@ -42,7 +42,9 @@ def test_a_quiet_one_keeps_its_lines_and_prints_none(capsys):
     assert len(console.lines) == 1
 
 
-@pytest.mark.parametrize("line", ["[red]not markup[/red]", "[/]", "x" * 300, "'a' 1 http://b", "%s {0}"])
+@pytest.mark.parametrize(
+    "line", ["[red]not markup[/red]", "[/]", "x" * 300, "'a' 1 http://b", "%s {0}"]
+)
 def test_a_line_is_printed_as_it_is(capsys, line):
     Console().say(line)
     assert capsys.readouterr().err == line + "\n"
@@ -88,7 +90,14 @@ def test_on_a_terminal_there_is_a_bar_that_goes_away(monkeypatch):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (95, "1 min 35 s"), (3599.7, "1 h 0 min"), (5400, "1 h 30 min")],
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (95, "1 min 35 s"),
+        (3599.7, "1 h 0 min"),
+        (5400, "1 h 30 min"),
+    ],
 )
 def test_a_duration_is_said_in_words(seconds, words):
     assert duration(seconds) == words

@@ -54,7 +54,9 @@ def test_a_loss_that_is_no_number_stops_it_and_is_left_out(bad: float):
 
 
 def test_a_huge_last_loss_does_not_reach_back():
-    plain, spiked = (range_test(lambda rate, top=top: top if rate > 0.5 else fall(rate)) for top in (2.3, 1e9))
+    plain, spiked = (
+        range_test(lambda rate, top=top: top if rate > 0.5 else fall(rate)) for top in (2.3, 1e9)
+    )
     assert spiked.suggestion == pytest.approx(plain.suggestion)
 
 
@@ -81,7 +83,9 @@ def test_the_page_says_the_suggestion_and_loads_nothing():
     page = Page(render_rates(HOSTILE, "1 May 2025", *points, curve.suggestion, {"recipe": HOSTILE}))
     assert f"Begin with a learning rate of {curve.suggestion:.2g}" in page.text
     assert all(value.startswith("#") for value in page.values("src", "href"))
-    assert not [name for _, attrs in page.tags for name in attrs if name == "style" or name.startswith("on")]
+    assert not [
+        name for _, attrs in page.tags for name in attrs if name == "style" or name.startswith("on")
+    ]
 
 
 def test_without_a_fall_the_words_say_so():
@@ -91,7 +95,9 @@ def test_without_a_fall_the_words_say_so():
 @pytest.fixture
 def found(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FoundRate:
     """A search over a made-up loss, on real images."""
-    monkeypatch.setitem(sys.modules, "tellapart.pipeline.gradient", SimpleNamespace(training_step=lambda *_: fall))
+    monkeypatch.setitem(
+        sys.modules, "tellapart.pipeline.gradient", SimpleNamespace(training_step=lambda *_: fall)
+    )
     return find_rate(photos, out=tmp_path / "rates.html", quiet=True)
 
 
@@ -106,7 +112,9 @@ def test_a_recipe_without_a_rate_is_refused(photos: Path):
         find_rate(photos, recipe="probe", quiet=True)
 
 
-def test_a_loss_that_is_never_finite_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_loss_that_is_never_finite_is_refused(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     never = SimpleNamespace(training_step=lambda *_: lambda _: math.nan)
     monkeypatch.setitem(sys.modules, "tellapart.pipeline.gradient", never)
     with pytest.raises(UserError, match="not finite, even at the lowest rate"):

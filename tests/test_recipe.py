@@ -157,13 +157,24 @@ def test_every_key_changes_its_own_field_and_no_other(key):
 @pytest.mark.parametrize("key", recipe_keys())
 def test_every_key_takes_its_value_as_text_too(key):
     text = ",".join(map(str, ANOTHER[key])) if isinstance(ANOTHER[key], list) else str(ANOTHER[key])
-    assert recipe_from(with_companions(key, text)) == recipe_from(with_companions(key, ANOTHER[key]))
+    assert recipe_from(with_companions(key, text)) == recipe_from(
+        with_companions(key, ANOTHER[key])
+    )
 
 
 def test_every_option_is_read_somewhere():
     declared = (PACKAGE / "recipe.py", PACKAGE / "options.py")
-    nodes = [node for path in PACKAGE.rglob("*.py") if path not in declared for node in ast.walk(_tree(path))]
-    read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+    nodes = [
+        node
+        for path in PACKAGE.rglob("*.py")
+        if path not in declared
+        for node in ast.walk(_tree(path))
+    ]
+    read = {
+        node.attr
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
     assert {field.name for kind in options() for field in dataclasses.fields(kind)} - read == set()
 
 
@@ -203,7 +214,9 @@ def test_changes_keep_the_rest_of_the_base():
 @given(st.permutations(["split.val", "split.test"]))
 def test_values_that_fit_together_are_taken_in_any_order(order):
     values = {"split.val": 0.05, "split.test": 0.9}
-    split = recipe_from({key: values[key] for key in order}, recipe_from({"split.val": 0.9, "split.test": 0.05})).split
+    split = recipe_from(
+        {key: values[key] for key in order}, recipe_from({"split.val": 0.9, "split.test": 0.05})
+    ).split
     assert (split.val, split.test) == (0.05, 0.9)
 
 
@@ -231,7 +244,8 @@ def test_every_form_of_grouping_is_taken_as_it_is_written(form):
 
 
 @pytest.mark.parametrize(
-    ("form", "column"), [("column:a:b", "a:b"), ("column: x", " x"), ("folder:2", None), ("name:column:x", None)]
+    ("form", "column"),
+    [("column:a:b", "a:b"), ("column: x", " x"), ("folder:2", None), ("name:column:x", None)],
 )
 def test_the_column_to_group_by_is_known_before_the_table_is_read(form, column):
     assert recipe_from({"split.group_by": form}).split.group_column == column
@@ -243,14 +257,23 @@ def test_the_column_to_group_by_is_known_before_the_table_is_read(form, column):
 
 @pytest.mark.parametrize(
     ("key", "nearest"),
-    [("head.fold", "head.folds"), ("sed", "seed"), ("split.vall", "split.val"), ("bakcbone.name", "backbone.name")],
+    [
+        ("head.fold", "head.folds"),
+        ("sed", "seed"),
+        ("split.vall", "split.val"),
+        ("bakcbone.name", "backbone.name"),
+    ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_one(key, nearest):
-    with pytest.raises(UserError, match=rf"Unknown recipe key '{key}'. Did you mean '{nearest}'( or '.*')?\?"):
+    with pytest.raises(
+        UserError, match=rf"Unknown recipe key '{key}'. Did you mean '{nearest}'( or '.*')?\?"
+    ):
         recipe_from({key: 1})
 
 
-@pytest.mark.parametrize("values", [{"head": 3}, {"seed.x": 1}, {"seed": {"x": 1}}, {"": 1}, {"head.": 1}, {3: 1}])
+@pytest.mark.parametrize(
+    "values", [{"head": 3}, {"seed.x": 1}, {"seed": {"x": 1}}, {"": 1}, {"head.": 1}, {3: 1}]
+)
 def test_a_key_that_goes_not_far_enough_or_too_far_is_refused(values):
     with pytest.raises(UserError, match="Unknown recipe key"):
         recipe_from(values)
@@ -272,12 +295,28 @@ def test_a_key_that_goes_not_far_enough_or_too_far_is_refused(values):
         ("head.c_values", 3, "head.c_values must be a list, got 3"),
         ("head.c_values", "1,x", "head.c_values must be a number, got 'x'"),
         ("backbone.name", 18, "backbone.name must be text, got 18"),
-        ("preprocessing.mode", "crp", "Unknown value for preprocessing.mode: 'crp'. Did you mean 'crop'"),
+        (
+            "preprocessing.mode",
+            "crp",
+            "Unknown value for preprocessing.mode: 'crp'. Did you mean 'crop'",
+        ),
         ("preprocessing.share", "half", "preprocessing.share must be a number"),
-        ("preprocessing.filter", "cubic", "Unknown value for preprocessing.filter: 'cubic'. Did you mean 'bicubic'"),
-        ("training.evaluate_train", "yes", "training.evaluate_train must be true or false, got 'yes'"),
+        (
+            "preprocessing.filter",
+            "cubic",
+            "Unknown value for preprocessing.filter: 'cubic'. Did you mean 'bicubic'",
+        ),
+        (
+            "training.evaluate_train",
+            "yes",
+            "training.evaluate_train must be true or false, got 'yes'",
+        ),
         ("training.evaluate_train", 1, "training.evaluate_train must be true or false, got 1"),
-        ("training.evaluate_train", None, "training.evaluate_train must be true or false, got None"),
+        (
+            "training.evaluate_train",
+            None,
+            "training.evaluate_train must be true or false, got None",
+        ),
         ("training.milestones", "2,x", "training.milestones must be a whole number, got 'x'"),
         ("training.trackers", [1], "training.trackers must be text, got 1"),
     ],
@@ -296,10 +335,16 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
         ({"seed": 2**63}, "seed must be 0 or more"),
         ({"split.val": 1}, "split.val must be in [0, 1)"),
         ({"split.test": 0}, "split.test must be above 0"),
-        ({"split.val": 0.5, "split.test": 0.5}, "split.val plus split.test must leave something to train on"),
+        (
+            {"split.val": 0.5, "split.test": 0.5},
+            "split.val plus split.test must leave something to train on",
+        ),
         ({"backbone.name": " "}, "backbone.name must be the name of a timm network"),
         ({"preprocessing.share": 1.1}, "preprocessing.share must be in [0.1, 1]"),
-        ({"preprocessing.share": 0.5, "preprocessing.mode": "pad"}, "preprocessing.share goes with mode=crop only"),
+        (
+            {"preprocessing.share": 0.5, "preprocessing.mode": "pad"},
+            "preprocessing.share goes with mode=crop only",
+        ),
         ({"preprocessing.size_px": 31}, "preprocessing.size_px is 32 to 2048"),
         ({"head.folds": 1}, "head.folds must be 2 to 20"),
         ({"head.c_values": []}, "head.c_values must name at least one"),
@@ -320,7 +365,10 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
         ({"training.batch_size": 0}, "training.batch_size must be at least 1"),
         ({"training.accumulation": 33}, "training.accumulation must be 1 to the batch size"),
         ({"training.sampling": "weighted"}, "training.sampling needs training.weight_column"),
-        ({"training.weight_column": "often"}, "training.weight_column goes with training.sampling=weighted only"),
+        (
+            {"training.weight_column": "often"},
+            "training.weight_column goes with training.sampling=weighted only",
+        ),
         ({"training.label_smoothing": 1}, "training.label_smoothing must be in [0, 1)"),
         (
             {"training.label_smoothing": 0.1, "training.loss": "bce"},
@@ -335,7 +383,10 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
         ({"training.warmup_steps": -1}, "training.warmup_steps must be 0 or more"),
         (
             {"training.warmup_steps": 1, "training.schedule": "one_cycle"},
-            "training.warmup_steps goes with training.schedule=constant or cosine or multi_step only",
+            (
+                "training.warmup_steps goes with training.schedule=constant or cosine or multi_step"
+                " only"
+            ),
         ),
         ({"training.lr_end": 1}, "training.lr_end is in [0, lr]"),
         (
@@ -343,7 +394,10 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
             "training.lr_end goes with training.schedule=cosine only",
         ),
         ({"training.milestones": [0]}, "training.milestones must be epochs from 1"),
-        ({"training.milestones": [1]}, "training.milestones goes with training.schedule=multi_step only"),
+        (
+            {"training.milestones": [1]},
+            "training.milestones goes with training.schedule=multi_step only",
+        ),
         ({"training.schedule": "multi_step"}, "training.schedule needs training.milestones"),
         ({"training.gamma": 0}, "training.gamma must be above 0"),
         ({"training.gamma": 0.5}, "training.gamma goes with training.schedule=multi_step only"),
@@ -371,7 +425,10 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
         ({"augmentation.flip": 1.5}, "augmentation.flip must be in [0, 1]"),
         ({"augmentation.contrast": 2}, "augmentation.contrast must be in [0, 1]"),
         ({"augmentation.hue": 0.6}, "augmentation.hue must be in [0, 0.5]"),
-        ({"augmentation.rotate_degrees": 0}, "augmentation.rotate_degrees must be above 0, at most 180"),
+        (
+            {"augmentation.rotate_degrees": 0},
+            "augmentation.rotate_degrees must be above 0, at most 180",
+        ),
         ({"augmentation.dropout_holes": 0}, "augmentation.dropout_holes must be at least 1"),
         ({"augmentation.dropout_px": 0}, "augmentation.dropout_px must be at least 1"),
         ({"augmentation.mixup": -0.1}, "augmentation.mixup must be 0 or more"),
@@ -388,7 +445,9 @@ def test_a_value_out_of_range_is_refused_with_the_rule(values, words):
     st.dictionaries(
         st.text(max_size=8) | st.sampled_from(recipe_keys()),
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), st.lists, max_leaves=3
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            st.lists,
+            max_leaves=3,
         ),
         max_size=3,
     )
@@ -401,7 +460,9 @@ def test_whatever_is_given_there_is_a_recipe_or_an_error_for_the_user(values):
     assert recipe_from(recipe_values(made)) == made
 
 
-@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), ("TRUE", True), (True, True)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("False", False), ("TRUE", True), (True, True)]
+)
 def test_yes_and_no_are_true_and_false_in_any_case(text, value):
     assert recipe_from({"training.evaluate_train": text}).training.evaluate_train is value
 
@@ -430,7 +491,9 @@ def test_of_very_many_keys_only_the_nearest_are_named():
         ("fit", "head.c_values", "head.c_values goes with method=probe or finetune"),
     ],
 )
-def test_an_option_that_a_method_never_reads_is_refused_with_the_methods_that_do(method, key, words):
+def test_an_option_that_a_method_never_reads_is_refused_with_the_methods_that_do(
+    method, key, words
+):
     with pytest.raises(UserError) as wrong:
         recipe_from({"method": method, key: ANOTHER[key]}).check_used()
     assert words in wrong.value.message
@@ -440,7 +503,9 @@ def test_an_option_that_a_method_never_reads_is_refused_with_the_methods_that_do
 @pytest.mark.parametrize("key", sorted(set(ANOTHER) - {"method"}))
 def test_an_option_is_taken_by_the_methods_that_read_it_and_by_no_other(method, key):
     recipe = recipe_from({"method": method, **with_companions(key, ANOTHER[key])})
-    if method in methods_of(key) and all(method in methods_of(other) for other in COMPANIONS.get(key, {})):
+    if method in methods_of(key) and all(
+        method in methods_of(other) for other in COMPANIONS.get(key, {})
+    ):
         recipe.check_used()
     else:
         with pytest.raises(UserError, match="goes with method="):
@@ -450,7 +515,14 @@ def test_an_option_is_taken_by_the_methods_that_read_it_and_by_no_other(method, 
 BROKEN = {
     "no such form": ["patient", "bursts", "Folder", " folder", "folder\n", ":"],
     "no value": ["column", "column:", "column: ", "folder:", "name", "name:"],
-    "a wrong value": ["folder:0", "folder:-1", "folder:x", "folder:\u0661", "folder:1\n", "burst:2"],
+    "a wrong value": [
+        "folder:0",
+        "folder:-1",
+        "folder:x",
+        "folder:\u0661",
+        "folder:1\n",
+        "burst:2",
+    ],
     "no expression": ["name:(", "name:a{99999999999}"],
 }
 
@@ -469,7 +541,9 @@ def test_an_expression_that_does_not_hold_is_refused_with_the_reason():
 
 
 def test_every_range_is_checked_by_the_one_function_that_words_it():
-    raised = [node for node in ast.walk(_tree(Path(recipes.__file__))) if isinstance(node, ast.Assert)]
+    raised = [
+        node for node in ast.walk(_tree(Path(recipes.__file__))) if isinstance(node, ast.Assert)
+    ]
     assert raised == []
 
 

@@ -13,30 +13,46 @@ NAMES = recipe_names()
 
 # The table of reference recipes: what is reported there must have been trained so.
 TABLE = {
-    "cifar10-lenet": "method=fit dataset=cifar10 split.val=0 backbone.name=lenet backbone.pretrained=false "
-    "preprocessing.size_px=32 preprocessing.mean=0.5,0.5,0.5 preprocessing.std=0.5,0.5,0.5 training.optimizer=sgd "
-    "training.lr=0.001 training.momentum=0.9 training.batch_size=4 training.epochs=2 training.schedule=constant "
-    "training.loss=cross_entropy training.print_every=2000",
-    "cifar10-cnn": "method=fit dataset=cifar10 split.val=0.1 backbone.name=cnn backbone.pretrained=false "
-    "preprocessing.size_px=32 preprocessing.mean=0.5,0.5,0.5 preprocessing.std=0.5,0.5,0.5 training.optimizer=adam "
-    "training.lr=0.001 training.weight_decay=0.0001 training.batch_size=10 training.epochs=5 "
-    "training.schedule=constant training.monitor=accuracy training.print_every=1000",
-    "tiny-imagenet-efficientnet": "method=fit dataset=tiny-imagenet backbone.name=efficientnet_b3.ra2_in1k "
-    "backbone.pretrained=true preprocessing.mode=crop preprocessing.size_px=224 augmentation.flip=0.5 "
-    "preprocessing.mean=0.485,0.456,0.406 preprocessing.std=0.229,0.224,0.225 training.batch_size=64 "
-    "training.lr=0.001 training.epochs=3 training.evaluate_train=true training.monitor=accuracy "
-    "training.loss=cross_entropy",
-    "finetune-kfold": "method=fit dataset=none seed=42 split.test=0.1 backbone.name=resnet18 "
-    "preprocessing.mode=squash preprocessing.size_px=256 preprocessing.filter=bilinear preprocessing.mean=0,0,0 "
-    "preprocessing.std=1,1,1 augmentation.rotate=0.6 augmentation.rotate_degrees=45 augmentation.border=reflect "
-    "augmentation.flip=0.6 augmentation.dropout=0.3 augmentation.dropout_holes=1 augmentation.dropout_px=64 "
-    "training.optimizer=adam training.lr=0.0001 training.schedule=cosine training.lr_end=0.00001 "
-    "training.batch_size=32 training.epochs=5 training.loss=cross_entropy",
-    "transfer-frozen-head": "method=fit backbone.name=resnet50.tv_in1k freeze.upto=all freeze.batch_norm=false "
-    "freeze.unfreeze=2:84%,4:all head.hidden=256,32 head.logits=one training.loss=bce training.optimizer=adam "
-    "training.lr=0.001 training.schedule=multi_step training.milestones=2,4 training.gamma=0.1 "
-    "training.batch_size=8 training.epochs=3 preprocessing.mode=squash preprocessing.size_px=224 "
-    "preprocessing.mean=0.485,0.456,0.406 preprocessing.std=0.229,0.224,0.225 augmentation.flip=0.5",
+    "cifar10-lenet": (
+        "method=fit dataset=cifar10 split.val=0 backbone.name=lenet backbone.pretrained=false"
+        " preprocessing.size_px=32 preprocessing.mean=0.5,0.5,0.5 preprocessing.std=0.5,0.5,0.5"
+        " training.optimizer=sgd training.lr=0.001 training.momentum=0.9 training.batch_size=4"
+        " training.epochs=2 training.schedule=constant training.loss=cross_entropy"
+        " training.print_every=2000"
+    ),
+    "cifar10-cnn": (
+        "method=fit dataset=cifar10 split.val=0.1 backbone.name=cnn backbone.pretrained=false"
+        " preprocessing.size_px=32 preprocessing.mean=0.5,0.5,0.5 preprocessing.std=0.5,0.5,0.5"
+        " training.optimizer=adam training.lr=0.001 training.weight_decay=0.0001"
+        " training.batch_size=10 training.epochs=5 training.schedule=constant"
+        " training.monitor=accuracy training.print_every=1000"
+    ),
+    "tiny-imagenet-efficientnet": (
+        "method=fit dataset=tiny-imagenet backbone.name=efficientnet_b3.ra2_in1k"
+        " backbone.pretrained=true preprocessing.mode=crop preprocessing.size_px=224"
+        " augmentation.flip=0.5 preprocessing.mean=0.485,0.456,0.406"
+        " preprocessing.std=0.229,0.224,0.225 training.batch_size=64 training.lr=0.001"
+        " training.epochs=3 training.evaluate_train=true training.monitor=accuracy"
+        " training.loss=cross_entropy"
+    ),
+    "finetune-kfold": (
+        "method=fit dataset=none seed=42 split.test=0.1 backbone.name=resnet18"
+        " preprocessing.mode=squash preprocessing.size_px=256 preprocessing.filter=bilinear"
+        " preprocessing.mean=0,0,0 preprocessing.std=1,1,1 augmentation.rotate=0.6"
+        " augmentation.rotate_degrees=45 augmentation.border=reflect augmentation.flip=0.6"
+        " augmentation.dropout=0.3 augmentation.dropout_holes=1 augmentation.dropout_px=64"
+        " training.optimizer=adam training.lr=0.0001 training.schedule=cosine"
+        " training.lr_end=0.00001 training.batch_size=32 training.epochs=5"
+        " training.loss=cross_entropy"
+    ),
+    "transfer-frozen-head": (
+        "method=fit backbone.name=resnet50.tv_in1k freeze.upto=all freeze.batch_norm=false"
+        " freeze.unfreeze=2:84%,4:all head.hidden=256,32 head.logits=one training.loss=bce"
+        " training.optimizer=adam training.lr=0.001 training.schedule=multi_step"
+        " training.milestones=2,4 training.gamma=0.1 training.batch_size=8 training.epochs=3"
+        " preprocessing.mode=squash preprocessing.size_px=224 preprocessing.mean=0.485,0.456,0.406"
+        " preprocessing.std=0.229,0.224,0.225 augmentation.flip=0.5"
+    ),
 }
 
 
@@ -84,7 +100,9 @@ def test_a_recipe_can_be_changed_by_a_key_it_does_not_name(name):
 def test_every_key_is_listed_with_a_line_that_says_what_it_means():
     listed = {key.name: key for method in METHODS for key in recipe_listing(NAME_OF[method])}
     assert sorted(listed) == sorted(recipe_keys())
-    assert [key.name for key in listed.values() if len(key.help) < 8 or "GROUP_FORMS" in key.help] == []
+    assert [
+        key.name for key in listed.values() if len(key.help) < 8 or "GROUP_FORMS" in key.help
+    ] == []
 
 
 NAME_OF = {"probe": "probe", "fit": "cifar10-cnn", "finetune": "finetune"}
@@ -136,5 +154,7 @@ def test_every_recipe_has_a_title():
 
 
 def test_a_misspelt_recipe_is_answered_with_the_nearest():
-    with pytest.raises(UserError, match=r"Unknown recipe 'cifar10-lennet'. Did you mean 'cifar10-lenet'\?"):
+    with pytest.raises(
+        UserError, match=r"Unknown recipe 'cifar10-lennet'. Did you mean 'cifar10-lenet'\?"
+    ):
         recipe_listing("cifar10-lennet")

@@ -45,13 +45,17 @@ def parts(tmp_path: Path) -> dict[str, object]:
         for seed in range(3):
             write_image(tmp_path / "data" / name / f"{seed}.png", 3 * place + seed)
     catalog = scan(read_source(tmp_path / "data"), max_pixels=10**6)
-    test = Predictions(np.eye(3, dtype=np.float32), np.arange(3), tuple(catalog.paths[2::3]), catalog.classes)
+    test = Predictions(
+        np.eye(3, dtype=np.float32), np.arange(3), tuple(catalog.paths[2::3]), catalog.classes
+    )
     return {
         "recipe": Recipe(),
         "catalog": catalog,
         "splits": text_column(["train", "val", "test"] * 3),
         "findings": (),
-        "network": ExportedNetwork(small_network(), PREPROCESSING, "hand", "none needed", "0" * 64, {}),
+        "network": ExportedNetwork(
+            small_network(), PREPROCESSING, "hand", "none needed", "0" * 64, {}
+        ),
         "calibration": Calibration(1.0, 3, 0.5, 0.5),
         "parity": Parity(3, 0.0, 0.0, 0.0, 0),
         "val": test,
@@ -71,7 +75,9 @@ def seconds() -> dict[str, float]:
 
 def test_a_probe_run_is_written_at_once(parts: dict[str, object], tmp_path: Path):
     probe = Probe(small_head().layers, 0.1, {0.1: 0.5, 1.0: 0.7})
-    run = write_run(Trained(**parts, probe=probe), tmp_path / "runs", "data", Console(quiet=True), seconds)
+    run = write_run(
+        Trained(**parts, probe=probe), tmp_path / "runs", "data", Console(quiet=True), seconds
+    )
     assert {file.name for file in run.iterdir()} == BEGINNING | RESULTS
     assert metrics_of(run)["probe"] == {"c": 0.1, "fold_losses": {"0.1": 0.5, "1": 0.7}}
     assert not {"training", "comparison"} & metrics_of(run).keys()
@@ -83,9 +89,17 @@ def test_a_gradient_run_is_written_in_two_parts(parts: dict[str, object], tmp_pa
     digest = write_beginning(run, parts["recipe"], parts["catalog"], parts["splits"])
     assert {file.name for file in run.path.iterdir()} == BEGINNING
     assert (read_splits(run.path).of(parts["catalog"]) == parts["splits"]).all()
-    facts, verdict = {"steps": 120, "network": "lenet"}, compare(parts["test"], parts["test"], shipped="probe")
+    facts, verdict = (
+        {"steps": 120, "network": "lenet"},
+        compare(parts["test"], parts["test"], shipped="probe"),
+    )
     write_results(
-        run, Trained(**parts, training=facts, comparison=verdict), "data", digest, Console(quiet=True), seconds
+        run,
+        Trained(**parts, training=facts, comparison=verdict),
+        "data",
+        digest,
+        Console(quiet=True),
+        seconds,
     )
     metrics = metrics_of(run.path)
     assert (metrics["training"], metrics["comparison"]) == (facts, verdict.as_json())
@@ -105,6 +119,6 @@ def test_the_results_may_be_written_a_second_time(parts: dict[str, object], tmp_
 
 def test_the_environment_names_what_training_hangs_on(parts: dict[str, object], tmp_path: Path):
     run = write_run(Trained(**parts), tmp_path / "runs", "data", Console(quiet=True), seconds)
-    assert {"torch", "torchvision", "timm", "accelerate"} <= json.loads((run / "environment.json").read_text())[
-        "packages"
-    ].keys()
+    assert {"torch", "torchvision", "timm", "accelerate"} <= json.loads(
+        (run / "environment.json").read_text()
+    )["packages"].keys()

@@ -80,7 +80,9 @@ class Drawer(Folder):
         return super().read(f"{len(path) % self.count}.png")
 
 
-def make_catalog(root: Path, files: int, classes: tuple[str, ...], paths: list[str], labels: list[int]) -> Catalog:
+def make_catalog(
+    root: Path, files: int, classes: tuple[str, ...], paths: list[str], labels: list[int]
+) -> Catalog:
     count = len(paths)
     return Catalog(
         files=Drawer(root, files),
@@ -110,15 +112,23 @@ def make_predictions(catalog: Catalog, rows: np.ndarray, strength: float = 2.0) 
     return Predictions(probs, labels, tuple(map(str, catalog.paths[rows])), catalog.classes)
 
 
-def make_report(root: Path, classes: tuple[str, ...] = ("ant", "bee"), each: int = 30, files: int = 6) -> ReportInput:
+def make_report(
+    root: Path, classes: tuple[str, ...] = ("ant", "bee"), each: int = 30, files: int = 6
+) -> ReportInput:
     """`each` images a class, a third of them in each split. All paths of a class lead to one of a few files."""
     rng = np.random.default_rng(0)
     for number in range(files):
-        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(root / f"{number}.png")
+        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(
+            root / f"{number}.png"
+        )
     paths = [f"c{label}/{number}.png" for label in range(len(classes)) for number in range(each)]
-    catalog = make_catalog(root, files, classes, paths, [label for label in range(len(classes)) for _ in range(each)])
+    catalog = make_catalog(
+        root, files, classes, paths, [label for label in range(len(classes)) for _ in range(each)]
+    )
     splits = np.array([("train", "val", "test")[row % 3] for row in range(len(catalog))])
-    test, val = (make_predictions(catalog, np.flatnonzero(splits == name)) for name in ("test", "val"))
+    test, val = (
+        make_predictions(catalog, np.flatnonzero(splits == name)) for name in ("test", "val")
+    )
     return ReportInput(
         title="Insects",
         created="1 May 2025",
@@ -141,7 +151,10 @@ def report(tmp_path):
 
 def test_nothing_is_loaded_from_anywhere(report):
     page = Page(render(report))
-    assert all(value.startswith(("data:image/jpeg;base64,", "#")) for value in page.values("src", "href", "srcset"))
+    assert all(
+        value.startswith(("data:image/jpeg;base64,", "#"))
+        for value in page.values("src", "href", "srcset")
+    )
     assert not any(re.search(r"url\(|@import|https?:", block) for block in page.blocks["style"])
 
 
@@ -167,7 +180,13 @@ def test_hostile_names_are_text(report):
     paths = (HOSTILE, *report.predictions.paths[1:])
     predictions = replace(report.predictions, classes=catalog.classes, paths=paths)
     html = render(
-        replace(report, catalog=catalog, predictions=predictions, metrics=measure(predictions), title=HOSTILE)
+        replace(
+            report,
+            catalog=catalog,
+            predictions=predictions,
+            metrics=measure(predictions),
+            title=HOSTILE,
+        )
     )
     page = Page(html)
     assert not {tag for tag, _ in page.tags} & {"b"}
@@ -184,20 +203,29 @@ def test_characters_that_hide_or_reverse_are_written_out(report):
 
 
 def test_a_name_that_is_not_utf8_still_makes_a_file(report):
-    html = render(replace(report, title="caf\udce9", findings=(Finding("remark", "Odd.", (("caf\udce9.jpg",),)),)))
+    html = render(
+        replace(
+            report, title="caf\udce9", findings=(Finding("remark", "Odd.", (("caf\udce9.jpg",),)),)
+        )
+    )
     assert r"caf\udce9" in html.encode().decode()
 
 
 def test_the_verdict_gives_score_interval_and_baseline(report):
     metrics = report.metrics
     verdict = " ".join(Page(render(report)).text.replace("\u202f", " ").split())
-    assert f"On 20 test images it has never seen, it is right {100 * metrics.accuracy.value:.3g} % of the" in verdict
+    assert (
+        f"On 20 test images it has never seen, it is right {100 * metrics.accuracy.value:.3g} %"
+        " of the" in verdict
+    )
     assert "(95 % interval " in verdict
     assert "always answering ‘ant’ would be right 50 %" in verdict
 
 
 def test_the_verdict_leads_with_balanced_accuracy_where_classes_are_uneven(report):
-    assert "The classes are uneven" in render(replace(report, metrics=replace(report.metrics, balanced_first=True)))
+    assert "The classes are uneven" in render(
+        replace(report, metrics=replace(report.metrics, balanced_first=True))
+    )
 
 
 def test_a_small_test_is_called_small(report):
@@ -241,14 +269,20 @@ def test_every_status_is_counted_and_its_files_are_named(report):
     statuses[:53], statuses[53] = "truncated", "empty"
     page = Page(render(replace(report, catalog=report.catalog.replace(statuses=statuses))))
     assert "54 of 60 files were not used" in page.text
-    assert re.search(r"truncated\s.*?\s53\s.*?c0/0\.png.*?c1/19\.png.*?and 3 more", page.text, re.DOTALL)
+    assert re.search(
+        r"truncated\s.*?\s53\s.*?c0/0\.png.*?c1/19\.png.*?and 3 more", page.text, re.DOTALL
+    )
     assert re.search(r"empty\s.*?\s1\s.*?c1/23\.png", page.text, re.DOTALL)
 
 
 def test_notes_and_ignored_files_are_counted(report):
     notes = np.full(60, "", dtype="U60")
     notes[:2] = "first_frame;wrong_extension"
-    text = Page(render(replace(report, catalog=report.catalog.replace(notes=notes, ignored={"hidden file": 7})))).text
+    text = Page(
+        render(
+            replace(report, catalog=report.catalog.replace(notes=notes, ignored={"hidden file": 7}))
+        )
+    ).text
     assert "wrong_extension" in text
     assert "hidden file (7)" in text
 
@@ -280,7 +314,9 @@ def test_a_cell_opens_its_images(report):
 
 
 def test_thumbnails_are_bounded(tmp_path):
-    report = make_report(tmp_path, tuple(f"class {number}" for number in range(25)), each=120, files=1)
+    report = make_report(
+        tmp_path, tuple(f"class {number}" for number in range(25)), each=120, files=1
+    )
     page = Page(render(report))
     embedded = len(page.content["thumbnails"]) + sum(tag == "img" for tag, _ in page.tags)
     assert embedded == MOST_IMAGES
@@ -290,7 +326,9 @@ def test_thumbnails_are_bounded(tmp_path):
 
 
 def test_a_missing_image_is_named_and_stops_nothing(report):
-    page = Page(render(replace(report, catalog=report.catalog.replace(files=Folder(Path("nowhere"))))))
+    page = Page(
+        render(replace(report, catalog=report.catalog.replace(files=Folder(Path("nowhere")))))
+    )
     assert not [tag for tag, _ in page.tags if tag == "img"]
     assert "missing" in page.text
     assert report.predictions.paths[0].rpartition("/")[2] in page.text
@@ -304,7 +342,11 @@ def test_without_a_test_split_no_score_is_claimed(report):
 
 
 def test_without_any_predictions_the_data_is_still_reported(report):
-    page = Page(render(replace(report, predictions=None, metrics=None, val_predictions=None, model_file=None)))
+    page = Page(
+        render(
+            replace(report, predictions=None, metrics=None, val_predictions=None, model_file=None)
+        )
+    )
     assert "is not known" in page.text
     assert "No model file was written" in page.text
     assert page.content["cells"] == {}

@@ -87,7 +87,12 @@ def test_its_events_read_as_if_nothing_had_happened(run: Path, whole: Run):
     for path in (run, whole.path):
         events = EventAccumulator(str(path / "events"))
         events.Reload()
-        seen.append({tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in events.Tags()["scalars"]})
+        seen.append(
+            {
+                tag: [(one.step, one.value) for one in events.Scalars(tag)]
+                for tag in events.Tags()["scalars"]
+            }
+        )
     assert seen[0] == seen[1]
 
 
@@ -119,7 +124,9 @@ def test_the_command_line_ends_with_four_and_goes_on_with_the_command_that_it_na
     runs = tmp_path / "my runs"  # a name that a shell would take apart
     with monkeypatch.context() as patch:
         patch.setattr(tellapart, "train", interrupted, raising=False)
-        said = tell("train", data, "--recipe", "cifar10-lenet", "--out", runs, "-q", *set_words(SHORT))
+        said = tell(
+            "train", data, "--recipe", "cifar10-lenet", "--out", runs, "-q", *set_words(SHORT)
+        )
     (run,) = runs.iterdir()
     assert (said.code, said.out, said.err.count("\n")) == (4, "", 1)
     assert said.err.endswith(f"the state is saved. Go on with: tellapart train --resume '{run}'\n")
@@ -127,9 +134,16 @@ def test_the_command_line_ends_with_four_and_goes_on_with_the_command_that_it_na
     assert (again.code, json.loads(again.out)["test"]) == (0, whole.as_json()["test"])
 
 
-@pytest.mark.parametrize(("where", "step"), [("fitting.fit", None), ("training.ship", 18), ("record.render", 18)])
+@pytest.mark.parametrize(
+    ("where", "step"), [("fitting.fit", None), ("training.ship", 18), ("record.render", 18)]
+)
 def test_an_interruption_before_the_first_step_or_after_the_last_loses_nothing(
-    data: Path, tmp_path: Path, whole: Run, monkeypatch: pytest.MonkeyPatch, where: str, step: int | None
+    data: Path,
+    tmp_path: Path,
+    whole: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    step: int | None,
 ):
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -145,7 +159,9 @@ def test_an_interruption_before_the_first_step_or_after_the_last_loses_nothing(
     assert_same_end(run, whole.path)
 
 
-def test_a_run_that_was_killed_before_its_last_file_writes_the_rest_once(whole: Run, data: Path, tmp_path: Path):
+def test_a_run_that_was_killed_before_its_last_file_writes_the_rest_once(
+    whole: Run, data: Path, tmp_path: Path
+):
     shutil.copytree(data, tmp_path / "photos")
     run = copied(whole.path, tmp_path / "runs")
     for name in ("metrics.json", "report.html", "log.txt"):
@@ -177,7 +193,10 @@ def test_a_finished_run_says_so_and_no_byte_of_it_changes(whole: Run):
     assert said.code == 0
     assert f"{whole.path} is finished: nothing is left to do" in said.err
     assert print_of(whole.path) == before
-    assert json.loads(tell("train", "--resume", whole.path, "--json", "-q").out)["test"] == whole.as_json()["test"]
+    assert (
+        json.loads(tell("train", "--resume", whole.path, "--json", "-q").out)["test"]
+        == whole.as_json()["test"]
+    )
 
 
 def test_a_finished_run_needs_its_data_no_more(whole: Run, tmp_path: Path):
@@ -312,7 +331,9 @@ def test_other_weights_are_changed_data(data: Path, tmp_path: Path):
         table.write_text("\n".join(["path,label,often", *rows]))
 
     weigh("sky")
-    run = stopped(table, 2, set={**SHORT, "training.sampling": "weighted", "training.weight_column": "often"})
+    run = stopped(
+        table, 2, set={**SHORT, "training.sampling": "weighted", "training.weight_column": "often"}
+    )
     weigh("leaf")
     with pytest.raises(Refused, match="16 images have another weight"):
         train(None, resume=run)
@@ -358,7 +379,11 @@ def flipped(file: Path) -> None:
     file.write_bytes(content)
 
 
-DAMAGES = {emptied: "is empty", halved: "was cut short or changed", flipped: "was cut short or changed"}
+DAMAGES = {
+    emptied: "is empty",
+    halved: "was cut short or changed",
+    flipped: "was cut short or changed",
+}
 
 
 def steps_of(run: Path) -> list[Path]:
@@ -377,7 +402,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_as_good(
     assert_same_end(run, whole.path)
 
 
-def test_a_checkpoint_of_another_run_is_named_and_passed_over(run: Path, whole: Run, data: Path, tmp_path: Path):
+def test_a_checkpoint_of_another_run_is_named_and_passed_over(
+    run: Path, whole: Run, data: Path, tmp_path: Path
+):
     other = stopped(data, STOPPED_AT + 1, tmp_path / "others")
     shutil.copy(steps_of(other)[-1], run / "checkpoints")
     said = tell("train", "--resume", run)
@@ -395,7 +422,9 @@ def test_the_newest_is_so_by_its_step_whatever_the_dates_say(run: Path, whole: R
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_where_all_are_damaged_it_never_begins_from_nothing(run: Path, damage: Callable[[Path], None]):
+def test_where_all_are_damaged_it_never_begins_from_nothing(
+    run: Path, damage: Callable[[Path], None]
+):
     for file in steps_of(run):
         damage(file)
     said = tell("train", "--resume", run, "-q")
@@ -422,7 +451,9 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_what_is_missing(
 
     with monkeypatch.context() as patch:
         patch.setattr(writing.os, "replace", full)
-        said = tell("train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, "-q", *set_words(SHORT))
+        said = tell(
+            "train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, "-q", *set_words(SHORT)
+        )
     (run,) = tmp_path.iterdir()
     assert (said.code, said.err.count("\n")) == (5, 1)
     assert f"{run}/checkpoints/step-" in said.err
@@ -451,7 +482,9 @@ def test_a_disk_that_is_full_at_the_export_keeps_what_was_learned(
 
     with monkeypatch.context() as patch:
         patch.setattr(ship, "compose_model", full)
-        said = tell("train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, "-q", *set_words(SHORT))
+        said = tell(
+            "train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, "-q", *set_words(SHORT)
+        )
     (run,) = tmp_path.iterdir()
     assert said.code == 5
     assert last_checkpoint(run).step == 18

@@ -78,8 +78,14 @@ def run(data: Path) -> Run:
 def test_the_upper_half_imports_without_the_train_extra():
     package = Path(tellapart.__file__).parent
     files = [file for folder in UPPER_FOLDERS for file in sorted((package / folder).glob("*.py"))]
-    modules = [*UPPER, *(f"tellapart.{file.parent.name}.{file.stem}" for file in files if file.stem != "__init__")]
-    code = WITHOUT + "from importlib import import_module\nfor name in sys.argv[1:]: import_module(name)"
+    modules = [
+        *UPPER,
+        *(f"tellapart.{file.parent.name}.{file.stem}" for file in files if file.stem != "__init__"),
+    ]
+    code = (
+        WITHOUT
+        + "from importlib import import_module\nfor name in sys.argv[1:]: import_module(name)"
+    )
     done = without_the_extra(code, *modules)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -91,8 +97,12 @@ def test_predict_runs_without_the_train_extra(run: Run, data: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("table", ["answers.csv", "answers.jsonl"])
-def test_predict_writes_tables_without_the_train_extra(run: Run, data: Path, tmp_path: Path, table: str):
-    done = without_the_extra(RUN, "predict", run.model, data / "sky", "--out", tmp_path / table, "-q")
+def test_predict_writes_tables_without_the_train_extra(
+    run: Run, data: Path, tmp_path: Path, table: str
+):
+    done = without_the_extra(
+        RUN, "predict", run.model, data / "sky", "--out", tmp_path / table, "-q"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert len((tmp_path / table).read_text().splitlines()) in (12, 13)
 
@@ -100,11 +110,15 @@ def test_predict_writes_tables_without_the_train_extra(run: Run, data: Path, tmp
 def test_evaluate_runs_without_the_train_extra_and_says_the_same(run: Run, data: Path):
     done = without_the_extra(RUN, "evaluate", run.model, data, "--json", "-q")
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout) == json.loads(json.dumps(tellapart.evaluate(run.model, data, quiet=True).as_json()))
+    assert json.loads(done.stdout) == json.loads(
+        json.dumps(tellapart.evaluate(run.model, data, quiet=True).as_json())
+    )
 
 
 def test_the_library_predicts_without_the_train_extra(run: Run, data: Path):
-    code = WITHOUT + "import tellapart; print(tellapart.load(sys.argv[1]).predict(sys.argv[2]).answer)"
+    code = (
+        WITHOUT + "import tellapart; print(tellapart.load(sys.argv[1]).predict(sys.argv[2]).answer)"
+    )
     done = without_the_extra(code, run.path, data / "leaf" / "000.jpg")
     assert (done.stdout, done.stderr) == ("leaf\n", "")
 
@@ -124,8 +138,8 @@ def test_train_without_its_extra_says_so_as_json_too(data: Path):
 
 
 def test_train_without_its_extra_says_so_in_python_too(data: Path):
-    code = WITHOUT + (
-        "import tellapart\n"
+    code = (
+        WITHOUT + "import tellapart\n"
         "try: tellapart.train(sys.argv[1], quiet=True)\n"
         "except tellapart.UserError as error: print(error.hint)"
     )
@@ -135,5 +149,8 @@ def test_train_without_its_extra_says_so_in_python_too(data: Path):
 def test_parquet_without_its_extra_is_refused_before_any_work(run: Run, data: Path, tmp_path: Path):
     done = without_the_extra(RUN, "predict", run.model, data, "--out", tmp_path / "x.parquet")
     assert done.returncode == 2
-    assert "This needs polars, which is not installed. Run: pip install 'tellapart[train]'" in done.stderr
+    assert (
+        "This needs polars, which is not installed. Run: pip install 'tellapart[train]'"
+        in done.stderr
+    )
     assert not (tmp_path / "x.parquet").exists()

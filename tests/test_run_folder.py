@@ -94,9 +94,14 @@ def test_it_may_be_named(data: Path, tmp_path: Path):
 def test_its_metrics_can_be_computed_again_from_its_predictions(run: Run):
     written = json.loads((run.path / "metrics.json").read_text())
     rows = polars.read_parquet(run.path / "catalog.parquet").join(splits_of(run), on="path")
-    train_counts = np.bincount(rows.filter(polars.col("split") == "train")["label"].to_numpy(), minlength=3)
+    train_counts = np.bincount(
+        rows.filter(polars.col("split") == "train")["label"].to_numpy(), minlength=3
+    )
     again = measure(
-        predictions_of(run, "test"), seed=0, baseline_label=int(train_counts.argmax()), class_counts=train_counts
+        predictions_of(run, "test"),
+        seed=0,
+        baseline_label=int(train_counts.argmax()),
+        class_counts=train_counts,
     )
     assert again.as_json() == written["test"] == run.as_json()["test"]
 
@@ -112,7 +117,9 @@ def test_its_predictions_are_what_the_model_file_says_of_the_files(run: Run, dat
     answers = run.predictor().predict([data / path for path in predictions.paths])
     probs = [[answer.probabilities[name] for name in run.classes] for answer in answers]
     assert predictions.probs == pytest.approx(np.array(probs), abs=1e-6)
-    assert predictions.unfamiliarity == pytest.approx([answer.unfamiliarity for answer in answers], abs=1e-5)
+    assert predictions.unfamiliarity == pytest.approx(
+        [answer.unfamiliarity for answer in answers], abs=1e-5
+    )
 
 
 def test_its_splits_cover_every_image_once(run: Run):
@@ -124,7 +131,16 @@ def test_its_splits_cover_every_image_once(run: Run):
 
 def test_its_catalog_has_a_row_a_file(run: Run):
     rows = polars.read_parquet(run.path / "catalog.parquet")
-    assert set(rows.columns) >= {"path", "label", "class", "status", "notes", "width", "height", "sha256"}
+    assert set(rows.columns) >= {
+        "path",
+        "label",
+        "class",
+        "status",
+        "notes",
+        "width",
+        "height",
+        "sha256",
+    }
     assert rows.filter(polars.col("path") == "sky/000.jpg")["class"].to_list() == ["sky"]
     assert set(zip(rows["width"], rows["height"], strict=True)) == {(64, 48)}
 
@@ -172,7 +188,9 @@ def test_it_works_wherever_it_is_moved_to(run: Run, data: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("what", ["folder", "file"])
-def test_the_splits_of_an_earlier_run_are_used_again(run: Run, data: Path, tmp_path: Path, what: str):
+def test_the_splits_of_an_earlier_run_are_used_again(
+    run: Run, data: Path, tmp_path: Path, what: str
+):
     splits = run.path if what == "folder" else run.path / "splits.parquet"
     again = train(data, tmp_path, seed=5, splits=splits)
     assert splits_of(again).equals(splits_of(run))
@@ -227,12 +245,17 @@ def test_splits_are_refused_where_the_data_is_not_what_it_was(run: Run, photos: 
 def test_an_edited_splits_file_is_refused(run: Run, data: Path, tmp_path: Path, keeps_hash: bool):
     about = polars.read_parquet_metadata(run.path / "splits.parquet") if keeps_hash else {}
     edited = splits_of(run).with_columns(split=polars.col("split").replace({"test": "train"}))
-    edited.write_parquet(tmp_path / "splits.parquet", metadata={key: about[key] for key in about if "ARROW" not in key})
+    edited.write_parquet(
+        tmp_path / "splits.parquet",
+        metadata={key: about[key] for key in about if "ARROW" not in key},
+    )
     with pytest.raises(Refused, match="was changed after it was written"):
         train(data, tmp_path / "runs", splits=tmp_path / "splits.parquet")
 
 
-@pytest.mark.parametrize(("name", "says"), [("nowhere", "does not exist"), ("metrics.json", "is not a splits file")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("nowhere", "does not exist"), ("metrics.json", "is not a splits file")]
+)
 def test_what_is_no_splits_file_is_said(run: Run, data: Path, tmp_path: Path, name: str, says: str):
     with pytest.raises(UserError, match=says):
         train(data, tmp_path, splits=run.path / name)
@@ -284,7 +307,9 @@ def test_a_place_that_cannot_be_written_to_is_said(tmp_path: Path):
         pass
 
 
-def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -307,7 +332,10 @@ def test_numbers_that_are_not_finite_are_our_mistake_and_never_written(tmp_path:
 
 def begin(run: RunFolder) -> None:
     assert not run.path.exists()
-    run.write_json("run.json", new_identity(run.path, name="x", data=run.path.parent / "photos", options={}).as_json())
+    run.write_json(
+        "run.json",
+        new_identity(run.path, name="x", data=run.path.parent / "photos", options={}).as_json(),
+    )
 
 
 def test_a_run_that_can_be_resumed_is_there_from_its_beginning(tmp_path: Path):
@@ -345,7 +373,9 @@ def test_a_probe_run_has_nothing_to_resume(run: Run):
 @pytest.mark.parametrize("where", ["nowhere", "photos", ".20260101-000000-x.part"])
 def test_what_is_no_run_folder_is_not_resumed(photos: Path, where: str):
     begin(RunFolder(photos.parent / "x", photos.parent / ".20260101-000000-x.part"))
-    with pytest.raises(UserError, match=rf"{where} is no run folder\. Give the folder of the run itself"):
+    with pytest.raises(
+        UserError, match=rf"{where} is no run folder\. Give the folder of the run itself"
+    ):
         reopen_run(photos.parent / where)
 
 
@@ -397,8 +427,14 @@ def test_each_run_has_a_number_of_its_own(tmp_path: Path):
 
 
 def test_a_run_of_another_format_is_refused_with_both_versions(tmp_path: Path):
-    values = identity_of(tmp_path / "x", tmp_path).as_json() | {"format": FORMAT + 1, "tellapart": "9.1"}
-    says = rf"made by tellapart 9\.1 in format {FORMAT + 1}; this is tellapart {re.escape(VERSION)}, of format {FORMAT}"
+    values = identity_of(tmp_path / "x", tmp_path).as_json() | {
+        "format": FORMAT + 1,
+        "tellapart": "9.1",
+    }
+    says = (
+        rf"made by tellapart 9\.1 in format {FORMAT + 1}; this is tellapart {re.escape(VERSION)},"
+        rf" of format {FORMAT}"
+    )
     with pytest.raises(Refused, match=says):
         RunIdentity.from_json(values)
 
@@ -469,11 +505,15 @@ def test_a_stopped_training_leaves_nothing_half_written_and_goes_on_next_time(
 
 
 @pytest.mark.parametrize("after", ["model.onnx", "metrics.json"])
-def test_a_killed_training_leaves_no_run_under_a_final_name(run: Run, data: Path, tmp_path: Path, after: str):
+def test_a_killed_training_leaves_no_run_under_a_final_name(
+    run: Run, data: Path, tmp_path: Path, after: str
+):
     words = [sys.executable, "-c", KILLED, after, *train_words(data, tmp_path / "runs")]
     done = subprocess.run(words, capture_output=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert [path.name for path in (tmp_path / "runs").iterdir() if not path.name.startswith(".")] == []
+    assert [
+        path.name for path in (tmp_path / "runs").iterdir() if not path.name.startswith(".")
+    ] == []
     assert train(data, tmp_path / "runs").model.exists()
 
 

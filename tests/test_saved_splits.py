@@ -65,7 +65,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_a_change_is_told_and_accepted_only_when_that_is_asked_for(photos: Path, change: Callable[[Path], None]):
+def test_a_change_is_told_and_accepted_only_when_that_is_asked_for(
+    photos: Path, change: Callable[[Path], None]
+):
     saved = saved_of(photos)
     change(photos)
     catalog = catalog_of(photos)
@@ -73,9 +75,15 @@ def test_a_change_is_told_and_accepted_only_when_that_is_asked_for(photos: Path,
     with pytest.raises(Refused, match="add --accept-changes to go on") as refused:
         saved.of(catalog, hint=ACCEPT_CHANGES)
     assert refused.value.message.endswith(f"does not fit the data: {CHANGES[change]}.")
-    stated = {path: row[3] for path, row in saved.rows.items() if path != "sky/003.jpg" or change is add_two}
+    stated = {
+        path: row[3]
+        for path, row in saved.rows.items()
+        if path != "sky/003.jpg" or change is add_two
+    }
     splits = saved.of(catalog, accept_changes=True)
-    assert {path: split for path, split in zip(catalog.paths, splits, strict=True) if split} == stated
+    assert {
+        path: split for path, split in zip(catalog.paths, splits, strict=True) if split
+    } == stated
 
 
 def test_where_changes_are_accepted_what_looks_alike_without_them_is_no_leak(photos: Path):
@@ -122,7 +130,9 @@ def test_a_resumed_run_wants_the_weights_that_it_had_and_another_run_its_own(pho
 
 def test_splits_that_were_saved_without_weights_fit_any(photos: Path):
     file, catalog = saved_of(photos).file, catalog_of(photos)
-    polars.read_parquet(file).drop("weight").write_parquet(file, metadata=polars.read_parquet_metadata(file))
+    polars.read_parquet(file).drop("weight").write_parquet(
+        file, metadata=polars.read_parquet_metadata(file)
+    )
     assert read_splits(file).changes(catalog.replace(weights=2 * catalog.weights)) == []
 
 
@@ -140,7 +150,10 @@ def empty_a_class(photos: Path) -> None:
 
 
 CLASS_CHANGES = {
-    rename_a_class: r"class 'sky' is gone \(12 images\), class 'heaven' is new \(12 images\), 12 images are gone",
+    rename_a_class: (
+        r"class 'sky' is gone \(12 images\), class 'heaven' is new \(12 images\), 12 images are"
+        r" gone"
+    ),
     add_a_class: r"class 'earth' is new \(1 image\), 1 image is new",
     empty_a_class: r"class 'leaf' is gone \(12 images\), 12 images are gone",
 }
@@ -148,7 +161,9 @@ CLASS_CHANGES = {
 
 @pytest.mark.parametrize("accept_changes", [False, True])
 @pytest.mark.parametrize("change", CLASS_CHANGES, ids=lambda change: change.__name__)
-def test_other_classes_are_never_accepted(photos: Path, change: Callable[[Path], None], accept_changes: bool):
+def test_other_classes_are_never_accepted(
+    photos: Path, change: Callable[[Path], None], accept_changes: bool
+):
     saved = saved_of(photos)
     change(photos)
     with pytest.raises(Refused, match=CLASS_CHANGES[change] + r".+\. Restore the classes"):
@@ -164,7 +179,13 @@ def test_the_same_classes_in_another_order_are_refused(photos: Path):
 
 def test_splits_without_the_order_of_the_classes_are_refused(photos: Path):
     file = saved_of(photos).file
-    about = {key: text for key, text in polars.read_parquet_metadata(file).items() if key == "tellapart.splits"}
+    about = {
+        key: text
+        for key, text in polars.read_parquet_metadata(file).items()
+        if key == "tellapart.splits"
+    }
     polars.read_parquet(file).write_parquet(file, metadata=about)
-    with pytest.raises(Refused, match="was written by an earlier tellapart, without the order of the classes"):
+    with pytest.raises(
+        Refused, match="was written by an earlier tellapart, without the order of the classes"
+    ):
         read_splits(file)

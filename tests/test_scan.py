@@ -51,7 +51,9 @@ def statuses(catalog):
 
 def test_every_odd_file_gets_its_verdict_and_every_file_has_one_row(salted):
     folder, expected = salted
-    expected = {f"odd/{name}": status for name, status in expected.items() if not name.startswith("._")}
+    expected = {
+        f"odd/{name}": status for name, status in expected.items() if not name.startswith("._")
+    }
     catalog = scan(read_source(folder), max_pixels=DEFAULT_MAX_PIXELS)
     assert statuses(catalog) == {**expected, "odd/fine.png": "ok", "plain/fine.png": "ok"}
     assert catalog.ignored == {"junk files": 1}
@@ -177,7 +179,9 @@ def test_a_class_whose_files_are_all_broken_is_left_out_and_remarked(photos):
     catalog = drop_empty_classes(scan(read_source(photos), max_pixels=LIMIT))
     assert catalog.classes == ("brick", "sky")
     assert catalog.counts().tolist() == [12, 12]
-    assert catalog.remarks[0].startswith("Class 'leaf' is left out: none of its 12 files can be used. Add images")
+    assert catalog.remarks[0].startswith(
+        "Class 'leaf' is left out: none of its 12 files can be used. Add images"
+    )
 
 
 def test_the_broken_files_of_a_class_left_out_keep_their_rows(photos):
@@ -191,20 +195,26 @@ def test_the_broken_files_of_a_class_left_out_keep_their_rows(photos):
 def test_one_class_with_images_is_too_few(photos):
     broken(photos / "leaf")
     broken(photos / "sky")
-    with pytest.raises(UserError, match=r"only 'brick' has any: 12 of 36 files can be used. Add images of a second"):
+    with pytest.raises(
+        UserError, match=r"only 'brick' has any: 12 of 36 files can be used. Add images of a second"
+    ):
         drop_empty_classes(scan(read_source(photos), max_pixels=LIMIT))
 
 
 def test_where_nothing_can_be_used_the_statuses_say_why(photos):
     for name in ("brick", "leaf", "sky"):
         broken(photos / name)
-    with pytest.raises(UserError, match=r"none has any: 0 of 36 files can be used. Statuses: 36 empty\."):
+    with pytest.raises(
+        UserError, match=r"none has any: 0 of 36 files can be used. Statuses: 36 empty\."
+    ):
         drop_empty_classes(scan(read_source(photos), max_pixels=LIMIT))
 
 
 def test_a_class_with_usable_images_in_test_only_is_refused(split_photos):
     broken(split_photos / "train" / "leaf")
-    with pytest.raises(UserError, match=r"'leaf' has no usable image in train \(4 in val or test\). Add training"):
+    with pytest.raises(
+        UserError, match=r"'leaf' has no usable image in train \(4 in val or test\). Add training"
+    ):
         drop_empty_classes(scan(read_source(split_photos), max_pixels=LIMIT))
 
 
@@ -230,7 +240,9 @@ def test_no_more_than_a_bounded_number_of_results_waits():
 
 def test_items_are_taken_only_as_they_are_needed():
     taken = []
-    results = map_ahead(abs, (taken.append(number) or number for number in range(1000)), workers=2, ahead=3)
+    results = map_ahead(
+        abs, (taken.append(number) or number for number in range(1000)), workers=2, ahead=3
+    )
     next(results)
     assert len(taken) == 2 * 3
     results.close()

@@ -50,7 +50,17 @@ def scanned(data: Path, cache: Path, *, max_pixels: int = LIMIT, hook: object = 
 
 
 def same(one: Catalog, other: Catalog) -> bool:
-    columns = ("paths", "labels", "statuses", "notes", "widths", "heights", "digests", "taken", "copies")
+    columns = (
+        "paths",
+        "labels",
+        "statuses",
+        "notes",
+        "widths",
+        "heights",
+        "digests",
+        "taken",
+        "copies",
+    )
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in columns)
 
 
@@ -93,7 +103,9 @@ def test_a_changed_file_alone_is_read_again(photos: Path, tmp_path: Path, read: 
     assert same(again, scanned(photos, tmp_path / "fresh"))
 
 
-def test_new_files_are_read_and_those_that_are_gone_are_forgotten(photos: Path, tmp_path: Path, read: list[str]):
+def test_new_files_are_read_and_those_that_are_gone_are_forgotten(
+    photos: Path, tmp_path: Path, read: list[str]
+):
     scanned(photos, tmp_path / "cache")
     read.clear()
     write_image(photos / "sky" / "new.jpg", seed=50)
@@ -103,7 +115,9 @@ def test_new_files_are_read_and_those_that_are_gone_are_forgotten(photos: Path, 
     assert same(again, scanned(photos, tmp_path / "fresh"))
 
 
-def test_a_link_that_leads_elsewhere_now_is_read_again(photos: Path, tmp_path: Path, read: list[str]):
+def test_a_link_that_leads_elsewhere_now_is_read_again(
+    photos: Path, tmp_path: Path, read: list[str]
+):
     link = photos / "sky" / "link.jpg"
     link.symlink_to(photos / "leaf" / "001.jpg")
     scanned(photos, tmp_path / "cache")
@@ -114,7 +128,9 @@ def test_a_link_that_leads_elsewhere_now_is_read_again(photos: Path, tmp_path: P
     assert read == ["sky/link.jpg"]
 
 
-def test_a_moved_folder_is_read_but_not_decoded(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_moved_folder_is_read_but_not_decoded(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     first = scanned(photos, tmp_path / "cache")
     shutil.move(photos, tmp_path / "elsewhere")
     monkeypatch.setattr(inspect, "decode", None)
@@ -199,7 +215,9 @@ def test_a_flipped_byte_never_recalls_anything_else(photos: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("content", [b"", b"noise" * 1000, b"SQLite format 3\0" + bytes(5000)])
-def test_a_damaged_memory_is_made_anew(photos: Path, tmp_path: Path, read: list[str], content: bytes):
+def test_a_damaged_memory_is_made_anew(
+    photos: Path, tmp_path: Path, read: list[str], content: bytes
+):
     first = scanned(photos, tmp_path / "cache")
     next((tmp_path / "cache").glob("scans*.sqlite")).write_bytes(content)
     assert same(scanned(photos, tmp_path / "cache"), first)
@@ -223,8 +241,12 @@ def planted(folder: Path) -> Path:
         (folder / name).mkdir(parents=True)
         for number in range(6):
             coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
-            coarse.resize((240, 180), Image.Resampling.BICUBIC).save(folder / name / f"{number}.png")
-    Image.open(folder / "a" / "2.png").resize((160, 120)).save(folder / "a" / "copy.jpg", quality=60)
+            coarse.resize((240, 180), Image.Resampling.BICUBIC).save(
+                folder / name / f"{number}.png"
+            )
+    Image.open(folder / "a" / "2.png").resize((160, 120)).save(
+        folder / "a" / "copy.jpg", quality=60
+    )
     return folder
 
 

@@ -50,7 +50,9 @@ def test_constant_stays():
 
 @pytest.mark.parametrize("end", [0.0, 1e-4, LR])
 def test_cosine_is_torchs_over_all_steps(end: float):
-    expected = torch_rates(lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, STEPS, eta_min=end))
+    expected = torch_rates(
+        lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, STEPS, eta_min=end)
+    )
     assert our_rates(schedule="cosine", lr_end=end) == pytest.approx(expected)
 
 
@@ -65,12 +67,16 @@ def test_multi_step_is_torchs_by_epoch(milestones: tuple[int, ...], gamma: float
     steps = [PER_EPOCH * milestone for milestone in milestones]
     factor = 0.1 if gamma is None else gamma
     expected = torch_rates(lambda optimizer: lr_scheduler.MultiStepLR(optimizer, steps, factor))
-    assert our_rates(schedule="multi_step", milestones=milestones, gamma=gamma) == pytest.approx(expected)
+    assert our_rates(schedule="multi_step", milestones=milestones, gamma=gamma) == pytest.approx(
+        expected
+    )
 
 
 @pytest.mark.parametrize("steps", [2, 5, 10, 60, 101])
 def test_one_cycle_is_torchs(steps: int):
-    expected = torch_rates(lambda one: lr_scheduler.OneCycleLR(one, LR, steps, cycle_momentum=False), steps - 1)
+    expected = torch_rates(
+        lambda one: lr_scheduler.OneCycleLR(one, LR, steps, cycle_momentum=False), steps - 1
+    )
     assert our_rates(steps, schedule="one_cycle")[:-1] == pytest.approx(expected)
     assert our_rates(steps, schedule="one_cycle")[-1] == pytest.approx(LR / 25 / 1e4)
 

@@ -37,7 +37,9 @@ def make_predictions(count: int = 60, classes: int = 7, seed: int = 0) -> Predic
 )
 def test_a_score_is_the_reports_value(name: str, of_measure: str):
     predictions = make_predictions()
-    assert METRICS[name](predictions) == pytest.approx(getattr(measure(predictions), of_measure).value)
+    assert METRICS[name](predictions) == pytest.approx(
+        getattr(measure(predictions), of_measure).value
+    )
 
 
 @pytest.mark.parametrize("name", ["precision", "recall", "f1"])
@@ -45,7 +47,9 @@ def test_means_over_classes_are_scikit_learns(name: str):
     predictions = make_predictions(classes=5)
     of = getattr(sklearn_metrics, f"{name}_score")
     present = np.unique(predictions.labels)
-    expected = of(predictions.labels, predictions.predicted, labels=present, average="macro", zero_division=0)
+    expected = of(
+        predictions.labels, predictions.predicted, labels=present, average="macro", zero_division=0
+    )
     assert METRICS[name](predictions) == pytest.approx(expected)
 
 

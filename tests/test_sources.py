@@ -44,7 +44,11 @@ def snapshot(folder):
 
 def _state(path):
     info = path.stat()
-    return info.st_mode, info.st_mtime_ns, path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest()
+    return (
+        info.st_mode,
+        info.st_mtime_ns,
+        path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
 
 
 # ── one folder a class ──
@@ -78,7 +82,9 @@ def test_an_empty_class_folder_is_a_class_until_it_is_left_out_by_name(photos):
     assert "empty" in catalog.classes
     left = drop_empty_classes(scan(catalog, max_pixels=10**8))
     assert left.classes == ("brick", "leaf", "sky")
-    assert [remark for remark in left.remarks if "'empty' is left out: its folder is empty" in remark]
+    assert [
+        remark for remark in left.remarks if "'empty' is left out: its folder is empty" in remark
+    ]
 
 
 def test_nothing_is_opened(tree):
@@ -91,13 +97,34 @@ def test_nothing_is_opened(tree):
     ("paths", "words"),
     [
         ([], r"holds no folder with images \(0 loose files\)"),
-        (["1.jpg", "2.jpg"], r"holds no folder with images \(2 loose files\). Make one folder a class"),
-        (["photos/cat/1.jpg", "photos/dog/1.jpg"], r"one class only, 'photos'.*Did you mean .*/photos, .*'cat', 'dog'"),
-        (["test/cat/1.jpg", "test/dog/1.jpg", "val/cat/2.jpg", "val/dog/2.jpg"], "but there is no train folder"),
-        (["train/1.jpg", "test/2.jpg"], r"split folders of .* hold no class folders \(2 loose files\)"),
-        (["train/cat/1.jpg", "val/cat/1.jpg", "valid/cat/1.jpg"], "two val folders: 'val', 'valid'"),
-        (["train/cat/1.jpg", "train/dog/1.jpg", "test/cow/1.jpg"], r"'cow' is in test \(1 images\) but not in train"),
-        (["train/Cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg"], "Is it 'Cat', written differently"),
+        (
+            ["1.jpg", "2.jpg"],
+            r"holds no folder with images \(2 loose files\). Make one folder a class",
+        ),
+        (
+            ["photos/cat/1.jpg", "photos/dog/1.jpg"],
+            r"one class only, 'photos'.*Did you mean .*/photos, .*'cat', 'dog'",
+        ),
+        (
+            ["test/cat/1.jpg", "test/dog/1.jpg", "val/cat/2.jpg", "val/dog/2.jpg"],
+            "but there is no train folder",
+        ),
+        (
+            ["train/1.jpg", "test/2.jpg"],
+            r"split folders of .* hold no class folders \(2 loose files\)",
+        ),
+        (
+            ["train/cat/1.jpg", "val/cat/1.jpg", "valid/cat/1.jpg"],
+            "two val folders: 'val', 'valid'",
+        ),
+        (
+            ["train/cat/1.jpg", "train/dog/1.jpg", "test/cow/1.jpg"],
+            r"'cow' is in test \(1 images\) but not in train",
+        ),
+        (
+            ["train/Cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg"],
+            "Is it 'Cat', written differently",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_refused_with_what_to_do(tree, paths, words):
@@ -140,10 +167,18 @@ def test_a_class_folder_that_may_not_be_read_is_counted_and_remarked(photos):
 
 def test_class_folders_that_all_hold_the_same_folders_are_remarked(tree):
     catalog = read_source(
-        tree("training_set/cat/1.jpg", "training_set/dog/1.jpg", "test_set/cat/2.jpg", "test_set/dog/2.jpg")
+        tree(
+            "training_set/cat/1.jpg",
+            "training_set/dog/1.jpg",
+            "test_set/cat/2.jpg",
+            "test_set/dog/2.jpg",
+        )
     )
     assert catalog.classes == ("test_set", "training_set")
-    assert "each is taken as one class. If they are splits, name them train and test" in catalog.remarks[0]
+    assert (
+        "each is taken as one class. If they are splits, name them train and test"
+        in catalog.remarks[0]
+    )
 
 
 def test_a_class_may_be_called_test(tree):
@@ -153,17 +188,30 @@ def test_a_class_may_be_called_test(tree):
 # ── split folders ──
 
 
-@pytest.mark.parametrize("other", ["val", "valid", "validation", "test", "testing", "Test", "holdout"])
+@pytest.mark.parametrize(
+    "other", ["val", "valid", "validation", "test", "testing", "Test", "holdout"]
+)
 def test_train_and_one_other_folder_reports_on_that_one_whatever_its_name(tree, other):
     catalog = read_source(tree("train/cat/1.jpg", "train/dog/2.jpg", f"{other}/cat/3.jpg"))
-    assert split_of(catalog) == {"train/cat/1.jpg": "train", "train/dog/2.jpg": "train", f"{other}/cat/3.jpg": "test"}
-    assert catalog.source == f"split folders train/, {other}/; {other}/ is the test set, any val is cut from train"
+    assert split_of(catalog) == {
+        "train/cat/1.jpg": "train",
+        "train/dog/2.jpg": "train",
+        f"{other}/cat/3.jpg": "test",
+    }
+    assert (
+        catalog.source
+        == f"split folders train/, {other}/; {other}/ is the test set, any val is cut from train"
+    )
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation"])
 def test_with_val_and_test_each_is_what_its_name_says(tree, val):
     catalog = read_source(tree("train/cat/1.jpg", f"{val}/cat/2.jpg", "test/cat/3.jpg"))
-    assert split_of(catalog) == {"train/cat/1.jpg": "train", f"{val}/cat/2.jpg": "val", "test/cat/3.jpg": "test"}
+    assert split_of(catalog) == {
+        "train/cat/1.jpg": "train",
+        f"{val}/cat/2.jpg": "val",
+        "test/cat/3.jpg": "test",
+    }
     assert catalog.source == f"split folders train/, {val}/, test/; each is what its name says"
 
 
@@ -176,12 +224,17 @@ def test_with_only_train_both_are_cut_from_it(tree):
 def test_a_test_folder_without_classes_is_counted_and_the_other_one_is_the_test(tree):
     catalog = read_source(tree("train/cat/1.jpg", "val/cat/2.jpg", "test/3.jpg", "test/4.jpg"))
     assert split_of(catalog) == {"train/cat/1.jpg": "train", "val/cat/2.jpg": "test"}
-    assert catalog.source == "split folders train/, val/; val/ is the test set, any val is cut from train"
+    assert (
+        catalog.source
+        == "split folders train/, val/; val/ is the test set, any val is cut from train"
+    )
     assert catalog.ignored == {"files in test/, beside the class folders": 2}
 
 
 def test_other_folders_beside_the_split_folders_are_counted_as_ignored(tree):
-    catalog = read_source(tree("train/cat/1.jpg", "test/cat/2.jpg", "unlabelled/3.jpg", "models/a/b.onnx"))
+    catalog = read_source(
+        tree("train/cat/1.jpg", "test/cat/2.jpg", "unlabelled/3.jpg", "models/a/b.onnx")
+    )
     assert catalog.ignored == {"files in 'models', 'unlabelled', beside the split folders": 2}
 
 
@@ -219,8 +272,12 @@ def tiny(tree):
         "test/images/t0.JPEG",
         "test/images/t1.JPEG",
     )
-    (root / "val" / "val_annotations.txt").write_text("v0.JPEG\tn01\t0\t0\t9\t9\nv1.JPEG\tn03\t0\t0\t9\t9\n")
-    (root / "words.txt").write_text("n01\tgoldfish, Carassius auratus\nn02\tcrane\nn03\tcrane, wading bird\nn99\tcow\n")
+    (root / "val" / "val_annotations.txt").write_text(
+        "v0.JPEG\tn01\t0\t0\t9\t9\nv1.JPEG\tn03\t0\t0\t9\t9\n"
+    )
+    (root / "words.txt").write_text(
+        "n01\tgoldfish, Carassius auratus\nn02\tcrane\nn03\tcrane, wading bird\nn99\tcow\n"
+    )
     return root
 
 
@@ -238,7 +295,10 @@ def test_tiny_imagenets_val_is_labelled_by_its_annotations_and_is_the_test_set(t
 
 
 def test_tiny_imagenets_images_without_a_label_are_counted(tiny):
-    assert read_source(tiny).ignored == {"images without a label in test/": 2, "files in val/ without a label": 1}
+    assert read_source(tiny).ignored == {
+        "images without a label in test/": 2,
+        "files in val/ without a label": 1,
+    }
 
 
 def test_tiny_imagenets_boxes_are_no_images(tiny):
@@ -251,7 +311,8 @@ def test_tiny_imagenet_without_words_keeps_its_ids(tiny):
 
 
 @pytest.mark.parametrize(
-    ("line", "words"), [("v0.JPEG\n", "line 1: a file name, a tab"), ("v0.JPEG\tn77\n", "line 1: class 'n77' has no")]
+    ("line", "words"),
+    [("v0.JPEG\n", "line 1: a file name, a tab"), ("v0.JPEG\tn77\n", "line 1: class 'n77' has no")],
 )
 def test_tiny_imagenets_broken_annotations_are_refused_with_their_line(tiny, line, words):
     (tiny / "val" / "val_annotations.txt").write_text(line)
@@ -263,8 +324,22 @@ def test_tiny_imagenets_broken_annotations_are_refused_with_their_line(tiny, lin
 
 
 def test_junk_is_never_a_sample_or_a_class_and_is_counted(tree):
-    root = tree("cat/1.jpg", "dog/1.jpg", "cat/._1.jpg", "cat/.DS_Store", "dog/Thumbs.db", "desktop.ini", "._x.jpg")
-    tree("__MACOSX/a.jpg", "cat/.ipynb_checkpoints/a.jpg", "@eaDir/a.jpg", ".git/a.jpg", "dog/lost+found/a.jpg")
+    root = tree(
+        "cat/1.jpg",
+        "dog/1.jpg",
+        "cat/._1.jpg",
+        "cat/.DS_Store",
+        "dog/Thumbs.db",
+        "desktop.ini",
+        "._x.jpg",
+    )
+    tree(
+        "__MACOSX/a.jpg",
+        "cat/.ipynb_checkpoints/a.jpg",
+        "@eaDir/a.jpg",
+        ".git/a.jpg",
+        "dog/lost+found/a.jpg",
+    )
     catalog = read_source(root)
     assert catalog.classes == ("cat", "dog")
     assert list(catalog.paths) == ["cat/1.jpg", "dog/1.jpg"]
@@ -278,7 +353,9 @@ SIX = [f"{name}/{number}.jpg" for name in ("cat", "dog") for number in (1, 2, 3)
 def test_six_images_stay_six_whatever_a_link_among_them_leads_to(tree, target):
     root = tree(*(f"data/{path}" for path in SIX[1:]), "data/cat/in/1.jpg") / "data"
     (root / "cat" / "loop").symlink_to(target, target_is_directory=True)
-    paths = {path for path in read_source(root).paths if path != "cat/loop"}  # a link to itself gets its verdict
+    paths = {
+        path for path in read_source(root).paths if path != "cat/loop"
+    }  # a link to itself gets its verdict
     assert paths == {*SIX[1:], "cat/in/1.jpg"}
 
 
@@ -333,7 +410,13 @@ def test_pipes_sockets_and_empty_folders_named_like_images_get_rows(tree):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(root / "cat" / "socket.jpg"))
         catalog = read_source(root)
-    assert list(catalog.paths) == ["cat/1.jpg", "cat/pipe.jpg", "cat/socket.jpg", "cat/y.jpg", "dog/1.jpg"]
+    assert list(catalog.paths) == [
+        "cat/1.jpg",
+        "cat/pipe.jpg",
+        "cat/socket.jpg",
+        "cat/y.jpg",
+        "dog/1.jpg",
+    ]
 
 
 def test_a_folder_named_like_a_image_that_holds_images_is_a_folder(tree):
@@ -360,7 +443,11 @@ def test_a_thousand_classes_are_read(tmp_path):
         (tmp_path / "data" / f"c{number:03}").mkdir(parents=True)
         (tmp_path / "data" / f"c{number:03}" / "1.jpg").write_bytes(image)
     catalog = read_source(tmp_path / "data")
-    assert (len(catalog), len(catalog.classes), catalog.source) == (1000, 1000, "1,000 class folders")
+    assert (len(catalog), len(catalog.classes), catalog.source) == (
+        1000,
+        1000,
+        "1,000 class folders",
+    )
 
 
 def test_a_column_to_group_by_is_refused_where_there_is_no_table(photos):
@@ -369,7 +456,9 @@ def test_a_column_to_group_by_is_refused_where_there_is_no_table(photos):
 
 
 def test_a_column_of_weights_is_refused_where_there_is_no_table(photos):
-    with pytest.raises(UserError, match="no table, and so has no column 'often' of weights") as refused:
+    with pytest.raises(
+        UserError, match="no table, and so has no column 'often' of weights"
+    ) as refused:
         read_source(photos, weight_column="often")
     assert "training.weight_column" in refused.value.hint
 

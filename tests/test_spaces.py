@@ -49,13 +49,17 @@ def test_choices_get_the_type_of_their_key():
 
 
 def test_a_list_that_was_drawn_is_a_list_in_the_recipe():
-    assert space_of("head.hidden: [[256, 32]]").recipe({"head.hidden": "256,32"}).head.hidden == (256, 32)
+    assert space_of("head.hidden: [[256, 32]]").recipe({"head.hidden": "256,32"}).head.hidden == (
+        256,
+        32,
+    )
     assert space_of("head.hidden: [[], [8]]").recipe({"head.hidden": ""}).head.hidden == ()
 
 
 def test_a_condition_decides_whether_a_key_counts():
     space = space_of(
-        "training.momentum: {choices: [0.8, 0.9], when: {training.optimizer: sgd}}\ntraining.optimizer: [adam, sgd]"
+        "training.momentum: {choices: [0.8, 0.9], when: {training.optimizer:"
+        " sgd}}\ntraining.optimizer: [adam, sgd]"
     )
     assert space.keys == ["training.optimizer", "training.momentum"]
     assert space.drawn(Lowest()) == {"training.optimizer": "adam"}
@@ -63,7 +67,8 @@ def test_a_condition_decides_whether_a_key_counts():
 
 def test_a_key_that_does_not_count_has_its_plain_default():
     space = space_of(
-        "training.optimizer: [adam, sgd]\ntraining.momentum: {choices: [0.8], when: {training.optimizer: sgd}}"
+        "training.optimizer: [adam, sgd]\ntraining.momentum: {choices: [0.8], when:"
+        " {training.optimizer: sgd}}"
     )
     assert LENET.training.momentum == 0.9
     assert space.recipe({"training.optimizer": "adam"}).training.momentum is None
@@ -76,7 +81,8 @@ def test_a_condition_may_be_on_a_key_that_is_not_searched():
 
 def test_the_own_settings_are_those_that_lie_in_the_space():
     space = space_of(
-        "training.lr: {low: 1e-2, high: 1}\ntraining.epochs: {low: 1, high: 5}\ntraining.batch_size: [4, 8]"
+        "training.lr: {low: 1e-2, high: 1}\ntraining.epochs: {low: 1, high:"
+        " 5}\ntraining.batch_size: [4, 8]"
     )
     assert space.own() == {"training.epochs": 2, "training.batch_size": 4}
 
@@ -96,7 +102,10 @@ def test_a_space_survives_json():
     ("text", "words"),
     [
         ("training.lrr: [1]", "mine.yaml: Unknown recipe key 'training.lrr'"),
-        ("training.lr: 0.1", "mine.yaml: training.lr must be a list of choices or a range, got 0.1"),
+        (
+            "training.lr: 0.1",
+            "mine.yaml: training.lr must be a list of choices or a range, got 0.1",
+        ),
         ("training.lr: []", "must be a list of choices"),
         ("training.lr: [fast]", "mine.yaml: training.lr must be a number, got 'fast'"),
         ("training.lr: [0.1, 0.1]", "training.lr names a choice twice"),
@@ -107,20 +116,37 @@ def test_a_space_survives_json():
         ("training.lr: {low: 1, high: 2, log: true, step: 1}", "both log and step"),
         ("training.lr: {low: 1, high: 2, step: -1}", "a step that is not above 0"),
         ("training.lr: {low: 1, high: 2, base: 3}", "has 'base', which means nothing there"),
-        ("training.epochs: {low: 1.5, high: 3}", "training.epochs needs a whole number for low, got 1.5"),
+        (
+            "training.epochs: {low: 1.5, high: 3}",
+            "training.epochs needs a whole number for low, got 1.5",
+        ),
         ("training.optimizer: {low: 1, high: 3}", "training.optimizer takes no range"),
         ("training.optimizer: [adam, lion]", "Unknown value for training.optimizer: 'lion'"),
-        ("training.epochs: {low: 0, high: 3}", "mine.yaml: training.epochs: training.epochs must be at least 1, got 0"),
-        ("training.gamma: [0.1]", "mine.yaml: training.gamma: training.gamma goes with training.schedule=multi_step"),
+        (
+            "training.epochs: {low: 0, high: 3}",
+            "mine.yaml: training.epochs: training.epochs must be at least 1, got 0",
+        ),
+        (
+            "training.gamma: [0.1]",
+            "mine.yaml: training.gamma: training.gamma goes with training.schedule=multi_step",
+        ),
         ("augmentation.invariant: [true]", "augmentation.invariant goes with method=finetune"),
         ("seed: [1, 2]", "seed decides what is measured"),
         ("split.val: [0.1, 0.2]", "split.val decides what is measured"),
         ("training.lr: {choices: [1], when: sgd}", "has a when that is 'sgd'"),
         ("training.lr: {choices: [1], when: {training.x: 1}}", "Unknown recipe key 'training.x'"),
-        ("training.optimizer: [sgd]\ntraining.lr: {choices: [1], when: {training.optimizer: adam}}", "never has"),
         (
-            "training.lr: {choices: [1], when: {training.epochs: 2}}\n"
-            "training.epochs: {choices: [2], when: {training.lr: 1}}",
+            (
+                "training.optimizer: [sgd]\ntraining.lr: {choices: [1], when: {training.optimizer:"
+                " adam}}"
+            ),
+            "never has",
+        ),
+        (
+            (
+                "training.lr: {choices: [1], when: {training.epochs: 2}}\n"
+                "training.epochs: {choices: [2], when: {training.lr: 1}}"
+            ),
             "conditions that run in a circle",
         ),
         ("- a", "mine.yaml holds no keys"),
@@ -142,16 +168,24 @@ def test_every_recipe_has_a_space_that_fits_it(name: str):
 
 
 def test_the_space_of_finetune_kfold_is_the_tutorial_s():
-    of = {one.key: one for one in space_of(space_text("finetune-kfold"), "finetune-kfold").parameters}
+    of = {
+        one.key: one for one in space_of(space_text("finetune-kfold"), "finetune-kfold").parameters
+    }
     assert (of["training.epochs"].low, of["training.epochs"].high) == (2, 10)
-    assert (of["training.lr"].low, of["training.lr"].high, of["training.lr"].log) == (1e-4, 1e-3, True)
+    assert (of["training.lr"].low, of["training.lr"].high, of["training.lr"].log) == (
+        1e-4,
+        1e-3,
+        True,
+    )
     sizes = of["preprocessing.size_px"].choices
     assert (min(sizes), max(sizes)) == (128, 1024)
     for family in ("resnet", "densenet", "efficientnet"):
         assert any(family in name for name in of["backbone.name"].choices)
 
 
-def test_backbones_whose_weights_are_not_here_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch):
+def test_backbones_whose_weights_are_not_here_are_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr(default_spaces, "weights_are_here", lambda name: name == "resnet18")
     space, left_out = default_space(load_recipe("finetune-kfold"))
     assert space.parameters[0].choices == ("resnet18",)
@@ -164,7 +198,9 @@ def test_without_any_weights_the_backbone_is_not_searched(monkeypatch: pytest.Mo
 
 
 def test_what_the_user_has_set_is_not_searched():
-    space, _ = default_space(load_recipe("cifar10-lenet", {"training.epochs": 3}), {"training.epochs"})
+    space, _ = default_space(
+        load_recipe("cifar10-lenet", {"training.epochs": 3}), {"training.epochs"}
+    )
     assert "training.epochs" not in space.keys
     assert space.recipe(space.own()).training.epochs == 3
 
@@ -192,14 +228,20 @@ def test_what_does_not_go_with_what_the_user_has_set_is_not_searched(
 
 
 def test_only_the_choices_that_go_with_what_is_fixed_are_searched():
-    text = "training.optimizer: [adam, adamw, sgd]\ntraining.schedule: [constant, cosine, multi_step]"
+    text = (
+        "training.optimizer: [adam, adamw, sgd]\ntraining.schedule: [constant, cosine, multi_step]"
+    )
     space = fitting_space(text, load_recipe("cifar10-lenet"), "mine.yaml", {"training.momentum"})
-    assert [(one.key, one.choices) for one in space.parameters] == [("training.schedule", ("constant", "cosine"))]
+    assert [(one.key, one.choices) for one in space.parameters] == [
+        ("training.schedule", ("constant", "cosine"))
+    ]
 
 
 def test_a_range_that_goes_with_what_is_fixed_at_one_end_only_is_refused():
     recipe = load_recipe("cifar10-lenet", {"training.schedule": "cosine", "training.lr_end": 1e-3})
-    with pytest.raises(UserError, match=r"cifar10-lenet.yaml: training.lr: training.lr_end is in \[0, lr\]"):
+    with pytest.raises(
+        UserError, match=r"cifar10-lenet.yaml: training.lr: training.lr_end is in \[0, lr\]"
+    ):
         default_space(recipe, {"training.schedule", "training.lr_end"})
 
 
@@ -208,9 +250,13 @@ def test_a_recipe_of_the_user_s_has_the_space_of_its_method():
     assert "training.weight_decay" in space.keys
 
 
-def test_packaged_weights_are_here_and_those_of_the_hub_only_once_they_were_fetched(monkeypatch: pytest.MonkeyPatch):
+def test_packaged_weights_are_here_and_those_of_the_hub_only_once_they_were_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+):
     assert default_spaces.weights_are_here("tf_efficientnet_lite0")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     assert not default_spaces.weights_are_here("resnet18")
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: "/cache/model.safetensors")
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda *_: "/cache/model.safetensors"
+    )
     assert default_spaces.weights_are_here("resnet18")

@@ -15,7 +15,13 @@ from tellapart.catalog.duplicates import Copies, clusters, find_copies
 from tellapart.catalog.files import Folder
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
-from tellapart.catalog.splits import find_leaks, make_folds, make_splits, missed_shares, small_classes
+from tellapart.catalog.splits import (
+    find_leaks,
+    make_folds,
+    make_splits,
+    missed_shares,
+    small_classes,
+)
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers
@@ -24,7 +30,9 @@ from tellapart.options import SplitOptions
 DEFAULT = SplitOptions()
 
 
-def catalog_of(labels, *, contents=None, groups=None, given=None, statuses=None, paths=None, copies=None):
+def catalog_of(
+    labels, *, contents=None, groups=None, given=None, statuses=None, paths=None, copies=None
+):
     """A scanned catalog without files. `contents`: equal ones are copies; each image its own by default."""
     count = len(labels)
     names = [f"{number}" for number in range(count)] if contents is None else contents
@@ -73,7 +81,11 @@ def by_content(catalog, splits):
 
 def test_every_class_is_divided_70_15_15():
     catalog = catalog_of([0] * 100 + [1] * 40 + [2] * 20)
-    assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [[70, 15, 15], [28, 6, 6], [14, 3, 3]]
+    assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [
+        [70, 15, 15],
+        [28, 6, 6],
+        [14, 3, 3],
+    ]
 
 
 def test_other_shares_are_kept_too():
@@ -89,7 +101,8 @@ def test_without_a_val_share_there_is_no_val():
 
 
 @pytest.mark.parametrize(
-    ("each", "expected"), [(1, [1, 0, 0]), (2, [1, 0, 1]), (3, [1, 1, 1]), (4, [2, 1, 1]), (10, [6, 2, 2])]
+    ("each", "expected"),
+    [(1, [1, 0, 0]), (2, [1, 0, 1]), (3, [1, 1, 1]), (4, [2, 1, 1]), (10, [6, 2, 2])],
 )
 def test_small_classes_go_to_train_first_then_test_then_val(each, expected):
     catalog = catalog_of([0] * each + [1] * each)
@@ -98,7 +111,10 @@ def test_small_classes_go_to_train_first_then_test_then_val(each, expected):
 
 def test_an_imbalance_of_one_to_a_hundred_is_kept_in_every_split():
     catalog = catalog_of([0] * 2000 + [1] * 20)
-    assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [[1400, 300, 300], [14, 3, 3]]
+    assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [
+        [1400, 300, 300],
+        [14, 3, 3],
+    ]
 
 
 def test_a_thousand_classes_of_two_have_one_image_in_train_and_one_in_test():
@@ -108,7 +124,9 @@ def test_a_thousand_classes_of_two_have_one_image_in_train_and_one_in_test():
 
 
 def test_rows_that_are_not_ok_have_no_split():
-    catalog = catalog_of([0] * 10 + [1] * 10, statuses=["ok", "truncated"] * 10, given=["train"] * 20)
+    catalog = catalog_of(
+        [0] * 10 + [1] * 10, statuses=["ok", "truncated"] * 10, given=["train"] * 20
+    )
     splits = make_splits(catalog, DEFAULT, 0)
     assert ((splits == "") == ~catalog.ok).all()
 
@@ -125,9 +143,15 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another_one():
 
 def test_renaming_and_reordering_the_files_moves_nobody():
     order = np.random.default_rng(0).permutation(90)
-    labels, contents, groups = np.repeat([0, 1, 2], 30), np.arange(90) % 80, [f"g{number // 3}" for number in range(90)]
+    labels, contents, groups = (
+        np.repeat([0, 1, 2], 30),
+        np.arange(90) % 80,
+        [f"g{number // 3}" for number in range(90)],
+    )
     before = catalog_of(labels, contents=contents, groups=groups)
-    after = catalog_of(labels[order], contents=contents[order], groups=[f"new {groups[place]}" for place in order])
+    after = catalog_of(
+        labels[order], contents=contents[order], groups=[f"new {groups[place]}" for place in order]
+    )
     assert (make_splits(before, DEFAULT, 0)[order] == make_splits(after, DEFAULT, 0)).all()
 
 
@@ -135,7 +159,9 @@ def test_a_image_more_in_one_class_moves_nobody_in_the_others():
     before = catalog_of([0] * 60 + [1] * 60)
     after = catalog_of([0] * 60 + [1] * 60 + [0])
     of_others = slice(60, 120)
-    assert (make_splits(before, DEFAULT, 0)[of_others] == make_splits(after, DEFAULT, 0)[of_others]).all()
+    assert (
+        make_splits(before, DEFAULT, 0)[of_others] == make_splits(after, DEFAULT, 0)[of_others]
+    ).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -161,7 +187,16 @@ def test_a_keyed_number_depends_on_seed_purpose_and_key_alone():
     keys = ["a", "b", "c"]
     numbers = keyed_numbers(0, "split", keys)
     assert keyed_numbers(0, "split", keys[::-1]).tolist() == numbers.tolist()[::-1]
-    assert len({*numbers.tolist(), *keyed_numbers(1, "split", keys).tolist(), *keyed_numbers(0, "gate", keys)}) == 9
+    assert (
+        len(
+            {
+                *numbers.tolist(),
+                *keyed_numbers(1, "split", keys).tolist(),
+                *keyed_numbers(0, "gate", keys),
+            }
+        )
+        == 9
+    )
     assert numbers.dtype == np.uint64
 
 
@@ -193,7 +228,9 @@ def test_a_chain_of_groups_and_copies_is_one_cluster():
 
 
 def test_an_empty_group_and_an_unreadable_file_tie_nothing_together():
-    catalog = catalog_of([0] * 4, statuses=["ok", "ok", "missing", "missing"], groups=["", "", "g", "g"])
+    catalog = catalog_of(
+        [0] * 4, statuses=["ok", "ok", "missing", "missing"], groups=["", "", "g", "g"]
+    )
     catalog = catalog.replace(digests=text_column(["a", "b", "", ""]))
     assert len(set(clusters(catalog))) == 4
 
@@ -203,8 +240,12 @@ def test_groups_are_stratified_as_well_as_they_allow():
     assert np.abs(counts(catalog, make_splits(catalog, DEFAULT, 0)) - [140, 30, 30]).max() <= 5
 
 
-@pytest.mark.parametrize(("num_groups", "expected"), [(1, [30, 0, 0]), (2, [15, 0, 15]), (3, [10, 10, 10])])
-def test_a_class_of_few_groups_has_one_in_train_then_one_in_test_then_one_in_val(num_groups, expected):
+@pytest.mark.parametrize(
+    ("num_groups", "expected"), [(1, [30, 0, 0]), (2, [15, 0, 15]), (3, [10, 10, 10])]
+)
+def test_a_class_of_few_groups_has_one_in_train_then_one_in_test_then_one_in_val(
+    num_groups, expected
+):
     groups = [f"g{number % num_groups}" for number in range(30)] + [""] * 30
     catalog = catalog_of([0] * 30 + [1] * 30, groups=groups)
     assert counts(catalog, make_splits(catalog, DEFAULT, 0))[0].tolist() == expected
@@ -255,18 +296,24 @@ def test_with_only_train_stated_both_are_cut_from_it():
 
 @pytest.mark.parametrize("home", ["train", "val", "test"])
 def test_a_row_without_a_split_follows_its_copy(home):
-    catalog = catalog_of([0, 1] * 10, contents=[0, *range(19)], given=[home, *[""] * 9, *["train"] * 10])
+    catalog = catalog_of(
+        [0, 1] * 10, contents=[0, *range(19)], given=[home, *[""] * 9, *["train"] * 10]
+    )
     assert list(make_splits(catalog, DEFAULT, 0)[:2]) == [home, home]
 
 
 def test_a_row_whose_copies_lie_in_train_and_test_follows_the_one_in_train():
-    catalog = catalog_of([0, 1] * 5, contents=[0, 0, 0, *range(1, 8)], given=["train", "test", *[""] * 8])
+    catalog = catalog_of(
+        [0, 1] * 5, contents=[0, 0, 0, *range(1, 8)], given=["train", "test", *[""] * 8]
+    )
     assert make_splits(catalog, DEFAULT, 0)[2] == "train"
 
 
 def test_a_leaky_split_of_the_users_is_kept_and_reported():
     given = ["train", "test", "val", "train", "train", "test"]
-    catalog = catalog_of([0, 0, 0, 1, 1, 1], contents="aaabcd", groups=["", "", "", "", "g", "g"], given=given)
+    catalog = catalog_of(
+        [0, 0, 0, 1, 1, 1], contents="aaabcd", groups=["", "", "", "", "g", "g"], given=given
+    )
     splits = make_splits(catalog, DEFAULT, 0)
     assert list(splits) == given
     leaks = [(leak.splits, leak.rows) for leak in find_leaks(catalog, splits)]
@@ -275,7 +322,10 @@ def test_a_leaky_split_of_the_users_is_kept_and_reported():
 
 def test_a_class_whose_images_all_follow_copies_in_test_is_refused():
     catalog = catalog_of([0, 0, 1, 1], contents="abcb", given=["train", "test", "test", ""])
-    words = r"'c0001' has no image left to train on: of its 2, 1 are in val or test .*, and 1 are copies.*Add training"
+    words = (
+        r"'c0001' has no image left to train on: of its 2, 1 are in val or test .*, and 1 are"
+        r" copies.*Add training"
+    )
     with pytest.raises(UserError, match=words):
         make_splits(catalog, DEFAULT, 0)
 
@@ -318,10 +368,11 @@ def told(catalog, options=DEFAULT):
 def test_a_class_in_two_groups_is_explained_with_their_sizes():
     catalog = catalog_of([0] * 40 + [1] * 100, groups=["p017"] * 38 + ["p3"] * 2 + [""] * 100)
     (text,) = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
-    assert text == (
-        "1 of 2 classes have no image in val: 'c0000' (40 images in 2 groups; 38 are of group 'p017'). "
-        "Groups and copies stay whole, so a class needs three of its own: add images of other groups, or group more "
-        "finely."
+    assert (
+        text
+        == "1 of 2 classes have no image in val: 'c0000' (40 images in 2 groups; 38 are of group"
+        " 'p017'). Groups and copies stay whole, so a class needs three of its own: add images"
+        " of other groups, or group more finely."
     )
 
 
@@ -350,13 +401,18 @@ def test_a_class_of_two_images_many_times_over_is_explained_as_such():
 
 def test_near_duplicates_that_tie_groups_together_are_named_as_the_reason():
     groups = ["a"] * 10 + ["b"] * 10 + ["c"] * 2 + [""] * 100
-    catalog = catalog_of([0] * 22 + [1] * 100, groups=groups, copies=[*range(10), 0, *range(11, 122)])
-    assert "(22 images in 2 groups; 20 are of group 'a' and 1 more that share copies with it)" in told(catalog)
+    catalog = catalog_of(
+        [0] * 22 + [1] * 100, groups=groups, copies=[*range(10), 0, *range(11, 122)]
+    )
+    assert (
+        "(22 images in 2 groups; 20 are of group 'a' and 1 more that share copies with it)"
+        in told(catalog)
+    )
 
 
 def test_groups_that_a_class_shares_with_another_are_counted():
     catalog = catalog_of([0] * 90 + [1] * 3, groups=[f"g{number % 3}" for number in range(93)])
-    (text, _) = small_classes(catalog, text_column(["test", "val", *["train"] * 91]))
+    text, _ = small_classes(catalog, text_column(["test", "val", *["train"] * 91]))
     assert "'c0001' (3 images in 3 groups; 3 groups shared with other classes)" in text
 
 
@@ -369,8 +425,9 @@ def test_of_a_split_that_the_user_made_no_groups_are_blamed():
 def test_only_what_is_divided_counts_where_the_user_made_a_test_set():
     given, groups = ["train"] * 40 + ["test"] * 20, ["a"] * 20 + ["b"] * 20 + ["c", "d"] * 10
     catalog = catalog_of([0] * 20 + [1] * 20 + [0, 1] * 10, given=given, groups=groups)
-    assert told(catalog) == (
-        "Groups and copies stay whole, so the splits are not of the sizes asked for: "
+    assert (
+        told(catalog)
+        == "Groups and copies stay whole, so the splits are not of the sizes asked for: "
         "val has 0 images instead of 6. 2 of 2 classes cannot be in each of them: "
         "'c0000' (20 images, all of group 'a'), 'c0001' (20 images, all of group 'b'); "
         "add images of other groups, or group more finely."
@@ -380,7 +437,8 @@ def test_only_what_is_divided_counts_where_the_user_made_a_test_set():
 def test_the_classes_with_most_images_are_named_first_and_both_reasons_given():
     labels = [0] + [1] * 9 + [2] * 40
     texts = small_classes(
-        catalog := catalog_of(labels, groups=[""] + ["g"] * 9 + [""] * 40), make_splits(catalog, DEFAULT, 0)
+        catalog := catalog_of(labels, groups=[""] + ["g"] * 9 + [""] * 40),
+        make_splits(catalog, DEFAULT, 0),
     )
     assert "'c0001' (9 images, all of group 'g'), 'c0000' (1 image). Add images" in texts[0]
     assert "a class needs three of its own" in texts[0]
@@ -399,11 +457,12 @@ def test_a_group_too_large_for_the_shares_is_told_with_what_was_reached():
 
 def test_a_split_that_groups_leave_empty_is_told_however_small_the_data():
     catalog = catalog_of([0] * 3 + [1] * 3, groups=["a"] * 3 + ["b"] * 3)
-    assert told(catalog) == (
-        "Groups and copies stay whole, so the splits are not of the sizes asked for: "
-        "val has 0 images instead of 2, test has 0 images instead of 2. 2 of 2 classes cannot be in each of them: "
-        "'c0000' (3 images, all of group 'a'), 'c0001' (3 images, all of group "
-        "'b'); add images of other groups, or group more finely."
+    assert (
+        told(catalog)
+        == "Groups and copies stay whole, so the splits are not of the sizes asked for: val has 0"
+        " images instead of 2, test has 0 images instead of 2. 2 of 2 classes cannot be in each"
+        " of them: 'c0000' (3 images, all of group 'a'), 'c0001' (3 images, all of group 'b');"
+        " add images of other groups, or group more finely."
     )
 
 
@@ -442,7 +501,9 @@ def test_one_group_is_no_trouble_where_the_user_made_the_split():
 def test_every_fold_is_stratified():
     labels = [0] * 103 + [1] * 52 + [2] * 7
     folds = make_folds(catalog_of(labels), np.arange(len(labels)), 5, 0)
-    sizes = np.array([np.bincount(folds[np.array(labels) == label], minlength=5) for label in range(3)])
+    sizes = np.array(
+        [np.bincount(folds[np.array(labels) == label], minlength=5) for label in range(3)]
+    )
     assert (sizes.max(axis=1) - sizes.min(axis=1) <= 1).all()
     assert sizes.sum(axis=0).max() - sizes.sum(axis=0).min() <= 1
 
@@ -498,7 +559,11 @@ def test_no_cluster_crosses_and_every_class_is_trained_whatever_the_structure(ro
     splits = make_splits(catalog, SplitOptions(val=val), seed)
     assert homes(splits, clusters(catalog)) == 1
     named = catalog.groups != ""
-    for together in (catalog.digests, catalog.copies, np.where(named, catalog.groups, np.arange(len(catalog)))):
+    for together in (
+        catalog.digests,
+        catalog.copies,
+        np.where(named, catalog.groups, np.arange(len(catalog))),
+    ):
         assert homes(splits, together) == 1
     assert find_leaks(catalog, splits) == []
     assert counts(catalog, splits)[:, 0].all()
@@ -506,7 +571,9 @@ def test_no_cluster_crosses_and_every_class_is_trained_whatever_the_structure(ro
 
 
 @settings(max_examples=200)
-@given(STRUCTURES, st.lists(st.sampled_from(["", "train", "val", "test"]), min_size=44, max_size=44))
+@given(
+    STRUCTURES, st.lists(st.sampled_from(["", "train", "val", "test"]), min_size=44, max_size=44)
+)
 def test_leaks_are_the_clusters_with_rows_in_two_splits_whatever_the_structure(rows, homes_of):
     catalog = structure(rows)
     splits, cluster_of = text_column(homes_of[: len(catalog)]), clusters(catalog)
@@ -525,7 +592,9 @@ def test_there_is_something_to_say_of_every_structure_in_few_sentences(rows, val
 
 
 @settings(max_examples=100)
-@given(STRUCTURES, st.lists(st.sampled_from(["", "train", "val", "test"]), min_size=40, max_size=40))
+@given(
+    STRUCTURES, st.lists(st.sampled_from(["", "train", "val", "test"]), min_size=40, max_size=40)
+)
 def test_what_the_user_stated_is_kept_whatever_the_structure(rows, stated):
     catalog = structure(rows)
     given = [*stated[: len(catalog) - 4], *["train"] * 4]
@@ -537,7 +606,9 @@ def test_what_the_user_stated_is_kept_whatever_the_structure(rows, stated):
 
 @settings(max_examples=200)
 @given(STRUCTURES, st.integers(2, 6))
-def test_no_cluster_is_in_two_folds_and_no_class_is_held_out_whole_whatever_the_structure(rows, folds):
+def test_no_cluster_is_in_two_folds_and_no_class_is_held_out_whole_whatever_the_structure(
+    rows, folds
+):
     catalog = structure(rows)
     fold_of = make_folds(catalog, np.arange(len(catalog)), folds, 0)
     left = [catalog.counts(fold_of != fold) for fold in range(folds)]
@@ -564,8 +635,15 @@ def test_a_hundred_thousand_images_of_a_thousand_classes_are_divided_in_seconds(
 def test_the_digest_of_a_catalog_is_equal_exactly_when_its_data_is():
     one = catalog_of([0, 1])
     assert one.digest == catalog_of([0, 1]).digest
-    others = [catalog_of([0, 1], contents="xy"), catalog_of([1, 0]), catalog_of([0, 1], paths=["a", "b"])]
-    others += [dataclasses.replace(one, classes=("cat", "dog")), catalog_of([0, 1], statuses=["ok", "empty"])]
+    others = [
+        catalog_of([0, 1], contents="xy"),
+        catalog_of([1, 0]),
+        catalog_of([0, 1], paths=["a", "b"]),
+    ]
+    others += [
+        dataclasses.replace(one, classes=("cat", "dog")),
+        catalog_of([0, 1], statuses=["ok", "empty"]),
+    ]
     assert len({one.digest, *(other.digest for other in others)}) == 6
 
 

@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from tellapart import UserError
-from tellapart.models.backbones import Embedder, embedder, find_preprocessing, load_backbone, trial_images
+from tellapart.models.backbones import (
+    Embedder,
+    embedder,
+    find_preprocessing,
+    load_backbone,
+    trial_images,
+)
 from tellapart.models.classifier import Classifier, build_classifier
 from tellapart.models.cut import split_at
 from tellapart.models.stages import (
@@ -20,7 +26,13 @@ from tellapart.models.stages import (
     stage_names,
     unfreezing,
 )
-from tellapart.options import BackboneOptions, FreezeOptions, HeadOptions, PreprocessingOptions, TrainingOptions
+from tellapart.options import (
+    BackboneOptions,
+    FreezeOptions,
+    HeadOptions,
+    PreprocessingOptions,
+    TrainingOptions,
+)
 
 torch.set_num_threads(1)
 SIZES = {"lenet": 32, "cnn": 32, "vit_tiny_patch16_224": 32}
@@ -43,7 +55,10 @@ def cnn() -> Classifier:
 def learning(classifier: Classifier) -> list[str]:
     """The stages of which all parameters learn; no stage does by half."""
     network = classifier.embedder.network
-    found = {name: {p.requires_grad for p in network.get_submodule(name).parameters()} for name in stage_names(network)}
+    found = {
+        name: {p.requires_grad for p in network.get_submodule(name).parameters()}
+        for name in stage_names(network)
+    }
     assert all(len(values) == 1 for values in found.values())
     return [name for name, values in found.items() if values == {True}]
 
@@ -55,7 +70,10 @@ def learning(classifier: Classifier) -> list[str]:
     ("name", "stages"),
     [
         ("resnet18", RESNET),
-        ("tf_efficientnet_lite0", ("conv_stem", "bn1", *(f"blocks.{n}" for n in range(7)), "conv_head", "bn2")),
+        (
+            "tf_efficientnet_lite0",
+            ("conv_stem", "bn1", *(f"blocks.{n}" for n in range(7)), "conv_head", "bn2"),
+        ),
         ("vit_tiny_patch16_224", ("patch_embed", *(f"blocks.{n}" for n in range(12)), "norm")),
         ("convnext_atto", ("stem", "stages.0", "stages.1", "stages.2", "stages.3", "head")),
         ("lenet", ("blocks.0", "blocks.1", "blocks.2", "blocks.3")),
@@ -68,8 +86,12 @@ def test_stages_are_the_parts_with_parameters_in_forward_order(name: str, stages
 # ── what learns ──
 
 
-@pytest.mark.parametrize(("upto", "count"), [(None, 4), ("blocks.0", 3), ("blocks.2", 1), ("blocks.3", 0), ("all", 0)])
-def test_what_lies_behind_the_frozen_stage_learns_and_the_head_always(cnn: Classifier, upto: str | None, count: int):
+@pytest.mark.parametrize(
+    ("upto", "count"), [(None, 4), ("blocks.0", 3), ("blocks.2", 1), ("blocks.3", 0), ("all", 0)]
+)
+def test_what_lies_behind_the_frozen_stage_learns_and_the_head_always(
+    cnn: Classifier, upto: str | None, count: int
+):
     learn_from(cnn, "all")
     learn_from(cnn, upto)
     assert learning(cnn) == ["blocks.0", "blocks.1", "blocks.2", "blocks.3"][4 - count :]
@@ -86,7 +108,8 @@ def test_what_belongs_to_no_stage_is_frozen_with_the_first():
 
 def test_an_unknown_stage_is_answered_with_those_there_are(cnn: Classifier):
     with pytest.raises(
-        UserError, match=r"Unknown stage 'blocks\.7'\. Did you mean 'blocks\.\d'\? Choose one of: all, blo"
+        UserError,
+        match=r"Unknown stage 'blocks\.7'\. Did you mean 'blocks\.\d'\? Choose one of: all, blo",
     ):
         learn_from(cnn, "blocks.7")
 
@@ -100,9 +123,12 @@ def statistics(classifier: Classifier) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("freeze_batch_norm", "moved"), [(True, [False, False, True, True]), (False, [True, True, True, True])]
+    ("freeze_batch_norm", "moved"),
+    [(True, [False, False, True, True]), (False, [True, True, True, True])],
 )
-def test_the_statistics_of_frozen_norms_are_still_or_moving(cnn: Classifier, freeze_batch_norm: bool, moved: list[bool]):
+def test_the_statistics_of_frozen_norms_are_still_or_moving(
+    cnn: Classifier, freeze_batch_norm: bool, moved: list[bool]
+):
     learn_from(cnn, "blocks.1")
     set_modes(cnn, freeze_batch_norm)
     before = statistics(cnn)
@@ -123,10 +149,14 @@ def test_nothing_is_dropped_by_chance_in_what_is_frozen(freeze_batch_norm: bool)
 
 
 @pytest.mark.parametrize("freeze_batch_norm", [True, False])
-def test_of_a_wholly_frozen_backbone_only_moving_norms_train(cnn: Classifier, freeze_batch_norm: bool):
+def test_of_a_wholly_frozen_backbone_only_moving_norms_train(
+    cnn: Classifier, freeze_batch_norm: bool
+):
     learn_from(cnn, "all")
     set_modes(cnn, freeze_batch_norm)
-    training = {type(module).__name__ for module in cnn.embedder.network.modules() if module.training}
+    training = {
+        type(module).__name__ for module in cnn.embedder.network.modules() if module.training
+    }
     assert training == ({"BatchNorm2d"} if not freeze_batch_norm else set())
 
 
@@ -142,7 +172,10 @@ def test_what_learns_again_trains_again(cnn: Classifier):
 
 
 def test_steps_of_unfreezing_are_epochs_and_stages():
-    assert unfreezing(FreezeOptions(upto="all", unfreeze=("2:layer4", "4:all"))) == [(2, "layer4"), (4, "all")]
+    assert unfreezing(FreezeOptions(upto="all", unfreeze=("2:layer4", "4:all"))) == [
+        (2, "layer4"),
+        (4, "all"),
+    ]
 
 
 def test_after_so_many_epochs_a_stage_and_all_behind_it_learns():
@@ -153,9 +186,19 @@ def test_after_so_many_epochs_a_stage_and_all_behind_it_learns():
 
 def test_after_so_many_epochs_a_share_of_the_stages_is_still_frozen():
     options = FreezeOptions(upto="all", unfreeze=("2:84%", "3:40%", "4:all"))
-    assert [frozen_upto(options, RESNET, done) for done in (1, 2, 3, 4)] == ["all", "layer3", "bn1", None]
+    assert [frozen_upto(options, RESNET, done) for done in (1, 2, 3, 4)] == [
+        "all",
+        "layer3",
+        "bn1",
+        None,
+    ]
     lite = ["conv_stem", "bn1", *(f"blocks.{n}" for n in range(7)), "conv_head", "bn2"]
-    assert [frozen_upto(options, lite, done) for done in (1, 2, 3, 4)] == ["all", "blocks.6", "blocks.1", None]
+    assert [frozen_upto(options, lite, done) for done in (1, 2, 3, 4)] == [
+        "all",
+        "blocks.6",
+        "blocks.1",
+        None,
+    ]
 
 
 def test_the_first_stage_unfrozen_means_that_all_learns():
@@ -178,16 +221,23 @@ def test_without_steps_the_same_is_frozen_for_good():
     ],
 )
 def test_each_step_is_later_and_lets_more_learn(steps: tuple[str, ...], wrong: str):
-    with pytest.raises(UserError, match=rf"freeze\.unfreeze: {wrong} must come later than the step before it, and let"):
+    with pytest.raises(
+        UserError,
+        match=rf"freeze\.unfreeze: {wrong} must come later than the step before it, and let",
+    ):
         frozen_upto(FreezeOptions(upto="all", unfreeze=steps), RESNET, 0)
 
 
 def test_a_stage_that_learns_from_the_beginning_is_not_unfrozen():
-    with pytest.raises(UserError, match=r"2:layer3 must come later .* From the image on, the stages are conv1, bn1"):
+    with pytest.raises(
+        UserError, match=r"2:layer3 must come later .* From the image on, the stages are conv1, bn1"
+    ):
         frozen_upto(FreezeOptions(upto="layer2", unfreeze=("2:layer3",)), RESNET, 0)
 
 
-@pytest.mark.parametrize("options", [{"upto": "layer9"}, {"upto": "all", "unfreeze": ("2:layer9",)}])
+@pytest.mark.parametrize(
+    "options", [{"upto": "layer9"}, {"upto": "all", "unfreeze": ("2:layer9",)}]
+)
 def test_unknown_stages_are_said_before_any_epoch(options: dict[str, object]):
     with pytest.raises(UserError, match=r"Unknown stage 'layer9'"):
         frozen_upto(FreezeOptions(**options), RESNET, 0)
@@ -217,7 +267,9 @@ def test_every_parameter_is_in_one_group_even_if_frozen(name: str):
 def test_equal_rates_are_one_group(cnn: Classifier):
     (group,) = parameter_groups(cnn, TrainingOptions())
     assert group["scale"] == 1
-    assert len(parameter_groups(cnn, TrainingOptions(layer_decay=0.5))) == 4  # the head's is the last stage's
+    assert (
+        len(parameter_groups(cnn, TrainingOptions(layer_decay=0.5))) == 4
+    )  # the head's is the last stage's
 
 
 # ── the cut ──
@@ -268,7 +320,9 @@ def test_what_is_not_behind_the_cut_is_not_computed(cnn: Classifier):
     trunk, tail = split_at(cnn.embedder, "blocks.1", torch.rand(2, 3, 32, 32))
     seen: list[int] = []
     for number, block in enumerate(cnn.embedder.network.blocks):
-        block.register_forward_hook(lambda block, inputs, output, number=number: seen.append(number))
+        block.register_forward_hook(
+            lambda block, inputs, output, number=number: seen.append(number)
+        )
     kept = trunk(torch.rand(2, 3, 32, 32))
     assert seen == [0, 1]
     tail(kept)
@@ -308,7 +362,10 @@ class Detour(nn.Module):
 
 
 def test_a_network_that_cannot_be_cut_there_is_said():
-    with pytest.raises(UserError, match=r"cannot be cut behind first: .* Leave freeze\.views out, or freeze another"):
+    with pytest.raises(
+        UserError,
+        match=r"cannot be cut behind first: .* Leave freeze\.views out, or freeze another",
+    ):
         split_at(Embedder(Detour()), "first", torch.rand(2, 3, 8, 8))
 
 
@@ -324,10 +381,13 @@ def test_a_cut_at_an_unknown_stage_is_said(cnn: Classifier):
 
 
 @pytest.mark.parametrize(
-    ("share", "frozen"), [("50%", "layer3"), ("74%", "layer3"), ("75%", "layer4"), ("10%", "conv1"), ("99%", "layer4")]
+    ("share", "frozen"),
+    [("50%", "layer3"), ("74%", "layer3"), ("75%", "layer4"), ("10%", "conv1"), ("99%", "layer4")],
 )
 def test_a_share_of_the_stages_can_be_frozen_whatever_they_are_called(share, frozen):
-    assert frozen_upto(FreezeOptions(upto=share), ["conv1", "layer3", "layer4", "norm"], 0) == frozen
+    assert (
+        frozen_upto(FreezeOptions(upto=share), ["conv1", "layer3", "layer4", "norm"], 0) == frozen
+    )
 
 
 def test_a_share_is_not_more_than_all():

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_classes
-from tiny_training import catalog_of, classifier_of, material_of, run_fit, same_bits, small_recipe, stepper_of
+from tiny_training import (
+    catalog_of,
+    classifier_of,
+    material_of,
+    run_fit,
+    same_bits,
+    small_recipe,
+    stepper_of,
+)
 from torch import Tensor, nn
 
 from tellapart.errors import Interrupted, UserError
@@ -49,7 +57,9 @@ def batch_by_hand() -> Batch:
 class Memory:
     """As if only so many samples fitted into it; in training, and from a step on."""
 
-    def __init__(self, most: int, error: Callable[[str], RuntimeError] = torch.OutOfMemoryError) -> None:
+    def __init__(
+        self, most: int, error: Callable[[str], RuntimeError] = torch.OutOfMemoryError
+    ) -> None:
         self.most, self.error, self.tried = most, error, list[int]()
 
     def watch(self, classifier: Classifier) -> None:
@@ -62,7 +72,9 @@ class Memory:
                 raise self.error("CUDA out of memory: cannot allocate memory")
 
 
-def stepped(data: TrainingData, memory: Memory | None = None, **changes: object) -> tuple[Classifier, Console, float]:
+def stepped(
+    data: TrainingData, memory: Memory | None = None, **changes: object
+) -> tuple[Classifier, Console, float]:
     """One step on the batch made by hand."""
     recipe = small_recipe({key.replace("__", "."): value for key, value in changes.items()})
     classifier, console = classifier_of(recipe), Console(quiet=True)
@@ -82,7 +94,9 @@ def close(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("weighting", ["none", "balanced"])
 @pytest.mark.parametrize("parts", [2, 3, 8])
-def test_in_parts_a_batch_teaches_the_same(tmp_path: Path, data: TrainingData, parts: int, weighting: str):
+def test_in_parts_a_batch_teaches_the_same(
+    tmp_path: Path, data: TrainingData, parts: int, weighting: str
+):
     changes = {"head.weighting": weighting, "augmentation.mixup": 0.5, "training.lr": 0.05}
     whole = run_fit(tmp_path / "whole", data, changes)
     cut = run_fit(tmp_path / "cut", data, {**changes, "training.accumulation": parts})
@@ -127,7 +141,9 @@ def test_what_is_dropped_by_chance_does_not_depend_on_a_try_that_did_not_fit(dat
     assert losses(2, fails_at=1) == losses(4, fails_at=None)
 
 
-def test_memory_that_ends_in_the_middle_of_a_training_changes_no_result(tmp_path: Path, data: TrainingData):
+def test_memory_that_ends_in_the_middle_of_a_training_changes_no_result(
+    tmp_path: Path, data: TrainingData
+):
     memory = Memory(99)
 
     def scarce(event: object) -> None:
@@ -155,7 +171,10 @@ def test_a_resumed_training_keeps_to_its_smaller_parts(tmp_path: Path, data: Tra
 
 def test_it_gives_up_after_five_halvings(data: TrainingData):
     memory = Memory(0)
-    with pytest.raises(UserError, match=r"A batch of 8 does not fit.*not even in 32 parts. Lower training.batch_size"):
+    with pytest.raises(
+        UserError,
+        match=r"A batch of 8 does not fit.*not even in 32 parts. Lower training.batch_size",
+    ):
         stepped(data, memory)
     assert memory.tried == [40, 20, 10, 5, 3, 2]
 
@@ -169,7 +188,9 @@ def test_a_single_pixel_of_a_single_image_is_nothing_to_measure(tmp_path: Path, 
     def with_norm(classifier: Classifier) -> None:
         classifier.head.insert(0, nn.BatchNorm1d(classifier.head[-1].in_features))
 
-    with pytest.raises(UserError, match=r"BatchNorm has nothing to measure.* Raise training.batch_size, lower"):
+    with pytest.raises(
+        UserError, match=r"BatchNorm has nothing to measure.* Raise training.batch_size, lower"
+    ):
         run_fit(tmp_path, data, {"training.accumulation": 8}, prepare=with_norm)
 
 
@@ -186,7 +207,9 @@ def test_layer_wise_rates_reach_the_optimizer(data: TrainingData):
     classifier = classifier_of(recipe)
     stepper = stepper_of(recipe, data, classifier)
     stepper.step(stepper.phases.of(0), batch_by_hand(), COUNT, 0, 0.2)
-    rate_of = {one: group["lr"] for group in stepper.optimizer.param_groups for one in group["params"]}
+    rate_of = {
+        one: group["lr"] for group in stepper.optimizer.param_groups for one in group["params"]
+    }
     blocks = classifier.embedder.network.blocks
     rates = [rate_of[next(block.parameters())] for block in blocks]
     assert rates == pytest.approx([0.2 * 0.1 / 8, 0.2 * 0.1 / 4, 0.2 * 0.1 / 2, 0.2 * 0.1])
@@ -211,7 +234,11 @@ def test_a_loss_that_is_no_number_moves_nothing(data: TrainingData):
 def test_an_epoch_has_each_image_once_and_says_what_a_batch_counts_for(data: TrainingData):
     stepper = stepper_of(small_recipe(), data, classifier_of(small_recipe()))
     batches = list(stepper.batches(stepper.phases.of(0), 0))
-    assert [(len(batch.labels), weight) for batch, weight in batches] == [(8, 8.0), (8, 8.0), (3, 3.0)]
+    assert [(len(batch.labels), weight) for batch, weight in batches] == [
+        (8, 8.0),
+        (8, 8.0),
+        (3, 3.0),
+    ]
     assert np.bincount(torch.cat([batch.labels for batch, _ in batches])).tolist() == [7, 7, 5]
 
 
@@ -240,7 +267,8 @@ def test_streamed_images_teach_what_held_ones_do(tmp_path: Path):
     catalog = catalog_of(write_classes(tmp_path / "photos", 5))
     changes = {"training.epochs": 1, "augmentation.crop_area": 0.5}
     held, streamed = (
-        run_fit(tmp_path / str(size), material_of(catalog, held_bytes=size), changes) for size in (10**9, 0)
+        run_fit(tmp_path / str(size), material_of(catalog, held_bytes=size), changes)
+        for size in (10**9, 0)
     )
     assert same_bits(held.weights, streamed.weights)
 

@@ -27,8 +27,12 @@ from tellapart.recipe import recipe_from
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 
 
-def train(data: Path, out: Path | None = None, *, set: dict[str, object] | None = None, **options: object) -> Run:
-    return tellapart.train(data, out=out or data.parent / "runs", set={**SMALL, **(set or {})}, quiet=True, **options)
+def train(
+    data: Path, out: Path | None = None, *, set: dict[str, object] | None = None, **options: object
+) -> Run:
+    return tellapart.train(
+        data, out=out or data.parent / "runs", set={**SMALL, **(set or {})}, quiet=True, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,9 @@ def constants(run: Run) -> dict[str, np.ndarray]:
     """What was learned: every constant of the model file that is not the backbone's."""
     learned = ("weight", "bias", "known", "distance_scale")
     return {
-        one.name: numpy_helper.to_array(one) for one in onnx.load(run.model).graph.initializer if one.name in learned
+        one.name: numpy_helper.to_array(one)
+        for one in onnx.load(run.model).graph.initializer
+        if one.name in learned
     }
 
 
@@ -100,7 +106,12 @@ def test_what_it_says_goes_to_standard_error_and_names_the_layout_first(photos: 
 
 
 def test_a_recipe_may_be_an_object_and_a_seed_and_keys_change_it(photos: Path):
-    run = train(photos, recipe=recipe_from({"name": "mine"}, Recipe()), seed=7, set={"head.weighting": "balanced"})
+    run = train(
+        photos,
+        recipe=recipe_from({"name": "mine"}, Recipe()),
+        seed=7,
+        set={"head.weighting": "balanced"},
+    )
     recipe = (run.path / "recipe.yaml").read_text()
     assert re.search("^name: mine$", recipe, re.MULTILINE)
     assert re.search("^seed: 7$", recipe, re.MULTILINE)
@@ -110,7 +121,9 @@ def test_a_recipe_may_be_an_object_and_a_seed_and_keys_change_it(photos: Path):
 # ── the same each time ──
 
 
-def test_the_same_training_gives_the_same_model_bytes_elsewhere_too(run: Run, data: Path, tmp_path: Path):
+def test_the_same_training_gives_the_same_model_bytes_elsewhere_too(
+    run: Run, data: Path, tmp_path: Path
+):
     again = train(data, tmp_path / "elsewhere")
     assert again.path.parent == tmp_path / "elsewhere"
     assert again.model.read_bytes() == run.model.read_bytes()
@@ -138,7 +151,11 @@ def test_another_seed_gives_another_division(run: Run, data: Path, tmp_path: Pat
 
 def test_the_labels_of_test_images_change_nothing_that_is_learned(tmp_path: Path):
     write_classes(tmp_path / "photos", 12)
-    rows = [f"photos/{name}/{i:03}.jpg,{name},{'test' if i > 8 else 'train'}" for name in KINDS for i in range(12)]
+    rows = [
+        f"photos/{name}/{i:03}.jpg,{name},{'test' if i > 8 else 'train'}"
+        for name in KINDS
+        for i in range(12)
+    ]
     swapped = [row.replace(",brick,test", ",sky,test") for row in rows]
     for name, lines in (("true.csv", rows), ("swapped.csv", swapped)):
         (tmp_path / name).write_text("\n".join(["path,label,split", *lines]))
@@ -156,7 +173,9 @@ print(json.dumps({"run": str(run.path), "torch": [m for m in ("torch", "timm") i
 """
 
 
-def test_a_second_training_computes_no_feature_and_needs_no_torch(run: Run, data: Path, tmp_path: Path):
+def test_a_second_training_computes_no_feature_and_needs_no_torch(
+    run: Run, data: Path, tmp_path: Path
+):
     changes = json.dumps({**SMALL, "head.weighting": "balanced"})
     words = [sys.executable, "-c", WATCHED, str(data), str(tmp_path), changes]
     told = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
@@ -177,7 +196,9 @@ def test_a_image_more_costs_one_feature(data: Path, tmp_path: Path):
 def test_a_test_folder_is_reported_on_and_val_is_cut_from_train(split_photos: Path):
     run = train(split_photos)
     assert run.metrics.accuracy.count == 12
-    assert all(split == "test" for path, split in splits_of(run).items() if path.startswith("test/"))
+    assert all(
+        split == "test" for path, split in splits_of(run).items() if path.startswith("test/")
+    )
     assert set(splits_of(run).values()) == {"train", "val", "test"}
 
 
@@ -186,7 +207,9 @@ def test_a_leaky_split_is_reported_with_counts_and_trained_on(split_photos: Path
         copy = (split_photos / "train" / "sky" / f"00{number}.jpg").read_bytes()
         (split_photos / "test" / "sky" / f"copy{number}.jpg").write_bytes(copy)
     run = train(split_photos)
-    assert re.match(r"2 images or groups are in more than one split \(train and test", run.warnings[0])
+    assert re.match(
+        r"2 images or groups are in more than one split \(train and test", run.warnings[0]
+    )
     assert metrics_of(run)["splits"]["leaks"] == 2
     assert run.warnings[0].split(",")[0] in (run.path / "report.html").read_text()
 
@@ -202,7 +225,10 @@ def test_strict_refuses_a_leak(split_photos: Path):
 def test_one_image_under_two_classes_is_reported(photos: Path):
     (photos / "leaf" / "same.jpg").write_bytes((photos / "sky" / "001.jpg").read_bytes())
     run = train(photos)
-    assert any("under more than one class" in text and "'leaf/same.jpg' (leaf)" in text for text in run.warnings)
+    assert any(
+        "under more than one class" in text and "'leaf/same.jpg' (leaf)" in text
+        for text in run.warnings
+    )
 
 
 def test_strict_refuses_one_image_under_two_classes(photos: Path):
@@ -218,7 +244,9 @@ def test_copies_in_one_class_stay_together_and_are_told(photos: Path):
     run = train(photos)
     splits = splits_of(run)
     assert any("6 images have 6 exact copies" in text for text in run.warnings)
-    assert all(splits[f"sky/00{number}.jpg"] == splits[f"sky/copy{number}.jpg"] for number in range(6))
+    assert all(
+        splits[f"sky/00{number}.jpg"] == splits[f"sky/copy{number}.jpg"] for number in range(6)
+    )
 
 
 # ── small and odd data ──
@@ -269,7 +297,10 @@ def test_without_val_nothing_is_calibrated_and_the_run_says_so(photos: Path):
     assert (card.temperature, card.calibration_count) == (1.0, 0)
     assert card.confidence_threshold is None
     assert not card.detects_unfamiliar
-    assert any(text.startswith("There is no val: the probabilities are not calibrated") for text in run.warnings)
+    assert any(
+        text.startswith("There is no val: the probabilities are not calibrated")
+        for text in run.warnings
+    )
     assert metrics_of(run)["parity"]["images"] > 0
 
 
@@ -332,7 +363,9 @@ def test_every_odd_file_has_one_verdict(salted: tuple[Path, dict[str, str]], sal
     assert {name: verdicts[f"brick/{name}"] for name in salted[1]} == salted[1]
 
 
-def test_only_images_are_trained_and_tested_on(salted: tuple[Path, dict[str, str]], salted_run: Run):
+def test_only_images_are_trained_and_tested_on(
+    salted: tuple[Path, dict[str, str]], salted_run: Run
+):
     used = splits_of(salted_run)
     bad = {f"brick/{name}" for name, status in salted[1].items() if status != "ok"}
     assert bad.isdisjoint(used)
@@ -340,7 +373,9 @@ def test_only_images_are_trained_and_tested_on(salted: tuple[Path, dict[str, str
     assert set(tested) == {path for path, split in used.items() if split == "test"}
 
 
-def test_each_status_is_told_with_a_count_and_an_example(salted: tuple[Path, dict[str, str]], salted_run: Run):
+def test_each_status_is_told_with_a_count_and_an_example(
+    salted: tuple[Path, dict[str, str]], salted_run: Run
+):
     told = [re.match(r"\d+ files? (?:is|are) (\w+), ['\"]", text) for text in salted_run.warnings]
     assert {match[1] for match in told if match} == set(salted[1].values()) - {"ok"}
 
@@ -355,7 +390,10 @@ def content_of(path: Path) -> str:
 def state(folder: Path) -> dict[str, tuple[object, ...]]:
     """Name → mode, time of change and content of everything in a folder, without following a link."""
     everything = [folder, *folder.rglob("*")]
-    return {str(one): (one.lstat().st_mode, one.lstat().st_mtime_ns, content_of(one)) for one in everything}
+    return {
+        str(one): (one.lstat().st_mode, one.lstat().st_mtime_ns, content_of(one))
+        for one in everything
+    }
 
 
 def test_the_data_is_only_read(tmp_path: Path):
@@ -374,7 +412,9 @@ def test_only_broken_files_are_an_error_that_counts_them(tmp_path: Path):
     for name in ("a", "b"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         (tmp_path / "photos" / name / "x.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"At least two classes with usable images are needed.+2 empty"):
+    with pytest.raises(
+        UserError, match=r"At least two classes with usable images are needed.+2 empty"
+    ):
         train(tmp_path / "photos")
 
 
@@ -383,7 +423,9 @@ def test_a_folder_that_is_not_there_names_the_nearest(photos: Path):
         train(photos.parent / "photo")
 
 
-def test_a_image_that_vanishes_while_it_is_used_is_no_crash(photos: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_image_that_vanishes_while_it_is_used_is_no_crash(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+):
     from tellapart.pipeline import ship
 
     honest = ship.check_parity
@@ -394,6 +436,8 @@ def test_a_image_that_vanishes_while_it_is_used_is_no_crash(photos: Path, monkey
         return honest(*arguments)
 
     monkeypatch.setattr(ship, "check_parity", slow)
-    with pytest.raises(Refused, match="All 6 images to check the model file with were changed meanwhile"):
+    with pytest.raises(
+        Refused, match="All 6 images to check the model file with were changed meanwhile"
+    ):
         train(photos)
     assert not list((photos.parent / "runs").glob("*"))

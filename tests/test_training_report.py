@@ -17,7 +17,13 @@ from tellapart.report.run.epochs import section
 from tellapart.report.run.page import ReportInput, render
 
 HISTORY = tuple(
-    {"epoch": epoch, "step": 10 * epoch, "lr": 0.01 / epoch, "loss": 2 / epoch, "val_loss": 2.5 / epoch}
+    {
+        "epoch": epoch,
+        "step": 10 * epoch,
+        "lr": 0.01 / epoch,
+        "loss": 2 / epoch,
+        "val_loss": 2.5 / epoch,
+    }
     | {"val_accuracy": 0.9 - 0.3 / epoch}
     for epoch in range(1, 6)
 )
@@ -29,7 +35,11 @@ def report(tmp_path: Path) -> ReportInput:
 
 
 def labels(page: Page) -> list[str]:
-    return [str(attrs.get("aria-label")) for tag, attrs in page.tags if tag == "svg" and attrs.get("class") == "plot"]
+    return [
+        str(attrs.get("aria-label"))
+        for tag, attrs in page.tags
+        if tag == "svg" and attrs.get("class") == "plot"
+    ]
 
 
 def test_a_probe_has_no_section_on_training(report: ReportInput):
@@ -40,7 +50,11 @@ def test_a_probe_has_no_section_on_training(report: ReportInput):
 
 def test_loss_accuracy_and_rate_are_drawn_by_epoch(report: ReportInput):
     page = Page(render(replace(report, history=HISTORY)))
-    assert labels(page)[:3] == ["Loss over epochs", "Accuracy over epochs, %", "Learning rate over epochs"]
+    assert labels(page)[:3] == [
+        "Loss over epochs",
+        "Accuracy over epochs, %",
+        "Learning rate over epochs",
+    ]
     assert "#training" in page.values("href")
     assert "5 epochs" in page.text
 
@@ -51,7 +65,10 @@ def test_a_legend_stands_where_the_heading_does_not_say_what_a_line_is():
 
 def test_the_loss_of_train_is_in_the_background():
     loss, accuracy, rate = section(HISTORY, (), None)["charts"]
-    assert [(line.name, line.faint) for line in loss.lines] == [("train, while learning", True), ("val", False)]
+    assert [(line.name, line.faint) for line in loss.lines] == [
+        ("train, while learning", True),
+        ("val", False),
+    ]
     assert [(line.name, line.faint) for line in accuracy.lines] == [("val", False)]
     assert [line.faint for line in rate.lines] == [False]
 
@@ -59,7 +76,11 @@ def test_the_loss_of_train_is_in_the_background():
 def test_an_evaluated_train_split_is_drawn_instead_of_the_running_loss():
     history = [{**row, "train_loss": 0.5, "train_accuracy": 0.8} for row in HISTORY]
     loss, accuracy, _ = section(history, (), None)["charts"]
-    assert [line.name for line in loss.lines] == [line.name for line in accuracy.lines] == ["train", "val"]
+    assert (
+        [line.name for line in loss.lines]
+        == [line.name for line in accuracy.lines]
+        == ["train", "val"]
+    )
 
 
 def test_without_val_the_loss_alone_is_drawn_and_not_faint():
@@ -70,7 +91,9 @@ def test_without_val_the_loss_alone_is_drawn_and_not_faint():
 
 
 def test_another_metric_is_drawn_where_there_is_no_accuracy():
-    history = [{"epoch": row["epoch"], "lr": 1.0, "loss": 1.0, "val_my_score": 2.0} for row in HISTORY]
+    history = [
+        {"epoch": row["epoch"], "lr": 1.0, "loss": 1.0, "val_my_score": 2.0} for row in HISTORY
+    ]
     assert section(history, (), None)["charts"][1].label == "My score over epochs"
 
 
@@ -91,7 +114,9 @@ def test_numbers_that_are_none_are_left_out():
     assert chart("", "", [("a", [(1, math.nan)], False)]) is None
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.0, 7.1), (1.2345, 1.2346), (1e-9, 4e-9), (5.0, 9e6)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 1.0), (-3.0, 7.1), (1.2345, 1.2346), (1e-9, 4e-9), (5.0, 9e6)]
+)
 def test_an_axis_has_a_few_ticks_inside_the_plot(low: float, high: float):
     ticks = Scale(low, high, 0, 100).ticks
     assert 2 <= len(ticks) <= 6
@@ -102,7 +127,9 @@ def test_an_axis_has_a_few_ticks_inside_the_plot(low: float, high: float):
 def test_the_report_says_whether_fine_tuning_paid(report: ReportInput):
     rows = (report.splits == "test").nonzero()[0]
     probe = make_predictions(report.catalog, rows, strength=0.0)
-    comparison = compare(probe, report.predictions, ("probe", "fine-tuned"), seconds=372, shipped="fine-tuned")
+    comparison = compare(
+        probe, report.predictions, ("probe", "fine-tuned"), seconds=372, shipped="fine-tuned"
+    )
     page = Page(render(replace(report, comparison=comparison)))
     text = " ".join(page.text.split())
     assert "Was it worth it?" in text

@@ -30,7 +30,14 @@ from tellapart.experiments import claims
 from tellapart.experiments import study as study_room
 from tellapart.experiments.claims import Claims, Hold, made_once
 from tellapart.experiments.space import Space, read_space
-from tellapart.experiments.study import Study, StudySettings, database_of, kept_settings, open_storage, tenths_of
+from tellapart.experiments.study import (
+    Study,
+    StudySettings,
+    database_of,
+    kept_settings,
+    open_storage,
+    tenths_of,
+)
 from tellapart.jobs.cv.cross_validate import cross_validate
 from tellapart.jobs.tune import trial as trials
 from tellapart.jobs.tune import tune as tuning
@@ -61,15 +68,28 @@ ROWS = (
         epochs=2,
         seconds=3.0,
     ),
-    TrialRow(number=1, state="failed", settings={"training.lr": 0.1}, value=math.nan, reason=f"no memory {HOSTILE}"),
-    TrialRow(number=2, state="finished", settings={"training.lr": 0.01, "backbone.name": "cnn"}, value=0.2),
+    TrialRow(
+        number=1,
+        state="failed",
+        settings={"training.lr": 0.1},
+        value=math.nan,
+        reason=f"no memory {HOSTILE}",
+    ),
+    TrialRow(
+        number=2,
+        state="finished",
+        settings={"training.lr": 0.01, "backbone.name": "cnn"},
+        value=0.2,
+    ),
 )
 
 
 def bowl(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
     """A trial of no time: the loss is lowest at a rate of 0.003."""
     loss = (math.log10(recipe.training.lr) + 2.5) ** 2 + 0.01 * recipe.training.epochs
-    return Outcome(value=loss, scores={"val_loss": loss, "train_loss": loss / 2}, epochs=recipe.training.epochs)
+    return Outcome(
+        value=loss, scores={"val_loss": loss, "train_loss": loss / 2}, epochs=recipe.training.epochs
+    )
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -135,7 +155,9 @@ def told(tuned: Tuned) -> list[tuple[int, str, Mapping[str, Any], float]]:
     return [(row.number, row.state, row.settings, row.value) for row in tuned.rows]
 
 
-def test_the_best_of_the_trials_is_trained_at_the_end(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_the_best_of_the_trials_is_trained_at_the_end(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
     tuned = search(tiny, space, trials=8)
     assert [row.number for row in tuned.rows] == list(range(8))
     assert tuned.best.value == min(row.value for row in tuned.rows)
@@ -145,9 +167,22 @@ def test_the_best_of_the_trials_is_trained_at_the_end(tiny: Path, space: Path, m
     json.dumps(tuned.as_json(), allow_nan=False)
 
 
-def test_the_command_names_the_page_and_the_model(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_the_command_names_the_page_and_the_model(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
     out = tiny.parent / "runs"
-    words = ["tune", tiny, "--space", space, "--recipe", "cifar10-lenet", "--set", "split.val=0.2", "--trials", 2]
+    words = [
+        "tune",
+        tiny,
+        "--space",
+        space,
+        "--recipe",
+        "cifar10-lenet",
+        "--set",
+        "split.val=0.2",
+        "--trials",
+        2,
+    ]
     told = CliRunner().invoke(app, [str(word) for word in [*words, "--out", out, "--quiet"]])
     page, model = told.stdout.splitlines()[-2:]
     [study] = out.iterdir()
@@ -157,23 +192,37 @@ def test_the_command_names_the_page_and_the_model(tiny: Path, space: Path, made_
 
 def test_the_first_trial_is_the_recipe_as_it_is(tiny: Path, space: Path, made_up: SimpleNamespace):
     first = search(tiny, space, trials=1).rows[0].settings
-    own = {"training.lr": 0.001, "training.epochs": 2, "training.optimizer": "sgd", "training.momentum": 0.9}
+    own = {
+        "training.lr": 0.001,
+        "training.epochs": 2,
+        "training.optimizer": "sgd",
+        "training.momentum": 0.9,
+    }
     assert first == own
 
 
 def test_the_same_seed_gives_the_same_study(tiny: Path, space: Path, made_up: SimpleNamespace):
-    one, same, other = (search(tiny, space, trials=8, seed=seed, name=f"s{seed}") for seed in (0, 0, 1))
+    one, same, other = (
+        search(tiny, space, trials=8, seed=seed, name=f"s{seed}") for seed in (0, 0, 1)
+    )
     assert told(one) == told(same)
     assert told(one)[1:] != told(other)[1:]
 
 
-def test_the_sampler_learns_where_random_search_does_not(tiny: Path, space: Path, made_up: SimpleNamespace):
-    rows = {name: search(tiny, space, trials=24, sampler=name, name=name).rows for name in ("tpe", "random")}
+def test_the_sampler_learns_where_random_search_does_not(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
+    rows = {
+        name: search(tiny, space, trials=24, sampler=name, name=name).rows
+        for name in ("tpe", "random")
+    }
     late = {name: np.median([row.value for row in of[12:]]) for name, of in rows.items()}
     assert late["tpe"] < 0.7 * late["random"]
 
 
-def test_a_stopped_study_goes_on_to_the_same_trials(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_a_stopped_study_goes_on_to_the_same_trials(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
     whole = search(tiny, space, trials=9)
 
     def stops(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
@@ -190,7 +239,9 @@ def test_a_stopped_study_goes_on_to_the_same_trials(tiny: Path, space: Path, mad
     assert told(search(tiny, study=folder)) == told(whole)
 
 
-def test_a_trial_that_fails_is_recorded_and_the_others_go_on(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_a_trial_that_fails_is_recorded_and_the_others_go_on(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
     errors = {1: UserError("The loss is nan.", "Lower it."), 2: MemoryError("no room")}
 
     def trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
@@ -206,7 +257,10 @@ def test_a_trial_that_fails_is_recorded_and_the_others_go_on(tiny: Path, space: 
 
 
 def test_a_trial_that_was_stopped_is_no_run_to_go_on_with(tmp_path: Path):
-    for name, files in (("a-trial-0001", ["run.json"]), ("a-trial-0001-fold-2", ["run.json", "log.txt"])):
+    for name, files in (
+        ("a-trial-0001", ["run.json"]),
+        ("a-trial-0001-fold-2", ["run.json", "log.txt"]),
+    ):
         (tmp_path / name / "checkpoints").mkdir(parents=True)
         for file in files:
             (tmp_path / name / file).write_text("{}")
@@ -216,12 +270,16 @@ def test_a_trial_that_was_stopped_is_no_run_to_go_on_with(tmp_path: Path):
     assert not list(tmp_path.glob("*/checkpoints"))
 
 
-def test_where_no_trial_finishes_the_reason_is_told(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_where_no_trial_finishes_the_reason_is_told(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
     def trial(*_: object) -> Outcome:
         raise UserError("The weights of resnet18 are not here.")
 
     made_up.trial = trial
-    with pytest.raises(UserError, match=r"None of 2 trials has finished; one failed with: The weights of resnet18"):
+    with pytest.raises(
+        UserError, match=r"None of 2 trials has finished; one failed with: The weights of resnet18"
+    ):
         search(tiny, space, trials=2)
 
 
@@ -232,7 +290,9 @@ def test_a_value_that_is_no_number_is_a_failure(tiny: Path, space: Path, made_up
     assert [row.state for row in search(tiny, space, trials=2).rows] == ["finished", "failed"]
 
 
-def test_a_stopped_trial_keeps_its_value_and_is_never_the_best(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_a_stopped_trial_keeps_its_value_and_is_never_the_best(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
     def trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
         if watch.number == 1:
             raise Stopped("behind the median of the others", Outcome(value=-5.0, epochs=1))
@@ -251,7 +311,9 @@ def test_no_trial_sees_a_test_image(tiny: Path, space: Path, made_up: SimpleName
     assert set(seen[0].splits) == {"train", "val", ""}
 
 
-def test_folds_judge_every_image_but_those_of_test_once(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_folds_judge_every_image_but_those_of_test_once(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
     seen: list[Bench] = []
     made_up.trial = lambda bench, recipe, watch: seen.append(bench) or bowl(bench, recipe, watch)
     tuned = search(tiny, space, trials=1, folds=3)
@@ -265,7 +327,9 @@ def test_folds_judge_every_image_but_those_of_test_once(tiny: Path, space: Path,
 def test_of_folds_the_mean_counts_and_a_trial_behind_ends_early(monkeypatch: pytest.MonkeyPatch):
     values = iter([1.0, 2.0, 6.0])
     monkeypatch.setattr(
-        trials, "_by_gradient", lambda *_: Outcome(value=(value := next(values)), scores={"val_loss": value})
+        trials,
+        "_by_gradient",
+        lambda *_: Outcome(value=(value := next(values)), scores={"val_loss": value}),
     )
     bench = SimpleNamespace(folds=SimpleNamespace(folds=3), divisions=lambda: range(3))
     reported: list[tuple[int, float]] = []
@@ -314,7 +378,9 @@ def test_a_budget_ends_before_the_trials_do(
     tiny: Path, space: Path, made_up: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ):
     moments = iter(range(10**6))
-    monkeypatch.setattr(tuning, "time", SimpleNamespace(monotonic=lambda: next(moments), strftime=lambda _: ""))
+    monkeypatch.setattr(
+        tuning, "time", SimpleNamespace(monotonic=lambda: next(moments), strftime=lambda _: "")
+    )
     assert 1 < len(search(tiny, space, trials=1000, budget_seconds=100).rows) < 50
 
 
@@ -326,7 +392,9 @@ def test_a_budget_ends_although_every_trial_fails(
 
     made_up.trial = trial
     monkeypatch.setattr(tuning, "HOPELESS", 3)
-    with pytest.raises(UserError, match=r"None of 1 trials has finished; one failed with: MemoryError: no room"):
+    with pytest.raises(
+        UserError, match=r"None of 1 trials has finished; one failed with: MemoryError: no room"
+    ):
         search(tiny, space, budget_seconds=0.01)
     with pytest.raises(UserError, match="None of 3 trials has finished"):
         search(tiny, space, budget_seconds=1000)
@@ -346,14 +414,22 @@ def test_a_budget_ends_although_every_trial_fails(
         ({"trials": 1, "sampler": "grid"}, "Unknown sampler 'grid'"),
         ({"trials": 1, "folds": 1}, "folds must be 2 to 20, got 1"),
         ({"trials": 1, "set": {"split.val": 0}}, "There is no val to judge trials by"),
-        ({"trials": 1, "set": {"training.lr": 1}}, "space.yaml searches training.lr, and --set fixes it"),
+        (
+            {"trials": 1, "set": {"training.lr": 1}},
+            "space.yaml searches training.lr, and --set fixes it",
+        ),
         ({"trials": 1, "storage": "sqlite:///x.sqlite"}, "Name this one: --study NAME"),
         ({"trials": 1, "storage": "nonsense", "study": "a"}, "The storage is no database URL"),
-        ({"trials": 1, "storage": "postgresql+psycopg://h/d", "study": "a"}, "needs a driver that is not installed"),
+        (
+            {"trials": 1, "storage": "postgresql+psycopg://h/d", "study": "a"},
+            "needs a driver that is not installed",
+        ),
         ({"trials": 1, "storage": "sqlite:////nowhere/x.sqlite", "study": "a"}, "cannot be used"),
     ],
 )
-def test_wrong_use_is_told(tiny: Path, space: Path, made_up: SimpleNamespace, options: dict[str, Any], words: str):
+def test_wrong_use_is_told(
+    tiny: Path, space: Path, made_up: SimpleNamespace, options: dict[str, Any], words: str
+):
     with pytest.raises(UserError) as error:
         search(tiny, **{"recipe": RECIPE, "metric": "loss", "space": space, **options})
     assert words in str(error.value)
@@ -366,15 +442,21 @@ def test_a_password_is_never_shown():
 
 
 @pytest.mark.parametrize("folds", [0, 1, 21])
-def test_too_few_or_too_many_folds_are_refused(tiny: Path, space: Path, made_up: SimpleNamespace, folds: int):
-    with pytest.raises(UserError, match=f"--folds must be 2 to 20, got {folds}. Leave it out to judge by val"):
+def test_too_few_or_too_many_folds_are_refused(
+    tiny: Path, space: Path, made_up: SimpleNamespace, folds: int
+):
+    with pytest.raises(
+        UserError, match=f"--folds must be 2 to 20, got {folds}. Leave it out to judge by val"
+    ):
         search(tiny, space, trials=1, folds=folds)
 
 
 def test_folds_that_the_images_do_not_allow_are_refused_before_anything_is_written(
     tiny: Path, space: Path, made_up: SimpleNamespace
 ):
-    with pytest.raises(UserError, match="14 folds are more than the images allow: no class has one for each"):
+    with pytest.raises(
+        UserError, match="14 folds are more than the images allow: no class has one for each"
+    ):
         search(tiny, space, trials=1, folds=14)
     assert not list((tiny.parent / "runs").glob("*"))
 
@@ -385,17 +467,28 @@ def test_a_space_that_cannot_be_read_is_told(tiny: Path, made_up: SimpleNamespac
 
 
 def test_with_all_of_the_space_set_nothing_is_left_to_search(tiny: Path, made_up: SimpleNamespace):
-    fixed = {"backbone.name": "tf_efficientnet_lite0", "preprocessing.mode": "squash", "head.weighting": "none"}
+    fixed = {
+        "backbone.name": "tf_efficientnet_lite0",
+        "preprocessing.mode": "squash",
+        "head.weighting": "none",
+    }
     wanted = {**fixed, "preprocessing.size_px": 64, "preprocessing.share": None}
     with pytest.raises(UserError, match="Nothing is left to search"):
         search(tiny, None, trials=1, recipe="probe", set=wanted)
 
 
-def test_who_joins_takes_the_settings_of_the_study(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_who_joins_takes_the_settings_of_the_study(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
     first = search(tiny, space, trials=2, folds=3, seed=5)
     joined = tune(study=first.path, trials=3, quiet=True)
     assert joined.rows[:2] == first.rows
-    assert (joined.path, joined.metric, joined.seed, joined.judged) == (first.path, "loss", 5, "in 3 folds")
+    assert (joined.path, joined.metric, joined.seed, joined.judged) == (
+        first.path,
+        "loss",
+        5,
+        "in 3 folds",
+    )
 
 
 @pytest.mark.parametrize(
@@ -416,7 +509,9 @@ def test_who_joins_with_other_settings_is_refused(
         search(tiny, study=first.path, **options)
 
 
-def test_who_joins_with_another_space_or_other_data_is_refused(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_who_joins_with_another_space_or_other_data_is_refused(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
     first = search(tiny, space, trials=1)
     space.write_text("training.lr: [0.1]")
     with pytest.raises(Refused, match="the space is not the same"):
@@ -434,7 +529,9 @@ def test_a_study_of_another_format_is_refused(tiny: Path, space: Path, made_up: 
         search(tiny, study=first.path)
 
 
-def test_many_studies_share_a_database_by_their_names(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_many_studies_share_a_database_by_their_names(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
     url = f"sqlite:///{tiny.parent / 'all.sqlite'}"
     shared = {"recipe": RECIPE, "space": space, "storage": url}
     first = search(tiny, **shared, study="a", trials=2, seed=1)
@@ -456,7 +553,9 @@ def test_a_database_that_goes_away_ends_the_search_but_no_trial(
         if len(begun) == 1:
             return bowl(bench, recipe, watch)
         if kind == "wrapped":
-            raise StorageInternalError("the commit") from OperationalError("", {}, Exception("the server is gone"))
+            raise StorageInternalError("the commit") from OperationalError(
+                "", {}, Exception("the server is gone")
+            )
         file = bench.folder.parent / "study.sqlite"
         file.rename(file.with_suffix(".away"))
         file.write_bytes(b"no database" * 1000)
@@ -477,7 +576,9 @@ def test_a_database_that_goes_away_ends_the_search_but_no_trial(
 @pytest.mark.parametrize(
     "error",
     [
-        IntegrityError("", {}, Exception('duplicate key value violates "pg_type_typname_nsp_index"')),
+        IntegrityError(
+            "", {}, Exception('duplicate key value violates "pg_type_typname_nsp_index"')
+        ),
         ProgrammingError("", {}, Exception('relation "studies" already exists')),
         OperationalError("", {}, Exception("table studies already exists")),
     ],
@@ -516,18 +617,23 @@ def test_a_final_training_in_another_folder_is_told_with_its_score(
 ):
     measured = SimpleNamespace(accuracy="90.0 % (80.0 to 95.0, 50 images)", as_json=dict)
     monkeypatch.setattr(tuning, "_measured", lambda run: run and measured)
-    monkeypatch.setattr(time, "strftime", lambda *_: "20261101-080000")  # both folders of the same second
+    monkeypatch.setattr(
+        time, "strftime", lambda *_: "20261101-080000"
+    )  # both folders of the same second
     shared = {"storage": f"sqlite:///{tiny.parent / 'all.sqlite'}", "study": "a"}
     first = search(tiny, space, recipe=RECIPE, **shared, trials=1)
     other = tune(tiny, **shared, out=tiny.parent / "other", quiet=True)
     assert (made_up.finals, other.run) == ([0], None)
-    assert other.lines[-1] == (
-        f"It was trained once more in another folder of the study, {first.path.name}: its test accuracy is "
-        "90.0 % (80.0 to 95.0, 50 images)."
+    assert (
+        other.lines[-1]
+        == f"It was trained once more in another folder of the study, {first.path.name}: its test"
+        " accuracy is 90.0 % (80.0 to 95.0, 50 images)."
     )
 
 
-def test_a_study_whose_database_is_gone_is_refused(tiny: Path, space: Path, made_up: SimpleNamespace):
+def test_a_study_whose_database_is_gone_is_refused(
+    tiny: Path, space: Path, made_up: SimpleNamespace
+):
     first = search(tiny, space, trials=2)
     (first.path / "study.sqlite").unlink()
     before = (first.path / "trials.csv").read_bytes()
@@ -538,7 +644,14 @@ def test_a_study_whose_database_is_gone_is_refused(tiny: Path, space: Path, made
 
 
 def settings_of(space: Space, **changes: Any) -> StudySettings:
-    usual = {"catalog": "c", "splits": "s", "recipe": {}, "space": space.as_json(), "metric": "loss", "folds": None}
+    usual = {
+        "catalog": "c",
+        "splits": "s",
+        "recipe": {},
+        "space": space.as_json(),
+        "metric": "loss",
+        "folds": None,
+    }
     return StudySettings(**{**usual, "seed": 0, "sampler": "random", **changes})
 
 
@@ -599,10 +712,16 @@ def test_a_trial_that_another_finished_since_the_question_is_lost(
     assert other.take(space) is None
     assert other.take(space).finish(0.2, {})
     monkeypatch.setattr(Hold, "is_mine", lambda _: True)
-    assert not left.finish(0.9, {"seconds": 9.0}) and not left.stop(None, {}) and not left.fail("no memory", {})
+    assert (
+        not left.finish(0.9, {"seconds": 9.0})
+        and not left.stop(None, {})
+        and not left.fail("no memory", {})
+    )
 
 
-def test_a_number_that_was_claimed_but_has_no_trial_yet_gets_one(shared: tuple[Study, Study, Space]):
+def test_a_number_that_was_claimed_but_has_no_trial_yet_gets_one(
+    shared: tuple[Study, Study, Space],
+):
     one, other, space = shared
     assert one.claims.take(0)  # and then it was killed
     assert [other.take(space).number for _ in range(3)] == [1, 0, 2]
@@ -625,7 +744,9 @@ def test_who_was_killed_does_not_keep_the_best_from_being_trained(
     assert made_up.finals == [0] and tuned.run is not None
 
 
-def test_who_is_at_work_is_left_the_final_training(shared: tuple[Study, Study, Space], monkeypatch: pytest.MonkeyPatch):
+def test_who_is_at_work_is_left_the_final_training(
+    shared: tuple[Study, Study, Space], monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(claims, "STALE_SECONDS", 10.0)
     monkeypatch.setattr(claims, "BEAT_SECONDS", 0.05)
     one, other, space = shared
@@ -662,7 +783,9 @@ def test_a_holder_learns_that_it_was_taken_over(tmp_path: Path, monkeypatch: pyt
     engine.dispose()
 
 
-def test_a_holder_does_not_lose_its_claim_to_its_own_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_holder_does_not_lose_its_claim_to_its_own_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     engine = open_storage(database_of(tmp_path)).engine
     one, other, read = Claims(engine, "study"), Claims(engine, "study"), Claims._read
 
@@ -733,7 +856,9 @@ def page_input(**changes: Any) -> TuningInput:
 def test_the_page_loads_nothing_and_holds_no_foreign_markup():
     page = Page(render_tuning(page_input(importances={"training.lr": 0.75, "backbone.name": 0.25})))
     assert all(value.startswith("#") for value in page.values("src", "href"))
-    assert not [name for _, attrs in page.tags for name in attrs if name == "style" or name.startswith("on")]
+    assert not [
+        name for _, attrs in page.tags for name in attrs if name == "style" or name.startswith("on")
+    ]
     assert "The best of 3 trials is trial 2: loss 0.2 on val (40 images, seed 3)." in page.text
     assert "no memory" in page.text
 
@@ -770,51 +895,89 @@ def test_the_table_for_other_programs_has_every_number_in_full(tmp_path: Path):
 
 def test_the_table_tells_a_setting_that_is_none_from_one_that_does_not_count(tmp_path: Path):
     every = ({"head.hidden": ""}, {"head.hidden": None}, {"head.hidden": "8"}, {})
-    rows = [TrialRow(number=n, state="finished", settings=of, value=0.5) for n, of in enumerate(every)]
-    assert [row["head.hidden"] for row in table_of(rows, ["head.hidden"], tmp_path)] == ["none", "none", "8", ""]
+    rows = [
+        TrialRow(number=n, state="finished", settings=of, value=0.5) for n, of in enumerate(every)
+    ]
+    assert [row["head.hidden"] for row in table_of(rows, ["head.hidden"], tmp_path)] == [
+        "none",
+        "none",
+        "8",
+        "",
+    ]
 
 
 def test_the_table_holds_no_formula(tmp_path: Path):
-    row = TrialRow(number=0, state="failed", settings={"backbone.name": "@cnn"}, value=math.nan, reason="=1+1")
+    row = TrialRow(
+        number=0, state="failed", settings={"backbone.name": "@cnn"}, value=math.nan, reason="=1+1"
+    )
     (told,) = table_of([row], ["backbone.name"], tmp_path)
     assert (told["backbone.name"], told["reason"]) == ("'@cnn", "'=1+1")
 
 
 def test_a_study_of_probes_ends_with_a_tested_model(photos: Path):
-    fixed = {"backbone.name": "tf_efficientnet_lite0", "preprocessing.mode": "squash", "preprocessing.size_px": 64}
-    tuned = tune(photos, trials=2, out=photos.parent / "runs", set={**fixed, "split.val": 0.2}, quiet=True)
+    fixed = {
+        "backbone.name": "tf_efficientnet_lite0",
+        "preprocessing.mode": "squash",
+        "preprocessing.size_px": 64,
+    }
+    tuned = tune(
+        photos, trials=2, out=photos.parent / "runs", set={**fixed, "split.val": 0.2}, quiet=True
+    )
     assert [row.state for row in tuned.rows] == ["finished", "finished"]
-    assert {"train_loss", "val_loss", "train_accuracy", "val_accuracy"} <= tuned.rows[0].scores.keys()
+    assert {"train_loss", "val_loss", "train_accuracy", "val_accuracy"} <= tuned.rows[
+        0
+    ].scores.keys()
     assert tuned.metrics.accuracy.count > 0 and tuned.model.is_file()
     assert (
-        tuned.as_json()["test"]["accuracy"] == json.loads((tuned.run / "metrics.json").read_text())["test"]["accuracy"]
+        tuned.as_json()["test"]["accuracy"]
+        == json.loads((tuned.run / "metrics.json").read_text())["test"]["accuracy"]
     )
     shipped = loss(read_predictions(tuned.run / "predictions-val.parquet"))
     assert tuned.best.value == pytest.approx(shipped, abs=1e-5)
     assert not (tuned.path / "trials").exists()
-    assert {"study.json", "study.sqlite", "splits.parquet", "tuning.html", "trials.csv", "log.txt"} <= {
-        file.name for file in tuned.path.iterdir()
-    }
+    assert {
+        "study.json",
+        "study.sqlite",
+        "splits.parquet",
+        "tuning.html",
+        "trials.csv",
+        "log.txt",
+    } <= {file.name for file in tuned.path.iterdir()}
 
 
 def test_a_probe_in_folds_is_judged_as_cv_judges_it(photos: Path):
-    fixed = {"backbone.name": "tf_efficientnet_lite0", "preprocessing.mode": "squash", "preprocessing.size_px": 64}
+    fixed = {
+        "backbone.name": "tf_efficientnet_lite0",
+        "preprocessing.mode": "squash",
+        "preprocessing.size_px": 64,
+    }
     options = {"folds": 3, "out": photos.parent / "runs", "set": fixed, "quiet": True}
     told = cross_validate(photos, **options).as_json()
     tuned = tune(photos, trials=1, **options)
     assert tuned.rows[0].value == pytest.approx(told["mean"]["log_loss"], abs=1e-5)
 
 
-def test_trials_by_gradient_go_on_from_their_checkpoints(tiny: Path, monkeypatch: pytest.MonkeyPatch):
+def test_trials_by_gradient_go_on_from_their_checkpoints(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+):
     space = tiny.parent / "space.yaml"
     space.write_text("training.epochs: [3]\ntraining.lr: [0.001, 0.01]")
-    options = {"recipe": "cifar10-lenet", "space": space, "trials": 2, "set": {**TINY, "split.val": 0.2}}
+    options = {
+        "recipe": "cifar10-lenet",
+        "space": space,
+        "trials": 2,
+        "set": {**TINY, "split.val": 0.2},
+    }
     whole = tune(tiny, **options, out=tiny.parent / "whole", quiet=True)
     judge = trials._Judge.__call__
 
     def interrupts(self: trials._Judge, event: Any) -> None:
         judge(self, event)
-        if self._watch.number == 1 and (event.name, event.epoch, event.batch) == ("iteration_completed", 2, 2):
+        if self._watch.number == 1 and (event.name, event.epoch, event.batch) == (
+            "iteration_completed",
+            2,
+            2,
+        ):
             monkeypatch.setattr(trials._Judge, "__call__", judge)
             signal.raise_signal(signal.SIGINT)
 
@@ -824,20 +987,34 @@ def test_trials_by_gradient_go_on_from_their_checkpoints(tiny: Path, monkeypatch
     (folder,) = (tiny.parent / "cut").iterdir()
     done = tune(study=folder, quiet=True)
     assert told(done) == told(whole)
-    assert [len(list((folder / "trials").glob(f"*-trial-{number:04}"))) for number in (0, 1)] == [1, 1]
+    assert [len(list((folder / "trials").glob(f"*-trial-{number:04}"))) for number in (0, 1)] == [
+        1,
+        1,
+    ]
     assert not list((folder / "trials").glob("*/checkpoints"))
     assert done.metrics.as_json() == whole.metrics.as_json()
 
 
-@pytest.mark.parametrize("name", ["cnn", "tf_efficientnet_lite0", "a_network_with_a_very_long_name"])
+@pytest.mark.parametrize(
+    "name", ["cnn", "tf_efficientnet_lite0", "a_network_with_a_very_long_name"]
+)
 def test_the_labels_of_the_first_rail_have_room(name: str):
     rows = [
-        TrialRow(number=number, state="finished", settings={"backbone.name": one, "training.lr": 0.1}, value=0.2)
+        TrialRow(
+            number=number,
+            state="finished",
+            settings={"backbone.name": one, "training.lr": 0.1},
+            value=0.2,
+        )
         for number, one in enumerate(("cnn", name))
     ]
     drawn = parallel(rows, ["backbone.name", "training.lr"], frozenset(), "loss", rows[0])
     assert drawn is not None
     first, *others = drawn.rails
-    assert first.x >= 6 * max(len(tick.text) for tick in first.ticks) + 6  # a letter is about 6 px, the label 6 px away
-    assert [point.split(",")[0] for point in drawn.strands[0].points.split()] == [str(one.x) for one in drawn.rails]
+    assert (
+        first.x >= 6 * max(len(tick.text) for tick in first.ticks) + 6
+    )  # a letter is about 6 px, the label 6 px away
+    assert [point.split(",")[0] for point in drawn.strands[0].points.split()] == [
+        str(one.x) for one in drawn.rails
+    ]
     assert drawn.width > others[-1].x

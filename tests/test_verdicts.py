@@ -34,7 +34,9 @@ def verdicts(gallery: list[Path]) -> list[str]:
 
 
 def test_every_verdict_is_the_pinned_one(verdicts: list[str]):
-    pinned = [line for line in PINNED.read_text().splitlines() if odd.HAS_AVIF or ".avif" not in line]
+    pinned = [
+        line for line in PINNED.read_text().splitlines() if odd.HAS_AVIF or ".avif" not in line
+    ]
     changed = list(difflib.unified_diff(pinned, verdicts, lineterm="", n=0))
     assert not changed, "\n".join(["verdicts changed: - pinned, + now", *changed[2:]])
 
@@ -59,17 +61,27 @@ REFUSED_BY_RULE = {  # what plain Pillow decodes and we do not, and the rule by 
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_what_plain_pillow_decodes_is_accepted_but_for_stated_rules(gallery: list[Path], verdicts: list[str]):
-    judged = {path: line.split("\t")[1] for path, line in zip(gallery, verdicts, strict=True) if path.is_file()}
+def test_what_plain_pillow_decodes_is_accepted_but_for_stated_rules(
+    gallery: list[Path], verdicts: list[str]
+):
+    judged = {
+        path: line.split("\t")[1]
+        for path, line in zip(gallery, verdicts, strict=True)
+        if path.is_file()
+    }
     refused = [path for path, status in judged.items() if status not in ("ok", "too_large")]
     assert {path.name for path in refused if odd.plain_pillow_decodes(path)} == set(REFUSED_BY_RULE)
 
 
 def test_what_is_accepted_is_what_plain_pillow_decodes(gallery: list[Path], verdicts: list[str]):
-    accepted = [path for path, line in zip(gallery, verdicts, strict=True) if line.split("\t")[1] == "ok"]
+    accepted = [
+        path for path, line in zip(gallery, verdicts, strict=True) if line.split("\t")[1] == "ok"
+    ]
     assert [path.name for path in accepted if not odd.plain_pillow_decodes(path)] == []
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        PINNED.write_text("".join(f"{line(Path(folder, name))}\n" for name in odd.gallery(Path(folder))))
+        PINNED.write_text(
+            "".join(f"{line(Path(folder, name))}\n" for name in odd.gallery(Path(folder)))
+        )

@@ -66,7 +66,9 @@ def test_the_verdicts_are_those_of_threads(salted: Path, tmp_path: Path, apart: 
     scanning.WORTH_PROCESSES = 10**9
     by_threads = scanned(salted, tmp_path / "other")
     assert len(apart) == 2
-    assert all(np.array_equal(getattr(by_processes, name), getattr(by_threads, name)) for name in COLUMNS)
+    assert all(
+        np.array_equal(getattr(by_processes, name), getattr(by_threads, name)) for name in COLUMNS
+    )
 
 
 def test_what_they_find_is_remembered(photos: Path, tmp_path: Path, apart: list[int]):
@@ -113,7 +115,9 @@ def test_where_none_can_be_started_threads_do_it(
     assert scanned(photos, tmp_path / "cache").ok.all()
 
 
-def test_they_end_with_the_scan(photos: Path, tmp_path: Path, apart: list[int], monkeypatch: pytest.MonkeyPatch):
+def test_they_end_with_the_scan(
+    photos: Path, tmp_path: Path, apart: list[int], monkeypatch: pytest.MonkeyPatch
+):
     ended = []
     close = workers.Worker.close
 
@@ -126,6 +130,9 @@ def test_they_end_with_the_scan(photos: Path, tmp_path: Path, apart: list[int], 
 
     monkeypatch.setattr(workers.Worker, "close", noting)
     catalog = read_source(photos)
-    with ScanMemory(tmp_path, catalog.files.place, LIMIT) as memory, pytest.raises(KeyboardInterrupt):
+    with (
+        ScanMemory(tmp_path, catalog.files.place, LIMIT) as memory,
+        pytest.raises(KeyboardInterrupt),
+    ):
         scan(catalog, max_pixels=LIMIT, memory=memory, advance=stop)
     assert ended == [0, 0]

@@ -56,7 +56,9 @@ def test_any_name_that_the_disk_takes_can_be_written(tmp_path, name):
 
 @pytest.mark.parametrize("step", ["os.fsync", "os.replace", "os.fdopen"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_when_a_step_fails_the_old_file_stays_and_nothing_is_left_behind(old, monkeypatch, step, number):
+def test_when_a_step_fails_the_old_file_stays_and_nothing_is_left_behind(
+    old, monkeypatch, step, number
+):
     monkeypatch.setattr(step, failing(number))
     with pytest.raises(UserError):
         write_whole(old, "new")
@@ -78,19 +80,25 @@ def test_an_interruption_leaves_the_old_file_and_nothing_behind(old, monkeypatch
 def test_a_full_disk_is_refused_with_the_bytes_needed_and_free(old, monkeypatch, number):
     monkeypatch.setattr("os.fsync", failing(number))
     with pytest.raises(
-        Refused, match=r"answers.csv could not be written: it needs 2,048 bytes and [\d,]+ are free. Make"
+        Refused,
+        match=r"answers.csv could not be written: it needs 2,048 bytes and [\d,]+ are free. Make",
     ):
         write_whole(old, b"x" * 2048)
 
 
 def test_a_file_above_the_systems_limit_is_refused_and_leaves_nothing_behind(tmp_path):
     code = (
-        "import resource, sys; from pathlib import Path; from tellapart.writing import write_whole\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "try: write_whole(Path(sys.argv[1]), b'x' * 2000)\n"
-        "except Exception as error: print(type(error).__name__, error.exit_code, error)"
+        "import resource, sys; from pathlib import Path; from tellapart.writing import"
+        " write_whole\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\ntry:"
+        " write_whole(Path(sys.argv[1]), b'x' * 2000)\nexcept Exception as error:"
+        " print(type(error).__name__, error.exit_code, error)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x")], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.startswith("Refused 5 ")
     assert "it needs 2,000 bytes" in done.stdout
     assert list(tmp_path.iterdir()) == []
@@ -98,7 +106,9 @@ def test_a_file_above_the_systems_limit_is_refused_and_leaves_nothing_behind(tmp
 
 def test_a_folder_in_the_way_is_wrong_use(tmp_path):
     (tmp_path / "x").mkdir()
-    with pytest.raises(UserError, match=r"x could not be written \(is a directory\). Choose a folder"):
+    with pytest.raises(
+        UserError, match=r"x could not be written \(is a directory\). Choose a folder"
+    ):
         write_whole(tmp_path / "x", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
@@ -114,15 +124,22 @@ def test_the_temporary_file_lies_beside_the_target_wherever_tmpdir_is(tmp_path, 
     monkeypatch.setenv("TMPDIR", str(tmp_path / "elsewhere"))
     monkeypatch.setattr("tempfile.tempdir", None)
     moves = []
-    monkeypatch.setattr("os.replace", lambda source, target: moves.append((Path(source).parent, Path(target).parent)))
+    monkeypatch.setattr(
+        "os.replace",
+        lambda source, target: moves.append((Path(source).parent, Path(target).parent)),
+    )
     write_whole(tmp_path / "out" / "x", "new")
     assert moves == [(tmp_path / "out", tmp_path / "out")]
 
 
-def test_the_content_is_on_the_disk_before_the_rename_and_the_folder_after_it(tmp_path, monkeypatch):
+def test_the_content_is_on_the_disk_before_the_rename_and_the_folder_after_it(
+    tmp_path, monkeypatch
+):
     steps, sync, replace = [], os.fsync, os.replace
     kinds = {True: "sync folder", False: "sync file"}
-    monkeypatch.setattr("os.fsync", lambda fd: (steps.append(kinds[stat.S_ISDIR(os.fstat(fd).st_mode)]), sync(fd)))
+    monkeypatch.setattr(
+        "os.fsync", lambda fd: (steps.append(kinds[stat.S_ISDIR(os.fstat(fd).st_mode)]), sync(fd))
+    )
     monkeypatch.setattr("os.replace", lambda *paths: (steps.append("rename"), replace(*paths)))
     write_whole(tmp_path / "x", "new")
     assert steps == ["sync file", "rename", "sync folder"]
@@ -151,6 +168,8 @@ def test_a_folder_whose_sync_fails_in_earnest_is_an_error(old, monkeypatch):
 def test_the_free_bytes_are_those_of_the_nearest_folder_that_exists(tmp_path, monkeypatch):
     asked = []
     usage = writing.shutil.disk_usage
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: (asked.append(folder), usage(folder))[1])
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda folder: (asked.append(folder), usage(folder))[1]
+    )
     disk_error(OSError(errno.ENOSPC, ""), tmp_path / "a" / "b" / "c", 1)
     assert asked == [tmp_path]

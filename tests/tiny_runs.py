@@ -40,11 +40,19 @@ def write_tiny(folder: Path, count: int = 12, kinds: tuple[str, ...] = tuple(KIN
     for name in kinds:
         colour, pattern = KINDS[name]
         for seed in range(count):
-            write_image(folder / name / f"{seed:03}.png", seed, colour=colour, pattern=pattern, size=(32, 32))
+            write_image(
+                folder / name / f"{seed:03}.png",
+                seed,
+                colour=colour,
+                pattern=pattern,
+                size=(32, 32),
+            )
     return folder
 
 
-def train(data: Path | None, out: Path | None = None, *, set: Mapping[str, object] = SHORT, **options: Any) -> Run:
+def train(
+    data: Path | None, out: Path | None = None, *, set: Mapping[str, object] = SHORT, **options: Any
+) -> Run:
     """By gradient, `cifar10-lenet` unless the options say otherwise; runs lie beside the data."""
     options = {"recipe": "cifar10-lenet", "quiet": True} | options
     if "resume" not in options:
@@ -134,7 +142,10 @@ def metrics_of(run: Path) -> dict[str, Any]:
 def history_of(run: Path) -> list[dict[str, str]]:
     """The rows of history.csv, without the seconds."""
     header, *rows = (line.split(",") for line in (run / "history.csv").read_text().splitlines())
-    return [{name: cell for name, cell in zip(header, row, strict=True) if name != "seconds"} for row in rows]
+    return [
+        {name: cell for name, cell in zip(header, row, strict=True) if name != "seconds"}
+        for row in rows
+    ]
 
 
 def assert_same_end(run: Path, whole: Path) -> None:

@@ -63,7 +63,12 @@ def catalog_of(folder: Path) -> Catalog:
 def images_of(catalog: Catalog, rows: Iterable[int] | None = None, **options: Any) -> Images:
     """Images of some rows, of all by default; at 32 px and held unless told otherwise."""
     chosen = np.array(list(range(len(catalog)) if rows is None else rows), np.int64)
-    usual = {"max_pixels": MAX_PIXELS, "held_bytes": PLENTY, "most_lost": 1.0, "console": Console(quiet=True)}
+    usual = {
+        "max_pixels": MAX_PIXELS,
+        "held_bytes": PLENTY,
+        "most_lost": 1.0,
+        "console": Console(quiet=True),
+    }
     preprocessing = options.pop("preprocessing", Preprocessing(size_px=32))
     return Images(catalog, chosen, preprocessing, **{**usual, **options})
 
@@ -88,9 +93,18 @@ def classifier_of(recipe: Recipe, num_classes: int = 3, *, dropout: float = 0.0)
     return classifier
 
 
-def stepper_of(recipe: Recipe, data: TrainingData, classifier: Classifier, console: Console | None = None) -> Stepper:
+def stepper_of(
+    recipe: Recipe, data: TrainingData, classifier: Classifier, console: Console | None = None
+) -> Stepper:
     """What does single steps."""
-    return Stepper(classifier, data, recipe, Hardware(recipe.training), EXECUTION, console or Console(quiet=True))
+    return Stepper(
+        classifier,
+        data,
+        recipe,
+        Hardware(recipe.training),
+        EXECUTION,
+        console or Console(quiet=True),
+    )
 
 
 def hardware_of(options: TrainingOptions) -> Hardware:
@@ -110,7 +124,9 @@ class Photographed(Checkpoints):
         self._copies = copies
         self.count = 0
 
-    def save(self, step: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+    def save(
+        self, step: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]
+    ) -> None:
         """Save, then copy."""
         super().save(step, tensors, facts)
         shutil.copytree(self.folder, self._copies / str(self.count))
@@ -131,7 +147,9 @@ class Outcome:
     @property
     def weights(self) -> dict[str, torch.Tensor]:
         """A copy of the network's tensors."""
-        return {name: value.detach().clone() for name, value in self.classifier.state_dict().items()}
+        return {
+            name: value.detach().clone() for name, value in self.classifier.state_dict().items()
+        }
 
     @property
     def event_names(self) -> list[str]:
@@ -165,7 +183,11 @@ def run_fit(
         prepare: changes the network before it is trained. into: gets the outcome even where the training fails.
     """
     recipe = small_recipe(changes)
-    checkpoints = folder if isinstance(folder, Checkpoints) else Checkpoints(folder, "run", Console(quiet=True))
+    checkpoints = (
+        folder
+        if isinstance(folder, Checkpoints)
+        else Checkpoints(folder, "run", Console(quiet=True))
+    )
     classifier = classifier_of(recipe, len(data.train.classes), dropout=dropout)
     prepare(classifier)
     outcome = Outcome(classifier, checkpoints, Console(quiet=True))
@@ -193,5 +215,10 @@ def same_bits(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]
 
 def without_seconds(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of a checkpoint, but for how long it took."""
-    history = [{name: value for name, value in row.items() if name != "seconds"} for row in facts["history"]]
-    return {name: value for name, value in facts.items() if name != "seconds"} | {"history": history}
+    history = [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in facts["history"]
+    ]
+    return {name: value for name, value in facts.items() if name != "seconds"} | {
+        "history": history
+    }

@@ -19,7 +19,11 @@ CLASSES = ("ant", "bee", "cat")
 
 
 def answers(
-    right: Sequence[bool], classes: Sequence[str] = CLASSES, *, sure: float = 0.8, folder: str = "test"
+    right: Sequence[bool],
+    classes: Sequence[str] = CLASSES,
+    *,
+    sure: float = 0.8,
+    folder: str = "test",
 ) -> Predictions:
     """Predictions of one image after the other, a class each in turn; wrong ones say the next class."""
     labels = np.arange(len(right)) % len(classes)
@@ -32,7 +36,9 @@ def answers(
 def digest_of(path: str, data: Path | None = None) -> str:
     """Of the image in the data, or of an image that nobody has."""
     file = data / path if data else None
-    return hashlib.sha256(file.read_bytes() if file and file.exists() else path.encode()).hexdigest()
+    return hashlib.sha256(
+        file.read_bytes() if file and file.exists() else path.encode()
+    ).hexdigest()
 
 
 def write_run(
@@ -60,7 +66,14 @@ def write_run(
         run.write("history.csv", history_csv(history))
     if data:
         where = Path("../" * (len(path.parts) - len(data.parent.parts))) / data.name
-        about = {"id": "0", "format": 1, "tellapart": "0.1.0", "name": "x", "data": where.as_posix(), "options": {}}
+        about = {
+            "id": "0",
+            "format": 1,
+            "tellapart": "0.1.0",
+            "name": "x",
+            "data": where.as_posix(),
+            "options": {},
+        }
         run.write_json("run.json", about)
     if finished:
         run.write_predictions("predictions-test.parquet", test)

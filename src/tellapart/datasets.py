@@ -108,7 +108,9 @@ def _download(dataset: Dataset, console: Console) -> None:
 
 def _fetch_all(dataset: Dataset, part: Path, console: Console) -> None:
     """One request after the other, each going on where the one before broke off, as long as each brings something."""
-    with console.track(f"{dataset.path.name}, MiB", (dataset.size - _size(part)) // PIECE_BYTES) as advance:
+    with console.track(
+        f"{dataset.path.name}, MiB", (dataset.size - _size(part)) // PIECE_BYTES
+    ) as advance:
         while (before := _size(part)) < dataset.size:
             reason = "the connection was closed"
             try:
@@ -125,7 +127,9 @@ def _pieces(dataset: Dataset, start: int) -> Iterator[bytes]:
     """The file from `start` on, also from a server that only sends whole files; never more than it should hold."""
     with _open(dataset, {"Range": f"bytes={start}-"}, READ_SECONDS) as response:
         place = start if response.status == http.client.PARTIAL_CONTENT else 0
-        while place < dataset.size and (piece := response.read(min(PIECE_BYTES, dataset.size - place))):
+        while place < dataset.size and (
+            piece := response.read(min(PIECE_BYTES, dataset.size - place))
+        ):
             place += len(piece)
             if place > start:
                 yield piece[-(place - start) :] if place - start < len(piece) else piece
@@ -141,10 +145,12 @@ def _look(dataset: Dataset) -> None:
         raise _missing(dataset, _reason(error)) from None
 
 
-def _open(dataset: Dataset, headers: dict[str, str], seconds: float, method: str = "GET") -> http.client.HTTPResponse:
+def _open(
+    dataset: Dataset, headers: dict[str, str], seconds: float, method: str = "GET"
+) -> http.client.HTTPResponse:
     headers = {"User-Agent": "tellapart", **headers}
-    request = urllib.request.Request(dataset.url, headers=headers, method=method)  # noqa: S310 - one of DATASETS
-    response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=seconds)  # noqa: S310
+    request = urllib.request.Request(dataset.url, headers=headers, method=method)
+    response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=seconds)
     return response
 
 
@@ -187,5 +193,6 @@ def _missing(dataset: Dataset, reason: str) -> UserError:
 def _not_published(dataset: Dataset, found: Path) -> Refused:
     return Refused(
         f"{found} is not the published file: its SHA-256 is not {dataset.digest}.",
-        f"It was not used. Fetch {dataset.url} anew ({dataset.size:,} bytes) and put it at {dataset.path}",
+        f"It was not used. Fetch {dataset.url} anew ({dataset.size:,} bytes) and put it at"
+        f" {dataset.path}",
     )

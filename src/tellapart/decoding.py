@@ -33,23 +33,46 @@ STATUSES: dict[str, str] = {
     "ok": "The image was decoded.",
     "missing": "There is no such file, or it is a link that leads nowhere. Check the path.",
     "unreadable": "The file exists but could not be read. Check its permissions and the disk.",
-    "not_a_file": "This is a folder, pipe, socket or device, not a file. Remove it from the images.",
+    "not_a_file": (
+        "This is a folder, pipe, socket or device, not a file. Remove it from the images."
+    ),
     "empty": "The file has no content. Copy or download it again, or delete it.",
-    "not_an_image": "The content is not an image, whatever the name says. Remove it from the images.",
+    "not_an_image": (
+        "The content is not an image, whatever the name says. Remove it from the images."
+    ),
     "unsupported": "It is an image of a kind that is not read here. Convert it to PNG or JPEG.",
-    "truncated": "The file stops before its image is complete. Copy or download it again, or delete it.",
-    "corrupt": "The image data is damaged, or of a rare kind. Open it in an editor and save it again, or delete it.",
+    "truncated": (
+        "The file stops before its image is complete. Copy or download it again, or delete it."
+    ),
+    "corrupt": (
+        "The image data is damaged, or of a rare kind. Open it in an editor and save it again, or"
+        " delete it."
+    ),
     "too_large": "The image is larger than the limit. Make it smaller, or raise the limit.",
 }
 
 NOTES: dict[str, str] = {
-    "first_frame": "The file holds several images, of an animation or of many pages; only the first is used.",
-    "wrong_extension": "The file name ends like another format. It was read by its content; rename it when convenient.",
-    "16_bit_scaled": "Grey values of more than 8 bits were scaled down over their full range. "
-    "An image that uses only part of that range comes out dark.",
-    "bad_exif": "The EXIF data is damaged, so the image may lie on its side. Check that it stands upright.",
-    "cmyk_converted": "Printing inks (CMYK) were converted by the plain formula, so colours may differ a little.",
-    "link_outside": "The file is a link that leads out of the folder. It was followed; the folder alone is not all.",
+    "first_frame": (
+        "The file holds several images, of an animation or of many pages; only the first is used."
+    ),
+    "wrong_extension": (
+        "The file name ends like another format. It was read by its content; rename it when"
+        " convenient."
+    ),
+    "16_bit_scaled": (
+        "Grey values of more than 8 bits were scaled down over their full range. "
+        "An image that uses only part of that range comes out dark."
+    ),
+    "bad_exif": (
+        "The EXIF data is damaged, so the image may lie on its side. Check that it stands upright."
+    ),
+    "cmyk_converted": (
+        "Printing inks (CMYK) were converted by the plain formula, so colours may differ a little."
+    ),
+    "link_outside": (
+        "The file is a link that leads out of the folder. It was followed; the folder alone is not"
+        " all."
+    ),
     "alpha_on_white": "Transparent parts were laid on white.",
 }
 
@@ -63,7 +86,9 @@ class Decoded:
 
     status: str  # a name from STATUSES
     notes: tuple[str, ...] = ()  # names from NOTES; a note leaves the status "ok"
-    pixels: NDArray[np.uint8] | None = field(default=None, repr=False)  # (H, W, 3) RGB, C-contiguous; None unless ok
+    pixels: NDArray[np.uint8] | None = field(
+        default=None, repr=False
+    )  # (H, W, 3) RGB, C-contiguous; None unless ok
     format: str = ""  # "JPEG", "PNG", ... when recognised
     detail: str = ""  # when not ok: one sentence in our own words, without path or address
     taken: str = ""  # when and by which camera, as EXIF has them: "2026-05-04T13:02:09.250|Make Model serial"
@@ -82,7 +107,9 @@ class Decoded:
 def decode_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
     """Read and decode one file. Never raises for what the path or the file is; see `decode` and `read_file`."""
     data = read_file(path)
-    return data if isinstance(data, Decoded) else decode(data, name=path.name, max_pixels=max_pixels)
+    return (
+        data if isinstance(data, Decoded) else decode(data, name=path.name, max_pixels=max_pixels)
+    )
 
 
 def read_file(path: str | Path) -> bytes | Decoded:
@@ -111,7 +138,11 @@ def read_file(path: str | Path) -> bytes | Decoded:
             if status != "ok":
                 return _refused(status, kind)
             if info.st_size > MAX_FILE_BYTES:
-                return Decoded("too_large", format=kind, detail=f"The file is larger than {MAX_FILE_BYTES:,} bytes.")
+                return Decoded(
+                    "too_large",
+                    format=kind,
+                    detail=f"The file is larger than {MAX_FILE_BYTES:,} bytes.",
+                )
             return file.read(info.st_size)
     except ValueError:  # a path with a zero byte
         return Decoded("missing", detail="There is no such file.")
@@ -119,8 +150,14 @@ def read_file(path: str | Path) -> bytes | Decoded:
         return Decoded("too_large", detail="It does not fit into memory.")
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return Decoded("missing", detail="There is no such file, or it is a link that leads nowhere.")
-        why = "is not permitted" if isinstance(error, PermissionError) else "failed in the operating system"
+            return Decoded(
+                "missing", detail="There is no such file, or it is a link that leads nowhere."
+            )
+        why = (
+            "is not permitted"
+            if isinstance(error, PermissionError)
+            else "failed in the operating system"
+        )
         return Decoded("unreadable", detail=f"Reading it {why}.")
 
 
@@ -147,11 +184,17 @@ def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS)
     try:
         return _decode(data, kind, extension_note(name, data), max_pixels)
     except (Image.DecompressionBombError, MemoryError):
-        return Decoded("too_large", format=kind, detail="It needs more pixels or memory than the limit.")
+        return Decoded(
+            "too_large", format=kind, detail="It needs more pixels or memory than the limit."
+        )
     except Exception:  # decoders raise about every type there is; each means that the bytes are bad
         if _is_cut(data, kind):
             return _truncated(kind)
-        return Decoded("corrupt", format=kind, detail=f"The {kind} data is damaged, or of a kind that cannot be read.")
+        return Decoded(
+            "corrupt",
+            format=kind,
+            detail=f"The {kind} data is damaged, or of a kind that cannot be read.",
+        )
 
 
 def extension_note(name: str, data: bytes) -> tuple[str, ...]:
@@ -183,7 +226,9 @@ def _decode(data: bytes, kind: str, remarks: tuple[str, ...], max_pixels: int) -
         if ImageFile.LOAD_TRUNCATED_IMAGES and _is_cut(data, kind):
             return _truncated(kind)  # another library told Pillow to fill what is missing with grey
         if kind == "PNG" and _png_lacks_rows(img, data):
-            return Decoded("corrupt", format=kind, detail="The PNG data holds fewer rows than the image has.")
+            return Decoded(
+                "corrupt", format=kind, detail="The PNG data holds fewer rows than the image has."
+            )
         notes = [*remarks]
         rgb = _to_rgb(img, data, notes)
         turn = _orientation(img, notes)
@@ -198,11 +243,19 @@ def _decode(data: bytes, kind: str, remarks: tuple[str, ...], max_pixels: int) -
 def _refusal(img: Image.Image, kind: str, max_pixels: int) -> Decoded | None:
     """Why an opened image is not decoded, or None. Nothing has been allocated for its pixels yet."""
     if img.width * img.height > max_pixels:
-        detail = f"It has {img.width:,} × {img.height:,} pixels; the limit is {max_pixels:,} in all."
+        detail = (
+            f"It has {img.width:,} × {img.height:,} pixels; the limit is {max_pixels:,} in all."
+        )
         return Decoded("too_large", format=kind, detail=detail)
     if img.mode in ("I", "F"):
-        what = "whole numbers with a sign or of 32 bits" if img.mode == "I" else "floating-point numbers"
-        detail = f"Its pixels are {what}, whose range is not known. Save it with 8 or 16 bits first."
+        what = (
+            "whole numbers with a sign or of 32 bits"
+            if img.mode == "I"
+            else "floating-point numbers"
+        )
+        detail = (
+            f"Its pixels are {what}, whose range is not known. Save it with 8 or 16 bits first."
+        )
         return Decoded("unsupported", format=kind, detail=detail)
     # DNG, NEF and ARW are TIFFs whose first page is a thumbnail, not the image that was taken.
     tags = getattr(img, "tag_v2", {})
@@ -212,14 +265,18 @@ def _refusal(img: Image.Image, kind: str, max_pixels: int) -> Decoded | None:
 
 
 def _truncated(kind: str) -> Decoded:
-    return Decoded("truncated", format=kind, detail=f"The {kind} data stops before the image is complete.")
+    return Decoded(
+        "truncated", format=kind, detail=f"The {kind} data stops before the image is complete."
+    )
 
 
 def _png_lacks_rows(img: Image.Image, data: bytes) -> bool:
     """Whether the pixel data ends, properly, before the last row; Pillow leaves the others black and says nothing."""
     # What is missing is zero, and at the end (Adam7's last pass is the odd rows): most images need no second look.
     last_rows = range(img.height - 2, img.height)
-    if img.height > 1 and all(img.crop((0, row, img.width, row + 1)).getbbox() for row in last_rows):
+    if img.height > 1 and all(
+        img.crop((0, row, img.width, row + 1)).getbbox() for row in last_rows
+    ):
         return False
     width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     pixel_bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
@@ -258,7 +315,9 @@ def _from_16_bit(img: Image.Image, notes: list[str]) -> Image.Image:
     notes.append("16_bit_scaled")
     values = np.asarray(img).astype(np.float32)
     tags = getattr(img, "tag_v2", {})
-    full = 2 ** int(tags.get(_BITS_PER_SAMPLE, (16,))[0]) - 1  # a TIFF of 12 bits opens in the same mode, unscaled
+    full = (
+        2 ** int(tags.get(_BITS_PER_SAMPLE, (16,))[0]) - 1
+    )  # a TIFF of 12 bits opens in the same mode, unscaled
     grey = (values * (255 / full) + 0.5).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow turns 8-bit greys round but not these
         grey = 255 - grey
@@ -277,7 +336,9 @@ def _on_white(img: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
             img.info["transparency"] = key * 255 // (2**depth - 1)
         elif img.mode == "RGB" and depth == 16:
             img.info["transparency"] = tuple(value >> 8 for value in key)
-    rgba = (img.convert("LA") if img.mode == "La" else img).convert("RGBA")  # La converts to nothing else
+    rgba = (img.convert("LA") if img.mode == "La" else img).convert(
+        "RGBA"
+    )  # La converts to nothing else
     alpha = rgba.getchannel("A")
     if alpha.getextrema() == (255, 255):
         return rgba.convert("RGB")
@@ -303,7 +364,9 @@ def _orientation(img: Image.Image, notes: list[str]) -> Image.Transpose | None:
     try:
         exif = img.getexif()
         if not exif and "exif" in img.info:
-            Image.Exif().load(img.info["exif"])  # raises once more what Pillow's JPEG reader has swallowed
+            Image.Exif().load(
+                img.info["exif"]
+            )  # raises once more what Pillow's JPEG reader has swallowed
         return _TURNS.get(exif.get(_ORIENTATION, 1))
     except Exception:  # bad metadata never rejects a good image
         notes.append("bad_exif")
@@ -321,11 +384,16 @@ def _taken(img: Image.Image) -> str:
         if not numbers:
             return ""
         year, month, day, hour, minute, second = map(int, numbers.groups())
-        moment = datetime(year, month, day, hour, minute, second).isoformat()  # raises for a 13th month, or year 0
+        moment = datetime(
+            year, month, day, hour, minute, second
+        ).isoformat()  # raises for a 13th month, or year 0
         fraction = _text(details.get(_TAKEN_FRACTION))
         if re.fullmatch("[0-9]+", fraction):
             moment += f".{fraction[:3]:0<3}"  # "5" is half a second
-        camera = [_text(value) for value in (exif.get(_MAKE), exif.get(_MODEL), details.get(_SERIAL_NUMBER))]
+        camera = [
+            _text(value)
+            for value in (exif.get(_MAKE), exif.get(_MODEL), details.get(_SERIAL_NUMBER))
+        ]
         return f"{moment}|{' '.join(filter(None, camera))}"
     except Exception:  # bad metadata never rejects a good image
         return ""
@@ -360,12 +428,34 @@ def _hush_pillow() -> None:
 _QUIET_MODULE = r"PIL\."
 _QUIET = ("ignore", None, Warning, re.compile(_QUIET_MODULE), 0)
 
-_ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+_ADAM7 = [
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+]
 _UNPACK_BYTES = 2**20  # at a time, so that a bomb in a PNG stays small
 
 # TIFF and EXIF tags
-_REDUCED, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SUB_IMAGES, _DNG_VERSION = 254, 258, 262, 274, 330, 50706
-_EXIF_DIRECTORY, _MAKE, _MODEL, _SERIAL_NUMBER, _TAKEN_AT, _TAKEN_FRACTION = 34665, 271, 272, 42033, 36867, 37521
+_REDUCED, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SUB_IMAGES, _DNG_VERSION = (
+    254,
+    258,
+    262,
+    274,
+    330,
+    50706,
+)
+_EXIF_DIRECTORY, _MAKE, _MODEL, _SERIAL_NUMBER, _TAKEN_AT, _TAKEN_FRACTION = (
+    34665,
+    271,
+    272,
+    42033,
+    36867,
+    37521,
+)
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
 _MOMENT = re.compile("([0-9]{4}):([0-9]{2}):([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})")
 _LONGEST_TEXT = 32  # characters of each of make, model and serial number, which EXIF does not bound
@@ -376,7 +466,12 @@ _TIFF_TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16
 # ── what a file is, by its first bytes ──
 
 _SIGNATURES = [  # (offset, bytes, status, what it is); the first match wins
-    (8, b"CR\x02", "unsupported", "a camera raw file"),  # starts like a TIFF, as others do: see _refusal
+    (
+        8,
+        b"CR\x02",
+        "unsupported",
+        "a camera raw file",
+    ),  # starts like a TIFF, as others do: see _refusal
     (0, b"\xff\xd8\xff", "ok", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "ok", "PNG"),
     (0, b"GIF87a", "ok", "GIF"),
@@ -406,7 +501,12 @@ _SIGNATURES = [  # (offset, bytes, status, what it is); the first match wins
     (0, b"IIRO", "unsupported", "a camera raw file"),
     (0, b"IIU\0", "unsupported", "a camera raw file"),
     (0, b"FUJIFILMCCD-RAW", "unsupported", "a camera raw file"),
-    (0, b"version https://git-lfs", "not_an_image", "a Git LFS pointer: the image itself was not downloaded"),
+    (
+        0,
+        b"version https://git-lfs",
+        "not_an_image",
+        "a Git LFS pointer: the image itself was not downloaded",
+    ),
     (0, b"%!PS-Adobe-3.0 EPSF", "not_an_image", "an EPS drawing"),
     (0, b"\xc5\xd0\xd3\xc6", "not_an_image", "an EPS drawing"),
     (0, b"%!PS", "not_an_image", "a PostScript document"),
@@ -434,22 +534,36 @@ _SUFFIXES = {
     **dict.fromkeys([".tif", ".tiff"], "TIFF"),
     **dict.fromkeys([".bmp", ".dib"], "BMP"),
     **dict.fromkeys([".avif", ".avifs"], "AVIF"),
-    **{".gif": "GIF", ".webp": "WEBP", ".heic": "HEIC", ".jp2": "JPEG 2000", ".jxl": "JPEG XL", ".psd": "PSD"},
+    **{
+        ".gif": "GIF",
+        ".webp": "WEBP",
+        ".heic": "HEIC",
+        ".jp2": "JPEG 2000",
+        ".jxl": "JPEG XL",
+        ".psd": "PSD",
+    },
 }
 
 
 def _recognise(head: bytes) -> tuple[str, str]:
     """("ok", format) for what is worth decoding, else (status, what it is). `head`: the first HEAD_BYTES bytes."""
-    if head.startswith((b"ftypmif1", b"ftypmsf1"), 4) and b"avif" in head[8 : int.from_bytes(head[:4], "big")]:
+    if (
+        head.startswith((b"ftypmif1", b"ftypmsf1"), 4)
+        and b"avif" in head[8 : int.from_bytes(head[:4], "big")]
+    ):
         return "ok", "AVIF"  # a container that can hold HEIC too; its list of brands tells
     for offset, magic, status, what in _SIGNATURES:
         if head.startswith(magic, offset):
             return status, what
-        if status == "ok" and offset == 0 and magic.startswith(head):  # an image cut within its very first bytes
+        if (
+            status == "ok" and offset == 0 and magic.startswith(head)
+        ):  # an image cut within its very first bytes
             return status, what
     if head.startswith(b"RIFF"[: len(head)]) and len(head) < 12:
         return "ok", "WEBP"
-    if head.startswith(b"BM") and (len(head) < 18 or head[14] in (12, 16, 40, 52, 56, 64, 108, 124)):
+    if head.startswith(b"BM") and (
+        len(head) < 18 or head[14] in (12, 16, 40, 52, 56, 64, 108, 124)
+    ):
         return "ok", "BMP"  # two letters alone would claim many a text
     return "not_an_image", _describe(head)
 
@@ -464,7 +578,11 @@ def _describe(head: bytes) -> str:
     if text.startswith(b"<"):
         if b"<svg" in text and b"<html" not in text:
             return "an SVG drawing"
-        return "an XML document" if text.startswith(b"<?xml") and b"<html" not in text else "an HTML page"
+        return (
+            "an XML document"
+            if text.startswith(b"<?xml") and b"<html" not in text
+            else "an HTML page"
+        )
     return "" if re.search(rb"[\0-\x08\x0e-\x1f]", head) else "a text file"
 
 
@@ -543,6 +661,8 @@ def _tiff_is_cut(data: bytes) -> bool:
             tags = getattr(img, "tag_v2", {})
             offsets = (*tags.get(_STRIP_OFFSETS, ()), *tags.get(_TILE_OFFSETS, ()))
             sizes = (*tags.get(_STRIP_BYTES, ()), *tags.get(_TILE_BYTES, ()))
-            return any(offset + size > len(data) for offset, size in zip(offsets, sizes, strict=False))
+            return any(
+                offset + size > len(data) for offset, size in zip(offsets, sizes, strict=False)
+            )
     except Exception:  # the tags may hold anything, text included
         return False

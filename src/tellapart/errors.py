@@ -88,7 +88,11 @@ def choose(kind: str, name: str, options: Collection[str]) -> str:
     few = len(options) <= MOST_LISTED
     close = difflib.get_close_matches(name, options, n=1 if few else 3)
     hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-    listed = f"Choose one of: {', '.join(sorted(options))}." if few else f"There are {len(options):,} to choose from."
+    listed = (
+        f"Choose one of: {', '.join(sorted(options))}."
+        if few
+        else f"There are {len(options):,} to choose from."
+    )
     raise UserError(f"Unknown {kind} {name!r}.", f"{hint}{listed}")
 
 
@@ -101,9 +105,13 @@ def require(ok: bool, name: str, got: object, rule: str) -> None:
     tellapart.errors.UserError: seed must be 0 or more, got -1. Set it with --set seed=… or in the recipe file.
     """
     if not ok:
-        raise UserError(f"{name} {rule}, got {got!r}.", f"Set it with --set {name}=… or in the recipe file.")
+        raise UserError(
+            f"{name} {rule}, got {got!r}.", f"Set it with --set {name}=… or in the recipe file."
+        )
 
 
 def needs_extra(package: str, extra: str) -> UserError:
     """The error for a verb whose package is not installed, with the command that installs it."""
-    return UserError(f"This needs {package}, which is not installed.", f"Run: pip install 'tellapart[{extra}]'")
+    return UserError(
+        f"This needs {package}, which is not installed.", f"Run: pip install 'tellapart[{extra}]'"
+    )

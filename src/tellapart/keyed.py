@@ -60,7 +60,9 @@ def keyed_uniform(keys: NDArray[np.uint64], purpose: str, columns: int = 1) -> N
     """
     start = int.from_bytes(blake2b(purpose.encode(), digest_size=8).digest(), "little")
     numbers = np.stack([mixed_keys(keys, start, column) for column in range(columns)], axis=1)
-    return (numbers >> np.uint64(11)).astype(np.float64) / 2.0**53  # as many bits as a float64 holds
+    return (numbers >> np.uint64(11)).astype(
+        np.float64
+    ) / 2.0**53  # as many bits as a float64 holds
 
 
 _ALL = 2**64 - 1

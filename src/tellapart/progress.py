@@ -59,9 +59,20 @@ class Console:
 
     @contextmanager
     def _bar(self, label: str, total: int) -> Iterator[Advance]:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self._rich(), transient=True) as bar:
             task = bar.add_task(label, total=total)
             yield lambda: bar.advance(task)
@@ -84,7 +95,9 @@ class _Lines:
         now = time.monotonic()
         if now >= self._next and self._done < self._total:
             left = (now - self._start) / self._done * (self._total - self._done)
-            self._console.say(f"{self._label}: {self._done:,} of {self._total:,}, about {duration(left)} left")
+            self._console.say(
+                f"{self._label}: {self._done:,} of {self._total:,}, about {duration(left)} left"
+            )
             self._next = now + self.EVERY_SECONDS
 
 

@@ -30,7 +30,9 @@ class Recipe:
     """All that decides a run, but for the data. Frozen, so a run folder never disagrees with its run."""
 
     name: str = "probe"  # what the recipe is called
-    method: Literal["probe", "fit", "finetune"] = "probe"  # fit: by gradient; finetune: so too, beginning at the probe
+    method: Literal["probe", "fit", "finetune"] = (
+        "probe"  # fit: by gradient; finetune: so too, beginning at the probe
+    )
     dataset: str | None = None  # the public data set that it is for, used where no data is given
     seed: int = 0  # of every random decision
     split: SplitOptions = field(default_factory=SplitOptions)
@@ -46,10 +48,15 @@ class Recipe:
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, "seed", self.seed, "must be 0 or more")
         mixed = self.augmentation.mixup or self.augmentation.cutmix
-        rule = "keeps images one by one, so it does not go with augmentation.mixup or augmentation.cutmix"
+        rule = (
+            "keeps images one by one, so it does not go with augmentation.mixup or"
+            " augmentation.cutmix"
+        )
         require(not (self.freeze.views and mixed), "freeze.views", self.freeze.views, rule)
         one = self.head.logits == "one"
-        require(not one or self.training.loss == "bce", "head.logits", "one", "needs training.loss=bce")
+        require(
+            not one or self.training.loss == "bce", "head.logits", "one", "needs training.loss=bce"
+        )
 
     def check_used(self) -> None:
         """Refuse options that the method never reads.
@@ -71,17 +78,31 @@ class Recipe:
         {'augmentation.border': 'augmentation.rotate is 0'}
         """
         needs = {
-            f"augmentation.{name}": (f"augmentation.{leader} is 0", not getattr(self.augmentation, leader))
+            f"augmentation.{name}": (
+                f"augmentation.{leader} is 0",
+                not getattr(self.augmentation, leader),
+            )
             for leader, names in COMPANIONS.items()
             for name in names
         }
         frozen = self.freeze.upto == "all" and not self.freeze.unfreeze
-        needs |= {f"training.{name}": ("freeze.upto is all", frozen) for name in ("backbone_lr", "layer_decay")}
+        needs |= {
+            f"training.{name}": ("freeze.upto is all", frozen)
+            for name in ("backbone_lr", "layer_decay")
+        }
         plain, values = dict(recipe_items(Recipe())), dict(recipe_items(self))
-        idle = {key: why for key, (why, holds) in needs.items() if holds and values[key] != plain[key]}
+        idle = {
+            key: why for key, (why, holds) in needs.items() if holds and values[key] != plain[key]
+        }
         epochs = self.training.epochs
-        late = [f"training.milestones={done}" for done in self.training.milestones if done >= epochs]
-        late += [f"freeze.unfreeze={step}" for step in self.freeze.unfreeze if int(step.split(":")[0]) >= epochs]
+        late = [
+            f"training.milestones={done}" for done in self.training.milestones if done >= epochs
+        ]
+        late += [
+            f"freeze.unfreeze={step}"
+            for step in self.freeze.unfreeze
+            if int(step.split(":")[0]) >= epochs
+        ]
         return idle | dict.fromkeys(late, f"training.epochs is {epochs}")
 
 
@@ -166,7 +187,10 @@ def option_text(value: Any) -> str:
 
 def _field(options: Any, name: str, key: str, *, holds_more: bool) -> str:
     """`name`, if `options` has such a field, and it is a group of options exactly where the key goes on."""
-    if name not in _hints(options) or dataclasses.is_dataclass(getattr(options, name)) != holds_more:
+    if (
+        name not in _hints(options)
+        or dataclasses.is_dataclass(getattr(options, name)) != holds_more
+    ):
         choose("recipe key", key, recipe_keys())
     return name
 
@@ -196,7 +220,10 @@ def typed_value(key: str, value: Any, hint: Any) -> Any:
     if origin is tuple:
         parts = [part for part in value.split(",") if part] if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
-            raise UserError(f"{key} must be a list, got {value!r}.", f"Separate the values by commas: --set {key}=…,…")
+            raise UserError(
+                f"{key} must be a list, got {value!r}.",
+                f"Separate the values by commas: --set {key}=…,…",
+            )
         return tuple(typed_value(key, part, options[0]) for part in parts)
     wrong = UserError(f"{key} must be {_WORDS[hint]}, got {value!r}.", f"Set it with --set {key}=…")
     if hint is bool:
@@ -210,12 +237,17 @@ def typed_value(key: str, value: Any, hint: Any) -> Any:
         typed = hint(value)
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
-    if (hint is float and not math.isfinite(typed)) or (hint is int and isinstance(value, float) and value != typed):
+    if (hint is float and not math.isfinite(typed)) or (
+        hint is int and isinstance(value, float) and value != typed
+    ):
         raise wrong
     return typed
 
 
-UNIONS = (types.UnionType, typing.Union)  # `Literal[...] | None` is the second, other types with None the first
+UNIONS = (
+    types.UnionType,
+    typing.Union,
+)  # `Literal[...] | None` is the second, other types with None the first
 METHODS = ("probe", "fit", "finetune")
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 

@@ -13,7 +13,11 @@ from tellapart.recipe import Recipe, recipe_from
 
 def recipe_names() -> list[str]:
     """The recipes that come with tellapart."""
-    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
+    return sorted(
+        file.name.removesuffix(".yaml")
+        for file in _folder().iterdir()
+        if file.name.endswith(".yaml")
+    )
 
 
 def recipe_text(name: str) -> str:
@@ -27,7 +31,9 @@ def recipe_text(name: str) -> str:
 
 
 def load_recipe(
-    recipe: str | Recipe, changes: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+    recipe: str | Recipe,
+    changes: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """A recipe by name, by the path of a YAML file, or as it is; then the changes; then the options that were given.
 
@@ -59,7 +65,9 @@ def _read(name: str) -> Mapping[str, Any]:
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise UserError(f"{path}{line} is not YAML.", "Write key: value, indented by spaces.") from None
+        raise UserError(
+            f"{path}{line} is not YAML.", "Write key: value, indented by spaces."
+        ) from None
     if not isinstance(values, Mapping):
         raise UserError(f"{path} holds no keys.", "Write key: value, for example seed: 1")
     return values

@@ -39,7 +39,10 @@ def recipe_titles() -> dict[str, str]:
     >>> recipe_titles()["probe"].split(":")[0]
     'The fast answer'
     """
-    return {name: recipe_text(name).partition("\n")[0].removeprefix("#").strip() for name in recipe_names()}
+    return {
+        name: recipe_text(name).partition("\n")[0].removeprefix("#").strip()
+        for name in recipe_names()
+    }
 
 
 def recipe_listing(name: str) -> list[Key]:
@@ -52,7 +55,9 @@ def recipe_listing(name: str) -> list[Key]:
     helps = _comments()
     return [
         Key(key, value, default, _takes(key), helps[key])
-        for (key, value), (_, default) in zip(recipe_items(shown), recipe_items(Recipe()), strict=True)
+        for (key, value), (_, default) in zip(
+            recipe_items(shown), recipe_items(Recipe()), strict=True
+        )
         if shown.method in methods_of(key)
     ]
 
@@ -73,7 +78,9 @@ def _field_comments(module: types.ModuleType) -> dict[str, dict[str, str]]:
     lines = source.split("\n")
     return {
         node.name: {
-            field.target.id: lines[(field.end_lineno or 0) - 1][field.end_col_offset or 0 :].strip(" #")
+            field.target.id: (
+                lines[(field.end_lineno or 0) - 1][field.end_col_offset or 0 :].strip(" #")
+            )
             for field in node.body
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         }
@@ -107,5 +114,10 @@ def _type_words(hint: Any) -> str:
     return _SINGULARS[hint]
 
 
-_SINGULARS: Mapping[type, str] = {int: "whole number", float: "number", str: "text", bool: "true, false"}
+_SINGULARS: Mapping[type, str] = {
+    int: "whole number",
+    float: "number",
+    str: "text",
+    bool: "true, false",
+}
 _PLURALS: Mapping[type, str] = {int: "whole numbers", float: "numbers", str: "texts"}

@@ -36,7 +36,9 @@ def write_table(path: Path, rows: Sequence[Row], columns: Columns) -> None:
 
 def _csv(rows: Sequence[Row], columns: Columns) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180; then a name with a line break of any kind is quoted
+    writer = csv.writer(
+        text, lineterminator="\r\n"
+    )  # RFC 4180; then a name with a line break of any kind is quoted
     writer.writerow([_cell(name) for name in columns])
     writer.writerows([_cell(row[name]) for name in columns] for row in rows)
     return text.getvalue().encode()

@@ -23,7 +23,11 @@ def usable_cores() -> int:
 
 
 def map_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int | None = None, ahead: int = 4
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int | None = None,
+    ahead: int = 4,
 ) -> Generator[Result, None, None]:
     """Like `map`, on threads, with at most `workers * ahead` results waiting. The order is that of `items`.
 

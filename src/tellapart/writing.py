@@ -23,7 +23,9 @@ def write_whole(path: Path, data: bytes | str) -> None:
     content = data.encode() if isinstance(data, str) else data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:20]}.", suffix=".part", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{path.name[:20]}.", suffix=".part", dir=path.parent
+        )
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -68,7 +70,10 @@ def disk_error(error: OSError, path: Path, num_bytes: int) -> UserError:
             f"{path} could not be written: it needs {num_bytes:,} bytes and {free:,} are free.",
             "Make room, or choose another folder, and run the command again.",
         )
-    return UserError(f"{path} could not be written ({reason_of(error)}).", "Choose a folder that you may write to.")
+    return UserError(
+        f"{path} could not be written ({reason_of(error)}).",
+        "Choose a folder that you may write to.",
+    )
 
 
 def _umask() -> int:

@@ -13,9 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-KEPT_BYTES = int(os.environ.get("TELLAPART_CACHE_BYTES", 4 * 2**30))  # of each file; above it the oldest half goes
+KEPT_BYTES = int(
+    os.environ.get("TELLAPART_CACHE_BYTES", 4 * 2**30)
+)  # of each file; above it the oldest half goes
 FLUSH_SECONDS = 2.0  # what an interruption can lose
-LOCKED_SECONDS = 5.0  # how long another process may hold the file before this one goes on without it
+LOCKED_SECONDS = (
+    5.0  # how long another process may hold the file before this one goes on without it
+)
 
 Self = TypeVar("Self", bound="Database")
 
@@ -51,12 +55,14 @@ class Database:
             db.execute("PRAGMA synchronous=NORMAL")
             self._make_tables(db)
             for table in self._tables:
-                db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()  # noqa: S608 - a name of our own
+                db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()
             if not self._has_layout(db):
                 raise sqlite3.DatabaseError("another layout")
         except sqlite3.DatabaseError as error:
             db.close()
-            if isinstance(error, sqlite3.OperationalError):  # locked or read-only: it is whole, but not for us now
+            if isinstance(
+                error, sqlite3.OperationalError
+            ):  # locked or read-only: it is whole, but not for us now
                 raise
             self._remove()
             return self._open()
@@ -100,7 +106,9 @@ class Database:
                     for table, rows in self._waiting.items():
                         if rows:
                             marks = ", ".join("?" * len(rows[0]))
-                            self._db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608
+                            self._db.executemany(
+                                f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows
+                            )
                 self._waiting.clear()
             except sqlite3.OperationalError:  # full or locked
                 self._works = False  # tried once more at the end; the work needs none of it
@@ -113,7 +121,10 @@ class Database:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.flush()
         self._forget_oldest()

@@ -21,12 +21,17 @@ class FeatureStore(Database):
     """
 
     def __init__(self, folder: Path) -> None:
-        columns = "graph TEXT, digest TEXT, numbers BLOB, sum INTEGER, kept INTEGER, PRIMARY KEY (graph, digest)"
+        columns = (
+            "graph TEXT, digest TEXT, numbers BLOB, sum INTEGER, kept INTEGER, PRIMARY KEY (graph,"
+            " digest)"
+        )
         super().__init__(folder / f"features-{FORMAT}.sqlite", {"features": columns})
 
     def get(self, graph: str, digest: str) -> NDArray[np.float32] | None:
         """The kept numbers (D,) of an image's content."""
-        found = self._rows("SELECT numbers, sum FROM features WHERE graph = ? AND digest = ?", (graph, digest))
+        found = self._rows(
+            "SELECT numbers, sum FROM features WHERE graph = ? AND digest = ?", (graph, digest)
+        )
         for values, check in found:
             if check == _check(graph, digest, values):
                 return np.frombuffer(values, np.float32)

@@ -72,4 +72,6 @@ def weights_identity(options: BackboneOptions) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path else "hub"
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason_of(error)}).", "Give a .safetensors or .pth file.") from None
+        raise UserError(
+            f"{path} cannot be read ({reason_of(error)}).", "Give a .safetensors or .pth file."
+        ) from None

@@ -17,8 +17,12 @@ from tellapart.catalog.inspect import Verdict
 from tellapart.catalog.thumbnails import PRINT_BYTES
 
 FORMAT = 1  # of the tables; another one gets another file
-CONTRACT = 1  # of decoding, prints and their search; raise it when the same bytes may get another answer
-SETTLED_SECONDS = 2.0  # a file younger than this can change again without its times telling; it is read next time
+CONTRACT = (
+    1  # of decoding, prints and their search; raise it when the same bytes may get another answer
+)
+SETTLED_SECONDS = (
+    2.0  # a file younger than this can change again without its times telling; it is read next time
+)
 
 
 class ScanMemory(Database):
@@ -33,7 +37,9 @@ class ScanMemory(Database):
     def __init__(self, folder: Path, place: str, max_pixels: int) -> None:
         super().__init__(folder / f"scans-{FORMAT}.sqlite", _TABLES)
         self._settings = f"{CONTRACT} {PRINT_BYTES} {pillow_version} {max_pixels}"
-        self._place = hashlib.sha256(f"{self._settings} {place}".encode(errors="surrogateescape")).hexdigest()[:32]
+        self._place = hashlib.sha256(
+            f"{self._settings} {place}".encode(errors="surrogateescape")
+        ).hexdigest()[:32]
         self._files = {row[0]: row[1:] for row in self._rows(_SELECT_FILES, (self._place,))}
         self._prints: dict[str, bytes] = {}
         self._has_all_prints = False
@@ -70,15 +76,21 @@ class ScanMemory(Database):
     def print_of(self, digest: str) -> bytes | None:
         """The print of an image that this scan has met, under whatever name; None if it was lost."""
         if digest not in self._prints and not self._has_all_prints:
-            self._has_all_prints = True  # all at once: asked for one by one they take ten times as long
-            for *values, print_, check in self._rows(_SELECT_CONTENTS, (self._settings, self._place)):
+            self._has_all_prints = (
+                True  # all at once: asked for one by one they take ten times as long
+            )
+            for *values, print_, check in self._rows(
+                _SELECT_CONTENTS, (self._settings, self._place)
+            ):
                 if check == _check(self._settings, *values, print_):
                     self._prints.setdefault(values[0], print_)
         return self._prints.get(digest)
 
     def recall_pairs(self, key: str) -> NDArray[np.int64] | None:
         """(P, 2) the near-duplicates of a set of images, as `remember_pairs` was given them."""
-        for data, check in self._rows("SELECT pairs, sum FROM sets WHERE key = ?", (self._settings + key,)):
+        for data, check in self._rows(
+            "SELECT pairs, sum FROM sets WHERE key = ?", (self._settings + key,)
+        ):
             if check == zlib.crc32(data):
                 return np.frombuffer(data, np.int64).reshape(-1, 2)
         return None
@@ -104,13 +116,22 @@ def _check(*row: Any) -> int:
 
 
 _TABLES = {
-    "files": "place TEXT, path TEXT, stamp TEXT, digest TEXT, status TEXT, notes TEXT, width INTEGER, height INTEGER, "
-    "taken TEXT, sum INTEGER, kept INTEGER, PRIMARY KEY (place, path)",
-    "contents": "settings TEXT, digest TEXT, status TEXT, notes TEXT, width INTEGER, height INTEGER, taken TEXT, "
-    "print BLOB, sum INTEGER, kept INTEGER, PRIMARY KEY (settings, digest)",
+    "files": (
+        "place TEXT, path TEXT, stamp TEXT, digest TEXT, status TEXT, notes TEXT, width INTEGER,"
+        " height INTEGER, taken TEXT, sum INTEGER, kept INTEGER, PRIMARY KEY (place, path)"
+    ),
+    "contents": (
+        "settings TEXT, digest TEXT, status TEXT, notes TEXT, width INTEGER, height INTEGER, taken"
+        " TEXT, print BLOB, sum INTEGER, kept INTEGER, PRIMARY KEY (settings, digest)"
+    ),
     "sets": "key TEXT PRIMARY KEY, pairs BLOB, sum INTEGER, kept INTEGER",
 }
-_SELECT_FILES = "SELECT path, stamp, digest, status, notes, width, height, taken, sum FROM files WHERE place = ?"
+_SELECT_FILES = (
+    "SELECT path, stamp, digest, status, notes, width, height, taken, sum FROM files WHERE"
+    " place = ?"
+)
 _CONTENT = "SELECT digest, status, notes, width, height, taken, print, sum FROM contents"
 _SELECT_CONTENT = f"{_CONTENT} WHERE settings = ? AND digest = ?"
-_SELECT_CONTENTS = f"{_CONTENT} WHERE settings = ? AND digest IN (SELECT digest FROM files WHERE place = ?)"  # noqa: S608
+_SELECT_CONTENTS = (
+    f"{_CONTENT} WHERE settings = ? AND digest IN (SELECT digest FROM files WHERE place = ?)"  # noqa: S608
+)

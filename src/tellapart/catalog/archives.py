@@ -50,7 +50,11 @@ _MAX_ZIP_DIRECTORY = 2**27  # bytes; zipfile keeps them all
 _SMALL_BYTES = 2**26  # below this much, any ratio is invariant
 _PIECE = 2**20
 _MAX_FOLDERS = 250_000
-_MAX_NAME, _MAX_DEPTH, _MAX_NAMES = 4096, 128, 2**28  # characters, folders, characters of all names together
+_MAX_NAME, _MAX_DEPTH, _MAX_NAMES = (
+    4096,
+    128,
+    2**28,
+)  # characters, folders, characters of all names together
 _MAX_TAR_HEADER = 2**20  # bytes of all headers before one member
 
 
@@ -81,7 +85,9 @@ class _Index:
     """What an archive holds, as folders; what can be no file is counted."""
 
     def __init__(self, name: str) -> None:
-        self.folders: dict[str, dict[str, Member | None]] = {"": {}}  # folder → name → file, or None for a folder
+        self.folders: dict[str, dict[str, Member | None]] = {
+            "": {}
+        }  # folder → name → file, or None for a folder
         self.ignored: Counter[str] = Counter()
         self._name = name
         self._entries = self._characters = 0
@@ -118,13 +124,18 @@ class _Index:
 
     def _check_limits(self, name: str) -> None:
         self._characters += len(name)
-        if self._entries > MAX_ENTRIES or len(self.folders) > _MAX_FOLDERS or self._characters > _MAX_NAMES:
+        if (
+            self._entries > MAX_ENTRIES
+            or len(self.folders) > _MAX_FOLDERS
+            or self._characters > _MAX_NAMES
+        ):
             raise _too_many(self._name)
 
 
 def _too_many(name: str) -> UserError:
     return UserError(
-        f"{name} holds more than {MAX_ENTRIES:,} files or {_MAX_FOLDERS:,} folders, or names too long to keep.",
+        f"{name} holds more than {MAX_ENTRIES:,} files or {_MAX_FOLDERS:,} folders, or names too"
+        " long to keep.",
         "Unpack it and give the folder.",
     )
 
@@ -142,7 +153,9 @@ def _unsafe(name: str) -> str:
 class ArchiveFiles:
     """The members of an archive as files in folders: a `Tree`. Any thread may read."""
 
-    def __init__(self, path: Path, kind: str, store: Store, stamp: tuple[str, float], index: _Index) -> None:
+    def __init__(
+        self, path: Path, kind: str, store: Store, stamp: tuple[str, float], index: _Index
+    ) -> None:
         self.kind = kind  # "zip", "tar", "tar.gz", ...
         self.top = ""  # the folder in the archive that paths are relative to
         self._path, self._store, self._stamp, self._index = path, store, stamp, index
@@ -173,13 +186,17 @@ class ArchiveFiles:
         member = self._find(path)
         if member is None:
             is_folder = self._full(path) in self._index.folders
-            return Decoded("not_a_file", detail="It is a folder.") if is_folder else Decoded("missing")
+            return (
+                Decoded("not_a_file", detail="It is a folder.") if is_folder else Decoded("missing")
+            )
         if member.size > MAX_FILE_BYTES:
             return Decoded("too_large", detail=f"The file is larger than {MAX_FILE_BYTES:,} bytes.")
         if not member.size:
             return Decoded("empty", detail="The file has no content.")
         if member.size > _SMALL_BYTES and member.size > BOMB_RATIO * member.packed_bytes:
-            return Decoded("too_large", detail=f"It unpacks to more than {BOMB_RATIO} times its size.")
+            return Decoded(
+                "too_large", detail=f"It unpacks to more than {BOMB_RATIO} times its size."
+            )
         try:
             return self._whole(member)
         except Damage as damage:
@@ -187,7 +204,9 @@ class ArchiveFiles:
         except MemoryError:
             return Decoded("too_large", detail="It does not fit into memory.")
         except OSError:
-            return Decoded("unreadable", detail="Reading the archive failed in the operating system.")
+            return Decoded(
+                "unreadable", detail="Reading the archive failed in the operating system."
+            )
 
     def stamp(self, path: str) -> tuple[str, float]:
         """That of the archive when it was opened, for it is read as it was then, whatever takes its name since."""
@@ -236,9 +255,15 @@ class ArchiveFiles:
 def _pieces(store: Store, member: Member) -> Iterator[bytes]:
     """The bytes of one member, checked against the length and the sum that the archive states."""
     if member.encrypted:
-        raise Damage("unreadable", "It is encrypted. Unpack the archive with its password, and give the folder.")
+        raise Damage(
+            "unreadable",
+            "It is encrypted. Unpack the archive with its password, and give the folder.",
+        )
     if member.method not in (_PLAIN, _STORED, _DEFLATED):
-        raise Damage("unreadable", "It is packed in a way that is not read here. Pack it anew as an ordinary zip.")
+        raise Damage(
+            "unreadable",
+            "It is packed in a way that is not read here. Pack it anew as an ordinary zip.",
+        )
     data = store.part(_data_begins(store, member), member.packed_bytes)
     pieces = unpacked(data, "deflate") if member.method == _DEFLATED else _as_it_is(data)
     size = crc = 0
@@ -377,13 +402,24 @@ def _zip_entries(store: Store, name: str) -> Iterator[_Entry]:
     begins = np.array([info.header_offset for info in infos], np.int64)
     ends = begins + np.array([30 + info.compress_size for info in infos], np.int64)
     order = np.argsort(begins)
-    if (begins < 0).any() or (ends < begins).any() or (ends[order] > np.append(begins[order][1:], store.size)).any():
+    if (
+        (begins < 0).any()
+        or (ends < begins).any()
+        or (ends[order] > np.append(begins[order][1:], store.size)).any()
+    ):
         raise Damage("corrupt", "Its entries overlap.")
     for info in infos:
         # A name is cut at a zero byte and has its backslashes turned on Windows; neither is to pass for safe.
         full = info.orig_filename if re.search(r"[\0\\]", info.orig_filename) else info.filename
         encrypted = bool(info.flag_bits & 1)
-        member = Member(info.header_offset, info.compress_size, info.file_size, info.compress_type, encrypted, info.CRC)
+        member = Member(
+            info.header_offset,
+            info.compress_size,
+            info.file_size,
+            info.compress_type,
+            encrypted,
+            info.CRC,
+        )
         yield full, stat.S_IFMT(info.external_attr >> 16), None if full.endswith("/") else member
 
 
@@ -440,4 +476,8 @@ def _tar_entries(store: Store) -> Iterator[_Entry]:
             raise Damage("truncated", "It ends within a file.")
         is_link = info.issym() or info.islnk()
         kind = stat.S_IFLNK if is_link else 0 if is_file or info.isdir() else stat.S_IFCHR
-        yield info.name, kind, None if info.isdir() else Member(info.offset_data, info.size, info.size)
+        yield (
+            info.name,
+            kind,
+            None if info.isdir() else Member(info.offset_data, info.size, info.size),
+        )

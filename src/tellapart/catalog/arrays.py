@@ -87,7 +87,11 @@ class ArrayFiles:
         """One record as a BMP file."""
         container, _, number = path.rpartition("/")
         file = self._files.get(container)
-        if file is None or not re.fullmatch("[0-9]{1,9}", number) or int(number) >= len(file.labels):
+        if (
+            file is None
+            or not re.fullmatch("[0-9]{1,9}", number)
+            or int(number) >= len(file.labels)
+        ):
             return Decoded("missing", detail="There is no such record.")
         try:
             return file.image(int(number))
@@ -112,7 +116,9 @@ def to_bmp(pixels: NDArray[np.uint8]) -> bytes:
     palette = _GREYS if channels == 1 else b""
     stride = -(-width * channels // 4) * 4
     rows = np.zeros((height, stride), np.uint8)
-    rows[:, : width * channels] = pixels[::-1, :, ::-1].reshape(height, width * channels)  # upwards, blue first
+    rows[:, : width * channels] = pixels[::-1, :, ::-1].reshape(
+        height, width * channels
+    )  # upwards, blue first
     begin = 54 + len(palette)
     size = begin + height * stride
     colours = len(palette) // 4
@@ -165,9 +171,13 @@ def find_arrays(tree: Tree, names: Sequence[str], only: str = "") -> Arrays | No
     if any(map(_IDX_IMAGES.fullmatch, [only] if only else names)):
         return _find_idx(tree, names, only)
     if any(map(_CIFAR_10.fullmatch, names)):
-        return _find_cifar(tree, [name for name in names if _CIFAR_10.fullmatch(name)], names, fine=False)
+        return _find_cifar(
+            tree, [name for name in names if _CIFAR_10.fullmatch(name)], names, fine=False
+        )
     if "train.bin" in names and ("fine_label_names.txt" in names or _fits(tree, "train.bin")):
-        return _find_cifar(tree, [name for name in names if _CIFAR_100.fullmatch(name)], names, fine=True)
+        return _find_cifar(
+            tree, [name for name in names if _CIFAR_100.fullmatch(name)], names, fine=True
+        )
     if _are_pickles(names):
         refuse_pickles(f"{tree.name} holds CIFAR as Python pickles")
     return None
@@ -176,7 +186,9 @@ def find_arrays(tree: Tree, names: Sequence[str], only: str = "") -> Arrays | No
 def is_named_like_arrays(names: Sequence[str]) -> bool:
     """Whether files of these names may be what `find_arrays` finds, or refuses."""
     patterns = (_IDX_IMAGES, _CIFAR_10, _CIFAR_100)
-    return _are_pickles(names) or any(pattern.fullmatch(name) for pattern in patterns for name in names)
+    return _are_pickles(names) or any(
+        pattern.fullmatch(name) for pattern in patterns for name in names
+    )
 
 
 def _are_pickles(names: Sequence[str]) -> bool:
@@ -191,8 +203,8 @@ def refuse_pickles(what: str) -> NoReturn:
     """
     raise UserError(
         f"{what}, which can run any program when they are opened.",
-        "For CIFAR, download the binary version (cifar-10-binary.tar.gz, cifar-100-binary.tar.gz) and give that; "
-        "save anything else as images, one folder a class.",
+        "For CIFAR, download the binary version (cifar-10-binary.tar.gz, cifar-100-binary.tar.gz)"
+        " and give that; save anything else as images, one folder a class.",
     )
 
 
@@ -217,10 +229,13 @@ def _find_idx(tree: Tree, names: Sequence[str], only: str) -> Arrays:
         if part not in labels:
             raise UserError(
                 f"{tree.name} holds {name}, but not its labels.",
-                f"Put {name.replace('images', 'labels').replace('idx3', 'idx1').replace('idx4', 'idx1')} beside it.",
+                f"Put {name.replace('images', 'labels').replace('idx3', 'idx1').replace('idx4', 'idx1')}"
+                " beside it.",
             )
         files.append(_idx_file(tree, part, name, labels[part]))
-    return Arrays("IDX arrays", tuple(files), class_names, frozenset((*images.values(), *labels.values())))
+    return Arrays(
+        "IDX arrays", tuple(files), class_names, frozenset((*images.values(), *labels.values()))
+    )
 
 
 def _by_part(pattern: re.Pattern[str], names: Sequence[str]) -> dict[str, str]:
@@ -234,29 +249,43 @@ def _idx_file(tree: Tree, part: str, images: str, labels: str) -> RecordFile:
     store, shape, first = _open_idx(tree, images, (3, 4))
     count, height, width, channels = (*shape, 1)[:4]
     if channels not in (1, 3):
-        raise UserError(f"{_full(tree, images)} has {channels} values a pixel.", "1 (grey) and 3 (RGB) are read.")
+        raise UserError(
+            f"{_full(tree, images)} has {channels} values a pixel.",
+            "1 (grey) and 3 (RGB) are read.",
+        )
     label_store, (label_count,), labels_first = _open_idx(tree, labels, (1,))
     if label_count != count:
         raise UserError(
-            f"{_full(tree, images)} holds {count:,} images, but {labels} holds {label_count:,} labels.",
+            f"{_full(tree, images)} holds {count:,} images, but {labels} holds {label_count:,}"
+            " labels.",
             "Take both from one download.",
         )
     stride = height * width * channels
     numbers = np.frombuffer(label_store.read(labels_first, count), np.uint8).astype(np.int64)
-    return RecordFile(images, part, stamp, store, first, stride, height, width, channels, False, numbers)
+    return RecordFile(
+        images, part, stamp, store, first, stride, height, width, channels, False, numbers
+    )
 
 
-def _open_idx(tree: Tree, name: str, dimensions: tuple[int, ...]) -> tuple[Store, tuple[int, ...], int]:
+def _open_idx(
+    tree: Tree, name: str, dimensions: tuple[int, ...]
+) -> tuple[Store, tuple[int, ...], int]:
     """The file, unpacked, its shape, and where its values begin."""
     full, store = _full(tree, name), _open(tree, name)
     head = store.read(0, 4 + 4 * max(dimensions))
     if not is_idx(head):
         raise UserError(f"{full} is no IDX file, whatever its name says.", AGAIN)
     if head[2] != 8:
-        raise UserError(f"{full} holds numbers that are not of 8 bits.", "Write it anew with values from 0 to 255.")
+        raise UserError(
+            f"{full} holds numbers that are not of 8 bits.",
+            "Write it anew with values from 0 to 255.",
+        )
     if head[3] not in dimensions:
         what = "labels" if dimensions == (1,) else "images"
-        raise UserError(f"{full} has {head[3]} dimensions, which {what} do not have.", "Were two files mixed up?")
+        raise UserError(
+            f"{full} has {head[3]} dimensions, which {what} do not have.",
+            "Were two files mixed up?",
+        )
     first = 4 + 4 * head[3]
     if len(head) < first:
         raise UserError(f"{full} is cut short.", AGAIN)
@@ -265,7 +294,9 @@ def _open_idx(tree: Tree, name: str, dimensions: tuple[int, ...]) -> tuple[Store
     expected = first + math.prod(shape)
     if store.size != expected:
         how = "is cut short" if store.size < expected else "is longer than it says"
-        raise UserError(f"{full} {how}: {store.size:,} bytes, where its header means {expected:,}.", AGAIN)
+        raise UserError(
+            f"{full} {how}: {store.size:,} bytes, where its header means {expected:,}.", AGAIN
+        )
     return store, shape, first
 
 
@@ -274,7 +305,9 @@ def _open_idx(tree: Tree, name: str, dimensions: tuple[int, ...]) -> tuple[Store
 
 def _find_cifar(tree: Tree, wanted: Sequence[str], names: Sequence[str], *, fine: bool) -> Arrays:
     if not any(name.startswith(("data_", "train")) for name in wanted):
-        raise UserError(f"{tree.name} holds {', '.join(wanted)} of CIFAR, but nothing to train on.", AGAIN)
+        raise UserError(
+            f"{tree.name} holds {', '.join(wanted)} of CIFAR, but nothing to train on.", AGAIN
+        )
     limits = (20, 100) if fine else (10,)
     files = tuple(_cifar_file(tree, name, limits) for name in wanted)
     class_names = _class_names(tree, names, "fine_label_names.txt" if fine else "batches.meta.txt")
@@ -292,17 +325,25 @@ def _cifar_file(tree: Tree, name: str, limits: tuple[int, ...]) -> RecordFile:
     stride = len(limits) + _CIFAR_BYTES
     if not store.size or store.size % stride:
         hint = f"{AGAIN} Is it really CIFAR?"
-        raise UserError(f"{full} is cut short: its {store.size:,} bytes are not records of {stride:,}.", hint)
+        raise UserError(
+            f"{full} is cut short: its {store.size:,} bytes are not records of {stride:,}.", hint
+        )
     count = store.size // stride
     _check_bounds(full, count, _CIFAR_BYTES)
     at_once = 1000
     pieces = (store.read(at * stride, at_once * stride) for at in range(0, count, at_once))
-    labels = np.concatenate([np.frombuffer(p, np.uint8).reshape(-1, stride)[:, : len(limits)].copy() for p in pieces])
+    labels = np.concatenate(
+        [np.frombuffer(p, np.uint8).reshape(-1, stride)[:, : len(limits)].copy() for p in pieces]
+    )
     if (labels >= limits).any():
-        raise UserError(f"{full} holds labels that CIFAR does not have.", f"{AGAIN} Is it really CIFAR?")
+        raise UserError(
+            f"{full} holds labels that CIFAR does not have.", f"{AGAIN} Is it really CIFAR?"
+        )
     part = "test" if name.startswith("test") else "train"
     numbers = labels[:, -1].astype(np.int64)
-    return RecordFile(name, part, stamp, store, len(limits), stride, _CIFAR_SIDE, _CIFAR_SIDE, 3, True, numbers)
+    return RecordFile(
+        name, part, stamp, store, len(limits), stride, _CIFAR_SIDE, _CIFAR_SIDE, 3, True, numbers
+    )
 
 
 # ── both ──
@@ -327,7 +368,8 @@ def _check_bounds(full: str, count: int, image_bytes: int) -> None:
         raise UserError(f"{full} holds no images: its header says {count:,}.", AGAIN)
     if count > MAX_RECORDS or image_bytes > MAX_FILE_BYTES:
         raise UserError(
-            f"{full} holds {count:,} records of {image_bytes:,} bytes by its header, which is beyond the limits.",
+            f"{full} holds {count:,} records of {image_bytes:,} bytes by its header, which is"
+            " beyond the limits.",
             f"At most {MAX_RECORDS:,} of {MAX_FILE_BYTES:,} bytes are read.",
         )
 
@@ -342,5 +384,8 @@ def _class_names(tree: Tree, names: Sequence[str], *lists: str) -> tuple[str, ..
     found = tuple(line.strip() for line in text.split("\n") if line.strip())
     doubled = [name for name, count in Counter(found).items() if count > 1]
     if doubled:
-        raise UserError(f"{_full(tree, beside[0])} names {doubled[0]!r} twice.", "Give each class a name of its own.")
+        raise UserError(
+            f"{_full(tree, beside[0])} names {doubled[0]!r} twice.",
+            "Give each class a name of its own.",
+        )
     return found

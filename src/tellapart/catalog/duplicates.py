@@ -52,7 +52,9 @@ def link_copies(catalog: Catalog, memory: PrintMemory) -> Catalog:
     key = hashlib.sha256("".join(digests).encode()).hexdigest()
     pairs = memory.recall_pairs(key)
     if pairs is None:
-        prints = np.frombuffer(b"".join(prints_of(catalog, rows, memory)), np.uint8).reshape(-1, PRINT_BYTES)
+        prints = np.frombuffer(b"".join(prints_of(catalog, rows, memory)), np.uint8).reshape(
+            -1, PRINT_BYTES
+        )
         pairs = near_pairs(prints, catalog.widths[rows], catalog.heights[rows])
         memory.remember_pairs(key, pairs)
     return catalog.replace(copies=_united(len(catalog), rows[pairs].tolist()))

@@ -30,7 +30,9 @@ from tellapart.errors import Refused, UserError, reason_of
 
 MAX_UNPACKED_BYTES = 64 * 2**30  # of one packed file, on disk
 IN_MEMORY_BYTES = 2**28  # of one packed file, in memory
-BOMB_RATIO = 200  # bytes out for a byte in: images stay near 1, and nothing but deceit comes near 1000
+BOMB_RATIO = (
+    200  # bytes out for a byte in: images stay near 1, and nothing but deceit comes near 1000
+)
 AGAIN = "Copy or download it again."
 READ_IT = "Give yourself the right to read it."
 _PIECE = 2**20
@@ -173,7 +175,9 @@ class Folder:
     def list(self, inside: str) -> list[Item]:
         """What lies in a folder, in no order."""
         with os.scandir(self._disk(inside)) as entries:
-            return [Item(escape(entry.name), _is_folder(entry), entry.is_symlink()) for entry in entries]
+            return [
+                Item(escape(entry.name), _is_folder(entry), entry.is_symlink()) for entry in entries
+            ]
 
     def is_file(self, path: str) -> bool:
         """Whether there is a file of this path; a link counts as what it leads to."""
@@ -195,7 +199,9 @@ class Folder:
         return os.fspath(self.root)
 
 
-def unchanged_pixels(files: Files, path: str, digest: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+def unchanged_pixels(
+    files: Files, path: str, digest: str, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> NDArray[np.uint8]:
     """(H, W, 3) uint8, the pixels of an image that a scan has seen.
 
     Args:
@@ -208,7 +214,10 @@ def unchanged_pixels(files: Files, path: str, digest: str, max_pixels: int = DEF
     data = files.read(path)
     pixels = decode(data, max_pixels=max_pixels).pixels if isinstance(data, bytes) else None
     if pixels is None or not isinstance(data, bytes) or hashlib.sha256(data).hexdigest() != digest:
-        raise Refused(f"{path} was changed while it was used.", "Leave the data alone, and run the command again.")
+        raise Refused(
+            f"{path} was changed while it was used.",
+            "Leave the data alone, and run the command again.",
+        )
     return pixels
 
 
@@ -287,7 +296,9 @@ _ENGINES: Mapping[str, Callable[[], _Inflate | bz2.BZ2Decompressor | lzma.LZMADe
     "deflate": lambda: _Inflate(-15),
     "gz": lambda: _Inflate(31),
     "bz2": bz2.BZ2Decompressor,
-    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2**28),  # a header may ask for 4 GiB
+    "xz": lambda: lzma.LZMADecompressor(
+        lzma.FORMAT_XZ, memlimit=2**28
+    ),  # a header may ask for 4 GiB
 }
 
 
@@ -317,7 +328,10 @@ def unpacked(store: Store, kind: str) -> Iterator[bytes]:
             size += len(piece)
             # By what was read so far, not by the whole: a bomb can be a large file too.
             if size > max(IN_MEMORY_BYTES, BOMB_RATIO * at):
-                raise Damage("too_large", f"It unpacks to more than {BOMB_RATIO} times its size, as no images do.")
+                raise Damage(
+                    "too_large",
+                    f"It unpacks to more than {BOMB_RATIO} times its size, as no images do.",
+                )
             if piece:
                 yield piece
         data = engine.unused_data.lstrip(b"\0")
@@ -346,7 +360,8 @@ def keep(pieces: Iterable[bytes], name: str) -> Store:
             store.size += len(piece)
             if store.size > limit:
                 raise UserError(
-                    f"{name} unpacks to more than {limit / 2**30:.1f} GiB, the limit or all the room there is.",
+                    f"{name} unpacks to more than {limit / 2**30:.1f} GiB, the limit or all the"
+                    " room there is.",
                     "Make room, set TMPDIR to a larger disk, or unpack it and give the folder.",
                 )
             file.write(piece)
@@ -372,4 +387,6 @@ def broken(name: str, damage: Damage) -> UserError:
             f"{name} unpacks to more than {BOMB_RATIO} times its size, as no images do.",
             "If you trust it, unpack it and give the folder.",
         )
-    return UserError(f"{name} is {'cut short' if damage.status == 'truncated' else 'damaged'}.", AGAIN)
+    return UserError(
+        f"{name} is {'cut short' if damage.status == 'truncated' else 'damaged'}.", AGAIN
+    )

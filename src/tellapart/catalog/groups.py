@@ -44,7 +44,10 @@ def group(catalog: Catalog, group_by: str | None) -> Catalog:
     remarks = [*catalog.remarks]
     stated = 0 if form == "column" else len({*catalog.groups[catalog.ok], ""} - {""})
     if stated:
-        remarks.append(f"The source states {_count(stated, 'group')} too; --group-by {group_by} is used instead.")
+        remarks.append(
+            f"The source states {_count(stated, 'group')} too; --group-by {group_by} is used"
+            " instead."
+        )
     remarks += _told(catalog, groups, group_by)
     return catalog.replace(groups=groups, remarks=tuple(remarks))
 
@@ -102,9 +105,18 @@ _FORMS: dict[str, Callable[[Catalog, str], Iterable[str]]] = {
 }
 
 _WHERE_TO_LOOK = {
-    "column": "It takes a table that has this column, filled in; for a folder there are folder, name:REGEX and burst.",
-    "folder": "It takes the folder that an image lies in (folder:N: the N-th from the top), if it is not the class's.",
-    "name": "The expression is searched in the file name without its folders, upper and lower case apart.",
+    "column": (
+        "It takes a table that has this column, filled in; for a folder there are folder,"
+        " name:REGEX and burst."
+    ),
+    "folder": (
+        "It takes the folder that an image lies in (folder:N: the N-th from the top), if it is not"
+        " the class's."
+    ),
+    "name": (
+        "The expression is searched in the file name without its folders, upper and lower case"
+        " apart."
+    ),
 }
 
 
@@ -117,7 +129,10 @@ def _told(catalog: Catalog, groups: Column, group_by: str) -> list[str]:
         return []
     if not sizes and group_by == "burst":
         timed = int((catalog.ok & (catalog.taken != "")).sum())
-        return [f"No capture bursts were found: {timed:,} of {_count(len(used), 'image')} say when they were taken."]
+        return [
+            f"No capture bursts were found: {timed:,} of {_count(len(used), 'image')} say when they"
+            " were taken."
+        ]
     form = group_by.partition(":")[0]
     if not sizes:
         raise UserError(
@@ -132,10 +147,19 @@ def _told(catalog: Catalog, groups: Column, group_by: str) -> list[str]:
             "and a group stays whole: nothing could be divided.",
             "Group by what tells them apart, or leave --group-by out.",
         )
-    classes_of = Counter(name for name, _ in set(zip(used, catalog.labels[catalog.ok].tolist(), strict=True)) if name)
+    classes_of = Counter(
+        name for name, _ in set(zip(used, catalog.labels[catalog.ok].tolist(), strict=True)) if name
+    )
     mixed = sum(count > 1 for count in classes_of.values())
-    text = f"Grouped by {group_by}: {_count(len(used) - loose, 'image')} in {_count(len(sizes), 'group')}"
-    text += f", the largest, {largest!r}, of {most:,}" if most > 1 else ", each alone, so nothing is kept together"
+    text = (
+        f"Grouped by {group_by}: {_count(len(used) - loose, 'image')} in"
+        f" {_count(len(sizes), 'group')}"
+    )
+    text += (
+        f", the largest, {largest!r}, of {most:,}"
+        if most > 1
+        else ", each alone, so nothing is kept together"
+    )
     text += f"; {mixed:,} of more than one class" if mixed else ""
     text += f"; {_count(loose, 'image')} without a group" if loose else ""
     return [f"{text}."]
@@ -161,7 +185,9 @@ def _timed(catalog: Catalog) -> Iterator[tuple[int, ...]]:
 
 
 def _numbered(catalog: Catalog) -> Iterator[tuple[int, ...]]:
-    named_by_camera = re.compile(r"(.*/)?((?=[0-9]{0,3}[A-Z_])[A-Z0-9_]{4})([0-9]{4})(\.[A-Za-z]+)", re.DOTALL)
+    named_by_camera = re.compile(
+        r"(.*/)?((?=[0-9]{0,3}[A-Z_])[A-Z0-9_]{4})([0-9]{4})(\.[A-Za-z]+)", re.DOTALL
+    )
     series = defaultdict(list)
     for row in np.flatnonzero(catalog.ok & (catalog.taken == "")).tolist():
         if name := named_by_camera.fullmatch(catalog.paths[row]):
@@ -180,7 +206,9 @@ def _numbered(catalog: Catalog) -> Iterator[tuple[int, ...]]:
 
 def _images(catalog: Catalog, rows: Sequence[int]) -> int:
     """How many different images some rows are: copies of one image are no burst."""
-    return len(set({catalog.digests[row]: int(catalog.copies[row]) for row in reversed(rows)}.values()))
+    return len(
+        set({catalog.digests[row]: int(catalog.copies[row]) for row in reversed(rows)}.values())
+    )
 
 
 def _count(number: int, one: str) -> str:

@@ -38,13 +38,21 @@ def _expand(argument: str, standard_input: BinaryIO) -> Iterator[Path]:
 
 
 def _listed(data: bytes) -> Iterator[Path]:
-    lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    lines = (
+        data.split(b"\0")
+        if b"\0" in data
+        else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    )
     yield from (Path(os.fsdecode(line)) for line in lines if line.strip())
 
 
 def _matching(pattern: str) -> Iterator[Path]:
     # "**" gives what is in a folder too, so that the folder itself is not meant.
-    meant = (match for match in sorted(glob.glob(pattern, recursive=True)) if "**" not in pattern or _is_file(match))
+    meant = (
+        match
+        for match in sorted(glob.glob(pattern, recursive=True))
+        if "**" not in pattern or _is_file(match)
+    )
     files = [path for match in meant if not _is_left_behind(match) for path in _all_in(match)]
     yield from files or [Path(pattern)]
 

@@ -56,7 +56,9 @@ class Memory(Protocol):
 class Eyes:
     """What looks at the files. Copies of one image are decoded and shown once, whichever thread comes first."""
 
-    def __init__(self, files: Files, max_pixels: int, hook: ScanHook | None, memory: Memory | None) -> None:
+    def __init__(
+        self, files: Files, max_pixels: int, hook: ScanHook | None, memory: Memory | None
+    ) -> None:
         self._files, self._max_pixels, self._visitor, self._memory = files, max_pixels, hook, memory
         self._contents: dict[str, Verdict] = {}
         self._locks: dict[str, Lock] = {}
@@ -79,7 +81,9 @@ class Eyes:
         content = verdict = self._contents[digest]
         if content.status == "ok":
             # The one note that depends on the name, and so is no part of the verdict on the content.
-            verdict = replace(content, notes=extension_note(path.rpartition("/")[2], data) + content.notes)
+            verdict = replace(
+                content, notes=extension_note(path.rpartition("/")[2], data) + content.notes
+            )
         if self._memory:
             self._memory.remember(path, stamp, verdict)
         return verdict
@@ -89,7 +93,9 @@ class Eyes:
         if remembered and self._is_done(remembered):
             return remembered
         decoded = decode(data, max_pixels=self._max_pixels)
-        verdict = Verdict(decoded.status, decoded.notes, decoded.width, decoded.height, digest, decoded.taken)
+        verdict = Verdict(
+            decoded.status, decoded.notes, decoded.width, decoded.height, digest, decoded.taken
+        )
         pixels = decoded.pixels
         if self._visitor and pixels is not None and not self._visitor.known(digest):
             self._visitor.visit(digest, pixels)
@@ -98,4 +104,8 @@ class Eyes:
         return verdict
 
     def _is_done(self, remembered: Verdict) -> bool:
-        return remembered.status != "ok" or self._visitor is None or self._visitor.known(remembered.digest)
+        return (
+            remembered.status != "ok"
+            or self._visitor is None
+            or self._visitor.known(remembered.digest)
+        )

@@ -37,7 +37,9 @@ class ManifestRow(NamedTuple):
     weight: float = 1.0
 
 
-def read_manifest(path: Path, group_column: str | None = None, weight_column: str | None = None) -> list[ManifestRow]:
+def read_manifest(
+    path: Path, group_column: str | None = None, weight_column: str | None = None
+) -> list[ManifestRow]:
     """The rows of a table. Spaces around a label, split or group are no part of it.
 
     Args:
@@ -51,7 +53,9 @@ def read_manifest(path: Path, group_column: str | None = None, weight_column: st
     try:
         records = MANIFEST_SUFFIXES[path.suffix.lower()](path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as a table ({error}).", "Save it anew as UTF-8 CSV.") from None
+        raise UserError(
+            f"{path} cannot be read as a table ({error}).", "Save it anew as UTF-8 CSV."
+        ) from None
     if not records:
         raise UserError(f"{path} holds no rows.", "Give it a header and one row an image.")
     names = list(dict.fromkeys(name for record in records for name in record))
@@ -61,7 +65,9 @@ def read_manifest(path: Path, group_column: str | None = None, weight_column: st
         if want != "group" or group_column is None
     }
     if group_column is not None:
-        columns["group"] = _named_column(path, names, group_column, "to group by", "--group-by column:NAME")
+        columns["group"] = _named_column(
+            path, names, group_column, "to group by", "--group-by column:NAME"
+        )
     if weight_column is not None:
         setting = "--set training.weight_column=NAME"
         columns["weight"] = _named_column(path, names, weight_column, "of weights", setting)
@@ -72,7 +78,10 @@ def _column(path: Path, names: Sequence[str], want: str, among: Sequence[str]) -
     """The one column called as `among`, or "" where `want` can do without."""
     found = [name for name in names if isinstance(name, str) and name.strip().lower() in among]
     if len(found) > 1:
-        raise UserError(f"{path} has {len(found)} columns for {want}: {', '.join(found)}.", "Keep or rename one.")
+        raise UserError(
+            f"{path} has {len(found)} columns for {want}: {', '.join(found)}.",
+            "Keep or rename one.",
+        )
     if not found and want in ("path", "label"):
         raise UserError(
             f"{path} has no column for {want}; its columns are {_listed(names)}.",
@@ -96,16 +105,24 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(str, names))
 
 
-def _row(path: Path, number: int, record: Mapping[str, Any], columns: Mapping[str, str]) -> ManifestRow:
+def _row(
+    path: Path, number: int, record: Mapping[str, Any], columns: Mapping[str, str]
+) -> ManifestRow:
     cells = {}
     for want, name in columns.items():
         value = record.get(name) if name else None
         if not _is_text(value, "surrogateescape" if want == "path" else "strict"):
-            raise UserError(f"{path}, row {number}: {want} is not text.", "Write one name or number.")
-        text = "" if value is None or value != value else str(value)  # a number that is not one stands for no cell
+            raise UserError(
+                f"{path}, row {number}: {want} is not text.", "Write one name or number."
+            )
+        text = (
+            "" if value is None or value != value else str(value)
+        )  # a number that is not one stands for no cell
         cells[want] = text if want == "path" else text.strip()
         if not text.strip() and want in ("path", "label"):
-            raise UserError(f"{path}, row {number}: {want} is missing.", "Fill it in, or take the row out.")
+            raise UserError(
+                f"{path}, row {number}: {want} is missing.", "Fill it in, or take the row out."
+            )
     weight = _weight(path, number, cells.pop("weight", "1"))
     return ManifestRow(number, **cells, weight=weight)
 
@@ -116,7 +133,10 @@ def _weight(path: Path, number: int, text: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 <= weight < math.inf:
-        raise UserError(f"{path}, row {number}: the weight {text!r} is no number from 0.", "Write one like 2 or 0.5.")
+        raise UserError(
+            f"{path}, row {number}: the weight {text!r} is no number from 0.",
+            "Write one like 2 or 0.5.",
+        )
     return weight
 
 
@@ -132,7 +152,9 @@ def _is_text(value: object, undecodable: str) -> bool:
 def _read_csv(path: Path) -> list[dict[str, Any]]:
     text = path.read_bytes().decode("utf-8-sig")
     header = text.partition("\n")[0]
-    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count)))
+    return list(
+        csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    )
 
 
 def _read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -145,7 +167,9 @@ def _read_json_lines(path: Path) -> list[dict[str, Any]]:
             except (ValueError, RecursionError):
                 record = None
             if not isinstance(record, dict):
-                raise UserError(f"{path}, line {number} is not a JSON object.", "Write one object a line.")
+                raise UserError(
+                    f"{path}, line {number} is not a JSON object.", "Write one object a line."
+                )
             records.append(record)
     return records
 
@@ -158,7 +182,9 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
     try:
         return polars.read_parquet(path).to_dicts()
     except polars.exceptions.PolarsError:
-        raise UserError(f"{path} is not a Parquet table that can be read.", "Write it anew.") from None
+        raise UserError(
+            f"{path} is not a Parquet table that can be read.", "Write it anew."
+        ) from None
 
 
 MANIFEST_SUFFIXES: dict[str, Callable[[Path], list[dict[str, Any]]]] = {

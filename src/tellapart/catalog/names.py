@@ -8,7 +8,9 @@ import re
 from pathlib import Path
 
 # Left by operating systems, editors and archivers; never an image of the user's, never a class.
-JUNK_FOLDERS = frozenset({"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"})
+JUNK_FOLDERS = frozenset(
+    {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
+)
 JUNK_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
 
 
@@ -29,7 +31,9 @@ def escape(name: str) -> str:
     >>> escape(os.fsdecode(b"caf\xe9.jpg"))
     'caf\\xe9.jpg'
     """
-    if os.name == "nt" or (name.isascii() and "\\" not in name):  # on Windows "\" separates, and every name is text
+    if os.name == "nt" or (
+        name.isascii() and "\\" not in name
+    ):  # on Windows "\" separates, and every name is text
         return name
     doubled = name.replace("\\", "\\\\")
     return re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", doubled)
@@ -44,12 +48,18 @@ def unescape(text: str) -> str:
     if os.name == "nt" or "\\" not in text:
         return text
     pattern = r"\\(\\|x[0-9a-f]{2})"
-    return re.sub(pattern, lambda match: "\\" if match[1] == "\\" else chr(0xDC00 + int(match[1][1:], 16)), text)
+    return re.sub(
+        pattern,
+        lambda match: "\\" if match[1] == "\\" else chr(0xDC00 + int(match[1][1:], 16)),
+        text,
+    )
 
 
 def nearest_path(path: Path, otherwise: str = "Check the path.") -> str:
     """For a path that does not exist: which one beside it may have been meant."""
     folder = path.absolute().parent
-    siblings = os.listdir(folder) if os.access(folder, os.R_OK | os.X_OK) and folder.is_dir() else []
+    siblings = (
+        os.listdir(folder) if os.access(folder, os.R_OK | os.X_OK) and folder.is_dir() else []
+    )
     close = difflib.get_close_matches(path.name, siblings, n=1)
     return f"Did you mean {path.parent / close[0]}?" if close else otherwise

@@ -30,8 +30,13 @@ Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 PROPOSALS = 8
-CROWDED_PROPOSALS = (64, 512)  # one after the other, for images that fit all that were proposed to them
-MOST_CROWDED_FITS = 400_000  # half a minute of one core; a kind of image that is more uniform stays as it is
+CROWDED_PROPOSALS = (
+    64,
+    512,
+)  # one after the other, for images that fit all that were proposed to them
+MOST_CROWDED_FITS = (
+    400_000  # half a minute of one core; a kind of image that is more uniform stays as it is
+)
 
 # How much of an image's contrast the other may leave unexplained, as a fraction of its standard deviation. A cropped
 # JPEG of quality 40 of a photo leaves a twentieth, of an image no larger than its print an eighth.
@@ -39,7 +44,9 @@ MAX_RESIDUAL = 0.15
 # How many times further away the next image must be that is no copy. Where images vary in D independent ways, one
 # is this much closer than all others by chance once in CONTRAST ** D.
 CONTRAST = 2.5
-MIN_RESIDUAL = 0.01  # the rounding to whole grey levels; below it nothing is closer than anything else
+MIN_RESIDUAL = (
+    0.01  # the rounding to whole grey levels; below it nothing is closer than anything else
+)
 
 MAX_GAIN = 1.35  # 1.1 to 0.9 of the brightness is 1.22; the rest is contrast that half the size costs a small image
 MAX_OFFSET = 40  # grey levels from mean to mean: from 0.9 to 1.1 of a bright image
@@ -86,9 +93,16 @@ def near_pairs(prints: NDArray[np.uint8], widths: Integers, heights: Integers) -
     keys = (int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest()) for row in prints)
     order = np.lexsort((aspects, np.fromiter(keys, np.uint64)))
     parts = _parts(len(order), 4096)
-    flat = np.concatenate([np.zeros(0, np.bool_), *(_detail(prints[order[part]]) < MIN_DETAIL for part in parts)])
-    with threadpool_limits(1):  # the threads are ours; with BLAS's own beside them it takes half as long again
-        flats, others = _flat_pairs(prints, aspects, order[flat]), _detailed_pairs(prints, aspects, order[~flat])
+    flat = np.concatenate(
+        [np.zeros(0, np.bool_), *(_detail(prints[order[part]]) < MIN_DETAIL for part in parts)]
+    )
+    with threadpool_limits(
+        1
+    ):  # the threads are ours; with BLAS's own beside them it takes half as long again
+        flats, others = (
+            _flat_pairs(prints, aspects, order[flat]),
+            _detailed_pairs(prints, aspects, order[~flat]),
+        )
     pairs = np.concatenate([flats, others])
     return np.unique(np.sort(pairs, axis=1), axis=0)
 
@@ -101,12 +115,16 @@ def _detailed_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers)
     by_first = np.argsort(points[:, 0], kind="stable")
     points, order = points[by_first], order[by_first]
     later = _nearest(points, PROPOSALS)
-    small = np.concatenate([_small(_grey(prints, order[part])) for part in _parts(len(order), 4096)])
+    small = np.concatenate(
+        [_small(_grey(prints, order[part])) for part in _parts(len(order), 4096)]
+    )
     _resamplings()  # made once, before threads ask for it
 
     def align(rows: Integers, proposals: Integers) -> _Fits:
         parts = list(_parts(len(rows), max(1, _ROWS * PROPOSALS // proposals.shape[1])))
-        fits = map_ahead(lambda part: _align(prints, order, small, rows[part], proposals[part]), parts)
+        fits = map_ahead(
+            lambda part: _align(prints, order, small, rows[part], proposals[part]), parts
+        )
         return _joined(list(fits))
 
     worth = _within_reach(points, later)
@@ -129,7 +147,9 @@ def _flat_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> 
     """Pairs among flat images: of one colour, give or take a level, that few others have: (P, 2) rows of `prints`."""
     if len(order) < 2:
         return np.zeros((0, 2), np.int64)
-    colours = np.concatenate([_mean_colours(prints[order[part]]) for part in _parts(len(order), 4096)])
+    colours = np.concatenate(
+        [_mean_colours(prints[order[part]]) for part in _parts(len(order), 4096)]
+    )
     base = 256 ** np.arange(3)
     codes, place, counts = np.unique(colours @ base, return_inverse=True, return_counts=True)
     crowd = np.zeros(len(codes), np.int64)
@@ -175,8 +195,12 @@ def _describe(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Fl
     some = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), 1000)).astype(np.int64))]
     grey = _grey(prints, some)
     plain = _normalised(grey)
-    crops = [_resampling(scale, shift) for scale, shift in ((1, 0), (0.95, -0.8), (0.95, 0.8), (0.9, 0))]
-    moved = [_normalised(down @ grey @ across.T) - plain for down, across in product(crops, repeat=2)]
+    crops = [
+        _resampling(scale, shift) for scale, shift in ((1, 0), (0.95, -0.8), (0.95, 0.8), (0.9, 0))
+    ]
+    moved = [
+        _normalised(down @ grey @ across.T) - plain for down, across in product(crops, repeat=2)
+    ]
     change = np.concatenate(moved)
     within = (change.T @ change).astype(np.float64) / len(change)
     # The other changes, and too few images to tell: some spread in every direction.
@@ -207,7 +231,9 @@ def _nearest(points: Floats, count: int) -> Integers:
     size, group, block, tile = len(points), 32, 512, 4096
     known = np.zeros((size + -size % group, points.shape[1] + 1), np.float32)
     known[:size, :-1] = points
-    known[:size, -1] = np.einsum("ij,ij->i", points, points) / -2  # so that a product ranks like the distance
+    known[:size, -1] = (
+        np.einsum("ij,ij->i", points, points) / -2
+    )  # so that a product ranks like the distance
     known[size:, -1] = -np.finfo(np.float32).max / 4
 
     def search(start: int) -> Integers:
@@ -220,12 +246,16 @@ def _nearest(points: Floats, count: int) -> Integers:
         for first in range(start, stop, tile):
             score = known[first : min(first + tile, stop)] @ query.T
             if first == start:
-                score[:rows][np.triu(np.ones((rows, rows), np.bool_))] = -np.inf  # itself, and earlier ones
+                score[:rows][
+                    np.triu(np.ones((rows, rows), np.bool_))
+                ] = -np.inf  # itself, and earlier ones
             best.append(score.reshape(-1, group, rows).max(1))
         ranks = np.concatenate(best).T
         keep = min(count, ranks.shape[1])
         groups = np.argpartition(-ranks, keep - 1, axis=1)[:, :keep]
-        members = known[start:].reshape(-1, group, known.shape[1])[groups].reshape(rows, keep * group, -1)
+        members = (
+            known[start:].reshape(-1, group, known.shape[1])[groups].reshape(rows, keep * group, -1)
+        )
         score = (members @ query[:, :, None])[:, :, 0]
         place = (start + groups[:, :, None] * group + np.arange(group)).reshape(rows, -1)
         score[(place <= np.arange(start, start + rows)[:, None]) | (place >= size)] = -np.inf
@@ -273,7 +303,9 @@ class _Fits(NamedTuple):
     possible: Flags  # whether residual and gain are those of a copy
 
 
-def _align(prints: NDArray[np.uint8], order: Integers, small: Floats, rows: Integers, proposals: Integers) -> _Fits:
+def _align(
+    prints: NDArray[np.uint8], order: Integers, small: Floats, rows: Integers, proposals: Integers
+) -> _Fits:
     """Lay the proposals of some images on them: by least squares at half size, then, moved accordingly, in full."""
     first, slot = np.nonzero(proposals >= 0)
     second = proposals[first, slot]
@@ -288,7 +320,9 @@ def _align(prints: NDArray[np.uint8], order: Integers, small: Floats, rows: Inte
 
 
 def _joined(fits: list[_Fits]) -> _Fits:
-    first, second, residual, possible = (np.concatenate(column) for column in zip(*fits, strict=True))
+    first, second, residual, possible = (
+        np.concatenate(column) for column in zip(*fits, strict=True)
+    )
     return _Fits(first, second, residual, possible)
 
 
@@ -297,7 +331,9 @@ def _crowded(fits: _Fits, count: int) -> Integers:
     row = np.concatenate([fits.first, fits.second])
     worst = np.zeros(count)
     np.maximum.at(worst, row, np.concatenate([fits.residual, fits.residual]))
-    many: Integers = np.flatnonzero((np.bincount(row, minlength=count) >= PROPOSALS) & (worst <= MAX_RESIDUAL))
+    many: Integers = np.flatnonzero(
+        (np.bincount(row, minlength=count) >= PROPOSALS) & (worst <= MAX_RESIDUAL)
+    )
     return many
 
 
@@ -309,15 +345,26 @@ def _basis(grey: Floats) -> tuple[Floats, Floats]:
     """
     side = grey.shape[1]
     edge = side * _BORDER // GREY_SIDE
-    inner, before, after = slice(edge, side - edge), slice(edge - 1, side - edge - 1), slice(edge + 1, side - edge + 1)
-    u = ((np.arange(side, dtype=np.float32) - (side - 1) / 2) / (side / 2))[inner]  # -1 to 1 over the whole image
+    inner, before, after = (
+        slice(edge, side - edge),
+        slice(edge - 1, side - edge - 1),
+        slice(edge + 1, side - edge + 1),
+    )
+    u = ((np.arange(side, dtype=np.float32) - (side - 1) / 2) / (side / 2))[
+        inner
+    ]  # -1 to 1 over the whole image
     along_x = (grey[:, inner, after] - grey[:, inner, before]) * np.float32(side / 4)
     along_y = (grey[:, after, inner] - grey[:, before, inner]) * np.float32(side / 4)
-    terms = np.stack([grey[:, inner, inner], along_x, along_y, along_x * u, along_y * u[:, None]], axis=1)
+    terms = np.stack(
+        [grey[:, inner, inner], along_x, along_y, along_x * u, along_y * u[:, None]], axis=1
+    )
     terms = terms.reshape(len(grey), len(_RIDGE), -1)
     terms -= terms.mean(2, keepdims=True)  # any offset is free
     products = (terms @ terms.transpose(0, 2, 1)).astype(np.float64)
-    products += np.eye(len(_RIDGE)) * (_RIDGE * terms.shape[2] + 1e-5 * np.einsum("mii->mi", products))[:, None]
+    products += (
+        np.eye(len(_RIDGE))
+        * (_RIDGE * terms.shape[2] + 1e-5 * np.einsum("mii->mi", products))[:, None]
+    )
     inverse = np.linalg.inv(np.linalg.cholesky(products)).astype(np.float32)
     return inverse @ terms, inverse.transpose(0, 2, 1)
 
@@ -368,7 +415,9 @@ def _root_mean_square(values: Floats) -> Floats:
 
 def _detail(prints: NDArray[np.uint8]) -> Floats:
     """(M,) standard deviation of the grey levels."""
-    return _root_mean_square(prints[:, :GREY_BYTES] - prints[:, :GREY_BYTES].mean(1, keepdims=True, dtype=np.float32))
+    return _root_mean_square(
+        prints[:, :GREY_BYTES] - prints[:, :GREY_BYTES].mean(1, keepdims=True, dtype=np.float32)
+    )
 
 
 def _mean_colours(prints: NDArray[np.uint8]) -> Integers:
@@ -408,7 +457,9 @@ def _moved(grey: Floats, amounts: Floats) -> Floats:
 
 def _place(values: Floats, grid: NDArray[np.float64]) -> Integers:
     """Which number of an even grid is nearest."""
-    places: Integers = np.rint((values - grid[0]) / (grid[1] - grid[0])).clip(0, len(grid) - 1).astype(np.int64)
+    places: Integers = (
+        np.rint((values - grid[0]) / (grid[1] - grid[0])).clip(0, len(grid) - 1).astype(np.int64)
+    )
     return places
 
 
@@ -416,7 +467,9 @@ def _place(values: Floats, grid: NDArray[np.float64]) -> Integers:
 def _resamplings() -> Floats:
     """(33 * 39, 28, 32): blur and resampling for every scale and shift allowed. The fit removes what lies between."""
     moves = product(_SCALES, _SHIFTS)
-    return np.stack([(_resampling(scale, shift) @ _BLUR)[_BORDER:-_BORDER] for scale, shift in moves])
+    return np.stack(
+        [(_resampling(scale, shift) @ _BLUR)[_BORDER:-_BORDER] for scale, shift in moves]
+    )
 
 
 def _resampling(scale: float, shift: float) -> Floats:
@@ -424,7 +477,9 @@ def _resampling(scale: float, shift: float) -> Floats:
     middle = (GREY_SIDE - 1) / 2
     at = np.clip((np.arange(GREY_SIDE) - middle) * scale + middle + shift, 0, GREY_SIDE - 1)
     d = np.abs(at[:, None] - np.arange(GREY_SIDE))
-    weights = np.where(d < 1, (1.5 * d - 2.5) * d * d + 1, np.where(d < 2, ((2.5 - 0.5 * d) * d - 4) * d + 2, 0))
+    weights = np.where(
+        d < 1, (1.5 * d - 2.5) * d * d + 1, np.where(d < 2, ((2.5 - 0.5 * d) * d - 4) * d + 2, 0)
+    )
     matrix: Floats = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
     return matrix
 

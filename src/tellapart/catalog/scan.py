@@ -35,7 +35,9 @@ def scan(
     """
     eyes = Eyes(catalog.files, max_pixels, hook, memory)
     verdicts = {}
-    for path in catalog.paths:  # what is remembered, first: asking for it is too little work for threads
+    for (
+        path
+    ) in catalog.paths:  # what is remembered, first: asking for it is too little work for threads
         if verdict := eyes.recall(path):
             verdicts[path] = verdict
             advance()
@@ -45,7 +47,10 @@ def scan(
             verdicts[path] = verdict
             advance()
     found = [verdicts[path] for path in catalog.paths]
-    notes = [";".join(filter(None, (before, *v.notes))) for before, v in zip(catalog.notes, found, strict=True)]
+    notes = [
+        ";".join(filter(None, (before, *v.notes)))
+        for before, v in zip(catalog.notes, found, strict=True)
+    ]
     return catalog.replace(
         statuses=text_column(verdict.status for verdict in found),
         notes=text_column(notes),
@@ -79,7 +84,9 @@ def drop_empty_classes(catalog: Catalog) -> Catalog:
     Raises:
         UserError: fewer than two classes are left, or a class has usable images in test only.
     """
-    trainable = catalog.counts(catalog.ok & ((catalog.given_splits == "train") | (catalog.given_splits == "")))
+    trainable = catalog.counts(
+        catalog.ok & ((catalog.given_splits == "train") | (catalog.given_splits == ""))
+    )
     usable = catalog.counts()
     remarks = list(catalog.remarks)
     for position in np.flatnonzero(trainable == 0):
@@ -109,4 +116,8 @@ def drop_empty_classes(catalog: Catalog) -> Catalog:
 
 
 def _worst_status(catalog: Catalog) -> str:
-    return "Statuses: " + ", ".join(f"{count} {status}" for status, count in catalog.status_counts.items()) + "."
+    return (
+        "Statuses: "
+        + ", ".join(f"{count} {status}" for status, count in catalog.status_counts.items())
+        + "."
+    )

@@ -24,7 +24,14 @@ from typing import NamedTuple
 import numpy as np
 
 from tellapart.catalog.archives import ArchiveFiles, open_archive
-from tellapart.catalog.arrays import ArrayFiles, Arrays, find_arrays, is_idx, is_named_like_arrays, refuse_pickles
+from tellapart.catalog.arrays import (
+    ArrayFiles,
+    Arrays,
+    find_arrays,
+    is_idx,
+    is_named_like_arrays,
+    refuse_pickles,
+)
 from tellapart.catalog.files import READ_IT, Files, Tree, open_store, packed_head, packing
 from tellapart.catalog.manifest import MANIFEST_SUFFIXES, ManifestRow, read_manifest
 from tellapart.catalog.names import escape, nearest_path, unescape
@@ -46,9 +53,14 @@ SPLIT_NAMES = {
 # Kinds of file that are known but not read, by the end of their names → the way out.
 _AS_IMAGES = "Save its images as PNG or JPEG files, one folder a class."
 _WAYS_OUT = {
-    **dict.fromkeys([".npy", ".npz", ".h5", ".hdf5", ".mat"], ("an array file of another kind", _AS_IMAGES)),
+    **dict.fromkeys(
+        [".npy", ".npz", ".h5", ".hdf5", ".mat"], ("an array file of another kind", _AS_IMAGES)
+    ),
     **dict.fromkeys([".tfrecord", ".tfrecords"], ("a file of TensorFlow records", _AS_IMAGES)),
-    **dict.fromkeys([".7z", ".rar", ".zst", ".lz4"], ("an archive of another kind", "Unpack it and give the folder.")),
+    **dict.fromkeys(
+        [".7z", ".rar", ".zst", ".lz4"],
+        ("an archive of another kind", "Unpack it and give the folder."),
+    ),
 }
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 _TEXT_BYTES = 2**28  # of a list beside the images; more is none
@@ -64,7 +76,9 @@ class Entry(NamedTuple):
     weight: float = 1.0
 
 
-def read_source(data: Path, *, group_column: str | None = None, weight_column: str | None = None) -> Catalog:
+def read_source(
+    data: Path, *, group_column: str | None = None, weight_column: str | None = None
+) -> Catalog:
     """The catalog of a source, before the scan: paths, labels and what the source says of splits and groups.
 
     Args:
@@ -116,7 +130,8 @@ def _from_file(data: Path) -> Catalog:
             return _from_arrays(folder, arrays)
         raise UserError(
             f"{data} is an IDX file, but its name is not that of a file of images.",
-            "Name it like train-images-idx3-ubyte, put train-labels-idx1-ubyte beside it, and give the first.",
+            "Name it like train-images-idx3-ubyte, put train-labels-idx1-ubyte beside it, and give"
+            " the first.",
         )
     if re.match(rb"\x80[\x02-\x05]", head):
         refuse_pickles(f"{data} is a Python pickle")
@@ -139,7 +154,9 @@ def _from_archive(archive: ArchiveFiles) -> Catalog:
         walk = Walk(archive)
         walk.ignored = ignored
     if (table := _table(walk.names(""))) and len(walk.folders("")) < 2 and not _holds_more(walk):
-        raise UserError(f"{archive.name} holds a table, {table!r}.", "Unpack the archive and give the table.")
+        raise UserError(
+            f"{archive.name} holds a table, {table!r}.", "Unpack the archive and give the table."
+        )
     catalog = _from_tree(walk)
     where = f" (in {archive.top}/)" if archive.top else ""
     return catalog.replace(source=f"a {archive.kind} archive{where} of {catalog.source}")
@@ -168,7 +185,9 @@ def _table(names: Iterable[str]) -> str:
 def _from_tree(walk: Walk) -> Catalog:
     if arrays := find_arrays(walk.tree, walk.names("")):
         return _from_arrays(walk, arrays)
-    if pickled := [name for name in walk.folders("") if name in ("cifar-10-batches-py", "cifar-100-python")]:
+    if pickled := [
+        name for name in walk.folders("") if name in ("cifar-10-batches-py", "cifar-100-python")
+    ]:
         refuse_pickles(f"{walk.tree.name} holds Python pickles in {pickled[0]}/")
     splits = _split_folders(walk)
     if "train" in splits and walk.tree.is_file("val/val_annotations.txt"):
@@ -190,7 +209,8 @@ def _from_class_folders(walk: Walk) -> Catalog:
     if len(classes) == 1 and (inner := walk.folders(classes[0])):
         raise UserError(
             f"{walk.tree.name} holds one class only, {classes[0]!r}, which holds folders itself.",
-            f"Did you mean {Path(walk.tree.name, unescape(classes[0]))}, with the classes {_listed(inner)}?",
+            f"Did you mean {Path(walk.tree.name, unescape(classes[0]))}, with the classes"
+            f" {_listed(inner)}?",
         )
     remarks = _refuse_or_remark_splits(walk.tree.name, classes, entries)
     return _catalog(walk, f"{len(classes):,} class folders", classes, entries, remarks)
@@ -203,11 +223,18 @@ def _refuse_or_remark_splits(root: str, classes: Sequence[str], entries: list[En
         _, *below = entry.path.split("/")
         inner[entry.label].add(below[0] if len(below) > 1 else "")
     shared = next(iter(inner.values()))
-    if len(inner) < 2 or len(shared) < 2 or "" in shared or any(names != shared for names in inner.values()):
+    if (
+        len(inner) < 2
+        or len(shared) < 2
+        or "" in shared
+        or any(names != shared for names in inner.values())
+    ):
         return []
     what = f"{_listed(classes)} all hold the folders {_listed(sorted(shared))}"
     if any(name.lower() in SPLIT_NAMES for name in classes):
-        raise UserError(f"In {root}, {what}, but there is no train folder.", "Name the one to train on train.")
+        raise UserError(
+            f"In {root}, {what}, but there is no train folder.", "Name the one to train on train."
+        )
     return [
         f"{what}, and each is taken as one class. If they are splits, name them train and test; "
         "if they are patients or the like, --group-by folder:2 keeps each in one split."
@@ -216,19 +243,31 @@ def _refuse_or_remark_splits(root: str, classes: Sequence[str], entries: list[En
 
 def _from_split_folders(walk: Walk, splits: dict[str, str]) -> Catalog:
     classes_of = {folder: walk.folders(folder) for folder in splits}
-    places = {f"{folder}/{name}": (folder, name) for folder, names in classes_of.items() for name in names}
+    places = {
+        f"{folder}/{name}": (folder, name) for folder, names in classes_of.items() for name in names
+    }
     found = [(path, *places[place]) for place, path in walk.files(*places)]
     loose = sum(walk.ignore_loose(folder) for folder in splits)
     beside = sorted(set(walk.folders("")) - set(splits))
-    walk.ignore(f"files in {_listed(beside)}, beside the split folders", sum(1 for _ in walk.files(*beside)))
+    walk.ignore(
+        f"files in {_listed(beside)}, beside the split folders", sum(1 for _ in walk.files(*beside))
+    )
     walk.ignore_loose("")
     if not found:
         hint = "Inside each split folder, make one folder a class."
-        raise UserError(f"The split folders of {walk.tree.name} hold no class folders ({loose} loose files).", hint)
-    labelled = {folder for _, folder, _ in found}  # a test/ of loose images has no labels to be measured with
+        raise UserError(
+            f"The split folders of {walk.tree.name} hold no class folders ({loose} loose files).",
+            hint,
+        )
+    labelled = {
+        folder for _, folder, _ in found
+    }  # a test/ of loose images has no labels to be measured with
     splits = {folder: split for folder, split in splits.items() if folder in labelled}
     as_test = _only_other(splits)
-    entries = [Entry(path, name, "test" if folder == as_test else splits[folder]) for path, folder, name in found]
+    entries = [
+        Entry(path, name, "test" if folder == as_test else splits[folder])
+        for path, folder, name in found
+    ]
     if as_test:
         rule = f"{as_test}/ is the test set, any val is cut from train"
     elif len(splits) == 1:
@@ -236,7 +275,12 @@ def _from_split_folders(walk: Walk, splits: dict[str, str]) -> Catalog:
     else:
         rule = "each is what its name says"
     classes = sorted({name for names in classes_of.values() for name in names})
-    return _catalog(walk, f"split folders {', '.join(f'{folder}/' for folder in splits)}; {rule}", classes, entries)
+    return _catalog(
+        walk,
+        f"split folders {', '.join(f'{folder}/' for folder in splits)}; {rule}",
+        classes,
+        entries,
+    )
 
 
 def _from_tiny_imagenet(walk: Walk) -> Catalog:
@@ -252,7 +296,8 @@ def _from_tiny_imagenet(walk: Walk) -> Catalog:
         fields = line.split("\t")
         if len(fields) < 2:
             raise UserError(
-                f"{annotations}, line {number}: a file name, a tab and a class id are wanted.", "Download it again."
+                f"{annotations}, line {number}: a file name, a tab and a class id are wanted.",
+                "Download it again.",
             )
         if fields[1] not in names:
             raise UserError(
@@ -264,18 +309,27 @@ def _from_tiny_imagenet(walk: Walk) -> Catalog:
     beside = [path for _, path in walk.files("val", *({"test"} & set(walk.folders(""))))]
     unlabelled = Counter(path.split("/")[0] for path in beside if path not in label_of)
     walk.ignore("images without a label in test/", unlabelled["test"])
-    walk.ignore("files in val/ without a label", unlabelled["val"] - 1)  # val_annotations.txt itself
-    source = "the Tiny ImageNet layout; val_annotations.txt is the test set, any val is cut from train"
+    walk.ignore(
+        "files in val/ without a label", unlabelled["val"] - 1
+    )  # val_annotations.txt itself
+    source = (
+        "the Tiny ImageNet layout; val_annotations.txt is the test set, any val is cut from train"
+    )
     return _catalog(walk, source, sorted(names.values()), entries)
 
 
 def _from_arrays(walk: Walk, arrays: Arrays) -> Catalog:
     splits, rule = _splits_of_arrays(walk.tree.name, arrays)
     labels = sorted({label for file in arrays.files for label in np.unique(file.labels).tolist()})
-    names = dict(enumerate(arrays.class_names)) if arrays.class_names else {label: str(label) for label in labels}
+    names = (
+        dict(enumerate(arrays.class_names))
+        if arrays.class_names
+        else {label: str(label) for label in labels}
+    )
     if unnamed := [label for label in labels if label not in names]:
         raise UserError(
-            f"{walk.tree.name} has {len(names)} class names, but images with label {unnamed[0]}, counted from 0.",
+            f"{walk.tree.name} has {len(names)} class names, but images with label {unnamed[0]},"
+            " counted from 0.",
             "Give the list one line a label.",
         )
     entries = [
@@ -287,7 +341,9 @@ def _from_arrays(walk: Walk, arrays: Arrays) -> Catalog:
     walk.ignore("files beside the arrays", len(beside))
     walk.ignore("folders beside the arrays", len(walk.folders("")))
     classes = [names[label] for label in labels]
-    return _catalog(walk, f"{arrays.kind}: {rule}", classes, entries, files=ArrayFiles(walk.tree, arrays.files))
+    return _catalog(
+        walk, f"{arrays.kind}: {rule}", classes, entries, files=ArrayFiles(walk.tree, arrays.files)
+    )
 
 
 def _splits_of_arrays(place: str, arrays: Arrays) -> tuple[dict[str, str], str]:
@@ -298,14 +354,22 @@ def _splits_of_arrays(place: str, arrays: Arrays) -> tuple[dict[str, str], str]:
     if len(counts) == 1:
         return {}, f"{counts.total():,} images; val and test are cut from them"
     named = {**SPLIT_NAMES, "t10k": "test"}
-    splits = {part: named[word] for part in counts for word in re.split(r"[-_. ]", part.lower()) if word in named}
+    splits = {
+        part: named[word]
+        for part in counts
+        for word in re.split(r"[-_. ]", part.lower())
+        if word in named
+    }
     found = sorted(splits.values(), key=SPLITS.index)
     if len(set(found)) < len(counts) or "train" not in found:
         raise UserError(
             f"{place} holds several sets of arrays: {_listed(sorted(counts))}.",
-            "Give the file of images of one, or put a train and a test set into a folder of their own.",
+            "Give the file of images of one, or put a train and a test set into a folder of their"
+            " own.",
         )
-    listed = ", ".join(f"{split} {counts[part]:,}" for split in found for part in counts if splits[part] == split)
+    listed = ", ".join(
+        f"{split} {counts[part]:,}" for split in found for part in counts if splits[part] == split
+    )
     if len(found) > 2:
         return splits, f"{listed}; each is what its name says"
     other = found[1]
@@ -320,14 +384,22 @@ def _from_manifest(path: Path, group_column: str | None, weight_column: str | No
         Entry(escape(inner), row.label, _split_of(path, row), row.group, row.weight)
         for row, inner in zip(rows, paths, strict=True)
     ]
-    repeated = [inner for inner, count in Counter(entry.path for entry in entries).items() if count > 1]
+    repeated = [
+        inner for inner, count in Counter(entry.path for entry in entries).items() if count > 1
+    ]
     if repeated:
         hint = "Keep one row an image."
-        raise UserError(f"{path} names {len(repeated)} images more than once, {repeated[0]!r} for one.", hint)
+        raise UserError(
+            f"{path} names {len(repeated)} images more than once, {repeated[0]!r} for one.", hint
+        )
     stated = [name for name in ("split", "group") if any(getattr(entry, name) for entry in entries)]
-    source = f"a table of {len(rows):,} images" + (f" with {' and '.join(stated)}" if stated else "")
+    source = f"a table of {len(rows):,} images" + (
+        f" with {' and '.join(stated)}" if stated else ""
+    )
     if {entry.split for entry in entries} == {"train", "val"}:
-        entries = [entry._replace(split="test") if entry.split == "val" else entry for entry in entries]
+        entries = [
+            entry._replace(split="test") if entry.split == "val" else entry for entry in entries
+        ]
         source += "; its val is the test set, any val is cut from train"
     return _catalog(Walk(root), source, sorted({entry.label for entry in entries}), entries)
 
@@ -336,7 +408,9 @@ def _split_of(path: Path, row: ManifestRow) -> str:
     if not row.split:
         return ""
     if row.split.lower() not in SPLIT_NAMES:
-        raise UserError(f"{path}, row {row.number}: split {row.split!r} is unknown.", "Use train, val or test.")
+        raise UserError(
+            f"{path}, row {row.number}: split {row.split!r} is unknown.", "Use train, val or test."
+        )
     return SPLIT_NAMES[row.split.lower()]
 
 
@@ -352,7 +426,9 @@ def _common_root(table: Path, rows: Sequence[ManifestRow]) -> tuple[Path, list[s
         if root != os.path.abspath(folder):
             root = os.path.commonpath([os.path.dirname(path) for path in full])
     except ValueError:  # Windows
-        raise UserError(f"{table} names images on several drives.", "Bring them onto one.") from None
+        raise UserError(
+            f"{table} names images on several drives.", "Bring them onto one."
+        ) from None
     return Path(root), [_slashes(os.path.relpath(path, root)) for path in full]
 
 
@@ -382,7 +458,9 @@ def _catalog(
         groups=text_column([entry.group for entry in entries]),
         weights=np.array([entry.weight for entry in entries], np.float64),
         statuses=text_column([""] * count),
-        notes=text_column(["link_outside" * (entry.path in walk.links_outside) for entry in entries]),
+        notes=text_column(
+            ["link_outside" * (entry.path in walk.links_outside) for entry in entries]
+        ),
         widths=np.zeros(count, np.int64),
         heights=np.zeros(count, np.int64),
         digests=text_column([""] * count),
@@ -403,10 +481,17 @@ def _check_class_sets(classes: Sequence[str], entries: list[Entry]) -> None:
         for name in classes:
             if counts[split, name] and not (counts["train", name] or counts["", name]):
                 known = [other for other in classes if counts["train", other]]
-                close = difflib.get_close_matches(name.lower(), [other.lower() for other in known], n=1)
-                twin = [f" Is it {other!r}, written differently?" for other in known if [other.lower()] == close]
+                close = difflib.get_close_matches(
+                    name.lower(), [other.lower() for other in known], n=1
+                )
+                twin = [
+                    f" Is it {other!r}, written differently?"
+                    for other in known
+                    if [other.lower()] == close
+                ]
                 raise UserError(
-                    f"Class {name!r} is in {split} ({counts[split, name]} images) but not in train.",
+                    f"Class {name!r} is in {split} ({counts[split, name]} images) but not in"
+                    " train.",
                     f"Add training images of it, or take it out of {split}.{''.join(twin[:1])}",
                 )
 
@@ -417,8 +502,8 @@ def _look_alikes(classes: Sequence[str]) -> list[str]:
     for name in classes:
         alike[unicodedata.normalize("NFC", name).casefold().strip()].append(name)
     return [
-        f"The classes {_listed(names)} differ only in case, spaces or the encoding of accents, and are kept apart. "
-        "If they are one class, put their images into one folder."
+        f"The classes {_listed(names)} differ only in case, spaces or the encoding of accents, and"
+        " are kept apart. If they are one class, put their images into one folder."
         for names in alike.values()
         if len(names) > 1
     ]
@@ -434,7 +519,10 @@ def _split_folders(walk: Walk) -> dict[str, str]:
     doubled = [split for split, count in Counter(found.values()).items() if count > 1]
     if doubled and "train" in found.values():
         names = [name for name, split in found.items() if split == doubled[0]]
-        raise UserError(f"{walk.tree.name} holds two {doubled[0]} folders: {_listed(names)}.", "Keep one of them.")
+        raise UserError(
+            f"{walk.tree.name} holds two {doubled[0]} folders: {_listed(names)}.",
+            "Keep one of them.",
+        )
     if list(found.values()) == ["train"] and len(folders) == 2:
         (other,) = set(folders) - set(found)
         classes = set(walk.folders(other))
@@ -457,7 +545,8 @@ def _readable_names(tree: Tree, ids: Sequence[str]) -> dict[str, str]:
         names |= {wnid: text.split(",")[0].strip() for wnid, text in pairs if wnid in names}
     shared = Counter(names.values())
     return {
-        wnid: wnid if not name else f"{name} ({wnid})" if shared[name] > 1 else name for wnid, name in names.items()
+        wnid: wnid if not name else f"{name} ({wnid})" if shared[name] > 1 else name
+        for wnid, name in names.items()
     }
 
 
@@ -465,7 +554,9 @@ def _lines(tree: Tree, path: str) -> list[str]:
     try:
         text = tree.open(path).read(0, _TEXT_BYTES).decode("utf-8-sig", "replace")
     except OSError as error:
-        raise UserError(f"{path} of {tree.name} cannot be read ({reason_of(error)}).", READ_IT) from None
+        raise UserError(
+            f"{path} of {tree.name} cannot be read ({reason_of(error)}).", READ_IT
+        ) from None
     return [line for line in text.split("\n") if line.strip()]
 
 

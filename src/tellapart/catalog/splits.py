@@ -60,7 +60,10 @@ def find_leaks(catalog: Catalog, splits: Column) -> list[Leak]:
     rows_of = defaultdict(list)
     for row in np.flatnonzero((homes[cluster_of] > 1) & (splits != "")).tolist():
         rows_of[cluster_of[row]].append(row)
-    return [Leak(tuple(s for s in SPLITS if s in splits[rows]), tuple(rows)) for rows in rows_of.values()]
+    return [
+        Leak(tuple(s for s in SPLITS if s in splits[rows]), tuple(rows))
+        for rows in rows_of.values()
+    ]
 
 
 def small_classes(catalog: Catalog, splits: Column) -> list[str]:
@@ -78,12 +81,20 @@ def small_classes(catalog: Catalog, splits: Column) -> list[str]:
         tied = set() if split in stated else pieces.tied(least) & missing
         advice = []
         if tied != missing:
-            advice.append("Add images of them: three a class is the least, thirty in test make a score to trust.")
+            advice.append(
+                "Add images of them: three a class is the least, thirty in test make a score to"
+                " trust."
+            )
         if tied:
             number = {2: "two", 3: "three"}[least]
-            advice.append(f"Groups and copies stay whole, so a class needs {number} of its own: {pieces.advice}.")
+            advice.append(
+                f"Groups and copies stay whole, so a class needs {number} of its own:"
+                f" {pieces.advice}."
+            )
         of_all = f"{len(missing):,} of {len(catalog.classes):,} classes"
-        sentences.append(f"{of_all} have no image in {split}: {pieces.listed(missing, tied)}. {' '.join(advice)}")
+        sentences.append(
+            f"{of_all} have no image in {split}: {pieces.listed(missing, tied)}. {' '.join(advice)}"
+        )
     return sentences
 
 
@@ -96,24 +107,39 @@ def missed_shares(catalog: Catalog, splits: Column, options: SplitOptions) -> li
         options: what it was given.
     """
     _, free, shares = _planned(catalog, options)
-    wanted = np.sum([_targets(count, list(shares.values())) for count in catalog.counts(free).tolist()], axis=0)
-    pairs = {split: (int((splits[free] == split).sum()), int(want)) for split, want in zip(shares, wanted, strict=True)}
+    wanted = np.sum(
+        [_targets(count, list(shares.values())) for count in catalog.counts(free).tolist()], axis=0
+    )
+    pairs = {
+        split: (int((splits[free] == split).sum()), int(want))
+        for split, want in zip(shares, wanted, strict=True)
+    }
     del pairs["train"]
     if not any(
-        abs(got - want) > max(MISSED_COUNT, MISSED_SHARE * want) or got == 0 < want for got, want in pairs.values()
+        abs(got - want) > max(MISSED_COUNT, MISSED_SHARE * want) or got == 0 < want
+        for got, want in pairs.values()
     ):
         return []
-    reached = ", ".join(f"{split} has {got:,} images instead of {want:,}" for split, (got, want) in pairs.items())
+    reached = ", ".join(
+        f"{split} has {got:,} images instead of {want:,}" for split, (got, want) in pairs.items()
+    )
     text = f"Groups and copies stay whole, so the splits are not of the sizes asked for: {reached}."
     pieces = _Pieces(catalog, free)
     tied = pieces.tied(len(shares))
-    if tied and any(got == 0 for got, _ in pairs.values()):  # of a split that is there, `small_classes` tells it
+    if tied and any(
+        got == 0 for got, _ in pairs.values()
+    ):  # of a split that is there, `small_classes` tells it
         of_all = f"{len(tied):,} of {len(catalog.classes):,} classes"
-        return [f"{text} {of_all} cannot be in each of them: {pieces.listed(tied, tied)}; {pieces.advice}."]
+        return [
+            f"{text} {of_all} cannot be in each of them: {pieces.listed(tied, tied)};"
+            f" {pieces.advice}."
+        ]
     return [f"{text} {pieces.largest()}."]
 
 
-def _planned(catalog: Catalog, options: SplitOptions) -> tuple[Column, NDArray[np.bool_], dict[str, float]]:
+def _planned(
+    catalog: Catalog, options: SplitOptions
+) -> tuple[Column, NDArray[np.bool_], dict[str, float]]:
     """The splits before anything is cut, the rows that are free for it, and the share of these for each split."""
     given = catalog.given_splits
     splits = text_column(np.where(catalog.ok, given, ""))
@@ -152,17 +178,25 @@ class _Pieces:
         self._cluster_of = clusters(catalog)
         used = rows & (catalog.labels >= 0)
         size = len(catalog.classes)
-        pairs = np.unique(self._cluster_of[used] * size + catalog.labels[used])  # (cluster, class), once each
+        pairs = np.unique(
+            self._cluster_of[used] * size + catalog.labels[used]
+        )  # (cluster, class), once each
         alone = np.bincount(pairs // size)[pairs // size] == 1
         self._images = catalog.counts(rows)
         self._clusters = np.bincount(pairs % size, minlength=size)
-        self._own = np.bincount(pairs[alone] % size, minlength=size)  # without images of another class
+        self._own = np.bincount(
+            pairs[alone] % size, minlength=size
+        )  # without images of another class
 
     @property
     def advice(self) -> str:
         """What to do for a class that is tied."""
         grouped = (self._catalog.groups != "").any()
-        return "add images of other groups, or group more finely" if grouped else "add images that differ"
+        return (
+            "add images of other groups, or group more finely"
+            if grouped
+            else "add images that differ"
+        )
 
     def tied(self, least: int) -> set[int]:
         """The labels of the classes that would have `least` pieces if clusters could be divided, but have not."""
@@ -191,7 +225,11 @@ class _Pieces:
             noun = "group" if (catalog.groups[mine] != "").any() else "different image"
             most, whole = self._largest(mine)
             if pieces > 1:
-                text += f" in {_count(pieces, noun)}" if noun == "group" else f", {pieces:,} of them different"
+                text += (
+                    f" in {_count(pieces, noun)}"
+                    if noun == "group"
+                    else f", {pieces:,} of them different"
+                )
                 text += f"; {most:,} are {whole}" if most > 1 else ""
             elif most > 1:
                 text += f", all {whole}"
@@ -222,15 +260,18 @@ def _follow_stated_copies(catalog: Catalog, splits: Column) -> None:
         splits[free & np.isin(cluster_of, taken)] = split
 
 
-def _divide(catalog: Catalog, rows: NDArray[np.int64], shares: dict[str, float], seed: int) -> Column:
+def _divide(
+    catalog: Catalog, rows: NDArray[np.int64], shares: dict[str, float], seed: int
+) -> Column:
     """(len(rows),) str: whole clusters, handed out by `_Needs`."""
     labels = catalog.labels[rows].tolist()
     cluster_of = clusters(catalog)
     groups = _in_keyed_order(catalog, rows, cluster_of[rows], "split", seed)
     if len(groups) == 1 and 1 < len(rows) == catalog.ok.sum() and len(shares) > 1:
         raise UserError(
-            f"All {len(rows):,} images are {_what_they_are(catalog, cluster_of == cluster_of[rows[0]])}, and stay on "
-            "one side of the split: nothing is left to test on.",
+            f"All {len(rows):,} images are"
+            f" {_what_they_are(catalog, cluster_of == cluster_of[rows[0]])}, and stay on one side"
+            " of the split: nothing is left to test on.",
             "Group them by what tells them apart, or add other images.",
         )
     labels_of = [[labels[member] for member in group] for group in groups]
@@ -254,7 +295,10 @@ class _Needs:
     def __init__(self, groups: list[list[int]], shares: Sequence[float]) -> None:
         counts = Counter(label for group in groups for label in group)
         self._wanted = {label: _targets(count, shares) for label, count in counts.items()}
-        order = (0, *range(len(shares) - 1, 0, -1))  # when short of clusters: train first, then test, then val
+        order = (
+            0,
+            *range(len(shares) - 1, 0, -1),
+        )  # when short of clusters: train first, then test, then val
         self._without: dict[int, list[int]] = {
             label: [s for s in order if wanted[s]] for label, wanted in self._wanted.items()
         }
@@ -275,14 +319,20 @@ class _Needs:
     def _alone(self, label: int) -> int:
         """Single images fill up test, then val, then train, so that one more or less moves few others."""
         wanted = self._wanted[label]
-        return self._unless_short([label], next((s for s in range(len(wanted) - 1, 0, -1) if wanted[s] > 0), 0))
+        return self._unless_short(
+            [label], next((s for s in range(len(wanted) - 1, 0, -1) if wanted[s] > 0), 0)
+        )
 
     def _together(self, group: list[int], classes: list[int]) -> int:
         """Of copies and groups, a class's largest goes to train, the others where their classes want most."""
         if any(0 in self._without[label] for label in classes):
             return 0
-        wants: list[int] = [sum(wanted) for wanted in zip(*(self._wanted[label] for label in group), strict=True)]
-        return self._unless_short(classes, max(range(len(wants)), key=lambda split: (wants[split], split)))
+        wants: list[int] = [
+            sum(wanted) for wanted in zip(*(self._wanted[label] for label in group), strict=True)
+        ]
+        return self._unless_short(
+            classes, max(range(len(wants)), key=lambda split: (wants[split], split))
+        )
 
     def _unless_short(self, classes: list[int], split: int) -> int:
         """`split`, but where a class has only as many clusters left as splits that have none, one of those."""
@@ -317,13 +367,16 @@ def _check_trainable(catalog: Catalog, splits: Column) -> None:
             stated = int(np.isin(catalog.given_splits[mine], ["val", "test"]).sum())
             tied = int(mine.sum()) - stated
             raise UserError(
-                f"Class {catalog.classes[label]!r} has no image left to train on: of its {mine.sum():,}, {stated:,} "
-                f"are in val or test as the source has it, and {tied:,} are copies or of the groups of images there.",
+                f"Class {catalog.classes[label]!r} has no image left to train on: of its"
+                f" {mine.sum():,}, {stated:,} are in val or test as the source has it, and {tied:,}"
+                " are copies or of the groups of images there.",
                 "Add training images of it, or take the class out.",
             )
 
 
-def make_folds(catalog: Catalog, rows: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+def make_folds(
+    catalog: Catalog, rows: NDArray[np.int64], folds: int, seed: int
+) -> NDArray[np.int64]:
     """Divide rows of the catalog for cross-validation: stratified, whole clusters only, keyed by content.
 
     Whichever fold is held out, every class keeps images in the others.
@@ -342,25 +395,40 @@ def make_folds(catalog: Catalog, rows: NDArray[np.int64], folds: int, seed: int)
         own = labels[group].tolist()
         if alone.isdisjoint(own):
             # The emptiest fold for these classes; among equals the one with the fewest images in all.
-            load = [(sum(filled[label][fold] for label in own), totals[fold]) for fold in range(folds)]
+            load = [
+                (sum(filled[label][fold] for label in own), totals[fold]) for fold in range(folds)
+            ]
             fold = load.index(min(load))
             fold_of[group] = fold
             totals[fold] += len(group)
             for label in own:
                 filled[label][fold] += 1
     for label, counts in enumerate(filled):
-        if sum(map(bool, counts)) == 1:  # clusters that it shares with other classes brought all of it into one fold
+        if (
+            sum(map(bool, counts)) == 1
+        ):  # clusters that it shares with other classes brought all of it into one fold
             fold_of[cluster_of == cluster_of[labels == label][0]] = -1
     return fold_of
 
 
 def _in_keyed_order(
-    catalog: Catalog, rows: NDArray[np.int64], cluster_of: NDArray[np.int64], purpose: str, seed: int
+    catalog: Catalog,
+    rows: NDArray[np.int64],
+    cluster_of: NDArray[np.int64],
+    purpose: str,
+    seed: int,
 ) -> list[list[int]]:
     """Positions in `rows` of each cluster: largest first, equals in an order that the seed and their content decide."""
     members = defaultdict(list)
     for position, cluster in enumerate(cluster_of.tolist()):
         members[cluster].append(position)
     groups, digests = list(members.values()), catalog.digests[rows].tolist()
-    chance = keyed_numbers(seed, purpose, (min(digests[member] for member in group) for group in groups)).tolist()
-    return [group for _, group in sorted(zip(chance, groups, strict=True), key=lambda pair: (-len(pair[1]), pair[0]))]
+    chance = keyed_numbers(
+        seed, purpose, (min(digests[member] for member in group) for group in groups)
+    ).tolist()
+    return [
+        group
+        for _, group in sorted(
+            zip(chance, groups, strict=True), key=lambda pair: (-len(pair[1]), pair[0])
+        )
+    ]

@@ -25,7 +25,9 @@ def make_print(pixels: NDArray[np.uint8]) -> bytes:
     True
     """
     # The gap lets Pillow average whole blocks first, which is several times faster for photos.
-    small = Image.fromarray(pixels).resize((GREY_SIDE, GREY_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    small = Image.fromarray(pixels).resize(
+        (GREY_SIDE, GREY_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0
+    )
     small = small.convert("YCbCr")
     colours = small.reduce(GREY_SIDE // COLOUR_SIDE).tobytes()
     return small.tobytes()[::3] + colours[1::3] + colours[2::3]

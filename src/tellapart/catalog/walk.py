@@ -16,7 +16,9 @@ from tellapart.catalog.files import Folder, Item, Tree
 from tellapart.catalog.names import is_junk, unescape
 from tellapart.errors import reason_of
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+)
 
 
 class Walk:
@@ -37,7 +39,9 @@ class Walk:
         self._not_followed: list[str] = []
         self._real_root = self.tree.real("")
         self._visited: set[str] = set()  # real paths, of folders that were asked for too
-        self._above: set[str] = set()  # real paths of all that lie above a folder that was asked for
+        self._above: set[str] = (
+            set()
+        )  # real paths of all that lie above a folder that was asked for
 
     @property
     def remarks(self) -> list[str]:
@@ -45,24 +49,29 @@ class Walk:
         texts = []
         if self._not_followed:
             texts.append(
-                f"Links to folders that are visited under their own names were not followed: "
+                "Links to folders that are visited under their own names were not followed: "
                 f"{len(self._not_followed)}, {self._not_followed[0]!r} for one."
             )
         if self.unreadable:
             folder, reason = next(iter(self.unreadable.items()))
             texts.append(
-                f"Folders that cannot be read: {len(self.unreadable)}, {folder!r} for one ({reason}); their images "
-                "are not used. Give yourself the right to read them, or take them out."
+                f"Folders that cannot be read: {len(self.unreadable)}, {folder!r} for one"
+                f" ({reason}); their images are not used. Give yourself the right to read them, or"
+                " take them out."
             )
         return texts
 
     def folders(self, inside: str) -> list[str]:
         """Names of the folders in `inside`, junk left out, in the order of their code points in every locale."""
-        return [entry.name for entry in self._list(inside)[1] if not is_junk(entry.name, folder=True)]
+        return [
+            entry.name for entry in self._list(inside)[1] if not is_junk(entry.name, folder=True)
+        ]
 
     def names(self, inside: str) -> list[str]:
         """Names of the files in `inside`, in the same way."""
-        return [entry.name for entry in self._list(inside)[0] if not is_junk(entry.name, folder=False)]
+        return [
+            entry.name for entry in self._list(inside)[0] if not is_junk(entry.name, folder=False)
+        ]
 
     def files(self, *folders: str) -> Iterator[tuple[str, str]]:
         """All files under some folders, however deep: (that folder, path from the root). "" is the root itself."""
@@ -70,7 +79,9 @@ class Walk:
         for folder in folders:
             self._above.update(_parents(real[folder]))
         linked = {
-            folder: real[folder] != os.path.normpath(os.path.join(self._real_root, unescape(folder)))
+            folder: (
+                real[folder] != os.path.normpath(os.path.join(self._real_root, unescape(folder)))
+            )
             for folder in folders
         }
         # A folder is asked for by its own name first, by that of a link after.
@@ -99,7 +110,9 @@ class Walk:
         return loose
 
     def _below(self, inside: str, real: str) -> Iterator[str]:
-        waiting = [(inside, real)]  # a list and not recursion: folders can lie deeper than Python's stack
+        waiting = [
+            (inside, real)
+        ]  # a list and not recursion: folders can lie deeper than Python's stack
         while waiting:
             inside, real = waiting.pop()
             files, folders = self._list(inside)
@@ -117,10 +130,16 @@ class Walk:
                 path = _join(inside, entry.name)
                 if is_junk(entry.name, folder=True):
                     self.ignored["junk folders"] += 1
-                elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and not any(self._list(path)):
+                elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and not any(
+                    self._list(path)
+                ):
                     yield path  # an empty folder called x.jpg gets its verdict like a file
                 else:
-                    inner = self.tree.real(path) if entry.link else os.path.join(real, unescape(entry.name))
+                    inner = (
+                        self.tree.real(path)
+                        if entry.link
+                        else os.path.join(real, unescape(entry.name))
+                    )
                     if self._is_new(inner, path, linked=entry.link):
                         deeper.append((path, inner))
             waiting += reversed(deeper)

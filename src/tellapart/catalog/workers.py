@@ -40,7 +40,9 @@ def start_workers(root: Path, max_pixels: int) -> list[Worker]:
     return [Worker(root, max_pixels) for _ in range(usable_cores())]
 
 
-def look_apart(workers: Sequence[Worker], paths: Sequence[str], memory: Memory) -> Generator[Verdict, None, None]:
+def look_apart(
+    workers: Sequence[Worker], paths: Sequence[str], memory: Memory
+) -> Generator[Verdict, None, None]:
     """The verdicts on files, in their order; the workers end with it.
 
     Args:
@@ -54,7 +56,10 @@ def look_apart(workers: Sequence[Worker], paths: Sequence[str], memory: Memory) 
     def look_at(some: Sequence[str]) -> list[Verdict]:
         worker = idle.get()
         try:
-            return [_kept(path, found, memory) for path, found in zip(some, worker.look_at(some), strict=True)]
+            return [
+                _kept(path, found, memory)
+                for path, found in zip(some, worker.look_at(some), strict=True)
+            ]
         finally:
             idle.put(worker)
 
@@ -91,13 +96,19 @@ class Worker:
     """
 
     def __init__(self, root: Path, max_pixels: int) -> None:
-        self._command = [sys.executable, "-m", "tellapart.catalog.workers", os.fspath(root), str(max_pixels)]
+        self._command = [
+            sys.executable,
+            "-m",
+            "tellapart.catalog.workers",
+            os.fspath(root),
+            str(max_pixels),
+        ]
         self._start()
 
     def _start(self) -> None:
         there = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, env=there)  # noqa: S603 - our own
+        self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, env=there)
         if not self._process.stdout or self._process.stdout.readline() != READY:
             self.close()
             raise OSError("no process for the scan can be started")
@@ -108,7 +119,9 @@ class Worker:
         while waiting := paths[len(found) :]:
             assert self._process.stdin and self._process.stdout
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write("".join(json.dumps(path) + "\n" for path in waiting).encode())
+                self._process.stdin.write(
+                    "".join(json.dumps(path) + "\n" for path in waiting).encode()
+                )
                 self._process.stdin.flush()
             for _ in waiting:
                 line = self._process.stdout.readline()
@@ -152,7 +165,9 @@ class _Notes:
 
 def serve(root: Path, max_pixels: int) -> None:
     """Answer until there is no more to ask."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the first one ends the others
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches every process; the first one ends the others
     notes = _Notes()
     eyes = Eyes(Folder(root), max_pixels, None, notes)
     sys.stdout.buffer.write(READY)

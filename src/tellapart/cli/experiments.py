@@ -19,24 +19,44 @@ from tellapart.cli.output import (
 from tellapart.cli.values import goes_without, minutes, settings
 from tellapart.cli.verbs import DATA_HELP, Data, GroupBy, Json, Quiet, Recipe, Seed, Set, app, end
 
-Splits = Annotated[Path | None, typer.Option(help="Use the splits of an earlier run again; its test set stays unseen.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse data with leaks or label conflicts.")]
+Splits = Annotated[
+    Path | None,
+    typer.Option(help="Use the splits of an earlier run again; its test set stays unseen."),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse data with leaks or label conflicts.")
+]
 Name = Annotated[str | None, typer.Option(help="What to call it; the data's name by default.")]
 
 
 @app.command(
-    epilog="Examples:  tellapart cv photos/   ·   tellapart cv photos/ --folds 10 --repeats 3   ·   "
-    "tellapart cv photos/ --recipe finetune-kfold   ·   tellapart cv --resume runs/20261121-101500-photos"
+    epilog=(
+        "Examples:  tellapart cv photos/   ·   tellapart cv photos/ --folds 10 --repeats 3   ·  "
+        " tellapart cv photos/ --recipe finetune-kfold   ·   tellapart cv --resume"
+        " runs/20261121-101500-photos"
+    )
 )
 def cv(
-    data: Annotated[Path | None, typer.Argument(help=f"{DATA_HELP} Without it that of the recipe.")] = None,
-    folds: Annotated[int | None, typer.Option(help="In how many the images are divided; 5 by default.")] = None,
-    repeats: Annotated[int | None, typer.Option(help="How often they are divided anew; once by default.")] = None,
+    data: Annotated[
+        Path | None, typer.Argument(help=f"{DATA_HELP} Without it that of the recipe.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="In how many the images are divided; 5 by default.")
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="How often they are divided anew; once by default.")
+    ] = None,
     recipe: Recipe = None,
     ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Ship the folds' models as one file rather than train once more on all.")
+        bool,
+        typer.Option(
+            "--ensemble",
+            help="Ship the folds' models as one file rather than train once more on all.",
+        ),
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="The folder that holds runs; runs by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder that holds runs; runs by default.")
+    ] = None,
     name: Name = None,
     seed: Seed = None,
     splits: Splits = None,
@@ -44,7 +64,8 @@ def cv(
     set_: Set = None,
     strict: Strict = False,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with one that was stopped; DATA if it was moved.")
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with one that was stopped; DATA if it was moved."),
     ] = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -53,8 +74,20 @@ def cv(
     from tellapart.jobs.cv.cross_validate import cross_validate
 
     if resume is not None:
-        new = {"--folds": folds, "--repeats": repeats, "--recipe": recipe, "--ensemble": ensemble, "--out": out}
-        more = {"--name": name, "--seed": seed, "--splits": splits, "--group-by": group_by, "--set": set_}
+        new = {
+            "--folds": folds,
+            "--repeats": repeats,
+            "--recipe": recipe,
+            "--ensemble": ensemble,
+            "--out": out,
+        }
+        more = {
+            "--name": name,
+            "--seed": seed,
+            "--splits": splits,
+            "--group-by": group_by,
+            "--set": set_,
+        }
         goes_without("--resume", {**new, **more, "--strict": strict})
     with results_only():
         done = cross_validate(
@@ -86,27 +119,45 @@ def cv(
 
 
 @app.command(
-    epilog="Examples:  tellapart tune photos/ --trials 30   ·   tellapart tune photos/ --recipe finetune --budget 2h"
-    "   ·   tellapart tune --study runs/20261121-101500-photos"
+    epilog=(
+        "Examples:  tellapart tune photos/ --trials 30   ·   tellapart tune photos/ --recipe"
+        " finetune --budget 2h   ·   tellapart tune --study runs/20261121-101500-photos"
+    )
 )
 def tune(
-    data: Annotated[Path | None, typer.Argument(help=f"{DATA_HELP} Without it that of the study or recipe.")] = None,
-    trials: Annotated[int | None, typer.Option(help="How many in the whole study, whoever runs them.")] = None,
+    data: Annotated[
+        Path | None, typer.Argument(help=f"{DATA_HELP} Without it that of the study or recipe.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="How many in the whole study, whoever runs them.")
+    ] = None,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="For this command, the final training included: 90s, 20m, 2h.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="For this command, the final training included: 90s, 20m, 2h."
+        ),
     ] = None,
     recipe: Recipe = None,
     space: Annotated[
-        Path | None, typer.Option(help="A YAML file: recipe keys, each with choices or low and high.")
+        Path | None,
+        typer.Option(help="A YAML file: recipe keys, each with choices or low and high."),
     ] = None,
-    folds: Annotated[int | None, typer.Option(help="Judge by so many folds rather than by val.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Of val, to search by; the recipe's training.monitor.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="tpe, which learns from the trials before, or random.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Judge by so many folds rather than by val.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Of val, to search by; the recipe's training.monitor.")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="tpe, which learns from the trials before, or random.")
+    ] = None,
     study: Annotated[
-        str | None, typer.Option(help="Join or go on with a study: its folder, or with --storage its name.")
+        str | None,
+        typer.Option(help="Join or go on with a study: its folder, or with --storage its name."),
     ] = None,
     storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="A database for many machines; a file by default.")
+        str | None,
+        typer.Option(metavar="URL", help="A database for many machines; a file by default."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder that holds runs.")] = Path("runs"),
     name: Name = None,
@@ -149,22 +200,33 @@ def tune(
 
 
 @app.command(
-    epilog="Examples:  tellapart pick photos/   ·   tellapart pick photos/ --max-ms 20   ·   "
-    "tellapart pick photos/ --backbones resnet18,resnet50=mine.safetensors"
+    epilog=(
+        "Examples:  tellapart pick photos/   ·   tellapart pick photos/ --max-ms 20   ·   "
+        "tellapart pick photos/ --backbones resnet18,resnet50=mine.safetensors"
+    )
 )
 def pick(
     data: Data,
     backbones: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME[=FILE]", help="What to look at; repeatable, or separated by commas. A spread by default."
+            metavar="NAME[=FILE]",
+            help="What to look at; repeatable, or separated by commas. A spread by default.",
         ),
     ] = None,
-    max_ms: Annotated[float | None, typer.Option(help="Milliseconds an image on one thread, at most.")] = None,
-    max_mb: Annotated[float | None, typer.Option(help="Megabytes of the model file, at most.")] = None,
-    budget: Annotated[str | None, typer.Option(metavar="TIME", help="For this command: 90s, 20m, 1h30m.")] = None,
+    max_ms: Annotated[
+        float | None, typer.Option(help="Milliseconds an image on one thread, at most.")
+    ] = None,
+    max_mb: Annotated[
+        float | None, typer.Option(help="Megabytes of the model file, at most.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="For this command: 90s, 20m, 1h30m.")
+    ] = None,
     recipe: Recipe = None,
-    out: Annotated[Path | None, typer.Option(help="The HTML page; NAME-pick.html here by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML page; NAME-pick.html here by default.")
+    ] = None,
     seed: Seed = None,
     splits: Splits = None,
     group_by: GroupBy = None,
@@ -178,7 +240,9 @@ def pick(
 
     picked = measure(
         data,
-        backbones=None if backbones is None else [name for text in backbones for name in text.split(",")],
+        backbones=(
+            None if backbones is None else [name for text in backbones for name in text.split(",")]
+        ),
         max_ms=max_ms,
         max_mb=max_mb,
         budget_seconds=None if budget is None else 60 * minutes(budget),
@@ -196,28 +260,38 @@ def pick(
 
 
 @app.command(
-    epilog="Examples:  tellapart runs   ·   tellapart runs --sort accuracy --where recipe=finetune --settings   ·   "
-    "tellapart runs --where 'accuracy>0.9' --out runs.csv"
+    epilog=(
+        "Examples:  tellapart runs   ·   tellapart runs --sort accuracy --where recipe=finetune"
+        " --settings   ·   tellapart runs --where 'accuracy>0.9' --out runs.csv"
+    )
 )
 def runs(
     folder: Annotated[Path, typer.Argument(help="The folder that holds runs.")] = Path("runs"),
-    sort: Annotated[str | None, typer.Option(help="A column or a recipe key; the newest first by default.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="A column or a recipe key; the newest first by default.")
+    ] = None,
     descending: Annotated[
-        bool | None, typer.Option("--descending/--ascending", help="The largest, or the smallest, first.")
+        bool | None,
+        typer.Option("--descending/--ascending", help="The largest, or the smallest, first."),
     ] = None,
     where: Annotated[
-        list[str] | None, typer.Option(metavar="FILTER", help="As recipe=finetune or 'accuracy>0.9'; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="FILTER", help="As recipe=finetune or 'accuracy>0.9'; repeatable."),
     ] = None,
     settings: Annotated[
         bool, typer.Option("--settings", help="Show the recipe keys in which the runs differ.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write a table: .csv, .jsonl or .parquet.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a table: .csv, .jsonl or .parquet.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """List the runs of a folder with their scores; sort, filter, and show what was different."""
     from tellapart.jobs.runs import list_runs
 
-    listed = list_runs(folder, sort=sort, descending=descending, where=where or (), settings=settings, out=out)
+    listed = list_runs(
+        folder, sort=sort, descending=descending, where=where or (), settings=settings, out=out
+    )
     if json_:
         print_json(listed.as_json())
         return
@@ -228,16 +302,26 @@ def runs(
 
 
 @app.command(
-    epilog="Examples:  tellapart compare runs/20261121-101500-photos runs/20261121-112000-photos   ·   "
-    "tellapart compare runs/*-photos --data photos/ --out which.html"
+    epilog=(
+        "Examples:  tellapart compare runs/20261121-101500-photos runs/20261121-112000-photos   ·  "
+        " tellapart compare runs/*-photos --data photos/ --out which.html"
+    )
 )
 def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUNS…", help="Finished runs; the first is the yardstick.")],
-    out: Annotated[Path | None, typer.Option(help="The HTML page; compare.html here by default.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Where the images are, to show those on which the runs disagree.")
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUNS…", help="Finished runs; the first is the yardstick."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML page; compare.html here by default.")
     ] = None,
-    split: Annotated[str, typer.Option(help="test, or val, with which the runs were chosen.")] = "test",
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Where the images are, to show those on which the runs disagree."),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="test, or val, with which the runs were chosen.")
+    ] = "test",
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     json_: Json = False,
     quiet: Quiet = False,

@@ -83,10 +83,15 @@ def _trust(one: ClassScores) -> str:
 
 def print_answers(answers: Sequence[Answer], top: int) -> None:
     """A line an image."""
-    print_table(["image", "answer", "confidence", "decision", "note"], (_cells(answer, top) for answer in answers))
+    print_table(
+        ["image", "answer", "confidence", "decision", "note"],
+        (_cells(answer, top) for answer in answers),
+    )
 
 
-def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, always_heads: bool = False) -> None:
+def print_table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], *, always_heads: bool = False
+) -> None:
     """A table for a person; where the output is no terminal, tab-separated lines that nothing cuts off.
 
     Args:
@@ -109,6 +114,9 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, always_h
 
 def _cells(answer: Answer, top: int) -> list[str]:
     best = answer.top(top)
-    names, shares = ", ".join(name for name, _ in best), ", ".join(f"{share:.1%}" for _, share in best)
+    names, shares = (
+        ", ".join(name for name, _ in best),
+        ", ".join(f"{share:.1%}" for _, share in best),
+    )
     remark = answer.detail if answer.status != "ok" else ", ".join(answer.notes)
     return [answer.path, names, shares, answer.decision or answer.status, remark]

@@ -31,7 +31,9 @@ def minutes(text: str) -> float:
     """
     number = r"(\d{1,9}(?:\.\d{1,9})?)"
     match = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text, re.ASCII)
-    hours, mins, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    hours, mins, seconds = (
+        (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    )
     total = hours * 60 + mins + seconds / 60
     if not total:
         raise UserError(f"--budget {text} is no time.", "Write one like 90s, 20m or 1h30m.")
@@ -42,7 +44,9 @@ def goes_without(option: str, others: Mapping[str, object]) -> None:
     """Refuse those of the other options that were given: they say what this one leaves no room for."""
     given = [name for name, value in others.items() if value is not None and value is not False]
     if given:
-        raise UserError(f"{option} does not go with {' and '.join(given)}.", "Leave one of them out.")
+        raise UserError(
+            f"{option} does not go with {' and '.join(given)}.", "Leave one of them out."
+        )
 
 
 def goes_with(option: str, others: Mapping[str, object]) -> None:

@@ -38,20 +38,35 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON object on standard output, and nothing else there."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while working.")]
-DATA_HELP = "A folder with one folder a class, or with train/ and test/; a table; IDX or CIFAR; an archive."
+DATA_HELP = (
+    "A folder with one folder a class, or with train/ and test/; a table; IDX or CIFAR; an archive."
+)
 Data = Annotated[Path, typer.Argument(help=DATA_HELP)]
 Recipe = Annotated[
-    str | None, typer.Option(help="A recipe's name (tellapart recipes lists them), or a YAML file; probe by default.")
+    str | None,
+    typer.Option(
+        help="A recipe's name (tellapart recipes lists them), or a YAML file; probe by default."
+    ),
 ]
-Seed = Annotated[int | None, typer.Option(help="Of every random decision; the recipe's by default.")]
+Seed = Annotated[
+    int | None, typer.Option(help="Of every random decision; the recipe's by default.")
+]
 GroupBy = Annotated[
     str | None,
-    typer.Option(help="Keep together in one split: column:NAME, folder, folder:N, name:PATTERN, or burst."),
+    typer.Option(
+        help="Keep together in one split: column:NAME, folder, folder:N, name:PATTERN, or burst."
+    ),
 ]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; repeatable."),
 ]
 Model = Annotated[Path, typer.Argument(help="A model.onnx, or the run folder that holds it.")]
 
@@ -72,30 +87,51 @@ def _verbs(
 
 
 @app.command(
-    epilog="Examples:  tellapart train photos/   ·   tellapart train labels.csv --set head.weighting=balanced"
-    "   ·   tellapart train photos/ --recipe finetune --budget 20m   ·   tellapart train --recipe cifar10-lenet"
-    "   ·   tellapart train --resume runs/20261121-101500-photos"
+    epilog=(
+        "Examples:  tellapart train photos/   ·   tellapart train labels.csv --set"
+        " head.weighting=balanced   ·   tellapart train photos/ --recipe finetune --budget 20m   · "
+        "  tellapart train --recipe cifar10-lenet   ·   tellapart train --resume"
+        " runs/20261121-101500-photos"
+    )
 )
 def train(
     data: Annotated[
-        Path | None, typer.Argument(help=f"{DATA_HELP} Without it the recipe's public data set is downloaded.")
+        Path | None,
+        typer.Argument(help=f"{DATA_HELP} Without it the recipe's public data set is downloaded."),
     ] = None,
     recipe: Recipe = None,
-    out: Annotated[Path | None, typer.Option(help="The folder that holds runs; runs by default.")] = None,
-    name: Annotated[str | None, typer.Option(help="What to call the run; the data's name by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder that holds runs; runs by default.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What to call the run; the data's name by default.")
+    ] = None,
     seed: Seed = None,
-    splits: Annotated[Path | None, typer.Option(help="Use the splits of an earlier run again.")] = None,
+    splits: Annotated[
+        Path | None, typer.Option(help="Use the splits of an earlier run again.")
+    ] = None,
     group_by: GroupBy = None,
     set_: Set = None,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="For the whole command: 90s, 20m, 1h30m. Not with probe.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="For the whole command: 90s, 20m, 1h30m. Not with probe."
+        ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse data with leaks or label conflicts.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse data with leaks or label conflicts.")
+    ] = False,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped; DATA if it was moved.")
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Go on with a run that was stopped; DATA if it was moved."
+        ),
     ] = None,
     accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="With --resume: go on although the data has changed.")
+        bool,
+        typer.Option(
+            "--accept-changes", help="With --resume: go on although the data has changed."
+        ),
     ] = False,
     json_: Json = False,
     quiet: Quiet = False,
@@ -105,7 +141,10 @@ def train(
         goes_with("--resume", {"--accept-changes": accept_changes})
     else:
         new = {"--recipe": recipe, "--out": out, "--name": name, "--seed": seed, "--splits": splits}
-        goes_without("--resume", {**new, "--group-by": group_by, "--set": set_, "--budget": budget, "--strict": strict})
+        goes_without(
+            "--resume",
+            {**new, "--group-by": group_by, "--set": set_, "--budget": budget, "--strict": strict},
+        )
     with results_only():
         run = tellapart.train(
             data,
@@ -116,7 +155,10 @@ def train(
             splits=splits,
             group_by=group_by,
             strict=strict,
-            set={**settings(set_), **({"training.budget_minutes": minutes(budget)} if budget is not None else {})},
+            set={
+                **settings(set_),
+                **({"training.budget_minutes": minutes(budget)} if budget is not None else {}),
+            },
             resume=resume,
             accept_changes=accept_changes,
             quiet=quiet,
@@ -137,13 +179,19 @@ def train(
 
 
 @app.command(
-    epilog="Examples:  tellapart predict model.onnx photo.jpg new/ 'more/*.png'   ·   "
-    "find . -name '*.jpg' | tellapart predict model.onnx - --out answers.csv"
+    epilog=(
+        "Examples:  tellapart predict model.onnx photo.jpg new/ 'more/*.png'   ·   "
+        "find . -name '*.jpg' | tellapart predict model.onnx - --out answers.csv"
+    )
 )
 def predict(
     model: Model,
-    images: Annotated[list[str], typer.Argument(help="Files, folders, patterns; - for a list on standard input.")],
-    out: Annotated[Path | None, typer.Option(help="Write a table: .csv, .jsonl or .parquet.")] = None,
+    images: Annotated[
+        list[str], typer.Argument(help="Files, folders, patterns; - for a list on standard input.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Write a table: .csv, .jsonl or .parquet.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 1,
     json_: Json = False,
     quiet: Quiet = False,
@@ -158,9 +206,14 @@ def predict(
     predictor, answers = predict_files(model, files, out=out, console=Console(quiet=quiet))
     statuses = count_statuses(answers)
     if json_:
-        rows = [answer_row(answer, predictor.classes) | {"top": answer.top(top)} for answer in answers]
+        rows = [
+            answer_row(answer, predictor.classes) | {"top": answer.top(top)} for answer in answers
+        ]
         print_json(
-            {"statuses": statuses, **({"out": escape(str(out)), "rows": len(rows)} if out else {"answers": rows})}
+            {
+                "statuses": statuses,
+                **({"out": escape(str(out)), "rows": len(rows)} if out else {"answers": rows}),
+            }
         )
     elif out:
         echo(f"{len(answers):,} rows written to {out}")
@@ -170,28 +223,42 @@ def predict(
 
 
 @app.command(
-    epilog="Examples:  tellapart explore photos/   ·   tellapart explore photos.zip --group-by name:'^(p[0-9]+)_'"
-    "   ·   tellapart explore photos/ --check --image cats/7.jpg   ·   tellapart explore photos/ --augment finetune"
+    epilog=(
+        "Examples:  tellapart explore photos/   ·   tellapart explore photos.zip --group-by"
+        " name:'^(p[0-9]+)_'   ·   tellapart explore photos/ --check --image cats/7.jpg   ·  "
+        " tellapart explore photos/ --augment finetune"
+    )
 )
 def explore(
     data: Data,
     out: Annotated[
         Path | None,
-        typer.Option(help="The HTML page; NAME-explore.html, -check.html or -augment.html here by default."),
+        typer.Option(
+            help="The HTML page; NAME-explore.html, -check.html or -augment.html here by default."
+        ),
     ] = None,
-    table: Annotated[Path | None, typer.Option(help="Write every file's row too: .csv, .jsonl or .parquet.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Write every file's row too: .csv, .jsonl or .parquet.")
+    ] = None,
     recipe: Recipe = None,
     seed: Seed = None,
     group_by: GroupBy = None,
     set_: Set = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 5 if anything but remarks is found.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Walk one image through the whole pipeline instead.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 5 if anything but remarks is found.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Walk one image through the whole pipeline instead.")
+    ] = False,
     image: Annotated[
         str | None, typer.Option(help="With --check or --augment: which, by its path in the data.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="With --check: a model, to end with its answer.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="With --check: a model, to end with its answer.")
+    ] = None,
     augment: Annotated[
-        str | None, typer.Option(metavar="RECIPE", help="Show what a training by this recipe sees instead.")
+        str | None,
+        typer.Option(metavar="RECIPE", help="Show what a training by this recipe sees instead."),
     ] = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -199,18 +266,31 @@ def explore(
     """Look at the data: every file's status, balance, copies, conflicts, leaks; on one HTML page. Needs no torch."""
     if augment is not None:
         others = {"--check": check, "--model": model, "--recipe": recipe}
-        goes_without("--augment", {**others, "--table": table, "--group-by": group_by, "--strict": strict})
+        goes_without(
+            "--augment", {**others, "--table": table, "--group-by": group_by, "--strict": strict}
+        )
         from tellapart.jobs.augment import show_augmented
 
-        seen = show_augmented(data, recipe=augment, image=image, out=out, seed=seed, set=settings(set_), quiet=quiet)
+        seen = show_augmented(
+            data, recipe=augment, image=image, out=out, seed=seed, set=settings(set_), quiet=quiet
+        )
         print_found(seen.as_json(), seen.lines(), seen.page, json_)
         return
     if check:
-        goes_without("--check", {"--table": table, "--seed": seed, "--group-by": group_by, "--strict": strict})
+        goes_without(
+            "--check",
+            {"--table": table, "--seed": seed, "--group-by": group_by, "--strict": strict},
+        )
         from tellapart.jobs.check import check as check_image
 
         checked = check_image(
-            data, image=image, model=model, out=out, recipe=recipe or "probe", set=settings(set_), quiet=quiet
+            data,
+            image=image,
+            model=model,
+            out=out,
+            recipe=recipe or "probe",
+            set=settings(set_),
+            quiet=quiet,
         )
         print_found(checked.as_json(), checked.lines(), checked.page, json_)
         return
@@ -252,10 +332,15 @@ def evaluate(
 
 
 @app.command(
-    epilog="Examples:  tellapart recipes   ·   tellapart recipes finetune   ·   tellapart recipes mine.yaml --json"
+    epilog=(
+        "Examples:  tellapart recipes   ·   tellapart recipes finetune   ·   tellapart recipes"
+        " mine.yaml --json"
+    )
 )
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="A recipe, or a YAML file, to list the keys of.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A recipe, or a YAML file, to list the keys of.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """List the recipes; or one recipe's keys, each with its value, its default, what it takes and what it means."""
@@ -274,13 +359,20 @@ def recipes(
         print_json({"recipe": name, "keys": [vars(key) for key in keys]})
     else:
         heads = ["key", "value", "default", "takes", "what it means"]
-        rows = [(key.name, option_text(key.value), option_text(key.default), key.takes, key.help) for key in keys]
+        rows = [
+            (key.name, option_text(key.value), option_text(key.default), key.takes, key.help)
+            for key in keys
+        ]
         print_table(heads, rows)
 
 
-@app.command(epilog="Examples:  tellapart backbones mobilenet   ·   tellapart backbones 'resnet*' --json")
+@app.command(
+    epilog="Examples:  tellapart backbones mobilenet   ·   tellapart backbones 'resnet*' --json"
+)
 def backbones(
-    pattern: Annotated[str | None, typer.Argument(help="A part of the names, or a pattern with *.")] = None,
+    pattern: Annotated[
+        str | None, typer.Argument(help="A part of the names, or a pattern with *.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """List the networks that can be a backbone: parameters, input size, licence, and where the weights are."""
@@ -288,7 +380,9 @@ def backbones(
 
     found = list_backbones(pattern)
     if not found:
-        raise UserError(f"No backbone's name contains {pattern!r}.", "Run tellapart backbones to see them all.")
+        raise UserError(
+            f"No backbone's name contains {pattern!r}.", "Run tellapart backbones to see them all."
+        )
     if json_:
         print_json({"backbones": [vars(one) for one in found]})
     else:
@@ -303,13 +397,17 @@ def backbones(
         )
 
 
-@app.command(epilog="Example:  tellapart find-rate photos/ --recipe finetune --set training.batch_size=64")
+@app.command(
+    epilog="Example:  tellapart find-rate photos/ --recipe finetune --set training.batch_size=64"
+)
 def find_rate(
     data: Data,
-    recipe: Annotated[str, typer.Option(help="A recipe that trains by gradient: its name, or a YAML file.")] = (
-        "finetune"
-    ),
-    out: Annotated[Path | None, typer.Option(help="The HTML page; NAME-rates.html here by default.")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="A recipe that trains by gradient: its name, or a YAML file.")
+    ] = "finetune",
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML page; NAME-rates.html here by default.")
+    ] = None,
     seed: Seed = None,
     set_: Set = None,
     json_: Json = False,

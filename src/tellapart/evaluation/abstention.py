@@ -79,7 +79,9 @@ def fit_unfamiliarity_scale(distances: NDArray[np.floating], quantile: float = 0
     if not distances.size or not np.isfinite(distances).all():
         raise ValueError(f"distances must be finite and at least one, got {distances.size}")
     scale = float(np.quantile(distances, quantile, method="higher"))
-    return max(scale, float(np.finfo(np.float32).eps))  # copies of training images are all at distance 0
+    return max(
+        scale, float(np.finfo(np.float32).eps)
+    )  # copies of training images are all at distance 0
 
 
 def decide(
@@ -120,7 +122,10 @@ class Selective:
 
     def as_json(self) -> dict[str, Any]:
         """A plain dict, null where a number does not exist."""
-        scores = {"coverage": self.coverage.as_json(), "accuracy_answered": self.accuracy_answered.as_json()}
+        scores = {
+            "coverage": self.coverage.as_json(),
+            "accuracy_answered": self.accuracy_answered.as_json(),
+        }
         return {**scores, "unfamiliar": self.unfamiliar}
 
 

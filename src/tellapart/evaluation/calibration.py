@@ -136,7 +136,9 @@ def confidence_bins(confidence: NDArray[np.float32], num_bins: int = NUM_BINS) -
     return np.clip(bins, 0, num_bins - 1)
 
 
-def _slope(logits: NDArray[np.floating], labels: NDArray[np.int64], b: float) -> tuple[float, float]:
+def _slope(
+    logits: NDArray[np.floating], labels: NDArray[np.int64], b: float
+) -> tuple[float, float]:
     """First and second derivative in b of the summed cross-entropy of softmax(b * logits), and of the prior."""
     slope, curvature = (b - 1) / PRIOR_DEVIATION**2, 1 / PRIOR_DEVIATION**2
     rows = max(1, _BLOCK_LOGITS // logits.shape[1])
@@ -155,7 +157,9 @@ def _slope(logits: NDArray[np.floating], labels: NDArray[np.int64], b: float) ->
 
 def _check(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> None:
     if logits.ndim != 2 or labels.shape != (len(logits),):
-        raise ValueError(f"logits must be (N, C) and labels (N,), got {logits.shape} and {labels.shape}")
+        raise ValueError(
+            f"logits must be (N, C) and labels (N,), got {logits.shape} and {labels.shape}"
+        )
     if labels.size and (labels.min() < 0 or labels.max() >= logits.shape[1]):
         raise ValueError(f"labels must be in [0, {logits.shape[1]})")
     if not np.isfinite(logits).all():

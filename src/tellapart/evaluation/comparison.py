@@ -46,7 +46,12 @@ class Comparison:
         """A plain dict, null where there was nothing to measure."""
         scores = {name: getattr(self, name).as_json() for name in ("first", "second", "difference")}
         counts = {"gained": self.gained, "lost": self.lost, "p": self.p}
-        facts = {"split": self.split, "seconds": self.seconds, "shipped": self.shipped, "text": self.lines()}
+        facts = {
+            "split": self.split,
+            "seconds": self.seconds,
+            "shipped": self.shipped,
+            "text": self.lines(),
+        }
         return {"names": list(self.names), **scores, **counts, **facts}
 
     def lines(self) -> list[str]:
@@ -55,13 +60,24 @@ class Comparison:
         shipped = [f"{spent}shipped: {self.shipped}."] if self.shipped else []
         images = self.first.count
         if not images:
-            return [f"There are no images to compare {self.names[0]} and {self.names[1]} on.", *shipped]
+            return [
+                f"There are no images to compare {self.names[0]} and {self.names[1]} on.",
+                *shipped,
+            ]
         (one, other), noun = self.names, f"{self.split} image{'' if images == 1 else 's'}".strip()
-        points = " to ".join(f"{100 * bound:+.1f}" for bound in (self.difference.low, self.difference.high))
+        points = " to ".join(
+            f"{100 * bound:+.1f}" for bound in (self.difference.low, self.difference.high)
+        )
         return [
-            f"On the same {images:,} {noun}: {one} {_share(self.first)}, {other} {_share(self.second)}; difference "
-            f"{100 * self.difference.value:+.1f} points ({points}).",
-            f"Only {other} is right on {self.gained:,}, only {one} on {self.lost:,}: {self._verdict}.",
+            (
+                f"On the same {images:,} {noun}: {one} {_share(self.first)}, {other}"
+                f" {_share(self.second)}; difference {100 * self.difference.value:+.1f} points"
+                f" ({points})."
+            ),
+            (
+                f"Only {other} is right on {self.gained:,}, only {one} on {self.lost:,}:"
+                f" {self._verdict}."
+            ),
             *shipped,
         ]
 
@@ -69,7 +85,10 @@ class Comparison:
     def _verdict(self) -> str:
         """What McNemar's test says of the difference."""
         real = self.p < SIGNIFICANT
-        return f"{'a real difference' if real else 'which chance alone would do too'} ({p_in_words(self.p)})"
+        return (
+            f"{'a real difference' if real else 'which chance alone would do too'}"
+            f" ({p_in_words(self.p)})"
+        )
 
 
 def compare(
@@ -146,7 +165,10 @@ def paired_interval(both: float, gained: float, lost: float, count: float) -> tu
     if not count:
         return -1.0, 1.0
     neither = max(count - both - gained - lost, 0.0)
-    rights, others = min(both + gained, count), min(both + lost, count)  # rounding must not make them more than all
+    rights, others = (
+        min(both + gained, count),
+        min(both + lost, count),
+    )  # rounding must not make them more than all
     better, worse = rights / count, others / count
     better_low, better_high = wilson(rights, count)
     worse_low, worse_high = wilson(others, count)

@@ -39,7 +39,13 @@ class FoldScore:
     def as_json(self) -> dict[str, Any]:
         """`{"repeat", "fold", "count", "accuracy": {"value", "low", "high", "count"}, …}`."""
         scores = {name: getattr(self.metrics, name).as_json() for name in MEASURED}
-        return {"repeat": self.repeat, "fold": self.fold, "count": self.count, **scores, **self.facts}
+        return {
+            "repeat": self.repeat,
+            "fold": self.fold,
+            "count": self.count,
+            **scores,
+            **self.facts,
+        }
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,9 @@ class FoldScores:
         }
 
     def _repeat_as_json(self, repeat: int) -> dict[str, Any]:
-        part = FoldScores(tuple(self.of_repeat(repeat)), self.pooled[repeat - 1 : repeat], self.folds, self.seed)
+        part = FoldScores(
+            tuple(self.of_repeat(repeat)), self.pooled[repeat - 1 : repeat], self.folds, self.seed
+        )
         return {
             "repeat": repeat,
             "mean": _plain(part.mean),
@@ -141,7 +149,12 @@ def score_folds(
         return measure(predictions, seed=seed, baseline_label=label, class_counts=class_counts)
 
     each = [
-        FoldScore(repeat + 1, fold + 1, measured(part_of(said, held == fold)), facts.get((repeat, fold), {}))
+        FoldScore(
+            repeat + 1,
+            fold + 1,
+            measured(part_of(said, held == fold)),
+            facts.get((repeat, fold), {}),
+        )
         for repeat, (said, held) in enumerate(zip(answers, fold_of, strict=True))
         for fold in range(folds)
     ]
@@ -154,14 +167,18 @@ def part_of(predictions: Predictions, chosen: NDArray[np.bool_]) -> Predictions:
     return Predictions(
         predictions.probs[chosen],
         predictions.labels[chosen],
-        tuple(path for path, wanted in zip(predictions.paths, chosen.tolist(), strict=True) if wanted),
+        tuple(
+            path for path, wanted in zip(predictions.paths, chosen.tolist(), strict=True) if wanted
+        ),
         predictions.classes,
         None if far is None else far[chosen],
     )
 
 
 def _average(scores: Sequence[Score]) -> Score:
-    value, low, high = (_mean([getattr(one, part) for one in scores]) for part in ("value", "low", "high"))
+    value, low, high = (
+        _mean([getattr(one, part) for one in scores]) for part in ("value", "low", "high")
+    )
     return Score(value, low, high, scores[0].count)
 
 

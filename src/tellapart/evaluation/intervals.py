@@ -130,7 +130,9 @@ def percentile_interval(
 
 def _strata(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows (N,) sorted by stratum, and the images of each stratum."""
-    _, first, inverse, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    _, first, inverse, counts = np.unique(
+        labels, return_index=True, return_inverse=True, return_counts=True
+    )
     # Named by its first image, not by its label, a stratum keeps its place when classes are renumbered.
     strata = np.where(counts == 1, len(labels), first)[inverse]
     return np.argsort(strata, kind="stable"), np.unique(strata, return_counts=True)[1]

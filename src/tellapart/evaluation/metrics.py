@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.evaluation.calibration import NUM_BINS, confidence_bins
-from tellapart.evaluation.intervals import RESAMPLES, Statistic, bootstrap, percentile_interval, wilson
+from tellapart.evaluation.intervals import (
+    RESAMPLES,
+    Statistic,
+    bootstrap,
+    percentile_interval,
+    wilson,
+)
 from tellapart.evaluation.predictions import Predictions
 
 # Below this many images a class's recall is uncertain by more than 17 points either way.
@@ -48,7 +54,9 @@ class Score:
         if math.isnan(self.value):
             return f"not measured ({images})"
         scale, unit, spec = (1, "", spec) if spec else (100, " %", ".1f")
-        value, low, high = (format(scale * number, spec) for number in (self.value, self.low, self.high))
+        value, low, high = (
+            format(scale * number, spec) for number in (self.value, self.low, self.high)
+        )
         interval = "" if math.isnan(self.low) else f"{low} to {high}, "
         return f"{value}{unit} ({interval}{images})"
 
@@ -86,7 +94,11 @@ class ClassScores:
     def as_json(self) -> dict[str, Any]:
         """A plain dict, null where a number does not exist."""
         counts = {"name": self.name, "count": self.count, "predicted_count": self.predicted_count}
-        scores = {"recall": self.recall.as_json(), "precision": self.precision.as_json(), "f1": _finite(self.f1)}
+        scores = {
+            "recall": self.recall.as_json(),
+            "precision": self.precision.as_json(),
+            "f1": _finite(self.f1),
+        }
         return {**counts, **scores, "trusted": self.trusted}
 
 
@@ -136,8 +148,14 @@ class Metrics:
 
     def as_json(self) -> dict[str, Any]:
         """`{"accuracy": {"value", "low", "high", "count"}, …, "per_class": […]}`, numbers finite or null."""
-        scores = {name: field.as_json() if isinstance(field, Score) else field for name, field in vars(self).items()}
-        return {**scores, "per_class": [scores_of_class.as_json() for scores_of_class in self.per_class]}
+        scores = {
+            name: field.as_json() if isinstance(field, Score) else field
+            for name, field in vars(self).items()
+        }
+        return {
+            **scores,
+            "per_class": [scores_of_class.as_json() for scores_of_class in self.per_class],
+        }
 
 
 def measure(
@@ -183,12 +201,16 @@ def measure(
     if class_counts is not None and class_counts.shape != (num_classes,):
         raise ValueError(f"class_counts must be ({num_classes},), got {class_counts.shape}")
     labels = predictions.labels
-    baseline = None if baseline_label is None else proportion(int((labels == baseline_label).sum()), count)
+    baseline = (
+        None if baseline_label is None else proportion(int((labels == baseline_label).sum()), count)
+    )
     test_counts = np.bincount(labels, minlength=num_classes)
     return Metrics(
         accuracy=proportion(int(predictions.correct.sum()), count),
         **_bootstrapped(predictions, resampled or resample(predictions, seed)),
-        top5_accuracy=proportion(int(top5_hits(predictions).sum()), count) if num_classes > 5 else None,
+        top5_accuracy=(
+            proportion(int(top5_hits(predictions).sum()), count) if num_classes > 5 else None
+        ),
         majority_baseline=baseline,
         balanced_first=_uneven(test_counts if class_counts is None else class_counts),
         per_class=_per_class(predictions),
@@ -222,7 +244,11 @@ def resample(predictions: Predictions, seed: int = 0, resamples: int = RESAMPLES
     count, missing = len(predictions), np.full((1, len(_HIGHEST)), math.nan)
     statistic = _statistic(predictions)
     values = statistic(np.arange(count)[None], np.ones(count)) if count else missing
-    resampled = bootstrap(statistic, predictions.labels, seed=seed, resamples=resamples) if count > 1 else missing
+    resampled = (
+        bootstrap(statistic, predictions.labels, seed=seed, resamples=resamples)
+        if count > 1
+        else missing
+    )
     return Resampled(tuple(_HIGHEST), values[0], resampled)
 
 
@@ -233,7 +259,9 @@ def top5_hits(predictions: Predictions) -> NDArray[np.bool_]:
     """
     probs, labels = predictions.probs, predictions.labels
     of_label = probs[np.arange(len(labels)), labels][:, None]
-    ahead = (probs > of_label) | ((probs == of_label) & (np.arange(probs.shape[1]) < labels[:, None]))
+    ahead = (probs > of_label) | (
+        (probs == of_label) & (np.arange(probs.shape[1]) < labels[:, None])
+    )
     return np.asarray(ahead.sum(axis=1) < 5)
 
 
@@ -243,13 +271,21 @@ def proportion(successes: int, count: int) -> Score:
 
 
 # What the bootstrap measures, and how high each can be.
-_HIGHEST = {"balanced_accuracy": 1.0, "macro_f1": 1.0, "log_loss": math.inf, "brier": 2.0, "ece": 1.0}
+_HIGHEST = {
+    "balanced_accuracy": 1.0,
+    "macro_f1": 1.0,
+    "log_loss": math.inf,
+    "brier": 2.0,
+    "ece": 1.0,
+}
 
 
 def _bootstrapped(predictions: Predictions, found: Resampled) -> dict[str, Score]:
     """The scores that are no plain share of images."""
     scores = {}
-    for name, value, resampled in zip(found.names, found.values.tolist(), found.resampled.T, strict=True):
+    for name, value, resampled in zip(
+        found.names, found.values.tolist(), found.resampled.T, strict=True
+    ):
         low, high = percentile_interval(value, resampled)
         scores[name] = Score(value, max(low, 0.0), min(high, _HIGHEST[name]), len(predictions))
     for name in ("balanced_accuracy", "macro_f1"):
@@ -261,7 +297,10 @@ def _statistic(predictions: Predictions) -> Statistic:
     """Rows (B, M) and weights (M,) → (B, 5), the columns of _HIGHEST."""
     labels, predicted, correct = predictions.labels, predictions.predicted, predictions.correct
     losses, distances = _losses(predictions)
-    gaps, bins = predictions.confidence - correct.astype(np.float64), confidence_bins(predictions.confidence)
+    gaps, bins = (
+        predictions.confidence - correct.astype(np.float64),
+        confidence_bins(predictions.confidence),
+    )
     num_classes = len(predictions.classes)
 
     def statistic(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -273,7 +312,11 @@ def _statistic(predictions: Predictions) -> Statistic:
         present, total = (support > 0).sum(axis=1), weights.sum()
         recall = _ratio(right, support)
         f1 = np.where(support > 0, _ratio(2 * right, support + called), 0)
-        means = [losses[rows] @ weights / total, distances[rows] @ weights / total, np.abs(gap).sum(axis=1) / total]
+        means = [
+            losses[rows] @ weights / total,
+            distances[rows] @ weights / total,
+            np.abs(gap).sum(axis=1) / total,
+        ]
         return np.stack([recall.sum(axis=1) / present, f1.sum(axis=1) / present, *means], axis=1)
 
     return statistic
@@ -289,7 +332,9 @@ def _losses(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.f
     return losses, np.maximum(squares - 2 * of_label + 1, 0)
 
 
-def _totals(groups: NDArray[np.int64], weights: NDArray[np.float64], num_groups: int) -> NDArray[np.float64]:
+def _totals(
+    groups: NDArray[np.int64], weights: NDArray[np.float64], num_groups: int
+) -> NDArray[np.float64]:
     """groups (B, M) in [0, G), weights (M,) or (B, M) → the weight of each group in each row, (B, G)."""
     cells = groups + num_groups * np.arange(len(groups))[:, None]
     spread = np.broadcast_to(weights, groups.shape)
@@ -317,7 +362,9 @@ def _by_path(predictions: Predictions) -> Predictions:
     """The same predictions sorted by path: a resample is the same images in whatever order they came."""
     order = np.array(sorted(range(len(predictions)), key=predictions.paths.__getitem__), np.int64)
     paths = tuple(predictions.paths[row] for row in order)
-    return Predictions(predictions.probs[order], predictions.labels[order], paths, predictions.classes)
+    return Predictions(
+        predictions.probs[order], predictions.labels[order], paths, predictions.classes
+    )
 
 
 def _per_class(predictions: Predictions) -> tuple[ClassScores, ...]:
@@ -332,7 +379,11 @@ def _per_class(predictions: Predictions) -> tuple[ClassScores, ...]:
             predicted_count=called[label],
             recall=proportion(right[label], supports[label]),
             precision=proportion(right[label], called[label]),
-            f1=2 * right[label] / (supports[label] + called[label]) if supports[label] else math.nan,
+            f1=(
+                2 * right[label] / (supports[label] + called[label])
+                if supports[label]
+                else math.nan
+            ),
         )
         for label, name in enumerate(predictions.classes)
     )

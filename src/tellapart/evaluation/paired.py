@@ -16,9 +16,24 @@ from numpy.typing import NDArray
 
 from tellapart.evaluation.comparison import SIGNIFICANT, mcnemar, paired_interval
 from tellapart.evaluation.intervals import percentile_interval
-from tellapart.evaluation.metrics import Metrics, Resampled, Score, is_trusted, measure, proportion, resample, top5_hits
+from tellapart.evaluation.metrics import (
+    Metrics,
+    Resampled,
+    Score,
+    is_trusted,
+    measure,
+    proportion,
+    resample,
+    top5_hits,
+)
 from tellapart.evaluation.predictions import Predictions
-from tellapart.evaluation.significance import balanced_reach, bootstrap_p, holm, interval_p, smallest_p
+from tellapart.evaluation.significance import (
+    balanced_reach,
+    bootstrap_p,
+    holm,
+    interval_p,
+    smallest_p,
+)
 
 LOSSES = frozenset({"log_loss", "brier", "ece"})
 
@@ -73,7 +88,10 @@ class Difference:
     def as_json(self) -> dict[str, Any]:
         """The difference with its bounds, both scores, and the test."""
         score = self.difference.as_json()
-        bounds = {"difference": score["value"], **{key: score[key] for key in ("low", "high", "count")}}
+        bounds = {
+            "difference": score["value"],
+            **{key: score[key] for key in ("low", "high", "count")},
+        }
         tested = {"p": self.p, "p_alone": self.p_alone, "test": self.test, "found": self.found}
         return {**bounds, **tested, "first": self.first.as_json(), "second": self.second.as_json()}
 
@@ -105,7 +123,8 @@ class Pair:
         """An entry a metric, the main one first. facts: what each entry says beside its numbers."""
         names = {"names": list(self.names)}
         return [
-            {"metric": one.name, **one.as_json(), **names, "main": one is self.main, **facts} for one in self.metrics
+            {"metric": one.name, **one.as_json(), **names, "main": one is self.main, **facts}
+            for one in self.metrics
         ]
 
     def classes_as_json(self, **facts: Any) -> list[dict[str, Any]]:
@@ -162,7 +181,9 @@ def aligned(predictions: Predictions, like: Predictions) -> Predictions:
     return Predictions(predictions.probs[rows][:, columns], labels, like.paths, like.classes)
 
 
-def compare_all(predictions: Sequence[Predictions], names: Sequence[str], *, seed: int = 0) -> Paired:
+def compare_all(
+    predictions: Sequence[Predictions], names: Sequence[str], *, seed: int = 0
+) -> Paired:
     """Every two of several models, by their answers to the same images.
 
     The accuracy decides: one question a pair. Where the classes are so uneven that it mostly speaks of the largest,
@@ -190,7 +211,9 @@ def compare_all(predictions: Sequence[Predictions], names: Sequence[str], *, see
 
 def _model(predictions: Predictions, name: str, seed: int) -> _Model:
     drawn = resample(predictions, seed)
-    return _Model(name, predictions, predictions.correct, drawn, measure(predictions, resampled=drawn))
+    return _Model(
+        name, predictions, predictions.correct, drawn, measure(predictions, resampled=drawn)
+    )
 
 
 def _pair(models: Sequence[_Model], places: tuple[int, int]) -> Pair:
@@ -243,9 +266,15 @@ def _bootstrapped(first: _Model, second: _Model, name: str) -> Difference:
     if not is_loss:  # of answers, as accuracy is: a few that changed must not look like a certainty
         down, up = balanced_reach(first.correct, second.correct, labels)
         low, high = max(min(low, value + down), -1.0), min(max(high, value + up), 1.0)
-        p = max(p, interval_p(value, low, high), smallest_p(int((first.correct != second.correct).sum())))
+        p = max(
+            p,
+            interval_p(value, low, high),
+            smallest_p(int((first.correct != second.correct).sum())),
+        )
     scores: tuple[Score, Score] = (getattr(first.metrics, name), getattr(second.metrics, name))
-    return Difference(name, *scores, Score(value, low, high, len(labels)), p, p, "bootstrap", is_loss)
+    return Difference(
+        name, *scores, Score(value, low, high, len(labels)), p, p, "bootstrap", is_loss
+    )
 
 
 def _corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
@@ -255,11 +284,16 @@ def _corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
         lambda pair: pair.metrics[1:],
         lambda pair: pair.classes,
     )
-    main, others, classes = (iter(holm([one.p_alone for pair in pairs for one in of(pair)])) for of in families)
+    main, others, classes = (
+        iter(holm([one.p_alone for pair in pairs for one in of(pair)])) for of in families
+    )
     return tuple(
         replace(
             pair,
-            metrics=tuple(replace(one, p=next(others if place else main)) for place, one in enumerate(pair.metrics)),
+            metrics=tuple(
+                replace(one, p=next(others if place else main))
+                for place, one in enumerate(pair.metrics)
+            ),
             classes=tuple(replace(one, p=next(classes)) for one in pair.classes),
         )
         for pair in pairs

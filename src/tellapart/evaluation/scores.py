@@ -42,7 +42,11 @@ def f1(predictions: Predictions) -> float:
 def loss(predictions: Predictions) -> float:
     """Mean of -ln(probability of the label), in nats; probabilities below 1.2e-7 count as that."""
     of_label = predictions.probs[np.arange(len(predictions)), predictions.labels].astype(np.float64)
-    return float(-np.log(np.maximum(of_label, np.finfo(np.float32).eps)).mean()) if len(predictions) else math.nan
+    return (
+        float(-np.log(np.maximum(of_label, np.finfo(np.float32).eps)).mean())
+        if len(predictions)
+        else math.nan
+    )
 
 
 def top5_accuracy(predictions: Predictions) -> float:
@@ -80,7 +84,9 @@ def better(name: str, new: float, old: float | None) -> bool:
     return new < old if name.endswith(LOWER_IS_BETTER) else new > old
 
 
-def _counts(predictions: Predictions) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _counts(
+    predictions: Predictions,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """(C,) images of each class, answers that named it, and both at once."""
     labels, predicted, most = predictions.labels, predictions.predicted, len(predictions.classes)
     chosen = (labels, predicted, labels[labels == predicted])

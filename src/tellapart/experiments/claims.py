@@ -14,12 +14,26 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
-from sqlalchemy import Column, ColumnElement, Engine, Integer, MetaData, String, Table, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    delete,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 BEAT_SECONDS = 2.0
 MAKING_TRIES, MAKING_SECONDS = 5, 0.3  # where other processes make the same tables
-STALE_SECONDS = 20.0  # without a beat: the holder is gone. Long enough for a process that the system holds up
+STALE_SECONDS = (
+    20.0  # without a beat: the holder is gone. Long enough for a process that the system holds up
+)
 
 Made = TypeVar("Made")
 
@@ -43,7 +57,9 @@ class Claims:
     def __init__(self, engine: Engine, study: str) -> None:
         self._engine, self._study = engine, study
         self._me = secrets.token_hex(16)
-        self._seen: dict[int, tuple[str, int, float]] = {}  # work → holder and beat, and when they were first seen so
+        self._seen: dict[
+            int, tuple[str, int, float]
+        ] = {}  # work → holder and beat, and when they were first seen so
         made_once(lambda: _CLAIMS.metadata.create_all(engine))
 
     def take(self, work: int) -> bool:
@@ -60,8 +76,14 @@ class Claims:
         """Work, holder and beat of what others hold who are not known to be gone. What is new in it, somebody did."""
         query = select(_CLAIMS.c.work, _CLAIMS.c.holder, _CLAIMS.c.beat)
         with self._engine.begin() as connection:
-            rows = connection.execute(query.where(_CLAIMS.c.study == self._study, _CLAIMS.c.holder != self._me)).all()
-        return frozenset((work, holder, beat) for work, holder, beat in rows if not self._is_stale(work, holder, beat))
+            rows = connection.execute(
+                query.where(_CLAIMS.c.study == self._study, _CLAIMS.c.holder != self._me)
+            ).all()
+        return frozenset(
+            (work, holder, beat)
+            for work, holder, beat in rows
+            if not self._is_stale(work, holder, beat)
+        )
 
     def beat(self, work: int) -> bool:
         """Say that this process still works on it; False: another one has taken it over."""
@@ -71,17 +93,23 @@ class Claims:
     def release(self, work: int) -> None:
         """Let go of it, if this process holds it: the next one need not wait."""
         with self._engine.begin() as connection:
-            connection.execute(delete(_CLAIMS).where(*self._row(work), _CLAIMS.c.holder == self._me))
+            connection.execute(
+                delete(_CLAIMS).where(*self._row(work), _CLAIMS.c.holder == self._me)
+            )
 
     def _read(self, work: int) -> tuple[str, int] | None:
         with self._engine.begin() as connection:
-            row = connection.execute(select(_CLAIMS.c.holder, _CLAIMS.c.beat).where(*self._row(work))).one_or_none()
+            row = connection.execute(
+                select(_CLAIMS.c.holder, _CLAIMS.c.beat).where(*self._row(work))
+            ).one_or_none()
         return None if row is None else (str(row[0]), int(row[1]))
 
     def _insert(self, work: int) -> bool:
         try:
             with self._engine.begin() as connection:
-                connection.execute(insert(_CLAIMS).values(study=self._study, work=work, holder=self._me, beat=0))
+                connection.execute(
+                    insert(_CLAIMS).values(study=self._study, work=work, holder=self._me, beat=0)
+                )
         except IntegrityError:  # another process was quicker
             return False
         return True
@@ -90,7 +118,9 @@ class Claims:
         """Raise the counter, if the row is still as it was read: the database lets only one process do that."""
         as_read = (*self._row(work), _CLAIMS.c.holder == holder, _CLAIMS.c.beat == beat)
         with self._engine.begin() as connection:
-            done = connection.execute(update(_CLAIMS).where(*as_read).values(holder=new_holder, beat=beat + 1))
+            done = connection.execute(
+                update(_CLAIMS).where(*as_read).values(holder=new_holder, beat=beat + 1)
+            )
         return done.rowcount == 1
 
     def _is_stale(self, work: int, holder: str, beat: int) -> bool:
@@ -115,7 +145,9 @@ class Hold:
     def __init__(self, claims: Claims, work: int) -> None:
         self.lost = False
         self._claims, self._work = claims, work
-        self._lock = threading.Lock()  # a beat reads and then writes: two at once, and one would find the claim changed
+        self._lock = (
+            threading.Lock()
+        )  # a beat reads and then writes: two at once, and one would find the claim changed
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
@@ -130,7 +162,10 @@ class Hold:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._over.set()
         self._thread.join()
@@ -141,7 +176,9 @@ class Hold:
             try:
                 if not self.is_mine():
                     return
-            except SQLAlchemyError:  # the database is away for a moment; if for long, another process takes over
+            except (
+                SQLAlchemyError
+            ):  # the database is away for a moment; if for long, another process takes over
                 continue
 
 

@@ -42,7 +42,9 @@ class Extractors:
             began = perf_counter()
             try:
                 one.visit(digest, pixels)
-            except Exception as error:  # onnxruntime has an exception class a fault, without a common base
+            except (
+                Exception
+            ) as error:  # onnxruntime has an exception class a fault, without a common base
                 self.failed[name] = fault(error)
             with self._lock:
                 self.seconds[name] += perf_counter() - began

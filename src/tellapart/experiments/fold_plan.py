@@ -60,11 +60,18 @@ def check_numbers(folds: int, repeats: int) -> None:
     """
     for name, number in (("folds", folds), ("repeats", repeats)):
         if not isinstance(number, int):
-            raise UserError(f"{name} must be a whole number, got {number!r}.", f"Give one, as {name}=5.")
+            raise UserError(
+                f"{name} must be a whole number, got {number!r}.", f"Give one, as {name}=5."
+            )
     if folds < 2:
-        raise UserError(f"Cross-validation needs 2 folds or more, got {folds}.", "Five are usual: --folds 5.")
+        raise UserError(
+            f"Cross-validation needs 2 folds or more, got {folds}.", "Five are usual: --folds 5."
+        )
     if repeats < 1:
-        raise UserError(f"The folds must be made at least once, got {repeats} repeats.", "Give --repeats 1 or more.")
+        raise UserError(
+            f"The folds must be made at least once, got {repeats} repeats.",
+            "Give --repeats 1 or more.",
+        )
 
 
 def pool_of(splits: Column) -> Column:
@@ -82,7 +89,9 @@ def plan_folds(catalog: Catalog, splits: Column, folds: int, repeats: int, seed:
         UserError: no class has an image for each fold.
     """
     rows = np.flatnonzero(splits == "train")
-    fold_of = np.stack([make_folds(catalog, rows, folds, repeat_seed(seed, repeat)) for repeat in range(repeats)])
+    fold_of = np.stack(
+        [make_folds(catalog, rows, folds, repeat_seed(seed, repeat)) for repeat in range(repeats)]
+    )
     plan = FoldPlan(rows, folds, fold_of, seed)
     reached = _folds_with(catalog, plan)
     if reached.max() < folds:
@@ -90,8 +99,9 @@ def plan_folds(catalog: Catalog, splits: Column, folds: int, repeats: int, seed:
         most = int(reached[best])
         has = _images(int(catalog.counts(splits == "train")[best]))
         raise UserError(
-            f"{folds} folds are more than the images allow: no class has one for each. {catalog.classes[best]!r} "
-            f"comes farthest: it has {has}, of which groups and copies stay whole, and fills {most}.",
+            f"{folds} folds are more than the images allow: no class has one for each."
+            f" {catalog.classes[best]!r} comes farthest: it has {has}, of which groups and copies"
+            f" stay whole, and fills {most}.",
             f"Use --folds {most}." if most > 1 else "Add images, or group them more finely.",
         )
     return plan
@@ -99,20 +109,23 @@ def plan_folds(catalog: Catalog, splits: Column, folds: int, repeats: int, seed:
 
 def plan_remarks(catalog: Catalog, plan: FoldPlan) -> list[str]:
     """What the user should know of the folds, a sentence each: classes that are not in all of them."""
-    reached, counts = _folds_with(catalog, plan), np.bincount(catalog.labels[plan.rows], minlength=len(catalog.classes))
+    reached, counts = (
+        _folds_with(catalog, plan),
+        np.bincount(catalog.labels[plan.rows], minlength=len(catalog.classes)),
+    )
     never, some = (reached == 0) & (counts > 0), (reached > 0) & (reached < plan.folds)
     remarks = []
     if some.any():
         listed = _listed(catalog, some, [f"{count} of {plan.folds}" for count in reached.tolist()])
         remarks.append(
-            f"{_classes(int(some.sum()))} not in every fold, for want of images that differ: {listed}. "
-            "Their share of a fold's score comes and goes."
+            f"{_classes(int(some.sum()))} not in every fold, for want of images that differ:"
+            f" {listed}. Their share of a fold's score comes and goes."
         )
     if never.any():
         listed = _listed(catalog, never, [_images(count) for count in counts.tolist()])
         remarks.append(
-            f"{_classes(int(never.sum()))} in no fold, and so never judged: {listed}. Each is one image, one group "
-            "or one set of copies, which every model needs to learn from."
+            f"{_classes(int(never.sum()))} in no fold, and so never judged: {listed}. Each is one"
+            " image, one group or one set of copies, which every model needs to learn from."
         )
     return remarks
 
@@ -123,10 +136,16 @@ def repeat_seed(seed: int, repeat: int) -> int:
     >>> repeat_seed(7, 0), repeat_seed(7, 1) != repeat_seed(7, 2)
     (7, True)
     """
-    return seed if repeat == 0 else int(keyed_numbers(seed, "repeat", [str(repeat)])[0] >> np.uint64(1))
+    return (
+        seed
+        if repeat == 0
+        else int(keyed_numbers(seed, "repeat", [str(repeat)])[0] >> np.uint64(1))
+    )
 
 
-def fold_splits(catalog: Catalog, plan: FoldPlan, repeat: int, fold: int, options: SplitOptions) -> Column:
+def fold_splits(
+    catalog: Catalog, plan: FoldPlan, repeat: int, fold: int, options: SplitOptions
+) -> Column:
     """The splits of one fold's own run: what it holds out is its test, val is cut from the rest, the true test is "".
 
     Returns:
@@ -154,7 +173,9 @@ def _folds_with(catalog: Catalog, plan: FoldPlan) -> NDArray[np.int64]:
 def _listed(catalog: Catalog, chosen: NDArray[np.bool_], told: list[str]) -> str:
     labels = np.flatnonzero(chosen).tolist()
     more = f" and {len(labels) - SHOWN:,} more" if len(labels) > SHOWN else ""
-    return ", ".join(f"{catalog.classes[label]!r} ({told[label]})" for label in labels[:SHOWN]) + more
+    return (
+        ", ".join(f"{catalog.classes[label]!r} ({told[label]})" for label in labels[:SHOWN]) + more
+    )
 
 
 def _classes(count: int) -> str:

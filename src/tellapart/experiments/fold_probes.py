@@ -57,7 +57,9 @@ def fit_fold_probes(
         heads[repeat, fold] = probe.layers
         facts[repeat, fold] = {"train_images": len(rest), "c": probe.c}
         logits[repeat, held] = probe.layers.logits(features[held])
-        far[repeat, held] = distances(features[held], reference_directions(features[known[~held[known]]]))
+        far[repeat, held] = distances(
+            features[held], reference_directions(features[known[~held[known]]])
+        )
         advance()
     probs = np.zeros_like(logits)
     for repeat, fold in plan.each:
@@ -67,4 +69,6 @@ def fit_fold_probes(
         probs[repeat, held] = softmax(logits[repeat, held], temperature)
         heads[repeat, fold] = heads[repeat, fold].scaled(temperature)
         facts[repeat, fold]["temperature"] = temperature
-    return FoldProbes(tuple(heads.values()), OutOfFold(plan, labels, probs, logits, plan.fold_of >= 0, far, facts))
+    return FoldProbes(
+        tuple(heads.values()), OutOfFold(plan, labels, probs, logits, plan.fold_of >= 0, far, facts)
+    )

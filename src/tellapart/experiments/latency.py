@@ -32,7 +32,9 @@ def measure_latency(
     spent: dict[str, list[float]] = {name: [] for name in sessions}
     names = list(sessions)
     for turn in range(ROUNDS):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:  # none is always the one that goes first
+        for name in (
+            names[turn % len(names) :] + names[: turn % len(names)]
+        ):  # none is always the one that goes first
             spent[name] += [_run(sessions[name], image) for image in images]
     return {name: _summary(values, threads) for name, values in spent.items()}
 

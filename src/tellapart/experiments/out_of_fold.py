@@ -45,7 +45,9 @@ class OutOfFold:
         """The answers of one repeat, from 0: of each image at most one."""
         answered = self.answered[repeat]
         paths = tuple(catalog.paths[self.plan.rows[answered]])
-        return Predictions(self.probs[repeat][answered], self.labels[answered], paths, catalog.classes)
+        return Predictions(
+            self.probs[repeat][answered], self.labels[answered], paths, catalog.classes
+        )
 
     def folds(self, repeat: int) -> NDArray[np.int64]:
         """The fold of each of these answers, from 0."""
@@ -103,10 +105,18 @@ def logits_of(probs: NDArray[np.float32], temperature: float) -> NDArray[np.floa
     return np.asarray(np.log(np.maximum(probs, TINIEST)) * temperature, np.float32)
 
 
-def _threshold(probs: NDArray[np.float32], truth: NDArray[np.int64], options: AnswerOptions) -> float:
+def _threshold(
+    probs: NDArray[np.float32], truth: NDArray[np.int64], options: AnswerOptions
+) -> float:
     names, classes = map(str, range(len(truth))), map(str, range(probs.shape[1]))
-    return fit_confidence_threshold(Predictions(probs, truth, tuple(names), tuple(classes)), options.target_accuracy)
+    return fit_confidence_threshold(
+        Predictions(probs, truth, tuple(names), tuple(classes)), options.target_accuracy
+    )
 
 
 def _unfamiliar(out: OutOfFold, chosen: NDArray[np.bool_], options: AnswerOptions) -> float | None:
-    return None if out.distances is None else fit_unfamiliarity_scale(out.distances[chosen], options.familiar_share)
+    return (
+        None
+        if out.distances is None
+        else fit_unfamiliarity_scale(out.distances[chosen], options.familiar_share)
+    )

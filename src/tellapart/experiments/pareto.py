@@ -102,7 +102,13 @@ class Standing:
     def text(self) -> str:
         """In words: how much worse than the most accurate, and how sure that is."""
         difference = self.comparison.difference
-        verdict = "measurably worse" if self.is_worse else "not measurably worse" if difference.value else "no worse"
+        verdict = (
+            "measurably worse"
+            if self.is_worse
+            else "not measurably worse"
+            if difference.value
+            else "no worse"
+        )
         apart = points(difference.value, difference.low, difference.high)
         return f"{verdict}: {apart}, {p_in_words(self.p)}"
 
@@ -127,7 +133,9 @@ def points(value: float, low: float, high: float) -> str:
     >>> points(-0.017, -0.06, 0.024)
     '-1.7 points (-6.0 to +2.4)'
     """
-    shown = [f"{round(100 * one, 1) + 0.0:+.1f}" for one in (value, low, high)]  # + 0.0: no minus before nothing
+    shown = [
+        f"{round(100 * one, 1) + 0.0:+.1f}" for one in (value, low, high)
+    ]  # + 0.0: no minus before nothing
     return f"{shown[0]} points ({shown[1]} to {shown[2]})"
 
 
@@ -142,9 +150,13 @@ def front(candidates: Sequence[Candidate]) -> list[Candidate]:
     def beaten(one: Candidate) -> bool:
         mine = one.metrics.accuracy.value, -one.latency.median
         theirs = [(other.metrics.accuracy.value, -other.latency.median) for other in candidates]
-        return any(other[0] >= mine[0] and other[1] >= mine[1] and other != mine for other in theirs)
+        return any(
+            other[0] >= mine[0] and other[1] >= mine[1] and other != mine for other in theirs
+        )
 
-    return sorted((one for one in candidates if not beaten(one)), key=lambda one: one.latency.median)
+    return sorted(
+        (one for one in candidates if not beaten(one)), key=lambda one: one.latency.median
+    )
 
 
 def standings(candidates: Sequence[Candidate]) -> dict[str, Standing]:
@@ -153,7 +165,9 @@ def standings(candidates: Sequence[Candidate]) -> dict[str, Standing]:
     others = [one for one in candidates if one is not best]
     compared = [compare(best.val, one.val, (best.name, one.name)) for one in others]
     corrected = holm([one.p for one in compared])
-    return {one.name: Standing(how, p) for one, how, p in zip(others, compared, corrected, strict=True)}
+    return {
+        one.name: Standing(how, p) for one, how, p in zip(others, compared, corrected, strict=True)
+    }
 
 
 def advise(candidates: Sequence[Candidate], budget: Budget) -> Advice:
@@ -172,13 +186,25 @@ def advise(candidates: Sequence[Candidate], budget: Budget) -> Advice:
     fastest = min(one.latency.median for one in good)
     fast = [one for one in good if one.latency.median <= AS_FAST * fastest]
     chosen = max(fast, key=lambda one: (one.metrics.accuracy.value, -one.metrics.log_loss.value))
-    others = _against_best(chosen, best, standing[chosen.name]) if chosen is not best else _rivals(standing)
-    return Advice(chosen, (*_why(chosen, best, within, budget), *others, *_beyond(chosen, candidates, within), _LATER))
+    others = (
+        _against_best(chosen, best, standing[chosen.name])
+        if chosen is not best
+        else _rivals(standing)
+    )
+    return Advice(
+        chosen,
+        (
+            *_why(chosen, best, within, budget),
+            *others,
+            *_beyond(chosen, candidates, within),
+            _LATER,
+        ),
+    )
 
 
 _LATER = (
-    "The val images chose it, so its score is a little too good. Training it measures it on the test images, "
-    "which played no part here."
+    "The val images chose it, so its score is a little too good. Training it measures it on the"
+    " test images, which played no part here."
 )
 
 
@@ -186,12 +212,14 @@ def _nothing_fits(candidates: Sequence[Candidate], budget: Budget) -> str:
     fastest = min(candidates, key=lambda one: one.latency.median)
     smallest = min(candidates, key=lambda one: one.megabytes)
     return (
-        f"None of the measured is within {budget}: the fastest, {fastest.name}, takes {fastest.cost}; the smallest, "
-        f"{smallest.name}, {smallest.cost}."
+        f"None of the measured is within {budget}: the fastest, {fastest.name}, takes"
+        f" {fastest.cost}; the smallest, {smallest.name}, {smallest.cost}."
     )
 
 
-def _why(chosen: Candidate, best: Candidate, within: Sequence[Candidate], budget: Budget) -> list[str]:
+def _why(
+    chosen: Candidate, best: Candidate, within: Sequence[Candidate], budget: Budget
+) -> list[str]:
     limit = f"within {budget} " if str(budget) else ""
     if len(within) == 1:
         reason = f"{limit}it is the only one that was measured"
@@ -199,7 +227,10 @@ def _why(chosen: Candidate, best: Candidate, within: Sequence[Candidate], budget
         reason = f"{limit}none is more accurate"
     else:
         reason = f"{limit}no faster one is as good, as far as the images tell"
-    right = f"Its probe is right on {chosen.metrics.accuracy} of val; the model file takes {chosen.cost}."
+    right = (
+        f"Its probe is right on {chosen.metrics.accuracy} of val; the model file takes"
+        f" {chosen.cost}."
+    )
     return [f"Take {chosen.name}: {reason}.", right]
 
 
@@ -207,27 +238,37 @@ def _against_best(chosen: Candidate, best: Candidate, standing: Standing) -> lis
     """Why the most accurate one is not taken."""
     difference = standing.comparison.difference
     gain = points(-difference.value, -difference.high, -difference.low)
-    said = [f"{best.name} is {_times(best, chosen)} and not measurably better: {gain}, {p_in_words(standing.p)}."]
+    said = [
+        f"{best.name} is {_times(best, chosen)} and not measurably better: {gain},"
+        f" {p_in_words(standing.p)}."
+    ]
     if difference.low < -TELLING:
         said.append(
-            f"{difference.count:,} val images are too few to be sure: {best.name} may be better by up to "
-            f"{-100 * difference.low:.1f} points. More val images would tell."
+            f"{difference.count:,} val images are too few to be sure: {best.name} may be better by"
+            f" up to {-100 * difference.low:.1f} points. More val images would tell."
         )
     return said
 
 
 def _rivals(standing: Mapping[str, Standing]) -> list[str]:
     """Which others may be better than the most accurate by more than matters."""
-    reach = {name: one.comparison.difference.high for name, one in standing.items() if not one.is_worse}
+    reach = {
+        name: one.comparison.difference.high for name, one in standing.items() if not one.is_worse
+    }
     rivals = [name for name, high in reach.items() if high > TELLING]
     if not rivals:
         return []
     count = next(iter(standing.values())).comparison.difference.count
-    said = f"{count:,} val images are too few to tell it from {' or '.join(rivals)}, which may be better by up to"
+    said = (
+        f"{count:,} val images are too few to tell it from {' or '.join(rivals)}, which may be"
+        " better by up to"
+    )
     return [f"{said} {100 * max(reach.values()):.1f} points. More val images would tell."]
 
 
-def _beyond(chosen: Candidate, candidates: Sequence[Candidate], within: Sequence[Candidate]) -> list[str]:
+def _beyond(
+    chosen: Candidate, candidates: Sequence[Candidate], within: Sequence[Candidate]
+) -> list[str]:
     """What the budget costs."""
     best = most_accurate(candidates)
     if best in within:
@@ -236,7 +277,10 @@ def _beyond(chosen: Candidate, candidates: Sequence[Candidate], within: Sequence
     difference = standing.comparison.difference
     gain = points(-difference.value, -difference.high, -difference.low)
     verdict = "measurably" if standing.is_worse else "not measurably"
-    return [f"Beyond it, {best.name} is {verdict} better ({gain}, {p_in_words(standing.p)}), at {best.cost}."]
+    return [
+        f"Beyond it, {best.name} is {verdict} better ({gain}, {p_in_words(standing.p)}), at"
+        f" {best.cost}."
+    ]
 
 
 def _times(one: Candidate, other: Candidate) -> str:
@@ -250,7 +294,10 @@ def _times(one: Candidate, other: Candidate) -> str:
 
 def as_json(one: Candidate, standing: Standing | None) -> dict[str, Any]:
     """A candidate as plain values; `standing` is None for the most accurate."""
-    metrics = {name: getattr(one.metrics, name).as_json() for name in ("accuracy", "balanced_accuracy", "log_loss")}
+    metrics = {
+        name: getattr(one.metrics, name).as_json()
+        for name in ("accuracy", "balanced_accuracy", "log_loss")
+    }
     return {
         "name": one.name,
         "weights": one.source,

@@ -57,12 +57,17 @@ def entries(wanted: Sequence[str] | None, own: BackboneOptions) -> list[Entry]:
     if isinstance(wanted, str):
         raise UserError(f"The backbones must be a list, got {wanted!r}.", f"Write [{wanted!r}].")
     options = (
-        [_options(text) for text in wanted] if wanted is not None else [BackboneOptions(name=n) for n in SHORTLIST]
+        [_options(text) for text in wanted]
+        if wanted is not None
+        else [BackboneOptions(name=n) for n in SHORTLIST]
     )
     if wanted is None and own not in options:
         options.append(own)
     if not options:
-        raise UserError("No backbone is named.", "Name some with --backbones, or leave it out for the shortlist.")
+        raise UserError(
+            "No backbone is named.",
+            "Name some with --backbones, or leave it out for the shortlist.",
+        )
     unique = list(dict.fromkeys(options))
     often = Counter(one.name for one in unique)
     return [Entry(_called(one, alone=often[one.name] == 1), one) for one in unique]
@@ -71,12 +76,18 @@ def entries(wanted: Sequence[str] | None, own: BackboneOptions) -> list[Entry]:
 def _options(text: str) -> BackboneOptions:
     name, _, file = (part.strip() for part in text.partition("="))
     if not name:
-        raise UserError(f"{text!r} names no backbone.", "Write NAME, or NAME=FILE for weights of your own.")
+        raise UserError(
+            f"{text!r} names no backbone.", "Write NAME, or NAME=FILE for weights of your own."
+        )
     return BackboneOptions(name=name, weights=file or None)
 
 
 def _called(options: BackboneOptions, *, alone: bool) -> str:
-    return options.name if alone or not options.weights else f"{options.name} ({Path(options.weights).name})"
+    return (
+        options.name
+        if alone or not options.weights
+        else f"{options.name} ({Path(options.weights).name})"
+    )
 
 
 def needs_hub(options: BackboneOptions) -> bool:
@@ -88,5 +99,9 @@ def needs_hub(options: BackboneOptions) -> bool:
 
     from tellapart.models.weights import hub_address
 
-    address = hub_address(timm.get_pretrained_cfg(options.name).to_dict()) if timm.is_model(options.name) else None
+    address = (
+        hub_address(timm.get_pretrained_cfg(options.name).to_dict())
+        if timm.is_model(options.name)
+        else None
+    )
     return address is not None and not isinstance(try_to_load_from_cache(*address), str)

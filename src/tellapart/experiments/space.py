@@ -70,15 +70,23 @@ class Parameter:
             return trial.suggest_categorical(self.key, self.choices)
         if self.whole:
             step = round(self.step or 1)
-            return trial.suggest_int(self.key, round(self.low), round(self.high), log=self.log, step=step)
+            return trial.suggest_int(
+                self.key, round(self.low), round(self.high), log=self.log, step=step
+            )
         return trial.suggest_float(self.key, self.low, self.high, log=self.log, step=self.step)
 
     def as_json(self) -> dict[str, Any]:
         """As a space file would have it."""
-        values: dict[str, Any] = {"choices": list(self.choices)} if self.choices else {"low": self.low}
+        values: dict[str, Any] = (
+            {"choices": list(self.choices)} if self.choices else {"low": self.low}
+        )
         if not self.choices:
-            values |= {"high": self.high, "log": self.log} | ({"step": self.step} if self.step else {})
-        return values | ({"when": {key: list(of) for key, of in self.when.items()}} if self.when else {})
+            values |= {"high": self.high, "log": self.log} | (
+                {"step": self.step} if self.step else {}
+            )
+        return values | (
+            {"when": {key: list(of) for key, of in self.when.items()}} if self.when else {}
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,9 @@ class Space:
             values[parameter.key] = settings.get(parameter.key, _plain(_DEFAULTS[parameter.key]))
         return settings
 
-    def recipe(self, settings: Mapping[str, Value], more: Mapping[str, Any] | None = None) -> Recipe:
+    def recipe(
+        self, settings: Mapping[str, Value], more: Mapping[str, Any] | None = None
+    ) -> Recipe:
         """The recipe with these settings; keys of the space that do not count under them have their plain defaults.
 
         Args:
@@ -176,9 +186,13 @@ def _read(text: str, where: str) -> Mapping[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{where}{line} is not YAML.", "Write key: [values], or key: {low: …, high: …}.") from None
+        raise UserError(
+            f"{where}{line} is not YAML.", "Write key: [values], or key: {low: …, high: …}."
+        ) from None
     if not isinstance(values, Mapping) or not values:
-        raise UserError(f"{where} holds no keys.", "Write key: [values], or key: {low: …, high: …}.")
+        raise UserError(
+            f"{where} holds no keys.", "Write key: [values], or key: {low: …, high: …}."
+        )
     return values
 
 
@@ -204,7 +218,12 @@ def _flat(values: Mapping[str, Any], where: str, prefix: str = "") -> list[tuple
             continue
         _known(key, where)
         if key.startswith(FIXED):
-            raise _wrong(where, key, "decides what is measured, so it cannot be searched", "Set it with --set.")
+            raise _wrong(
+                where,
+                key,
+                "decides what is measured, so it cannot be searched",
+                "Set it with --set.",
+            )
         pairs.append((key, value))
     return pairs
 
@@ -220,7 +239,9 @@ def _parameter(key: str, value: Any, where: str) -> Parameter:
     if hint not in (int, float):
         raise _wrong(where, key, "takes no range", f"List what it may be: {key}: [a, b].")
     low, high = (_number(key, name, given.get(name), hint, where) for name in ("low", "high"))
-    step = _number(key, "step", given["step"], hint, where) if given.get("step") is not None else None
+    step = (
+        _number(key, "step", given["step"], hint, where) if given.get("step") is not None else None
+    )
     log = given.get("log", False)
     for wrong, what in (
         (not isinstance(log, bool), "has a log that is neither true nor false"),
@@ -230,7 +251,12 @@ def _parameter(key: str, value: Any, where: str) -> Parameter:
         (step is not None and step <= 0, "has a step that is not above 0"),
     ):
         if wrong:
-            raise _wrong(where, key, what, f"Write {key}: {{low: …, high: …, log: true}}, or step instead of log.")
+            raise _wrong(
+                where,
+                key,
+                what,
+                f"Write {key}: {{low: …, high: …, log: true}}, or step instead of log.",
+            )
     return Parameter(key=key, low=low, high=high, log=log, step=step, whole=hint is int, when=when)
 
 
@@ -280,12 +306,16 @@ def _ordered(parameters: Sequence[Parameter], where: str) -> Iterable[Parameter]
     while left:
         ready = [one for one in left.values() if not (one.when.keys() & left.keys())]
         if not ready:
-            raise _wrong(where, min(left), "has conditions that run in a circle", "Take one of them out.")
+            raise _wrong(
+                where, min(left), "has conditions that run in a circle", "Take one of them out."
+            )
         for one in ready:
             for other, values in one.when.items():
                 if other in of and not all(of[other].holds(value) for value in values):
                     hint = "Name values that are in the space."
-                    raise _wrong(where, one.key, f"counts under a value that {other} never has", hint)
+                    raise _wrong(
+                        where, one.key, f"counts under a value that {other} never has", hint
+                    )
             del left[one.key]
             done.add(one.key)
             yield one
@@ -314,7 +344,9 @@ def _fitting(parameter: Parameter, space: Space) -> Parameter | None:
     return replace(parameter, choices=tuple(fitting)) if {*fitting} - {own[parameter.key]} else None
 
 
-def _made(parameter: Parameter, value: Value, space: Space, settings: Mapping[str, Value]) -> Recipe:
+def _made(
+    parameter: Parameter, value: Value, space: Space, settings: Mapping[str, Value]
+) -> Recipe:
     """The recipe with one value, with what that counts under, and else with these settings.
 
     Raises:
@@ -355,7 +387,12 @@ def _number(key: str, name: str, value: Any, hint: type, where: str) -> float:
         number = math.nan
     if not math.isfinite(number) or (hint is int and number != int(number)):
         kind = "a whole number" if hint is int else "a number"
-        raise _wrong(where, key, f"needs {kind} for {name}, got {value!r}", f"Write {key}: {{low: …, high: …}}.")
+        raise _wrong(
+            where,
+            key,
+            f"needs {kind} for {name}, got {value!r}",
+            f"Write {key}: {{low: …, high: …}}.",
+        )
     return int(number) if hint is int else number
 
 
@@ -370,7 +407,10 @@ def _no_more(given: Mapping[str, Any], allowed: Sequence[str], key: str, where: 
     for name in given:
         if name not in allowed:
             raise _wrong(
-                where, key, f"has {name!r}, which means nothing there", f"It takes {', '.join(allowed)}, when."
+                where,
+                key,
+                f"has {name!r}, which means nothing there",
+                f"It takes {', '.join(allowed)}, when.",
             )
 
 

@@ -39,7 +39,10 @@ RANDOM_TRIALS = 6
 # others, and not in the first so many tenths of it: before, a rate that will win is often behind. Hyperband would
 # divide twenty trials of ten epochs among brackets of a handful each, which is too few to compare anything.
 PRUNING_TRIALS, PRUNING_TENTHS = 4, 3
-DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)  # Optuna wraps some of the former
+DATABASE_ERRORS = (
+    SQLAlchemyError,
+    optuna.exceptions.StorageInternalError,
+)  # Optuna wraps some of the former
 WAIT_SECONDS = 60  # for another process that writes into the same SQLite file
 FINAL = -1  # the number under which the final training is claimed
 _STATES = {
@@ -83,10 +86,14 @@ class StudySettings:
         words = {"catalog": "the data", "splits": "the splits"}
         unlike = [words.get(name, f"the {name}") for name in mine if mine[name] != other[name]]
         if unlike:
-            told = f"{' and '.join(unlike)} {'are' if len(unlike) > 1 or unlike[0].endswith('s') else 'is'} not"
+            told = (
+                f"{' and '.join(unlike)}"
+                f" {'are' if len(unlike) > 1 or unlike[0].endswith('s') else 'is'} not"
+            )
             raise Refused(
                 f"This is another study: {told} the same.",
-                "Join it with the data and the settings that it was begun with, or begin a new one.",
+                "Join it with the data and the settings that it was begun with, or begin a new"
+                " one.",
             )
 
 
@@ -110,7 +117,11 @@ class Study:
         )
         with _quiet():
             self._study = optuna.create_study(
-                storage=self._storage, study_name=name, direction=direction, load_if_exists=True, pruner=_pruner()
+                storage=self._storage,
+                study_name=name,
+                direction=direction,
+                load_if_exists=True,
+                pruner=_pruner(),
             )
         self._id = self._storage.get_study_id_from_name(name)
         kept = self._study.user_attrs.get("settings")
@@ -147,7 +158,9 @@ class Study:
         """The finished trial with the best value; of equals the first."""
         best: TrialRow | None = None
         for row in self.rows():
-            if row.state == "finished" and better(self.settings.metric, row.value, best.value if best else None):
+            if row.state == "finished" and better(
+                self.settings.metric, row.value, best.value if best else None
+            ):
                 best = row
         return best
 
@@ -213,11 +226,15 @@ class Study:
         with _quiet():
             # A study of its own for each trial: one that is kept would sample from the trials that it first saw.
             sampler = _sampler(self.settings.sampler, self.seed_of(number))
-            study = optuna.load_study(storage=self._storage, study_name=self.name, sampler=sampler, pruner=_pruner())
+            study = optuna.load_study(
+                storage=self._storage, study_name=self.name, sampler=sampler, pruner=_pruner()
+            )
             if known is not None:
                 return Trial(study, known._trial_id)
             fixed = {"fixed_params": space.own()} if number == 0 else {}
-            new = create_trial(state=TrialState.RUNNING, user_attrs={"number": number}, system_attrs=fixed)
+            new = create_trial(
+                state=TrialState.RUNNING, user_attrs={"number": number}, system_attrs=fixed
+            )
             return Trial(study, self._storage.create_new_trial(self._id, new))
 
     def _by_number(self) -> dict[int, FrozenTrial]:
@@ -227,7 +244,9 @@ class Study:
         return found
 
     def _end(self, trial: Trial, state: TrialState, value: float | None) -> None:
-        self._storage.set_trial_state_values(trial._trial_id, state, None if value is None else [value])
+        self._storage.set_trial_state_values(
+            trial._trial_id, state, None if value is None else [value]
+        )
 
 
 class OpenTrial:
@@ -307,15 +326,18 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
             return made_once(lambda: optuna.storages.RDBStorage(url, engine_kwargs=options))
     except ArgumentError:
         raise UserError(
-            "The storage is no database URL.", "Write it as postgresql://USER@HOST/NAME or sqlite:///FILE."
+            "The storage is no database URL.",
+            "Write it as postgresql://USER@HOST/NAME or sqlite:///FILE.",
         ) from None
     except ImportError as error:
         raise UserError(
-            f"{shown} needs a driver that is not installed ({error.__cause__ or error}).", "Install it with pip."
+            f"{shown} needs a driver that is not installed ({error.__cause__ or error}).",
+            "Install it with pip.",
         ) from None
     except (SQLAlchemyError, RuntimeError, optuna.exceptions.OptunaError) as error:
         raise UserError(
-            f"The database {shown} cannot be used ({database_words(error)}).", "Look at its address and rights."
+            f"The database {shown} cannot be used ({database_words(error)}).",
+            "Look at its address and rights.",
         ) from error
 
 
@@ -358,7 +380,9 @@ def _sampler(name: Sampler, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def _pruner() -> optuna.pruners.BasePruner:
-    return optuna.pruners.MedianPruner(n_startup_trials=PRUNING_TRIALS, n_warmup_steps=PRUNING_TENTHS)
+    return optuna.pruners.MedianPruner(
+        n_startup_trials=PRUNING_TRIALS, n_warmup_steps=PRUNING_TENTHS
+    )
 
 
 @contextmanager

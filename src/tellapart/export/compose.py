@@ -49,7 +49,9 @@ def compose_features(network: bytes, preprocessing: Preprocessing) -> bytes:
     return graph.serialised(graph.network_outputs)
 
 
-def compose_model(network: bytes, preprocessing: Preprocessing, head: Head, card: ModelCard) -> bytes:
+def compose_model(
+    network: bytes, preprocessing: Preprocessing, head: Head, card: ModelCard
+) -> bytes:
     """The model file: preprocessing, network, head and card in one sealed graph. Same inputs, same bytes."""
     graph = _Graph(onnx.load_from_string(network))
     graph.preprocess(preprocessing)
@@ -60,7 +62,9 @@ def compose_model(network: bytes, preprocessing: Preprocessing, head: Head, card
 def cut_at(model: bytes, name: str, outputs: Sequence[str]) -> bytes:
     """The part of a model file behind one of its values: `name` → `outputs`. The nodes are the file's own."""
     whole = onnx.load_from_string(model)
-    return bytes(onnx.utils.Extractor(whole).extract_model([name], list(outputs)).SerializeToString())
+    return bytes(
+        onnx.utils.Extractor(whole).extract_model([name], list(outputs)).SerializeToString()
+    )
 
 
 class _Graph:
@@ -70,11 +74,17 @@ class _Graph:
         self._network = onnx.compose.add_prefix(network, "network/", inplace=True)
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
-        shapes = {value.name.removeprefix("network/"): value for value in self._network.graph.output}
-        self.network_outputs = [_output(name, _shape(shapes[name])) for name in (EMBEDDING, FEATURES) if name in shapes]
+        shapes = {
+            value.name.removeprefix("network/"): value for value in self._network.graph.output
+        }
+        self.network_outputs = [
+            _output(name, _shape(shapes[name])) for name in (EMBEDDING, FEATURES) if name in shapes
+        ]
 
     def _add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self._nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
+        self._nodes.append(
+            helper.make_node(operator, list(inputs), [output], name=output, **attributes)
+        )
         return output
 
     def _constant(self, name: str, values: object, kind: type[np.generic] = np.int64) -> str:
@@ -84,7 +94,11 @@ class _Graph:
 
     def preprocess(self, preprocessing: Preprocessing) -> None:
         """Square, resize as uint8, then cast: resizing floats would overshoot to −34…289."""
-        square = PIXELS if preprocessing.mode == "squash" else _SQUARES[preprocessing.mode](self, preprocessing)
+        square = (
+            PIXELS
+            if preprocessing.mode == "squash"
+            else _SQUARES[preprocessing.mode](self, preprocessing)
+        )
         channels_first = self._add("Transpose", [square], "channels_first", perm=[0, 3, 1, 2])
         # All four sizes, and no `axes`: with them onnxruntime 1.31 cannot load a linear Resize of uint8.
         batch = self._add("Shape", [PIXELS], "batch", start=0, end=1)
@@ -107,12 +121,20 @@ class _Graph:
             np.array(values, np.float64).reshape(1, -1, 1, 1)
             for values in (preprocessing.channel_mean, preprocessing.channel_std)
         )
-        scaled = self._add("Mul", [levels, self._constant("scale", 1 / (255 * std), np.float32)], "scaled")
+        scaled = self._add(
+            "Mul", [levels, self._constant("scale", 1 / (255 * std), np.float32)], "scaled"
+        )
         self._add("Sub", [scaled, self._constant("shift", mean / std, np.float32)], PREPROCESSED)
         for node in self._network.graph.node:
-            node.input[:] = [PREPROCESSED if name == f"network/{INPUT}" else name for name in node.input]
-            node.output[:] = [name.removeprefix("network/") if name in _RESULTS else name for name in node.output]
-            node.input[:] = [name.removeprefix("network/") if name in _RESULTS else name for name in node.input]
+            node.input[:] = [
+                PREPROCESSED if name == f"network/{INPUT}" else name for name in node.input
+            ]
+            node.output[:] = [
+                name.removeprefix("network/") if name in _RESULTS else name for name in node.output
+            ]
+            node.input[:] = [
+                name.removeprefix("network/") if name in _RESULTS else name for name in node.input
+            ]
         self._nodes += self._network.graph.node
 
     def _cropped(self, preprocessing: Preprocessing) -> str:
@@ -127,7 +149,9 @@ class _Graph:
         gap = self._add("Sub", [shape, side], "gap")
         start = self._add("Div", [gap, self._constant("two", [2])], "start")
         end = self._add("Add", [start, side], "end")
-        return self._add("Slice", [PIXELS, start, end, self._constant("height_width", [1, 2])], "square")
+        return self._add(
+            "Slice", [PIXELS, start, end, self._constant("height_width", [1, 2])], "square"
+        )
 
     def _padded(self, preprocessing: Preprocessing) -> str:
         shape = self._add("Shape", [PIXELS], "shape", start=1, end=3)
@@ -137,13 +161,17 @@ class _Graph:
         after = self._add("Sub", [gap, before], "after")
         pads = self._add("Concat", [before, after], "pads", axis=0)
         grey = self._constant("grey", preprocessing.bar_level, np.uint8)
-        return self._add("Pad", [PIXELS, pads, grey, self._constant("height_width", [1, 2])], "square")
+        return self._add(
+            "Pad", [PIXELS, pads, grey, self._constant("height_width", [1, 2])], "square"
+        )
 
     def _luminance(self, channels: str) -> str:
         """(N, 3, S, S) → (N, 1, S, S)."""
         shares = self._constant("luminance_shares", np.reshape(LUMINANCE, (1, 3, 1, 1)), np.float32)
         weighted = self._add("Mul", [channels, shares], "weighted_channels")
-        return self._add("ReduceSum", [weighted, self._constant("axis_1", [1])], "luminance", keepdims=1)
+        return self._add(
+            "ReduceSum", [weighted, self._constant("axis_1", [1])], "luminance", keepdims=1
+        )
 
     def answer(self, head: Head) -> list[onnx.ValueInfoProto]:
         """The head; the model file's outputs."""
@@ -177,47 +205,78 @@ class _Graph:
 
     def _unfamiliarity(self, head: Head) -> None:
         """1 − mean cosine to the nearest known images, in units of the scale."""
-        length = self._add("ReduceL2", [EMBEDDING, self._constant("axis_1", [1])], "length", keepdims=1)
-        length = self._add("Max", [length, self._constant("least", 1e-12, np.float32)], "length_above_0")
+        length = self._add(
+            "ReduceL2", [EMBEDDING, self._constant("axis_1", [1])], "length", keepdims=1
+        )
+        length = self._add(
+            "Max", [length, self._constant("least", 1e-12, np.float32)], "length_above_0"
+        )
         direction = self._add("Div", [EMBEDDING, length], "direction")
         known = self._add(
-            "Cast", [self._constant("known", head.known, np.float16)], "known_float", to=TensorProto.FLOAT
+            "Cast",
+            [self._constant("known", head.known, np.float16)],
+            "known_float",
+            to=TensorProto.FLOAT,
         )
         cosines = self._add("Gemm", [direction, known], "cosines", transB=1)
         count = self._constant("neighbours", [head.neighbours])
         self._nodes.append(
-            helper.make_node("TopK", [cosines, count], ["nearest", "nearest_rows"], name="nearest", axis=1)
+            helper.make_node(
+                "TopK", [cosines, count], ["nearest", "nearest_rows"], name="nearest", axis=1
+            )
         )
-        mean = self._add("ReduceMean", ["nearest", self._constant("axis_1", [1])], "nearness", keepdims=0)
+        mean = self._add(
+            "ReduceMean", ["nearest", self._constant("axis_1", [1])], "nearness", keepdims=0
+        )
         distance = self._add("Sub", [self._constant("unity", 1, np.float32), mean], "distance")
-        self._add("Div", [distance, self._constant("distance_scale", head.distance_scale, np.float32)], "unfamiliarity")
+        self._add(
+            "Div",
+            [distance, self._constant("distance_scale", head.distance_scale, np.float32)],
+            "unfamiliarity",
+        )
 
     def _activation_map(self) -> onnx.ValueInfoProto:
         """What each place adds to the answer's logit: the mean over the map, plus the bias, is that logit."""
         height, width = (_shape(self.network_outputs[1])[axis] for axis in (2, 3))
         best = self._add("ArgMax", ["probabilities"], "best", axis=1, keepdims=0)
         rows = self._add("Gather", ["weight", best], "best_weight", axis=0)
-        column = self._add("Unsqueeze", [rows, self._constant("map_axes", [2, 3])], "best_weight_map")
+        column = self._add(
+            "Unsqueeze", [rows, self._constant("map_axes", [2, 3])], "best_weight_map"
+        )
         weighted = self._add("Mul", [FEATURES, column], "weighted_features")
-        self._add("ReduceSum", [weighted, self._constant("axis_1", [1])], "activation_map", keepdims=0)
+        self._add(
+            "ReduceSum", [weighted, self._constant("axis_1", [1])], "activation_map", keepdims=0
+        )
         return _output("activation_map", ["N", height, width])
 
-    def serialised(self, outputs: Sequence[onnx.ValueInfoProto], metadata: dict[str, str] | None = None) -> bytes:
+    def serialised(
+        self, outputs: Sequence[onnx.ValueInfoProto], metadata: dict[str, str] | None = None
+    ) -> bytes:
         """The checked graph, by a deterministic writer."""
         pixels = helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["N", "H", "W", 3])
         constants = [*self._network.graph.initializer, *self._constants]
         # Named with its shape, so that the gate can cut the graph there.
-        seam = helper.make_tensor_value_info(PREPROCESSED, TensorProto.FLOAT, _shape(self._network.graph.input[0]))
-        graph = helper.make_graph(self._nodes, "tellapart", [pixels], list(outputs), constants, value_info=[seam])
+        seam = helper.make_tensor_value_info(
+            PREPROCESSED, TensorProto.FLOAT, _shape(self._network.graph.input[0])
+        )
+        graph = helper.make_graph(
+            self._nodes, "tellapart", [pixels], list(outputs), constants, value_info=[seam]
+        )
         model = helper.make_model(
-            graph, opset_imports=self._network.opset_import, ir_version=IR_VERSION, producer_name="tellapart"
+            graph,
+            opset_imports=self._network.opset_import,
+            ir_version=IR_VERSION,
+            producer_name="tellapart",
         )
         helper.set_model_props(model, metadata or {})
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString(deterministic=True))
 
 
-_SQUARES: dict[str, Callable[[_Graph, Preprocessing], str]] = {"crop": _Graph._cropped, "pad": _Graph._padded}
+_SQUARES: dict[str, Callable[[_Graph, Preprocessing], str]] = {
+    "crop": _Graph._cropped,
+    "pad": _Graph._padded,
+}
 _RESULTS = {f"network/{EMBEDDING}", f"network/{FEATURES}"}
 
 

@@ -20,7 +20,12 @@ from tellapart.errors import UserError
 from tellapart.export.compose import EMBEDDING, IR_VERSION, PIXELS, PREPROCESSED
 from tellapart.modelfile.card import ModelCard, seal
 
-PROBABILITIES, UNFAMILIARITY, ACTIVATION_MAP, BEST = "probabilities", "unfamiliarity", "activation_map", "best"
+PROBABILITIES, UNFAMILIARITY, ACTIVATION_MAP, BEST = (
+    "probabilities",
+    "unfamiliarity",
+    "activation_map",
+    "best",
+)
 MOST_BYTES = 2**31 - 1  # that a protobuf message, and so a model file, can hold
 
 
@@ -45,8 +50,13 @@ def compose_ensemble(members: Sequence[bytes], card: ModelCard) -> bytes:
     merged.join("Concat", dict.fromkeys(one[EMBEDDING] for one in names), EMBEDDING, axis=1)
     outputs = [PROBABILITIES, EMBEDDING, UNFAMILIARITY]
     if all(ACTIVATION_MAP in {output.name for output in model.graph.output} for model in models):
-        best = merged.append(helper.make_node("ArgMax", [PROBABILITIES], [BEST], name=BEST, axis=1, keepdims=0))
-        maps = [merged.add_map(model.graph, {**one, BEST: best}) for model, one in zip(models, names, strict=True)]
+        best = merged.append(
+            helper.make_node("ArgMax", [PROBABILITIES], [BEST], name=BEST, axis=1, keepdims=0)
+        )
+        maps = [
+            merged.add_map(model.graph, {**one, BEST: best})
+            for model, one in zip(models, names, strict=True)
+        ]
         merged.join("Mean", maps, ACTIVATION_MAP)
         outputs.append(ACTIVATION_MAP)
     return seal(merged.serialised(models, outputs, card))
@@ -58,7 +68,9 @@ class _Merged:
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
-        self._known: dict[object, list[str]] = {}  # what a constant is, or a node does → the names of its values
+        self._known: dict[
+            object, list[str]
+        ] = {}  # what a constant is, or a node does → the names of its values
         self._taken = {PIXELS, PROBABILITIES, UNFAMILIARITY, EMBEDDING, ACTIVATION_MAP, BEST}
 
     def add(self, graph: onnx.GraphProto) -> dict[str, str]:
@@ -130,7 +142,9 @@ class _Merged:
         self._taken.add(free)
         return free
 
-    def serialised(self, models: Sequence[onnx.ModelProto], outputs: Sequence[str], card: ModelCard) -> bytes:
+    def serialised(
+        self, models: Sequence[onnx.ModelProto], outputs: Sequence[str], card: ModelCard
+    ) -> bytes:
         """The checked graph, without what none of its outputs needs."""
         nodes, constants = self._needed(outputs)
         if sum(len(constant.raw_data) for constant in constants) > MOST_BYTES:
@@ -138,16 +152,26 @@ class _Merged:
         first = models[0].graph
         seams = [value for value in first.value_info if value.name == PREPROCESSED]
         graph = helper.make_graph(
-            nodes, "tellapart", [first.input[0]], self._outputs(models, outputs), constants, value_info=seams
+            nodes,
+            "tellapart",
+            [first.input[0]],
+            self._outputs(models, outputs),
+            constants,
+            value_info=seams,
         )
         model = helper.make_model(
-            graph, opset_imports=models[0].opset_import, ir_version=IR_VERSION, producer_name="tellapart"
+            graph,
+            opset_imports=models[0].opset_import,
+            ir_version=IR_VERSION,
+            producer_name="tellapart",
         )
         helper.set_model_props(model, card.as_metadata())
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString(deterministic=True))
 
-    def _outputs(self, models: Sequence[onnx.ModelProto], outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
+    def _outputs(
+        self, models: Sequence[onnx.ModelProto], outputs: Sequence[str]
+    ) -> list[onnx.ValueInfoProto]:
         """As the members state them, but for the width of the embeddings side by side."""
         stated = {output.name: output for output in models[0].graph.output}
         (joined,) = [node for node in self._nodes if node.output[0] == EMBEDDING]
@@ -155,7 +179,9 @@ class _Merged:
         wide = helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["N", width])
         return [wide if name == EMBEDDING else stated[name] for name in outputs]
 
-    def _needed(self, outputs: Sequence[str]) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    def _needed(
+        self, outputs: Sequence[str]
+    ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
         wanted, nodes = set(outputs), []
         for node in reversed(self._nodes):
             if wanted.intersection(node.output):
@@ -175,4 +201,6 @@ def _map_nodes(graph: onnx.GraphProto) -> set[str]:
 
 
 def _attributes(node: onnx.NodeProto) -> tuple[bytes, ...]:
-    return tuple(sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute))
+    return tuple(
+        sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+    )

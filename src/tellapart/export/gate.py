@@ -59,18 +59,27 @@ class Parity:
         return asdict(self)
 
 
-def check_parity(model: bytes, head: Head, preprocessing: Preprocessing, references: Sequence[Reference]) -> Parity:
+def check_parity(
+    model: bytes, head: Head, preprocessing: Preprocessing, references: Sequence[Reference]
+) -> Parity:
     """Hold a model file of one network and one head against torch.
 
     Raises:
         Refused: it does not agree; nothing may be written then.
     """
-    torch_probs = probabilities(head.layers, np.stack([reference.embedding for reference in references]))
-    return check_probabilities(model, preprocessing, [reference.pixels for reference in references], torch_probs)
+    torch_probs = probabilities(
+        head.layers, np.stack([reference.embedding for reference in references])
+    )
+    return check_probabilities(
+        model, preprocessing, [reference.pixels for reference in references], torch_probs
+    )
 
 
 def check_probabilities(
-    model: bytes, preprocessing: Preprocessing, images: Sequence[NDArray[np.uint8]], torch_probs: NDArray[np.float32]
+    model: bytes,
+    preprocessing: Preprocessing,
+    images: Sequence[NDArray[np.uint8]],
+    torch_probs: NDArray[np.float32],
 ) -> Parity:
     """Hold a model file against what torch says.
 
@@ -92,23 +101,34 @@ def check_probabilities(
         images=len(images),
         from_files=_largest(file_probs, torch_probs),
         from_tensors=max(
-            _largest(_each(lambda part: tail.run(part, ["probabilities"])[0], _parts(tensors, size)), torch_probs)
+            _largest(
+                _each(lambda part: tail.run(part, ["probabilities"])[0], _parts(tensors, size)),
+                torch_probs,
+            )
             for size in (1, BATCH)
         ),
-        batched=_largest(_each(predictor.batch, _parts(some, BATCH)), _each(predictor.batch, _parts(some, 1))),
-        changed_answers=int((clear & (file_probs.argmax(axis=1) != torch_probs.argmax(axis=1))).sum()),
+        batched=_largest(
+            _each(predictor.batch, _parts(some, BATCH)), _each(predictor.batch, _parts(some, 1))
+        ),
+        changed_answers=int(
+            (clear & (file_probs.argmax(axis=1) != torch_probs.argmax(axis=1))).sum()
+        ),
     )
     if not parity.passed:
         raise Refused(
-            f"The model file does not agree with the trained network, so it was not written: {parity}.",
-            "Another backbone, or preprocessing.mode=squash, may export well; please report this one.",
+            "The model file does not agree with the trained network, so it was not written:"
+            f" {parity}.",
+            "Another backbone, or preprocessing.mode=squash, may export well; please report this"
+            " one.",
         )
     return parity
 
 
 def probabilities(layers: Layers, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, D) embeddings → (N, C), by the layers of a head."""
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite fails the gate, and needs no warning
+    with np.errstate(
+        invalid="ignore", over="ignore"
+    ):  # what is not finite fails the gate, and needs no warning
         return softmax(layers.logits(embeddings))
 
 
@@ -126,7 +146,9 @@ def _largest(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(difference.max()) if np.isfinite(difference).all() else float("inf")
 
 
-def check_reported(predictor: Predictor, catalog: Catalog, rows: NDArray[np.int64], reported: Predictions) -> list[str]:
+def check_reported(
+    predictor: Predictor, catalog: Catalog, rows: NDArray[np.int64], reported: Predictions
+) -> list[str]:
     """That the predictor, given the files as they are now, says of some rows of the catalog what is to be reported.
 
     Returns:
@@ -146,7 +168,8 @@ def check_reported(predictor: Predictor, catalog: Catalog, rows: NDArray[np.int6
         difference = _largest(predictor.outputs(pixels).probs, reported.probs[position[path]])
         if difference > FROM_TENSORS:
             raise Refused(
-                f"The model file does not say of {path} what was to be reported: {difference:.4f} apart.",
+                f"The model file does not say of {path} what was to be reported: {difference:.4f}"
+                " apart.",
                 "Please report this; nothing was written.",
             )
     refuse_if_all(changed, rows)

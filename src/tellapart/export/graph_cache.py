@@ -43,7 +43,9 @@ class ExportedNetwork:
     versions: Mapping[str, str]
 
 
-def kept_network(backbone: BackboneOptions, preprocessing: PreprocessingOptions) -> ExportedNetwork | None:
+def kept_network(
+    backbone: BackboneOptions, preprocessing: PreprocessingOptions
+) -> ExportedNetwork | None:
     """The exported network of these options, if it is kept and whole."""
     if not backbone.pretrained:
         return None
@@ -58,7 +60,9 @@ def kept_network(backbone: BackboneOptions, preprocessing: PreprocessingOptions)
         return None
 
 
-def keep_network(network: ExportedNetwork, backbone: BackboneOptions, preprocessing: PreprocessingOptions) -> None:
+def keep_network(
+    network: ExportedNetwork, backbone: BackboneOptions, preprocessing: PreprocessingOptions
+) -> None:
     """Keep an exported network, if it is pretrained. The card is written last: without it, nothing is there. A cache
     that cannot be written to is no reason to stop.
     """
@@ -91,4 +95,8 @@ def _folder(backbone: BackboneOptions, preprocessing: PreprocessingOptions) -> P
     values = recipe_values(Recipe(backbone=backbone, preprocessing=preprocessing))
     parts = [FORMAT, backbone.name, weights_identity(backbone), values["preprocessing"]]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "networks" / f"{''.join(c if c.isalnum() else '_' for c in backbone.name)}-{key[:16]}"
+    return (
+        cache_folder()
+        / "networks"
+        / f"{''.join(c if c.isalnum() else '_' for c in backbone.name)}-{key[:16]}"
+    )

@@ -52,9 +52,13 @@ def torch_references(
         else:
             pixels_of[catalog.digests[row]] = pixels
     refuse_if_all(changed, rows)
-    kept = {digest: values for digest in pixels_of if (values := store.get(key, digest)) is not None}
+    kept = {
+        digest: values for digest in pixels_of if (values := store.get(key, digest)) is not None
+    }
     missing = [digest for digest in pixels_of if digest not in kept]
-    inputs = [preprocessing.normalised(preprocessing.resized(pixels_of[digest])) for digest in missing]
+    inputs = [
+        preprocessing.normalised(preprocessing.resized(pixels_of[digest])) for digest in missing
+    ]
     for digest, embedding in zip(missing, by_torch(inputs) if inputs else (), strict=True):
         kept[digest] = embedding
         store.put(key, digest, embedding)
@@ -77,6 +81,7 @@ def refuse_if_all(changed: Sequence[str], rows: NDArray[np.int64]) -> None:
     """
     if changed and len(changed) == len(rows):
         raise Refused(
-            f"All {len(changed)} images to check the model file with were changed meanwhile, {changed[0]} for one.",
+            f"All {len(changed)} images to check the model file with were changed meanwhile,"
+            f" {changed[0]} for one.",
             "Leave the data alone, and run the command again.",
         )

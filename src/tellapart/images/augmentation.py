@@ -24,7 +24,10 @@ __all__ = ["augment", "mix"]
 
 
 def augment(
-    images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions, fill: tuple[float, float, float]
+    images: Tensor,
+    keys: NDArray[np.uint64],
+    options: AugmentationOptions,
+    fill: tuple[float, float, float],
 ) -> Tensor:
     """All that the options ask for, but for mixing.
 

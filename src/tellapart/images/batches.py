@@ -16,7 +16,9 @@ from tellapart.images.store import Images
 from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
 from tellapart.options import AugmentationOptions
 
-JOINED_PIXELS = 2**17  # of so many pixels small batches are made at once: the work that each one costs is done once
+JOINED_PIXELS = (
+    2**17
+)  # of so many pixels small batches are made at once: the work that each one costs is done once
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,15 @@ class ImageInputs:
             yield from _parted(self._batch(torch.from_numpy(pixels), labels, keys, there), sizes)
 
     def _batch(
-        self, pixels: Tensor, labels: Tensor, keys: NDArray[np.uint64] | None, there: NDArray[np.bool_]
+        self,
+        pixels: Tensor,
+        labels: Tensor,
+        keys: NDArray[np.uint64] | None,
+        there: NDArray[np.bool_],
     ) -> Batch:
-        images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)  # channels last in memory
+        images = pixels.to(self._device, non_blocking=True).permute(
+            0, 3, 1, 2
+        )  # channels last in memory
         targets = labels
         if self._augmentation is None or keys is None or not len(labels):
             floats = images.float().div_(255)
@@ -111,7 +119,9 @@ class ImageInputs:
                 floats, targets = mix(floats, shares, keys, self._augmentation)
         if self._luminance is not None:
             floats = (floats * self._luminance).sum(dim=1, keepdim=True)
-        inputs = floats.sub(self._mean).div_(self._std).contiguous(memory_format=self._memory_format)
+        inputs = (
+            floats.sub(self._mean).div_(self._std).contiguous(memory_format=self._memory_format)
+        )
         return Batch(inputs, labels, targets, there)
 
 
@@ -133,7 +143,9 @@ def _joined(groups: Sequence[Group], most: int) -> Iterator[tuple[Group, list[in
 def _one(groups: Sequence[Group]) -> tuple[Group, list[int]]:
     keys = [group.keys for group in groups if group.keys is not None]
     positions = np.concatenate([group.positions for group in groups])
-    return Group(positions, np.concatenate(keys) if keys else None), [len(group.positions) for group in groups]
+    return Group(positions, np.concatenate(keys) if keys else None), [
+        len(group.positions) for group in groups
+    ]
 
 
 def _parted(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
@@ -144,4 +156,6 @@ def _parted(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
     end = 0
     for there in np.split(batch.there, np.cumsum(sizes)[:-1]):
         begin, end = end, end + int(there.sum())
-        yield Batch(batch.inputs[begin:end], batch.labels[begin:end], batch.targets[begin:end], there)
+        yield Batch(
+            batch.inputs[begin:end], batch.labels[begin:end], batch.targets[begin:end], there
+        )

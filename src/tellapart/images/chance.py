@@ -23,7 +23,9 @@ def chosen(keys: NDArray[np.uint64], purpose: str, probability: float) -> NDArra
     return fractions(keys, purpose)[:, 0] < probability
 
 
-def around(keys: NDArray[np.uint64], purpose: str, centre: float, spread: float) -> NDArray[np.float64]:
+def around(
+    keys: NDArray[np.uint64], purpose: str, centre: float, spread: float
+) -> NDArray[np.float64]:
     """(N,), uniform in centre ± spread."""
     return centre + spread * (2 * fractions(keys, purpose)[:, 0] - 1)
 

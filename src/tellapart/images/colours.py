@@ -52,7 +52,9 @@ def by_policy(
     levels = images.mul(255).round_().to(torch.uint8)
     with torch.random.fork_rng(devices=[]):
         for row, key in enumerate(keys.tolist()):
-            torch.default_generator.manual_seed(key)  # torch.manual_seed would seed every device too
+            torch.default_generator.manual_seed(
+                key
+            )  # torch.manual_seed would seed every device too
             images[row] = change(levels[row])
     return images.div_(255)
 
@@ -74,7 +76,9 @@ def _blended(base: Tensor, images: Tensor, factors: Tensor) -> Tensor:
 def _turned_hue(images: Tensor, turns: NDArray[np.float64]) -> Tensor:
     from torchvision.transforms.v2.functional import adjust_hue
 
-    return torch.stack([adjust_hue(one, turn) for one, turn in zip(images, turns.tolist(), strict=True)])
+    return torch.stack(
+        [adjust_hue(one, turn) for one, turn in zip(images, turns.tolist(), strict=True)]
+    )
 
 
 @cache

@@ -11,7 +11,9 @@ from torch.nn.functional import grid_sample
 from tellapart.images.chance import around, chosen, fractions
 from tellapart.options import AugmentationOptions
 
-CROP_RATIO = 4 / 3  # width by height of a crop is between 1 / this and this, as RandomResizedCrop has it
+CROP_RATIO = (
+    4 / 3
+)  # width by height of a crop is between 1 / this and this, as RandomResizedCrop has it
 MOST_ATTEMPTS = 10  # to draw a crop that fits, after which it is the whole image
 
 
@@ -20,7 +22,11 @@ def moved(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions
     flips = chosen(keys, "flip", options.flip)
     upturned = chosen(keys, "flip vertical", options.flip_vertical)
     turned = chosen(keys, "quarter turn", options.quarter_turn)
-    turns = turned * (1 + (3 * fractions(keys, "quarter turns")[:, 0]).astype(np.int64)) if turned.any() else turned
+    turns = (
+        turned * (1 + (3 * fractions(keys, "quarter turns")[:, 0]).astype(np.int64))
+        if turned.any()
+        else turned
+    )
     rows = np.flatnonzero(flips | upturned | turned).tolist()
     result = _shifted(images, keys, options.shift_px) if options.shift_px else images
     if rows and result is images:
@@ -34,7 +40,10 @@ def moved(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions
 
 
 def resampled(
-    images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions, fill: tuple[float, float, float]
+    images: Tensor,
+    keys: NDArray[np.uint64],
+    options: AugmentationOptions,
+    fill: tuple[float, float, float],
 ) -> Tensor:
     """Cropped and rotated, in place: (B, 3, S, S) float32 in [0, 1], each image interpolated once or not at all."""
     rotated = chosen(keys, "rotate", options.rotate)
@@ -62,7 +71,9 @@ def _shifted(images: Tensor, keys: NDArray[np.uint64], most: int) -> Tensor:
     return result
 
 
-def _maps(keys: NDArray[np.uint64], rotated: NDArray[np.bool_], options: AugmentationOptions) -> NDArray[np.float32]:
+def _maps(
+    keys: NDArray[np.uint64], rotated: NDArray[np.bool_], options: AugmentationOptions
+) -> NDArray[np.float32]:
     """(N, 2, 3): where each place of the result comes from, in coordinates that run from -1 to 1."""
     half, centre = _crops(keys, options.crop_area)
     angles = np.radians(around(keys, "angle", 0, options.rotate_degrees)) * rotated
@@ -71,7 +82,9 @@ def _maps(keys: NDArray[np.uint64], rotated: NDArray[np.bool_], options: Augment
     return np.concatenate([half[:, :, None] * turn, centre[:, :, None]], axis=2).astype(np.float32)
 
 
-def _crops(keys: NDArray[np.uint64], least: float | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _crops(
+    keys: NDArray[np.uint64], least: float | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(N, 2) half the width and height of what is kept, and (N, 2) its centre; a whole image is 1, 1 around 0, 0."""
     half, centre = np.ones((len(keys), 2)), np.zeros((len(keys), 2))
     open_rows = np.arange(len(keys) if least is not None else 0)
@@ -89,7 +102,9 @@ def _crops(keys: NDArray[np.uint64], least: float | None) -> tuple[NDArray[np.fl
     return half, centre
 
 
-def _sampled(images: Tensor, maps: NDArray[np.float32], fill: tuple[float, float, float] | None) -> Tensor:
+def _sampled(
+    images: Tensor, maps: NDArray[np.float32], fill: tuple[float, float, float] | None
+) -> Tensor:
     """Bilinear; beyond the edge the image's mirror image, or the colour `fill`."""
     side = images.shape[-1]
     line = (2 * torch.arange(side, device=images.device) + 1) / side - 1
@@ -100,4 +115,8 @@ def _sampled(images: Tensor, maps: NDArray[np.float32], fill: tuple[float, float
         return grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     # What lies outside is taken as 0, so the fill is made 0 meanwhile.
     colour = torch.tensor(fill, device=images.device)[:, None, None]
-    return grid_sample(images - colour, grid, padding_mode="zeros", align_corners=False).add_(colour).clamp_(0, 1)
+    return (
+        grid_sample(images - colour, grid, padding_mode="zeros", align_corners=False)
+        .add_(colour)
+        .clamp_(0, 1)
+    )

@@ -12,7 +12,10 @@ from torch import Tensor
 from tellapart.images.chance import chosen, fractions, generator_of
 from tellapart.options import AugmentationOptions
 
-ERASED_AREA = (0.02, 0.33)  # share of the image, and height by width: as torchvision's RandomErasing has them
+ERASED_AREA = (
+    0.02,
+    0.33,
+)  # share of the image, and height by width: as torchvision's RandomErasing has them
 ERASED_RATIO = (0.3, 3.3)
 MOST_ATTEMPTS = 10  # to draw a rectangle that fits, after which none is erased
 

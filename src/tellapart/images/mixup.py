@@ -36,7 +36,11 @@ def mix(
         return images, targets
     generator = generator_of(keys[0], "mixed")
     cut = options.cutmix and (not options.mixup or chosen(keys[:1], "mixup or cutmix", 0.5)[0])
-    own = generator.beta(options.cutmix, options.cutmix) if cut else generator.beta(options.mixup, options.mixup)
+    own = (
+        generator.beta(options.cutmix, options.cutmix)
+        if cut
+        else generator.beta(options.mixup, options.mixup)
+    )
     partners = images.roll(1, 0)
     if not cut:
         return partners.lerp_(images, own), torch.lerp(targets.roll(1, 0), targets, own)

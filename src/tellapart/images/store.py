@@ -66,17 +66,23 @@ class Images:
         """Whether they are in memory."""
         return self._held is not None
 
-    def batches(self, groups: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Pixels, NDArray[np.bool_]]]:
+    def batches(
+        self, groups: Sequence[NDArray[np.int64]]
+    ) -> Iterator[tuple[Pixels, NDArray[np.bool_]]]:
         """For each group of positions, the images (K, S, S, 3) that are not lost, and which of the group they are."""
         if self._held is not None:
             for group in groups:
                 there = np.ones(len(group), bool)
                 if self.lost:
-                    there = np.array([position not in self.lost for position in group.tolist()], bool)
+                    there = np.array(
+                        [position not in self.lost for position in group.tolist()], bool
+                    )
                 yield self._held[group[there]], there
             return
         size = self._preprocessing.size_px
-        with closing(map_ahead(self._decoded, (p for group in groups for p in group.tolist()))) as decoded:
+        with closing(
+            map_ahead(self._decoded, (p for group in groups for p in group.tolist()))
+        ) as decoded:
             for group in groups:
                 found = [next(decoded) for _ in group]
                 there = np.array([pixels is not None for pixels in found], bool)
@@ -107,11 +113,14 @@ class Images:
 
     def _lose(self, position: int, path: str) -> None:
         label = self.classes[self.labels[position]]
-        self.lost[position] = f"{path} ({label}) is no longer what it was when the run began, and is left out"
+        self.lost[position] = (
+            f"{path} ({label}) is no longer what it was when the run began, and is left out"
+        )
         self._console.say(f"note: {self.lost[position]}")
         if len(self.lost) > self._most_lost * len(self):
             raise Refused(
-                f"{len(self.lost):,} of {len(self):,} images were changed while they were used, {path!r} for one.",
+                f"{len(self.lost):,} of {len(self):,} images were changed while they were used,"
+                f" {path!r} for one.",
                 "Leave the data alone and run the command again, or raise decoding.lost_share.",
             )
 

@@ -90,7 +90,10 @@ def show_augmented(
     augmentation = _with_candidates(options.augmentation)
     if not augmentation.changes_anything:
         message = f"The recipe {options.name!r} changes no image: it has no augmentation."
-        raise UserError(message, "Take another, or set one: --set augmentation.flip=0.5 (with method=fit or finetune).")
+        raise UserError(
+            message,
+            "Take another, or set one: --set augmentation.flip=0.5 (with method=fit or finetune).",
+        )
     source = Path(data)
     page = Path(out) if out else Path(f"{name_of(source)}-augment.html")
     check_page(page)
@@ -103,8 +106,12 @@ def show_augmented(
     order, max_pixels = _rows(catalog, image, options.seed), options.decoding.max_pixels
     rows, pixels = _read(catalog, order, preprocessing, max_pixels, wanted, image)
     shown = 1 if image is not None else len(rows)
-    epochs = min(options.freeze.views or EPOCHS, EPOCHS)  # of kept views, the first one comes again after the last
-    batch = _Batch(catalog, rows, pixels, preprocessing, replace(options, augmentation=augmentation))
+    epochs = min(
+        options.freeze.views or EPOCHS, EPOCHS
+    )  # of kept views, the first one comes again after the last
+    batch = _Batch(
+        catalog, rows, pixels, preprocessing, replace(options, augmentation=augmentation)
+    )
     facts = {**_used(augmentation), "before that": str(preprocessing), "seed": options.seed}
     html = render_augmented(
         f"{name_of(source)}, augmented by {options.name}",
@@ -117,8 +124,12 @@ def show_augmented(
     )
     write_whole(page, html)
     told = f"{epochs} epoch{'' if epochs == 1 else 's'}"
-    console.say(f"{name_of(source)}: {catalog.source}; {shown} of {len(catalog):,} files shown, in {told}")
-    return Augmented(page, options.name, tuple(catalog.paths[rows[:shown]].tolist()), _used(augmentation))
+    console.say(
+        f"{name_of(source)}: {catalog.source}; {shown} of {len(catalog):,} files shown, in {told}"
+    )
+    return Augmented(
+        page, options.name, tuple(catalog.paths[rows[:shown]].tolist()), _used(augmentation)
+    )
 
 
 def _with_candidates(augmentation: AugmentationOptions) -> AugmentationOptions:
@@ -154,9 +165,13 @@ class _Batch:
     def images(self, count: int, num_epochs: int) -> list[AugmentedImage]:
         """The first `count`, each in the first epochs."""
         originals = self._shown(self._pixels.float() / 255)
-        epochs = np.stack([self._shown(self._augmented(epoch)[0]) for epoch in range(num_epochs)], axis=1)
+        epochs = np.stack(
+            [self._shown(self._augmented(epoch)[0]) for epoch in range(num_epochs)], axis=1
+        )
         return [
-            AugmentedImage(self._paths[row], self._names[self._labels[row]], originals[row], epochs[row])
+            AugmentedImage(
+                self._paths[row], self._names[self._labels[row]], originals[row], epochs[row]
+            )
             for row in range(count)
         ]
 
@@ -185,7 +200,9 @@ class _Batch:
         """(N, S, S, 3) uint8: the values before they are normalised, as luminance where the network takes that."""
         levels = images.permute(0, 2, 3, 1).numpy()
         if self._preprocessing.grey:
-            levels = np.repeat((levels * np.array(LUMINANCE, np.float32)).sum(axis=3, keepdims=True), 3, axis=3)
+            levels = np.repeat(
+                (levels * np.array(LUMINANCE, np.float32)).sum(axis=3, keepdims=True), 3, axis=3
+            )
         return (255 * levels).round().clip(0, 255).astype(np.uint8)
 
 
@@ -207,7 +224,12 @@ def _rows(catalog: Catalog, image: str | None, seed: int) -> list[int]:
 
 
 def _read(
-    catalog: Catalog, rows: Iterable[int], preprocessing: Preprocessing, max_pixels: int, count: int, named: str | None
+    catalog: Catalog,
+    rows: Iterable[int],
+    preprocessing: Preprocessing,
+    max_pixels: int,
+    count: int,
+    named: str | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """The first `count` that can be used: their rows, and (count, S, S, 3) uint8, resized. The named one must be."""
     found: list[tuple[int, NDArray[np.uint8]]] = []
@@ -215,7 +237,9 @@ def _read(
         if decoded.pixels is not None:
             found.append((row, preprocessing.resized(decoded.pixels)))
         elif named is not None and not found:
-            raise UserError(f"{named} is {decoded.status}. {decoded.detail}", STATUSES[decoded.status])
+            raise UserError(
+                f"{named} is {decoded.status}. {decoded.detail}", STATUSES[decoded.status]
+            )
         if len(found) == count:
             break
     if not found:
@@ -223,10 +247,15 @@ def _read(
     return np.array([row for row, _ in found]), np.stack([pixels for _, pixels in found])
 
 
-def _decoded(catalog: Catalog, rows: Iterable[int], max_pixels: int) -> Iterator[tuple[int, Decoded]]:
+def _decoded(
+    catalog: Catalog, rows: Iterable[int], max_pixels: int
+) -> Iterator[tuple[int, Decoded]]:
     for row in rows:
         content = catalog.files.read(catalog.paths[row])
-        yield row, content if isinstance(content, Decoded) else decode(content, max_pixels=max_pixels)
+        yield (
+            row,
+            (content if isinstance(content, Decoded) else decode(content, max_pixels=max_pixels)),
+        )
 
 
 def _used(options: AugmentationOptions) -> dict[str, Any]:
@@ -242,5 +271,8 @@ def _used(options: AugmentationOptions) -> dict[str, Any]:
 
 def _shares(names: Sequence[str], shares: Sequence[float]) -> tuple[str, ...]:
     """What a mixed image is, in words, the larger part first."""
-    parts = sorted(((share, name) for share, name in zip(shares, names, strict=True) if share > 0), reverse=True)
+    parts = sorted(
+        ((share, name) for share, name in zip(shares, names, strict=True) if share > 0),
+        reverse=True,
+    )
     return tuple(f"{percent(share, 0)} {name}" for share, name in parts)

@@ -81,7 +81,10 @@ def check(
     page = Path(out) if out else Path(f"{name_of(source)}-check.html")
     check_page(page)
     catalog = read_source(source, group_column=options.split.group_column)
-    console.say(f"{name_of(source)}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
+    console.say(
+        f"{name_of(source)}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)}"
+        " classes"
+    )
     row, content, decoded = _image(catalog, image, options.decoding.max_pixels)
     pixels = decoded.pixels
     assert pixels is not None
@@ -91,7 +94,10 @@ def check(
         preprocessing, features = predictor.card.preprocessing, predictor.graph
     else:
         network = TorchSide(options, console).exported()
-        preprocessing, features = network.preprocessing, compose_features(network.graph, network.preprocessing)
+        preprocessing, features = (
+            network.preprocessing,
+            compose_features(network.graph, network.preprocessing),
+        )
     steps = [
         _file_step(catalog, row, content, decoded),
         _decoded_step(decoded, pixels),
@@ -114,10 +120,14 @@ def _image(catalog: Catalog, wanted: str | None, max_pixels: int) -> tuple[int, 
     decoded = Decoded("missing")
     for row in rows:
         content = catalog.files.read(catalog.paths[row])
-        decoded = content if isinstance(content, Decoded) else decode(content, max_pixels=max_pixels)
+        decoded = (
+            content if isinstance(content, Decoded) else decode(content, max_pixels=max_pixels)
+        )
         if decoded.pixels is not None and isinstance(content, bytes):
             return row, content, decoded
-    which = wanted if wanted is not None else f"None of the {len(rows):,} images can be used; the last"
+    which = (
+        wanted if wanted is not None else f"None of the {len(rows):,} images can be used; the last"
+    )
     raise UserError(f"{which} is {decoded.status}. {decoded.detail}", STATUSES[decoded.status])
 
 
@@ -128,12 +138,18 @@ def _file_step(catalog: Catalog, row: int, content: bytes, decoded: Decoded) -> 
         "bytes": f"{len(content):,}",
         "format": decoded.format,
         "SHA-256": hashlib.sha256(content).hexdigest(),
-        "class": f"{catalog.classes[label]} (column {label} of {len(catalog.classes)})" if label >= 0 else "",
+        "class": (
+            f"{catalog.classes[label]} (column {label} of {len(catalog.classes)})"
+            if label >= 0
+            else ""
+        ),
         "split": catalog.given_splits[row] or "to be cut",
         "group": catalog.groups[row],
     }
     stated = {name: value for name, value in facts.items() if value}
-    return Step("File", f"{catalog.source}. The content says what it is, not the name.", stated, None)
+    return Step(
+        "File", f"{catalog.source}. The content says what it is, not the name.", stated, None
+    )
 
 
 def _decoded_step(decoded: Decoded, pixels: NDArray[np.uint8]) -> Step:
@@ -143,22 +159,37 @@ def _decoded_step(decoded: Decoded, pixels: NDArray[np.uint8]) -> Step:
     return Step("Decoded", text.strip(), facts, pixels)
 
 
-def _preprocessing_steps(preprocessing: Preprocessing, pixels: NDArray[np.uint8], graph: bytes) -> list[Step]:
+def _preprocessing_steps(
+    preprocessing: Preprocessing, pixels: NDArray[np.uint8], graph: bytes
+) -> list[Step]:
     resized = preprocessing.resized(pixels)
     height, width = pixels.shape[:2]
     enlarged = min(height, width) < preprocessing.size_px
     (tensor,) = Session(cut_at(graph, PIXELS, [PREPROCESSED])).run(pixels[None], [PREPROCESSED])
     std = np.array(preprocessing.std, np.float32)[:, None, None]
     levels = float((np.abs(tensor[0] - preprocessing.normalised(resized)) * std).max() * 255)
-    small = f" The image is smaller than {preprocessing.size_px} px on a side, so it was enlarged." if enlarged else ""
-    shown = ((tensor[0] - tensor.min()) / max(float(np.ptp(tensor)), 1e-9) * 255).astype(np.uint8).transpose(1, 2, 0)
+    small = (
+        f" The image is smaller than {preprocessing.size_px} px on a side, so it was enlarged."
+        if enlarged
+        else ""
+    )
+    shown = (
+        ((tensor[0] - tensor.min()) / max(float(np.ptp(tensor)), 1e-9) * 255)
+        .astype(np.uint8)
+        .transpose(1, 2, 0)
+    )
     return [
         Step("Resized", f"{str(preprocessing).capitalize()}.{small}", _numbers(resized), resized),
         Step(
             "Normalised",
-            f"As the network takes it, by the graph that is shipped; from 0 to 255 again to be seen. Pillow and the "
-            f"graph differ by {levels:.1f} of 255 levels at most; the gate allows what changes no answer.",
-            {"mean": _listed(preprocessing.mean), "std": _listed(preprocessing.std), **_numbers(tensor[0], axis=0)},
+            "As the network takes it, by the graph that is shipped; from 0 to 255 again to be"
+            f" seen. Pillow and the graph differ by {levels:.1f} of 255 levels at most; the gate"
+            " allows what changes no answer.",
+            {
+                "mean": _listed(preprocessing.mean),
+                "std": _listed(preprocessing.std),
+                **_numbers(tensor[0], axis=0),
+            },
             shown,
         ),
     ]
@@ -193,7 +224,10 @@ def _numbers(values: NDArray[Any], axis: int = 2) -> dict[str, str]:
     return {
         "shape": f"{values.shape} {values.dtype}",
         **{
-            name: f"{one.min():.{digits}f} to {one.max():.{digits}f}, mean {one.mean():.{max(digits, 1)}f}"
+            name: (
+                f"{one.min():.{digits}f} to {one.max():.{digits}f}, mean"
+                f" {one.mean():.{max(digits, 1)}f}"
+            )
             for name, one in zip(("red", "green", "blue"), channels, strict=True)
         },
     }

@@ -79,7 +79,9 @@ class RunComparison:
             "settings": {key: list(values) for key, values in self.settings.items()},
             "runs": [
                 {"name": letter, "run": escape(str(run.path)), **facts, "scores": metrics.as_json()}
-                for letter, run, metrics in zip(self.letters, self.runs, self.paired.metrics, strict=True)
+                for letter, run, metrics in zip(
+                    self.letters, self.runs, self.paired.metrics, strict=True
+                )
             ],
             "count": len(self.predictions[0]),
             **facts,
@@ -88,9 +90,12 @@ class RunComparison:
 
     def _disagreement(self, pair: Pair) -> dict[str, Any]:
         first, second = (self.predictions[place] for place in pair.places)
-        kinds = zip(("only_first", "only_second"), disagreement_rows(pair, first, second), strict=True)
+        kinds = zip(
+            ("only_first", "only_second"), disagreement_rows(pair, first, second), strict=True
+        )
         told = {
-            kind: {"count": len(rows), "paths": [first.paths[row] for row in rows[:MOST_PATHS]]} for kind, rows in kinds
+            kind: {"count": len(rows), "paths": [first.paths[row] for row in rows[:MOST_PATHS]]}
+            for kind, rows in kinds
         }
         return {"names": list(pair.names), **told}
 
@@ -128,14 +133,17 @@ def compare_runs(
     letters = tuple(ascii_uppercase[: len(past)])
     paired = compare_all(predictions, letters, seed=seed)
     settings = differing_settings([run.settings for run in past])
-    read, remarks = _reader(past, data, {path: digests.get(path, "") for path in predictions[0].paths})
+    read, remarks = _reader(
+        past, data, {path: digests.get(path, "") for path in predictions[0].paths}
+    )
     given = ComparisonInput(
         title=" and ".join(dict.fromkeys(run.name for run in past)),
         created=time.strftime("%d %B %Y, %H:%M"),
         split=split,
         seed=seed,
         runs=tuple(
-            _compared(*one, settings, place) for place, one in enumerate(zip(past, letters, predictions, strict=True))
+            _compared(*one, settings, place)
+            for place, one in enumerate(zip(past, letters, predictions, strict=True))
         ),
         paired=paired,
         remarks=(*_remarks(past), *remarks),
@@ -143,13 +151,17 @@ def compare_runs(
     )
     lines = tuple(comparison_lines(given))
     write_whole(page, render_comparison(given))
-    return RunComparison(tuple(past), letters, split, seed, tuple(predictions), paired, settings, lines, page)
+    return RunComparison(
+        tuple(past), letters, split, seed, tuple(predictions), paired, settings, lines, page
+    )
 
 
 def _distinct(runs: Sequence[str | PathLike[str]]) -> list[Path]:
     paths = [Path(run) for run in runs]
     if not 2 <= len(paths) <= MOST_RUNS:
-        raise UserError(f"2 to {MOST_RUNS} runs can be compared, got {len(paths)}.", "Name their folders.")
+        raise UserError(
+            f"2 to {MOST_RUNS} runs can be compared, got {len(paths)}.", "Name their folders."
+        )
     seen: dict[Path, Path] = {}
     for path in paths:
         if path.resolve() in seen:
@@ -164,39 +176,53 @@ def _same_images(runs: Sequence[PastRun], split: str) -> tuple[list[Predictions]
     for run in runs:
         if run.state != "finished":
             begun = run.state == "resumable"
-            hint = f"Go on with it: {how_to_go_on(RunFolder(run.path))}" if begun else "Train it anew."
+            hint = (
+                f"Go on with it: {how_to_go_on(RunFolder(run.path))}" if begun else "Train it anew."
+            )
             raise UserError(f"{run.path} is not finished.", hint)
         answers.append(read_predictions(run.path / f"predictions-{split}.parquet"))
         contents.append(read_digests(run.path))
         if len(answers[-1]) < 2:
             least = "no images" if not len(answers[-1]) else "only one image"
-            other = "Add --split val to compare by val." if split == "test" else "Compare runs by test."
+            other = (
+                "Add --split val to compare by val." if split == "test" else "Compare runs by test."
+            )
             raise Refused(f"{run.path} has {least} in {split}: nothing can be compared.", other)
     for run, predictions, digests in zip(runs[1:], answers[1:], contents[1:], strict=True):
         if told := _unlike((answers[0], contents[0]), (predictions, digests)):
             raise Refused(
-                f"{runs[0].name} and {run.name} do not have the same {split} images: {', '.join(told)}.",
+                f"{runs[0].name} and {run.name} do not have the same {split} images:"
+                f" {', '.join(told)}.",
                 f"Train both with the same splits: tellapart train DATA --splits {runs[0].path}",
             )
     return [answers[0], *(aligned(one, answers[0]) for one in answers[1:])], contents[0]
 
 
-def _unlike(one: tuple[Predictions, Mapping[str, str]], other: tuple[Predictions, Mapping[str, str]]) -> list[str]:
+def _unlike(
+    one: tuple[Predictions, Mapping[str, str]], other: tuple[Predictions, Mapping[str, str]]
+) -> list[str]:
     """What tells two sets of images apart: for each kind of difference a count and an example."""
     first, second = (
-        {path: p.classes[label] for path, label in zip(p.paths, p.labels, strict=True)} for p, _ in (one, other)
+        {path: p.classes[label] for path, label in zip(p.paths, p.labels, strict=True)}
+        for p, _ in (one, other)
     )
     shared = first.keys() & second.keys()
     kinds = {
-        ("image is only in the first", "images are only in the first"): first.keys() - second.keys(),
-        ("image is only in the second", "images are only in the second"): second.keys() - first.keys(),
+        ("image is only in the first", "images are only in the first"): (
+            first.keys() - second.keys()
+        ),
+        ("image is only in the second", "images are only in the second"): (
+            second.keys() - first.keys()
+        ),
         ("image has other content", "images have other content"): {
             path for path in shared if one[1].get(path) != other[1].get(path)
         },
         ("image has another class", "images have another class"): {
             path for path in shared if first[path] != second[path]
         },
-        ("class is only in one", "classes are only in one"): set(one[0].classes) ^ set(other[0].classes),
+        ("class is only in one", "classes are only in one"): (
+            set(one[0].classes) ^ set(other[0].classes)
+        ),
     }
     return [
         f"{len(found):,} {single if len(found) == 1 else several} ({min(found)!r})"
@@ -233,7 +259,9 @@ def _reader(
     return None, []
 
 
-def _checked(source: Path, digests: Mapping[str, str]) -> tuple[Callable[[str], bytes | Decoded], list[str]]:
+def _checked(
+    source: Path, digests: Mapping[str, str]
+) -> tuple[Callable[[str], bytes | Decoded], list[str]]:
     """What reads images of a source, where one that is not what it was is not shown; and how many are not in it."""
     catalog = read_source(source)
     files, missing = catalog.files, len(digests.keys() - set(catalog.paths.tolist()))
@@ -249,7 +277,11 @@ def _checked(source: Path, digests: Mapping[str, str]) -> tuple[Callable[[str], 
 
 
 def _compared(
-    run: PastRun, letter: str, predictions: Predictions, settings: Mapping[str, Sequence[Any]], place: int
+    run: PastRun,
+    letter: str,
+    predictions: Predictions,
+    settings: Mapping[str, Sequence[Any]],
+    place: int,
 ) -> ComparedRun:
     return ComparedRun(
         letter=letter,

@@ -57,7 +57,11 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | PathLike[str] | Predictor, data: str | PathLike[str], *, seed: int = 0, quiet: bool = False
+    model: str | PathLike[str] | Predictor,
+    data: str | PathLike[str],
+    *,
+    seed: int = 0,
+    quiet: bool = False,
 ) -> Evaluation:
     """Measure a model file on a source of labelled images.
 
@@ -76,13 +80,16 @@ def evaluate(
     has_test = bool((catalog.given_splits == "test").any())
     measured = catalog.rows(catalog.given_splits == "test") if has_test else catalog
     console.say(
-        f"{data}: {catalog.source}; measuring on {'its test split' if has_test else 'all'}, {len(measured):,} files"
+        f"{data}: {catalog.source}; measuring on {'its test split' if has_test else 'all'},"
+        f" {len(measured):,} files"
     )
     measured = _with_classes_of(predictor, measured)
 
     answers = Answers(predictor)
     with console.track("Predicting", len(measured)) as advance:
-        measured = scan(measured, max_pixels=predictor.card.max_pixels, hook=answers, advance=advance)
+        measured = scan(
+            measured, max_pixels=predictor.card.max_pixels, hook=answers, advance=advance
+        )
     predictions = answers.predictions(measured)
 
     warnings = _warnings(predictor, catalog, measured, has_test)
@@ -91,7 +98,10 @@ def evaluate(
     train_counts = predictor.card.train_counts
     return Evaluation(
         metrics=measure(
-            predictions, seed=seed, baseline_label=int(np.argmax(train_counts)), class_counts=np.array(train_counts)
+            predictions,
+            seed=seed,
+            baseline_label=int(np.argmax(train_counts)),
+            class_counts=np.array(train_counts),
         ),
         answering=selective(predictions, predictor.card.confidence_threshold),
         predictions=predictions,
@@ -112,16 +122,23 @@ def _with_classes_of(predictor: Predictor, catalog: Catalog) -> Catalog:
     return catalog.replace(classes=predictor.classes, labels=mapped[catalog.labels])
 
 
-def _warnings(predictor: Predictor, catalog: Catalog, measured: Catalog, has_test: bool) -> tuple[str, ...]:
+def _warnings(
+    predictor: Predictor, catalog: Catalog, measured: Catalog, has_test: bool
+) -> tuple[str, ...]:
     if not measured.ok.any():
-        raise UserError(f"None of the {len(measured)} files can be used.", "Run tellapart predict on them to see why.")
+        raise UserError(
+            f"None of the {len(measured)} files can be used.",
+            "Run tellapart predict on them to see why.",
+        )
     warnings = list(catalog.remarks)
     if not has_test and measured.digest == predictor.card.digests.get("catalog"):
         warnings.append(
-            "This is the data that the model was trained on, train images and all: the score is too good. "
-            "The run's own report has the score of its test images."
+            "This is the data that the model was trained on, train images and all: the score is too"
+            " good. The run's own report has the score of its test images."
         )
-    missing = [name for name, count in zip(measured.classes, measured.counts(), strict=True) if not count]
+    missing = [
+        name for name, count in zip(measured.classes, measured.counts(), strict=True) if not count
+    ]
     if missing:
         shown = ", ".join(map(repr, missing[:5])) + (" …" if len(missing) > 5 else "")
         warnings.append(f"{len(missing)} of the model's classes have no image here: {shown}.")

@@ -84,7 +84,8 @@ class Exploration:
             "statuses": catalog.status_counts,
             "ignored": dict(catalog.ignored),
             "findings": [
-                {"kind": one.kind, "text": one.text, "sets": list(map(list, one.sets))} for one in self.findings
+                {"kind": one.kind, "text": one.text, "sets": list(map(list, one.sets))}
+                for one in self.findings
             ],
             "page": escape(str(self.page)),
             "seconds": self.seconds,
@@ -126,7 +127,9 @@ def explore(
         check_table_name(Path(table))
 
     catalog = read_source(source, group_column=options.split.group_column)
-    console.say(f"{called}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
+    console.say(
+        f"{called}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes"
+    )
     with memory_for(catalog, options) as memory:
         catalog = look_through(catalog, options, memory, console)
         measured = np.full((len(catalog), 3), np.nan, np.float32)
@@ -145,7 +148,9 @@ def explore(
         input_px=_input_px(options),
     )
     write_whole(page, render_exploration(found))
-    exploration = Exploration(catalog, splits, measured, findings, tuple(summary_lines(found)), page, seconds)
+    exploration = Exploration(
+        catalog, splits, measured, findings, tuple(summary_lines(found)), page, seconds
+    )
     if table:
         write_table(Path(table), _rows(exploration), COLUMNS)
     console.say(f"Looked at after {duration(seconds)}")
@@ -161,9 +166,13 @@ def check_page(page: Path) -> None:
         UserError: it is a folder, or a file that was not written by an exploration.
     """
     if page.is_dir():
-        raise UserError(f"{page} is a folder.", f"Name a file in it, for example {page / 'explore.html'}.")
+        raise UserError(
+            f"{page} is a folder.", f"Name a file in it, for example {page / 'explore.html'}."
+        )
     if page.exists() and b'name="generator" content="tellapart"' not in page.read_bytes()[:4096]:
-        raise UserError(f"{page} is there already, and is no page of ours.", "Choose another name with --out.")
+        raise UserError(
+            f"{page} is there already, and is no page of ours.", "Choose another name with --out."
+        )
 
 
 def _divided(catalog: Catalog, options: Recipe) -> tuple[Catalog, Column]:
@@ -196,7 +205,10 @@ def _rows(exploration: Exploration) -> list[dict[str, Any]]:
             catalog.notes,
             catalog.widths.tolist(),
             catalog.heights.tolist(),
-            *([None if math.isnan(value) else round(value, 1) for value in column] for column in measured),
+            *(
+                [None if math.isnan(value) else round(value, 1) for value in column]
+                for column in measured
+            ),
             catalog.taken,
             catalog.paths[catalog.copies],
             catalog.digests,

@@ -46,7 +46,9 @@ class FoundRate:
 
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints."""
-        curve = {name: getattr(self.curve, name).tolist() for name in ("rates", "losses", "smoothed")}
+        curve = {
+            name: getattr(self.curve, name).tolist() for name in ("rates", "losses", "smoothed")
+        }
         return {"suggestion": self.suggestion, **curve, "page": escape(str(self.page))}
 
 
@@ -74,24 +76,40 @@ def find_rate(
     console, start = Console(quiet=quiet), time.monotonic()
     options = load_recipe(recipe, set, {"seed": seed})
     if options.method == "probe":
-        raise UserError(f"The recipe {options.name!r} has no learning rate.", "Choose one with --recipe, as finetune.")
+        raise UserError(
+            f"The recipe {options.name!r} has no learning rate.",
+            "Choose one with --recipe, as finetune.",
+        )
     source = Path(data)
     page = Path(out) if out else Path(f"{name_of(source)}-rates.html")
     check_page(page)
 
     split, training = options.split, options.training
-    catalog = read_source(source, group_column=split.group_column, weight_column=training.weight_column)
-    console.say(f"{name_of(source)}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
+    catalog = read_source(
+        source, group_column=split.group_column, weight_column=training.weight_column
+    )
+    console.say(
+        f"{name_of(source)}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)}"
+        " classes"
+    )
 
     from tellapart.jobs.cv.pool import frozen_backbone, probe_on
     from tellapart.pipeline.gradient import training_step
     from tellapart.training.rate_finder import range_test
 
     with FeatureStore(cache_folder()) as store, memory_for(catalog, options) as memory:
-        features = frozen_backbone(options, store, console).features if options.method == "finetune" else None
+        features = (
+            frozen_backbone(options, store, console).features
+            if options.method == "finetune"
+            else None
+        )
         catalog = drop_empty_classes(look_through(catalog, options, memory, console, hook=features))
         splits = make_splits(catalog, options.split, options.seed)
-        probe = probe_on(features, catalog, np.flatnonzero(splits == "train"), options) if features else None
+        probe = (
+            probe_on(features, catalog, np.flatnonzero(splits == "train"), options)
+            if features
+            else None
+        )
     step = training_step(catalog, splits, options, probe, console)
     with console.track("Trying rates", STEPS) as advance:
 
@@ -101,7 +119,10 @@ def find_rate(
 
         curve = range_test(counted, count=STEPS)
     if len(curve.rates) < 2:
-        raise UserError("The loss is not finite, even at the lowest rate.", "Look at the data with tellapart explore.")
+        raise UserError(
+            "The loss is not finite, even at the lowest rate.",
+            "Look at the data with tellapart explore.",
+        )
     ran = {
         "recipe": options.name,
         "backbone": options.backbone.name,

@@ -24,7 +24,9 @@ def predict_files(
     if out:
         check_table_name(out)
     if not files:
-        raise UserError("There is nothing to predict.", "Name images, folders or patterns, or - for a list.")
+        raise UserError(
+            "There is nothing to predict.", "Name images, folders or patterns, or - for a list."
+        )
     predictor = load(model)
     answers = []
     with console.track("Predicting", len(files)) as advance:

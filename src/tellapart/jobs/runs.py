@@ -73,7 +73,19 @@ class RunList:
     def heads(self) -> list[str]:
         """The heads of a table for a person."""
         test, val = "test accuracy (95 %, images)", "val accuracy (95 %, images)"
-        return ["run", "recipe", "backbone", "state", test, val, "time", "splits", "seed", "date", *self.settings]
+        return [
+            "run",
+            "recipe",
+            "backbone",
+            "state",
+            test,
+            val,
+            "time",
+            "splits",
+            "seed",
+            "date",
+            *self.settings,
+        ]
 
     @property
     def cells(self) -> list[list[str]]:
@@ -88,7 +100,10 @@ class RunList:
         """What the table does not say."""
         told = [f"damaged: {name}: {why}" for name, why in self.damaged.items()]
         if self.left_out:
-            told.append(f"{self.left_out:,} more {'run does' if self.left_out == 1 else 'runs do'} not match.")
+            told.append(
+                f"{self.left_out:,} more {'run does' if self.left_out == 1 else 'runs do'} not"
+                " match."
+            )
         if not (self.runs or self.left_out or self.damaged):
             told.append(f"There are no runs in {self.folder}.")
         return told
@@ -108,7 +123,11 @@ class RunList:
                     "splits": run.splits,
                     "seed": run.seed,
                     "date": run.date,
-                    **({"settings": {key: of[place] for key, of in self.settings.items()}} if self.settings else {}),
+                    **(
+                        {"settings": {key: of[place] for key, of in self.settings.items()}}
+                        if self.settings
+                        else {}
+                    ),
                 }
                 for place, run in enumerate(self.runs)
             ],
@@ -164,7 +183,9 @@ def _filter(text: str, known: set[str] | None) -> Callable[[PastRun], bool]:
     """What says whether a run matches."""
     match = _FILTER.fullmatch(text)
     if match is None:
-        raise UserError(f"{text!r} is no filter.", "Write one like recipe=finetune or 'accuracy>0.9'.")
+        raise UserError(
+            f"{text!r} is no filter.", "Write one like recipe=finetune or 'accuracy>0.9'."
+        )
     key, sign, wanted = match.groups()
     if known is not None:
         choose("column", key, known)
@@ -172,7 +193,9 @@ def _filter(text: str, known: set[str] | None) -> Callable[[PastRun], bool]:
         wanted += "*"
     number = _number(wanted)
     if number is None and sign in ("<", "<=", ">", ">=") and key != "date":
-        raise UserError(f"{text!r} compares with what is no number.", f"Write one like '{key}{sign}0.9'.")
+        raise UserError(
+            f"{text!r} compares with what is no number.", f"Write one like '{key}{sign}0.9'."
+        )
 
     def matches(run: PastRun) -> bool:
         value = _value(run, key)
@@ -205,7 +228,18 @@ def _value(run: PastRun, key: str) -> Any:
 
 def _row(run: PastRun) -> dict[str, Any]:
     test, val = _bounds(run.accuracy), _bounds(run.val_accuracy)
-    values = [run.name, run.recipe, run.backbone, run.state, *test, *val, run.seconds, run.splits, run.seed, run.date]
+    values = [
+        run.name,
+        run.recipe,
+        run.backbone,
+        run.state,
+        *test,
+        *val,
+        run.seconds,
+        run.splits,
+        run.seed,
+        run.date,
+    ]
     return dict(zip(COLUMNS, values, strict=True))
 
 
@@ -221,11 +255,28 @@ def _rows(listed: RunList) -> list[dict[str, Any]]:
 
 
 def _cells(run: PastRun) -> list[str]:
-    scores = ("" if score is None else str(score).replace(" images", "") for score in (run.accuracy, run.val_accuracy))
+    scores = (
+        "" if score is None else str(score).replace(" images", "")
+        for score in (run.accuracy, run.val_accuracy)
+    )
     seconds = "" if run.seconds is None else duration(run.seconds)
     seed = "" if run.seed is None else str(run.seed)
-    recipe = f"{run.recipe}, {run.settings['cv.folds']} folds" if "cv.folds" in run.settings else run.recipe
-    return [run.name, recipe, run.backbone, run.state, *scores, seconds, run.splits[:SHOWN_HASH], seed, run.date]
+    recipe = (
+        f"{run.recipe}, {run.settings['cv.folds']} folds"
+        if "cv.folds" in run.settings
+        else run.recipe
+    )
+    return [
+        run.name,
+        recipe,
+        run.backbone,
+        run.state,
+        *scores,
+        seconds,
+        run.splits[:SHOWN_HASH],
+        seed,
+        run.date,
+    ]
 
 
 def _text(value: Any) -> str:

@@ -135,14 +135,22 @@ def train(
         options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
         order = new_order(data, options, out=out, name=name, splits=splits, strict=strict)
     else:
-        given = {"name": name, "seed": seed, "splits": splits, "group_by": group_by, "strict": strict, "set": set}
+        given = {
+            "name": name,
+            "seed": seed,
+            "splits": splits,
+            "group_by": group_by,
+            "strict": strict,
+            "set": set,
+        }
         order = resumed_order(resume, data, accept_changes=accept_changes, given=given)
     with ExitStack() as held:
         store = held.enter_context(FeatureStore(cache_folder()))
         if order.recipe.method == "probe":
             if callbacks or metrics:
                 raise UserError(
-                    f"The recipe {order.recipe.name!r} has no loop that callbacks and metrics could look at.",
+                    f"The recipe {order.recipe.name!r} has no loop that callbacks and metrics could"
+                    " look at.",
                     "Take one that trains by gradient, as recipe='finetune', or leave them out.",
                 )
             return _train_probe(order, store, console, clock)
@@ -154,7 +162,9 @@ def _train_probe(order: Order, store: FeatureStore, console: Console, clock: Clo
     shipped = ship(learned, seen.catalog, seen.splits, order.recipe, store)
     clock.lap("model file")
     trained = trained_of(order, seen, shipped, probe=probe)
-    return _run(write_run(trained, order.runs, escape(order.name), console, clock.seconds), trained, clock)
+    return _run(
+        write_run(trained, order.runs, escape(order.name), console, clock.seconds), trained, clock
+    )
 
 
 def _train_by_gradient(
@@ -211,17 +221,23 @@ def _train_by_gradient(
     clock.lap("training")
     seen = look_again(fitted.learned, seen, recipe, console)
     clock.lap("features")
-    chosen, comparison = (fitted.learned, None) if began is None else _better(began[0], fitted, seen, console)
+    chosen, comparison = (
+        (fitted.learned, None) if began is None else _better(began[0], fitted, seen, console)
+    )
     shipped = ship(chosen, seen.catalog, seen.splits, recipe, store)
     clock.lap("model file")
     started_at = began[1] if began else None
-    trained = trained_of(order, seen, shipped, probe=started_at, comparison=comparison, **fitted.recorded)
+    trained = trained_of(
+        order, seen, shipped, probe=started_at, comparison=comparison, **fitted.recorded
+    )
     digest = splits_hash(read_splits(run.path).rows.values())
     write_results(run, trained, escape(order.name), digest, console, clock.seconds)
     return _run(run.path, trained, clock)
 
 
-def _probed(order: Order, store: FeatureStore, console: Console, clock: Clock) -> tuple[Learned, Seen, Probe]:
+def _probed(
+    order: Order, store: FeatureStore, console: Console, clock: Clock
+) -> tuple[Learned, Seen, Probe]:
     """The frozen backbone's features of all images, computed while they are looked at, and the head on them."""
     recipe = order.recipe
     catalog = read_data(order, console)
@@ -234,7 +250,9 @@ def _probed(order: Order, store: FeatureStore, console: Console, clock: Clock) -
     return learned_of(frozen, probe), seen, probe
 
 
-def _better(probed: Learned, fitted: Fitted, seen: Seen, console: Console) -> tuple[Learned, Comparison]:
+def _better(
+    probed: Learned, fitted: Fitted, seen: Seen, console: Console
+) -> tuple[Learned, Comparison]:
     """The better of probe and fine-tuned network by val, and how they compare on test."""
     from tellapart.evaluation.comparison import compare
     from tellapart.evaluation.scores import accuracy, loss
@@ -245,7 +263,9 @@ def _better(probed: Learned, fitted: Fitted, seen: Seen, console: Console) -> tu
     # Equal accuracy on few images is common; then the more certain of the two is the better.
     improved = not len(val) or (accuracy(after), -loss(after)) > (accuracy(before), -loss(before))
     if not len(val):
-        console.say("note: There is no val to choose the better by: the fine-tuned network is shipped")
+        console.say(
+            "note: There is no val to choose the better by: the fine-tuned network is shipped"
+        )
     rows = test if len(test) else val
     comparison = compare(
         probed.predictions(catalog, rows),
@@ -264,7 +284,9 @@ def _resumable(run: RunFolder) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted("Interrupted; what was learned is kept.", f"Go on with: {how_to_resume(run.path)}") from None
+        raise Interrupted(
+            "Interrupted; what was learned is kept.", f"Go on with: {how_to_resume(run.path)}"
+        ) from None
 
 
 def _run(path: Path, trained: Trained, clock: Clock) -> Run:
@@ -288,14 +310,18 @@ def finished_run(run: RunFolder) -> Run:
 
     model, record = load(run.path), run.read_json("metrics.json")
     counts = np.array(model.card.train_counts)
-    statuses = polars.read_parquet(run.path / "catalog.parquet", columns=["status"])["status"].to_list()
+    statuses = polars.read_parquet(run.path / "catalog.parquet", columns=["status"])[
+        "status"
+    ].to_list()
     test = read_predictions(run.path / "predictions-test.parquet")
     return Run(
         path=run.path,
         model=run.path / "model.onnx",
         report=run.path / "report.html",
         classes=model.classes,
-        metrics=measure(test, seed=record["seed"], baseline_label=int(counts.argmax()), class_counts=counts),
+        metrics=measure(
+            test, seed=record["seed"], baseline_label=int(counts.argmax()), class_counts=counts
+        ),
         statuses=dict(sorted(Counter(statuses).items())),
         seconds=record["seconds"],
         warnings=tuple(record["warnings"]),

@@ -68,7 +68,10 @@ class ModelCard:
             "licences": dict(self.licences),
             "versions": dict(self.versions),
         }
-        return {key: json.dumps(value, ensure_ascii=False, sort_keys=True) for key, value in values.items()}
+        return {
+            key: json.dumps(value, ensure_ascii=False, sort_keys=True)
+            for key, value in values.items()
+        }
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> ModelCard:
@@ -81,7 +84,8 @@ class ModelCard:
             values: dict[str, Any] = {key: json.loads(metadata[key]) for key in _KEYS}
             if values["tellapart"] != FORMAT:
                 raise UserError(
-                    f"The model file has format {values['tellapart']}; this tellapart reads format {FORMAT}.",
+                    f"The model file has format {values['tellapart']}; this tellapart reads format"
+                    f" {FORMAT}.",
                     "Install the tellapart that made it, or a newer one.",
                 )
             return cls(
@@ -90,7 +94,8 @@ class ModelCard:
                 temperature=float(values["calibration"]["temperature"]),
                 calibration_count=int(values["calibration"]["count"]),
                 confidence_threshold=_number_or_none(values["thresholds"]["confidence"]),
-                detects_unfamiliar=_number_or_none(values["thresholds"]["unfamiliarity"]) is not None,
+                detects_unfamiliar=_number_or_none(values["thresholds"]["unfamiliarity"])
+                is not None,
                 train_counts=tuple(map(int, values["training"]["counts"])),
                 backbone=values["backbone"],
                 max_pixels=int(values["decoding"]["max_pixels"]),
@@ -99,12 +104,18 @@ class ModelCard:
                 versions=values["versions"],
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise UserError("The model file's metadata is incomplete or wrong.", "Export it anew.") from error
+            raise UserError(
+                "The model file's metadata is incomplete or wrong.", "Export it anew."
+            ) from error
 
 
 def _class_names(value: object) -> tuple[str, ...]:
     names = tuple(value) if isinstance(value, list) else ()
-    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+    if (
+        not names
+        or not all(isinstance(name, str) for name in names)
+        or len(set(names)) < len(names)
+    ):
         raise ValueError("classes must be different names")
     return names
 

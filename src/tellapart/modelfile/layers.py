@@ -42,5 +42,7 @@ class Layers:
 
     def scaled(self, temperature: float) -> Layers:
         """The head whose logits are these, divided by the temperature."""
-        weight, bias = (np.asarray(values / temperature, np.float32) for values in (self.weight, self.bias))
+        weight, bias = (
+            np.asarray(values / temperature, np.float32) for values in (self.weight, self.bias)
+        )
         return replace(self, weight=weight, bias=bias)

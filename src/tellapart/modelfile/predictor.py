@@ -77,15 +77,22 @@ class Predictor:
         if not is_sealed(model):
             raise UserError(
                 f"{name} is damaged, or is not a tellapart model file.",
-                "Copy it again from where it was made, or train anew: the file is model.onnx in the run folder.",
+                "Copy it again from where it was made, or train anew: the file is model.onnx in the"
+                " run folder.",
             )
         self.graph = model
         self._session = Session(model)
         self.card = ModelCard.from_metadata(self._session.metadata)
         missing = {"probabilities", "embedding", "unfamiliarity"} - set(self._session.outputs)
-        widths = {self._session.width("probabilities"), len(self.card.classes), len(self.card.train_counts)}
+        widths = {
+            self._session.width("probabilities"),
+            len(self.card.classes),
+            len(self.card.train_counts),
+        }
         if missing or len(widths) > 1:
-            raise UserError(f"{name} has not the outputs that its metadata speaks of.", "Export it anew.")
+            raise UserError(
+                f"{name} has not the outputs that its metadata speaks of.", "Export it anew."
+            )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -152,7 +159,9 @@ class Predictor:
         (maps,) = self._session.run(pixels[None], ("activation_map",))
         return np.asarray(maps[0])
 
-    def decisions(self, probs: NDArray[np.float32], unfamiliarity: NDArray[np.float32] | None) -> NDArray[Any]:
+    def decisions(
+        self, probs: NDArray[np.float32], unfamiliarity: NDArray[np.float32] | None
+    ) -> NDArray[Any]:
         """(N,) "answered", "unsure" or "unfamiliar", by the thresholds in the model file."""
         familiar = unfamiliarity if self.card.detects_unfamiliar else None
         return decide(probs, familiar, self.card.confidence_threshold)
@@ -170,9 +179,13 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{file} does not exist.", nearest_path(file, "Give the model.onnx of a run folder.")) from None
+        raise UserError(
+            f"{file} does not exist.", nearest_path(file, "Give the model.onnx of a run folder.")
+        ) from None
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({reason_of(error)}).", "Give a file that you may read.") from None
+        raise UserError(
+            f"{file} cannot be read ({reason_of(error)}).", "Give a file that you may read."
+        ) from None
     return Predictor(data, name=str(file))
 
 
@@ -182,6 +195,8 @@ def _decoded(image: Image, max_pixels: int) -> Decoded:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             got = f"{image.dtype} {image.shape}"
-            raise UserError(f"An array must be uint8 of shape (H, W, 3), RGB, got {got}.", "Convert it first.")
+            raise UserError(
+                f"An array must be uint8 of shape (H, W, 3), RGB, got {got}.", "Convert it first."
+            )
         return Decoded("ok", pixels=np.ascontiguousarray(image))
     return decode_file(Path(image), max_pixels=max_pixels)

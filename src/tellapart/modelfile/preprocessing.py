@@ -59,7 +59,9 @@ class Preprocessing:
     def resized(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 → (S, S, 3) uint8, by Pillow: the reference that the graph is held against."""
         square = self._square(pixels)
-        method = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[self.filter]
+        method = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[
+            self.filter
+        ]
         # Across, then down, as the graph does it: Pillow alone would begin with a tall image's height, and the
         # rounding between the passes would differ.
         across = Image.fromarray(square).resize((self.size_px, square.shape[0]), method)
@@ -97,6 +99,9 @@ class Preprocessing:
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def __str__(self) -> str:
-        cut = {"crop": f"centre square, {self.share_permille / 10:g} % of the short side", "squash": "whole image"}
+        cut = {
+            "crop": f"centre square, {self.share_permille / 10:g} % of the short side",
+            "squash": "whole image",
+        }
         square = f"{cut.get(self.mode, 'padded to a square')}, {self.filter} to {self.size_px} px"
         return f"{square}, one channel of luminance" if self.grey else square

@@ -29,9 +29,13 @@ class Answers:
         """The answers to the catalog's images, in its order, without files that cannot be used."""
         rows = np.flatnonzero(catalog.ok)
         outputs = [self._outputs[digest] for digest in catalog.digests[rows]]
-        far: NDArray[np.float32] | None = np.array([output.unfamiliarity for output in outputs], np.float32)
+        far: NDArray[np.float32] | None = np.array(
+            [output.unfamiliarity for output in outputs], np.float32
+        )
         return Predictions(
-            probs=np.array([output.probs for output in outputs], np.float32).reshape(-1, len(catalog.classes)),
+            probs=np.array([output.probs for output in outputs], np.float32).reshape(
+                -1, len(catalog.classes)
+            ),
             labels=catalog.labels[rows],
             paths=tuple(catalog.paths[rows]),
             classes=catalog.classes,

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from tellapart.errors import UserError
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at the import: else onnxruntime 1.31 asks its maker's server
+os.environ.setdefault(
+    "ORT_DISABLE_TELEMETRY", "1"
+)  # read at the import: else onnxruntime 1.31 asks its maker's server
 
 import onnxruntime as ort
 
@@ -32,15 +34,25 @@ class Session:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         if threads > 1:
-            options.add_session_config_entry("session.force_spinning_stop", "1")  # what runs next is not slowed
+            options.add_session_config_entry(
+                "session.force_spinning_stop", "1"
+            )  # what runs next is not slowed
         options.inter_op_num_threads = 1
         # A model file is self-contained: whatever it names outside itself is looked for where nothing can be.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-        options.log_severity_level = 4  # what goes wrong is raised; nothing of it belongs on the user's terminal
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", os.devnull
+        )
+        options.log_severity_level = (
+            4  # what goes wrong is raised; nothing of it belongs on the user's terminal
+        )
         try:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has an exception class a fault, without a common base
-            raise UserError("The model file is not a graph that onnxruntime can run.", "Export it anew.") from error
+        except (
+            Exception
+        ) as error:  # onnxruntime has an exception class a fault, without a common base
+            raise UserError(
+                "The model file is not a graph that onnxruntime can run.", "Export it anew."
+            ) from error
         self._input = self._session.get_inputs()[0].name
 
     @property

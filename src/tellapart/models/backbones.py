@@ -90,7 +90,9 @@ def find_preprocessing(options: BackboneOptions, wanted: PreprocessingOptions) -
     )
 
 
-def load_backbone(options: BackboneOptions, preprocessing: Preprocessing, seed: int = 0) -> Backbone:
+def load_backbone(
+    options: BackboneOptions, preprocessing: Preprocessing, seed: int = 0
+) -> Backbone:
     """The network with its weights; without pretrained ones, with numbers that the seed decides.
 
     Where it takes one channel, the weights of its first layer are summed over the three that they were made for;
@@ -150,7 +152,8 @@ def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
 def _check_own(options: BackboneOptions, wanted: PreprocessingOptions) -> None:
     if options.pretrained:
         raise UserError(
-            f"{options.name} has no pretrained weights.", "Train it from the start: --set backbone.pretrained=false"
+            f"{options.name} has no pretrained weights.",
+            "Train it from the start: --set backbone.pretrained=false",
         )
     rule = f"must be {OWN_SIZE_PX} for {options.name}"
     require(wanted.size_px in (None, OWN_SIZE_PX), "preprocessing.size_px", wanted.size_px, rule)
@@ -162,8 +165,14 @@ def _known_config(name: str) -> Any:
     deprecated = timm.models.get_deprecated_models()
     if not timm.is_model(name) or architecture in deprecated:
         names = [*OWN_NETWORKS, *timm.list_models()]
-        close = [deprecated[architecture]] if deprecated.get(architecture) else _nearest(name, names)
-        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "Any timm network's name will do."
+        close = (
+            [deprecated[architecture]] if deprecated.get(architecture) else _nearest(name, names)
+        )
+        hint = (
+            f"Did you mean {' or '.join(map(repr, close))}?"
+            if close
+            else "Any timm network's name will do."
+        )
         raise UserError(f"Unknown backbone {name!r}.", hint)
     if tag:
         choose("backbone", name, timm.list_models(architecture, include_tags=True))
@@ -178,7 +187,9 @@ def _random_weights(seed: int) -> Weights:
     return Weights({}, "none", "", f"random:{seed}")
 
 
-def _timm_network(options: BackboneOptions, preprocessing: Preprocessing, seed: int) -> tuple[nn.Module, Weights]:
+def _timm_network(
+    options: BackboneOptions, preprocessing: Preprocessing, seed: int
+) -> tuple[nn.Module, Weights]:
     config = _known_config(options.name)
     shape: dict[str, Any] = {"in_chans": preprocessing.channels}
     if config.fixed_input_size:
@@ -208,19 +219,29 @@ def _filled(name: str, config: Any, shape: dict[str, Any], tensors: dict[str, Te
     """
     classifier = config.classifier if isinstance(config.classifier, str) else "classifier"
     rows = tensors.get(f"{classifier}.weight")
-    num_classes = 0 if rows is None else len(rows)  # as in the file, for then timm misses nothing silently
+    num_classes = (
+        0 if rows is None else len(rows)
+    )  # as in the file, for then timm misses nothing silently
     source = {"state_dict": tensors, "num_classes": num_classes, "label_offset": 0}
     network: nn.Module = timm.create_model(
         name, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=source, **shape
     )
-    network.pretrained_cfg = network.default_cfg = config.to_dict()  # without the tensors, which would be held twice
+    network.pretrained_cfg = network.default_cfg = (
+        config.to_dict()
+    )  # without the tensors, which would be held twice
     return network
 
 
-def _wrong_weights(name: str, weights: Weights, tensors: dict[str, Tensor], error: Exception) -> UserError:
+def _wrong_weights(
+    name: str, weights: Weights, tensors: dict[str, Tensor], error: Exception
+) -> UserError:
     right = timm.create_model(name).state_dict()
     wrong = [key for key in right if key not in tensors or tensors[key].shape != right[key].shape]
-    reason = f"{len(wrong)} tensors differ, {wrong[0]!r} for one" if wrong else str(error).splitlines()[-1].strip()
+    reason = (
+        f"{len(wrong)} tensors differ, {wrong[0]!r} for one"
+        if wrong
+        else str(error).splitlines()[-1].strip()
+    )
     return UserError(
         f"The weights ({weights.source}) are not those of {name}: {reason}.",
         "Give the weights of this network, or name the network that they are of.",

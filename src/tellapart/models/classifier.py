@@ -36,7 +36,9 @@ class Classifier(nn.Module):
 
     def layers(self) -> Layers:
         """The head as numbers. One logit z becomes the two -z/2 and z/2, whose softmax is [1 - p, p]."""
-        *hidden, (weight, bias) = [(one.weight.detach(), one.bias.detach()) for one in self._linears()]
+        *hidden, (weight, bias) = [
+            (one.weight.detach(), one.bias.detach()) for one in self._linears()
+        ]
         if len(bias) == 1:
             weight, bias = torch.cat([-weight / 2, weight / 2]), torch.cat([-bias / 2, bias / 2])
         return Layers(
@@ -52,7 +54,9 @@ class Classifier(nn.Module):
         linears = self._linears()
         if linears[-1].out_features == 1:
             weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
-        hidden = [(torch.from_numpy(width), torch.from_numpy(shift)) for width, shift in layers.hidden]
+        hidden = [
+            (torch.from_numpy(width), torch.from_numpy(shift)) for width, shift in layers.hidden
+        ]
         for linear, (matrix, vector) in zip(linears, [*hidden, (weight, bias)], strict=True):
             assert linear.weight.shape == matrix.shape, "another head"
             linear.weight.copy_(matrix)
@@ -62,7 +66,9 @@ class Classifier(nn.Module):
         return [module for module in self.head if isinstance(module, nn.Linear)]
 
 
-def build_classifier(backbone: Backbone, options: HeadOptions, num_classes: int, seed: int) -> Classifier:
+def build_classifier(
+    backbone: Backbone, options: HeadOptions, num_classes: int, seed: int
+) -> Classifier:
     """A backbone with a new head, whose first numbers the seed decides.
 
     Raises:

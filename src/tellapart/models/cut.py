@@ -39,7 +39,8 @@ def split_at(embedder: Embedder, stage: str, trial: Tensor) -> tuple[nn.Module, 
         same = _same(whole, trunk, tail, trial)
     if not same:
         raise UserError(
-            f"This network cannot be cut behind {stage}: what lies behind it needs more than its outputs.",
+            f"This network cannot be cut behind {stage}: what lies behind it needs more than its"
+            " outputs.",
             "Leave freeze.views out, or freeze another part.",
         )
     return trunk, tail
@@ -80,7 +81,9 @@ def _ending_behind(module: nn.Module, path: list[str]) -> nn.Module:
     """A shallow copy along the path, whose end is the last to run."""
     if not path:
         return _Last(module)
-    return _with_children(module, {path[0]: _ending_behind(module.get_submodule(path[0]), path[1:])})
+    return _with_children(
+        module, {path[0]: _ending_behind(module.get_submodule(path[0]), path[1:])}
+    )
 
 
 def _beginning_behind(module: nn.Module, path: list[str]) -> nn.Module:
@@ -89,8 +92,12 @@ def _beginning_behind(module: nn.Module, path: list[str]) -> nn.Module:
         return nn.Identity()
     names = list(module._modules)
     skipped: dict[str, nn.Module] = {name: nn.Identity() for name in names[: names.index(path[0])]}
-    tail = _with_children(module, {**skipped, path[0]: _beginning_behind(module.get_submodule(path[0]), path[1:])})
-    if hasattr(tail, "_pos_embed"):  # what timm's vision transformers do between two modules, before the blocks
+    tail = _with_children(
+        module, {**skipped, path[0]: _beginning_behind(module.get_submodule(path[0]), path[1:])}
+    )
+    if hasattr(
+        tail, "_pos_embed"
+    ):  # what timm's vision transformers do between two modules, before the blocks
         tail._pos_embed = _unchanged  # type: ignore[assignment]
     return tail
 

@@ -30,7 +30,9 @@ class BlockNetwork(nn.Module):
 
     def reset_classifier(self, num_classes: int) -> None:
         """Another classifier; of 0 classes, none."""
-        self.classifier = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        self.classifier = (
+            nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        )
 
     def forward_features(self, images: Tensor) -> Tensor:
         """(N, C, 32, 32) → what the last block gives."""

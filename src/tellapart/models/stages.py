@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -75,8 +75,10 @@ def frozen_upto(options: FreezeOptions, stages: Sequence[str], epochs_done: int)
         left = 0 if stage == "all" else _number_frozen(stages, stage) - (not stage.endswith("%"))
         if epochs <= epochs_before or left >= frozen:
             raise UserError(
-                f"freeze.unfreeze: {epochs}:{stage} must come later than the step before it, and let more learn.",
-                f"From the image on, the stages are {', '.join(stages)}; of them, {frozen} are frozen then.",
+                f"freeze.unfreeze: {epochs}:{stage} must come later than the step before it, and"
+                " let more learn.",
+                f"From the image on, the stages are {', '.join(stages)}; of them, {frozen} are"
+                " frozen then.",
             )
         frozen, epochs_before = left, epochs
         if epochs <= epochs_done:
@@ -94,7 +96,9 @@ def parameter_groups(classifier: Classifier, options: TrainingOptions) -> list[d
     last = len(stage_names(network)) - 1
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter, depth in _depths(network):
-        groups.setdefault(options.backbone_lr * options.layer_decay ** (last - depth), []).append(parameter)
+        groups.setdefault(options.backbone_lr * options.layer_decay ** (last - depth), []).append(
+            parameter
+        )
     groups.setdefault(1.0, []).extend(classifier.head.parameters())
     return [{"params": parameters, "scale": scale} for scale, parameters in groups.items()]
 
@@ -113,7 +117,9 @@ def _depths(network: nn.Module) -> list[tuple[nn.Parameter, int]]:
     stages = stage_names(network)
     depth_of = {
         parameter: depth
-        for depth, stage in reversed(list(enumerate(stages)))  # what stages share goes with the first of them
+        for depth, stage in reversed(
+            list(enumerate(stages))
+        )  # what stages share goes with the first of them
         for parameter in network.get_submodule(stage).parameters()
     }
     return [(parameter, depth_of.get(parameter, 0)) for parameter in network.parameters()]

@@ -33,10 +33,14 @@ def export_backbone(backbone: Backbone, module: Embedder) -> ExportedNetwork:
         UserError: it cannot be written as ONNX.
     """
     weights = backbone.weights
-    return _exported(module, backbone.preprocessing, weights.source, weights.licence, weights.digest)
+    return _exported(
+        module, backbone.preprocessing, weights.source, weights.licence, weights.digest
+    )
 
 
-def export_trained(module: Embedder, preprocessing: Preprocessing, began: Weights) -> ExportedNetwork:
+def export_trained(
+    module: Embedder, preprocessing: Preprocessing, began: Weights
+) -> ExportedNetwork:
     """A trained network as a graph. The network itself stays as it is, and in the mode that it is in.
 
     Args:
@@ -49,7 +53,9 @@ def export_trained(module: Embedder, preprocessing: Preprocessing, began: Weight
     still = at_rest(module)
     source = began.source if began.tensors else "random numbers"
     licence = began.licence if began.tensors else "none needed"
-    return _exported(still, preprocessing, f"trained here from {source}", licence, tensors_digest(still))
+    return _exported(
+        still, preprocessing, f"trained here from {source}", licence, tensors_digest(still)
+    )
 
 
 def at_rest(module: Embedder) -> Embedder:
@@ -94,13 +100,22 @@ def export_network(module: Embedder, size_px: int, channels: int = 3) -> bytes:
     for way in (_trace, _export_by_dynamo):
         try:
             with warnings.catch_warnings(), torch.inference_mode(), one_thread():
-                warnings.simplefilter("ignore")  # of tracing and deprecation, about what is checked below
-                graph = _serialised(way(module, trial), [tuple(output.shape) for output in module(trial)])
+                warnings.simplefilter(
+                    "ignore"
+                )  # of tracing and deprecation, about what is checked below
+                graph = _serialised(
+                    way(module, trial), [tuple(output.shape) for output in module(trial)]
+                )
                 _check_against(module, graph, trial)
             return graph
         except Exception as error:  # the exporters raise whatever their inside raises
-            reasons.append(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-    raise UserError(f"This network cannot be written as ONNX ({'; '.join(reasons)}).", "Choose another backbone.")
+            reasons.append(
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            )
+    raise UserError(
+        f"This network cannot be written as ONNX ({'; '.join(reasons)}).",
+        "Choose another backbone.",
+    )
 
 
 def _outputs(module: Embedder) -> list[str]:
@@ -108,7 +123,9 @@ def _outputs(module: Embedder) -> list[str]:
 
 
 def _serialised(model: onnx.ModelProto, shapes: Sequence[tuple[int, ...]]) -> bytes:
-    for value, shape in zip(model.graph.output, shapes, strict=True):  # the exporters leave fixed sizes unknown
+    for value, shape in zip(
+        model.graph.output, shapes, strict=True
+    ):  # the exporters leave fixed sizes unknown
         for axis, size in zip(value.type.tensor_type.shape.dim[1:], shape[1:], strict=True):
             axis.dim_value = size
     onnx.checker.check_model(model)
@@ -149,10 +166,14 @@ def _with_fixed_padding(module: Embedder, trial: torch.Tensor) -> Embedder:
     in the graph, they would keep onnxruntime from folding them into the convolutions, which are a third faster so.
     """
     copy = deepcopy(module)
-    convolutions = [(name, child) for name, child in copy.named_modules() if isinstance(child, Conv2dSame)]
+    convolutions = [
+        (name, child) for name, child in copy.named_modules() if isinstance(child, Conv2dSame)
+    ]
     sizes: dict[nn.Module, list[int]] = {}
     hooks = [
-        child.register_forward_pre_hook(lambda one, inputs: sizes.__setitem__(one, list(inputs[0].shape[2:])))
+        child.register_forward_pre_hook(
+            lambda one, inputs: sizes.__setitem__(one, list(inputs[0].shape[2:]))
+        )
         for _, child in convolutions
     ]
     copy(trial)

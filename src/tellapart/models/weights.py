@@ -64,7 +64,11 @@ def find_weights(name: str, config: Mapping[str, Any], file: str | None = None) 
 def hub_address(config: Mapping[str, Any]) -> tuple[str, str] | None:
     """Repository and file of a network's weights at the hub, by its pretrained configuration; None: it has none."""
     repository = config.get("hf_hub_id")
-    return (str(repository), str(config.get("hf_hub_filename") or "model.safetensors")) if repository else None
+    return (
+        (str(repository), str(config.get("hf_hub_filename") or "model.safetensors"))
+        if repository
+        else None
+    )
 
 
 def licence_of(config: Mapping[str, Any]) -> str:
@@ -86,7 +90,9 @@ def _from_hub(name: str, config: Mapping[str, Any]) -> Weights:
     from huggingface_hub import hf_hub_download
 
     if not (address := hub_address(config)):
-        raise UserError(f"{name} has no published weights.", "Give a file: --set backbone.weights=FILE")
+        raise UserError(
+            f"{name} has no published weights.", "Give a file: --set backbone.weights=FILE"
+        )
     repository, file = address
     try:
         path = hf_hub_download(repository, file, local_files_only=True)
@@ -106,9 +112,13 @@ def _check_hub(name: str, repository: str) -> None:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise _not_found(name, repository, "HF_HUB_OFFLINE is set")
     if not endpoint.startswith(("https://", "http://")):
-        raise UserError(f"HF_ENDPOINT is not a web address: {endpoint!r}.", "Correct it, or unset it.")
+        raise UserError(
+            f"HF_ENDPOINT is not a web address: {endpoint!r}.", "Correct it, or unset it."
+        )
     try:
-        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=HUB_SECONDS):  # noqa: S310
+        with urllib.request.urlopen(
+            urllib.request.Request(endpoint, method="HEAD"), timeout=HUB_SECONDS
+        ):
             return
     except urllib.error.HTTPError:
         return  # it answered
@@ -121,8 +131,8 @@ def _not_found(name: str, repository: str, reason: str) -> UserError:
     return UserError(
         f"The weights of {name} are not here: not in an installed package, not in the hub's cache, "
         f"and {repository} could not be fetched from the hub ({reason}).",
-        f"{package} a file with --set backbone.weights=FILE, or use --set backbone.name=tf_efficientnet_lite0, "
-        "whose weights install with tellapart.",
+        f"{package} a file with --set backbone.weights=FILE, or use --set"
+        " backbone.name=tf_efficientnet_lite0, whose weights install with tellapart.",
     )
 
 
@@ -136,13 +146,18 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
             return load_file(path), digest
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason_of(error)}).", "Give a .safetensors or .pth file.") from None
+        raise UserError(
+            f"{path} cannot be read ({reason_of(error)}).", "Give a .safetensors or .pth file."
+        ) from None
     except Exception as error:
         raise UserError(
-            f"{path} is not a file of plain tensors.", "Only .safetensors, or .pth that loads with weights_only=True."
+            f"{path} is not a file of plain tensors.",
+            "Only .safetensors, or .pth that loads with weights_only=True.",
         ) from error
     if isinstance(tensors, dict) and isinstance(tensors.get("state_dict"), dict):
         tensors = tensors["state_dict"]
-    if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(value, torch.Tensor) for value in tensors.values()
+    ):
         raise UserError(f"{path} holds no table of tensors.", "Save the network's state_dict.")
     return tensors, digest

@@ -15,7 +15,9 @@ from tellapart.cache.packages import PACKAGES, packaged_file
 from tellapart.models.networks import OWN_NETWORKS, OWN_SIZE_PX
 from tellapart.models.weights import hub_address, licence_of
 
-MOST_COUNTED = 50  # networks whose parameters are counted: each has to be built, which takes up to 0.3 s
+MOST_COUNTED = (
+    50  # networks whose parameters are counted: each has to be built, which takes up to 0.3 s
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ def list_backbones(pattern: str | None = None) -> list[BackboneFacts]:
 def _timm_names() -> list[str]:
     plain = timm.list_models()
     default = {f"{name}.{timm.get_pretrained_cfg(name).tag}" for name in plain}
-    tagged = (name for name in timm.list_models(include_tags=True) if "." in name and name not in default)
+    tagged = (
+        name for name in timm.list_models(include_tags=True) if "." in name and name not in default
+    )
     return sorted([*plain, *tagged])
 
 

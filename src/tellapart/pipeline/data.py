@@ -38,15 +38,23 @@ def read_data(order: Order, console: Console) -> Catalog:
     if order.dataset:
         fetch(order.dataset, console)
     split, training = order.recipe.split, order.recipe.training
-    catalog = read_source(order.source, group_column=split.group_column, weight_column=training.weight_column)
-    console.say(f"{order.name}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes")
+    catalog = read_source(
+        order.source, group_column=split.group_column, weight_column=training.weight_column
+    )
+    console.say(
+        f"{order.name}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes"
+    )
     return catalog
 
 
-def look(order: Order, catalog: Catalog, features: FeatureExtractor | None, console: Console) -> tuple[Catalog, Column]:
+def look(
+    order: Order, catalog: Catalog, features: FeatureExtractor | None, console: Console
+) -> tuple[Catalog, Column]:
     """Every file looked at, and the images divided."""
     with memory_for(catalog, order.recipe) as memory:
-        catalog = drop_empty_classes(look_through(catalog, order.recipe, memory, console, hook=features))
+        catalog = drop_empty_classes(
+            look_through(catalog, order.recipe, memory, console, hook=features)
+        )
     how = f"; features computed for {features.computed:,}, kept for the rest" if features else ""
     console.say(f"{int(catalog.ok.sum()):,} images read{how}")
     return catalog, divide(order, catalog, console)
@@ -58,13 +66,17 @@ def divide(order: Order, catalog: Catalog, console: Console) -> Column:
     return make_splits(catalog, order.recipe.split, order.recipe.seed) if saved is None else saved
 
 
-def look_and_tell(order: Order, catalog: Catalog, features: FeatureExtractor | None, console: Console) -> Seen:
+def look_and_tell(
+    order: Order, catalog: Catalog, features: FeatureExtractor | None, console: Console
+) -> Seen:
     """Every file looked at, the images divided, and what there is to say of both."""
     catalog, splits = look(order, catalog, features, console)
     return Seen(catalog, splits, find_and_tell(order, catalog, splits, console))
 
 
-def find_and_tell(order: Order, catalog: Catalog, splits: Column, console: Console) -> tuple[Finding, ...]:
+def find_and_tell(
+    order: Order, catalog: Catalog, splits: Column, console: Console
+) -> tuple[Finding, ...]:
     """What there is to say of the data, and said."""
     findings = find_all(catalog, splits, order.recipe.split if order.own_splits else None)
     tell_findings(findings, order, console)
@@ -95,7 +107,11 @@ def look_again(learned: Learned, seen: Seen, recipe: Recipe, console: Console) -
 def changed_finding(paths: list[str]) -> Finding:
     """That images changed during the run."""
     shown = ", ".join(map(repr, paths[:5])) + (" …" if len(paths) > 5 else "")
-    return Finding("changed", f"{len(paths):,} images were changed during the run, and are left out: {shown}.", ())
+    return Finding(
+        "changed",
+        f"{len(paths):,} images were changed during the run, and are left out: {shown}.",
+        (),
+    )
 
 
 def trained_of(order: Order, seen: Seen, shipped: Shipped, **learned: Any) -> Trained:

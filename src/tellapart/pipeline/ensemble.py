@@ -49,7 +49,9 @@ def ensemble_network(members: Sequence[Member], one: ExportedNetwork) -> Exporte
     if len(digests) == 1:
         return one
     digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    return replace(one, graph=b"", digest=digest, source=f"{len(digests)} networks, each {one.source}")
+    return replace(
+        one, graph=b"", digest=digest, source=f"{len(digests)} networks, each {one.source}"
+    )
 
 
 def ship_ensemble(
@@ -79,12 +81,16 @@ def ship_ensemble(
     said = _by_torch(members, network.preprocessing, images)
     parity = check_probabilities(model, network.preprocessing, images, said)
     test, gone = _measured(Predictor(model), catalog, np.flatnonzero(splits == "test"), console)
-    nothing = Predictions(np.zeros((0, len(catalog.classes)), np.float32), np.zeros(0, np.int64), (), catalog.classes)
+    nothing = Predictions(
+        np.zeros((0, len(catalog.classes)), np.float32), np.zeros(0, np.int64), (), catalog.classes
+    )
     metrics = measure_test(test, card, recipe.seed)
     return Shipped(network, model, calibration, parity, nothing, test, metrics, (*changed, *gone))
 
 
-def _images(catalog: Catalog, rows: NDArray[np.int64], max_pixels: int) -> tuple[list[NDArray[np.uint8]], list[str]]:
+def _images(
+    catalog: Catalog, rows: NDArray[np.int64], max_pixels: int
+) -> tuple[list[NDArray[np.uint8]], list[str]]:
     """The pixels of some rows, and the paths of those that changed since the scan."""
     found = {catalog.paths[row]: pixels_now(catalog, row, max_pixels) for row in rows}
     changed = [path for path, pixels in found.items() if pixels is None]
@@ -97,7 +103,9 @@ def _by_torch(
 ) -> NDArray[np.float32]:
     """(N, C) the mean of what the members say in torch, behind Pillow's resize."""
     inputs = [preprocessing.normalised(preprocessing.resized(pixels)) for pixels in images]
-    said: dict[str, NDArray[np.float32]] = {}  # digest of the weights → embeddings: probes share them
+    said: dict[
+        str, NDArray[np.float32]
+    ] = {}  # digest of the weights → embeddings: probes share them
     for member in members:
         if member.digest not in said:
             said[member.digest] = np.stack(member.embed(inputs))

@@ -15,7 +15,10 @@ from tellapart.errors import Refused
 from tellapart.options import SplitOptions
 from tellapart.report.parts.data_section import Finding
 
-REFUSED = ("leak", "label_conflict")  # under --strict a training ends with these; an exploration with all of HARMFUL
+REFUSED = (
+    "leak",
+    "label_conflict",
+)  # under --strict a training ends with these; an exploration with all of HARMFUL
 HARMFUL = (*REFUSED, "large_cluster", "near_duplicate", "duplicate", "rejected")
 LARGE_SHARE = 0.01  # of the images: one image that is there so often decides what is learned
 LARGE_COUNT = 5  # in a small set, two copies are more than that share already
@@ -76,12 +79,18 @@ def _conflicts(catalog: Catalog, conflicts: list[Copies]) -> list[Finding]:
     if not conflicts:
         return []
     rows = conflicts[0].rows
-    named = " and ".join(f"{catalog.paths[row]!r} ({catalog.classes[catalog.labels[row]]})" for row in rows[:2])
+    named = " and ".join(
+        f"{catalog.paths[row]!r} ({catalog.classes[catalog.labels[row]]})" for row in rows[:2]
+    )
     near = sum(not one.exact for one in conflicts)
     text = (
-        f"{_count(len(conflicts), 'image is', 'images are')} there under more than one class, {named} for one: "
-        f"at least one of the labels is wrong. Keep the right one."
-        + (f" {near:,} of them not with the same bytes, but with nearly the same pixels." if near else "")
+        f"{_count(len(conflicts), 'image is', 'images are')} there under more than one class,"
+        f" {named} for one: at least one of the labels is wrong. Keep the right one."
+        + (
+            f" {near:,} of them not with the same bytes, but with nearly the same pixels."
+            if near
+            else ""
+        )
     )
     return [Finding("label_conflict", text, _sets(catalog, (one.rows for one in conflicts)))]
 
@@ -92,9 +101,10 @@ def _large(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
     if not large:
         return []
     text = (
-        f"{_count(len(large), 'image is', 'images are')} there so often that the copies are more than "
-        f"{LARGE_SHARE:.0%} of the data, {catalog.paths[large[0].rows[0]]!r} {len(large[0].rows):,} times. If they are "
-        "indeed copies, keep one; if they only look alike, they still count as one image in every split."
+        f"{_count(len(large), 'image is', 'images are')} there so often that the copies are more"
+        f" than {LARGE_SHARE:.0%} of the data, {catalog.paths[large[0].rows[0]]!r}"
+        f" {len(large[0].rows):,} times. If they are indeed copies, keep one; if they only look"
+        " alike, they still count as one image in every split."
     )
     return [Finding("large_cluster", text, _sets(catalog, (one.rows for one in large)))]
 
@@ -103,9 +113,10 @@ def _near(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
     if not copies:
         return []
     text = (
-        f"{_count(len(copies), 'image is', 'images are')} there more than once with nearly the same pixels "
-        f"(re-encoded, resized, slightly cropped or brightened), {_some(catalog, copies[0].rows)} for one. They stay "
-        "on one side of every split that is made here; delete all but the best if that is not meant."
+        f"{_count(len(copies), 'image is', 'images are')} there more than once with nearly the same"
+        " pixels (re-encoded, resized, slightly cropped or brightened),"
+        f" {_some(catalog, copies[0].rows)} for one. They stay on one side of every split that is"
+        " made here; delete all but the best if that is not meant."
     )
     return [Finding("near_duplicate", text, _sets(catalog, (one.rows for one in copies)))]
 
@@ -115,8 +126,9 @@ def _exact(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
         return []
     more = sum(len(one.rows) - 1 for one in copies)
     text = (
-        f"{_count(len(copies), 'image has', 'images have')} {_count(more, 'exact copy', 'exact copies')}, "
-        f"{_some(catalog, copies[0].rows)} for one. Copies weigh more in training; delete them if that is not meant."
+        f"{_count(len(copies), 'image has', 'images have')}"
+        f" {_count(more, 'exact copy', 'exact copies')}, {_some(catalog, copies[0].rows)} for one."
+        " Copies weigh more in training; delete them if that is not meant."
     )
     return [Finding("duplicate", text, _sets(catalog, (one.rows for one in copies)))]
 
@@ -126,7 +138,10 @@ def _rejected(catalog: Catalog) -> list[Finding]:
     for status in sorted(set(catalog.statuses) - {"ok"}):
         rows = np.flatnonzero(catalog.statuses == status).tolist()
         named = repr(catalog.paths[rows[0]])
-        text = f"{_count(len(rows), 'file is', 'files are')} {status}, {named} for one. {STATUSES[status]}"
+        text = (
+            f"{_count(len(rows), 'file is', 'files are')} {status}, {named} for one."
+            f" {STATUSES[status]}"
+        )
         findings.append(Finding("rejected", text, _sets(catalog, ((row,) for row in rows))))
     return findings
 
@@ -137,9 +152,9 @@ def _bursts(catalog: Catalog) -> list[Finding]:
         return []
     shots = sum(map(len, bursts))
     text = (
-        f"{_count(len(bursts), 'row of images looks', 'rows of images look')} like capture bursts "
-        f"({shots:,} images), {_some(catalog, bursts[0])} for one. If so, keep each on one side of the split with "
-        "--group-by burst: else the score may be too good."
+        f"{_count(len(bursts), 'row of images looks', 'rows of images look')} like capture bursts"
+        f" ({shots:,} images), {_some(catalog, bursts[0])} for one. If so, keep each on one side of"
+        " the split with --group-by burst: else the score may be too good."
     )
     return [Finding("burst", text, _sets(catalog, bursts))]
 
@@ -148,11 +163,14 @@ def _missing(splits: Column, needs_val: bool) -> list[str]:
     texts = []
     if needs_val and not (splits == "val").any():
         texts.append(
-            "There is no val: the probabilities are not calibrated, nothing is called unsure or unfamiliar, "
-            "and the model file was checked on train images."
+            "There is no val: the probabilities are not calibrated, nothing is called unsure or"
+            " unfamiliar, and the model file was checked on train images."
         )
     if not (splits == "test").any():
-        texts.append("There is no test: nothing says how good this model is. Add images; two a class are the least.")
+        texts.append(
+            "There is no test: nothing says how good this model is. Add images; two a class are the"
+            " least."
+        )
     return texts
 
 

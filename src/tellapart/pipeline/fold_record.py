@@ -39,17 +39,24 @@ class Folded:
     def as_json(self) -> dict[str, Any]:
         """The block "folds" of metrics.json."""
         counts = np.bincount(self.out.labels, minlength=self.out.probs.shape[2]).tolist()
-        return {**self.scores.as_json(), "class_counts": counts, "model": {**self.made, "text": list(self.sentences)}}
+        return {
+            **self.scores.as_json(),
+            "class_counts": counts,
+            "model": {**self.made, "text": list(self.sentences)},
+        }
 
     def shown(self, catalog: Catalog) -> Folds:
         """What the page needs of it."""
         predictions = self.out.predictions(catalog, 0)
-        return Folds(self.scores, predictions, self.sentences, self.histories, self.experiment, self.members)
+        return Folds(
+            self.scores, predictions, self.sentences, self.histories, self.experiment, self.members
+        )
 
 
 def write_folds(run: RunFolder, catalog: Catalog, folded: Folded) -> None:
     """folds.parquet: path, repeat and fold of each image that is not test, both from 1; no fold where none holds it
-    out. predictions-folds.parquet: what the fold's model said of it, as other predictions, with repeat and fold."""
+    out. predictions-folds.parquet: what the fold's model said of it, as other predictions, with repeat and fold.
+    """
     plan, out = folded.out.plan, folded.out
     paths = catalog.paths[plan.rows].tolist()
     run.write_table(
@@ -88,7 +95,9 @@ def read_scores(run: RunFolder, record: Mapping[str, Any]) -> FoldScores:
 
     file = run.path / "predictions-folds.parquet"
     said = read_predictions(file)
-    repeat_of, fold_of = (column.to_numpy() - 1 for column in polars.read_parquet(file, columns=["repeat", "fold"]))
+    repeat_of, fold_of = (
+        column.to_numpy() - 1 for column in polars.read_parquet(file, columns=["repeat", "fold"])
+    )
     repeats = [repeat_of == repeat for repeat in range(record["repeats"])]
     return score_folds(
         [part_of(said, chosen) for chosen in repeats],

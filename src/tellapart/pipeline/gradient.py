@@ -30,7 +30,13 @@ from tellapart.probe.fit import Probe
 from tellapart.progress import Console, duration
 from tellapart.recipe import Recipe, recipe_items
 from tellapart.runs.folder import RunFolder, check_room
-from tellapart.training.callbacks import KeepLog, PrintLosses, ShowProgress, history_csv, print_epochs
+from tellapart.training.callbacks import (
+    KeepLog,
+    PrintLosses,
+    ShowProgress,
+    history_csv,
+    print_epochs,
+)
 from tellapart.training.checkpoints import Checkpoint, Checkpoints, most_bytes
 from tellapart.training.events import Callback
 from tellapart.training.hardware import Hardware
@@ -64,7 +70,11 @@ class Fitted:
     @property
     def recorded(self) -> dict[str, Any]:
         """What `Trained` takes of it, by its fields' names."""
-        return {"history": tuple(self.progress.history), "rates": self.rates, "training": self.facts}
+        return {
+            "history": tuple(self.progress.history),
+            "rates": self.rates,
+            "training": self.facts,
+        }
 
 
 def check_fit(recipe: Recipe, metrics: Mapping[str, Metric]) -> None:
@@ -100,7 +110,13 @@ def fit_network(
         UserError, Refused, Interrupted: as `training.fit.fit`.
     """
     recipe = order.recipe
-    run_id = order.identity.id if order.identity else str(run.read_json("run.json")["id"]) if hardware.is_writer else ""
+    run_id = (
+        order.identity.id
+        if order.identity
+        else str(run.read_json("run.json")["id"])
+        if hardware.is_writer
+        else ""
+    )
     checkpoints = Checkpoints(run.path / "checkpoints", run_id, console)
     resumed = checkpoints.newest() if order.run else None
     if order.run and resumed is None:
@@ -112,12 +128,18 @@ def fit_network(
     backbone, classifier = _network(recipe, len(catalog.classes), console)
     side, hole = backbone.preprocessing.size_px, recipe.augmentation.dropout_px
     if recipe.augmentation.dropout and hole >= side:
-        console.say(f"note: augmentation.dropout_px={hole} blackens whole images, which are {side} px wide")
+        console.say(
+            f"note: augmentation.dropout_px={hole} blackens whole images, which are {side} px wide"
+        )
     weights_bytes = sum(tensor.nbytes for tensor in classifier.state_dict().values())
     check_room(order.runs, most_bytes(weights_bytes, 2 * weights_bytes))
     data = _training_data(recipe, catalog, splits, backbone, console)
     runtime = _runtime(recipe, classifier, data, hardware, resumed, console)
-    moves = list(resumed.facts["moves"]) if resumed else _begin_at(probe, recipe, classifier, data, runtime, console)
+    moves = (
+        list(resumed.facts["moves"])
+        if resumed
+        else _begin_at(probe, recipe, classifier, data, runtime, console)
+    )
     recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
     num_final = int(np.isin(splits, ("val", "test")).sum())
     with ExitStack() as stack:
@@ -126,9 +148,14 @@ def fit_network(
             checkpoints=checkpoints,
             resumed=resumed,
             moves=moves,
-            callbacks=[*_callbacks(stack, recipe, run, hardware, data, resumed, console), *callbacks],
+            callbacks=[
+                *_callbacks(stack, recipe, run, hardware, data, resumed, console),
+                *callbacks,
+            ],
             metrics={**METRICS, **(metrics or {})},
-            deadline=_deadline(order, runtime, num_final, resumed.facts["seconds"] if resumed else 0.0),
+            deadline=_deadline(
+                order, runtime, num_final, resumed.facts["seconds"] if resumed else 0.0
+            ),
             how_to_resume=how_to_resume(run.path),
             write_history=lambda rows: run.write("history.csv", history_csv(rows)),
             console=console,
@@ -148,10 +175,14 @@ def fit_network(
 
 def _rates(progress: Progress, recipe: Recipe) -> tuple[tuple[float, float], ...]:
     """Epochs done and the learning rate there, as far as the training came; none where the history alone knows."""
-    if progress.steps < recipe.training.epochs * progress.per_epoch:  # a budget, whose plan changed on the way
+    if (
+        progress.steps < recipe.training.epochs * progress.per_epoch
+    ):  # a budget, whose plan changed on the way
         return ()
     curve = rate_curve(progress.steps, progress.per_epoch, recipe.training)
-    return tuple((epochs, rate) for epochs, rate in curve if epochs * progress.per_epoch < progress.step)
+    return tuple(
+        (epochs, rate) for epochs, rate in curve if epochs * progress.per_epoch < progress.step
+    )
 
 
 def training_step(
@@ -170,7 +201,9 @@ def training_step(
     data = replace(data, val=None)
     stepper = Stepper(classifier, data, recipe, hardware, runtime, console)
     phase = stepper.phases.of(0)
-    batches = ((batch, weight) for epoch in count() for batch, weight in stepper.batches(phase, epoch))
+    batches = (
+        (batch, weight) for epoch in count() for batch, weight in stepper.batches(phase, epoch)
+    )
     numbers = count()
 
     def step(lr: float) -> float:
@@ -204,7 +237,9 @@ def _training_data(
             console=console,
         )
 
-    return TrainingData(images("train"), images("val") if (splits == "val").any() else None, backbone.preprocessing)
+    return TrainingData(
+        images("train"), images("val") if (splits == "val").any() else None, backbone.preprocessing
+    )
 
 
 def _runtime(
@@ -224,12 +259,14 @@ def _runtime(
     learn_from(classifier, frozen_upto(recipe.freeze, stage_names(classifier.embedder.network), 0))
     kept_bytes = int(hardware.least(memory_for_images(recipe.training.memory_share)))
     runtime = choose_runtime(classifier, shape, recipe.training, hardware.device)
-    runtime = hardware.of_writer(replace(runtime, kept_bytes=kept_bytes))  # one layout of the weights for all
+    runtime = hardware.of_writer(
+        replace(runtime, kept_bytes=kept_bytes)
+    )  # one layout of the weights for all
     where = "held in memory" if data.train.held else "decoded as they come"
     console.say(
-        f"{len(data.train):,} train images, {where}; "
-        f"{runtime.threads} thread{'s' * (runtime.threads > 1)}, {runtime.memory_format.replace('_', ' ')}"
-        f"{'' if runtime.onednn else ', without oneDNN'}"
+        f"{len(data.train):,} train images, {where}; {runtime.threads}"
+        f" thread{'s' * (runtime.threads > 1)},"
+        f" {runtime.memory_format.replace('_', ' ')}{'' if runtime.onednn else ', without oneDNN'}"
     )
     return runtime
 
@@ -247,7 +284,9 @@ def _begin_at(
         return []
     moves: list[str] = []
     if recipe.augmentation.invariant and data.val is None:
-        console.say("note: There is no val to measure on which flips and turns are invariant: none is added")
+        console.say(
+            "note: There is no val to measure on which flips and turns are invariant: none is added"
+        )
     elif recipe.augmentation.invariant and data.val is not None:
         how = data.preprocessing, recipe.augmentation, torch.device("cpu"), runtime.torch_format
         classifier.load_layers(probe.layers)
@@ -291,16 +330,27 @@ def _callbacks(
     if training.trackers:
         first = resumed.step if resumed else 0
         plain = int | float | str
-        config = {key: value if isinstance(value, plain) else str(value) for key, value in recipe_items(recipe)}
-        stack.enter_context(trackers(hardware.accelerator, run.path, training.trackers, config, first))
-        callbacks.append(TrackScalars(hardware.accelerator, scalar_steps(per_epoch * training.epochs)))
+        config = {
+            key: value if isinstance(value, plain) else str(value)
+            for key, value in recipe_items(recipe)
+        }
+        stack.enter_context(
+            trackers(hardware.accelerator, run.path, training.trackers, config, first)
+        )
+        callbacks.append(
+            TrackScalars(hardware.accelerator, scalar_steps(per_epoch * training.epochs))
+        )
     return callbacks
 
 
 def _say_the_end(progress: Progress, recipe: Recipe, console: Console) -> None:
     if progress.ended:
         console.say(f"Ended after step {progress.step:,}: {progress.ended}")
-    kept = f"; best by val {recipe.training.monitor}: epoch {progress.best_epoch}" if progress.best else ""
+    kept = (
+        f"; best by val {recipe.training.monitor}: epoch {progress.best_epoch}"
+        if progress.best
+        else ""
+    )
     console.say(f"{progress.step:,} steps in {duration(progress.seconds)}{kept}")
 
 
@@ -308,12 +358,19 @@ def _learned(classifier: Classifier, backbone: Backbone, store: FeatureStore) ->
     network = export_trained(classifier.embedder, backbone.preprocessing, backbone.weights)
     features = FeatureExtractor(compose_features(network.graph, network.preprocessing), store)
     return Learned(
-        network=network, layers=classifier.layers(), features=features, embed=at_rest(classifier.embedder).embed
+        network=network,
+        layers=classifier.layers(),
+        features=features,
+        embed=at_rest(classifier.embedder).embed,
     )
 
 
 def _facts(
-    progress: Progress, classifier: Classifier, backbone: Backbone, hardware: Hardware, data: TrainingData
+    progress: Progress,
+    classifier: Classifier,
+    backbone: Backbone,
+    hardware: Hardware,
+    data: TrainingData,
 ) -> dict[str, Any]:
     return {
         "steps": progress.step,

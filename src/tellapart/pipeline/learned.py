@@ -41,7 +41,9 @@ class Learned:
         first = self.layers.hidden[0][0] if self.layers.hidden else self.layers.weight
         return int(first.shape[1])
 
-    def look(self, catalog: Catalog, rows: NDArray[np.int64], max_pixels: int, console: Console) -> list[str]:
+    def look(
+        self, catalog: Catalog, rows: NDArray[np.int64], max_pixels: int, console: Console
+    ) -> list[str]:
         """Compute the features of more rows; returns the paths of images that are no longer what they were."""
         chosen = np.zeros(len(catalog), bool)
         chosen[rows] = True

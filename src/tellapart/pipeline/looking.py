@@ -25,9 +25,19 @@ def memory_for(catalog: Catalog, recipe: Recipe) -> ScanMemory:
 
 
 def look_through(
-    catalog: Catalog, recipe: Recipe, memory: ScanMemory, console: Console, hook: ScanHook | None = None
+    catalog: Catalog,
+    recipe: Recipe,
+    memory: ScanMemory,
+    console: Console,
+    hook: ScanHook | None = None,
 ) -> Catalog:
     """The catalog scanned, with near-duplicates linked and groups named."""
     with console.track("Reading images", len(catalog)) as advance:
-        catalog = scan(catalog, max_pixels=recipe.decoding.max_pixels, hook=hook, memory=memory, advance=advance)
+        catalog = scan(
+            catalog,
+            max_pixels=recipe.decoding.max_pixels,
+            hook=hook,
+            memory=memory,
+            advance=advance,
+        )
     return group(link_copies(catalog, memory), recipe.split.group_by)

@@ -69,7 +69,11 @@ class Trained:
 
 
 def card_for(
-    catalog: Catalog, splits: Column, network: ExportedNetwork, recipe: Recipe, calibration: Calibration
+    catalog: Catalog,
+    splits: Column,
+    network: ExportedNetwork,
+    recipe: Recipe,
+    calibration: Calibration,
 ) -> ModelCard:
     """The model file's card. It tells neither when nor where it was made: the same training gives the same file."""
     return ModelCard(
@@ -83,7 +87,11 @@ def card_for(
         backbone=recipe.backbone.name,
         max_pixels=recipe.decoding.max_pixels,
         digests={
-            "recipe": hashlib.sha256(json.dumps(recipe_values(recipe), sort_keys=True).encode()).hexdigest(),
+            "recipe": (
+                hashlib.sha256(
+                    json.dumps(recipe_values(recipe), sort_keys=True).encode()
+                ).hexdigest()
+            ),
             "catalog": catalog.digest,
             "weights": network.digest,
         },
@@ -93,7 +101,11 @@ def card_for(
 
 
 def write_run(
-    trained: Trained, runs: Path, name: str, console: Console, seconds: Callable[[], Mapping[str, float]]
+    trained: Trained,
+    runs: Path,
+    name: str,
+    console: Console,
+    seconds: Callable[[], Mapping[str, float]],
 ) -> Path:
     """Write the run folder at once; returns its path."""
     with new_run(runs, name, needs_bytes=2 * len(trained.model)) as run:
@@ -102,7 +114,9 @@ def write_run(
     return run.path
 
 
-def begin_run(order: Order, catalog: Catalog, splits: Column, held: ExitStack, **more: Any) -> RunFolder:
+def begin_run(
+    order: Order, catalog: Catalog, splits: Column, held: ExitStack, **more: Any
+) -> RunFolder:
     """The folder of a new run, there and locked from now on so that it can be resumed; `more` is for its identity."""
 
     def begin(run: RunFolder) -> None:
@@ -140,7 +154,10 @@ def write_results(
         write_folds(run, trained.catalog, trained.folds)
     run.write_json("metrics.json", _metrics(trained, splits_digest, seconds()))
     run.write("report.html", render(_report(trained, name, splits_digest, seconds())))
-    console.say(f"Run {run.path.name} written after {duration(seconds()['all'])}, seed {trained.recipe.seed}")
+    console.say(
+        f"Run {run.path.name} written after {duration(seconds()['all'])}, seed"
+        f" {trained.recipe.seed}"
+    )
     run.write("log.txt", "\n".join(console.lines) + "\n")
 
 
@@ -159,11 +176,16 @@ def _write_catalog(run: RunFolder, catalog: Catalog) -> None:
             "height": catalog.heights,
             "sha256": catalog.digests,
         },
-        {"tellapart.catalog": catalog.digest, "tellapart.classes": json.dumps(catalog.classes, ensure_ascii=False)},
+        {
+            "tellapart.catalog": catalog.digest,
+            "tellapart.classes": json.dumps(catalog.classes, ensure_ascii=False),
+        },
     )
 
 
-def _metrics(trained: Trained, splits_digest: str, seconds: Mapping[str, float]) -> dict[str, object]:
+def _metrics(
+    trained: Trained, splits_digest: str, seconds: Mapping[str, float]
+) -> dict[str, object]:
     calibration = trained.calibration
     learned = {
         "probe": trained.probe and trained.probe.as_json(),
@@ -188,7 +210,9 @@ def _metrics(trained: Trained, splits_digest: str, seconds: Mapping[str, float])
     }
 
 
-def _report(trained: Trained, name: str, splits_digest: str, seconds: Mapping[str, float]) -> ReportInput:
+def _report(
+    trained: Trained, name: str, splits_digest: str, seconds: Mapping[str, float]
+) -> ReportInput:
     catalog, network, parity = trained.catalog, trained.network, trained.parity
     has_test, has_val = len(trained.test) > 0, len(trained.val) > 0
     return ReportInput(
@@ -210,14 +234,24 @@ def _report(trained: Trained, name: str, splits_digest: str, seconds: Mapping[st
             "Backbone": trained.recipe.backbone.name,
             "Weights": f"{network.source}, SHA-256 {network.digest[:16]}…",
             "Licence of the weights": network.licence,
-            **({"Members": str(trained.folds.members)} if trained.folds and trained.folds.members else {}),
+            **(
+                {"Members": str(trained.folds.members)}
+                if trained.folds and trained.folds.members
+                else {}
+            ),
             "Preprocessing": str(network.preprocessing),
             "Size of the file": f"{len(trained.model) / 1e6:.1f} MB",
-            "Checked against torch": f"{parity.images} images; largest difference {parity.from_files:.4f} "
-            f"from files, {parity.from_tensors:.6f} from tensors",
+            "Checked against torch": (
+                f"{parity.images} images; largest difference {parity.from_files:.4f} "
+                f"from files, {parity.from_tensors:.6f} from tensors"
+            ),
         },
         provenance={
-            "Data": {"Recognised as": catalog.source, "Catalog": catalog.digest, "Splits": splits_digest},
+            "Data": {
+                "Recognised as": catalog.source,
+                "Catalog": catalog.digest,
+                "Splits": splits_digest,
+            },
             "Recipe": _flat(recipe_values(trained.recipe)),
             **({"Training": _flat(trained.training)} if trained.training else {}),
             "Environment": _flat(environment()),

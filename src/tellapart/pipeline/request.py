@@ -115,17 +115,22 @@ def resumed_order(
     Raises:
         UserError: it is no run that can be resumed; its data is not where it was; an option that does not go with it.
     """
-    wrong = [name for name, value in given.items() if value not in (None, {}) and value is not False]
+    wrong = [
+        name for name, value in given.items() if value not in (None, {}) and value is not False
+    ]
     if wrong:
         raise UserError(
-            f"A resumed run keeps its settings, and {' and '.join(wrong)} would change them.", "Leave it out."
+            f"A resumed run keeps its settings, and {' and '.join(wrong)} would change them.",
+            "Leave it out.",
         )
     run = reopen_run(Path(resume))
     identity = RunIdentity.from_json(run.read_json("run.json"))
     right = _verb_of(identity)
     if verb != right:
         what = "a cross-validation" if right == "cv" else "one training, and no cross-validation"
-        raise UserError(f"{run.path} is {what}.", f"Go on with: {how_to_resume(run.path, verb=right)}")
+        raise UserError(
+            f"{run.path} is {what}.", f"Go on with: {how_to_resume(run.path, verb=right)}"
+        )
     source = Path(data) if data is not None else identity.data_of(run.path)
     if not (source.exists() or run.finished):
         raise UserError(

@@ -76,26 +76,42 @@ def ship(
     """
     network, features, seed = learned.network, learned.features, recipe.seed
     val_rows, test_rows = (np.flatnonzero(splits == split) for split in ("val", "test"))
-    known = reference_directions(features.of(catalog, reference_rows(catalog, splits, learned.width, seed)))
+    known = reference_directions(
+        features.of(catalog, reference_rows(catalog, splits, learned.width, seed))
+    )
     if calibration is None:
         val_features = features.of(catalog, val_rows)
-        calibration = calibrate(learned.layers, val_features, catalog.labels[val_rows], known, recipe.answer)
+        calibration = calibrate(
+            learned.layers, val_features, catalog.labels[val_rows], known, recipe.answer
+        )
     head = build_head(learned.layers, known, calibration)
     card = card_for(catalog, splits, network, recipe, calibration)
     model = compose_model(network.graph, network.preprocessing, head, card)
 
     checked = gate_rows(catalog, splits, seed)
     references, changed = torch_references(
-        catalog, checked, network, features.graph_digest, store, learned.embed, recipe.decoding.max_pixels
+        catalog,
+        checked,
+        network,
+        features.graph_digest,
+        store,
+        learned.embed,
+        recipe.decoding.max_pixels,
     )
     parity = check_parity(model, head, network.preprocessing, references)
 
     # The metrics are those of the shipped file: its own nodes behind the embedding, run on the embeddings that its own
     # nodes before it gave in the scan. For some test images that is held against the whole file, from disk.
     tail = Session(cut_at(model, EMBEDDING, ["probabilities", "unfamiliarity"]))
-    val, test = (_answers(tail, catalog, rows, learned, card.detects_unfamiliar) for rows in (val_rows, test_rows))
+    val, test = (
+        _answers(tail, catalog, rows, learned, card.detects_unfamiliar)
+        for rows in (val_rows, test_rows)
+    )
     changed += check_reported(
-        Predictor(model), catalog, _chosen(catalog, test_rows, REPORTED_IMAGES, "reported", seed), test
+        Predictor(model),
+        catalog,
+        _chosen(catalog, test_rows, REPORTED_IMAGES, "reported", seed),
+        test,
     )
     metrics = measure_test(test, card, seed)
     return Shipped(network, model, calibration, parity, val, test, metrics, tuple(changed))
@@ -113,13 +129,21 @@ def gate_rows(catalog: Catalog, splits: Column, seed: int) -> NDArray[np.int64]:
     return _chosen(catalog, rows, GATE_IMAGES, "gate", seed)
 
 
-def _chosen(catalog: Catalog, rows: NDArray[np.int64], most: int, purpose: str, seed: int) -> NDArray[np.int64]:
+def _chosen(
+    catalog: Catalog, rows: NDArray[np.int64], most: int, purpose: str, seed: int
+) -> NDArray[np.int64]:
     """At most `most` of the rows, chosen by seed and content."""
-    return rows[np.argsort(keyed_numbers(seed, purpose, catalog.digests[rows]), kind="stable")[:most]]
+    return rows[
+        np.argsort(keyed_numbers(seed, purpose, catalog.digests[rows]), kind="stable")[:most]
+    ]
 
 
 def _answers(
-    tail: Session, catalog: Catalog, rows: NDArray[np.int64], learned: Learned, measures_distance: bool
+    tail: Session,
+    catalog: Catalog,
+    rows: NDArray[np.int64],
+    learned: Learned,
+    measures_distance: bool,
 ) -> Predictions:
     """What the model file says of one split."""
     answers = [
@@ -132,5 +156,7 @@ def _answers(
         labels=catalog.labels[rows],
         paths=tuple(catalog.paths[rows]),
         classes=catalog.classes,
-        unfamiliarity=np.array([far[0] for _, far in answers], np.float32) if measures_distance else None,
+        unfamiliarity=(
+            np.array([far[0] for _, far in answers], np.float32) if measures_distance else None
+        ),
     )

@@ -18,7 +18,9 @@ from tellapart.threads import map_ahead
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-ONE_FOLD_FROM = 4_000_000  # images x classes; from there on one fold is held out, not each: it says enough
+ONE_FOLD_FROM = (
+    4_000_000  # images x classes; from there on one fold is held out, not each: it says enough
+)
 MOST_STEPS = 300  # of L-BFGS; a fit that needs more is as good as done
 
 
@@ -59,7 +61,9 @@ def fit_probe(
         UserError: the features are not finite.
     """
     if not np.isfinite(features).all():
-        raise UserError("The backbone gave features that are not finite.", "Choose another backbone.")
+        raise UserError(
+            "The backbone gave features that are not finite.", "Choose another backbone."
+        )
     from threadpoolctl import threadpool_limits
 
     mean, std = features.mean(axis=0), features.std(axis=0)
@@ -69,8 +73,14 @@ def fit_probe(
     # One BLAS thread a fit, the fits side by side: two threads in one small product wait for each other.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that MOST_STEPS were reached
-        fold_losses = _fold_losses(scaled, labels, fold_of, c_values, options) if len(c_values) > 1 else {}
-        best = min(fold_losses, key=lambda c: (fold_losses[c], c)) if fold_losses else c_values[len(c_values) // 2]
+        fold_losses = (
+            _fold_losses(scaled, labels, fold_of, c_values, options) if len(c_values) > 1 else {}
+        )
+        best = (
+            min(fold_losses, key=lambda c: (fold_losses[c], c))
+            if fold_losses
+            else c_values[len(c_values) // 2]
+        )
         model = _regression(options, best).fit(scaled, labels)
     weight, bias = model.coef_, model.intercept_
     if num_classes == 2:  # scikit-learn keeps one logit of two
@@ -95,7 +105,9 @@ def _fold_losses(
     if len(labels) * (labels.max() + 1) >= ONE_FOLD_FROM:
         fold_of = np.where(fold_of == 0, 0, -1)
     held_out = fold_of >= 0
-    models = {fold: _regression(options, c_values[0]) for fold in np.unique(fold_of[held_out]).tolist()}
+    models = {
+        fold: _regression(options, c_values[0]) for fold in np.unique(fold_of[held_out]).tolist()
+    }
     weights = _image_weights(labels, options)[held_out]
     losses: dict[float, float] = {}
     if not models:
@@ -117,7 +129,9 @@ def _fold_losses(
     return losses
 
 
-def _calibrated_loss(logits: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+def _calibrated_loss(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64]
+) -> float:
     probs = softmax(logits, fit_temperature(logits, labels))
     surprise = -np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-7))
     return float(np.average(surprise, weights=weights))
@@ -126,7 +140,9 @@ def _calibrated_loss(logits: NDArray[np.float32], labels: NDArray[np.int64], wei
 def _logits(model: LogisticRegression, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, C): scikit-learn keeps one logit where there are two classes."""
     logits = model.decision_function(scaled)
-    return np.asarray(logits if logits.ndim == 2 else np.stack([-logits, logits], axis=1) / 2, np.float32)
+    return np.asarray(
+        logits if logits.ndim == 2 else np.stack([-logits, logits], axis=1) / 2, np.float32
+    )
 
 
 def _regression(options: HeadOptions, c: float) -> LogisticRegression:

@@ -59,13 +59,18 @@ def calibrate(
     temperature = fit_temperature(logits, labels)
     num_classes = logits.shape[1]
     val = Predictions(
-        softmax(logits, temperature), labels, tuple(map(str, range(count))), tuple(map(str, range(num_classes)))
+        softmax(logits, temperature),
+        labels,
+        tuple(map(str, range(count))),
+        tuple(map(str, range(num_classes))),
     )
     return Calibration(
         temperature=temperature,
         count=count,
         confidence_threshold=fit_confidence_threshold(val, options.target_accuracy),
-        unfamiliar_distance=fit_unfamiliarity_scale(distances(features, known), options.familiar_share),
+        unfamiliar_distance=fit_unfamiliarity_scale(
+            distances(features, known), options.familiar_share
+        ),
     )
 
 

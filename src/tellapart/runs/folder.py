@@ -54,7 +54,9 @@ class RunFolder:
         try:
             return dict(json.loads((self._place / name).read_bytes()))
         except (OSError, TypeError, ValueError):
-            raise Refused(f"{self.path / name} is gone or damaged.", "Put a good copy there.") from None
+            raise Refused(
+                f"{self.path / name} is gone or damaged.", "Put a good copy there."
+            ) from None
 
     def clear_parts(self) -> None:
         """Remove what killed processes left half-written; only for the one that holds the folder's lock."""
@@ -75,7 +77,9 @@ class RunFolder:
 
         self.write(name, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
 
-    def write_table(self, name: str, columns: Mapping[str, Any], about: Mapping[str, str] | None = None) -> None:
+    def write_table(
+        self, name: str, columns: Mapping[str, Any], about: Mapping[str, str] | None = None
+    ) -> None:
         """Columns of equal length, as Parquet; `about` goes into the file's metadata."""
         import polars
 
@@ -94,7 +98,10 @@ class RunFolder:
         }
         if predictions.unfamiliarity is not None:
             columns["unfamiliarity"] = predictions.unfamiliarity
-        columns |= {f"p:{name}": predictions.probs[:, column] for column, name in enumerate(predictions.classes)}
+        columns |= {
+            f"p:{name}": predictions.probs[:, column]
+            for column, name in enumerate(predictions.classes)
+        }
         self.write_table(name, columns)
 
 
@@ -119,11 +126,15 @@ def new_run(runs: Path, name: str, *, needs_bytes: int = 0) -> Iterator[RunFolde
         os.rename(partial, run.path)
         sync_folder(runs)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)  # ours, made above, never shown under a run's name
+        shutil.rmtree(
+            partial, ignore_errors=True
+        )  # ours, made above, never shown under a run's name
         raise
 
 
-def open_run(runs: Path, name: str, begin: Callable[[RunFolder], None], *, needs_bytes: int = 0) -> RunFolder:
+def open_run(
+    runs: Path, name: str, begin: Callable[[RunFolder], None], *, needs_bytes: int = 0
+) -> RunFolder:
     """A run folder that is there from the beginning of a long training, so that it can be resumed.
 
     Args:
@@ -160,9 +171,13 @@ def reopen_run(path: Path) -> RunFolder:
     if run.has("run.json") and not path.name.endswith(PART):
         return run
     if run.has("metrics.json") and run.has("model.onnx"):
-        raise UserError(f"{path} has nothing to resume: a probe run is made whole or not at all.", "Train it anew.")
+        raise UserError(
+            f"{path} has nothing to resume: a probe run is made whole or not at all.",
+            "Train it anew.",
+        )
     raise UserError(
-        f"{path} is no run folder.", "Give the folder of the run itself, for example runs/20261121-101500-x."
+        f"{path} is no run folder.",
+        "Give the folder of the run itself, for example runs/20261121-101500-x.",
     )
 
 
@@ -183,7 +198,8 @@ def check_room(runs: Path, needs_bytes: int) -> None:
         raise disk_error(error, runs, needs_bytes) from error
     if free < needs_bytes + HEADROOM_BYTES:
         raise Refused(
-            f"{runs} has {free:,} bytes free, and the run needs about {needs_bytes + HEADROOM_BYTES:,}.",
+            f"{runs} has {free:,} bytes free, and the run needs about"
+            f" {needs_bytes + HEADROOM_BYTES:,}.",
             "Make room, or choose another folder with --out.",
         )
 

@@ -101,7 +101,11 @@ def past_run(path: Path) -> PastRun:
     """
     if not _is_run(path):
         best = next(path.glob(f"{BEST}/*"), None) if (path / STUDY).is_file() else None
-        hint = f"Its last run is {best}." if best else "Give the folder of a run, for example runs/20261121-101500-x."
+        hint = (
+            f"Its last run is {best}."
+            if best
+            else "Give the folder of a run, for example runs/20261121-101500-x."
+        )
         raise UserError(f"{path} is no run folder.", hint)
     run = RunFolder(path)
     metrics, settings = run.read_json("metrics.json") if run.finished else {}, read_settings(path)
@@ -114,16 +118,24 @@ def past_run(path: Path) -> PastRun:
             recipe=str(settings.get("name", "")),
             backbone=str(settings.get("backbone.name", "")),
             seed=seed if isinstance(seed, int) else None,
-            state="finished" if run.finished else "resumable" if run.has("run.json") else "unfinished",
+            state=(
+                "finished" if run.finished else "resumable" if run.has("run.json") else "unfinished"
+            ),
             accuracy=_score(metrics.get("test")),
             val_accuracy=_val_accuracy(run),
-            seconds=None if (seconds := metrics.get("seconds", {}).get("all")) is None else float(seconds),
+            seconds=(
+                None
+                if (seconds := metrics.get("seconds", {}).get("all")) is None
+                else float(seconds)
+            ),
             splits=str(metrics.get("splits", {}).get("hash", "")),
             date=_date(path),
             settings=settings,
         )
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise Refused(f"{path / 'metrics.json'} is gone or damaged.", "Put a good copy there.") from None
+        raise Refused(
+            f"{path / 'metrics.json'} is gone or damaged.", "Put a good copy there."
+        ) from None
 
 
 def _cross_validation(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +143,11 @@ def _cross_validation(metrics: Mapping[str, Any]) -> dict[str, Any]:
     folds = metrics.get("folds")
     if not folds:
         return {}
-    return {"cv.folds": folds["folds"], "cv.repeats": folds["repeats"], "cv.model": folds["model"]["by"]}
+    return {
+        "cv.folds": folds["folds"],
+        "cv.repeats": folds["repeats"],
+        "cv.model": folds["model"]["by"],
+    }
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -144,7 +160,9 @@ def read_settings(path: Path) -> dict[str, Any]:
         import yaml
     except ImportError:
         raise needs_extra("pyyaml", "train") from None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was compiled
+    loader = getattr(
+        yaml, "CSafeLoader", yaml.SafeLoader
+    )  # ten times as fast, where it was compiled
     file = path / "recipe.yaml"
     try:
         values = loader(file.read_bytes()).get_single_data()
@@ -168,7 +186,10 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return []
     except (OSError, UnicodeDecodeError):
         raise Refused(f"{file} is damaged.", "Put a good copy there.") from None
-    rows = [{name: number for name, cell in row.items() if (number := _number(cell)) is not None} for row in _csv(text)]
+    rows = [
+        {name: number for name, cell in row.items() if (number := _number(cell)) is not None}
+        for row in _csv(text)
+    ]
     if any("epoch" not in row for row in rows):
         raise Refused(f"{file} is damaged.", "Put a good copy there.")
     return rows
@@ -186,7 +207,9 @@ def read_digests(path: Path) -> dict[str, str]:
     try:
         return dict(polars.read_parquet(file, columns=["path", "sha256"]).rows())
     except (OSError, polars.exceptions.PolarsError) as error:
-        raise Refused(f"{file} is gone or damaged ({type(error).__name__}).", "Put a good copy there.") from None
+        raise Refused(
+            f"{file} is gone or damaged ({type(error).__name__}).", "Put a good copy there."
+        ) from None
 
 
 def differing_settings(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -197,7 +220,11 @@ def differing_settings(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]
     """
     keys = dict.fromkeys(key for settings in runs for key in settings)
     values = {key: [settings.get(key) for settings in runs] for key in keys}
-    return {key: list_ for key, list_ in values.items() if len({json.dumps(one, default=str) for one in list_}) > 1}
+    return {
+        key: list_
+        for key, list_ in values.items()
+        if len({json.dumps(one, default=str) for one in list_}) > 1
+    }
 
 
 def _is_run(path: Path) -> bool:
@@ -210,7 +237,9 @@ def _score(test: Mapping[str, Any] | None) -> Score | None:
     if not test or not test["accuracy"]["count"]:
         return None
     block = test["accuracy"]
-    return Score(float(block["value"]), float(block["low"]), float(block["high"]), int(block["count"]))
+    return Score(
+        float(block["value"]), float(block["low"]), float(block["high"]), int(block["count"])
+    )
 
 
 def _val_accuracy(run: RunFolder) -> Score | None:
@@ -219,7 +248,9 @@ def _val_accuracy(run: RunFolder) -> Score | None:
 
     try:
         if run.has("predictions-val.parquet"):
-            answers = polars.read_parquet(run.path / "predictions-val.parquet", columns=["label", "answer"])
+            answers = polars.read_parquet(
+                run.path / "predictions-val.parquet", columns=["label", "answer"]
+            )
             right, count = int((answers["label"] == answers["answer"]).sum()), len(answers)
         else:
             rows = read_history(run.path)
@@ -231,7 +262,8 @@ def _val_accuracy(run: RunFolder) -> Score | None:
             right = min(round(share * count), count)
     except (OSError, polars.exceptions.PolarsError) as error:
         raise Refused(
-            f"What {run.path} says of val is gone or damaged ({type(error).__name__}).", "Put a good copy there."
+            f"What {run.path} says of val is gone or damaged ({type(error).__name__}).",
+            "Put a good copy there.",
         ) from None
     return proportion(right, count) if count else None
 

@@ -59,14 +59,15 @@ class RunIdentity:
         """
         if values.get("format") != FORMAT:
             raise Refused(
-                f"The run was made by tellapart {values.get('tellapart')} in format {values.get('format')}; "
-                f"this is tellapart {VERSION}, of format {FORMAT}.",
+                f"The run was made by tellapart {values.get('tellapart')} in format"
+                f" {values.get('format')}; this is tellapart {VERSION}, of format {FORMAT}.",
                 "Resume it with the version that made it.",
             )
         unlike = values.keys() ^ {"id", "format", "tellapart", "name", "data", "options"}
         if unlike:
             raise Refused(
-                f"run.json has unknown or missing fields: {', '.join(sorted(unlike))}.", "Put the run's own file back."
+                f"run.json has unknown or missing fields: {', '.join(sorted(unlike))}.",
+                "Put the run's own file back.",
             )
         return cls(**{name: value for name, value in values.items() if name != "format"})
 
@@ -78,4 +79,9 @@ def new_identity(run: Path, *, name: str, data: Path, options: Mapping[str, Any]
         place = os.path.relpath(there, here)
     except ValueError:  # on another drive of Windows
         place = there
-    return RunIdentity(id=secrets.token_hex(16), name=name, data=escape(Path(place).as_posix()), options=dict(options))
+    return RunIdentity(
+        id=secrets.token_hex(16),
+        name=name,
+        data=escape(Path(place).as_posix()),
+        options=dict(options),
+    )

@@ -36,7 +36,8 @@ def locked(run: Path) -> Iterator[None]:
             _lock(file)
         except OSError:
             raise UserError(
-                f"{run} is being trained by {_holder(file)}.", "Wait until it has ended, or stop it, and try again."
+                f"{run} is being trained by {_holder(file)}.",
+                "Wait until it has ended, or stop it, and try again.",
             ) from None
         _write(file, str(os.getpid()))
         try:

@@ -23,11 +23,18 @@ def read_predictions(file: Path) -> Predictions:
         classes = tuple(name.removeprefix("p:") for name in frame.columns if name.startswith("p:"))
         place = {name: label for label, name in enumerate(classes)}
         return Predictions(
-            probs=frame.select(f"p:{name}" for name in classes).to_numpy().astype(np.float32).reshape(-1, len(classes)),
+            probs=frame.select(f"p:{name}" for name in classes)
+            .to_numpy()
+            .astype(np.float32)
+            .reshape(-1, len(classes)),
             labels=np.array([place[name] for name in frame["label"]], np.int64),
             paths=tuple(frame["path"]),
             classes=classes,
-            unfamiliarity=frame["unfamiliarity"].to_numpy() if "unfamiliarity" in frame.columns else None,
+            unfamiliarity=(
+                frame["unfamiliarity"].to_numpy() if "unfamiliarity" in frame.columns else None
+            ),
         )
     except (OSError, KeyError, TypeError, ValueError, polars.exceptions.PolarsError) as error:
-        raise Refused(f"{file} is gone or damaged ({type(error).__name__}).", "Put a good copy there.") from error
+        raise Refused(
+            f"{file} is gone or damaged ({type(error).__name__}).", "Put a good copy there."
+        ) from error

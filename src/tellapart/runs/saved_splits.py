@@ -21,7 +21,9 @@ ORIGIN_KEY = "tellapart.origin"
 CLASSES_KEY = "tellapart.classes"
 
 SPLIT_ANEW = "Restore the data, or leave --splits out to split anew."
-ACCEPT_CHANGES = "Restore the data, or add --accept-changes to go on with the images that are as they were."
+ACCEPT_CHANGES = (
+    "Restore the data, or add --accept-changes to go on with the images that are as they were."
+)
 RESTORE_CLASSES = "Restore the classes, or train anew: a label never changes its meaning."
 
 _COLUMNS = ["path", "sha256", "class", "split"]
@@ -64,7 +66,9 @@ class SavedSplits:
     leaky: bool
     weights: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, catalog: Catalog, *, accept_changes: bool | None = None, hint: str = SPLIT_ANEW) -> Column:
+    def of(
+        self, catalog: Catalog, *, accept_changes: bool | None = None, hint: str = SPLIT_ANEW
+    ) -> Column:
         """(N,) str: "train", "val", "test" for the catalog's rows, or "" for a row that is not used.
 
         Args:
@@ -81,13 +85,18 @@ class SavedSplits:
         changes, class_changes = self.changes(catalog), _class_changes(self, catalog)
         if class_changes or (changes and not accept_changes):
             told = ", ".join([*class_changes, *changes])
-            raise Refused(f"{self.file} does not fit the data: {told}.", RESTORE_CLASSES if class_changes else hint)
+            raise Refused(
+                f"{self.file} does not fit the data: {told}.",
+                RESTORE_CLASSES if class_changes else hint,
+            )
         as_they_were = (row for row in _used(catalog) if row == self.rows.get(row[0], ())[:3])
         reweighted = self._reweighted(catalog)
         same = {path: self.rows[path][3] for path, _, _ in as_they_were if path not in reweighted}
         stated = zip(catalog.paths, catalog.ok, strict=True)
         splits = text_column(same.get(path, "") if ok else "" for path, ok in stated)
-        if not accept_changes:  # what counts as a copy hangs on all images: without some, unchanged ones may do so
+        if (
+            not accept_changes
+        ):  # what counts as a copy hangs on all images: without some, unchanged ones may do so
             self._check_leaks(catalog, splits)
         return splits
 
@@ -96,10 +105,16 @@ class SavedSplits:
         here = {row[0]: row for row in _used(catalog)}
         shared = self.rows.keys() & here.keys()
         kinds = {
-            ("is gone or cannot be read", "are gone or cannot be read"): self.rows.keys() - here.keys(),
+            ("is gone or cannot be read", "are gone or cannot be read"): (
+                self.rows.keys() - here.keys()
+            ),
             ("is new", "are new"): here.keys() - self.rows.keys(),
-            ("has other content", "have other content"): {p for p in shared if self.rows[p][1] != here[p][1]},
-            ("has another class", "have another class"): {p for p in shared if self.rows[p][2] != here[p][2]},
+            ("has other content", "have other content"): {
+                p for p in shared if self.rows[p][1] != here[p][1]
+            },
+            ("has another class", "have another class"): {
+                p for p in shared if self.rows[p][2] != here[p][2]
+            },
             ("has another weight", "have another weight"): shared & self._reweighted(catalog),
         }
         return [
@@ -139,16 +154,27 @@ def read_splits(path: Path) -> SavedSplits:
         rows = table.select(_COLUMNS).rows()
         about = polars.read_parquet_metadata(file)
     except FileNotFoundError:
-        raise UserError(f"{file} does not exist.", "Give the splits.parquet of a run folder.") from None
+        raise UserError(
+            f"{file} does not exist.", "Give the splits.parquet of a run folder."
+        ) from None
     except (OSError, polars.exceptions.PolarsError):
-        raise UserError(f"{file} is not a splits file.", "Give the splits.parquet of a run folder.") from None
+        raise UserError(
+            f"{file} is not a splits file.", "Give the splits.parquet of a run folder."
+        ) from None
     if splits_hash(rows) != about.get(HASH_KEY):
-        raise Refused(f"{file} was changed after it was written.", "Use the file of the run as it was saved.")
+        raise Refused(
+            f"{file} was changed after it was written.", "Use the file of the run as it was saved."
+        )
     if CLASSES_KEY not in about:
-        raise Refused(f"{file} was written by an earlier tellapart, without the order of the classes.", SPLIT_ANEW)
+        raise Refused(
+            f"{file} was written by an earlier tellapart, without the order of the classes.",
+            SPLIT_ANEW,
+        )
     classes = tuple(json.loads(about[CLASSES_KEY]))
     weights = dict(table.select("path", "weight").rows()) if "weight" in table.columns else {}
-    return SavedSplits(file, {row[0]: row for row in rows}, classes, about.get(ORIGIN_KEY) == "leaky", weights)
+    return SavedSplits(
+        file, {row[0]: row for row in rows}, classes, about.get(ORIGIN_KEY) == "leaky", weights
+    )
 
 
 def _used(catalog: Catalog) -> list[tuple[str, str, str]]:
@@ -163,8 +189,16 @@ def _class_changes(saved: SavedSplits, catalog: Catalog) -> list[str]:
     """Which classes came and went, with their images; or that they stand in another order."""
     before = Counter(row[2] for row in saved.rows.values())
     now = dict(zip(catalog.classes, catalog.counts().tolist(), strict=True))
-    told = [f"class {name!r} is gone ({_counted(before[name])})" for name in saved.classes if name not in now]
-    told += [f"class {name!r} is new ({_counted(now[name])})" for name in now if name not in saved.classes]
+    told = [
+        f"class {name!r} is gone ({_counted(before[name])})"
+        for name in saved.classes
+        if name not in now
+    ]
+    told += [
+        f"class {name!r} is new ({_counted(now[name])})"
+        for name in now
+        if name not in saved.classes
+    ]
     return told or ["the classes are in another order"] * (saved.classes != catalog.classes)
 
 

@@ -62,7 +62,9 @@ class PrintLosses:
             self._losses = RunningMean()
         self._losses.add(event.loss)
         if event.batch % self._every == 0:
-            self._console.say(f"epoch {event.epoch}, batch {event.batch:,}: loss {self._losses.take():.3f}")
+            self._console.say(
+                f"epoch {event.epoch}, batch {event.batch:,}: loss {self._losses.take():.3f}"
+            )
 
     def state(self) -> dict[str, float]:
         """What a checkpoint keeps."""
@@ -158,7 +160,11 @@ def epoch_line(event: Event) -> str:
     """
     parts = [] if event.loss is None else [f"loss {event.loss:.3f}"]
     if event.scores:
-        parts.append(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in event.scores.items()))
+        parts.append(
+            ", ".join(
+                f"{name.replace('_', ' ')} {value:.3f}" for name, value in event.scores.items()
+            )
+        )
     return f"epoch {event.epoch} of {event.epochs}: {'; '.join([*parts, f'lr {event.lr:.3g}'])}"
 
 

@@ -30,10 +30,14 @@ from tellapart.writing import write_whole
 FORMAT = 1
 STEPS_KEPT = 2
 
-_KEY = "tellapart.checkpoint"  # one text in the metadata: of several, the order would differ from file to file
+_KEY = (  # one text in the metadata: of several, the order would differ from file to file
+    "tellapart.checkpoint"
+)
 _FIELDS = {"format", "tellapart", "run", "kind", "step", "facts"}
 _NAME = re.compile(r"(step|best)-([0-9]{12})\.([0-9a-f]{32})\.safetensors")
-_PART = re.compile(r"\.(step|best)-[0-9]{12}\.[0-9a-f]{2}\.\w+\.part")  # what a killed `write_whole` leaves
+_PART = re.compile(
+    r"\.(step|best)-[0-9]{12}\.[0-9a-f]{2}\.\w+\.part"
+)  # what a killed `write_whole` leaves
 
 
 _WHAT_TO_DO = "Put a good copy there, or train anew without --resume."
@@ -75,7 +79,9 @@ class Checkpoints:
         self.folder = folder
         self._run_id = run_id
         self._console = console
-        self._good: dict[str, str | None] = {}  # names of those to keep, oldest first → the best that each refers to
+        self._good: dict[
+            str, str | None
+        ] = {}  # names of those to keep, oldest first → the best that each refers to
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Write the state after `step`, then remove what it makes superfluous. The same state again changes nothing.
@@ -113,7 +119,9 @@ class Checkpoints:
                 self._good = {name: found.facts.get("best")}
                 return found
         if reasons:
-            raise Refused(f"No checkpoint in {self.folder} can be used: {'; '.join(reasons)}.", _WHAT_TO_DO)
+            raise Refused(
+                f"No checkpoint in {self.folder} can be used: {'; '.join(reasons)}.", _WHAT_TO_DO
+            )
         return None
 
     def load_best(self, name: str) -> Checkpoint:
@@ -136,7 +144,9 @@ class Checkpoints:
             except _UnusableError as reason:
                 raise _UnusableError(f"needs {best}, which {reason}") from None
 
-    def _write(self, kind: str, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+    def _write(
+        self, kind: str, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> str:
         about = {
             "format": FORMAT,
             "tellapart": VERSION,
@@ -146,7 +156,9 @@ class Checkpoints:
             "facts": facts,
         }
         plain = {name: _plain(name, tensor) for name, tensor in tensors.items()}
-        data = safetensors.torch.save(plain, {_KEY: json.dumps(about, ensure_ascii=False, allow_nan=False)})
+        data = safetensors.torch.save(
+            plain, {_KEY: json.dumps(about, ensure_ascii=False, allow_nan=False)}
+        )
         name = f"{kind}-{step:012}.{_digest(data)}.safetensors"
         path = self.folder / name
         if not (path.is_file() and path.read_bytes() == data):
@@ -166,19 +178,27 @@ class Checkpoints:
         if not data:
             raise _UnusableError("is empty")
         if _digest(data) != match[3]:
-            raise _UnusableError("was cut short or changed (its content does not have the digest in its name)")
+            raise _UnusableError(
+                "was cut short or changed (its content does not have the digest in its name)"
+            )
         about = _about(data)
         if about["run"] != self._run_id:
             raise _UnusableError("belongs to another run")
         if (about["kind"], about["step"]) != (match[1], int(match[2])):
             raise _UnusableError(f"was renamed (it holds {about['kind']} {about['step']})")
-        return Checkpoint(about["step"], safetensors.torch.load(data), about["facts"], self.folder / name)
+        return Checkpoint(
+            about["step"], safetensors.torch.load(data), about["facts"], self.folder / name
+        )
 
     def _prune(self, step: int) -> None:
         """Remove what no kept checkpoint needs, up to `step`; later ones, which could not be used, are left alone."""
         bests = self._names("best")
         keep = {*self._good, *self._good.values(), max(bests, default="")}
-        older = [name for name in [*self._names("step"), *bests] if _step(name) <= step and name not in keep]
+        older = [
+            name
+            for name in [*self._names("step"), *bests]
+            if _step(name) <= step and name not in keep
+        ]
         for name in older:
             (self.folder / name).unlink()
 
@@ -191,7 +211,11 @@ class Checkpoints:
     def _names(self, kind: str) -> list[str]:
         if not self.folder.is_dir():
             return []
-        return [path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name) and path.name[:4] == kind]
+        return [
+            path.name
+            for path in self.folder.iterdir()
+            if _NAME.fullmatch(path.name) and path.name[:4] == kind
+        ]
 
 
 def most_bytes(model_bytes: int, optimizer_bytes: int) -> int:
@@ -215,7 +239,9 @@ def optimizer_tensors(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str
     return tensors, {name: value for name, value in values.items() if name not in tensors}
 
 
-def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def load_optimizer(
+    optimizer: Optimizer, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> None:
     """Give an optimizer of the same parameters what `optimizer_tensors` took from another one, bit for bit.
 
     Args:
@@ -244,7 +270,9 @@ def _placed(key: str, value: Any, parameter: Tensor, options: Mapping[str, Any])
     if not isinstance(value, Tensor):
         return value
     if key.endswith("/step"):
-        device = parameter.device if options.get("fused") or options.get("capturable") else value.device
+        device = (
+            parameter.device if options.get("fused") or options.get("capturable") else value.device
+        )
         return value.to(device, copy=True)
     if value.shape != parameter.shape:
         raise _other_parameters(key)
@@ -253,7 +281,10 @@ def _placed(key: str, value: Any, parameter: Tensor, options: Mapping[str, Any])
 
 
 def _other_parameters(key: str) -> Refused:
-    return Refused(f"The checkpoint is of another network or optimizer: {key} does not fit.", "Resume with its recipe.")
+    return Refused(
+        f"The checkpoint is of another network or optimizer: {key} does not fit.",
+        "Resume with its recipe.",
+    )
 
 
 def _plain(name: str, tensor: Tensor) -> Tensor:
@@ -288,5 +319,7 @@ def _about(data: bytes) -> dict[str, Any]:
             f"(this is tellapart {VERSION}, of format {FORMAT})"
         )
     if about.keys() != _FIELDS:
-        raise _UnusableError(f"has unknown or missing fields ({', '.join(sorted(about.keys() ^ _FIELDS))})")
+        raise _UnusableError(
+            f"has unknown or missing fields ({', '.join(sorted(about.keys() ^ _FIELDS))})"
+        )
     return about

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 EventName = Literal[
-    "run_started", "epoch_started", "iteration_started", "iteration_completed", "epoch_completed", "run_completed"
+    "run_started",
+    "epoch_started",
+    "iteration_started",
+    "iteration_completed",
+    "epoch_completed",
+    "run_completed",
 ]
 
 

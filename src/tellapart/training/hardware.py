@@ -65,7 +65,11 @@ class Hardware:
 
     def precise(self) -> AbstractContextManager[None]:
         """What the forward pass runs in: autocast, where another precision than full was chosen."""
-        return nullcontext() if self.accelerator.mixed_precision == "no" else _autocast(self.accelerator)
+        return (
+            nullcontext()
+            if self.accelerator.mixed_precision == "no"
+            else _autocast(self.accelerator)
+        )
 
     def silent(self, module: nn.Module) -> AbstractContextManager[None]:
         """What all parts of a batch but the last run in: the processes wait with adding up their gradients."""
@@ -90,14 +94,18 @@ class Hardware:
         """The sum of a number over all processes."""
         if self.share[1] == 1:
             return value
-        total: Tensor = self.accelerator.reduce(torch.tensor([value], dtype=torch.float32, device=self.device))
+        total: Tensor = self.accelerator.reduce(
+            torch.tensor([value], dtype=torch.float32, device=self.device)
+        )
         return float(total.item())
 
     def least(self, value: float) -> float:
         """The smallest of a number over all processes."""
         if self.share[1] == 1:
             return value
-        every: Tensor = self.accelerator.gather(torch.tensor([value], dtype=torch.float32, device=self.device))
+        every: Tensor = self.accelerator.gather(
+            torch.tensor([value], dtype=torch.float32, device=self.device)
+        )
         return float(every.min().item())
 
     def of_writer(self, value: T) -> T:
@@ -117,7 +125,13 @@ class Hardware:
         padded = np.zeros((most, rows.shape[1]), np.float32)
         padded[: len(rows)] = rows
         every: Tensor = self.accelerator.gather(torch.from_numpy(padded).to(self.device))
-        return np.asarray(every.cpu().numpy().reshape(world, most, -1).swapaxes(0, 1).reshape(world * most, -1)[:count])
+        return np.asarray(
+            every.cpu()
+            .numpy()
+            .reshape(world, most, -1)
+            .swapaxes(0, 1)
+            .reshape(world * most, -1)[:count]
+        )
 
     def writer_first(self) -> AbstractContextManager[None]:
         """What the writer does before the others begin with it."""

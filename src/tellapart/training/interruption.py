@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-PATIENCE_SECONDS = 5.0  # for a step to finish; a longer one is abandoned, and the last checkpoint is what is left
+PATIENCE_SECONDS = (
+    5.0  # for a step to finish; a longer one is abandoned, and the last checkpoint is what is left
+)
 
 
 class StopAsked:
@@ -33,7 +35,11 @@ def stop_asked() -> Iterator[StopAsked]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    watched = [signal.SIGINT, signal.SIGTERM, *([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])]
+    watched = [
+        signal.SIGINT,
+        signal.SIGTERM,
+        *([signal.SIGALRM] if hasattr(signal, "SIGALRM") else []),
+    ]
     before = {number: signal.signal(number, stop) for number in watched}
     try:
         yield stop

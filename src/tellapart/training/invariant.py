@@ -43,9 +43,15 @@ def invariant_moves(classifier: Classifier, inputs: Inputs, count: int) -> list[
     groups = [Group(chosen[start : start + AT_ONCE]) for start in range(0, len(chosen), AT_ONCE)]
     classifier.eval()
     with torch.no_grad():
-        batches = [(batch.inputs, batch.labels) for batch in inputs.batches(groups) if len(batch.labels)]
+        batches = [
+            (batch.inputs, batch.labels) for batch in inputs.batches(groups) if len(batch.labels)
+        ]
         plain = _losses(classifier, batches, lambda images: images)
-        return [name for name, (_, move) in MOVES.items() if _invariant(_losses(classifier, batches, move) - plain)]
+        return [
+            name
+            for name, (_, move) in MOVES.items()
+            if _invariant(_losses(classifier, batches, move) - plain)
+        ]
 
 
 def with_moves(augmentation: AugmentationOptions, moves: list[str]) -> AugmentationOptions:
@@ -57,7 +63,10 @@ def with_moves(augmentation: AugmentationOptions, moves: list[str]) -> Augmentat
 def _losses(
     classifier: Classifier, batches: list[tuple[Tensor, Tensor]], move: Callable[[Tensor], Tensor]
 ) -> NDArray[np.float64]:
-    of_label = [probabilities(classifier(move(inputs))).gather(1, labels[:, None]) for inputs, labels in batches]
+    of_label = [
+        probabilities(classifier(move(inputs))).gather(1, labels[:, None])
+        for inputs, labels in batches
+    ]
     return -np.log(np.maximum(torch.cat(of_label).cpu().numpy()[:, 0].astype(np.float64), 1e-7))
 
 

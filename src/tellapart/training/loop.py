@@ -26,7 +26,13 @@ from tellapart.models.classifier import Classifier
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.training.budget import Pace
-from tellapart.training.checkpoints import Checkpoint, Checkpoints, NotFinite, load_optimizer, optimizer_tensors
+from tellapart.training.checkpoints import (
+    Checkpoint,
+    Checkpoints,
+    NotFinite,
+    load_optimizer,
+    optimizer_tensors,
+)
 from tellapart.training.events import Callback, Event, EventName
 from tellapart.training.hardware import Hardware
 from tellapart.training.interruption import StopAsked, stop_asked
@@ -83,7 +89,11 @@ class Context:
 
 
 def fit(
-    classifier: Classifier, data: TrainingData, recipe: Recipe, runtime: RuntimeSettings, context: Context
+    classifier: Classifier,
+    data: TrainingData,
+    recipe: Recipe,
+    runtime: RuntimeSettings,
+    context: Context,
 ) -> Progress:
     """Train the classifier; it ends as the best network by val, or without val as the last one.
 
@@ -96,7 +106,8 @@ def fit(
     choose("metric for training.monitor:", recipe.training.monitor, context.metrics)
     if data.val is None and recipe.training.patience is not None:
         raise UserError(
-            "training.patience has no val to watch.", "Leave it out, or give split.val a share of the images."
+            "training.patience has no val to watch.",
+            "Leave it out, or give split.val a share of the images.",
         )
     with torch.random.fork_rng(), running(runtime), stop_asked() as stop:
         loop = _Loop(classifier, data, recipe, runtime, context, stop)
@@ -116,16 +127,27 @@ class _Loop:
         context: Context,
         stop: StopAsked,
     ) -> None:
-        self.classifier, self.data, self.recipe, self.options = classifier, data, recipe, recipe.training
+        self.classifier, self.data, self.recipe, self.options = (
+            classifier,
+            data,
+            recipe,
+            recipe.training,
+        )
         self.context, self.hardware, self.stop = context, context.hardware, stop
         self.stepper = Stepper(classifier, data, recipe, self.hardware, runtime, context.console)
         self.judging = {
-            split: runtime.looking_seconds * len(images) / self.hardware.share[1]  # until it is measured
+            split: (
+                runtime.looking_seconds * len(images) / self.hardware.share[1]
+            )  # until it is measured
             for split, images in (("train", data.train), ("val", data.val or ()))
         }
         self.pace = Pace(self.options.batch_size * runtime.seconds / self.hardware.share[1])
         self.rate: float | None = None  # of the head, at the last step of this session
-        self.progress = self._begun(runtime) if context.resumed is None else self._restored(context.resumed, runtime)
+        self.progress = (
+            self._begun(runtime)
+            if context.resumed is None
+            else self._restored(context.resumed, runtime)
+        )
         self.began = time.monotonic() - self.progress.seconds
         self.saved_at = time.monotonic()
 
@@ -170,7 +192,9 @@ class _Loop:
             return
         judging = self.judging["val"] + self.judging["train"] * self.options.evaluate_train
         left = deadline - time.monotonic()
-        more = self.pace.steps_in(left, judging, self.judging["val"], progress.per_epoch, progress.batch)
+        more = self.pace.steps_in(
+            left, judging, self.judging["val"], progress.per_epoch, progress.batch
+        )
         steps = max(1, progress.step, progress.epoch * progress.per_epoch + more)
         progress.steps = int(self.hardware.least(min(steps, self._most_steps)))
 
@@ -190,7 +214,9 @@ class _Loop:
                 self.pace.openings = phase.views or 0
             self._tell("epoch_started")
             self._end_epoch(phase, cut=self._make_epoch(phase))
-        if self.progress.best and self.hardware.is_writer:  # the others end here, and may know of an older one only
+        if (
+            self.progress.best and self.hardware.is_writer
+        ):  # the others end here, and may know of an older one only
             _load(self.classifier, self.context.checkpoints.load_best(self.progress.best))
         self.classifier.eval()
         self._tell("run_completed")
@@ -198,7 +224,9 @@ class _Loop:
     def _make_epoch(self, phase: Phase) -> bool:
         """The steps that are left of it; returns whether a budget cut it short."""
         progress = self.progress
-        if progress.batch and progress.step == progress.steps:  # it was interrupted behind its last step
+        if (
+            progress.batch and progress.step == progress.steps
+        ):  # it was interrupted behind its last step
             return progress.batch < progress.per_epoch
         began, is_first = time.monotonic(), True
         for batch, weight in self.stepper.batches(phase, progress.epoch, progress.batch):
@@ -213,14 +241,21 @@ class _Loop:
     def _iterate(self, phase: Phase, batch: Batch, weight: float) -> None:
         """One optimizer step; none where all images of the batch are lost."""
         progress = self.progress
-        if not len(batch.labels) and self.hardware.share[1] > 1:  # the other processes would wait for ever
+        if (
+            not len(batch.labels) and self.hardware.share[1] > 1
+        ):  # the other processes would wait for ever
             raise Refused(
                 "All images of a process's part of a batch were changed while they were used.",
-                f"Put them back, or go on without them: {self.context.how_to_resume} --accept-changes",
+                f"Put them back, or go on without them: {self.context.how_to_resume}"
+                " --accept-changes",
             )
         self.rate = lr = self._rate_at(progress.step)
         self._tell("iteration_started", lr=lr)
-        loss = self.stepper.step(phase, batch, weight, progress.step, lr) if len(batch.labels) else None
+        loss = (
+            self.stepper.step(phase, batch, weight, progress.step, lr)
+            if len(batch.labels)
+            else None
+        )
         progress.step += 1
         if loss is not None:
             if not math.isfinite(loss):
@@ -235,9 +270,15 @@ class _Loop:
     def _check_finite(self) -> None:
         """The loss of the next batch would not show it: statistics of BatchNorm, say, are not used in training."""
         state = self.classifier.state_dict().items()
-        wrong = [name for name, tensor in state if tensor.is_floating_point() and not tensor.isfinite().all()]
+        wrong = [
+            name
+            for name, tensor in state
+            if tensor.is_floating_point() and not tensor.isfinite().all()
+        ]
         if self._agreed(bool(wrong)):
-            raise self._not_finite(f"{wrong[0] if wrong else 'The network of another process'} holds NaN or infinity")
+            raise self._not_finite(
+                f"{wrong[0] if wrong else 'The network of another process'} holds NaN or infinity"
+            )
 
     def _after_step(self) -> None:
         progress = self.progress
@@ -255,14 +296,17 @@ class _Loop:
     def _is_late(self, *splits: str) -> bool:
         """Whether the deadline leaves no more than the time to evaluate these."""
         judging = sum(self.judging[split] for split in splits)
-        return self.context.deadline is not None and time.monotonic() + judging > self.context.deadline
+        return (
+            self.context.deadline is not None and time.monotonic() + judging > self.context.deadline
+        )
 
     def _stop_if_asked(self) -> None:
         progress = self.progress
         if self._agreed(self.stop.now):
             self._save()
             raise Interrupted(
-                f"Interrupted after step {progress.step:,} of {progress.steps:,}; the state is saved.",
+                f"Interrupted after step {progress.step:,} of {progress.steps:,}; the state is"
+                " saved.",
                 f"Go on with: {self.context.how_to_resume}",
             )
 
@@ -303,7 +347,12 @@ class _Loop:
         scores: dict[str, float] = {}
         late = self._is_late("train", "val")
         for split, images, inputs, wanted in (
-            ("train", self.data.train, phase.train, self.options.evaluate_train and not self._agreed(late)),
+            (
+                "train",
+                self.data.train,
+                phase.train,
+                self.options.evaluate_train and not self._agreed(late),
+            ),
             ("val", self.data.val, phase.val, True),
         ):
             if wanted and images is not None and inputs is not None:
@@ -328,7 +377,9 @@ class _Loop:
         if self.hardware.is_writer:
             facts = {"epoch": progress.best_epoch, name: value}
             with self._finite():
-                progress.best = self.context.checkpoints.save_best(progress.step, self.classifier.state_dict(), facts)
+                progress.best = self.context.checkpoints.save_best(
+                    progress.step, self.classifier.state_dict(), facts
+                )
 
     def _save(self) -> None:
         """The state as it is now, in a checkpoint."""
@@ -355,8 +406,10 @@ class _Loop:
     def _not_finite(self, what: str) -> UserError:
         progress = self.progress
         return UserError(
-            f"{what} at step {progress.step:,} (learning rate {self._lr():g}): the training has gone astray.",
-            "Lower training.lr, add training.warmup_steps or training.clip_norm; tellapart find-rate suggests a rate.",
+            f"{what} at step {progress.step:,} (learning rate {self._lr():g}): the training has"
+            " gone astray.",
+            "Lower training.lr, add training.warmup_steps or training.clip_norm; tellapart"
+            " find-rate suggests a rate.",
         )
 
     def _lr(self) -> float:
@@ -364,10 +417,14 @@ class _Loop:
         return self._rate_at(max(self.progress.step - 1, 0)) if self.rate is None else self.rate
 
     def _rate_at(self, step: int) -> float:
-        return self.options.lr * rate_at(step, self.progress.steps, self.progress.per_epoch, self.options)
+        return self.options.lr * rate_at(
+            step, self.progress.steps, self.progress.per_epoch, self.options
+        )
 
     def _stateful(self) -> list[StatefulCallback]:
-        return [cast(StatefulCallback, one) for one in self.context.callbacks if hasattr(one, "state")]
+        return [
+            cast(StatefulCallback, one) for one in self.context.callbacks if hasattr(one, "state")
+        ]
 
     def _tell(
         self,
@@ -383,11 +440,17 @@ class _Loop:
         progress = self.progress
         event = Event(
             name=name,
-            epoch=min(progress.epoch + (name not in ("epoch_completed", "run_completed")), progress.epochs),
+            epoch=min(
+                progress.epoch + (name not in ("epoch_completed", "run_completed")), progress.epochs
+            ),
             epochs=progress.epochs,
             step=progress.step,
             steps=progress.steps,
-            batch=progress.batch + (name == "iteration_started") if name.startswith("iteration") else 0,
+            batch=(
+                progress.batch + (name == "iteration_started")
+                if name.startswith("iteration")
+                else 0
+            ),
             loss=loss,
             lr=self._lr() if lr is None else lr,
             scores=scores or {},
@@ -403,6 +466,7 @@ def _load(classifier: Classifier, checkpoint: Checkpoint) -> None:
     missing = names.keys() - checkpoint.tensors.keys()
     if missing:
         raise Refused(
-            f"{checkpoint.file} is of another network: it lacks {min(missing)!r}.", "Resume with the run's own recipe."
+            f"{checkpoint.file} is of another network: it lacks {min(missing)!r}.",
+            "Resume with the run's own recipe.",
         )
     classifier.load_state_dict({name: checkpoint.tensors[name] for name in names})

@@ -31,9 +31,13 @@ def image_losses(logits: Tensor, targets: Tensor, options: TrainingOptions) -> T
     """
     logits = logits.float()
     if options.loss == "cross_entropy":
-        return F.cross_entropy(logits, targets, reduction="none", label_smoothing=options.label_smoothing)
+        return F.cross_entropy(
+            logits, targets, reduction="none", label_smoothing=options.label_smoothing
+        )
     num_classes = max(logits.shape[1], 2)
-    shares = targets.float() if targets.is_floating_point() else F.one_hot(targets, num_classes).float()
+    shares = (
+        targets.float() if targets.is_floating_point() else F.one_hot(targets, num_classes).float()
+    )
     wanted = shares if logits.shape[1] > 1 else shares[:, 1:]
     return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(dim=1)
 
@@ -53,7 +57,9 @@ def image_weights(targets: Tensor, class_weights: Tensor | None) -> Tensor:
     """
     if class_weights is None:
         return torch.ones(len(targets), device=targets.device)
-    return targets.float() @ class_weights if targets.is_floating_point() else class_weights[targets]
+    return (
+        targets.float() @ class_weights if targets.is_floating_point() else class_weights[targets]
+    )
 
 
 def class_weights(counts: NDArray[np.int64], options: HeadOptions) -> Tensor | None:

@@ -26,13 +26,17 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]], options: TrainingOption
     """
     parameters = [{**group, "params": list(group["params"])} for group in groups]
     fused = all(
-        one.device.type in FUSED_DEVICES and one.is_floating_point() for group in parameters for one in group["params"]
+        one.device.type in FUSED_DEVICES and one.is_floating_point()
+        for group in parameters
+        for one in group["params"]
     )
     decay = options.weight_decay
     optimizer: Optimizer
     if options.optimizer == "sgd":
         momentum = 0.9 if options.momentum is None else options.momentum
-        optimizer = SGD(parameters, lr=options.lr, momentum=momentum, weight_decay=decay, fused=fused)
+        optimizer = SGD(
+            parameters, lr=options.lr, momentum=momentum, weight_decay=decay, fused=fused
+        )
         if momentum:
             optimizer.register_step_pre_hook(_begin_momenta)
     else:

@@ -65,7 +65,9 @@ class KeptInputs:
             part: Tensor = self._trunk(batch.inputs)
             if outputs is None:
                 shape = (len(self._keys), *part.shape[1:])
-                outputs = torch.zeros(shape, device=part.device).contiguous(memory_format=_format(part))
+                outputs = torch.zeros(shape, device=part.device).contiguous(
+                    memory_format=_format(part)
+                )
             outputs[torch.from_numpy(group.positions[batch.there]).to(part.device)] = part
         assert outputs is not None, "no image is left"
         return outputs

@@ -77,7 +77,12 @@ class Phases:
     ) -> None:
         memory_format = runtime.torch_format
         self._kept_bytes, self._console = runtime.kept_bytes, console
-        self._classifier, self._training_data, self._recipe, self._hardware = classifier, data, recipe, hardware
+        self._classifier, self._training_data, self._recipe, self._hardware = (
+            classifier,
+            data,
+            recipe,
+            hardware,
+        )
         classifier.to(hardware.device, memory_format=memory_format)  # type: ignore[call-overload]
         self._train, self._val = (
             ImageInputs(
@@ -117,7 +122,9 @@ class Phases:
             self._phase.plain.train()  # the tail's own containers; all in it learns
         if self._recipe.training.freeze_batch_norm:
             for module in self._classifier.modules():
-                if isinstance(module, _BatchNorm) and all(one.requires_grad for one in module.parameters()):
+                if isinstance(module, _BatchNorm) and all(
+                    one.requires_grad for one in module.parameters()
+                ):
                     module.eval()
 
     def rest(self) -> None:
@@ -129,7 +136,9 @@ class Phases:
     def _check_cuts(self) -> None:
         """Find now what else would end the training at an epoch in which more begins to learn."""
         freeze, epochs = self._recipe.freeze, self._recipe.training.epochs
-        begins = [0, *(done for done, _ in unfreezing(freeze) if done < epochs)] if self._views else []
+        begins = (
+            [0, *(done for done, _ in unfreezing(freeze) if done < epochs)] if self._views else []
+        )
         for upto in {frozen_upto(freeze, self._stages, epoch) for epoch in begins}:
             if upto is not None:
                 split_at(self._classifier.embedder, upto, self._trial)
@@ -140,16 +149,28 @@ class Phases:
             if views := self._views_that_fit(trunk.eval(), self._views):
                 plain = nn.Sequential(tail, self._classifier.head)
                 train = self._kept(self._train, trunk, self._training_data.train)
-                val = self._kept(self._val, trunk, self._training_data.val) if self._training_data.val else None
+                val = (
+                    self._kept(self._val, trunk, self._training_data.val)
+                    if self._training_data.val
+                    else None
+                )
                 return Phase(self._hardware.wrapped(plain), plain, train, val, views)
         module = self._hardware.wrapped(self._classifier)
-        return Phase(module, self._classifier, self._train, self._val if self._training_data.val else None, None)
+        return Phase(
+            module,
+            self._classifier,
+            self._train,
+            self._val if self._training_data.val else None,
+            None,
+        )
 
     @torch.no_grad()
     def _views_that_fit(self, trunk: nn.Module, asked: int) -> int:
         """How many views of a trunk's outputs the memory holds, at most as many as are asked for."""
         num_bytes: int = trunk(self._trial)[0].nbytes
-        left = self._kept_bytes // num_bytes - (len(self._training_data.val) if self._training_data.val else 0)
+        left = self._kept_bytes // num_bytes - (
+            len(self._training_data.val) if self._training_data.val else 0
+        )
         fitting = left // len(self._training_data.train) - self._recipe.training.evaluate_train
         views = max(0, min(asked, fitting))
         if views < asked:
@@ -172,7 +193,9 @@ def predict_images(phase: Phase, images: Images, inputs: Inputs, hardware: Hardw
     """
     rank, world = hardware.share
     own = np.arange(rank, len(images), world)
-    groups = [Group(part) for part in np.split(own, range(EVALUATED_AT_ONCE, len(own), EVALUATED_AT_ONCE))]
+    groups = [
+        Group(part) for part in np.split(own, range(EVALUATED_AT_ONCE, len(own), EVALUATED_AT_ONCE))
+    ]
     rows = []
     for group, batch in zip(groups, inputs.batches(groups), strict=True):
         probs = np.full((len(group.positions), len(images.classes)), _LOST, np.float32)
@@ -185,11 +208,15 @@ def predict_images(phase: Phase, images: Images, inputs: Inputs, hardware: Hardw
     there = probs[:, 0] != _LOST
     if not np.isfinite(probs).all():
         raise NotFinite("What the network answers holds NaN.")
-    paths = tuple(path for path, is_there in zip(images.paths, there.tolist(), strict=True) if is_there)
+    paths = tuple(
+        path for path, is_there in zip(images.paths, there.tolist(), strict=True) if is_there
+    )
     return Predictions(probs[there], images.labels[there], paths, images.classes)
 
 
-def scores_of(predictions: Predictions, split: str, metrics: Mapping[str, Metric]) -> dict[str, float]:
+def scores_of(
+    predictions: Predictions, split: str, metrics: Mapping[str, Metric]
+) -> dict[str, float]:
     """Every metric by its name, "val_accuracy" for one. What is no finite number is left out."""
     scores = {f"{split}_{name}": float(metric(predictions)) for name, metric in metrics.items()}
     return {name: value for name, value in scores.items() if math.isfinite(value)}

@@ -29,7 +29,9 @@ class RateCurve:
     suggestion: float | None
 
 
-def range_test(step: Callable[[float], float], *, low: float = 1e-7, high: float = 10.0, count: int = 100) -> RateCurve:
+def range_test(
+    step: Callable[[float], float], *, low: float = 1e-7, high: float = 10.0, count: int = 100
+) -> RateCurve:
     """Train one step at each of `count` rates, each the same multiple of the one before, until the loss diverges.
 
     Args:

@@ -21,7 +21,9 @@ from tellapart.threads import usable_cores
 
 TRIAL_IMAGES = 16  # at most, in a trial step
 TRIAL_STEPS = 3  # at least
-TRIAL_SECONDS = 0.1  # at least: a step of a small network is over before a busy machine shows itself
+TRIAL_SECONDS = (
+    0.1  # at least: a step of a small network is over before a busy machine shows itself
+)
 HOPELESS = 1.3  # times slower than the best in its first step: not tried further
 SMALL_STEP_SECONDS = 0.01  # a step that takes longer has little of the fixed cost of oneDNN's calls
 
@@ -50,7 +52,9 @@ class RuntimeSettings:
     @property
     def torch_format(self) -> torch.memory_format:
         """The memory format by torch's name."""
-        return {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[self.memory_format]
+        return {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[
+            self.memory_format
+        ]
 
     @property
     def looking_seconds(self) -> float:
@@ -87,7 +91,10 @@ def choose_runtime(
 
 
 def _fastest(
-    module: nn.Module, shape: tuple[int, int, int, int], best: RuntimeSettings, candidates: list[RuntimeSettings]
+    module: nn.Module,
+    shape: tuple[int, int, int, int],
+    best: RuntimeSettings,
+    candidates: list[RuntimeSettings],
 ) -> RuntimeSettings:
     """The best, or a candidate whose step takes less time than the best's; `seconds` is of one step."""
     for candidate in candidates:
@@ -110,7 +117,9 @@ def running(runtime: RuntimeSettings) -> Iterator[None]:
         torch.backends.mkldnn.enabled = onednn
 
 
-def _seconds(module: nn.Module, shape: tuple[int, int, int, int], candidate: RuntimeSettings, best: float) -> float:
+def _seconds(
+    module: nn.Module, shape: tuple[int, int, int, int], candidate: RuntimeSettings, best: float
+) -> float:
     """Of one training step, the fastest of several behind one that warms up."""
     trial = deepcopy(module).train().to(memory_format=candidate.torch_format)
     images = torch.linspace(-1, 1, shape[0] * shape[1] * shape[2] * shape[3]).reshape(shape)

@@ -53,10 +53,13 @@ def rate_curve(
     >>> rate_curve(2, 2, TrainingOptions(schedule="constant", lr=0.1))
     ((0.0, 0.1), (0.5, 0.1))
     """
-    drawn = sorted({round(number * (steps - 1) / max(most - 1, 1)) for number in range(min(most, steps))})
+    drawn = sorted(
+        {round(number * (steps - 1) / max(most - 1, 1)) for number in range(min(most, steps))}
+    )
     shown = drawn if steps > most else range(steps)
     return tuple(
-        (step / steps_per_epoch, options.lr * rate_at(step, steps, steps_per_epoch, options)) for step in shown
+        (step / steps_per_epoch, options.lr * rate_at(step, steps, steps_per_epoch, options))
+        for step in shown
     )
 
 

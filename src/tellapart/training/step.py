@@ -25,7 +25,9 @@ from tellapart.training.optimizers import build_optimizer, set_rate
 from tellapart.training.phases import Phase, Phases, TrainingData
 from tellapart.training.runtime import RuntimeSettings
 
-MOST_PARTS = 32  # times smaller than asked for: how far a batch is cut where the memory does not suffice
+MOST_PARTS = (
+    32  # times smaller than asked for: how far a batch is cut where the memory does not suffice
+)
 
 
 class Stepper:
@@ -47,13 +49,19 @@ class Stepper:
         self._classifier = classifier
         self.phases = Phases(classifier, data, recipe, hardware, runtime, console)
         self.parts = recipe.training.accumulation
-        self._options, self._hardware, self._train, self._console = recipe.training, hardware, data.train, console
+        self._options, self._hardware, self._train, self._console = (
+            recipe.training,
+            hardware,
+            data.train,
+            console,
+        )
         self.optimizer = self._optimizer(classifier)
         self._keys = image_keys(recipe.seed, data.train.paths)
         self._chance = int(keyed_numbers(recipe.seed, "network", [str(hardware.share[0])])[0])
         if self._options.sampling == "weighted" and not data.train.weights.any():
             raise UserError(
-                f"No train image has a weight above 0 in the column {self._options.weight_column!r}.",
+                "No train image has a weight above 0 in the column"
+                f" {self._options.weight_column!r}.",
                 "Give some of them a weight, or leave training.sampling=weighted out.",
             )
         counts = np.bincount(data.train.labels, minlength=len(data.train.classes))
@@ -76,10 +84,17 @@ class Stepper:
         bounds = batch_bounds(len(plan.positions), self._options.batch_size)[begin:]
         rank, world = self._hardware.share
         # A last batch may hold fewer samples than there are processes: the rest work on its first one, for nothing.
-        own = [slice(start + (rank if rank < stop - start else 0), stop, world) for start, stop in bounds]
+        own = [
+            slice(start + (rank if rank < stop - start else 0), stop, world)
+            for start, stop in bounds
+        ]
         batches = phase.train.batches(phase.groups(plan, epoch, own))
         for (start, stop), batch in zip(bounds, batches, strict=True):
-            labels = torch.from_numpy(self._train.labels[plan.positions[start:stop]]) if world > 1 else batch.labels
+            labels = (
+                torch.from_numpy(self._train.labels[plan.positions[start:stop]])
+                if world > 1
+                else batch.labels
+            )
             yield batch, self._weight(labels) if rank < stop - start else math.inf
 
     def _weight(self, labels: Tensor) -> float:
@@ -98,7 +113,9 @@ class Stepper:
         loss = self._gradients_that_fit(phase, batch, weight, number)
         if math.isfinite(loss):
             if self._options.clip_norm:
-                parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
+                parameters = [
+                    one for group in self.optimizer.param_groups for one in group["params"]
+                ]
                 self._hardware.accelerator.clip_grad_norm_(parameters, self._options.clip_norm)
             self.optimizer.step()
         return loss
@@ -107,7 +124,9 @@ class Stepper:
         seed = (self._chance + number) % 2**63
         torch.default_generator.manual_seed(seed)
         if self._hardware.device.type != "cpu":
-            torch.manual_seed(seed)  # of all devices; it costs half a millisecond, which a small network would feel
+            torch.manual_seed(
+                seed
+            )  # of all devices; it costs half a millisecond, which a small network would feel
 
     def _gradients_that_fit(self, phase: Phase, batch: Batch, weight: float, number: int) -> float:
         while True:
@@ -120,8 +139,10 @@ class Stepper:
                 if "more than 1 value per channel" not in str(error):
                     raise
                 raise UserError(
-                    "BatchNorm has nothing to measure: a single image is worked on at once, and is one pixel there.",
-                    "Raise training.batch_size, lower training.accumulation, or set training.freeze_batch_norm=true.",
+                    "BatchNorm has nothing to measure: a single image is worked on at once, and is"
+                    " one pixel there.",
+                    "Raise training.batch_size, lower training.accumulation, or set"
+                    " training.freeze_batch_norm=true.",
                 ) from None
 
     def _gradients(self, phase: Phase, batch: Batch, weight: float) -> float:
@@ -131,11 +152,15 @@ class Stepper:
         total = 0.0
         parts = [(batch.inputs, batch.targets)]
         if self.parts > 1:
-            parts = list(zip(batch.inputs.chunk(self.parts), batch.targets.chunk(self.parts), strict=True))
+            parts = list(
+                zip(batch.inputs.chunk(self.parts), batch.targets.chunk(self.parts), strict=True)
+            )
         for number, (inputs, targets) in enumerate(parts, 1):
             with self._hardware.silent(phase.module) if number < len(parts) else nullcontext():
                 loss = self._loss(phase, inputs, targets) / weight
-                self._hardware.backward(loss * world)  # the processes' gradients are averaged, and are to be added
+                self._hardware.backward(
+                    loss * world
+                )  # the processes' gradients are averaged, and are to be added
             total += float(loss.item())
         return self._hardware.summed(total)
 
@@ -143,7 +168,11 @@ class Stepper:
         """The sum over a part of a batch, each image by its weight."""
         with self._hardware.precise():
             losses = image_losses(phase.module(inputs), targets, self._options)
-        return losses.sum() if self._class_weights is None else (losses @ image_weights(targets, self._class_weights))
+        return (
+            losses.sum()
+            if self._class_weights is None
+            else (losses @ image_weights(targets, self._class_weights))
+        )
 
     def _work_in_smaller_parts(self, error: RuntimeError, count: int) -> None:
         """Cut batches in halves until they fit into the memory; whatever else the error is goes on its way."""
@@ -152,7 +181,8 @@ class Stepper:
             raise error
         if 2 * self.parts > min(MOST_PARTS * self._options.accumulation, count):
             raise UserError(
-                f"A batch of {self._options.batch_size} does not fit into the memory, not even in {self.parts} parts.",
+                f"A batch of {self._options.batch_size} does not fit into the memory, not even in"
+                f" {self.parts} parts.",
                 "Lower training.batch_size or preprocessing.size_px, or take a smaller network.",
             ) from error
         self.parts *= 2

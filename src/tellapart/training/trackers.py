@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 PROJECT = "tellapart"  # what the services file the runs under
-EVENTS = "events"  # TensorBoard's folder in the run; `tensorboard --logdir runs` shows it as NAME-OF-THE-RUN/events
+EVENTS = (  # TensorBoard's folder in the run; `tensorboard --logdir runs` shows it as NAME-OF-THE-RUN/events
+    "events"
+)
 
 _PACKAGES = {"comet_ml": "comet-ml"}  # where a tracker's name is not that of its package
 # The argument of each that takes the run's name.
@@ -51,13 +53,18 @@ def check_trackers(names: Sequence[str]) -> None:
         if name not in here:
             package = _PACKAGES.get(name, name)
             raise UserError(
-                f"The tracker {name!r} needs {package}, which is not installed.", f"Run: pip install {package}"
+                f"The tracker {name!r} needs {package}, which is not installed.",
+                f"Run: pip install {package}",
             )
 
 
 @contextlib.contextmanager
 def trackers(
-    accelerator: Accelerator, run: Path, names: Sequence[str], config: Mapping[str, Any], first_step: int = 0
+    accelerator: Accelerator,
+    run: Path,
+    names: Sequence[str],
+    config: Mapping[str, Any],
+    first_step: int = 0,
 ) -> Iterator[None]:
     """Trackers that `accelerator.log` writes to, inside a `with`; at its end they are finished.
 
@@ -132,9 +139,13 @@ class TrackScalars:
         if event.name == "iteration_completed" and event.loss is not None:
             self._losses.add(event.loss)
             if event.step % self._every == 0 or event.step == event.steps:
-                self._accelerator.log({"train/loss": self._losses.take(), "train/lr": event.lr}, step=event.step)
+                self._accelerator.log(
+                    {"train/loss": self._losses.take(), "train/lr": event.lr}, step=event.step
+                )
         elif event.name == "epoch_completed" and event.scores:
-            self._accelerator.log({_scalar(key): value for key, value in event.scores.items()}, step=event.step)
+            self._accelerator.log(
+                {_scalar(key): value for key, value in event.scores.items()}, step=event.step
+            )
 
     def state(self) -> dict[str, float]:
         """What a checkpoint keeps."""

@@ -14,8 +14,19 @@ from tellapart.cache import FeatureStore
 from tellapart.catalog.names import escape
 from tellapart.errors import Interrupted
 from tellapart.experiments.fold_plan import FoldPlan
-from tellapart.experiments.out_of_fold import OutOfFold, calibrate_out_of_fold, thresholds_out_of_fold
-from tellapart.jobs.cv.fold_runs import FoldRun, answers_of, experiment_of, make_fold_runs, member_of, network_of
+from tellapart.experiments.out_of_fold import (
+    OutOfFold,
+    calibrate_out_of_fold,
+    thresholds_out_of_fold,
+)
+from tellapart.jobs.cv.fold_runs import (
+    FoldRun,
+    answers_of,
+    experiment_of,
+    make_fold_runs,
+    member_of,
+    network_of,
+)
 from tellapart.jobs.cv.pool import Asked, Frozen, frozen_backbone, look_at_pool, refit_probe
 from tellapart.jobs.cv.result import (
     CrossValidated,
@@ -74,15 +85,23 @@ def cross_train(
         held.enter_context(locked(order.run.path))
         order.run.clear_parts()
     check_fit(order.recipe, {})
-    frozen = frozen_backbone(order.recipe, store, console) if order.recipe.method == "finetune" else None
+    frozen = (
+        frozen_backbone(order.recipe, store, console) if order.recipe.method == "finetune" else None
+    )
     seen, plan = look_at_pool(order, asked, frozen.features if frozen else None, console)
     clock.lap("scan")
-    run = order.run or begin_run(order, seen.catalog, seen.splits, held, **{CROSS_VALIDATION: asdict(asked)})
+    run = order.run or begin_run(
+        order, seen.catalog, seen.splits, held, **{CROSS_VALIDATION: asdict(asked)}
+    )
     held.enter_context(_resumable(run))
     runs = make_fold_runs(order, run, seen.catalog, plan, console)
     divided = _Divided(seen, plan, frozen, runs, answers_of(runs, plan, seen.catalog, run.path))
     clock.lap("folds")
-    final = _together(order, divided, console) if asked.ensemble else _refitted(order, run, divided, store, console)
+    final = (
+        _together(order, divided, console)
+        if asked.ensemble
+        else _refitted(order, run, divided, store, console)
+    )
     clock.lap("model file")
     catalog = seen.catalog
     histories = {plan.name(*where): one.history for where, one in zip(plan.each, runs, strict=True)}
@@ -113,11 +132,15 @@ def _together(order: Order, divided: _Divided, console: Console) -> _Final:
     members = [member_of(one, recipe, by_probe, console) for one in divided.runs]
     network = ensemble_network(members, network_of(divided.runs[0]))
     calibration = thresholds_out_of_fold(divided.out, recipe.answer)
-    shipped = ship_ensemble(members, network, seen.catalog, seen.splits, recipe, calibration, console)
+    shipped = ship_ensemble(
+        members, network, seen.catalog, seen.splits, recipe, calibration, console
+    )
     return _Final(seen, shipped, ensemble_made(plan))
 
 
-def _refitted(order: Order, run: RunFolder, divided: _Divided, store: FeatureStore, console: Console) -> _Final:
+def _refitted(
+    order: Order, run: RunFolder, divided: _Divided, store: FeatureStore, console: Console
+) -> _Final:
     """One model more, made of all of the pool as most folds made theirs."""
     by_probe = sum(one.shipped == "probe" for one in divided.runs)
     if 2 * by_probe > len(divided.runs):
@@ -129,21 +152,27 @@ def _refitted_probe(order: Order, divided: _Divided, store: FeatureStore, votes:
     assert divided.frozen
     seen, plan, recipe = divided.seen, divided.plan, order.recipe
     learned, probe = refit_probe(order, seen, plan, divided.frozen)
-    calibration = calibrate_out_of_fold(divided.out, recipe.answer, among=_of_kind(divided, "probe"))
+    calibration = calibrate_out_of_fold(
+        divided.out, recipe.answer, among=_of_kind(divided, "probe")
+    )
     shipped = ship(learned, seen.catalog, seen.splits, recipe, store, calibration)
     what = (
-        f"a probe, as {votes} of {len(divided.runs)} folds chose it over fine-tuning, fitted on all images but the "
-        "test set"
+        f"a probe, as {votes} of {len(divided.runs)} folds chose it over fine-tuning, fitted on all"
+        " images but the test set"
     )
     return _Final(seen, shipped, refit_made(plan, {"method": "probe"}, what), {"probe": probe})
 
 
-def _refitted_network(order: Order, run: RunFolder, divided: _Divided, store: FeatureStore, console: Console) -> _Final:
+def _refitted_network(
+    order: Order, run: RunFolder, divided: _Divided, store: FeatureStore, console: Console
+) -> _Final:
     """By gradient on the whole pool: without val, for as many epochs as were best in the folds, to the last network."""
     seen, plan, kind = divided.seen, divided.plan, "fine-tuned" if divided.frozen else ""
     recipe = refit_recipe(order.recipe, [one for one in divided.runs if one.shipped == kind])
     epochs = recipe.training.epochs
-    console.say(f"One more training, on all {len(plan.rows):,} images but the test set: {epochs} epochs")
+    console.say(
+        f"One more training, on all {len(plan.rows):,} images but the test set: {epochs} epochs"
+    )
     begun = any(run.path.glob("checkpoints/step-*"))
     probe = refit_probe(order, seen, plan, divided.frozen)[1] if divided.frozen else None
     fitted = fit_network(

@@ -27,7 +27,9 @@ from tellapart.probe.head import build_head, reference_directions
 from tellapart.progress import Console
 
 
-def cross_probe(order: Order, asked: Asked, store: FeatureStore, console: Console, clock: Clock) -> CrossValidated:
+def cross_probe(
+    order: Order, asked: Asked, store: FeatureStore, console: Console, clock: Clock
+) -> CrossValidated:
     """From the order to the finished run folder, which appears whole."""
     recipe = order.recipe
     frozen = frozen_backbone(recipe, store, console)
@@ -37,7 +39,9 @@ def cross_probe(order: Order, asked: Asked, store: FeatureStore, console: Consol
     catalog, features = seen.catalog, frozen.features.of(seen.catalog, plan.rows)
     known = reference_rows(catalog, seen.splits, features.shape[1], recipe.seed)
     with console.track("Fitting the folds", plan.folds * plan.repeats) as advance:
-        probes = fit_fold_probes(features, np.searchsorted(plan.rows, known), catalog, plan, recipe.head, advance)
+        probes = fit_fold_probes(
+            features, np.searchsorted(plan.rows, known), catalog, plan, recipe.head, advance
+        )
     clock.lap("folds")
     if asked.ensemble:
         shipped, probe = _probes_together(order, seen, frozen, probes, console), None
@@ -54,7 +58,9 @@ def cross_probe(order: Order, asked: Asked, store: FeatureStore, console: Consol
     return cross_validated(path, trained, clock)
 
 
-def _probes_together(order: Order, seen: Seen, frozen: Frozen, probes: FoldProbes, console: Console) -> Shipped:
+def _probes_together(
+    order: Order, seen: Seen, frozen: Frozen, probes: FoldProbes, console: Console
+) -> Shipped:
     """The folds' heads behind one backbone. What is unfamiliar they share too: it depends on no head."""
     catalog, recipe, network = seen.catalog, order.recipe, frozen.network
     width = int(probes.layers[0].weight.shape[1])
@@ -64,7 +70,10 @@ def _probes_together(order: Order, seen: Seen, frozen: Frozen, probes: FoldProbe
     members = [
         Member(
             compose_model(
-                network.graph, network.preprocessing, build_head(layers, reference_directions(known), calibration), card
+                network.graph,
+                network.preprocessing,
+                build_head(layers, reference_directions(known), calibration),
+                card,
             ),
             layers,
             frozen.torch_side.embed,
@@ -73,5 +82,11 @@ def _probes_together(order: Order, seen: Seen, frozen: Frozen, probes: FoldProbe
         for layers in probes.layers
     ]
     return ship_ensemble(
-        members, ensemble_network(members, network), catalog, seen.splits, recipe, calibration, console
+        members,
+        ensemble_network(members, network),
+        catalog,
+        seen.splits,
+        recipe,
+        calibration,
+        console,
     )

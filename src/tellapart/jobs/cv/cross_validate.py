@@ -62,15 +62,25 @@ def cross_validate(
     check_numbers(folds, repeats)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(
-            "tellapart cv runs in one process.", "Start it without accelerate launch; on a GPU it uses the first."
+            "tellapart cv runs in one process.",
+            "Start it without accelerate launch; on a GPU it uses the first.",
         )
     console, clock = Console(quiet=quiet), Clock()
     asked = Asked(folds, repeats, ensemble)
     if resume is None:
         options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
-        order = new_order(data, options, out=out, name=name, splits=splits, strict=strict, verb="cv")
+        order = new_order(
+            data, options, out=out, name=name, splits=splits, strict=strict, verb="cv"
+        )
     else:
-        given = {"name": name, "seed": seed, "splits": splits, "group_by": group_by, "strict": strict, "set": set}
+        given = {
+            "name": name,
+            "seed": seed,
+            "splits": splits,
+            "group_by": group_by,
+            "strict": strict,
+            "set": set,
+        }
         order = resumed_order(resume, data, given=given, verb="cv")
         asked = _as_begun(order, asked)
     with ExitStack() as held:
@@ -87,7 +97,8 @@ def _as_begun(order: Order, asked: Asked) -> Asked:
     if asked not in (begun, Asked(5, 1, False)):
         raise UserError(
             f"{order.run.path} has {begun.folds} folds and {begun.repeats} repeats"
-            f"{', as an ensemble' if begun.ensemble else ''}, and a resumed run keeps its settings.",
+            f"{', as an ensemble' if begun.ensemble else ''}, and a resumed run keeps its"
+            " settings.",
             "Leave them out.",
         )
     return begun

@@ -79,7 +79,11 @@ class FoldRun:
         row, counts = self.history[self.best_epoch - 1], self.metrics["splits"]["counts"]
         scores = {
             "train_loss": row.get("train_loss", row["loss"]),
-            **{name: row[name] for name in ("train_accuracy", "val_loss", "val_accuracy") if name in row},
+            **{
+                name: row[name]
+                for name in ("train_accuracy", "val_loss", "val_accuracy")
+                if name in row
+            },
         }
         return {
             "run": escape(self.path.relative_to(run).as_posix()),
@@ -93,7 +97,9 @@ class FoldRun:
         }
 
 
-def make_fold_runs(order: Order, run: RunFolder, catalog: Catalog, plan: FoldPlan, console: Console) -> list[FoldRun]:
+def make_fold_runs(
+    order: Order, run: RunFolder, catalog: Catalog, plan: FoldPlan, console: Console
+) -> list[FoldRun]:
     """Every fold's run, in the plan's order: what is finished is read back, the rest is resumed or made.
 
     Raises:
@@ -101,12 +107,22 @@ def make_fold_runs(order: Order, run: RunFolder, catalog: Catalog, plan: FoldPla
     """
     folder = run.path / "folds"
     for rest in folder.glob(f".*{PART}"):
-        shutil.rmtree(rest)  # of a fold that was killed before it began; this process holds the folder's lock
-    return [_made(order, folder, catalog, plan, repeat, fold, console) for repeat, fold in plan.each]
+        shutil.rmtree(
+            rest
+        )  # of a fold that was killed before it began; this process holds the folder's lock
+    return [
+        _made(order, folder, catalog, plan, repeat, fold, console) for repeat, fold in plan.each
+    ]
 
 
 def _made(
-    order: Order, folder: Path, catalog: Catalog, plan: FoldPlan, repeat: int, fold: int, console: Console
+    order: Order,
+    folder: Path,
+    catalog: Catalog,
+    plan: FoldPlan,
+    repeat: int,
+    fold: int,
+    console: Console,
 ) -> FoldRun:
     name, told = plan.name(repeat, fold), plan.told(repeat, fold)
     path = _begun(folder).get(name)
@@ -120,7 +136,12 @@ def _made(
             with TemporaryDirectory() as place:
                 splits = fold_splits(catalog, plan, repeat, fold, recipe.split)
                 save_splits(RunFolder(Path(place)), catalog, splits)
-                options: dict[str, Any] = {"recipe": recipe, "out": folder, "name": name, "splits": place}
+                options: dict[str, Any] = {
+                    "recipe": recipe,
+                    "out": folder,
+                    "name": name,
+                    "splits": place,
+                }
                 path = train(order.source, **options, quiet=True, callbacks=callbacks).path
     done = read_fold(path)
     console.say(
@@ -141,7 +162,11 @@ def _begun(folder: Path) -> dict[str, Path]:
 def _tell_epochs(console: Console, told: str) -> Callback:
     def callback(event: Event) -> None:
         if event.name == "epoch_completed":
-            few = {name: value for name, value in event.scores.items() if name in ("val_loss", "val_accuracy")}
+            few = {
+                name: value
+                for name, value in event.scores.items()
+                if name in ("val_loss", "val_accuracy")
+            }
             console.say(f"{told}, {epoch_line(replace(event, scores=few))}")
 
     return callback
@@ -176,7 +201,9 @@ def answers_of(runs: Sequence[FoldRun], plan: FoldPlan, catalog: Catalog, run: P
             far[repeat, rows] = one.answers.unfamiliarity * calibration["unfamiliar_distance"]
     measured = all(one.answers.unfamiliarity is not None for one in runs)
     facts = {where: one.facts(run) for where, one in zip(plan.each, runs, strict=True)}
-    return OutOfFold(plan, catalog.labels[plan.rows], probs, logits, answered, far if measured else None, facts)
+    return OutOfFold(
+        plan, catalog.labels[plan.rows], probs, logits, answered, far if measured else None, facts
+    )
 
 
 def network_of(one: FoldRun) -> ExportedNetwork:
@@ -203,7 +230,11 @@ def experiment_of(recipe: Recipe, scores: FoldScores, runs: Sequence[FoldRun]) -
     facts = [one.facts for one in scores.each]
 
     def mean(name: str) -> float:
-        return float(np.mean([one[name] for one in facts])) if all(name in one for one in facts) else math.nan
+        return (
+            float(np.mean([one[name] for one in facts]))
+            if all(name in one for one in facts)
+            else math.nan
+        )
 
     return {
         "Backbone": recipe.backbone.name,
@@ -227,7 +258,9 @@ def member_of(one: FoldRun, recipe: Recipe, by_probe: Embed | None, console: Con
         by_probe: what the frozen backbone says in torch, for a fold that shipped the probe.
     """
     model = (one.path / "model.onnx").read_bytes()
-    embed = by_probe if by_probe and one.shipped == "probe" else _trained_network(one, recipe, console)
+    embed = (
+        by_probe if by_probe and one.shipped == "probe" else _trained_network(one, recipe, console)
+    )
     return Member(model, _layers_of(model), embed, load(one.path).card.digests["weights"])
 
 
@@ -235,9 +268,16 @@ def _layers_of(model: bytes) -> Layers:
     """The head of a model file, with its temperature."""
     graph = onnx.load_from_string(model).graph
     values = {one.name: one for one in graph.initializer}
-    numbers = {name: numpy_helper.to_array(one) for name, one in values.items() if not name.startswith("network/")}
+    numbers = {
+        name: numpy_helper.to_array(one)
+        for name, one in values.items()
+        if not name.startswith("network/")
+    }
     count = sum(name.startswith("hidden_") and name.endswith("_weight") for name in numbers)
-    hidden = [(numbers[f"hidden_{one}_weight"], numbers[f"hidden_{one}_bias"]) for one in range(1, count + 1)]
+    hidden = [
+        (numbers[f"hidden_{one}_weight"], numbers[f"hidden_{one}_bias"])
+        for one in range(1, count + 1)
+    ]
     return Layers(tuple(hidden), numbers["weight"], numbers["bias"])
 
 
@@ -250,7 +290,9 @@ def _trained_network(one: FoldRun, recipe: Recipe, console: Console) -> Embed:
     checkpoints = Checkpoints(one.path / "checkpoints", identity, console)
     kept = checkpoints.newest()
     if kept is None:
-        raise Refused(f"The checkpoints of {one.path} are gone.", "Put them back, or leave --ensemble out.")
+        raise Refused(
+            f"The checkpoints of {one.path} are gone.", "Put them back, or leave --ensemble out."
+        )
     if best := kept.facts["best"]:
         kept = checkpoints.load_best(best)
     classifier.load_state_dict({name: kept.tensors[name] for name in classifier.state_dict()})

@@ -45,7 +45,10 @@ def look_at_pool(
     findings = [*find_all(catalog, pool, options, needs_val=False)]  # the folds do what val does
     findings += [Finding("remark", text) for text in plan_remarks(catalog, plan)]
     tell_findings(tuple(findings), order, console)
-    console.say(f"{len(plan.rows):,} images in {plan.folds} folds, {int((pool == 'test').sum()):,} kept aside for test")
+    console.say(
+        f"{len(plan.rows):,} images in {plan.folds} folds, {int((pool == 'test').sum()):,} kept"
+        " aside for test"
+    )
     return Seen(catalog, pool, tuple(findings)), plan
 
 
@@ -62,7 +65,11 @@ def frozen_backbone(recipe: Recipe, store: FeatureStore, console: Console) -> Fr
     """The recipe's backbone, with nothing looked at yet."""
     torch_side = TorchSide(recipe, console)
     network = torch_side.exported()
-    return Frozen(network, torch_side, FeatureExtractor(compose_features(network.graph, network.preprocessing), store))
+    return Frozen(
+        network,
+        torch_side,
+        FeatureExtractor(compose_features(network.graph, network.preprocessing), store),
+    )
 
 
 def refit_probe(order: Order, seen: Seen, plan: FoldPlan, frozen: Frozen) -> tuple[Learned, Probe]:
@@ -71,13 +78,19 @@ def refit_probe(order: Order, seen: Seen, plan: FoldPlan, frozen: Frozen) -> tup
     return learned_of(frozen, probe), probe
 
 
-def probe_on(features: FeatureExtractor, catalog: Catalog, rows: NDArray[np.int64], recipe: Recipe) -> Probe:
+def probe_on(
+    features: FeatureExtractor, catalog: Catalog, rows: NDArray[np.int64], recipe: Recipe
+) -> Probe:
     """The head on the features of these images, its strength chosen by folds among them."""
     folds = make_folds(catalog, rows, recipe.head.folds, recipe.seed)
-    return fit_probe(features.of(catalog, rows), catalog.labels[rows], folds, len(catalog.classes), recipe.head)
+    return fit_probe(
+        features.of(catalog, rows), catalog.labels[rows], folds, len(catalog.classes), recipe.head
+    )
 
 
 def learned_of(frozen: Frozen, probe: Probe) -> Learned:
     """A frozen backbone with a head."""
     embed = frozen.torch_side.embed
-    return Learned(network=frozen.network, layers=probe.layers, features=frozen.features, embed=embed)
+    return Learned(
+        network=frozen.network, layers=probe.layers, features=frozen.features, embed=embed
+    )

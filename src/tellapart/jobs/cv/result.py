@@ -94,14 +94,17 @@ class CrossValidated:
         }
 
 
-Made = tuple[dict[str, Any], tuple[str, ...], int]  # plain values, the same in sentences, members of an ensemble
+Made = tuple[
+    dict[str, Any], tuple[str, ...], int
+]  # plain values, the same in sentences, members of an ensemble
 
 
 def refit_made(plan: FoldPlan, facts: Mapping[str, Any], what: str) -> Made:
     """How a model was made that learned from all of the pool."""
     text = (
-        f"The model file is {what}. Its temperature and its thresholds are those that suit the out-of-fold answers. "
-        f"It learned from {len(plan.rows):,} images, the folds' models from fewer."
+        f"The model file is {what}. Its temperature and its thresholds are those that suit the"
+        f" out-of-fold answers. It learned from {len(plan.rows):,} images, the folds' models from"
+        " fewer."
     )
     return {"by": "refit", "images": len(plan.rows), **facts}, (text,), 0
 
@@ -110,8 +113,9 @@ def ensemble_made(plan: FoldPlan) -> Made:
     """How a model was made of the folds' own."""
     members = plan.folds * plan.repeats
     text = (
-        f"The model file is the mean of the probabilities of the {members} folds' models, in one graph. Its thresholds "
-        "are those that suit the out-of-fold answers. The scores of the folds are those of its members, one by one."
+        f"The model file is the mean of the probabilities of the {members} folds' models, in one"
+        " graph. Its thresholds are those that suit the out-of-fold answers. The scores of the"
+        " folds are those of its members, one by one."
     )
     return {"by": "ensemble", "members": members}, (text,), members
 
@@ -119,7 +123,14 @@ def ensemble_made(plan: FoldPlan) -> Made:
 def folded_of(catalog: Catalog, out: OutOfFold, made: Made, **shown: Any) -> Folded:
     """The record of the folds."""
     facts, sentences, members = made
-    return Folded(out=out, scores=out.scores(catalog), made=facts, sentences=sentences, members=members, **shown)
+    return Folded(
+        out=out,
+        scores=out.scores(catalog),
+        made=facts,
+        sentences=sentences,
+        members=members,
+        **shown,
+    )
 
 
 def cross_validated(path: Path, trained: Trained, clock: Clock) -> CrossValidated:

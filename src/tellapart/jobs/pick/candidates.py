@@ -42,7 +42,9 @@ from tellapart.threads import usable_cores
 
 TIMED = 3  # images that tell how long the features of all will take
 SAMPLE_BYTES = 100_000_000  # of decoded images held at a time
-FEATURE_BYTES = 1_000_000_000  # of features held at a time; where all need more, the images are read in turns
+FEATURE_BYTES = (
+    1_000_000_000  # of features held at a time; where all need more, the images are read in turns
+)
 WIDEST = 2048  # numbers in an embedding; few backbones have more
 
 
@@ -65,7 +67,9 @@ class Loaded:
     def parameters(self) -> int:
         """Numbers in the network's graph."""
         constants = onnx.load_from_string(self.network.graph).graph.initializer
-        return int(sum(np.prod(one.dims) for one in constants if one.data_type == onnx.TensorProto.FLOAT))
+        return int(
+            sum(np.prod(one.dims) for one in constants if one.data_type == onnx.TensorProto.FLOAT)
+        )
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,9 @@ def check_names(wanted: Sequence[Entry], recipe: Recipe) -> None:
         find_preprocessing(entry.options, recipe.preprocessing)
 
 
-def load_each(wanted: Sequence[Entry], recipe: Recipe, console: Console) -> tuple[list[Loaded], dict[str, str]]:
+def load_each(
+    wanted: Sequence[Entry], recipe: Recipe, console: Console
+) -> tuple[list[Loaded], dict[str, str]]:
     """The backbones as graphs, and name → reason of those that cannot be had.
 
     What is here comes first. Once the hub has failed it is not asked again: without a network each question costs
@@ -102,13 +108,17 @@ def load_each(wanted: Sequence[Entry], recipe: Recipe, console: Console) -> tupl
     loaded, failed, hub_failed = {}, {}, ""
     for entry in sorted(wanted, key=lambda one: away[one]):
         if away[entry] and hub_failed:
-            failed[entry.name] = f"Its weights are not here, and the hub failed for {hub_failed}.{_install(entry)}"
+            failed[entry.name] = (
+                f"Its weights are not here, and the hub failed for {hub_failed}.{_install(entry)}"
+            )
             continue
         began = time.monotonic()
         try:
             network = TorchSide(recipes[entry], console).exported()
         except Exception as error:  # whatever is wrong with one, the others go on
-            failed[entry.name] = f"{_reason(error)}{_install(entry)}" if away[entry] else _reason(error)
+            failed[entry.name] = (
+                f"{_reason(error)}{_install(entry)}" if away[entry] else _reason(error)
+            )
             hub_failed = entry.name if away[entry] else hub_failed
             continue
         loaded[entry] = Loaded(entry.name, entry, recipes[entry], network, time.monotonic() - began)
@@ -116,7 +126,9 @@ def load_each(wanted: Sequence[Entry], recipe: Recipe, console: Console) -> tupl
 
 
 def _is_away(recipe: Recipe) -> bool:
-    return kept_network(recipe.backbone, recipe.preprocessing) is None and needs_hub(recipe.backbone)
+    return kept_network(recipe.backbone, recipe.preprocessing) is None and needs_hub(
+        recipe.backbone
+    )
 
 
 def _install(entry: Entry) -> str:
@@ -139,7 +151,10 @@ def in_time(
         catalog: not yet looked at. more_runs: of each network, one after the other, that are still to come.
     """
     limit = loaded[0].recipe.decoding.max_pixels
-    images = [(hashlib.sha256(data).hexdigest(), pixels) for data, pixels in decoded(catalog, TIMED, limit)]
+    images = [
+        (hashlib.sha256(data).hexdigest(), pixels)
+        for data, pixels in decoded(catalog, TIMED, limit)
+    ]
     spent = {one.name: _seconds_a_image(one.features_graph, images, store) for one in loaded}
     left = seconds
     chosen: set[str] = set()
@@ -147,10 +162,14 @@ def in_time(
         left -= spent[one.name] * (len(catalog) / usable_cores() + more_runs)
         if left >= 0 or not chosen:
             chosen.add(one.name)
-    return [one for one in loaded if one.name in chosen], [one.name for one in loaded if one.name not in chosen]
+    return [one for one in loaded if one.name in chosen], [
+        one.name for one in loaded if one.name not in chosen
+    ]
 
 
-def _seconds_a_image(graph: bytes, images: Sequence[tuple[str, NDArray[np.uint8]]], store: FeatureStore) -> float:
+def _seconds_a_image(
+    graph: bytes, images: Sequence[tuple[str, NDArray[np.uint8]]], store: FeatureStore
+) -> float:
     """The shortest of a few; 0 where all of them are known, for then the others are too. Nothing of it is kept."""
     name = hashlib.sha256(graph).hexdigest()
     if all(store.get(name, digest) is not None for digest, _ in images):
@@ -164,13 +183,19 @@ def _seconds_a_image(graph: bytes, images: Sequence[tuple[str, NDArray[np.uint8]
     return min(spent, default=0.0)
 
 
-def decoded(catalog: Catalog, most: int, max_pixels: int) -> Iterator[tuple[bytes, NDArray[np.uint8]]]:
+def decoded(
+    catalog: Catalog, most: int, max_pixels: int
+) -> Iterator[tuple[bytes, NDArray[np.uint8]]]:
     """Files and their pixels (H, W, 3), at most so many, spread over the catalog; what is no image is skipped.
 
     Very large ones are fewer: they end when `SAMPLE_BYTES` are reached.
     """
     total = 0
-    for row in np.unique(np.linspace(0, len(catalog) - 1, most).astype(int)).tolist() if len(catalog) else ():
+    for row in (
+        np.unique(np.linspace(0, len(catalog) - 1, most).astype(int)).tolist()
+        if len(catalog)
+        else ()
+    ):
         data = catalog.files.read(str(catalog.paths[row]))
         if isinstance(data, Decoded) or total > SAMPLE_BYTES:
             continue
@@ -197,15 +222,21 @@ def look_with_each(
     fitted: list[Fitted] = []
     for start in range(0, len(loaded), at_once):
         part = loaded[start : start + at_once]
-        extractors = Extractors({one.name: FeatureExtractor(one.features_graph, store) for one in part})
+        extractors = Extractors(
+            {one.name: FeatureExtractor(one.features_graph, store) for one in part}
+        )
         with memory_for(catalog, recipe) as memory:
             if splits is None:
-                catalog = drop_empty_classes(look_through(catalog, recipe, memory, console, hook=extractors))
+                catalog = drop_empty_classes(
+                    look_through(catalog, recipe, memory, console, hook=extractors)
+                )
                 splits = _divided(order, catalog, console)
             else:
                 with console.track("Reading images", len(catalog)) as advance:
                     limit = recipe.decoding.max_pixels
-                    again = scan(catalog, max_pixels=limit, hook=extractors, memory=memory, advance=advance)
+                    again = scan(
+                        catalog, max_pixels=limit, hook=extractors, memory=memory, advance=advance
+                    )
                 _check_same(catalog, again)
         fitted += _fitted(part, extractors, catalog, splits, failed, console)
     assert splits is not None
@@ -216,14 +247,20 @@ def _divided(order: Order, catalog: Catalog, console: Console) -> Column:
     splits = divide(order, catalog, console)
     find_and_tell(order, catalog, splits, console)
     if not (splits == "val").any():
-        raise UserError("There are no val images to pick by.", "Set some apart, for example --set split.val=0.15")
+        raise UserError(
+            "There are no val images to pick by.",
+            "Set some apart, for example --set split.val=0.15",
+        )
     return splits
 
 
 def _check_same(before: Catalog, now: Catalog) -> None:
     changed = before.paths[before.digests != now.digests]
     if len(changed):
-        raise Refused(f"{len(changed):,} images changed meanwhile, {str(changed[0])!r} for one.", "Pick again.")
+        raise Refused(
+            f"{len(changed):,} images changed meanwhile, {str(changed[0])!r} for one.",
+            "Pick again.",
+        )
 
 
 def _fitted(
@@ -256,7 +293,9 @@ def _fit(loaded: Loaded, features: FeatureExtractor, catalog: Catalog, splits: C
     train, val = (np.flatnonzero(splits == split) for split in ("train", "val"))
     folds = make_folds(catalog, train, recipe.head.folds, recipe.seed)
     train_features, val_features = features.of(catalog, train), features.of(catalog, val)
-    probe = fit_probe(train_features, catalog.labels[train], folds, len(catalog.classes), recipe.head)
+    probe = fit_probe(
+        train_features, catalog.labels[train], folds, len(catalog.classes), recipe.head
+    )
     known = reference_directions(
         features.of(catalog, reference_rows(catalog, splits, train_features.shape[1], recipe.seed))
     )
@@ -266,5 +305,7 @@ def _fit(loaded: Loaded, features: FeatureExtractor, catalog: Catalog, splits: C
     model = compose_model(loaded.network.graph, loaded.network.preprocessing, head, card)
     said = predictions_by(head.layers, val_features, catalog, val)
     counts = catalog.counts(splits == "train")
-    metrics = measure(said, seed=recipe.seed, baseline_label=int(counts.argmax()), class_counts=counts)
+    metrics = measure(
+        said, seed=recipe.seed, baseline_label=int(counts.argmax()), class_counts=counts
+    )
     return Fitted(loaded, model, said, metrics, time.monotonic() - began)

@@ -18,10 +18,26 @@ from tellapart.catalog.names import escape
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.errors import UserError
 from tellapart.experiments.latency import IMAGES, ROUNDS, measure_latency
-from tellapart.experiments.pareto import Advice, Budget, Candidate, Standing, advise, as_json, front, standings
+from tellapart.experiments.pareto import (
+    Advice,
+    Budget,
+    Candidate,
+    Standing,
+    advise,
+    as_json,
+    front,
+    standings,
+)
 from tellapart.experiments.shortlist import entries
 from tellapart.jobs.explore import check_page
-from tellapart.jobs.pick.candidates import Fitted, check_names, decoded, in_time, load_each, look_with_each
+from tellapart.jobs.pick.candidates import (
+    Fitted,
+    check_names,
+    decoded,
+    in_time,
+    load_each,
+    look_with_each,
+)
 from tellapart.options import BackboneOptions
 from tellapart.pipeline.data import read_data
 from tellapart.pipeline.request import Order, new_order
@@ -93,7 +109,10 @@ class Picked:
     @property
     def lines(self) -> list[str]:
         """What was found, for a terminal: the advice, a line a candidate, what was not measured, the next command."""
-        where = f"Measured on {self.counts['val']:,} val images, seed {self.seed}; {self.counts['test']:,} test images"
+        where = (
+            f"Measured on {self.counts['val']:,} val images, seed {self.seed};"
+            f" {self.counts['test']:,} test images"
+        )
         lines = [*self.advice.lines, f"{where} kept away:", *candidate_lines(self.rows)]
         lines += [f"{name}: not measured. {reason}" for name, reason in self.failed.items()]
         return [*lines, *([f"next      {self.next}"] if self.next else [])]
@@ -108,7 +127,10 @@ class Picked:
             "next": self.next,
             "val": {"count": self.counts["val"], "seed": self.seed},
             "budget": {"max_ms": self.budget.max_ms, "max_mb": self.budget.max_mb},
-            "candidates": [{**as_json(one, against.get(one.name)), **flags[one.name]} for one in self.candidates],
+            "candidates": [
+                {**as_json(one, against.get(one.name)), **flags[one.name]}
+                for one in self.candidates
+            ],
             "failed": dict(self.failed),
             "statuses": dict(self.statuses),
             "page": escape(str(self.page)),
@@ -153,11 +175,16 @@ def pick(
     budget = _budget(max_ms, max_mb, budget_seconds)
     options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
     if options.method == "fit":
-        raise UserError(f"The recipe {options.name!r} has no probe.", "Choose one with --recipe, as probe or finetune.")
+        raise UserError(
+            f"The recipe {options.name!r} has no probe.",
+            "Choose one with --recipe, as probe or finetune.",
+        )
     others = {key: value for key, value in flat_items(set or {}) if not key.startswith("backbone.")}
     stated = load_recipe(recipe, others).backbone
     wanted = entries(backbones, options.backbone)
-    order = new_order(data, options, out=Path(out or ".").parent, name=None, splits=splits, strict=strict)
+    order = new_order(
+        data, options, out=Path(out or ".").parent, name=None, splits=splits, strict=strict
+    )
     page = Path(out) if out else Path(f"{order.name}-pick.html")
     check_page(page)
     catalog = read_data(order, console)
@@ -167,8 +194,12 @@ def pick(
     _check_any(loaded, failed)
     with FeatureStore(cache_folder()) as store:
         if budget_seconds is not None:
-            loaded, late = in_time(loaded, catalog, store, began + budget_seconds - time.monotonic(), RUNS)
-            failed |= dict.fromkeys(late, f"It would not fit in {budget_seconds:g} seconds. Pick again to go on.")
+            loaded, late = in_time(
+                loaded, catalog, store, began + budget_seconds - time.monotonic(), RUNS
+            )
+            failed |= dict.fromkeys(
+                late, f"It would not fit in {budget_seconds:g} seconds. Pick again to go on."
+            )
         catalog, splits_of, fitted = look_with_each(order, catalog, loaded, failed, store, console)
     _check_any(fitted, failed)
     images = _sample(catalog.rows(splits_of == "val"), options)
@@ -194,28 +225,39 @@ def pick(
 def _budget(max_ms: float | None, max_mb: float | None, seconds: float | None) -> Budget:
     for name, value in (("max-ms", max_ms), ("max-mb", max_mb), ("budget", seconds)):
         if value is not None and not value > 0:
-            raise UserError(f"--{name} must be above 0, got {value:g}.", "Leave it out for no limit.")
+            raise UserError(
+                f"--{name} must be above 0, got {value:g}.", "Leave it out for no limit."
+            )
     return Budget(max_ms, max_mb)
 
 
 def _check_any(left: Sequence[object], failed: Mapping[str, str]) -> None:
     if not left:
         reasons = " ".join(f"{name}: {reason}" for name, reason in failed.items())
-        raise UserError(f"No backbone could be measured. {reasons}", "Name others with --backbones NAME or NAME=FILE.")
+        raise UserError(
+            f"No backbone could be measured. {reasons}",
+            "Name others with --backbones NAME or NAME=FILE.",
+        )
 
 
 def _sample(val: Catalog, recipe: Recipe) -> list[NDArray[np.uint8]]:
     """The images to measure time with, at their own size."""
     images = [pixels for _, pixels in decoded(val, IMAGES, recipe.decoding.max_pixels)]
     if not images:
-        raise UserError("The val images can no longer be read.", "Restore the data, and pick again.")
+        raise UserError(
+            "The val images can no longer be read.", "Restore the data, and pick again."
+        )
     return images
 
 
-def _measured(fitted: Sequence[Fitted], images: Sequence[NDArray[np.uint8]], console: Console) -> tuple[Candidate, ...]:
+def _measured(
+    fitted: Sequence[Fitted], images: Sequence[NDArray[np.uint8]], console: Console
+) -> tuple[Candidate, ...]:
     """The candidates with their latencies, from fast to slow."""
     models, cores = {one.loaded.name: one.model for one in fitted}, usable_cores()
-    console.say(f"Timing {len(models)} model files on {len(images)} val images, {ROUNDS} times, in turns")
+    console.say(
+        f"Timing {len(models)} model files on {len(images)} val images, {ROUNDS} times, in turns"
+    )
     alone = measure_latency(models, images, 1)
     spread = measure_latency(models, images, cores) if cores > 1 else {}
     candidates = [
@@ -255,7 +297,11 @@ def _next(
         return ""
     words = ["tellapart", "train", fspath(data)]
     for name, value in given.items():
-        if value is not None and not isinstance(value, Recipe) and (name, value) != ("recipe", "probe"):
+        if (
+            value is not None
+            and not isinstance(value, Recipe)
+            and (name, value) != ("recipe", "probe")
+        ):
             words += [f"--{name}", str(value)]
     words += ["--strict"] if strict else []
     (chosen,) = (one.loaded for one in fitted if one.loaded.name == advice.chosen.name)
@@ -264,7 +310,9 @@ def _next(
     return shlex.join(words)
 
 
-def _page(picked: Picked, order: Order, catalog: Catalog, images: Sequence[NDArray[np.uint8]]) -> PickInput:
+def _page(
+    picked: Picked, order: Order, catalog: Catalog, images: Sequence[NDArray[np.uint8]]
+) -> PickInput:
     recipe, cores = order.recipe, usable_cores()
     sizes = sorted({f"{one.shape[1]} × {one.shape[0]}" for one in images})
     return PickInput(
@@ -282,7 +330,10 @@ def _page(picked: Picked, order: Order, catalog: Catalog, images: Sequence[NDArr
             "seed": str(recipe.seed),
             "recipe": recipe.name,
             "budget": str(picked.budget) or "none",
-            "timed": f"{ROUNDS} × {images_in_words(len(images))} of val, one at a time, the files in turns",
+            "timed": (
+                f"{ROUNDS} × {images_in_words(len(images))} of val, one at a time, the files in"
+                " turns"
+            ),
             "their sizes, pixels": ", ".join(sizes),
             "cores": str(cores),
             **{f"weights of {one.name}": one.source for one in picked.candidates},

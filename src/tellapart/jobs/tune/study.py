@@ -115,14 +115,16 @@ def open_study(asked: Asked, console: Console) -> OpenStudy:
     about = RunFolder(folder).read_json(STUDY) if folder else None
     if about and about.get("format") != FORMAT:
         raise Refused(
-            f"The study was made by tellapart {about.get('tellapart')} in another format.", "Go on with that version."
+            f"The study was made by tellapart {about.get('tellapart')} in another format.",
+            "Go on with that version.",
         )
     url, name = _database(asked, folder, about)
     own = database_file(folder) if folder and about and about["storage"] is None else None
     kept = kept_settings(url, name) if url and (own is None or own.is_file()) else None
     if folder and kept is None:
         raise Refused(
-            f"The study of {folder} is not in its database ({own or make_url(url or '').render_as_string()}).",
+            f"The study of {folder} is not in its database"
+            f" ({own or make_url(url or '').render_as_string()}).",
             "Put that back, or begin a new study: what the trials found is in trials.csv.",
         )
     plan = _plan(asked, kept, console)
@@ -159,7 +161,12 @@ class _Plan:
     def settings(self, catalog: Catalog, splits: Column) -> StudySettings:
         used = np.flatnonzero(catalog.ok)
         rows = [
-            (str(catalog.paths[row]), str(catalog.digests[row]), catalog.classes[catalog.labels[row]], str(splits[row]))
+            (
+                str(catalog.paths[row]),
+                str(catalog.digests[row]),
+                catalog.classes[catalog.labels[row]],
+                str(splits[row]),
+            )
             for row in used
         ]
         return StudySettings(
@@ -174,7 +181,9 @@ class _Plan:
         )
 
 
-def _database(asked: Asked, folder: Path | None, about: Mapping[str, Any] | None) -> tuple[str | None, str]:
+def _database(
+    asked: Asked, folder: Path | None, about: Mapping[str, Any] | None
+) -> tuple[str | None, str]:
     """URL and name of the study; no URL for a new study's own database, which is not there yet."""
     if folder is None or about is None:
         if asked.storage and not asked.study:
@@ -183,7 +192,10 @@ def _database(asked: Asked, folder: Path | None, about: Mapping[str, Any] | None
     if about["storage"] is None:
         return database_of(folder), OWN_NAME
     if asked.storage is None and "***" in about["storage"]:
-        raise UserError(f"The study's database wants a password ({about['storage']}).", "Give --storage with it.")
+        raise UserError(
+            f"The study's database wants a password ({about['storage']}).",
+            "Give --storage with it.",
+        )
     return asked.storage or about["storage"], about["study"]
 
 
@@ -199,7 +211,9 @@ def _plan(asked: Asked, kept: StudySettings | None, console: Console) -> _Plan:
         raise UserError(f"--folds must be 2 to 20, got {folds}.", "Leave it out to judge by val.")
     sampler = choose("sampler", asked.sampler or (kept.sampler if kept else SAMPLERS[0]), SAMPLERS)
     space = _space(asked, recipe, kept, console)
-    return _Plan(recipe=recipe, space=space, metric=metric, folds=folds, sampler=cast(Sampler, sampler))
+    return _Plan(
+        recipe=recipe, space=space, metric=metric, folds=folds, sampler=cast(Sampler, sampler)
+    )
 
 
 def _space(asked: Asked, recipe: Recipe, kept: StudySettings | None, console: Console) -> Space:
@@ -213,24 +227,37 @@ def _space(asked: Asked, recipe: Recipe, kept: StudySettings | None, console: Co
                 "Name them in a space file to have them fetched."
             )
         if not space.parameters:
-            raise UserError("Nothing is left to search: --set names all of it.", "Leave a key out of --set.")
+            raise UserError(
+                "Nothing is left to search: --set names all of it.", "Leave a key out of --set."
+            )
         return space
     text = read_text(asked.space, "a space", "Give a YAML file: key: [values].")
     space = read_space(text, recipe, asked.space.name)
     if both := sorted(set(space.keys) & asked.set.keys()):
-        raise UserError(f"{asked.space.name} searches {both[0]}, and --set fixes it.", "Leave it out of one of them.")
+        raise UserError(
+            f"{asked.space.name} searches {both[0]}, and --set fixes it.",
+            "Leave it out of one of them.",
+        )
     return space
 
 
-def _order(asked: Asked, recipe: Recipe, folder: Path | None, about: Mapping[str, Any] | None) -> Order:
+def _order(
+    asked: Asked, recipe: Recipe, folder: Path | None, about: Mapping[str, Any] | None
+) -> Order:
     data = asked.data
     if data is None and folder is not None and about is not None:
-        data = Path(os.path.normpath(os.path.join(os.path.realpath(folder), unescape(about["data"]))))
+        data = Path(
+            os.path.normpath(os.path.join(os.path.realpath(folder), unescape(about["data"])))
+        )
         if not data.exists():
-            raise UserError(f"The data of {folder} is not where it was ({data}).", "Say where it is.")
+            raise UserError(
+                f"The data of {folder} is not where it was ({data}).", "Say where it is."
+            )
     splits = asked.splits or folder
     name = asked.name or (about["name"] if about else None)
-    return new_order(data, recipe, out=asked.out, name=name, splits=splits, strict=asked.strict, verb="tune")
+    return new_order(
+        data, recipe, out=asked.out, name=name, splits=splits, strict=asked.strict, verb="tune"
+    )
 
 
 def _look(order: Order, is_new: bool, console: Console) -> tuple[Catalog, Column]:
@@ -257,12 +284,19 @@ def _folds(plan: _Plan, catalog: Catalog, splits: Column) -> FoldPlan | None:
 
 
 def _begin(
-    order: Order, settings: StudySettings, catalog: Catalog, splits: Column, name: str | None, url: str | None
+    order: Order,
+    settings: StudySettings,
+    catalog: Catalog,
+    splits: Column,
+    name: str | None,
+    url: str | None,
 ) -> Path:
     """The folder of a new study, there from now on. Its database is in it when it appears."""
 
     def begin(run: RunFolder) -> None:
-        run.write_yaml("base.yaml", settings.recipe)  # not recipe.yaml: a study is no run, its trials are
+        run.write_yaml(
+            "base.yaml", settings.recipe
+        )  # not recipe.yaml: a study is no run, its trials are
         run.write_json("environment.json", environment())
         save_splits(run, catalog, splits)
         run.write_yaml("space.yaml", settings.space)
@@ -274,14 +308,26 @@ def _begin(
     return open_run(order.runs, escape(order.name), begin).path
 
 
-def _about(order: Order, settings: StudySettings, folder: Path, name: str | None, url: str | None) -> dict[str, Any]:
+def _about(
+    order: Order, settings: StudySettings, folder: Path, name: str | None, url: str | None
+) -> dict[str, Any]:
     from tellapart.runs.identity import new_identity
 
     identity = new_identity(folder, name=order.name, data=order.source, options={})
-    kept = {key: value for key, value in identity.as_json().items() if key not in ("options", "format")}
+    kept = {
+        key: value for key, value in identity.as_json().items() if key not in ("options", "format")
+    }
     shown = make_url(url).render_as_string(hide_password=True) if url else None
-    plain = {key: value for key, value in settings.as_json().items() if key not in ("recipe", "space")}
-    return {**kept, "format": FORMAT, "storage": shown, "study": name or OWN_NAME, "settings": plain}
+    plain = {
+        key: value for key, value in settings.as_json().items() if key not in ("recipe", "space")
+    }
+    return {
+        **kept,
+        "format": FORMAT,
+        "storage": shown,
+        "study": name or OWN_NAME,
+        "settings": plain,
+    }
 
 
 def _new_database(settings: StudySettings) -> bytes:

@@ -85,7 +85,9 @@ class Bench:
     @property
     def count(self) -> int:
         """The images by which a trial is judged."""
-        return int((self.splits == "val").sum() if self.folds is None else (self.folds.fold_of >= 0).sum())
+        return int(
+            (self.splits == "val").sum() if self.folds is None else (self.folds.fold_of >= 0).sum()
+        )
 
     def divisions(self) -> Iterator[Column]:
         """The splits that a trial trains with, one after the other."""
@@ -148,7 +150,9 @@ def run_trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
         except Stopped as stopped:
             if bench.folds is None:
                 raise
-            raise Stopped(stopped.reason, _mean(outcomes)) from None  # one fold, half trained, is no mean of all
+            raise Stopped(
+                stopped.reason, _mean(outcomes)
+            ) from None  # one fold, half trained, is no mean of all
         if bench.folds and fold + 1 < bench.folds.folds:
             mean = _mean(outcomes)
             if watch.report(fold + 1, mean.value):
@@ -160,7 +164,10 @@ def _mean(outcomes: list[Outcome]) -> Outcome:
     """The mean over folds; NaN without one."""
     if not outcomes:
         return Outcome(value=math.nan)
-    scores = {name: float(np.mean([one.scores.get(name, math.nan) for one in outcomes])) for name in outcomes[0].scores}
+    scores = {
+        name: float(np.mean([one.scores.get(name, math.nan) for one in outcomes]))
+        for name in outcomes[0].scores
+    }
     value = float(np.mean([one.value for one in outcomes]))
     return Outcome(value=value, scores=scores, epochs=outcomes[0].epochs, run=outcomes[0].run)
 
@@ -179,13 +186,19 @@ def _probe(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
     return _mean([_scored(bench, layers, splits, features) for layers, splits in divisions])
 
 
-def _heads(bench: Bench, recipe: Recipe, features: FeatureExtractor, advance: Advance) -> Sequence[Layers]:
+def _heads(
+    bench: Bench, recipe: Recipe, features: FeatureExtractor, advance: Advance
+) -> Sequence[Layers]:
     """A head for each division, calibrated as `train` or `cv` would: what is shipped is what is to be judged."""
     catalog = bench.catalog
     if bench.folds is None:
         train, val = (np.flatnonzero(bench.splits == split) for split in ("train", "val"))
         layers = probe_on(features, catalog, train, recipe).layers
-        return [layers.scaled(fit_temperature(layers.logits(features.of(catalog, val)), catalog.labels[val]))]
+        return [
+            layers.scaled(
+                fit_temperature(layers.logits(features.of(catalog, val)), catalog.labels[val])
+            )
+        ]
     pool = features.of(catalog, bench.folds.rows)
     known = np.searchsorted(
         bench.folds.rows, reference_rows(catalog, pool_of(bench.splits), pool.shape[1], recipe.seed)
@@ -199,7 +212,9 @@ def _scored(bench: Bench, layers: Layers, splits: Column, features: FeatureExtra
     for split in ("train", "val"):
         rows = np.flatnonzero(splits == split)
         said = predictions_by(layers, features.of(bench.catalog, rows), bench.catalog, rows)
-        scores |= {f"{split}_{name}": METRICS[name](said) for name in {"loss", bench.metric, bench.shown}}
+        scores |= {
+            f"{split}_{name}": METRICS[name](said) for name in {"loss", bench.metric, bench.shown}
+        }
     return Outcome(value=scores[f"val_{bench.metric}"], scores=scores)
 
 
@@ -211,7 +226,8 @@ def _look(bench: Bench, recipe: Recipe, features: FeatureExtractor) -> None:
     changed = part.paths[(now.digests != part.digests) | ~now.ok]
     if len(changed):
         raise UserError(
-            f"{len(changed):,} images were changed during the study ({changed[0]!r}).", "Restore them, or begin anew."
+            f"{len(changed):,} images were changed during the study ({changed[0]!r}).",
+            "Restore them, or begin anew.",
         )
 
 
@@ -219,7 +235,10 @@ def _by_gradient(bench: Bench, recipe: Recipe, splits: Column, fold: int, watch:
     """An ordinary run in the study's folder, new or gone on with; its checkpoints go when it is over."""
     folded = bench.folds is not None
     name = f"trial-{watch.number:04}" + f"-fold-{fold + 1}" * folded
-    begun = next((run for run in sorted(bench.folder.glob(f"*-{name}")) if not run.name.startswith(".")), None)
+    begun = next(
+        (run for run in sorted(bench.folder.glob(f"*-{name}")) if not run.name.startswith(".")),
+        None,
+    )
     callback = _Judge(bench, watch, prunes=not folded)
     if begun:
         _check_free(begun)
@@ -228,7 +247,13 @@ def _by_gradient(bench: Bench, recipe: Recipe, splits: Column, fold: int, watch:
         kept = bench.folder / (f"fold-{fold + 1}" if folded else "")
         save_splits(RunFolder(kept), bench.catalog, splits)
         run = train(
-            bench.source, recipe=recipe, splits=kept, out=bench.folder, name=name, callbacks=[callback], quiet=True
+            bench.source,
+            recipe=recipe,
+            splits=kept,
+            out=bench.folder,
+            name=name,
+            callbacks=[callback],
+            quiet=True,
         )
     outcome = _outcome_of(run.path, bench.metric)
     clear_checkpoints(bench.folder, name)
@@ -251,7 +276,11 @@ class _Judge:
             raise Abandoned
         if event.name == "epoch_completed":
             self._judge(event)
-        elif event.name == "iteration_completed" and self._bench.stop_at and time.monotonic() > self._bench.stop_at:
+        elif (
+            event.name == "iteration_completed"
+            and self._bench.stop_at
+            and time.monotonic() > self._bench.stop_at
+        ):
             raise Stopped("the time was up", self._last)
 
     def _judge(self, event: Event) -> None:
@@ -261,7 +290,9 @@ class _Judge:
         if better(self._bench.metric, value, self._best):
             self._best = value
         best = math.nan if self._best is None else self._best
-        self._last = Outcome(value=best, scores=_with_loss(event.scores, event.loss), epochs=event.epoch)
+        self._last = Outcome(
+            value=best, scores=_with_loss(event.scores, event.loss), epochs=event.epoch
+        )
         if not self._prunes or math.isnan(best):
             return
         behind = [self._watch.report(tenth, best) for tenth in tenths_of(event.epoch, event.epochs)]
@@ -278,11 +309,15 @@ def _outcome_of(run: Path, metric: str) -> Outcome:
     rows = read_history(run)
     best: dict[str, float] | None = None
     for row in rows:
-        if better(metric, row.get(f"val_{metric}", math.nan), best[f"val_{metric}"] if best else None):
+        if better(
+            metric, row.get(f"val_{metric}", math.nan), best[f"val_{metric}"] if best else None
+        ):
             best = row
     if best is None:
         raise UserError(f"The run has no val {metric}.", "See its log.txt.")
-    scores = _with_loss({name: best[name] for name in best if name.startswith(("train_", "val_"))}, best.get("loss"))
+    scores = _with_loss(
+        {name: best[name] for name in best if name.startswith(("train_", "val_"))}, best.get("loss")
+    )
     return Outcome(value=best[f"val_{metric}"], scores=scores, epochs=len(rows), run=run.name)
 
 

@@ -21,20 +21,43 @@ from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.experiments.claims import Hold
 from tellapart.experiments.study import DATABASE_ERRORS, FINAL, OpenTrial, database_words
 from tellapart.jobs.train import train
-from tellapart.jobs.tune.study import Asked, OpenStudy, judged, open_study, trial_recipe, with_train_scores
-from tellapart.jobs.tune.trial import Abandoned, Bench, Outcome, Stopped, clear_checkpoints, run_trial
+from tellapart.jobs.tune.study import (
+    Asked,
+    OpenStudy,
+    judged,
+    open_study,
+    trial_recipe,
+    with_train_scores,
+)
+from tellapart.jobs.tune.trial import (
+    Abandoned,
+    Bench,
+    Outcome,
+    Stopped,
+    clear_checkpoints,
+    run_trial,
+)
 from tellapart.modelfile.predictor import load
 from tellapart.progress import Console, duration
 from tellapart.recipe import Recipe, recipe_items
 from tellapart.report.tune.page import FEW_TRIALS, TuningInput, render_tuning, summary_lines
-from tellapart.report.tune.trial_table import TrialRow, score_text, setting, short, states, trials_table
+from tellapart.report.tune.trial_table import (
+    TrialRow,
+    score_text,
+    setting,
+    short,
+    states,
+    trials_table,
+)
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import BEST
 from tellapart.runs.saved_predictions import read_predictions
 from tellapart.tables import write_table
 
 POLL_SECONDS = 0.5  # between two looks whether another process has ended
-ENDING_SECONDS = 15.0  # of the final training, beside what its trial took: model file, checks, report
+ENDING_SECONDS = (
+    15.0  # of the final training, beside what its trial took: model file, checks, report
+)
 HOPELESS = 20  # failed trials of one command, and none finished: then a search without a number of trials ends
 
 
@@ -75,8 +98,18 @@ class Tuned:
         """What `--json` prints."""
         best = None
         if self.best is not None:
-            judged = {"metric": self.metric, "judged_by": self.judged, "count": self.count, "seed": self.seed}
-            best = {"trial": self.best.number, "settings": dict(self.best.settings), "value": self.best.value, **judged}
+            judged = {
+                "metric": self.metric,
+                "judged_by": self.judged,
+                "count": self.count,
+                "seed": self.seed,
+            }
+            best = {
+                "trial": self.best.number,
+                "settings": dict(self.best.settings),
+                "value": self.best.value,
+                **judged,
+            }
         return {
             "study": escape(str(self.path)),
             "best": best,
@@ -166,7 +199,12 @@ def tune(
     with ExitStack() as held:
         held.callback(opened.study.close)
         work = _Work(
-            opened, console, held.enter_context(FeatureStore(cache_folder())), started, budget_seconds, storage
+            opened,
+            console,
+            held.enter_context(FeatureStore(cache_folder())),
+            started,
+            budget_seconds,
+            storage,
         )
         work.aim(trials)
         try:
@@ -175,12 +213,14 @@ def tune(
         except (KeyboardInterrupt, Interrupted):
             work.write_page(None)
             raise Interrupted(
-                "Interrupted; finished trials are kept, and the one at work goes on from where it was.",
+                "Interrupted; finished trials are kept, and the one at work goes on from where it"
+                " was.",
                 f"Go on with: {work.how_to_join}",
             ) from None
         except DATABASE_ERRORS as error:
             raise UserError(
-                f"The study's database can no longer be used ({database_words(error)}). It keeps what is finished.",
+                f"The study's database can no longer be used ({database_words(error)}). It keeps"
+                " what is finished.",
                 f"See that it runs and has room, then go on with: {work.how_to_join}",
             ) from error
         return work.tell(final)
@@ -225,11 +265,14 @@ class _Work:
         if trials is not None or (self.budget is not None and not study.rows()):
             study.total = trials
         if study.total is None and self.budget is None:
-            raise UserError("How long to go on is not said.", "Give --trials, how many in all, or --budget 30m.")
+            raise UserError(
+                "How long to go on is not said.", "Give --trials, how many in all, or --budget 30m."
+            )
         self.console.say(
-            f"Study {self.opened.run.path}: {'as many trials as there is time for' if study.total is None else ''}"
-            f"{'' if study.total is None else f'{study.total:,} trials'}, judged by {self.bench.metric} "
-            f"{judged(self.opened)} ({self.bench.count:,} images); another process joins with: {self.how_to_join}"
+            f"Study {self.opened.run.path}:"
+            f" {'as many trials as there is time for' if study.total is None else ''}{'' if study.total is None else f'{study.total:,} trials'},"
+            f" judged by {self.bench.metric} {judged(self.opened)} ({self.bench.count:,} images);"
+            f" another process joins with: {self.how_to_join}"
         )
 
     def search(self) -> None:
@@ -253,17 +296,23 @@ class _Work:
                 run = self.opened.run.path / BEST / str(done[-1]["run"])
                 return run if run.is_dir() else None
             if not study.is_over and study.others_work(POLL_SECONDS):
-                self.console.say("Other processes are still at work; the last of them trains the best.")
+                self.console.say(
+                    "Other processes are still at work; the last of them trains the best."
+                )
                 return None
             if best is None:
                 raise self._nothing_finished()
-            if best == study.best() and study.claims.take(FINAL):  # a better one may have come meanwhile
+            if best == study.best() and study.claims.take(
+                FINAL
+            ):  # a better one may have come meanwhile
                 with Hold(study.claims, FINAL):
                     run = self._final_run(best)
                     metrics = _measured(run)
                     tested = None if metrics is None else str(metrics.accuracy)
                     where = {"study": self.opened.run.path.name, "folder": self.opened.id}
-                    study.add_final({"trial": best.number, "run": run.name, **where, "test": tested})
+                    study.add_final(
+                        {"trial": best.number, "run": run.name, **where, "test": tested}
+                    )
                 return run
             time.sleep(POLL_SECONDS)
 
@@ -288,7 +337,11 @@ class _Work:
             best=best,
             importances=study.importances() if finished >= FEW_TRIALS else {},
             test=metrics,
-            elsewhere=(elsewhere[-1]["study"], elsewhere[-1]["test"]) if elsewhere and run is None else None,
+            elsewhere=(
+                (elsewhere[-1]["study"], elsewhere[-1]["test"])
+                if elsewhere and run is None
+                else None
+            ),
             looks=len(study.finals),
             ran=self._ran(),
         )
@@ -327,11 +380,17 @@ class _Work:
         times, left = self._times(), self.started + self.budget - time.monotonic()
         if times:
             return left < float(np.median(times)) + self._reserve(times)
-        return (self.failed > 0 and left < 0) or (self.failed >= HOPELESS and self.opened.study.total is None)
+        return (self.failed > 0 and left < 0) or (
+            self.failed >= HOPELESS and self.opened.study.total is None
+        )
 
     def _times(self) -> list[float]:
         """Seconds of the finished trials."""
-        return [row.seconds for row in self.opened.study.rows() if row.state == "finished" and row.seconds is not None]
+        return [
+            row.seconds
+            for row in self.opened.study.rows()
+            if row.state == "finished" and row.seconds is not None
+        ]
 
     def _reserve(self, times: list[float]) -> float:
         """Seconds for the final training: as long as the longest trial, since the longest may win."""
@@ -376,36 +435,60 @@ class _Work:
         """How a trial ended, and which is the best so far."""
         study, metric = self.opened.study, self.bench.metric
         row, best = next(row for row in study.rows() if row.number == number), study.best()
-        value = f"val {metric} {score_text(metric, row.value)}" if np.isfinite(row.value) else row.reason
+        value = (
+            f"val {metric} {score_text(metric, row.value)}"
+            if np.isfinite(row.value)
+            else row.reason
+        )
         so_far = f"; best {score_text(metric, best.value)}, trial {best.number}" if best else ""
         settings = ", ".join(f"{short(key)} {setting(one)}" for key, one in row.settings.items())
-        self.console.say(f"trial {number} {row.state} in {duration(row.seconds or 0)}: {value}{so_far} ({settings})")
+        self.console.say(
+            f"trial {number} {row.state} in {duration(row.seconds or 0)}: {value}{so_far}"
+            f" ({settings})"
+        )
 
     def _final_run(self, best: TrialRow) -> Path:
         """The best settings once more, with test: new, gone on with, or found finished."""
         name = f"trial-{best.number:04}"
         folder = self.opened.run.path / BEST
-        begun = next((run for run in sorted(folder.glob(f"*-{name}")) if not run.name.startswith(".")), None)
+        begun = next(
+            (run for run in sorted(folder.glob(f"*-{name}")) if not run.name.startswith(".")), None
+        )
         if begun and RunFolder(begun).finished:
             return begun
-        self.console.say(f"Training the best, trial {best.number}, once more, and measuring it on test")
+        self.console.say(
+            f"Training the best, trial {best.number}, once more, and measuring it on test"
+        )
         if begun:
             return train(self.opened.source, resume=begun, quiet=True).path
         recipe = trial_recipe(self.opened, best.settings, self.opened.study.seed_of(best.number))
         return train(
-            self.opened.source, recipe=recipe, splits=self.opened.run.path, out=folder, name=name, quiet=True
+            self.opened.source,
+            recipe=recipe,
+            splits=self.opened.run.path,
+            out=folder,
+            name=name,
+            quiet=True,
         ).path
 
     def _nothing_finished(self) -> UserError:
         rows = self.opened.study.rows()
         reasons = [row.reason for row in rows if row.state == "failed" and row.reason]
         told = f"; one failed with: {reasons[0]}" if reasons else ""
-        return UserError(f"None of {len(rows)} trials has finished{told}", "Mend that, or search another space.")
+        return UserError(
+            f"None of {len(rows)} trials has finished{told}", "Mend that, or search another space."
+        )
 
     def _ran(self) -> dict[str, str]:
         opened, settings = self.opened, self.opened.study.settings
         fixed = dict(recipe_items(opened.space.base))
-        told = ("backbone.name", "preprocessing.size_px", "training.lr", "training.epochs", "training.batch_size")
+        told = (
+            "backbone.name",
+            "preprocessing.size_px",
+            "training.lr",
+            "training.epochs",
+            "training.batch_size",
+        )
         by_gradient = opened.space.base.method != "probe"
         kept = [
             f"{key} {setting(fixed[key])}"

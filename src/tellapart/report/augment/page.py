@@ -76,14 +76,21 @@ def render_augmented(
     Raises:
         UserError: if jinja2 is not installed.
     """
-    sections = [("images", "Epoch by epoch"), *([("mixed", "Mixed")] if mixed else []), ("recipe", "The recipe")]
+    sections = [
+        ("images", "Epoch by epoch"),
+        *([("mixed", "Mixed")] if mixed else []),
+        ("recipe", "The recipe"),
+    ]
     return render_document(
         "augment/page.html.jinja",
         contents=sections,
         title=title,
         created=created,
         images=[(one.label, one.path, _row(one)) for one in images],
-        mixed=[[_figure(one.pixels, ", ".join(one.lines), *one.lines) for one in batch] for batch in mixed],
+        mixed=[
+            [_figure(one.pixels, ", ".join(one.lines), *one.lines) for one in batch]
+            for batch in mixed
+        ],
         facts_of_recipe=facts,
         measured=measured,
         views=views,
@@ -106,4 +113,6 @@ def _figure(pixels: Pixels, alt: str, *lines: str) -> _Figure:
         kind, content = "png", out.getvalue()
     else:
         kind, content = "jpeg", encode_thumbnail(pixels, _SIDE_PX)
-    return _Figure(f"data:image/{kind};base64,{base64.b64encode(content).decode()}", lines, alt, is_small)
+    return _Figure(
+        f"data:image/{kind};base64,{base64.b64encode(content).decode()}", lines, alt, is_small
+    )

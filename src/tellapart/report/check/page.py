@@ -17,7 +17,9 @@ from tellapart.report.parts.wording import percent, visible
 
 SIDE_PX = 320  # that an image takes on the page
 MOST_BARS = 10
-_MOST_PIXELS = 2 * SIDE_PX  # a larger image is made smaller; twice, for screens with two pixels a point
+_MOST_PIXELS = (
+    2 * SIDE_PX
+)  # a larger image is made smaller; twice, for screens with two pixels a point
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,10 @@ def step_lines(steps: Sequence[Step]) -> list[str]:
     lines = []
     for number, step in enumerate(steps, start=1):
         lines.append(f"{number}. {step.name}: {step.text}")
-        pairs = [*step.facts.items(), *((name, percent(share)) for name, share in step.bars[:MOST_BARS])]
+        pairs = [
+            *step.facts.items(),
+            *((name, percent(share)) for name, share in step.bars[:MOST_BARS]),
+        ]
         width = max((len(name) for name, _ in pairs), default=0)
         lines += [f"   {name:<{width}}  {value}" for name, value in pairs]
     return [visible(line) for line in lines]
@@ -101,7 +106,11 @@ def _card(number: int, step: Step) -> _Card:
         name=step.name,
         text=step.text,
         facts=step.facts,
-        bars=tuple((name, min(max(share, 0.0), 1.0)) for name, share in step.bars[:MOST_BARS] if math.isfinite(share)),
+        bars=tuple(
+            (name, min(max(share, 0.0), 1.0))
+            for name, share in step.bars[:MOST_BARS]
+            if math.isfinite(share)
+        ),
         source=source,
         width=max(round(width * scale), 1) if source else 0,
         height=max(round(height * scale), 1) if source else 0,

@@ -9,7 +9,9 @@ from tellapart.evaluation.metrics import is_trusted
 from tellapart.evaluation.paired import Difference, Pair, Paired
 from tellapart.report.parts.wording import named, percent
 
-PLAIN_POINTS = 0.03  # a difference that a test set should be able to show; one that cannot is called too small
+PLAIN_POINTS = (
+    0.03  # a difference that a test set should be able to show; one that cannot is called too small
+)
 
 # What each metric is called, and what it is.
 TITLES = {
@@ -27,19 +29,27 @@ def verdicts(paired: Paired, split: str) -> list[str]:
     """Which is better, by how much and how sure: of two a sentence or two; of more, the best first."""
     if len(paired.pairs) == 1:
         return pair_verdict(paired.pairs[0], split)
-    return [_best(paired), *(" ".join(pair_verdict(pair, split)) for pair in paired.pairs if not pair.places[0])]
+    return [
+        _best(paired),
+        *(" ".join(pair_verdict(pair, split)) for pair in paired.pairs if not pair.places[0]),
+    ]
 
 
 def pair_verdict(pair: Pair, split: str) -> list[str]:
     """What there is to say of two runs, a sentence each; plainly so where the images are too few to tell."""
     one, (a, b) = pair.main, pair.names
     metric, count = TITLES[one.name][0], one.difference.count
-    scores = f"{metric} {percent(one.second.value)} against {percent(one.first.value)}, {_between(one)}"
+    scores = (
+        f"{metric} {percent(one.second.value)} against {percent(one.first.value)}, {_between(one)}"
+    )
     on = f"on the same {count:,} {split} images"
     if one.found:
         better, other = (b, a) if one.gain > 0 else (a, b)
         if one.gain < 0:
-            scores = f"{metric} {percent(one.first.value)} against {percent(one.second.value)}, {_between(one, -1)}"
+            scores = (
+                f"{metric} {percent(one.first.value)} against {percent(one.second.value)},"
+                f" {_between(one, -1)}"
+            )
         return [f"{better} is better than {other}: {scores}, {on}."]
     least = f"about {100 * one.smallest_found:.1f} points"
     if one.smallest_found <= PLAIN_POINTS:
@@ -52,7 +62,10 @@ def pair_verdict(pair: Pair, split: str) -> list[str]:
         f"So few find only a difference of {least} or more, 4 times of 5.",
     ]
     if one.images_needed < 100 * count:
-        few.append(f"To be sure of a difference of this size takes about {_rounded(one.images_needed)} such images.")
+        few.append(
+            f"To be sure of a difference of this size takes about {_rounded(one.images_needed)}"
+            " such images."
+        )
     return few
 
 
@@ -84,7 +97,10 @@ def weak_classes(paired: Paired) -> list[str]:
     if not few:
         return []
     has = "has" if len(few) == 1 else "have"
-    return [f"{named(few)} {has} too few images: what is said of such a class alone is a hint, not a measurement."]
+    return [
+        f"{named(few)} {has} too few images: what is said of such a class alone is a hint, not a"
+        " measurement."
+    ]
 
 
 def sure(one: Difference, pair: Pair) -> str:
@@ -99,7 +115,10 @@ def _best(paired: Paired) -> str:
     main = paired.pairs[0].main.name
     scores = [getattr(metrics, main).value for metrics in paired.metrics]
     place = max(range(len(scores)), key=scores.__getitem__)
-    letters = [paired.pairs[0].names[0], *(pair.names[1] for pair in paired.pairs if not pair.places[0])]
+    letters = [
+        paired.pairs[0].names[0],
+        *(pair.names[1] for pair in paired.pairs if not pair.places[0]),
+    ]
     beaten: list[str] = []
     near: list[str] = []
     for pair in paired.pairs:
@@ -117,7 +136,8 @@ def _best(paired: Paired) -> str:
 
 def _between(one: Difference, sign: int = 1) -> str:
     low, value, high = sorted(
-        100 * sign * number for number in (one.difference.low, one.difference.value, one.difference.high)
+        100 * sign * number
+        for number in (one.difference.low, one.difference.value, one.difference.high)
     )
     points = f"{value:+.1f} points (95\u202f% interval {low:+.1f} to {high:+.1f})".replace("-", "−")
     return f"{points}, {p_in_words(one.p)}"

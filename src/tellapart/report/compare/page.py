@@ -13,16 +13,28 @@ from tellapart.decoding import Decoded
 from tellapart.evaluation.metrics import Metrics, Score, is_trusted
 from tellapart.evaluation.paired import LOSSES, Pair, Paired
 from tellapart.evaluation.predictions import Predictions
-from tellapart.report.compare.differences import TITLES, difference_text, difference_words, sure, verdicts, weak_classes
+from tellapart.report.compare.differences import (
+    TITLES,
+    difference_text,
+    difference_words,
+    sure,
+    verdicts,
+    weak_classes,
+)
 from tellapart.report.parts.curves import Chart, chart
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.gallery import Album, Shot
 from tellapart.report.parts.wording import decimal, images, interval, percent
 
-MOST_SHOWN = 24  # images of one kind, where two runs are compared; of each of several pairs half as many
+MOST_SHOWN = (
+    24  # images of one kind, where two runs are compared; of each of several pairs half as many
+)
 TONES = 3  # colours of lines; each with as many patterns
 
-_CURVES = {"val_loss": ("Loss of val over epochs", 1.0), "val_accuracy": ("Accuracy of val over epochs, %", 100.0)}
+_CURVES = {
+    "val_loss": ("Loss of val over epochs", 1.0),
+    "val_accuracy": ("Accuracy of val over epochs, %", 100.0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +115,10 @@ def render_comparison(given: ComparisonInput) -> str:
         charts=charts,
         places={run.letter: place for place, run in enumerate(given.runs)},
         tones=TONES,
-        settings=[(key, [run.settings.get(key, "") for run in given.runs]) for key in given.runs[0].settings],
+        settings=[
+            (key, [run.settings.get(key, "") for run in given.runs])
+            for key in given.runs[0].settings
+        ],
     )
 
 
@@ -114,10 +129,13 @@ def comparison_lines(given: ComparisonInput) -> list[str]:
     lines += [f"note: {remark}" for remark in [*given.remarks, *weak_classes(given.paired)]]
     for pair in given.paired.pairs:
         a, b = pair.names
-        lines.append(f"{b} against {a}, {given.split}, {images(pair.main.difference.count)}, seed {given.seed}:")
+        lines.append(
+            f"{b} against {a}, {given.split}, {images(pair.main.difference.count)}, seed"
+            f" {given.seed}:"
+        )
         lines += [
-            f"  {TITLES[one.name][0]}: {a} {_value(one.name, one.first)}, {b} {_value(one.name, one.second)}; "
-            f"difference {difference_text(one)}; {sure(one, pair)}"
+            f"  {TITLES[one.name][0]}: {a} {_value(one.name, one.first)}, {b}"
+            f" {_value(one.name, one.second)}; difference {difference_text(one)}; {sure(one, pair)}"
             for one in pair.metrics
         ]
         lines.append(f"  only {a} is right on {len(pair.lost):,}, only {b} on {len(pair.gained):,}")
@@ -125,7 +143,9 @@ def comparison_lines(given: ComparisonInput) -> list[str]:
             classes = ", ".join(f"{one.name} {difference_text(one)}" for one in told)
             lines.append(f"  classes whose recall differs: {classes}")
     for key in given.runs[0].settings:
-        lines.append(f"{key}: " + ", ".join(f"{run.letter} {run.settings[key] or '–'}" for run in given.runs))
+        lines.append(
+            f"{key}: " + ", ".join(f"{run.letter} {run.settings[key] or '–'}" for run in given.runs)
+        )
     return lines
 
 
@@ -139,7 +159,9 @@ def disagreement_rows(
     """Rows that only the first got right, and those that only the second did; the most different answers first."""
     every = np.arange(len(first))
     apart = np.abs(first.probs[every, first.labels] - second.probs[every, second.labels])
-    lost, gained = (rows[np.argsort(-apart[rows], kind="stable")] for rows in (pair.lost, pair.gained))
+    lost, gained = (
+        rows[np.argsort(-apart[rows], kind="stable")] for rows in (pair.lost, pair.gained)
+    )
     return lost, gained
 
 
@@ -173,7 +195,12 @@ def _value(name: str, score: Score) -> str:
 
 def _difference_table(pair: Pair) -> dict[str, Any]:
     rows = [
-        {"title": _heading(one.name), "words": difference_words(one), "sure": sure(one, pair), "found": one.found}
+        {
+            "title": _heading(one.name),
+            "words": difference_words(one),
+            "sure": sure(one, pair),
+            "found": one.found,
+        }
         for one in pair.metrics
     ]
     return {"names": pair.names, "rows": rows}
@@ -194,14 +221,22 @@ def _class_table(pair: Pair) -> dict[str, Any]:
 
 def _disagreements(given: ComparisonInput, album: Album | None) -> list[dict[str, Any]]:
     """For every two runs the images that only one got right, and how many those are."""
-    pairs, most = given.paired.pairs, MOST_SHOWN if len(given.paired.pairs) == 1 else MOST_SHOWN // 2
+    pairs, most = (
+        given.paired.pairs,
+        (MOST_SHOWN if len(given.paired.pairs) == 1 else MOST_SHOWN // 2),
+    )
     sets = []
     for pair in pairs:
         runs = [given.runs[place] for place in pair.places]
         rows = disagreement_rows(pair, *(run.predictions for run in runs))
         shown = [[_shot(runs, int(row), album) for row in some[:most]] for some in rows]
         kinds = zip(pair.names, rows, shown, strict=True)
-        sets.append({"names": pair.names, "kinds": [(name, len(some), shots) for name, some, shots in kinds]})
+        sets.append(
+            {
+                "names": pair.names,
+                "kinds": [(name, len(some), shots) for name, some, shots in kinds],
+            }
+        )
     return sets
 
 
@@ -213,7 +248,9 @@ def _shot(runs: Sequence[ComparedRun], row: int, album: Album | None) -> Shot:
         probs = run.predictions.probs[row]
         answer = int(probs.argmax())
         mark = "✓" if answer == truth else "✗"
-        lines.append(f"{run.letter} {mark} {predictions.classes[answer]}, {percent(float(probs[answer]))}")
+        lines.append(
+            f"{run.letter} {mark} {predictions.classes[answer]}, {percent(float(probs[answer]))}"
+        )
     return album.hang(path, *lines) if album is not None else Shot(path, tuple(lines))
 
 
@@ -221,6 +258,9 @@ def _charts(runs: Sequence[ComparedRun]) -> list[Chart]:
     """A chart a score, a line a run; a run without the score is told by a gap in the legend."""
     charts = []
     for key, (label, unit) in _CURVES.items():
-        lines = [(run.letter, [(row["epoch"], row[key]) for row in run.history if key in row], False) for run in runs]
+        lines = [
+            (run.letter, [(row["epoch"], row[key]) for row in run.history if key in row], False)
+            for run in runs
+        ]
         charts.append(chart(label, "epoch", lines, unit))
     return [one for one in charts if one is not None]

@@ -42,7 +42,9 @@ class FileRow:
         return self.path[len(self.folder) :]
 
 
-def file_rows(catalog: Catalog, splits: NDArray[np.str_], looks: NDArray[np.float32]) -> list[FileRow]:
+def file_rows(
+    catalog: Catalog, splits: NDArray[np.str_], looks: NDArray[np.float32]
+) -> list[FileRow]:
     """At most `MOST_ROWS`: files that were not used, then those with notes, then copies, then the rest."""
     copies = np.zeros(len(catalog), np.int64)
     for one in find_copies(catalog):
@@ -54,9 +56,13 @@ def file_rows(catalog: Catalog, splits: NDArray[np.str_], looks: NDArray[np.floa
     return [_row(catalog, row, str(splits[row]), looks[row], int(copies[row])) for row in rows]
 
 
-def _row(catalog: Catalog, row: int, split: str, looks: NDArray[np.float32], copies: int) -> FileRow:
+def _row(
+    catalog: Catalog, row: int, split: str, looks: NDArray[np.float32], copies: int
+) -> FileRow:
     label, status = int(catalog.labels[row]), str(catalog.statuses[row])
-    brightness, contrast, colourfulness = (float(value) if np.isfinite(value) else None for value in looks)
+    brightness, contrast, colourfulness = (
+        float(value) if np.isfinite(value) else None for value in looks
+    )
     return FileRow(
         path=str(catalog.paths[row]),
         class_name=catalog.classes[label] if label >= 0 else "",

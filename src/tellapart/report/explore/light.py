@@ -60,7 +60,14 @@ def measures(catalog: Catalog, looks: Looks) -> list[Measure]:
             continue
         if name == "colourfulness":  # few sets come near the end of the scale
             top = min(max(16 * math.ceil(np.nanpercentile(values, 99) / 16), 16), top)
-        span, ends = (0.0, float(top)), ("0", "", f"{top}" if np.nanmax(values) <= top else f"{top} and more")
+        span, ends = (
+            (0.0, float(top)),
+            (
+                "0",
+                "",
+                f"{top}" if np.nanmax(values) <= top else f"{top} and more",
+            ),
+        )
         if several:
             histograms = [
                 figures.histogram(class_name, values[catalog.labels == label], span, ends, values)
@@ -84,7 +91,9 @@ def looks_lines(catalog: Catalog, looks: Looks) -> list[str]:
         f"very bright (over {VERY_BRIGHT})": brightness > VERY_BRIGHT,
         f"nearly flat (contrast under {FLAT})": contrast < FLAT,
     }
-    counts = [f"{np.count_nonzero(chosen):,} {name}" for name, chosen in odd.items() if chosen.any()]
+    counts = [
+        f"{np.count_nonzero(chosen):,} {name}" for name, chosen in odd.items() if chosen.any()
+    ]
     odd_line = ", ".join(counts) or "None is very dark, very bright or nearly flat"
     return [
         f"Half of the images have a brightness of {low:.0f} to {high:.0f}. {odd_line}.",
@@ -97,7 +106,9 @@ def _grey_line(catalog: Catalog, looks: Looks) -> str:
     grey = known & (looks[:, 2] < GREY)
     count, total = np.count_nonzero(grey), np.count_nonzero(known)
     if count == total:
-        return "All images are grey, so colour tells nothing here: the model will expect grey images."
+        return (
+            "All images are grey, so colour tells nothing here: the model will expect grey images."
+        )
     if not count:
         return "All images have colour."
     counts = catalog.counts(known)
@@ -124,7 +135,12 @@ def extremes(catalog: Catalog, looks: Looks, album: Album) -> list[Extreme]:
         found.append((heading, column, rows))
     album.prepare(str(catalog.paths[row]) for _, _, rows in found for row in rows)
     return [
-        Extreme(heading, tuple(_shot(catalog, int(row), looks[row, column], LOOKS[column], album) for row in rows))
+        Extreme(
+            heading,
+            tuple(
+                _shot(catalog, int(row), looks[row, column], LOOKS[column], album) for row in rows
+            ),
+        )
         for heading, column, rows in found
         if len(rows)
     ]
@@ -132,7 +148,9 @@ def extremes(catalog: Catalog, looks: Looks, album: Album) -> list[Extreme]:
 
 def _shot(catalog: Catalog, row: int, value: float, name: str, album: Album) -> Shot:
     label = int(catalog.labels[row])
-    lines: Sequence[str] = ([catalog.classes[label]] if label >= 0 else []) + [f"{name} {value:.0f}"]
+    lines: Sequence[str] = ([catalog.classes[label]] if label >= 0 else []) + [
+        f"{name} {value:.0f}"
+    ]
     return album.hang(str(catalog.paths[row]), *lines)
 
 

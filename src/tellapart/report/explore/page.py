@@ -34,7 +34,10 @@ MOST_OF_KIND = 5  # of one kind of finding there
 # What the verdict calls each kind of finding: it stands after "N images". Other kinds weaken nothing.
 _SERIOUS: Mapping[str, tuple[str, str]] = {
     "leak": ("image is on both sides of a split", "images are on both sides of a split"),
-    "label_conflict": ("image is under more than one class", "images are under more than one class"),
+    "label_conflict": (
+        "image is under more than one class",
+        "images are under more than one class",
+    ),
     "large_cluster": ("image is there very many times", "images are there very many times"),
 }
 
@@ -107,7 +110,9 @@ def render_exploration(exploration: ExplorationInput) -> str:
     # The order of these three is the order in which images get their thumbnails.
     of_statuses = [finding for finding in findings if finding.kind == "rejected"]
     groups = data_section.finding_groups(
-        [finding for finding in findings if finding not in of_statuses], album, data_section.captions(catalog, splits)
+        [finding for finding in findings if finding not in of_statuses],
+        album,
+        data_section.captions(catalog, splits),
     )
     ends = extremes(catalog, exploration.looks, album)
     samples = _samples(catalog, album)
@@ -191,7 +196,9 @@ def _verdict(exploration: ExplorationInput) -> str:
     ]
     mend = f" Mend this first: {', '.join(serious)}." if serious else ""
     if not (exploration.splits != "").any():
-        return f"{start} A training would stop here, because they cannot be divided into splits.{mend}"
+        return (
+            f"{start} A training would stop here, because they cannot be divided into splits.{mend}"
+        )
     return start + (mend or " Nothing stands in the way of a training.")
 
 
@@ -199,11 +206,19 @@ def _points(exploration: ExplorationInput, hints: Sequence[Shortcut]) -> list[Po
     """What to know and to do before a training, the worst first: the findings, the shortcuts, the small classes."""
     counts = data_section.finding_counts(exploration.findings)
     points = [
-        Point(data_section.KINDS.get(kind, (kind, ""))[0], finding.text, "statuses" if kind == "rejected" else kind)
+        Point(
+            data_section.KINDS.get(kind, (kind, ""))[0],
+            finding.text,
+            "statuses" if kind == "rejected" else kind,
+        )
         for kind in counts
-        for finding in [finding for finding in exploration.findings if finding.kind == kind][:MOST_OF_KIND]
+        for finding in [finding for finding in exploration.findings if finding.kind == kind][
+            :MOST_OF_KIND
+        ]
     ]
-    worst = sum(point.heading in {data_section.KINDS[kind][0] for kind in _SERIOUS} for point in points)
+    worst = sum(
+        point.heading in {data_section.KINDS[kind][0] for kind in _SERIOUS} for point in points
+    )
     if hints:
         more = f" And {len(hints) - 1:,} more such." if len(hints) > 1 else ""
         points.insert(worst, Point("A possible shortcut", f"{hints[0].text}{more}", "shortcuts"))
@@ -221,21 +236,27 @@ def _balance_lines(exploration: ExplorationInput) -> list[str]:
     rows = data_section.balance_rows(catalog, exploration.splits)
     lines = [data_section.balance_line(rows)]
     most, least = int(counts.argmax()), int(counts[counts > 0].min())
-    same = "giving the same answer" if counts[most] == least else f"answering ‘{catalog.classes[most]}’"
+    same = (
+        "giving the same answer"
+        if counts[most] == least
+        else f"answering ‘{catalog.classes[most]}’"
+    )
     always = f"Always {same} would be right {percent(counts[most] / counts.sum())}"
     if counts.max() > BALANCED_RATIO * least:
         lines.append(
-            f"{always}, so accuracy would mostly speak of the large classes: balanced accuracy, which counts every "
-            "class the same, will be shown first."
+            f"{always}, so accuracy would mostly speak of the large classes: balanced accuracy,"
+            " which counts every class the same, will be shown first."
         )
     else:
-        lines.append(f"{always}: a model has to beat that. The classes are even enough for plain accuracy.")
+        lines.append(
+            f"{always}: a model has to beat that. The classes are even enough for plain accuracy."
+        )
     test = data_section.split_counts(catalog, exploration.splits)["test"]
     if test:
         low, high = wilson(0.9 * test, test)
         lines.append(
-            f"On {test:,} test {'image' if test == 1 else 'images'} an accuracy of 90\u202f% would be known to "
-            f"lie between {percent(low)} and {percent(high)}."
+            f"On {test:,} test {'image' if test == 1 else 'images'} an accuracy of 90\u202f% would"
+            f" be known to lie between {percent(low)} and {percent(high)}."
         )
     elif exploration.usable:
         lines.append("There would be no test, so nothing would say how good a model is.")
@@ -246,7 +267,9 @@ def _small_classes_line(exploration: ExplorationInput) -> str:
     catalog = exploration.catalog
     test, counts = catalog.counts(catalog.ok & (exploration.splits == "test")), catalog.counts()
     few = [
-        name for name, count, all_ in zip(catalog.classes, test, counts, strict=True) if all_ and not is_trusted(count)
+        name
+        for name, count, all_ in zip(catalog.classes, test, counts, strict=True)
+        if all_ and not is_trusted(count)
     ]
     if not few or not test.any():
         return ""
@@ -255,8 +278,9 @@ def _small_classes_line(exploration: ExplorationInput) -> str:
     have = "has" if len(few) in (1, filled) else "have"
     needed = int(np.ceil(TRUSTED_COUNT * counts[test > 0].sum() / test.sum()))
     return (
-        f"{who} {have} fewer than {TRUSTED_COUNT} test images ({named(few)}): the numbers of such a class alone will "
-        f"be hints, not measurements. With this split it takes about {needed:,} images a class."
+        f"{who} {have} fewer than {TRUSTED_COUNT} test images ({named(few)}): the numbers of such a"
+        f" class alone will be hints, not measurements. With this split it takes about {needed:,}"
+        " images a class."
     )
 
 
@@ -264,11 +288,15 @@ def _samples(catalog: Catalog, album: Album) -> list[ClassSample]:
     """Images of each class, spread over its files. With very many classes, of some that are spread over all."""
     counts = catalog.counts()
     chosen = data_section.spread(np.flatnonzero(counts), MOST_SAMPLED_CLASSES)
-    each = next((each for each in (12, 6) if each * len(chosen) <= MOST_SAMPLES), 3)  # whole rows of six
+    each = next(
+        (each for each in (12, 6) if each * len(chosen) <= MOST_SAMPLES), 3
+    )  # whole rows of six
     paths = {
         label: [
             str(catalog.paths[row])
-            for row in data_section.spread(np.flatnonzero(catalog.ok & (catalog.labels == label)), each)
+            for row in data_section.spread(
+                np.flatnonzero(catalog.ok & (catalog.labels == label)), each
+            )
         ]
         for label in chosen
     }

@@ -44,7 +44,9 @@ def shapes(catalog: Catalog, input_px: int) -> Shapes:
     return Shapes(
         tuple(filter(None, lines)),
         figures.size_map(widths, heights),
-        figures.histogram("", aspects, (-_SPAN, _SPAN), ("4 times as high", "square", "4 times as wide")),
+        figures.histogram(
+            "", aspects, (-_SPAN, _SPAN), ("4 times as high", "square", "4 times as wide")
+        ),
     )
 
 
@@ -57,10 +59,14 @@ def _range_line(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> str:
     areas = widths * heights
     least, largest = int(areas.argmin()), int(areas.argmax())
     low, high = np.percentile(np.minimum(widths, heights), [25, 75]).astype(int)
-    half = f"side of half of them is {low:,} to {high:,}." if low < high else f"side of most is about {low:,}."
+    half = (
+        f"side of half of them is {low:,} to {high:,}."
+        if low < high
+        else f"side of most is about {low:,}."
+    )
     line = (
-        f"From {widths[least]:,} × {heights[least]:,} to {widths[largest]:,} × {heights[largest]:,} pixels; "
-        f"the shorter {half}"
+        f"From {widths[least]:,} × {heights[least]:,} to {widths[largest]:,} × {heights[largest]:,}"
+        f" pixels; the shorter {half}"
     )
     share = counts[most] / len(widths)
     return line + (f" {percent(share)} are exactly {commonest}." if share >= 0.1 else "")
@@ -81,8 +87,15 @@ def _shape_line(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> str:
     wide, high = float((aspects > _SQUARE).mean()), float((aspects < 1 / _SQUARE).mean())
     parts = [(wide, "wider than high"), (high, "higher than wide"), (1 - wide - high, "square")]
     said = [f"{percent(share)} {name}" for share, name in parts if share > 1e-9]
-    line = "All are " + said[0].split("\u202f% ", 1)[1] + "." if len(said) == 1 else ", ".join(said) + "."
+    line = (
+        "All are " + said[0].split("\u202f% ", 1)[1] + "."
+        if len(said) == 1
+        else ", ".join(said) + "."
+    )
     if long := int(np.count_nonzero(np.maximum(aspects, 1 / aspects) > _LONG)):
         are = "is" if long == 1 else "are"
-        line += f" {long:,} {are} more than twice as long as wide: much of such an image lies outside a square."
+        line += (
+            f" {long:,} {are} more than twice as long as wide: much of such an image lies outside a"
+            " square."
+        )
     return line

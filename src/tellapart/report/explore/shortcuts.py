@@ -17,7 +17,10 @@ MOST_SHORTCUTS = 12
 # How well one number tells a class from the rest (the area under the ROC curve) before it is called a shortcut. Sizes
 # should say nothing of what is to be seen; light and colour may be part of it (snow, night), so they need more.
 _SIZE_AUROC, _LIGHT_AUROC = 0.8, 0.9
-_MOST_HAVE, _FEW_HAVE = 0.9, 0.1  # shares of a class and of the rest with the very same size or file type
+_MOST_HAVE, _FEW_HAVE = (
+    0.9,
+    0.1,
+)  # shares of a class and of the rest with the very same size or file type
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ def shortcuts(catalog: Catalog, looks: NDArray[np.float32]) -> list[Shortcut]:
     chosen = catalog.ok & (catalog.labels >= 0) & (catalog.widths > 0) & (catalog.heights > 0)
     counts = catalog.counts(chosen)
     large = [
-        label for label in np.flatnonzero(counts >= MIN_IMAGES).tolist() if counts.sum() - counts[label] >= MIN_IMAGES
+        label
+        for label in np.flatnonzero(counts >= MIN_IMAGES).tolist()
+        if counts.sum() - counts[label] >= MIN_IMAGES
     ]
     if len(large) < 2 and not (large and np.count_nonzero(counts) > 1):
         return []
@@ -60,7 +65,9 @@ def shortcuts(catalog: Catalog, looks: NDArray[np.float32]) -> list[Shortcut]:
     return sorted(found, key=lambda shortcut: -shortcut.strength)
 
 
-def auroc(values: NDArray[np.float64], labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
+def auroc(
+    values: NDArray[np.float64], labels: NDArray[np.int64], num_classes: int
+) -> NDArray[np.float64]:
     """(C,) how often an image of the class has a higher value than one of the rest; ties count half.
 
     >>> auroc(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 1, 1]), 2).tolist()
@@ -78,12 +85,24 @@ def auroc(values: NDArray[np.float64], labels: NDArray[np.int64], num_classes: i
 def _exact(catalog: Catalog, chosen: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.str_], str]]:
     sizes = zip(catalog.widths[chosen].tolist(), catalog.heights[chosen].tolist(), strict=True)
     yield np.array([f"{width:,} × {height:,}" for width, height in sizes]), "are exactly {} pixels"
-    endings = (posixpath.splitext(str(path))[1].lower().replace(".jpeg", ".jpg") for path in catalog.paths[chosen])
-    yield np.array([f"{ending} files" if ending else "files without an ending" for ending in endings]), "are {}"
+    endings = (
+        posixpath.splitext(str(path))[1].lower().replace(".jpeg", ".jpg")
+        for path in catalog.paths[chosen]
+    )
+    yield (
+        np.array(
+            [f"{ending} files" if ending else "files without an ending" for ending in endings]
+        ),
+        "are {}",
+    )
 
 
 def _same_value(
-    column: NDArray[np.str_], labels: NDArray[np.int64], large: list[int], sentence: str, names: tuple[str, ...]
+    column: NDArray[np.str_],
+    labels: NDArray[np.int64],
+    large: list[int],
+    sentence: str,
+    names: tuple[str, ...],
 ) -> Iterator[tuple[int, str, float]]:
     """Classes of which nearly all share a value that next to none of the rest has."""
     values, place = np.unique(column, return_inverse=True)
@@ -94,25 +113,43 @@ def _same_value(
         share, rest = own[best] / own.sum(), (totals[best] - own[best]) / (len(labels) - own.sum())
         if share >= _MOST_HAVE and rest <= _FEW_HAVE:
             what = sentence.format(values[best])
-            text = f"{percent(share)} of ‘{names[label]}’ {what}; of the rest it is {percent(rest)}."
+            text = (
+                f"{percent(share)} of ‘{names[label]}’ {what}; of the rest it is {percent(rest)}."
+            )
             yield label, text, (share + 1 - rest) / 2
 
 
-def _measures(catalog: Catalog, chosen: NDArray[np.bool_], looks: NDArray[np.float32]) -> Iterator[_Measure]:
+def _measures(
+    catalog: Catalog, chosen: NDArray[np.bool_], looks: NDArray[np.float32]
+) -> Iterator[_Measure]:
     widths, heights = catalog.widths[chosen].astype(float), catalog.heights[chosen].astype(float)
     megapixels, aspect = widths * heights / 1e6, widths / heights
-    yield _Measure(megapixels, _SIZE_AUROC, "larger", "smaller", lambda median: f"{median:.3g} megapixels")
     yield _Measure(
-        aspect, _SIZE_AUROC, "wider in shape", "narrower in shape", lambda m: f"{m:.2f} times as wide as high"
+        megapixels, _SIZE_AUROC, "larger", "smaller", lambda median: f"{median:.3g} megapixels"
+    )
+    yield _Measure(
+        aspect,
+        _SIZE_AUROC,
+        "wider in shape",
+        "narrower in shape",
+        lambda m: f"{m:.2f} times as wide as high",
     )
     light = looks[chosen].astype(float)
     yield _Measure(light[:, 0], _LIGHT_AUROC, "brighter", "darker", lambda m: f"brightness {m:.0f}")
-    yield _Measure(light[:, 1], _LIGHT_AUROC, "richer in contrast", "flatter", lambda m: f"contrast {m:.0f}")
-    yield _Measure(light[:, 2], _LIGHT_AUROC, "more colourful", "greyer", lambda m: f"colourfulness {m:.0f}")
+    yield _Measure(
+        light[:, 1], _LIGHT_AUROC, "richer in contrast", "flatter", lambda m: f"contrast {m:.0f}"
+    )
+    yield _Measure(
+        light[:, 2], _LIGHT_AUROC, "more colourful", "greyer", lambda m: f"colourfulness {m:.0f}"
+    )
 
 
 def _apart(
-    measure: _Measure, labels: NDArray[np.int64], counts: NDArray[np.int64], large: list[int], names: tuple[str, ...]
+    measure: _Measure,
+    labels: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    large: list[int],
+    names: tuple[str, ...],
 ) -> Iterator[tuple[int, str, float]]:
     known = np.isfinite(measure.values)
     if np.count_nonzero(known) < 0.9 * len(known):
@@ -120,16 +157,22 @@ def _apart(
     values, labels = measure.values[known], labels[known]
     areas = auroc(values, labels, len(counts))
     two = np.count_nonzero(counts) == 2
-    for label in large[:1] if two else large:  # of two classes, what holds for one holds for the other, reversed
+    for label in (
+        large[:1] if two else large
+    ):  # of two classes, what holds for one holds for the other, reversed
         area = float(areas[label])
         strength = max(area, 1 - area)
         if strength >= measure.threshold:  # never for NaN
             word = measure.more if area > 0.5 else measure.less
             own, rest = np.median(values[labels == label]), np.median(values[labels != label])
-            others = [name for name, count in zip(names, counts, strict=True) if count and name != names[label]]
+            others = [
+                name
+                for name, count in zip(names, counts, strict=True)
+                if count and name != names[label]
+            ]
             rival = f"‘{others[0]}’" if two else "another class"
             text = (
-                f"‘{names[label]}’ is {word} than {rival} in {percent(strength)} of all pairs of images: "
-                f"{measure.median(own)} against {measure.median(rest)} in the middle."
+                f"‘{names[label]}’ is {word} than {rival} in {percent(strength)} of all pairs of"
+                f" images: {measure.median(own)} against {measure.median(rest)} in the middle."
             )
             yield label, text, strength

@@ -32,7 +32,11 @@ def render_rates(
     """
     return render_document(
         "find_rate/page.html.jinja",
-        contents=[("suggestion", "Suggestion"), ("curve", "Loss over learning rate"), ("run", "What was run")],
+        contents=[
+            ("suggestion", "Suggestion"),
+            ("curve", "Loss over learning rate"),
+            ("run", "What was run"),
+        ],
         title=title,
         created=created,
         lines=rate_lines(rates, suggestion),
@@ -49,7 +53,10 @@ def rate_lines(rates: Sequence[float], suggestion: float | None) -> list[str]:
     """
     tried = f"{len(rates):,} rates were tried, from {rates[0]:.2g} to {rates[-1]:.2g}."
     if suggestion is None:
-        return ["The loss fell at no rate.", f"{tried} More images, or another network, may show more."]
+        return [
+            "The loss fell at no rate.",
+            f"{tried} More images, or another network, may show more.",
+        ]
     return [
         f"Begin with a learning rate of {suggestion:.2g}: there the loss falls fastest.",
         f"{tried} Use it with --set training.lr={suggestion:.2g}",
@@ -57,18 +64,32 @@ def rate_lines(rates: Sequence[float], suggestion: float | None) -> list[str]:
 
 
 def rate_chart(
-    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    suggestion: float | None,
 ) -> Chart:
     """Loss over rate, the rate on a logarithmic axis; the height is that of the smoothed curve."""
     low, high = min(smoothed), max(smoothed)
     space = (high - low) * 0.25 or 0.5
-    across, up = Decades(rates[0], rates[-1], LEFT, RIGHT), Scale(low - space, high + space, BOTTOM, TOP)
+    across, up = (
+        Decades(rates[0], rates[-1], LEFT, RIGHT),
+        Scale(low - space, high + space, BOTTOM, TOP),
+    )
     drawn = (("each batch", losses, True), ("smoothed", smoothed, False))
     lines = tuple(
-        Line(name, polyline(across, up, list(zip(rates, values, strict=True))), faint) for name, values, faint in drawn
+        Line(name, polyline(across, up, list(zip(rates, values, strict=True))), faint)
+        for name, values, faint in drawn
     )
     dots: tuple[Dot, ...] = ()
     if suggestion is not None:
         nearest = min(range(len(rates)), key=lambda place: abs(rates[place] - suggestion))
-        dots = (Dot(across.at(suggestion), up.at(smoothed[nearest]), 6.0, f"the suggestion: {suggestion:.2g}"),)
+        dots = (
+            Dot(
+                across.at(suggestion),
+                up.at(smoothed[nearest]),
+                6.0,
+                f"the suggestion: {suggestion:.2g}",
+            ),
+        )
     return Chart("Loss over learning rate", "learning rate", across, up, lines, dots)

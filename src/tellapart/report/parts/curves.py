@@ -43,7 +43,9 @@ class Scale:
         step = _round_step(self.high - self.low)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         values = [number * step for number in range(first, last + 1)]
-        digits = math.ceil(math.log10(max(abs(self.low), abs(self.high)) / step)) + 1  # as many as tell two apart
+        digits = (
+            math.ceil(math.log10(max(abs(self.low), abs(self.high)) / step)) + 1
+        )  # as many as tell two apart
         return [Tick(self.at(value), f"{self.unit * value:.{max(digits, 4)}g}") for value in values]
 
 
@@ -72,9 +74,15 @@ class Decades:
         >>> [tick.text for tick in Decades(1e-5, 1, 0, 100).ticks]
         ['1e-5', '1e-4', '1e-3', '0.01', '0.1', '1']
         """
-        first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
+        first, last = (
+            math.ceil(math.log10(self.low) - 1e-9),
+            math.floor(math.log10(self.high) + 1e-9),
+        )
         named = {-2: "0.01", -1: "0.1", 0: "1", 1: "10", 2: "100"}
-        return [Tick(self.at(10.0**power), named.get(power, f"1e{power}")) for power in range(first, last + 1)]
+        return [
+            Tick(self.at(10.0**power), named.get(power, f"1e{power}"))
+            for power in range(first, last + 1)
+        ]
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,9 @@ class Chart:
         return any(line.name not in self.label.lower() for line in self.lines)
 
 
-def chart(label: str, across_name: str, lines: Sequence[tuple[str, Points, bool]], unit: float = 1.0) -> Chart | None:
+def chart(
+    label: str, across_name: str, lines: Sequence[tuple[str, Points, bool]], unit: float = 1.0
+) -> Chart | None:
     """Lines over even steps, for example over epochs. What is no finite number is left out; None if nothing is left.
 
     Args:
@@ -113,7 +123,10 @@ def chart(label: str, across_name: str, lines: Sequence[tuple[str, Points, bool]
         lines: name, (x, y) in order of x, and whether it is faint, which one by itself never is.
         unit: 100 for fractions that are shown as percentages.
     """
-    known = [(name, [point for point in points if math.isfinite(point[1])], faint) for name, points, faint in lines]
+    known = [
+        (name, [point for point in points if math.isfinite(point[1])], faint)
+        for name, points, faint in lines
+    ]
     known = [line for line in known if line[1]]
     if not known:
         return None
@@ -146,5 +159,7 @@ def _round_step(span: float) -> float:
     """The smallest of 1, 2 and 5 times a power of ten that gives at most `_MOST_TICKS`."""
     power = 10.0 ** math.floor(math.log10(span / _MOST_TICKS))
     return next(
-        factor * power for factor in (1, 2, 5, 10) if span / (factor * power) <= _MOST_TICKS - 1 or factor == 10
+        factor * power
+        for factor in (1, 2, 5, 10)
+        if span / (factor * power) <= _MOST_TICKS - 1 or factor == 10
     )

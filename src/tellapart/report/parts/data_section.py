@@ -23,15 +23,24 @@ MOST_SAMPLES = 24
 
 # kind → heading, and what to make of it; the worst first. A kind that is not here stands under its own name.
 KINDS: Mapping[str, tuple[str, str]] = {
-    "leak": ("On both sides of a split", "The same image, or a near copy, was trained on and tested with."),
+    "leak": (
+        "On both sides of a split",
+        "The same image, or a near copy, was trained on and tested with.",
+    ),
     "label_conflict": ("Under more than one class", "The same image carries different labels."),
     "large_cluster": (
         "One image many times",
-        "More than one image in a hundred is a copy of this one. Often it is a placeholder, not an image.",
+        (
+            "More than one image in a hundred is a copy of this one. Often it is a placeholder, not"
+            " an image."
+        ),
     ),
     "near_duplicate": (
         "Near-duplicates",
-        "The same image saved again, resized, cropped or brightened. Copies stay on one side of a split.",
+        (
+            "The same image saved again, resized, cropped or brightened. Copies stay on one side of"
+            " a split."
+        ),
     ),
     "duplicate": (
         "Duplicates",
@@ -39,9 +48,15 @@ KINDS: Mapping[str, tuple[str, str]] = {
     ),
     "burst": (
         "Possible bursts",
-        "Taken by one camera within moments. If they show one thing, name them a group, so that no split parts them.",
+        (
+            "Taken by one camera within moments. If they show one thing, name them a group, so that"
+            " no split parts them."
+        ),
     ),
-    "suspect_label": ("Labels to look at", "The model is sure of another class than the label says."),
+    "suspect_label": (
+        "Labels to look at",
+        "The model is sure of another class than the label says.",
+    ),
     "rejected": ("Files that were not used", ""),
     "remark": ("Remarks", ""),
 }
@@ -160,7 +175,10 @@ def note_rows(catalog: Catalog) -> list[StatusRow]:
     for path, notes in zip(catalog.paths, catalog.notes, strict=True):
         for note in filter(None, map(str.strip, str(notes).split(";"))):
             files.setdefault(note, []).append(str(path))
-    rows = [StatusRow(note, NOTES.get(note, ""), len(paths), _first(paths)) for note, paths in files.items()]
+    rows = [
+        StatusRow(note, NOTES.get(note, ""), len(paths), _first(paths))
+        for note, paths in files.items()
+    ]
     return sorted(rows, key=lambda row: (-row.count, row.name))
 
 
@@ -188,7 +206,10 @@ def balance_line(rows: Sequence[BalanceRow]) -> str:
     if not totals or max(totals) == min(totals):
         return f"Every class has {totals[0]:,}." if totals else ""
     least, most = min(rows, key=lambda row: row.total), max(rows, key=lambda row: row.total)
-    return f"The smallest is ‘{least.name}’ with {least.total:,}, the largest ‘{most.name}’ with {most.total:,}."
+    return (
+        f"The smallest is ‘{least.name}’ with {least.total:,}, the largest ‘{most.name}’ with"
+        f" {most.total:,}."
+    )
 
 
 def split_counts(catalog: Catalog, splits: NDArray[np.str_]) -> dict[str, int]:
@@ -277,11 +298,24 @@ def finding_groups(
         same = [finding for finding in findings if finding.kind == kind]
         heading, meaning = KINDS.get(kind, (kind, ""))
         shown = tuple(
-            _shown(finding, album, caption, position < MOST_SHOWN_FINDINGS and kind not in _WITHOUT_IMAGES)
+            _shown(
+                finding,
+                album,
+                caption,
+                position < MOST_SHOWN_FINDINGS and kind not in _WITHOUT_IMAGES,
+            )
             for position, finding in enumerate(same[:MOST_FINDINGS])
         )
         groups.append(
-            FindingGroup(kind, f"finding-{len(groups) + 1}", heading, meaning, count, shown, len(same) - len(shown))
+            FindingGroup(
+                kind,
+                f"finding-{len(groups) + 1}",
+                heading,
+                meaning,
+                count,
+                shown,
+                len(same) - len(shown),
+            )
         )
     return groups
 
@@ -306,7 +340,10 @@ def _shown(
             )
             for one in shown
         ),
-        tuple(ShownSet(paths=one[:MOST_IN_SET], more=len(one[MOST_IN_SET:])) for one in beyond[:MOST_LISTED_SETS]),
+        tuple(
+            ShownSet(paths=one[:MOST_IN_SET], more=len(one[MOST_IN_SET:]))
+            for one in beyond[:MOST_LISTED_SETS]
+        ),
         len(beyond[MOST_LISTED_SETS:]),
     )
 

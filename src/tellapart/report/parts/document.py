@@ -27,10 +27,12 @@ def render_document(template: str, **values: object) -> str:
 
 def _policy(css: str, js: str) -> str:
     """A content security policy under which nothing but the two inlined blocks can style or run, and nothing loads."""
-    style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
+    style, script = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js)
+    )
     return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src"
+        f" 'sha256-{script}'; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -64,4 +66,8 @@ def _template(name: str) -> Template:
 
 def _finalize(value: object) -> object:
     """Every text that is not markup already, with its hidden characters written out."""
-    return wording.visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    return (
+        wording.visible(value)
+        if isinstance(value, str) and not hasattr(value, "__html__")
+        else value
+    )

@@ -124,7 +124,9 @@ def reliability_diagram(bins: Iterable[tuple[float, float, int]]) -> Diagram:
     return Diagram(across, up, dots)
 
 
-def coverage_diagram(curve: Iterable[tuple[float, float]], chosen: tuple[float, float] | None) -> Diagram:
+def coverage_diagram(
+    curve: Iterable[tuple[float, float]], chosen: tuple[float, float] | None
+) -> Diagram:
     """Accuracy of the answered over the share that is answered.
 
     Args:
@@ -133,7 +135,9 @@ def coverage_diagram(curve: Iterable[tuple[float, float]], chosen: tuple[float, 
     """
     points = list(curve)
     # A handful of images decides the far left of the curve: where it is low there, it is cut off.
-    heights = [accuracy for share, accuracy in points if share >= 0.05] + ([chosen[1]] if chosen else [])
+    heights = [accuracy for share, accuracy in points if share >= 0.05] + (
+        [chosen[1]] if chosen else []
+    )
     lowest = min(heights, default=0.0)
     # A model that is right 99 % of the time would be a flat line on an axis from 0.
     low = next((floor for floor in _FLOORS if lowest >= floor + (1 - floor) / 8), 0.0)
@@ -155,7 +159,9 @@ def size_map(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> Diagram:
     across, up = LogAxis(low, high, LEFT, RIGHT), LogAxis(low, high, BOTTOM, TOP)
     logs = np.log(np.stack([widths, heights]).astype(float))
     cells = ((logs - math.log(low)) / math.log(high / low) * _CELLS).astype(int)
-    _, cell_of, counts = np.unique(cells[0] * (_CELLS + 1) + cells[1], return_inverse=True, return_counts=True)
+    _, cell_of, counts = np.unique(
+        cells[0] * (_CELLS + 1) + cells[1], return_inverse=True, return_counts=True
+    )
     # The mean of a cell's images, not its middle: a set of one size gets its dot exactly there.
     middles = [np.exp(np.bincount(cell_of, side) / counts) for side in logs]
     dots = [
@@ -165,7 +171,9 @@ def size_map(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> Diagram:
             round(max(_LARGEST_RADIUS * math.sqrt(count / counts.max()), _SMALLEST_RADIUS), 2),
             f"about {width:,.0f} × {height:,.0f}: {count:,}",
         )
-        for width, height, count in zip(*(middle.tolist() for middle in middles), counts.tolist(), strict=True)
+        for width, height, count in zip(
+            *(middle.tolist() for middle in middles), counts.tolist(), strict=True
+        )
     ]
     return Diagram(across, up, tuple(sorted(dots, key=lambda dot: -dot.radius)))
 
@@ -204,10 +212,15 @@ def histogram(
         ends: text below the axis: left, middle, right.
         among: (N,) all values, drawn as an outline for comparison; None for none.
     """
-    shares, all_shares = _shares(values, span), np.zeros(BINS) if among is None else _shares(among, span)
+    shares, all_shares = (
+        _shares(values, span),
+        (np.zeros(BINS) if among is None else _shares(among, span)),
+    )
     top = max(shares.max(), all_shares.max(), 1e-9)
     known = int(np.isfinite(values).sum())
-    return Histogram(name, known, _steps(shares / top), "" if among is None else _steps(all_shares / top), ends)
+    return Histogram(
+        name, known, _steps(shares / top), "" if among is None else _steps(all_shares / top), ends
+    )
 
 
 def _shares(values: NDArray[np.floating], span: tuple[float, float]) -> NDArray[np.float64]:
@@ -220,7 +233,10 @@ def _shares(values: NDArray[np.floating], span: tuple[float, float]) -> NDArray[
 def _steps(heights: NDArray[np.float64]) -> str:
     """A path along the tops of the bars, from the left end of the axis to the right end."""
     width = HISTOGRAM_WIDTH / BINS
-    tops = [f"V{HISTOGRAM_HEIGHT * (1 - height):.4g}H{(bin_ + 1) * width:.4g}" for bin_, height in enumerate(heights)]
+    tops = [
+        f"V{HISTOGRAM_HEIGHT * (1 - height):.4g}H{(bin_ + 1) * width:.4g}"
+        for bin_, height in enumerate(heights)
+    ]
     return f"M0,{HISTOGRAM_HEIGHT}{''.join(tops)}V{HISTOGRAM_HEIGHT}"
 
 

@@ -69,8 +69,14 @@ class Album:
 
     def prepare(self, paths: Iterable[str]) -> None:
         """Make the thumbnails of these on several threads, as many as fit; `hang` finds them made."""
-        new = [path for path in dict.fromkeys(paths) if path not in self._keys and path not in self._problems]
-        for path, (source, problem) in zip(new, map_ahead(self._draw, new[: MOST_IMAGES - len(self)]), strict=False):
+        new = [
+            path
+            for path in dict.fromkeys(paths)
+            if path not in self._keys and path not in self._problems
+        ]
+        for path, (source, problem) in zip(
+            new, map_ahead(self._draw, new[: MOST_IMAGES - len(self)]), strict=False
+        ):
             self._keep(path, source, problem)
 
     def hang(self, path: str, *lines: str) -> Shot:

@@ -27,9 +27,11 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        character.encode("unicode_escape").decode()
-        if character in _OVERRIDES or unicodedata.category(character) in ("Cc", "Cs")
-        else character
+        (
+            character.encode("unicode_escape").decode()
+            if character in _OVERRIDES or unicodedata.category(character) in ("Cc", "Cs")
+            else character
+        )
         for character in text
     )
 
@@ -91,7 +93,9 @@ def named(names: Sequence[str], most: int = 3) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def verdict(metrics: Metrics | None, majority: str, val: Predictions | None, leaks: bool = False) -> str:
+def verdict(
+    metrics: Metrics | None, majority: str, val: Predictions | None, leaks: bool = False
+) -> str:
     """The whole report in one sentence or two.
 
     Args:
@@ -102,24 +106,33 @@ def verdict(metrics: Metrics | None, majority: str, val: Predictions | None, lea
     """
     if metrics is None:
         if val is None or not len(val):
-            return "Nothing was held out, so how often this model is right on new images is not known."
+            return (
+                "Nothing was held out, so how often this model is right on new images is not known."
+            )
         return (
-            "There is no test split, so how often this model is right on new images is not known. "
-            f"On the {images(len(val))} it was chosen with, it is right {percent(float(val.correct.mean()))} "
-            "of the time; expect less."
+            "There is no test split, so how often this model is right on new images is not known."
+            f" On the {images(len(val))} it was chosen with, it is right"
+            f" {percent(float(val.correct.mean()))} of the time; expect less."
         )
     right = f"it is right {percent(metrics.accuracy.value)} of the time"
     baseline = metrics.majority_baseline
-    always = "" if baseline is None else f"always answering ‘{majority}’ would be right {percent(baseline.value)}"
+    always = (
+        ""
+        if baseline is None
+        else f"always answering ‘{majority}’ would be right {percent(baseline.value)}"
+    )
     noun = "image" if metrics.accuracy.count == 1 else "images"
     seen = f"On {metrics.accuracy.count:,} test {noun}{'' if leaks else ' it has never seen'}, "
     if metrics.balanced_first:
         return (
-            f"{seen}it recognises {percent(metrics.balanced_accuracy.value)} of a class on average "
-            f"({interval_in_words(metrics.balanced_accuracy)}). The classes are uneven, so this counts every class "
-            f"the same; over all images {right}{', where ' + always if always else ''}."
+            f"{seen}it recognises {percent(metrics.balanced_accuracy.value)} of a class on average"
+            f" ({interval_in_words(metrics.balanced_accuracy)}). The classes are uneven, so this"
+            " counts every class the same; over all images"
+            f" {right}{', where ' + always if always else ''}."
         )
-    return f"{seen}{right} ({interval_in_words(metrics.accuracy)}){'; ' + always if always else ''}."
+    return (
+        f"{seen}{right} ({interval_in_words(metrics.accuracy)}){'; ' + always if always else ''}."
+    )
 
 
 def interval_in_words(score: Score) -> str:
@@ -129,7 +142,11 @@ def interval_in_words(score: Score) -> str:
 
 
 def caveats(
-    catalog: Catalog, metrics: Metrics | None, majority: str, calibrated: bool, findings: Mapping[str, int]
+    catalog: Catalog,
+    metrics: Metrics | None,
+    majority: str,
+    calibrated: bool,
+    findings: Mapping[str, int],
 ) -> list[str]:
     """What a reader should know before relying on the verdict, the most serious first.
 
@@ -145,40 +162,58 @@ def caveats(
         baseline = metrics.majority_baseline
         if baseline is not None and metrics.accuracy.low <= baseline.value:
             said.append(
-                "The interval reaches down to the baseline: these images do not show that the model is better than "
-                f"always answering ‘{majority}’."
+                "The interval reaches down to the baseline: these images do not show that the"
+                f" model is better than always answering ‘{majority}’."
             )
         if (count := metrics.accuracy.count) < SMALL_TEST:
-            said.append(f"The test is small ({images(count)}), so the interval is wide. More test images narrow it.")
+            said.append(
+                f"The test is small ({images(count)}), so the interval is wide. More test images"
+                " narrow it."
+            )
         if few := [one.name for one in metrics.per_class if not one.trusted]:
-            some = f"{len(few):,} of {len(metrics.per_class):,} classes {'has' if len(few) == 1 else 'have'}"
+            some = (
+                f"{len(few):,} of {len(metrics.per_class):,} classes"
+                f" {'has' if len(few) == 1 else 'have'}"
+            )
             who = "Every class has" if len(few) == len(metrics.per_class) else some
             said.append(
-                f"{who} fewer than {TRUSTED_COUNT} test images ({named(few)}): the numbers of such a class alone are "
-                "hints, not measurements."
+                f"{who} fewer than {TRUSTED_COUNT} test images ({named(few)}): the numbers of such"
+                " a class alone are hints, not measurements."
             )
     if not calibrated:
         said.append(
-            "There was no validation split, so the probabilities are not calibrated and there is no threshold below "
-            "which the model says “I don’t know”."
+            "There was no validation split, so the probabilities are not calibrated and there is no"
+            " threshold below which the model says “I don’t know”."
         )
     if leaks := findings.get("leak", 0):
-        one = "One image, or a near copy of it, is" if leaks == 1 else f"{leaks:,} images, or near copies, are"
+        one = (
+            "One image, or a near copy of it, is"
+            if leaks == 1
+            else f"{leaks:,} images, or near copies, are"
+        )
         said.append(f"{one} on both sides of a split, so the score may flatter the model.")
     if conflicts := findings.get("label_conflict", 0):
         one = "One image appears" if conflicts == 1 else f"{conflicts:,} images appear"
         said.append(f"{one} under more than one class; nobody can be right about both.")
     if rejected := int(np.count_nonzero(~catalog.ok)):
         verb = "was" if rejected == 1 else "were"
-        said.append(f"{rejected:,} of {len(catalog):,} files {verb} not used; “The data” says which, and why.")
+        said.append(
+            f"{rejected:,} of {len(catalog):,} files {verb} not used; “The data” says which, and"
+            " why."
+        )
     return said
 
 
 def calibration_line(val: Predictions | None, temperature: float) -> str:
     """How the probabilities were calibrated."""
     if val is None:
-        return "The probabilities are as the network gave them: there was no validation split to calibrate with."
-    return f"Calibrated on {images(len(val))} of the validation split, temperature {temperature:.3g}."
+        return (
+            "The probabilities are as the network gave them: there was no validation split to"
+            " calibrate with."
+        )
+    return (
+        f"Calibrated on {images(len(val))} of the validation split, temperature {temperature:.3g}."
+    )
 
 
 def abstention_line(threshold: float | None, unfamiliar: bool) -> str:
@@ -187,7 +222,10 @@ def abstention_line(threshold: float | None, unfamiliar: bool) -> str:
     if threshold is None:
         return f"{curve} No threshold was chosen, so it always answers."
     strange = ", and “unfamiliar” to what is unlike its training images" if unfamiliar else ""
-    return f"{curve} The dot is the model file: below {percent(threshold)} sure it says “unsure”{strange}."
+    return (
+        f"{curve} The dot is the model file: below {percent(threshold)} sure it says"
+        f" “unsure”{strange}."
+    )
 
 
 def decimal(value: float) -> str:

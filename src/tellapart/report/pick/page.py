@@ -142,13 +142,23 @@ def _across(least: float, most: float) -> LogAxis | Scale:
 
 
 def _mark(
-    number: int, row: PickRow, across: LogAxis | Scale, up: Scale, largest: float, before: Sequence[Mark]
+    number: int,
+    row: PickRow,
+    across: LogAxis | Scale,
+    up: Scale,
+    largest: float,
+    before: Sequence[Mark],
 ) -> Mark:
     x, y = across.at(row.ms[0]), up.at(row.accuracy.value)
     radius = round(max(_LARGEST_RADIUS * math.sqrt(row.megabytes / largest), _SMALLEST_RADIUS), 2)
     text = f"{row.name}: {row.accuracy}, {row.ms[0]:.3g} ms, {row.megabytes:.3g} MB"
     label_x, label_y = round(x + radius + (8 if row.chosen else 5), 2), round(y + 4, 2)
-    while any(abs(o.label_x - label_x) < _LABEL_WIDTH and abs(o.label_y - label_y) < _LABEL_HEIGHT for o in before):
+    while any(
+        abs(o.label_x - label_x) < _LABEL_WIDTH and abs(o.label_y - label_y) < _LABEL_HEIGHT
+        for o in before
+    ):
         label_y += _LABEL_HEIGHT
     low, high = up.at(row.accuracy.low), up.at(row.accuracy.high)
-    return Mark(Dot(x, y, radius, text), low, high, number, label_x, label_y, row.on_front, row.chosen)
+    return Mark(
+        Dot(x, y, radius, text), low, high, number, label_x, label_y, row.on_front, row.chosen
+    )

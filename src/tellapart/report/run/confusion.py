@@ -82,14 +82,26 @@ def picks(predictions: Predictions) -> NDArray[np.int64]:
 
 def marked(predictions: Predictions, row: int) -> tuple[str, str]:
     """The true name, and the answer with a mark that says whether it is right."""
-    truth, answer = predictions.classes[predictions.labels[row]], predictions.classes[predictions.predicted[row]]
-    return (f"is {truth}", f"{'✓' if truth == answer else '✗'} {answer}, {percent(float(predictions.confidence[row]))}")
+    truth, answer = (
+        predictions.classes[predictions.labels[row]],
+        predictions.classes[predictions.predicted[row]],
+    )
+    return (
+        f"is {truth}",
+        (
+            f"{'✓' if truth == answer else '✗'} {answer},"
+            f" {percent(float(predictions.confidence[row]))}"
+        ),
+    )
 
 
 def lines(predictions: Predictions, row: int) -> tuple[str, str]:
     """What stands below an image in a gallery."""
     probs = predictions.probs[row]
-    truth, answer = predictions.classes[predictions.labels[row]], predictions.classes[int(probs.argmax())]
+    truth, answer = (
+        predictions.classes[predictions.labels[row]],
+        predictions.classes[int(probs.argmax())],
+    )
     sure = percent(float(probs.max()))
     return (f"{sure} {answer}", "right" if truth == answer else f"labelled {truth}")
 
@@ -101,8 +113,14 @@ def cells_as_json(predictions: Predictions, cells: list[Cell], album: Album) -> 
     """
     # Computed once: both are properties that go through all probabilities.
     predicted, confidence = predictions.predicted, predictions.confidence
-    rows = {cell.key: _rows_of(cell, predictions.labels, predicted, confidence) for cell in cells if cell.key}
-    by_worth = sorted((cell for cell in cells if cell.key), key=lambda cell: cell.truth == cell.answer)
+    rows = {
+        cell.key: _rows_of(cell, predictions.labels, predicted, confidence)
+        for cell in cells
+        if cell.key
+    }
+    by_worth = sorted(
+        (cell for cell in cells if cell.key), key=lambda cell: cell.truth == cell.answer
+    )
     for turn in range(MOST_IN_CELL):
         for cell in by_worth:
             if turn < len(rows[cell.key]):
@@ -113,7 +131,10 @@ def cells_as_json(predictions: Predictions, cells: list[Cell], album: Album) -> 
                 "truth": visible(cell.truth),
                 "answer": visible(cell.answer),
                 "count": cell.count,
-                "images": [_entry(album.file(predictions.paths[row]), confidence[row]) for row in rows[cell.key]],
+                "images": [
+                    _entry(album.file(predictions.paths[row]), confidence[row])
+                    for row in rows[cell.key]
+                ],
             }
             for cell in by_worth
         },
@@ -128,7 +149,10 @@ def _entry(shot: Shot, confidence: float) -> list[str]:
 
 
 def _rows_of(
-    cell: Cell, labels: NDArray[np.int64], predicted: NDArray[np.int64], confidence: NDArray[np.float32]
+    cell: Cell,
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    confidence: NDArray[np.float32],
 ) -> list[int]:
     """The surest errors of a cell; of right answers the least sure, which say more."""
     truth, answer = map(int, cell.key.split("-"))

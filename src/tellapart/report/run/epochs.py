@@ -33,15 +33,22 @@ def _charts(history: Sequence[Row], rates: Points) -> list[Chart]:
     charts = [_over_epochs("loss", history, train, ("val", "val_loss"))]
     if names := _metrics(history):
         name = "accuracy" if "accuracy" in names else names[0]
-        charts.append(_over_epochs(name, history, ("train", f"train_{name}"), ("val", f"val_{name}")))
+        charts.append(
+            _over_epochs(name, history, ("train", f"train_{name}"), ("val", f"val_{name}"))
+        )
     points = rates or _column(history, "lr")
     charts.append(chart("Learning rate over epochs", "epoch", [("learning rate", points, False)]))
     return [one for one in charts if one is not None]
 
 
-def _over_epochs(name: str, history: Sequence[Row], train: tuple[str, str], val: tuple[str, str]) -> Chart | None:
+def _over_epochs(
+    name: str, history: Sequence[Row], train: tuple[str, str], val: tuple[str, str]
+) -> Chart | None:
     """A chart of two columns of the history, each with its title; None where they hold nothing."""
-    lines = [(title, _column(history, key), faint) for (title, key), faint in ((train, True), (val, False))]
+    lines = [
+        (title, _column(history, key), faint)
+        for (title, key), faint in ((train, True), (val, False))
+    ]
     shown = name.replace("_", " ")
     unit, of = (100, ", %") if name == "accuracy" else (1, "")
     return chart(f"{shown.capitalize()} over epochs{of}", "epoch", lines, unit)
@@ -53,5 +60,7 @@ def _column(history: Sequence[Row], key: str) -> Points:
 
 def _metrics(history: Sequence[Row]) -> list[str]:
     """The metrics of val but for the loss, in the order of the history."""
-    names = dict.fromkeys(key for row in history for key in row if key.startswith("val_") and key != "val_loss")
+    names = dict.fromkeys(
+        key for row in history for key in row if key.startswith("val_") and key != "val_loss"
+    )
     return [name.removeprefix("val_") for name in names]

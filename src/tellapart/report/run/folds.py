@@ -53,7 +53,9 @@ def section(folds: Folds | None, album: Album) -> dict[str, Any]:
     said = folds.predictions
     wrong = confusion.confident_errors(said)
     columns, rows = _rows(folds)
-    runs = [(row, one) for row, one in zip(rows, folds.scores.each, strict=True) if "run" in one.facts]
+    runs = [
+        (row, one) for row, one in zip(rows, folds.scores.each, strict=True) if "run" in one.facts
+    ]
     return {
         "folds": folds,
         "fold_lines": fold_lines(folds.scores, folds.headline),
@@ -65,7 +67,9 @@ def section(folds: Folds | None, album: Album) -> dict[str, Any]:
         "fold_reports": [(row.name, f"{one.facts['run']}/report.html") for row, one in runs],
         "fold_charts": _charts(folds.histories),
         "fold_error_count": len(wrong),
-        "fold_errors": [album.hang(said.paths[row], *confusion.lines(said, row)) for row in wrong[:MOST_ERRORS]],
+        "fold_errors": [
+            album.hang(said.paths[row], *confusion.lines(said, row)) for row in wrong[:MOST_ERRORS]
+        ],
     }
 
 
@@ -79,10 +83,15 @@ def fold_lines(scores: FoldScores, headline: str) -> list[str]:
     mean, spread = scores.mean[headline], scores.spread[headline]
     times = "" if scores.repeats == 1 else f", divided {scores.repeats} times"
     return [
-        f"{name.capitalize()} over {scores.folds} folds{times}: mean {wording.percent(mean)}, "
-        f"spread {_points(spread)} (standard deviation).",
-        f"All {wording.images(count)} together, each judged by a model that never saw it: "
-        f"{_share(scores.together[headline])}; log loss {scores.together['log_loss'].value:.3f}.",
+        (
+            f"{name.capitalize()} over {scores.folds} folds{times}: mean {wording.percent(mean)}, "
+            f"spread {_points(spread)} (standard deviation)."
+        ),
+        (
+            f"All {wording.images(count)} together, each judged by a model that never saw it:"
+            f" {_share(scores.together[headline])}; log loss"
+            f" {scores.together['log_loss'].value:.3f}."
+        ),
     ]
 
 
@@ -91,11 +100,15 @@ def verdict(folds: Folds | None) -> str | None:
     if folds is None or not len(folds.predictions):
         return None
     score = folds.scores.together[folds.headline]
-    name = "it recognises {} of a class on average" if folds.headline != "accuracy" else "it is right {} of the time"
+    name = (
+        "it recognises {} of a class on average"
+        if folds.headline != "accuracy"
+        else "it is right {} of the time"
+    )
     return (
-        f"On {wording.images(score.count)}, each judged by a model that never saw it, "
-        f"{name.format(wording.percent(score.value))} ({wording.interval_in_words(score)}). There is no test split: "
-        "these are the images that the settings were judged by."
+        f"On {wording.images(score.count)}, each judged by a model that never saw it,"
+        f" {name.format(wording.percent(score.value))} ({wording.interval_in_words(score)}). There"
+        " is no test split: these are the images that the settings were judged by."
     )
 
 
@@ -103,7 +116,10 @@ def calibration_line(folds: Folds, temperature: float) -> str:
     """How the probabilities were calibrated."""
     on = f"the out-of-fold answers to {wording.images(len(folds.predictions))}"
     if folds.members:
-        return f"Each of the {folds.members} members is calibrated, their mean is not again; the threshold suits {on}."
+        return (
+            f"Each of the {folds.members} members is calibrated, their mean is not again; the"
+            f" threshold suits {on}."
+        )
     return f"Calibrated on {on}, temperature {temperature:.3g}."
 
 
@@ -122,7 +138,9 @@ def _rows(folds: Folds) -> tuple[list[str], list[FoldRow]]:
     each, headline = folds.scores.each, folds.headline
     other = "accuracy" if headline != "accuracy" else "balanced_accuracy"
     columns: dict[str, Callable[[FoldScore], str]] = {
-        other.replace("_", " ").capitalize(): lambda one: wording.percent(getattr(one.metrics, other).value),
+        other.replace("_", " ").capitalize(): lambda one: wording.percent(
+            getattr(one.metrics, other).value
+        ),
         "Log loss": lambda one: wording.decimal(one.metrics.log_loss.value),
         "Regularisation": lambda one: _fact(one, "c"),
         "Best epoch": lambda one: _fact(one, "best_epoch"),
@@ -164,17 +182,27 @@ def _charts(histories: Mapping[str, Sequence[Row]]) -> list[Chart]:
     return [one for one in drawn if one is not None]
 
 
-def _chart(histories: Mapping[str, Sequence[Row]], key: str, name: str, unit: float) -> Chart | None:
-    lines = [[(row["epoch"], row[key]) for row in rows if key in row] for rows in histories.values()]
+def _chart(
+    histories: Mapping[str, Sequence[Row]], key: str, name: str, unit: float
+) -> Chart | None:
+    lines = [
+        [(row["epoch"], row[key]) for row in rows if key in row] for rows in histories.values()
+    ]
     by_epoch: dict[float, list[float]] = {}
     for line in lines:
         for epoch, value in line:
             by_epoch.setdefault(epoch, []).append(value)
     # Where a fold stopped earlier than others, a mean of those left would jump.
-    mean = [(epoch, sum(values) / len(values)) for epoch, values in by_epoch.items() if len(values) == len(lines)]
+    mean = [
+        (epoch, sum(values) / len(values))
+        for epoch, values in by_epoch.items()
+        if len(values) == len(lines)
+    ]
     faint = [("each fold", line, True) for line in lines]
     # The heading names both kinds of lines, so the chart needs no legend.
-    return chart(f"{name}: each fold, and their mean", "epoch", [*faint, ("mean", mean, False)], unit)
+    return chart(
+        f"{name}: each fold, and their mean", "epoch", [*faint, ("mean", mean, False)], unit
+    )
 
 
 def _share(score: Score) -> str:

@@ -110,7 +110,9 @@ def render(report: ReportInput) -> str:
     about_folds = folds.section(report.folds, album)
     about_data = _data_section(report, album)
     content = (
-        confusion.cells_as_json(shown["shown"], shown["cells"], album) if shown else '{"cells":{},"thumbnails":{}}'
+        confusion.cells_as_json(shown["shown"], shown["cells"], album)
+        if shown
+        else '{"cells":{},"thumbnails":{}}'
     )
     sections = [
         ("verdict", "Verdict", True),
@@ -153,7 +155,9 @@ def _score_section(report: ReportInput) -> dict[str, Any]:
     unseen = None if metrics else folds.verdict(report.folds)
     return {
         "metrics": metrics,
-        "verdict": unseen or wording.verdict(metrics, majority, report.val_predictions, "leak" in counts),
+        "verdict": (
+            unseen or wording.verdict(metrics, majority, report.val_predictions, "leak" in counts)
+        ),
         "caveats": wording.caveats(catalog, metrics, majority, calibrated, counts),
         "scores": _score_lines(metrics) if metrics else (),
         "losses": _losses(metrics) if metrics else (),
@@ -164,14 +168,21 @@ def _score_section(report: ReportInput) -> dict[str, Any]:
 def _score_lines(metrics: Metrics) -> list[ScoreLine]:
     tested = sum(one.count > 0 for one in metrics.per_class)
     baseline = metrics.majority_baseline
-    accuracy = ScoreLine("Accuracy", "right answers", metrics.accuracy, None if baseline is None else baseline.value)
+    accuracy = ScoreLine(
+        "Accuracy", "right answers", metrics.accuracy, None if baseline is None else baseline.value
+    )
     balanced = ScoreLine(
-        "Balanced accuracy", "every class counts the same", metrics.balanced_accuracy, 1 / tested if tested else None
+        "Balanced accuracy",
+        "every class counts the same",
+        metrics.balanced_accuracy,
+        1 / tested if tested else None,
     )
     lines = [balanced, accuracy] if metrics.balanced_first else [accuracy, balanced]
     lines.append(ScoreLine("Macro F1", "recall and precision in one", metrics.macro_f1, None))
     if metrics.top5_accuracy is not None:
-        lines.append(ScoreLine("Top 5", "the label among five answers", metrics.top5_accuracy, None))
+        lines.append(
+            ScoreLine("Top 5", "the label among five answers", metrics.top5_accuracy, None)
+        )
     return lines
 
 
@@ -199,7 +210,9 @@ def _data_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "balance_rows": balance,
         "balance_line": data_section.balance_line(balance),
         "samples": data_section.samples(catalog, splits, album),
-        "finding_groups": data_section.finding_groups(report.findings, album, data_section.captions(catalog, splits)),
+        "finding_groups": data_section.finding_groups(
+            report.findings, album, data_section.captions(catalog, splits)
+        ),
     }
 
 
@@ -211,14 +224,22 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
         return {}
     on_val = shown is report.val_predictions
     on_test = shown is report.predictions
-    of = "of the test split" if on_test else "of the validation split" if on_val else "judged out of fold"
+    of = (
+        "of the test split"
+        if on_test
+        else "of the validation split"
+        if on_val
+        else "judged out of fold"
+    )
     wrong = confusion.confident_errors(shown)
     errors = wrong[: confusion.MOST_IN_GALLERY]
     unsure = confusion.least_confident(shown, errors)[: confusion.MOST_IN_GALLERY // 2]
     picked = confusion.picks(shown)
     matrix = confusion.matrix(shown) if len(shown.classes) <= confusion.MOST_CLASSES else []
     pairs = [] if matrix else confusion.pairs(shown)
-    warning = " The model was chosen with them, so they look better than new ones will." if on_val else ""
+    warning = (
+        " The model was chosen with them, so they look better than new ones will." if on_val else ""
+    )
     return {
         "shown": shown,
         "shown_line": f"{wording.images(len(shown))} {of}, {len(wrong):,} wrong.{warning}",
@@ -230,5 +251,9 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "unsure": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in unsure],
         "picked": [album.hang(shown.paths[row], *confusion.marked(shown, row)) for row in picked],
         **trust.section(shown, report.val_predictions, report.threshold, report.temperature),
-        **({"calibration_line": folds.calibration_line(report.folds, report.temperature)} if report.folds else {}),
+        **(
+            {"calibration_line": folds.calibration_line(report.folds, report.temperature)}
+            if report.folds
+            else {}
+        ),
     }

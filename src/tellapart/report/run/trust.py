@@ -12,7 +12,9 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.report.parts import figures, wording
 
 
-def section(shown: Predictions, val: Predictions | None, threshold: float | None, temperature: float) -> dict[str, Any]:
+def section(
+    shown: Predictions, val: Predictions | None, threshold: float | None, temperature: float
+) -> dict[str, Any]:
     """What the template draws: reliability, accuracy over coverage, and the decisions.
 
     Args:
@@ -36,13 +38,19 @@ def section(shown: Predictions, val: Predictions | None, threshold: float | None
     ]
     order = np.argsort(-shown.confidence, kind="stable")
     answered = np.arange(1, len(shown) + 1)
-    curve = zip((answered / len(shown)).tolist(), (shown.correct[order].cumsum() / answered).tolist(), strict=True)
+    curve = zip(
+        (answered / len(shown)).tolist(),
+        (shown.correct[order].cumsum() / answered).tolist(),
+        strict=True,
+    )
     chosen = selective(shown, threshold)
     at_threshold = (chosen.coverage.value, chosen.accuracy_answered.value)
     marked = threshold is not None and chosen.accuracy_answered.count > 0
     return {
         "bins": bins,
-        "reliability": figures.reliability_diagram((b["confidence"], b["accuracy"], b["count"]) for b in bins),
+        "reliability": figures.reliability_diagram(
+            (b["confidence"], b["accuracy"], b["count"]) for b in bins
+        ),
         "coverage": figures.coverage_diagram(curve, at_threshold if marked else None),
         "calibration_line": wording.calibration_line(val, temperature),
         "abstention_line": wording.abstention_line(threshold, shown.unfamiliarity is not None),
@@ -50,7 +58,9 @@ def section(shown: Predictions, val: Predictions | None, threshold: float | None
     }
 
 
-def _decisions(shown: Predictions, threshold: float | None) -> list[tuple[str, int, float, float | None]]:
+def _decisions(
+    shown: Predictions, threshold: float | None
+) -> list[tuple[str, int, float, float | None]]:
     """Each decision with its images, their share, and how many answers are right; none without a threshold."""
     if threshold is None and shown.unfamiliarity is None:
         return []

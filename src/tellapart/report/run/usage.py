@@ -26,6 +26,12 @@ classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
 print(classes[probabilities[0].argmax()], probabilities[0].max())"""
     return [
         ("On the command line", f"tellapart predict {quoted} photos/"),
-        ("In Python", f'import tellapart\n\nmodel = tellapart.load({literal})\nprint(model.predict("photo.jpg"))'),
+        (
+            "In Python",
+            (
+                "import tellapart\n\nmodel ="
+                f' tellapart.load({literal})\nprint(model.predict("photo.jpg"))'
+            ),
+        ),
         ("Without tellapart, with onnxruntime alone", plain),
     ]

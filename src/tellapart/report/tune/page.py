@@ -72,10 +72,20 @@ def render_tuning(study: TuningInput) -> str:
         title=study.title,
         created=study.created,
         lines=summary_lines(study),
-        settings={} if study.best is None else {key: setting(of) for key, of in study.best.settings.items()},
+        settings=(
+            {}
+            if study.best is None
+            else {key: setting(of) for key, of in study.best.settings.items()}
+        ),
         importances=ranked,
         importance_line=_importance_line(study),
-        strands=parallel(study.rows, [key for key, _ in ranked] or study.keys, study.logs, study.metric, study.best),
+        strands=parallel(
+            study.rows,
+            [key for key, _ in ranked] or study.keys,
+            study.logs,
+            study.metric,
+            study.best,
+        ),
         history=history_chart(study.rows, study.metric),
         heads=_heads(study),
         table=[_cells(row, study) for row in study.rows],
@@ -92,20 +102,28 @@ def summary_lines(study: TuningInput) -> list[str]:
         return ["No trial has finished yet.", f"Trials: {told or 'none'}."]
     value = score_text(study.metric, best.value)
     lines = [
-        f"The best of {len(study.rows)} trials is trial {best.number}: {study.metric.replace('_', ' ')} {value} "
-        f"{study.judged} ({study.count:,} images, seed {study.seed}).",
+        (
+            f"The best of {len(study.rows)} trials is trial {best.number}:"
+            f" {study.metric.replace('_', ' ')} {value} {study.judged} ({study.count:,} images,"
+            f" seed {study.seed})."
+        ),
         f"Trials: {told}.",
     ]
     if study.elsewhere:
         folder, accuracy = study.elsewhere
         tested = f"its test accuracy is {accuracy}" if accuracy else "there are no test images"
-        return [*lines, f"It was trained once more in another folder of the study, {folder}: {tested}."]
+        return [
+            *lines,
+            f"It was trained once more in another folder of the study, {folder}: {tested}.",
+        ]
     if study.test is None:
         return [*lines, "That is the best of many, so it is too good; there is no test score yet."]
     return [
         *lines,
-        f"Trained once more, its test accuracy is {study.test.accuracy}. Quote this one: the val score chose the "
-        f"settings, so it is too good.",
+        (
+            f"Trained once more, its test accuracy is {study.test.accuracy}. Quote this one: the"
+            " val score chose the settings, so it is too good."
+        ),
         *([f"The test set has now been looked at {study.looks} times."] if study.looks > 1 else []),
     ]
 
@@ -127,12 +145,15 @@ def history_chart(rows: Sequence[TrialRow], metric: str) -> Chart | None:
 def _importance_line(study: TuningInput) -> str:
     finished = sum(row.state == "finished" for row in study.rows)
     if finished < FEW_TRIALS:
-        return f"{finished} finished trials are too few to say which setting mattered; from {FEW_TRIALS} on it is told."
+        return (
+            f"{finished} finished trials are too few to say which setting mattered; from"
+            f" {FEW_TRIALS} on it is told."
+        )
     if not study.importances:
         return "All trials have the same value: nothing that was searched mattered."
     return (
-        f"The share of each setting in what told the better from the worse of {finished} finished trials, by "
-        "PED-ANOVA. With few trials these shares are rough."
+        f"The share of each setting in what told the better from the worse of {finished} finished"
+        " trials, by PED-ANOVA. With few trials these shares are rough."
     )
 
 
@@ -146,10 +167,12 @@ def _heads(study: TuningInput) -> list[tuple[str, str, bool]]:
 def _cells(row: TrialRow, study: TuningInput) -> dict[str, Any]:
     names = score_names(study.metric, study.shown)
     settings = [
-        (setting(row.settings[key]), row.settings[key]) if key in row.settings else ("", "") for key in study.keys
+        (setting(row.settings[key]), row.settings[key]) if key in row.settings else ("", "")
+        for key in study.keys
     ]
     scores = [
-        (score_text(name, row.scores[name]), row.scores[name]) if name in row.scores else ("–", "") for name in names
+        (score_text(name, row.scores[name]), row.scores[name]) if name in row.scores else ("–", "")
+        for name in names
     ]
     epochs = ("–", "") if row.epochs is None else (str(row.epochs), row.epochs)
     seconds = ("–", "") if row.seconds is None else (duration(row.seconds), row.seconds)

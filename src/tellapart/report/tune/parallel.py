@@ -12,7 +12,12 @@ from tellapart.report.parts.curves import Decades, Scale
 from tellapart.report.parts.figures import Tick
 from tellapart.report.tune.trial_table import TrialRow, score_text, setting, short
 
-TOP, BOTTOM, UNUSED, HEIGHT = 34, 214, 236, 256  # of a rail; where a setting stands that does not count in a trial
+TOP, BOTTOM, UNUSED, HEIGHT = (
+    34,
+    214,
+    236,
+    256,
+)  # of a rail; where a setting stands that does not count in a trial
 LEFT, LETTER = 84, 6.5  # at least, before the first rail; the width of a letter of a label
 WIDEST, NARROWEST, ROOM = 132, 96, 860  # between two rails; what a wide page has for all
 MOST_KEYS = 8
@@ -54,7 +59,11 @@ class Parallel:
 
 
 def parallel(
-    rows: Sequence[TrialRow], keys: Sequence[str], logs: frozenset[str], metric: str, best: TrialRow | None
+    rows: Sequence[TrialRow],
+    keys: Sequence[str],
+    logs: frozenset[str],
+    metric: str,
+    best: TrialRow | None,
 ) -> Parallel | None:
     """The finished and the pruned trials that have a value; None where there are fewer than two.
 
@@ -81,12 +90,17 @@ def parallel(
     rails.append(Rail(f"val {metric}", x, ticks, unused=False))
     strands = []
     for rank, row in enumerate(ranked):
-        points = [(at, place(row.settings[key]) if key in row.settings else UNUSED) for key, at, place in places]
+        points = [
+            (at, place(row.settings[key]) if key in row.settings else UNUSED)
+            for key, at, place in places
+        ]
         told = ", ".join(f"{short(key)} {setting(value)}" for key, value in row.settings.items())
         kind = "good" if rank < BEST_SHARE * len(ranked) and row.state == "finished" else "other"
         strands.append(
             Strand(
-                " ".join(f"{at},{round(height, 1)}" for at, height in [*points, (x, up(row.value))]),
+                " ".join(
+                    f"{at},{round(height, 1)}" for at, height in [*points, (x, up(row.value))]
+                ),
                 f"trial {row.number}: {score_text(metric, row.value)}; {told}",
                 "best" if best is not None and row.number == best.number else kind,
             )
@@ -135,7 +149,9 @@ def _names(values: Sequence[Any]) -> tuple[Callable[[Any], float], tuple[Tick, .
     return lambda value: heights[repr(value)], ticks
 
 
-def _value_rail(values: Sequence[float], metric: str) -> tuple[Callable[[float], float], tuple[Tick, ...]]:
+def _value_rail(
+    values: Sequence[float], metric: str
+) -> tuple[Callable[[float], float], tuple[Tick, ...]]:
     worst = best = values[0]
     for value in values:
         best = value if better(metric, value, best) else best
@@ -147,8 +163,12 @@ def _value_rail(values: Sequence[float], metric: str) -> tuple[Callable[[float],
     def at(value: float) -> float:
         return round(BOTTOM + (value - worst) / (best - worst) * (TOP - BOTTOM), 1)
 
-    return at, tuple(Tick(at(value), score_text(metric, value)) for value in (worst, (worst + best) / 2, best))
+    return at, tuple(
+        Tick(at(value), score_text(metric, value)) for value in (worst, (worst + best) / 2, best)
+    )
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}"  # names of one family differ at their ends
+    return (
+        text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}"
+    )  # names of one family differ at their ends

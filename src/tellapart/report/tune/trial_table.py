@@ -11,7 +11,12 @@ from tellapart.evaluation.scores import better
 from tellapart.report.parts.wording import percent
 from tellapart.tables import Row
 
-SHARES = ("accuracy", "precision", "recall", "f1")  # how the names of metrics end that are shown in percent
+SHARES = (
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+)  # how the names of metrics end that are shown in percent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +45,12 @@ class TrialRow:
     def as_json(self) -> dict[str, Any]:
         """Plain values, null where there is no number."""
         value = self.value if math.isfinite(self.value) else None
-        return {**vars(self), "settings": dict(self.settings), "scores": dict(self.scores), "value": value}
+        return {
+            **vars(self),
+            "settings": dict(self.settings),
+            "scores": dict(self.scores),
+            "value": value,
+        }
 
 
 def trials_table(
@@ -48,7 +58,13 @@ def trials_table(
 ) -> tuple[list[Row], dict[str, type]]:
     """The table of trials for other programs, and its columns: every number in full, None where there is none."""
     names, chosen = score_names(metric, shown), f"val_{metric}_chosen"
-    columns: dict[str, type] = {"trial": int, "state": str, **dict.fromkeys(keys, str), "epochs": int, "seconds": float}
+    columns: dict[str, type] = {
+        "trial": int,
+        "state": str,
+        **dict.fromkeys(keys, str),
+        "epochs": int,
+        "seconds": float,
+    }
     columns |= {chosen: float, **dict.fromkeys(names, float), "reason": str, "run": str}
     table: list[Row] = [
         {
