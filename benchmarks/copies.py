@@ -2,9 +2,10 @@
 
     python benchmarks/copies.py DATA... [--copies 400] [--out result.json]
 
-Into each folder of images, copies of some of them are planted: saved again, resized, cropped, brightened, and all of
-these, one kind at a time. Then the same search runs over the images alone, over the solar cells of `elpv-dataset` and
-over fashion-mnist where these are installed: what it finds there is really in the data, or false, and one has to look.
+Into each folder of images, copies of some of them are planted: saved again, resized, cropped,
+brightened, and all of these, one kind at a time. Then the same search runs over the images alone,
+over the solar cells of `elpv-dataset` and over fashion-mnist where these are installed: what it
+finds there is really in the data, or false, and one has to look.
 """
 
 from __future__ import annotations
@@ -150,7 +151,9 @@ def recall(images: list[Pixels], prints: list[Print], copies: int) -> dict[str, 
 
 
 def across_splits(folder: Path, copies: int) -> dict[str, int]:
-    """Copies of every kind in turn, as files beside their images: how many `explore` would split from them."""
+    """Copies of every kind in turn, as files beside their images: how many `explore` would split
+    from them.
+    """
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
     with tempfile.TemporaryDirectory() as temporary:
         there = Path(temporary) / "planted"

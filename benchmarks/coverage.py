@@ -1,10 +1,13 @@
-"""Do the intervals hold the truth as often as they say, and does `compare` find what is there and nothing else?
+"""Do the intervals hold the truth as often as they say, and does `compare` find what is there and
+nothing else?
 
-    python benchmarks/coverage.py [--repeats 1000] [--compared 200] [--out benchmarks/results/coverage.json]
+    python benchmarks/coverage.py [--repeats 1000] [--compared 200] [--out
+    benchmarks/results/coverage.json]
 
-Predictions are drawn from models whose true scores are known, from a million images of the same kind. Intervals: how
-often 95 % ones hold the truth. Comparisons: of two models that are equal, how often nothing is found; of two that truly
-differ by three points of accuracy, how often that is. Every share has its own interval, Wilson's.
+Predictions are drawn from models whose true scores are known, from a million images of the same
+kind. Intervals: how often 95 % ones hold the truth. Comparisons: of two models that are equal, how
+often nothing is found; of two that truly differ by three points of accuracy, how often that is.
+Every share has its own interval, Wilson's.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ FAST = 20_000  # repeats where only counts are drawn
 
 
 class Kind:
-    """A model and a population: how likely each class is, how sharp the model is, and how sure it says it is."""
+    """A model and a population: how likely each class is, how sharp the model is, and how sure it
+    says it is.
+    """
 
     def __init__(
         self, name: str, images: int, shares: list[float], sharpness: float, boldness: float = 1.0
@@ -128,7 +133,9 @@ def true_scores(kind: Kind, seed: int) -> dict[str, float]:
 
 
 def comparisons(repeats: int, seed: int) -> Iterator[dict[str, Any]]:
-    """How often equals are told apart by nothing, and how often three points of accuracy are found."""
+    """How often equals are told apart by nothing, and how often three points of accuracy are
+    found.
+    """
     for apart in (0.05, 0.10, 0.15):
         equals, planted = (counted(apart, difference, seed) for difference in (0.0, PLANTED))
         said = f"{100 * apart:.0f} % decided differently"
@@ -161,7 +168,9 @@ def comparisons(repeats: int, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def counted(apart: float, difference: float, seed: int) -> int:
-    """In how many of FAST repeats McNemar's test finds something; which images are decided how is drawn."""
+    """In how many of FAST repeats McNemar's test finds something; which images are decided how is
+    drawn.
+    """
     chances = [(apart + difference) / 2, (apart - difference) / 2, 1 - apart]
     drawn = np.random.default_rng([seed, 3]).multinomial(TEST, chances, FAST)
     test = cache(mcnemar)
@@ -169,7 +178,9 @@ def counted(apart: float, difference: float, seed: int) -> int:
 
 
 def whole(difference: float, sizes: Sequence[int], seed: int, repeats: int) -> list[Pair]:
-    """Comparisons of two models that see the same images, so many of each class, each with noise of its own."""
+    """Comparisons of two models that see the same images, so many of each class, each with noise of
+    its own.
+    """
     sharper = sharpness_for(difference, seed)
     pairs = []
     for repeat in range(repeats):
@@ -179,7 +190,9 @@ def whole(difference: float, sizes: Sequence[int], seed: int, repeats: int) -> l
 
 
 def two_models(rng: np.random.Generator, sizes: Sequence[int], sharper: float) -> list[Predictions]:
-    """Two models of the same classes; the second is as much sharper. What makes an image hard is the same for both."""
+    """Two models of the same classes; the second is as much sharper. What makes an image hard is
+    the same for both.
+    """
     labels = np.repeat(np.arange(len(sizes)), sizes)
     right = np.arange(len(sizes)) == labels[:, None]
     shared = rng.normal(size=right.shape) + right * 4.0 * rng.gamma(2.0, 0.5, (len(labels), 1))
@@ -190,7 +203,9 @@ def two_models(rng: np.random.Generator, sizes: Sequence[int], sharper: float) -
 
 
 def sharpness_for(difference: float, seed: int) -> float:
-    """How much sharper the second must be to be better by so much, found by halving on many images."""
+    """How much sharper the second must be to be better by so much, found by halving on many
+    images.
+    """
     if not difference:
         return 0.0
     low, high = 0.0, 2.0

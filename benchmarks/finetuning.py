@@ -1,11 +1,12 @@
 """What does fine-tuning add to the probe, and in how many minutes?
 
-    python benchmarks/finetuning.py [--data FOLDER] [--seeds 0,1,2] [--recipe finetune] [--set KEY=VALUE] [--out x.json]
+    python benchmarks/finetuning.py [--data FOLDER] [--seeds 0,1,2] [--recipe finetune] [--set
+    KEY=VALUE] [--out x.json]
 
-Without a folder, over the 2,624 solar cells of `elpv-dataset`: one stratified 75/25 split for each seed, from images
-to labels as in examples/solar_cells.py (a cell whose defect probability is 0.5 or more is defective), cells that were
-measured twice on both sides. With one, over its own split, seed by seed. Both recipes begin without any cache; minutes
-are those of the whole command.
+Without a folder, over the 2,624 solar cells of `elpv-dataset`: one stratified 75/25 split for each
+seed, from images to labels as in examples/solar_cells.py (a cell whose defect probability is 0.5 or
+more is defective), cells that were measured twice on both sides. With one, over its own split, seed
+by seed. Both recipes begin without any cache; minutes are those of the whole command.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def cells() -> list[tuple[str, str]]:
 
 
 def write_split(path: Path, seed: int) -> Path:
-    """A table of the cells with a quarter of each label as test; val is tellapart's to cut from train. Its path."""
+    """A table of the cells with a quarter of each label as test; val is tellapart's to cut from
+    train. Its path.
+    """
     rows = cells()
     labels = [label for _, label in rows]
     _, test = train_test_split(rows, test_size=TEST_SHARE, stratify=labels, random_state=seed)
@@ -51,7 +54,9 @@ def write_split(path: Path, seed: int) -> Path:
 
 
 def measure(data: Path, recipe: str, seed: int, settings: list[str]) -> dict[str, Any]:
-    """One training, as a user would run it: its test accuracy with its interval, minutes, and what its run recorded."""
+    """One training, as a user would run it: its test accuracy with its interval, minutes, and what
+    its run recorded.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         command = [
             sys.executable,

@@ -1,11 +1,14 @@
-"""How fast is a first scan of many small files, with statuses, hashes and near-duplicates; and a second one?
+"""How fast is a first scan of many small files, with statuses, hashes and near-duplicates; and a
+second one?
 
-    python benchmarks/scan.py CIFAR10 TINY_IMAGENET [--sizes 10000,30000,110000] [--rounds 3] [--out result.json]
+    python benchmarks/scan.py CIFAR10 TINY_IMAGENET [--sizes 10000,30000,110000] [--rounds 3] [--out
+    result.json]
 
-The files are made once, beside the cache in a temporary folder: every image of the two sets under its own bytes,
-then mirrored ones until there are enough. Each measurement is a fresh process over warm files. "first" starts with
-an empty cache, "second" with that of the first over unchanged files, "changed" after a hundredth of the files was
-replaced. Recognising the source is part of all of them, drawing the page is not.
+The files are made once, beside the cache in a temporary folder: every image of the two sets under
+its own bytes, then mirrored ones until there are enough. Each measurement is a fresh process over
+warm files. "first" starts with an empty cache, "second" with that of the first over unchanged
+files, "changed" after a hundredth of the files was replaced. Recognising the source is part of all
+of them, drawing the page is not.
 """
 
 from __future__ import annotations

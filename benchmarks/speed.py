@@ -1,10 +1,12 @@
-"""How fast is `tellapart train`, against the ordinary way of running the same network over the same images?
+"""How fast is `tellapart train`, against the ordinary way of running the same network over the same
+images?
 
     python benchmarks/speed.py DATA [--rounds 3] [--out result.json]
 
-The ordinary way is one pass of the same timm model: eval mode, contiguous tensors, PIL transforms, a DataLoader with
-two workers, batches of 32. Each side runs in a fresh process, in turn, over warm files; tellapart without any cache.
-The ordinary pass is timed without its imports and without loading the model; `train` is timed as a whole process.
+The ordinary way is one pass of the same timm model: eval mode, contiguous tensors, PIL transforms,
+a DataLoader with two workers, batches of 32. Each side runs in a fresh process, in turn, over warm
+files; tellapart without any cache. The ordinary pass is timed without its imports and without
+loading the model; `train` is timed as a whole process.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     python benchmarks/stopwatch.py DATA RECIPE BEGIN END [KEY=VALUE …]
 
-The clock runs from the completion of optimizer step BEGIN (0: from the start of the run) to that of step END (0: the
-last one planned); then the training is broken off. What comes before the run is told apart, as preparation: importing
-torch, scanning and decoding the images, loading the network and measuring its threads.
+The clock runs from the completion of optimizer step BEGIN (0: from the start of the run) to that of
+step END (0: the last one planned); then the training is broken off. What comes before the run is
+told apart, as preparation: importing torch, scanning and decoding the images, loading the network
+and measuring its threads.
 """
 
 from __future__ import annotations

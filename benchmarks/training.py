@@ -1,13 +1,15 @@
 """How fast does tellapart train, against the tutorials' own code?
 
-    python benchmarks/training.py CIFAR10 PHOTOS [--rounds 3] [--only lenet,cnn,lite0,kept] [--out result.json]
+    python benchmarks/training.py CIFAR10 PHOTOS [--rounds 3] [--only lenet,cnn,lite0,kept] [--out
+    result.json]
 
-Both folders hold train/ and test/, one folder a class in each. Two sides, each in a fresh process, in turn, over warm
-files, with the same hyperparameters: `tutorials.py` and, without any cache, `stopwatch.py`. Neither is told how many
-threads to use. Timed is the training alone, between two optimizer steps; what tellapart prepares before its first step
-(the scan, the decoding) stands beside it. `kept` is timed over all its epochs, beginning with the one that computes
-what is kept, and both with and without the preparation; an epoch of the ordinary loop is like any other, so a part of
-one gives its rate.
+Both folders hold train/ and test/, one folder a class in each. Two sides, each in a fresh process,
+in turn, over warm files, with the same hyperparameters: `tutorials.py` and, without any cache,
+`stopwatch.py`. Neither is told how many threads to use. Timed is the training alone, between two
+optimizer steps; what tellapart prepares before its first step (the scan, the decoding) stands
+beside it. `kept` is timed over all its epochs, beginning with the one that computes what is kept,
+and both with and without the preparation; an epoch of the ordinary loop is like any other, so a
+part of one gives its rate.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ ORDINARY_LOOP = {
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A tutorial, tellapart's recipe for it, and the optimizer steps between which they are timed."""
+    """A tutorial, tellapart's recipe for it, and the optimizer steps between which they are
+    timed.
+    """
 
     photos: bool = False  # else CIFAR-10
     recipe: str

@@ -1,12 +1,14 @@
 """Does the sampler of `tune` find better settings than random search, trial for trial?
 
-    python benchmarks/tuning.py DATA [--trials 20] [--seeds 5] [--recipe probe] [--space FILE] [--set KEY=VALUE …]
+    python benchmarks/tuning.py DATA [--trials 20] [--seeds 5] [--recipe probe] [--space FILE]
+    [--set KEY=VALUE …]
         [--out x.json]
 
-One study a seed and sampler, on the same splits and in the same space; both begin with the recipe's own settings. The
-table holds the best val value so far after some numbers of trials: the mean over the seeds, and the least and the
-largest. Beside it the test accuracy of each study's best, trained once more: what the search was worth. Features of
-probes are shared among all studies, so only the first of them pays for a backbone at a size.
+One study a seed and sampler, on the same splits and in the same space; both begin with the recipe's
+own settings. The table holds the best val value so far after some numbers of trials: the mean over
+the seeds, and the least and the largest. Beside it the test accuracy of each study's best, trained
+once more: what the search was worth. Features of probes are shared among all studies, so only the
+first of them pays for a backbone at a size.
 """
 
 from __future__ import annotations

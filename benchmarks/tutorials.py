@@ -1,14 +1,15 @@
-"""The ordinary way to train, as `training.py` times it: one process, one training, one line of JSON.
+"""The ordinary way to train, as `training.py` times it: one process, one training, one line of
+JSON.
 
     python benchmarks/tutorials.py lenet|cnn|lite0|kept FOLDER BEGIN END
 
-FOLDER holds one folder a class. ImageFolder, PIL transforms and a DataLoader with two workers; torch chooses its
-threads. The clock runs from the completion of optimizer step BEGIN (from 1) to that of step END; at both the workers
-read ahead.
+FOLDER holds one folder a class. ImageFolder, PIL transforms and a DataLoader with two workers;
+torch chooses its threads. The clock runs from the completion of optimizer step BEGIN (from 1) to
+that of step END; at both the workers read ahead.
 
 Sources: `lenet`, https://pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html; `cnn`,
-https://learn.microsoft.com/en-us/windows/ai/windows-ml/tutorials/pytorch-train-model (with two workers more).
-`lite0` fine-tunes a timm network by the same loop; `kept` trains only its head.
+https://learn.microsoft.com/en-us/windows/ai/windows-ml/tutorials/pytorch-train-model (with two
+workers more). `lite0` fine-tunes a timm network by the same loop; `kept` trains only its head.
 """
 
 from __future__ import annotations
@@ -113,7 +114,9 @@ def lite0(classes: int) -> Parts:
 
 
 def kept(classes: int) -> Parts:
-    """Only the head learns. Eval mode: BatchNorm stays still, as where outputs are kept; it is also the faster mode."""
+    """Only the head learns. Eval mode: BatchNorm stays still, as where outputs are kept; it is also
+    the faster mode.
+    """
     model = _pretrained(classes).eval().requires_grad_(False)
     head = model.get_submodule("classifier").requires_grad_(True)
     return Parts(model, optim.AdamW(head.parameters(), lr=0.001), _crop_and_flip(model), 32)
@@ -145,7 +148,9 @@ TUTORIALS: dict[str, Callable[[int], Parts]] = {
 
 
 def train(parts: Parts, images: ImageFolder, begin: int, end: int) -> dict[str, float]:
-    """The tutorials' loop, epoch after epoch, until step `end`; its seconds and mean loss since step `begin`."""
+    """The tutorials' loop, epoch after epoch, until step `end`; its seconds and mean loss since
+    step `begin`.
+    """
     loader = DataLoader(images, batch_size=parts.batch, shuffle=True, num_workers=2)
     batches = (batch for _ in itertools.count() for batch in loader)
     criterion = nn.CrossEntropyLoss()

@@ -1,10 +1,12 @@
-"""The demo: is a solar cell defective? 2,624 real images, from their label table to a shipped model.
+"""The demo: is a solar cell defective? 2,624 real images, from their label table to a shipped
+model.
 
-The data comes with PyPI's `elpv-dataset` (CC BY-NC-SA 4.0: not for commercial use; Buerhop-Lutz et al. 2018,
-Deitsch et al. 2019 and 2021). A cell whose defect probability is 0.5 or more counts as a defect; 25 % are the test set,
-stratified by label and cell type. Some cells are there twice: near-duplicates are found first, and kept on one side.
-The published 88.42 % (Deitsch et al. 2019, a fine-tuned VGG-19) is of another protocol: other labels' weights, another
-split, augmentation. It is quoted for scale, not as a comparison.
+The data comes with PyPI's `elpv-dataset` (CC BY-NC-SA 4.0: not for commercial use; Buerhop-Lutz et
+al. 2018, Deitsch et al. 2019 and 2021). A cell whose defect probability is 0.5 or more counts as a
+defect; 25 % are the test set, stratified by label and cell type. Some cells are there twice:
+near-duplicates are found first, and kept on one side. The published 88.42 % (Deitsch et al. 2019, a
+fine-tuned VGG-19) is of another protocol: other labels' weights, another split, augmentation. It is
+quoted for scale, not as a comparison.
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ def cells() -> list[tuple[str, str, str]]:
 def with_splits(
     rows: list[tuple[str, str, str]], cell_of: dict[str, str]
 ) -> list[tuple[str, str, str]]:
-    """Path, label and split: a quarter of every label and cell type is test, chosen by seed and file name.
+    """Path, label and split: a quarter of every label and cell type is test, chosen by seed and
+    file name.
 
     Args:
-        cell_of: image → the first image of the same cell, by file name; all of a cell go where that one goes.
+        cell_of: image → the first image of the same cell, by file name; all of a cell go where that
+            one goes.
     """
     stratum_of = {Path(path).name: (label, kind) for path, label, kind in rows}
     tested = set()

@@ -1,9 +1,11 @@
-"""Archives and arrays made to do harm: bombs, a million entries, and many rounds of flipped and cut bytes.
+"""Archives and arrays made to do harm: bombs, a million entries, and many rounds of flipped and cut
+bytes.
 
     python stress/archives.py [--rounds 5000] [--seed 0]
 
-Every one is read in a process of its own, which must end by itself within the limits of time and memory, either with
-a catalog or with one line of what to do. Nothing may be left in the temporary folder.
+Every one is read in a process of its own, which must end by itself within the limits of time and
+memory, either with a catalog or with one line of what to do. Nothing may be left in the temporary
+folder.
 """
 
 from __future__ import annotations
@@ -149,7 +151,9 @@ def long_names(count: int) -> Iterator[bytes]:
 
 
 def attributes(data: bytes) -> Iterator[bytes]:
-    """A tar of one file with these attributes, which take older versions of tarfile hours, or all memory."""
+    """A tar of one file with these attributes, which take older versions of tarfile hours, or all
+    memory.
+    """
     info = tarfile.TarInfo("cat/1.bmp")
     info.type, info.size = tarfile.XHDTYPE, len(data)
     yield info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
@@ -229,7 +233,9 @@ samples_once = samples()
 
 
 def peak_mib() -> int:
-    """The most memory that this process has had. Not `ru_maxrss`, which counts the one that started it too."""
+    """The most memory that this process has had. Not `ru_maxrss`, which counts the one that started
+    it too.
+    """
     (peak,) = re.findall(r"VmHWM:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
     return int(peak) // 1024
 

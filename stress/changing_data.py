@@ -2,12 +2,13 @@
 
     python stress/changing_data.py [--images 1000] [--rounds 5] [--seed 0]
 
-First, a folder is trained on and predicted: its listing, modes, times and contents are the same before and after,
-also when nothing in it may be written. Then, round after round, one file in two hundred, and at least ten, is cut,
-deleted, forbidden (mode 000), or replaced by a bomb or another image at some moment of a `predict` and of a `train`.
-The runs must end well and name each file once; a file left alone has the answer of an undisturbed run, and the others
-that of what they held at some moment, or a status: never any other. A training may also refuse to go on, in one line
-and without a run.
+First, a folder is trained on and predicted: its listing, modes, times and contents are the same
+before and after, also when nothing in it may be written. Then, round after round, one file in two
+hundred, and at least ten, is cut, deleted, forbidden (mode 000), or replaced by a bomb or another
+image at some moment of a `predict` and of a `train`. The runs must end well and name each file
+once; a file left alone has the answer of an undisturbed run, and the others that of what they held
+at some moment, or a status: never any other. A training may also refuse to go on, in one line and
+without a run.
 """
 
 from __future__ import annotations
@@ -125,7 +126,9 @@ def check_untouched(checks: Checks, folder: Path, images: int) -> None:
 
 
 class Disturbed:
-    """A folder of images, what an undisturbed run says of them, and rounds of change during others."""
+    """A folder of images, what an undisturbed run says of them, and rounds of change during
+    others.
+    """
 
     def __init__(self, checks: Checks, folder: Path, images: int, chance: random.Random) -> None:
         """Write the images, train a model, and run both verbs once in peace."""
@@ -185,7 +188,9 @@ class Disturbed:
         self.checks.that(not wrong, f"{what}: every answer is that to what the file held", wrong)
 
     def train(self, what: str, name: str) -> None:
-        """One disturbed `train`, with nothing kept from those before: kept files would not be read again."""
+        """One disturbed `train`, with nothing kept from those before: kept files would not be read
+        again.
+        """
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
         victims = self.victims()
         done, runs = try_to_train(
@@ -195,7 +200,8 @@ class Disturbed:
             lambda: disturb(victims, self.train_seconds, self.bomb, self.stranger, self.chance),
         )
         if done.code == REFUSED and CHANGED in done.errors:
-            # Some images become the reference that the model file is checked against: those must not change.
+            # Some images become the reference that the model file is checked against: those must
+            # not change.
             self.checks.that(not runs, f"{what}: refused, and left no run", runs)
             self.checks.that(
                 len(done.errors.splitlines()) == 1, f"{what}: refused in one line", done.errors
@@ -212,7 +218,9 @@ class Disturbed:
     def check(
         self, what: str, done: Done, victims: dict[Path, str], statuses: dict[str, str], rows: int
     ) -> None:
-        """What holds for both verbs. `statuses`: of each file that has a row; `rows`: how many there are."""
+        """What holds for both verbs. `statuses`: of each file that has a row; `rows`: how many
+        there are.
+        """
         self.checks.ended_well(done, what)
         self.checks.that(
             set(statuses) <= self.names and rows == len(statuses), f"{what}: no file has two rows"

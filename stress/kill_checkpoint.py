@@ -1,11 +1,13 @@
-"""SIGKILL a process at every point inside the writing of a checkpoint: there is always one to go on from.
+"""SIGKILL a process at every point inside the writing of a checkpoint: there is always one to go on
+from.
 
     python stress/kill_checkpoint.py [--folder FOLDER]
 
-A process that saves over good checkpoints is killed before and after each call into the system or the interpreter's own
-library that the saving makes, among them open, write, fsync, rename, the folder's fsync, and unlink. After each kill
-the newest checkpoint that can be used is the one before or the new one, the best network that it refers to is there,
-and the next save clears away what was left. Temporary files would lie on another file system, where there is one.
+A process that saves over good checkpoints is killed before and after each call into the system or
+the interpreter's own library that the saving makes, among them open, write, fsync, rename, the
+folder's fsync, and unlink. After each kill the newest checkpoint that can be used is the one before
+or the new one, the best network that it refers to is there, and the next save clears away what was
+left. Temporary files would lie on another file system, where there is one.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def save(kept: Checkpoints, step: int) -> None:
 
 
 def save_and_die(folder: Path, point: int) -> int:
-    """Save step 30 in a child process that dies at the given point; returns the signal that ended it, 0 for none."""
+    """Save step 30 in a child process that dies at the given point; returns the signal that ended
+    it, 0 for none.
+    """
     child = os.fork()
     if child == 0:
         seen = 0

@@ -1,10 +1,13 @@
-"""Kill one cross-validation many times in a row: it ends with the very numbers of one that nobody disturbed.
+"""Kill one cross-validation many times in a row: it ends with the very numbers of one that nobody
+disturbed.
 
-    python stress/kill_cv.py [DATA] [--recipe cifar10-lenet] [--folds 3] [--kills 12] [--seed 0] [--ensemble]
+    python stress/kill_cv.py [DATA] [--recipe cifar10-lenet] [--folds 3] [--kills 12] [--seed 0]
+    [--ensemble]
 
-Each kill is a SIGKILL of the whole process group, at a random moment after it has come a little further; `tellapart cv
---resume` then goes on. At the end all tensors of every fold and of the last training, every out-of-fold answer and all
-scores must equal those of the undisturbed cross-validation, bit for bit. Without DATA, small images are made.
+Each kill is a SIGKILL of the whole process group, at a random moment after it has come a little
+further; `tellapart cv --resume` then goes on. At the end all tensors of every fold and of the last
+training, every out-of-fold answer and all scores must equal those of the undisturbed
+cross-validation, bit for bit. Without DATA, small images are made.
 """
 
 from __future__ import annotations
@@ -101,7 +104,9 @@ def outcome_of(bench: Bench, name: str, code: int) -> dict[str, Any]:
 def disturb(
     bench: Bench, name: str, kills: int, longest: float, chance: random.Random
 ) -> tuple[int, int]:
-    """Kill and go on; returns how often it was killed, and the exit code of the process that came to the end."""
+    """Kill and go on; returns how often it was killed, and the exit code of the process that came
+    to the end.
+    """
     process, done = bench.begin(name), 0
     while done < kills:
         before, moment = bench.reached(name), None

@@ -1,13 +1,16 @@
-"""Stop trainings at random moments and resume them: each ends with the very numbers of one that nobody disturbed.
+"""Stop trainings at random moments and resume them: each ends with the very numbers of one that
+nobody disturbed.
 
-    python stress/kill_resume.py [DATA] [--recipe cifar10-cnn] [--kills 20] [--row 10] [--stops 4] [--seed 0]
+    python stress/kill_resume.py [DATA] [--recipe cifar10-cnn] [--kills 20] [--row 10] [--stops 4]
+    [--seed 0]
 
-`--kills` trainings are each killed once (SIGKILL, the whole process group) and resumed, one more is killed before its
-first checkpoint, one `--row` times in a row, and `--stops` are stopped by SIGTERM or SIGINT: exit code 4 within ten
-seconds, and a checkpoint at that very step. At the end all tensors of the last checkpoint and of the best network,
-history.csv but for its seconds, and the test scores must equal those of the undisturbed training, bit for bit. All the
-while, every 50 ms, a checkpoint that can be used is there from the first one on, the best network that it refers to
-too, and the folder stays small. Without DATA, small images are made.
+`--kills` trainings are each killed once (SIGKILL, the whole process group) and resumed, one more is
+killed before its first checkpoint, one `--row` times in a row, and `--stops` are stopped by SIGTERM
+or SIGINT: exit code 4 within ten seconds, and a checkpoint at that very step. At the end all
+tensors of the last checkpoint and of the best network, history.csv but for its seconds, and the
+test scores must equal those of the undisturbed training, bit for bit. All the while, every 50 ms, a
+checkpoint that can be used is there from the first one on, the best network that it refers to too,
+and the folder stays small. Without DATA, small images are made.
 """
 
 from __future__ import annotations
@@ -280,7 +283,9 @@ def check_row(bench: Bench, name: str, moments: list[float], expected: dict[str,
 def check_stop(
     bench: Bench, name: str, stop: signal.Signals, moment: float, expected: dict[str, Any]
 ) -> None:
-    """One training, asked to stop after its first epoch. Before the signal it saves only at the end of an epoch."""
+    """One training, asked to stop after its first epoch. Before the signal it saves only at the end
+    of an epoch.
+    """
     training = bench.begin(name, checkpoint_seconds=3600)
     training.until_it_saves()
     training.watch(moment)
@@ -298,7 +303,9 @@ def check_stop(
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a training ends with, the seconds from its beginning to its last checkpoint, and those to its end."""
+    """What a training ends with, the seconds from its beginning to its last checkpoint, and those
+    to its end.
+    """
 
     outcome: dict[str, Any]
     trains: float

@@ -1,10 +1,12 @@
-"""SIGKILL a training at random moments: no run is ever half there, and the kept features are used again.
+"""SIGKILL a training at random moments: no run is ever half there, and the kept features are used
+again.
 
     python stress/kill_train.py DATA [--kills 20] [--seed 0]
 
-After each kill every run folder under its final name must be whole: its model loads, its report and metrics are there.
-Whatever else a kill leaves is hidden under a name that starts with a dot and ends in .part. At the end an
-undisturbed training must give, byte for byte, the model file of one with a cache of its own that was never killed.
+After each kill every run folder under its final name must be whole: its model loads, its report and
+metrics are there. Whatever else a kill leaves is hidden under a name that starts with a dot and
+ends in .part. At the end an undisturbed training must give, byte for byte, the model file of one
+with a cache of its own that was never killed.
 """
 
 from __future__ import annotations

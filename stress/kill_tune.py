@@ -1,13 +1,16 @@
-"""Two processes on one study, killed at random moments: no finished trial is lost, none is run twice to its end.
+"""Two processes on one study, killed at random moments: no finished trial is lost, none is run
+twice to its end.
 
-    python stress/kill_tune.py [DATA] [--trials 24] [--kills 10] [--recipe cifar10-lenet] [--seed 0] [--storage URL]
+    python stress/kill_tune.py [DATA] [--trials 24] [--kills 10] [--recipe cifar10-lenet] [--seed 0]
+    [--storage URL]
 
-Each kill is a SIGKILL of one of the two, while it works on the study; it is then started again and joins. All the
-while, what the database says of a finished trial may never change, and a trial's run, once written to its end, may
-not be written again. At the end there are exactly as many trials as were ordered, each with one run folder; no process
-has told of the end of a trial that another one told of too; and every trial that finished has the very value that it
-has in a study that nobody disturbed, so those that were cut in the middle went on bit for bit. The sampler is the
-random one, whose draws hang on the trial's number alone. Without DATA, small images are made. With a URL
+Each kill is a SIGKILL of one of the two, while it works on the study; it is then started again and
+joins. All the while, what the database says of a finished trial may never change, and a trial's
+run, once written to its end, may not be written again. At the end there are exactly as many trials
+as were ordered, each with one run folder; no process has told of the end of a trial that another
+one told of too; and every trial that finished has the very value that it has in a study that nobody
+disturbed, so those that were cut in the middle went on bit for bit. The sampler is the random one,
+whose draws hang on the trial's number alone. Without DATA, small images are made. With a URL
 (postgresql://USER@HOST/NAME), the killed study is in that database, under a new name.
 """
 
@@ -143,7 +146,9 @@ def working(study: Path) -> set[int]:
 
 
 def disturb(bench: Bench, kills: int, chance: random.Random, storage: str | None) -> Path:
-    """Two processes on one study, killed in turn by chance; the study's folder, once both have ended by themselves."""
+    """Two processes on one study, killed in turn by chance; the study's folder, once both have
+    ended by themselves.
+    """
     first = bench.begin("killed", storage)
     study = bench.study("killed", first)
     processes = [first, bench.join(study)]

@@ -1,14 +1,17 @@
-"""Some thousands of odd and broken files through the command line: one verdict each, and nothing else happens.
+"""Some thousands of odd and broken files through the command line: one verdict each, and nothing
+else happens.
 
     python stress/odd_files.py [--count 4000] [--seed 0] [--keep FOLDER]
 
-A corpus is made: every odd image of tests/odd_images.py, and damaged copies of them (cut, bits turned, parts
-zeroed, doubled or swapped with other files, numbers set to extremes, other extensions). A small model is trained on
-good images; then the corpus goes through `predict` as a folder, and through `train` as one class among good ones.
+A corpus is made: every odd image of tests/odd_images.py, and damaged copies of them (cut, bits
+turned, parts zeroed, doubled or swapped with other files, numbers set to extremes, other
+extensions). A small model is trained on good images; then the corpus goes through `predict` as a
+folder, and through `train` as one class among good ones.
 
-Checked are: no death by signal, no hang, no traceback, one verdict a file and the same from both, memory and time,
-and, where strace is installed, that no program is started and no connection made. At last plain Pillow, kept to the
-same formats, is asked about every file: what it decodes and we refuse is counted, listed, and must have a stated rule.
+Checked are: no death by signal, no hang, no traceback, one verdict a file and the same from both,
+memory and time, and, where strace is installed, that no program is started and no connection made.
+At last plain Pillow, kept to the same formats, is asked about every file: what it decodes and we
+refuse is counted, listed, and must have a stated rule.
 """
 
 from __future__ import annotations
@@ -168,7 +171,9 @@ def rule_for(path: Path, status: str) -> str:
 
 
 def check_against_pillow(checks: Checks, corpus: Path, statuses: dict[str, str]) -> None:
-    """What Pillow decodes is accepted, or refused by a stated rule; what we accept, Pillow decodes."""
+    """What Pillow decodes is accepted, or refused by a stated rule; what we accept, Pillow
+    decodes.
+    """
     plain = {
         path.name for path in corpus.iterdir() if path.is_file() and odd.plain_pillow_decodes(path)
     }

@@ -1,4 +1,6 @@
-"""What the scripts of this folder share: a command run and measured from outside, images to train on, and checks."""
+"""What the scripts of this folder share: a command run and measured from outside, images to train
+on, and checks.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def run(
     limit_seconds: float = 600,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Done:
-    """Run a command to its end with its cache in `folder`, and `meanwhile` beside it; a hang ends the script."""
+    """Run a command to its end with its cache in `folder`, and `meanwhile` beside it; a hang ends
+    the script.
+    """
     settings = {**os.environ, "TELLAPART_CACHE": str(folder / "cache"), "HOME": str(folder)}
     out, err = folder / "stdout.txt", folder / "stderr.txt"
     begun = time.monotonic()
@@ -83,7 +87,9 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _obey_permissions() -> None:
-    """Take from root what lets it read and write everything, so that permissions mean something in these checks."""
+    """Take from root what lets it read and write everything, so that permissions mean something in
+    these checks.
+    """
     drop, override, read_and_search = (
         24,
         1,

@@ -16,7 +16,8 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
-# Class name → (mean colour, pattern): easy to tell apart for any pretrained network, and in the order of the names.
+# Class name → (mean colour, pattern): easy to tell apart for any pretrained network, and in the
+# order of the names.
 KINDS = {
     "brick": ((190, 80, 60), "checks"),
     "leaf": ((70, 160, 60), "stripes"),
@@ -32,9 +33,11 @@ def write_image(
     pattern: str = "checks",
     size: tuple[int, int] = (64, 48),
 ) -> Path:
-    """Write a small image whose content depends on all arguments; makes its folder, returns its path.
+    """Write a small image whose content depends on all arguments; makes its folder, returns its
+    path.
 
-    The name's suffix decides the format. `pattern` is "checks", "stripes" or "rings"; `size` is (width, height).
+    The name's suffix decides the format. `pattern` is "checks", "stripes" or "rings"; `size` is
+    (width, height).
     """
     rng = np.random.default_rng(seed)
     across, down = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
@@ -57,8 +60,9 @@ def write_image(
 
 
 def write_classes(folder: Path, count: int, *, first_seed: int = 0) -> Path:
-    """`count` images of each of KINDS, one folder a class; no content is the same as under another `first_seed`
-    that is at least `count` away. Returns the folder."""
+    """`count` images of each of KINDS, one folder a class; no content is the same as under another
+    `first_seed` that is at least `count` away. Returns the folder.
+    """
     for name, (colour, pattern) in KINDS.items():
         for seed in range(first_seed, first_seed + count):
             write_image(folder / name / f"{seed:03}.jpg", seed, colour=colour, pattern=pattern)
@@ -67,7 +71,9 @@ def write_classes(folder: Path, count: int, *, first_seed: int = 0) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One cache folder for the whole session: the user's is never touched, and a network is exported once."""
+    """One cache folder for the whole session: the user's is never touched, and a network is
+    exported once.
+    """
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("TELLAPART_CACHE", str(folder))

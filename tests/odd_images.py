@@ -1,7 +1,8 @@
-"""Odd images, made on the spot: small, seeded, no files needed. Functions return the bytes of one file.
+"""Odd images, made on the spot: small, seeded, no files needed. Functions return the bytes of one
+file.
 
-`salt` writes a varied set of them into a folder and says what should become of each. `gallery` is all there is:
-some hundreds of files, whose verdicts are pinned in verdicts.txt.
+`salt` writes a varied set of them into a folder and says what should become of each. `gallery` is
+all there is: some hundreds of files, whose verdicts are pinned in verdicts.txt.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def bad_exif(format: str) -> bytes:
 def captured(
     format: str, moment: str = "2026:05:04 13:02:09", seed: int = 0, **texts: object
 ) -> bytes:
-    """The scene with a moment of capture in EXIF, and `texts`: make, model, serial, fraction (of a second)."""
+    """The scene with a moment of capture in EXIF, and `texts`: make, model, serial, fraction (of a
+    second).
+    """
     exif = Image.Exif()
     places = {"make": (exif, 271), "model": (exif, 272)}
     details = exif.get_ifd(34665)
@@ -205,7 +208,9 @@ def png(
     *extra: tuple[bytes, bytes],
     interlaced: bool = False,
 ) -> bytes:
-    """A PNG by hand. `rows`: each with its filter byte. `extra`: (name, content) chunks that go before the pixels."""
+    """A PNG by hand. `rows`: each with its filter byte. `extra`: (name, content) chunks that go
+    before the pixels.
+    """
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     return PNG_HEAD + b"".join(
         png_chunk(*chunk)
@@ -246,7 +251,9 @@ def tiff(
     order: str = "<",
     tags: dict[int, tuple[int, ...]] | None = None,
 ) -> bytes:
-    """A TIFF by hand, of one strip. `bits` of each channel; `tags`: more of them, or others, as whole numbers."""
+    """A TIFF by hand, of one strip. `bits` of each channel; `tags`: more of them, or others, as
+    whole numbers.
+    """
     values = {256: (width,), 257: (height,), 258: bits, 259: (1,), 262: (photometric,), 273: (8,)}
     values |= {277: (len(bits),), 278: (height,), 279: (len(strip),), **(tags or {})}
     body, entries = strip + bytes(len(strip) % 2), b""
@@ -538,7 +545,9 @@ def four_bit_png_with_a_key() -> bytes:
 
 
 def animated(format: str, seed: int = 0, frames: int = 3) -> bytes:
-    """An animation or a file of several pages (GIF, PNG, WEBP, AVIF, TIFF, MPO); the first is the scene."""
+    """An animation or a file of several pages (GIF, PNG, WEBP, AVIF, TIFF, MPO); the first is the
+    scene.
+    """
     first, *others = (Image.fromarray(scene(seed + i)) for i in range(frames))
     options = {"lossless": True} if format == "WEBP" else {}
     return encoded(first, format, save_all=True, append_images=others, **options)
@@ -667,7 +676,8 @@ def unsupported() -> dict[str, tuple[bytes, str]]:
 def salt(folder: Path) -> dict[str, str]:
     """Write a varied set of odd files into `folder`; return what the status of each name should be.
 
-    Good ones each show a scene of their own. Pipe, socket and permissions are left out where the system has none.
+    Good ones each show a scene of their own. Pipe, socket and permissions are left out where the
+    system has none.
     """
     good = {
         "plain.jpg": encoded(scene(100), "JPEG"),
@@ -735,7 +745,8 @@ def special_files(folder: Path) -> dict[str, str]:
 def gallery(folder: Path) -> list[str]:
     """Write every odd image that can be made into `folder`; return their names, sorted.
 
-    The same each time, as far as the encoders are. Without a file that its owner may not read, which root may.
+    The same each time, as far as the encoders are. Without a file that its owner may not read,
+    which root may.
     """
     contents = gallery_contents()
     for name, data in contents.items():

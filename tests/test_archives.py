@@ -547,7 +547,9 @@ SAMPLES = {
 
 
 def read_all(path):
-    """What must hold for any bytes at all: a catalog of which each file can be asked for, or an error of one line."""
+    """What must hold for any bytes at all: a catalog of which each file can be asked for, or an
+    error of one line.
+    """
     try:
         catalog = read_source(path)
     except UserError as error:

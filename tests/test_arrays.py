@@ -1,4 +1,6 @@
-"""IDX files and CIFAR's binary files: each record becomes a BMP file with exactly the stored pixels."""
+"""IDX files and CIFAR's binary files: each record becomes a BMP file with exactly the stored
+pixels.
+"""
 
 import gzip
 import struct

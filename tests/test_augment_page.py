@@ -42,7 +42,9 @@ def shown(data: Path, recipe: Recipe = RECIPE, **options: object):
 
 
 def images_of(page: str) -> np.ndarray:
-    """(M, 32, 32, 3) uint8: all the images on a page, in order; they are small, so they stand there as PNG."""
+    """(M, 32, 32, 3) uint8: all the images on a page, in order; they are small, so they stand there
+    as PNG.
+    """
     sources = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     return np.stack(
         [np.asarray(Image.open(io.BytesIO(base64.b64decode(source)))) for source in sources]

@@ -1,4 +1,6 @@
-"""Augmentation: every change is an image's own, by its key; exact where it can be, and as torchvision has it."""
+"""Augmentation: every change is an image's own, by its key; exact where it can be, and as
+torchvision has it.
+"""
 
 from __future__ import annotations
 

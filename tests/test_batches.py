@@ -1,4 +1,6 @@
-"""The order of an epoch: a function of seed, epoch and image, each image once or drawn as often as it should be."""
+"""The order of an epoch: a function of seed, epoch and image, each image once or drawn as often as
+it should be.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Checkpoints: written whole, found damaged by their names, and the same training goes on from them, bit for bit."""
+"""Checkpoints: written whole, found damaged by their names, and the same training goes on from
+them, bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def state(step: int) -> dict[str, Tensor]:
 
 
 def names(kept: Checkpoints) -> list[str]:
-    """What is in the folder: "step-<n>" or "best-<n>" for ours, the whole name for anything else."""
+    """What is in the folder: "step-<n>" or "best-<n>" for ours, the whole name for anything
+    else.
+    """
     found = sorted(path.name for path in kept.folder.iterdir())
     return [
         f"{name[:4]}-{int(name[5:17])}" if name.endswith(".safetensors") else name for name in found
@@ -351,7 +355,9 @@ def test_no_damage_at_all_is_ever_loaded(kept: Checkpoints, console: Console):
 
 
 class Training:
-    """A small net of all kinds of layers, two groups of parameters, one of them frozen at first; keyed data."""
+    """A small net of all kinds of layers, two groups of parameters, one of them frozen at first;
+    keyed data.
+    """
 
     def __init__(self, optimizer: str, layout: torch.memory_format) -> None:
         torch.manual_seed(3)

@@ -426,7 +426,9 @@ WRONG = {
 
 @pytest.fixture
 def words_of(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The words of a wrong command, with real paths in their places; and an empty folder to be in."""
+    """The words of a wrong command, with real paths in their places; and an empty folder to be
+    in.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.yaml").write_text("name: [probe\n")
     places = {
@@ -515,7 +517,8 @@ def test_junk_that_is_merely_ignored_does_not_count(tell, photos: Path, run: Run
 
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    # raised, not sent: the verb has several threads here, and a second signal could arrive after the command's end
+    # raised, not sent: the verb has several threads here, and a second signal could arrive after
+    # the command's end
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 

@@ -1,4 +1,6 @@
-"""`compare`: runs tested on the same images, in words, in JSON and on a page; others refused with the reason."""
+"""`compare`: runs tested on the same images, in words, in JSON and on a page; others refused with
+the reason.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def right(count: int, wrong: range | list[int]) -> list[bool]:
 
 @pytest.fixture
 def two(tmp_path: Path) -> list[Path]:
-    """Of 120 images the first run misses 30, the second 6 of these and 3 others; it has another learning rate."""
+    """Of 120 images the first run misses 30, the second 6 of these and 3 others; it has another
+    learning rate.
+    """
     first = write_run(tmp_path / "runs" / "one", answers(right(120, range(30))))
     tuned = {"name": "finetune", "method": "finetune", "training.lr": 0.01}
     missed = [*range(6), 40, 50, 60]

@@ -1,4 +1,6 @@
-"""Two models on the same images: the interval covers, the test is exact, the words fit the numbers."""
+"""Two models on the same images: the interval covers, the test is exact, the words fit the
+numbers.
+"""
 
 from __future__ import annotations
 

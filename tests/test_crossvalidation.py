@@ -1,4 +1,6 @@
-"""Cross-validation: every image is judged by a model that never saw it, and the test set stays aside to the end."""
+"""Cross-validation: every image is judged by a model that never saw it, and the test set stays
+aside to the end.
+"""
 
 from __future__ import annotations
 

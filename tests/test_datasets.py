@@ -1,4 +1,6 @@
-"""Public data sets: fetched once, resumed, checked before they are used, and named where they cannot be fetched."""
+"""Public data sets: fetched once, resumed, checked before they are used, and named where they
+cannot be fetched.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def found(recipe: dict[str, str] = SMALL) -> Path:
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves CONTENT. `ranges`: whether it can begin in the middle; `breaks`: bytes before each break, in turn."""
+    """Serves CONTENT. `ranges`: whether it can begin in the middle; `breaks`: bytes before each
+    break, in turn.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

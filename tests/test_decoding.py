@@ -1,4 +1,6 @@
-"""The decode contract: any file becomes RGB pixels, or a named status. Never an exception, never a substitute."""
+"""The decode contract: any file becomes RGB pixels, or a named status. Never an exception, never a
+substitute.
+"""
 
 import io
 import json

@@ -1,4 +1,6 @@
-"""Several model files as one: the mean of their probabilities, what they share there once, and the same gate."""
+"""Several model files as one: the mean of their probabilities, what they share there once, and the
+same gate.
+"""
 
 from __future__ import annotations
 

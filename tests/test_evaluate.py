@@ -1,4 +1,6 @@
-"""`evaluate`: the numbers that a training reports, from the model file and labelled images alone."""
+"""`evaluate`: the numbers that a training reports, from the model file and labelled images
+alone.
+"""
 
 from __future__ import annotations
 

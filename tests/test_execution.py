@@ -1,4 +1,6 @@
-"""How a network runs fastest: measured among what the options leave open, and nothing else is changed by it."""
+"""How a network runs fastest: measured among what the options leave open, and nothing else is
+changed by it.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,9 @@ def timed(
     seconds: dict[tuple[int, str], float],
     without_onednn: float = 2.0,
 ) -> list[tuple[int, str]]:
-    """Let each way take so long for an image, without oneDNN so many times as long; gives the list of those that are
-    tried with it, and from then on of the others."""
+    """Let each way take so long for an image, without oneDNN so many times as long; gives the list
+    of those that are tried with it, and from then on of the others.
+    """
     tried: list[tuple[int, str]] = []
 
     def took(

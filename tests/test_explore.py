@@ -1,4 +1,6 @@
-"""`explore`: what it finds, what it writes, when it refuses; and `--check`, one image's way through the pipeline."""
+"""`explore`: what it finds, what it writes, when it refuses; and `--check`, one image's way through
+the pipeline.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,9 @@ from tellapart.report.parts.gallery import Album
 def make_exploration(
     root: Path, classes=("ant", "bee"), each: int = 60, files: int = 6
 ) -> ExplorationInput:
-    """`each` images a class, a third of them in each split, of sizes and looks that say nothing of the class."""
+    """`each` images a class, a third of them in each split, of sizes and looks that say nothing of
+    the class.
+    """
     rng = np.random.default_rng(0)
     for number in range(files):
         Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(

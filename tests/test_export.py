@@ -49,7 +49,9 @@ NO_WEIGHTS = Weights({}, "none", "none", "0" * 64)
 
 
 def small_network(*, with_map: bool = True, channels: int = 3) -> bytes:
-    """One convolution and mean pooling, by hand: input (N, 3, 32, 32) → embedding (N, 8), features (N, 8, 4, 4)."""
+    """One convolution and mean pooling, by hand: input (N, 3, 32, 32) → embedding (N, 8), features
+    (N, 8, 4, 4).
+    """
     kernel = np.random.default_rng(0).normal(size=(WIDTH, channels, 8, 8)).astype(np.float32)
     nodes = [
         helper.make_node("Conv", ["input", "kernel"], ["features"], strides=[8, 8]),
@@ -285,7 +287,9 @@ def test_a_network_that_no_exporter_can_write_is_refused_with_the_reasons():
 
 @pytest.fixture
 def trained() -> Embedder:
-    """As it is when training ends: training on, statistics moved, channels last, gradients there."""
+    """As it is when training ends: training on, statistics moved, channels last, gradients
+    there.
+    """
     torch.manual_seed(0)
     module = embedder(
         Backbone(timm.create_model("test_efficientnet"), NO_WEIGHTS, Preprocessing(size_px=64))

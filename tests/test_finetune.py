@@ -1,4 +1,6 @@
-"""`finetune`: it begins where the probe stands, ships the better of the two by val, and says what it was worth."""
+"""`finetune`: it begins where the probe stands, ships the better of the two by val, and says what
+it was worth.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random ones, for the test network's own are on the hub; a probe tells these colours apart by any features."""
+    """Random ones, for the test network's own are on the hub; a probe tells these colours apart by
+    any features.
+    """
     file = tmp_path_factory.mktemp("weights") / "test_convnext.safetensors"
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -95,7 +99,8 @@ def test_it_begins_with_the_probes_answers_by_small_weights(
         probe(data, weights, tmp_path, **changes).path / "predictions-val.parquet"
     )
     assert tuple(began["paths"]) == said.paths
-    # Softened, so the logits are proportional; the file's resize is within a level of that of the training.
+    # Softened, so the logits are proportional; the file's resize is within a level of that of the
+    # training.
     ours, theirs = (
         one - one.mean(axis=1, keepdims=True) for one in (began["logits"], np.log(said.probs))
     )

@@ -1,4 +1,6 @@
-"""The loop: it learns, tells what it does, keeps the best, stops in time, and after a kill ends with the same bits."""
+"""The loop: it learns, tells what it does, keeps the best, stops in time, and after a kill ends
+with the same bits.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +124,9 @@ def test_it_does_what_the_plainest_loop_does(
 
 
 def plainest_loop(data: TrainingData, changes: dict[str, Any]) -> dict[str, Tensor]:
-    """Torch's own SGD and weighted cross-entropy on whole batches, each weight moved once a batch."""
+    """Torch's own SGD and weighted cross-entropy on whole batches, each weight moved once a
+    batch.
+    """
     recipe, images = small_recipe(changes), data.train
     classifier, options = classifier_of(recipe), recipe.training
     optimizer = torch.optim.SGD(classifier.parameters(), momentum=0.5, weight_decay=0.01)
@@ -477,7 +481,9 @@ def test_the_deadline_ends_it_behind_the_step_that_runs(tmp_path: Path, data: Tr
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], float]:
-    """A clock that stands at 1,000 seconds, and goes on by as many as this is called with. It returns what it shows."""
+    """A clock that stands at 1,000 seconds, and goes on by as many as this is called with. It
+    returns what it shows.
+    """
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
@@ -508,7 +514,8 @@ def test_the_deadline_counts_the_evaluation_too(
         deadline=1100,
         runtime=RuntimeSettings(1, "contiguous", 1 / 8),
     )
-    # An epoch is 3 s of steps, then 20 and 5 s of evaluation. After 84 s there is no time for train any more.
+    # An epoch is 3 s of steps, then 20 and 5 s of evaluation. After 84 s there is no time for train
+    # any more.
     assert ["train_slow" in row for row in outcome.progress.history] == [
         True,
         True,
@@ -673,7 +680,9 @@ METRICS_OF_CASES = {**METRICS, "worse_error": lambda predictions: -abs(accuracy(
 def whole(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, data: TrainingData
 ) -> tuple[str, Outcome, list[str], Path]:
-    """A training that nobody interrupted; what it printed; and its checkpoints as they were after each save."""
+    """A training that nobody interrupted; what it printed; and its checkpoints as they were after
+    each save.
+    """
     folder = tmp_path_factory.mktemp("whole")
     printed = Console(quiet=True)
     checkpoints = Photographed(folder / "checkpoints", folder / "copies")
@@ -698,7 +707,8 @@ def said(console: Console) -> list[str]:
     return [line.partition(" ")[2] for line in console.lines]
 
 
-# The saves are those of steps 0, 1, 2, 3, then of the first epoch's end, of steps 4, 5, 6, the second epoch's end …
+# The saves are those of steps 0, 1, 2, 3, then of the first epoch's end, of steps 4, 5, 6, the
+# second epoch's end …
 @pytest.mark.parametrize("save", [0, 2, 3, 4, 7, -2])
 def test_a_killed_run_ends_with_the_bits_of_one_that_was_not(
     whole: tuple[str, Outcome, list[str], Path], data: TrainingData, tmp_path: Path, save: int

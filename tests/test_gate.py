@@ -39,7 +39,9 @@ def model() -> bytes:
 
 @pytest.fixture(scope="module")
 def references() -> list[Reference]:
-    """Twenty images of many shapes, and what the network alone makes of them behind Pillow's resize."""
+    """Twenty images of many shapes, and what the network alone makes of them behind Pillow's
+    resize.
+    """
     network = Session(small_network())
     images = [noise(20 + 7 * seed, 60 - seed, seed) for seed in range(20)]
     tensors = [PREPROCESSING.normalised(PREPROCESSING.resized(image)) for image in images]

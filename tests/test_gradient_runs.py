@@ -1,4 +1,6 @@
-"""Training by gradient, as its users call it: each reference recipe from end to end, and what goes wrong said well."""
+"""Training by gradient, as its users call it: each reference recipe from end to end, and what goes
+wrong said well.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,8 @@ FILES = {
     "splits.parquet",
 }
 
-# Recipe → what makes it tiny. The backbones are timm's test networks, without weights: those of the recipes are on the
-# hub, and come by the same code.
+# Recipe → what makes it tiny. The backbones are timm's test networks, without weights: those of the
+# recipes are on the hub, and come by the same code.
 SMALL = {"preprocessing.size_px": 32, "backbone.pretrained": "false", "training.batch_size": 8}
 RECIPES = {
     "cifar10-lenet": {"training.print_every": 3, "split.val": 0.2},

@@ -20,7 +20,9 @@ NIKON = "|NIKON D90 1234"
 
 
 def photos(*paths, **columns):
-    """A catalog of these paths; the class is the first folder of each, and may be given as in catalog_of."""
+    """A catalog of these paths; the class is the first folder of each, and may be given as in
+    catalog_of.
+    """
     names = sorted({path.split("/")[0] for path in paths})
     labels = columns.pop("labels", [names.index(path.split("/")[0]) for path in paths])
     changed = {name: columns.pop(name) for name in ("taken", "widths") if name in columns}

@@ -1,4 +1,6 @@
-"""One process: all is its own, and what needs a GPU is refused without one. Several processes: tests of whole runs."""
+"""One process: all is its own, and what needs a GPU is refused without one. Several processes:
+tests of whole runs.
+"""
 
 from __future__ import annotations
 

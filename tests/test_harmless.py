@@ -34,7 +34,9 @@ class Made:
 
 
 class Sees(nn.Module):
-    """A classifier that compares one half of an image with the other, or only asks how bright it is."""
+    """A classifier that compares one half of an image with the other, or only asks how bright it
+    is.
+    """
 
     def __init__(self, what: str) -> None:
         super().__init__()

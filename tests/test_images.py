@@ -1,4 +1,6 @@
-"""The images of a split: held or streamed the same; one that changed is lost, named once, not replaced."""
+"""The images of a split: held or streamed the same; one that changed is lost, named once, not
+replaced.
+"""
 
 from __future__ import annotations
 

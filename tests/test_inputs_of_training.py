@@ -1,4 +1,6 @@
-"""Batches of images as the network takes them: normalised as in the model file, augmented by key."""
+"""Batches of images as the network takes them: normalised as in the model file, augmented by
+key.
+"""
 
 from __future__ import annotations
 

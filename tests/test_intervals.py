@@ -116,7 +116,8 @@ def test_the_interval_reaches_back_as_far_as_the_noise_may_have_moved_the_value(
 
 
 def test_the_interval_of_a_distance_from_0_holds_0():
-    # As with the calibration error of a perfect model: the value is |noise|, a resample |noise and noise again|.
+    # As with the calibration error of a perfect model: the value is |noise|, a resample |noise and
+    # noise again|.
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(200, 40))
     values = np.abs(noise).mean(axis=1)

@@ -1,4 +1,6 @@
-"""A frozen part's outputs, kept: those that it would give anew, for each view, within the memory that they may take."""
+"""A frozen part's outputs, kept: those that it would give anew, for each view, within the memory
+that they may take.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ def said(console: Console) -> list[str]:
 
 
 def training(losses: Iterable[float] | None = None) -> Iterator[Event]:
-    """The events of a training of two epochs of ten steps, half a second each, evaluated in five seconds."""
+    """The events of a training of two epochs of ten steps, half a second each, evaluated in five
+    seconds.
+    """
     values = iter(losses or (1 / (step + 3) for step in range(EPOCHS * PER_EPOCH)))
     at = {"epochs": EPOCHS, "steps": EPOCHS * PER_EPOCH, "lr": 0.01}
     for epoch in range(EPOCHS):

@@ -1,4 +1,6 @@
-"""`runs`: run folders as rows: sorted, filtered, with the settings that differ; damaged ones named."""
+"""`runs`: run folders as rows: sorted, filtered, with the settings that differ; damaged ones
+named.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ HISTORY = [
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """Three finished runs, the second the best and the third the newest, and one that can be resumed."""
+    """Three finished runs, the second the best and the third the newest, and one that can be
+    resumed.
+    """
     folder, right = tmp_path / "runs", [True] * 30
     write_run(folder / "20261101-080000-pets", answers([*right, *[False] * 10]), recipe={"seed": 3})
     write_run(

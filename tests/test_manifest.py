@@ -1,4 +1,6 @@
-"""A table of images: path and label, optionally split and group; CSV, TSV, JSON Lines or Parquet."""
+"""A table of images: path and label, optionally split and group; CSV, TSV, JSON Lines or
+Parquet.
+"""
 
 import json
 import os

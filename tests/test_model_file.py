@@ -1,4 +1,6 @@
-"""The model file: what it gives, what it says of itself, and everything that is refused in its place."""
+"""The model file: what it gives, what it says of itself, and everything that is refused in its
+place.
+"""
 
 from __future__ import annotations
 

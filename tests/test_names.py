@@ -140,7 +140,9 @@ def test_classes_are_in_the_order_of_their_code_points_in_every_locale(tmp_path,
 
 @pytest.fixture
 def deep(tmp_path):
-    """A function that puts x.jpg into folders within folders, deeper than pathlib and shutil can go."""
+    """A function that puts x.jpg into folders within folders, deeper than pathlib and shutil can
+    go.
+    """
     made = []
     (tmp_path / "a class").mkdir()
 

@@ -1,4 +1,6 @@
-"""Near-duplicates: copies of each kind are found, and what only looks alike never melts into one cluster."""
+"""Near-duplicates: copies of each kind are found, and what only looks alike never melts into one
+cluster.
+"""
 
 import io
 

@@ -1,4 +1,6 @@
-"""Networks: tellapart's own, random beginnings, one channel, other sizes, and the head as numbers."""
+"""Networks: tellapart's own, random beginnings, one channel, other sizes, and the head as
+numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Several models on the same images: every score compared, corrected for how many questions are asked."""
+"""Several models on the same images: every score compared, corrected for how many questions are
+asked.
+"""
 
 from __future__ import annotations
 

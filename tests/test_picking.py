@@ -1,4 +1,6 @@
-"""The choice of a backbone: what is compared, what is advised, what it says of those that fail, and its page."""
+"""The choice of a backbone: what is compared, what is advised, what it says of those that fail, and
+its page.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`predict`: one answer an input, in input order, whatever the inputs are; and the table it is written as."""
+"""`predict`: one answer an input, in input order, whatever the inputs are; and the table it is
+written as.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Preprocessing: a crop in integers, Pillow's resize as the reference, and a graph that does the same."""
+"""Preprocessing: a crop in integers, Pillow's resize as the reference, and a graph that does the
+same.
+"""
 
 from __future__ import annotations
 

@@ -171,7 +171,8 @@ def test_images_of_one_group_are_held_out_together():
 
 
 def test_a_class_that_lives_in_two_mixed_groups_is_in_every_fit():
-    # Four large groups of one class fill four folds, so that both groups with the rare class would go to the fifth.
+    # Four large groups of one class fill four folds, so that both groups with the rare class would
+    # go to the fifth.
     labels = [1] * 40 + [0, 1] * 2 + [2] * 6
     groups = (
         [f"large {row // 10}" for row in range(40)]

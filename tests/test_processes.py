@@ -1,6 +1,8 @@
-"""Several processes that train together do what one does: the same history, one run folder, checkpoints for any number.
+"""Several processes that train together do what one does: the same history, one run folder,
+checkpoints for any number.
 
-The processes are real, on the CPU, by gloo: what is shared between GPUs goes the same way, and was not run here.
+The processes are real, on the CPU, by gloo: what is shared between GPUs goes the same way, and was
+not run here.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from tiny_runs import (
 
 from tellapart import Run
 
-# The processes' gradients are sums of floats in another order than one process adds them up in. A step makes of that a
-# difference in the last bits of float32 (1e-7), which grows over eighteen steps, but not to a hundred times as much.
+# The processes' gradients are sums of floats in another order than one process adds them up in. A
+# step makes of that a difference in the last bits of float32 (1e-7), which grows over eighteen
+# steps, but not to a hundred times as much.
 TOLERANCE = 1e-5
 
 
@@ -66,7 +69,9 @@ gradient.ENDING_SECONDS = 1.0
 def together(
     script: Path, *commands: list[object], before: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Commands in two processes, one after the other; starting the processes is what takes the time."""
+    """Commands in two processes, one after the other; starting the processes is what takes the
+    time.
+    """
     script.write_text(before + TWO_COMMANDS)
     launch = [
         sys.executable,

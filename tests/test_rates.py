@@ -1,4 +1,6 @@
-"""The learning-rate finder: it stops in time, suggests what is right for a known curve, and shows it."""
+"""The learning-rate finder: it stops in time, suggests what is right for a known curve, and shows
+it.
+"""
 
 from __future__ import annotations
 

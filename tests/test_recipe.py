@@ -1,4 +1,6 @@
-"""The one list of options: typed, checked at birth, spelled the same in YAML, on the command line and in Python."""
+"""The one list of options: typed, checked at birth, spelled the same in YAML, on the command line
+and in Python.
+"""
 
 import ast
 import dataclasses

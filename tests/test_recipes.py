@@ -1,4 +1,6 @@
-"""The recipes that come with tellapart: what each is, and that it says what the tutorial says that it stands for."""
+"""The recipes that come with tellapart: what each is, and that it says what the tutorial says that
+it stands for.
+"""
 
 import pytest
 

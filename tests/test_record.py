@@ -40,7 +40,9 @@ RESULTS = {
 
 @pytest.fixture
 def parts(tmp_path: Path) -> dict[str, object]:
-    """What every training finds out, of three classes with three images each: train, val and test."""
+    """What every training finds out, of three classes with three images each: train, val and
+    test.
+    """
     for place, name in enumerate("abc"):
         for seed in range(3):
             write_image(tmp_path / "data" / name / f"{seed}.png", 3 * place + seed)

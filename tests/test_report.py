@@ -115,7 +115,9 @@ def make_predictions(catalog: Catalog, rows: np.ndarray, strength: float = 2.0) 
 def make_report(
     root: Path, classes: tuple[str, ...] = ("ant", "bee"), each: int = 30, files: int = 6
 ) -> ReportInput:
-    """`each` images a class, a third of them in each split. All paths of a class lead to one of a few files."""
+    """`each` images a class, a third of them in each split. All paths of a class lead to one of a
+    few files.
+    """
     rng = np.random.default_rng(0)
     for number in range(files):
         Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(

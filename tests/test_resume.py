@@ -1,4 +1,6 @@
-"""Resuming: whatever stopped a training, it goes on from its last checkpoint and ends as if nothing had happened."""
+"""Resuming: whatever stopped a training, it goes on from its last checkpoint and ends as if nothing
+had happened.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The rooms: the upper half, which uses a model, does without everything that only training needs."""
+"""The rooms: the upper half, which uses a model, does without everything that only training
+needs.
+"""
 
 from __future__ import annotations
 

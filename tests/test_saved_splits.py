@@ -1,4 +1,6 @@
-"""Saved splits on data that has changed since: refused with the differences, or gone on with what is the same."""
+"""Saved splits on data that has changed since: refused with the differences, or gone on with what
+is the same.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ class Notebook:
 
 @pytest.fixture(scope="module")
 def salted(tmp_path_factory):
-    """(folder, name → status) with every kind of odd file in the class folder "odd", and two ordinary images."""
+    """(folder, name → status) with every kind of odd file in the class folder "odd", and two
+    ordinary images.
+    """
     folder = tmp_path_factory.mktemp("salted")
     for name in ("odd", "plain"):
         write_image(folder / name / "fine.png", seed=len(name))

@@ -1,4 +1,6 @@
-"""What earlier scans found out: an unchanged file is not read again, a changed one is; nothing wrong is recalled."""
+"""What earlier scans found out: an unchanged file is not read again, a changed one is; nothing
+wrong is recalled.
+"""
 
 from __future__ import annotations
 

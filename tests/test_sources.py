@@ -1,4 +1,6 @@
-"""What the user points at is recognised by looking: class folders, split folders, Tiny ImageNet, or a table."""
+"""What the user points at is recognised by looking: class folders, split folders, Tiny ImageNet, or
+a table.
+"""
 
 import hashlib
 import os
@@ -16,7 +18,9 @@ from tellapart.options import SplitOptions
 
 @pytest.fixture
 def tree(tmp_path):
-    """A function that makes files from their paths (empty, for nothing is opened here); returns the folder."""
+    """A function that makes files from their paths (empty, for nothing is opened here); returns the
+    folder.
+    """
 
     def make(*paths):
         for path in paths:

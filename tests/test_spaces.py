@@ -1,4 +1,6 @@
-"""What may be searched: space files are typed and checked at birth, and the default spaces fit their recipes."""
+"""What may be searched: space files are typed and checked at birth, and the default spaces fit
+their recipes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Train, val and test: stratified, whole clusters only, keyed by seed and content. And folds likewise."""
+"""Train, val and test: stratified, whole clusters only, keyed by seed and content. And folds
+likewise.
+"""
 
 import dataclasses
 import hashlib
@@ -33,7 +35,9 @@ DEFAULT = SplitOptions()
 def catalog_of(
     labels, *, contents=None, groups=None, given=None, statuses=None, paths=None, copies=None
 ):
-    """A scanned catalog without files. `contents`: equal ones are copies; each image its own by default."""
+    """A scanned catalog without files. `contents`: equal ones are copies; each image its own by
+    default.
+    """
     count = len(labels)
     names = [f"{number}" for number in range(count)] if contents is None else contents
     zeros = np.zeros(count, np.int64)
@@ -543,7 +547,9 @@ STRUCTURES = st.lists(
 
 
 def structure(rows):
-    """A catalog from (label, content, group, how many rows before its near-duplicate is), every class present."""
+    """A catalog from (label, content, group, how many rows before its near-duplicate is), every
+    class present.
+    """
     rows = [*rows, *((label, 100 + label, "", 0) for label in range(4))]
     labels, contents, groups, before = zip(*rows, strict=True)
     copies = list(range(len(rows)))

@@ -1,4 +1,6 @@
-"""Stages: which parts of a network learn, how fast, from when on, and the cut between what is kept and what learns."""
+"""Stages: which parts of a network learn, how fast, from when on, and the cut between what is kept
+and what learns.
+"""
 
 from __future__ import annotations
 

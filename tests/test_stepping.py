@@ -1,4 +1,6 @@
-"""One optimizer step: the whole batch's gradient whatever the parts, within the memory, each group at its rate."""
+"""One optimizer step: the whole batch's gradient whatever the parts, within the memory, each group
+at its rate.
+"""
 
 from __future__ import annotations
 

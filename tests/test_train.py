@@ -1,4 +1,6 @@
-"""`train`: what it makes of folders of all kinds, that it is the same each time, and that it only reads the data."""
+"""`train`: what it makes of folders of all kinds, that it is the same each time, and that it only
+reads the data.
+"""
 
 from __future__ import annotations
 
@@ -345,7 +347,9 @@ def test_names_that_are_not_text_train_too(photos: Path):
 
 @pytest.fixture(scope="module")
 def salted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """Twelve good images a class, and a class folder salted with odd files; what each of these should be."""
+    """Twelve good images a class, and a class folder salted with odd files; what each of these
+    should be.
+    """
     folder = write_classes(tmp_path_factory.mktemp("salted") / "photos", 12)
     expected = salt(folder / "brick")
     return folder, {name: status for name, status in expected.items() if not name.startswith("._")}
@@ -388,7 +392,9 @@ def content_of(path: Path) -> str:
 
 
 def state(folder: Path) -> dict[str, tuple[object, ...]]:
-    """Name → mode, time of change and content of everything in a folder, without following a link."""
+    """Name → mode, time of change and content of everything in a folder, without following a
+    link.
+    """
     everything = [folder, *folder.rglob("*")]
     return {
         str(one): (one.lstat().st_mode, one.lstat().st_mtime_ns, content_of(one))

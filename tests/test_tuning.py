@@ -1,4 +1,6 @@
-"""`tune`: trials judged without test, shared between processes, stopped and gone on with; the page tells them."""
+"""`tune`: trials judged without test, shared between processes, stopped and gone on with; the page
+tells them.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,9 @@ def bowl(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
 
 @pytest.fixture(autouse=True, scope="module")
 def quick_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Databases that are copied from an empty one rather than made anew, and that do not wait for the disk."""
+    """Databases that are copied from an empty one rather than made anew, and that do not wait for
+    the disk.
+    """
     empty = tmp_path_factory.mktemp("empty") / "study.sqlite"
     open_storage(database_of(empty.parent)).engine.dispose()
 
@@ -128,7 +132,9 @@ def space(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """No training: `trial` makes up a trial's outcome, and `finals` lists the trials that were trained at the end."""
+    """No training: `trial` makes up a trial's outcome, and `finals` lists the trials that were
+    trained at the end.
+    """
     world = SimpleNamespace(trial=bowl, finals=[])
 
     def final(work: Any, best: TrialRow) -> Path:
@@ -657,7 +663,9 @@ def settings_of(space: Space, **changes: Any) -> StudySettings:
 
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Study, Study, Space]]:
-    """One study as two processes see it. A claim is stale as soon as it is seen twice without a beat."""
+    """One study as two processes see it. A claim is stale as soon as it is seen twice without a
+    beat.
+    """
     monkeypatch.setattr(claims, "STALE_SECONDS", -1.0)
     space = read_space(SPACE, RECIPE, "space")
     one, other = (Study(database_of(tmp_path), "study", settings_of(space)) for _ in range(2))

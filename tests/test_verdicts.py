@@ -1,7 +1,9 @@
-"""The verdict on every odd image is pinned, in verdicts.txt: one line a file, so that a change is seen and meant.
+"""The verdict on every odd image is pinned, in verdicts.txt: one line a file, so that a change is
+seen and meant.
 
-A line is: name, status, notes, width x height; between tabs, in the order of the names. After a change that is meant,
-`python tests/test_verdicts.py` writes the file anew, and its diff goes into the commit.
+A line is: name, status, notes, width x height; between tabs, in the order of the names. After a
+change that is meant, `python tests/test_verdicts.py` writes the file anew, and its diff goes into
+the commit.
 """
 
 import difflib

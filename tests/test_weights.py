@@ -1,4 +1,6 @@
-"""Weights: where they come from, that they are the right ones, and what is said when there are none."""
+"""Weights: where they come from, that they are the right ones, and what is said when there are
+none.
+"""
 
 from __future__ import annotations
 

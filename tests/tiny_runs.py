@@ -149,7 +149,9 @@ def history_of(run: Path) -> list[dict[str, str]]:
 
 
 def assert_same_end(run: Path, whole: Path) -> None:
-    """Every tensor of network, optimizer and best network, the history but for its seconds, and the test's numbers."""
+    """Every tensor of network, optimizer and best network, the history but for its seconds, and the
+    test's numbers.
+    """
     ended, wanted = last_checkpoint(run), last_checkpoint(whole)
     assert ended.step == wanted.step
     assert ended.tensors.keys() == wanted.tensors.keys()

@@ -117,7 +117,9 @@ def hardware_of(options: TrainingOptions) -> Hardware:
 
 
 class Photographed(Checkpoints):
-    """Checkpoints that keep a copy of their folder as it was after each save: what a kill at that event leaves."""
+    """Checkpoints that keep a copy of their folder as it was after each save: what a kill at that
+    event leaves.
+    """
 
     def __init__(self, folder: Path, copies: Path) -> None:
         super().__init__(folder, "run", Console(quiet=True))
@@ -180,7 +182,8 @@ def run_fit(
     """`fit` from the newest checkpoint in the folder, or from the beginning where there is none.
 
     Args:
-        prepare: changes the network before it is trained. into: gets the outcome even where the training fails.
+        prepare: changes the network before it is trained.
+        into: gets the outcome even where the training fails.
     """
     recipe = small_recipe(changes)
     checkpoints = (

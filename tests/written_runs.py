@@ -1,4 +1,6 @@
-"""Run folders written by hand, a millisecond each: what a training leaves behind, but for the model and the report."""
+"""Run folders written by hand, a millisecond each: what a training leaves behind, but for the model
+and the report.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def answers(
     sure: float = 0.8,
     folder: str = "test",
 ) -> Predictions:
-    """Predictions of one image after the other, a class each in turn; wrong ones say the next class."""
+    """Predictions of one image after the other, a class each in turn; wrong ones say the next
+    class.
+    """
     labels = np.arange(len(right)) % len(classes)
     probs = np.full((len(right), len(classes)), (1 - sure) / (len(classes) - 1), np.float32)
     probs[np.arange(len(right)), np.where(right, labels, (labels + 1) % len(classes))] = sure

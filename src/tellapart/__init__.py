@@ -1,8 +1,8 @@
-"""From a folder of images to an image classifier that you can trust and ship.
+r"""From a folder of images to an image classifier that you can trust and ship.
 
 >>> sorted(__all__)
-['Answer', 'Predictor', 'Recipe', 'Run', 'UserError', 'compare_runs', 'cross_validate', 'evaluate', 'explore', \
-'list_runs', 'load', 'pick', 'train', 'tune']
+['Answer', 'Predictor', 'Recipe', 'Run', 'UserError', 'compare_runs', 'cross_validate', 'evaluate',
+'explore', \ 'list_runs', 'load', 'pick', 'train', 'tune']
 """
 
 from importlib import import_module as _import_module

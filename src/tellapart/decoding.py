@@ -1,4 +1,5 @@
-"""Any file → RGB pixels, or a named status. The one decode contract: scan, training, prediction and server all use it.
+"""Any file → RGB pixels, or a named status. The one decode contract: scan, training, prediction and
+server all use it.
 
     path ── read_file ──▶ bytes ── decode ──▶ Decoded(status="ok", pixels=(H, W, 3) uint8 RGB, notes=...)
                  └──────────────────┴───────▶ Decoded(status="truncated", detail="The JPEG data stops before ...")
@@ -25,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-DEFAULT_MAX_PIXELS = 89_478_485  # where Pillow starts to warn; at twice as many it refuses, whatever limit is set here
+# where Pillow starts to warn; at twice as many it refuses, whatever limit is set here
+DEFAULT_MAX_PIXELS = 89_478_485
 MAX_FILE_BYTES = 2**30  # 1 GiB: the largest file that is read into memory
 HEAD_BYTES = 4096  # enough to recognise what a file is
 
@@ -91,7 +93,8 @@ class Decoded:
     )  # (H, W, 3) RGB, C-contiguous; None unless ok
     format: str = ""  # "JPEG", "PNG", ... when recognised
     detail: str = ""  # when not ok: one sentence in our own words, without path or address
-    taken: str = ""  # when and by which camera, as EXIF has them: "2026-05-04T13:02:09.250|Make Model serial"
+    # when and by which camera, as EXIF has them: "2026-05-04T13:02:09.250|Make Model serial"
+    taken: str = ""
 
     @property
     def width(self) -> int:
@@ -105,7 +108,9 @@ class Decoded:
 
 
 def decode_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
-    """Read and decode one file. Never raises for what the path or the file is; see `decode` and `read_file`."""
+    """Read and decode one file. Never raises for what the path or the file is; see `decode` and
+    `read_file`.
+    """
     data = read_file(path)
     return (
         data if isinstance(data, Decoded) else decode(data, name=path.name, max_pixels=max_pixels)
@@ -113,16 +118,18 @@ def decode_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
 
 
 def read_file(path: str | Path) -> bytes | Decoded:
-    """Return the bytes of a file that starts like a readable image, or the verdict that says why there are none.
+    """Return the bytes of a file that starts like a readable image, or the verdict that says why
+    there are none.
 
     Only the first bytes of anything else are read, so a 10 GB video called x.jpg costs nothing.
 
     Returns:
-        At most 1 GiB of bytes, or a `Decoded` whose status is missing, unreadable, not_a_file, empty, not_an_image,
-        unsupported or too_large.
+        At most 1 GiB of bytes, or a `Decoded` whose status is missing, unreadable, not_a_file,
+        empty, not_an_image, unsupported or too_large.
     """
-    # Opening a device can already do harm, so the kind is asked first; and once more when open, should the path have
-    # changed hands between. O_NONBLOCK, because opening a pipe that nobody writes to would wait for ever.
+    # Opening a device can already do harm, so the kind is asked first; and once more when open,
+    # should the path have changed hands between. O_NONBLOCK, because opening a pipe that nobody
+    # writes to would wait for ever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -162,15 +169,17 @@ def read_file(path: str | Path) -> bytes | Decoded:
 
 
 def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
-    """Turn the bytes of an image file into RGB pixels, or into the reason why not. Never raises for what they are.
+    """Turn the bytes of an image file into RGB pixels, or into the reason why not. Never raises for
+    what they are.
 
-    EXIF orientation is applied, transparency laid on white, 16 bits scaled to 8, the first frame of an animation
-    used, an ICC profile ignored. Safe to call from many threads.
+    EXIF orientation is applied, transparency laid on white, 16 bits scaled to 8, the first frame of
+    an animation used, an ICC profile ignored. Safe to call from many threads.
 
     Args:
         data: a whole JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF file; anything else gets a status.
         name: the file's name, only to note that its extension is wrong.
-        max_pixels: width times height above which nothing is decoded; up to 178,956,970, where Pillow refuses.
+        max_pixels: width times height above which nothing is decoded; up to 178,956,970, where
+            Pillow refuses.
 
     >>> decode(b"%PDF-1.7", name="cat.jpg")
     Decoded(status='not_an_image', notes=(), format='', detail='It is a PDF document.', taken='')
@@ -198,14 +207,18 @@ def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS)
 
 
 def extension_note(name: str, data: bytes) -> tuple[str, ...]:
-    """The note "wrong_extension" where the bytes are not what the file's name says, else nothing."""
+    """The note "wrong_extension" where the bytes are not what the file's name says, else
+    nothing.
+    """
     status, kind = _recognise(data[:HEAD_BYTES])
     fits = status != "ok" or _SUFFIXES.get(os.path.splitext(name)[1].lower(), kind) == kind
     return () if fits else ("wrong_extension",)
 
 
 def encode_thumbnail(pixels: NDArray[np.uint8], side: int) -> bytes:
-    """Return a small JPEG of `pixels` (H, W, 3), its longest side at most `side` pixels; never enlarged."""
+    """Return a small JPEG of `pixels` (H, W, 3), its longest side at most `side` pixels; never
+    enlarged.
+    """
     img = Image.fromarray(pixels)
     img.thumbnail((side, side))
     out = io.BytesIO()
@@ -217,11 +230,13 @@ def encode_thumbnail(pixels: NDArray[np.uint8], side: int) -> bytes:
 
 
 def _decode(data: bytes, kind: str, remarks: tuple[str, ...], max_pixels: int) -> Decoded:
-    # Only the plugin of the recognised format runs: no Ghostscript, no rare decoder. (MPO is served by JPEG's.)
+    # Only the plugin of the recognised format runs: no Ghostscript, no rare decoder. (MPO is served
+    # by JPEG's.)
     with Image.open(io.BytesIO(data), formats=[kind]) as img:
         if refusal := _refusal(img, kind, max_pixels):
             return refusal
-        # Decode first, read metadata after: Pillow's PNG reader hides a failed decode from whoever asks for EXIF first.
+        # Decode first, read metadata after: Pillow's PNG reader hides a failed decode from whoever
+        # asks for EXIF first.
         img.load()
         if ImageFile.LOAD_TRUNCATED_IMAGES and _is_cut(data, kind):
             return _truncated(kind)  # another library told Pillow to fill what is missing with grey
@@ -234,14 +249,17 @@ def _decode(data: bytes, kind: str, remarks: tuple[str, ...], max_pixels: int) -
         turn = _orientation(img, notes)
         pixels = np.asarray(rgb if turn is None else rgb.transpose(turn))
         taken = _taken(img)
-        # Last, because a GIF looks for its second frame and drops the first. Frames are never counted.
+        # Last, because a GIF looks for its second frame and drops the first. Frames are never
+        # counted.
         if _is_animated(img):
             notes.append("first_frame")
         return Decoded("ok", tuple(notes), pixels, kind, taken=taken)
 
 
 def _refusal(img: Image.Image, kind: str, max_pixels: int) -> Decoded | None:
-    """Why an opened image is not decoded, or None. Nothing has been allocated for its pixels yet."""
+    """Why an opened image is not decoded, or None. Nothing has been allocated for its pixels
+    yet.
+    """
     if img.width * img.height > max_pixels:
         detail = (
             f"It has {img.width:,} × {img.height:,} pixels; the limit is {max_pixels:,} in all."
@@ -271,8 +289,11 @@ def _truncated(kind: str) -> Decoded:
 
 
 def _png_lacks_rows(img: Image.Image, data: bytes) -> bool:
-    """Whether the pixel data ends, properly, before the last row; Pillow leaves the others black and says nothing."""
-    # What is missing is zero, and at the end (Adam7's last pass is the odd rows): most images need no second look.
+    """Whether the pixel data ends, properly, before the last row; Pillow leaves the others black
+    and says nothing.
+    """
+    # What is missing is zero, and at the end (Adam7's last pass is the odd rows): most images need
+    # no second look.
     last_rows = range(img.height - 2, img.height)
     if img.height > 1 and all(
         img.crop((0, row, img.width, row + 1)).getbbox() for row in last_rows
@@ -304,14 +325,17 @@ def _to_rgb(img: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
     if img.has_transparency_data:
         return _on_white(img, data, notes)
     if img.mode == "CMYK":
-        # JPEG stores inks inverted when written by Adobe, and by Pillow. Without Adobe's marker the file does not say;
-        # Pillow inverts then too, as browsers do, so nothing that it writes comes back as a negative.
+        # JPEG stores inks inverted when written by Adobe, and by Pillow. Without Adobe's marker the
+        # file does not say; Pillow inverts then too, as browsers do, so nothing that it writes
+        # comes back as a negative.
         notes.append("cmyk_converted")
     return img.convert("RGB")  # CMYK by the plain ink formula, LAB to sRGB by ImageCms
 
 
 def _from_16_bit(img: Image.Image, notes: list[str]) -> Image.Image:
-    """Grey of 9 to 16 bits scaled to 8; Pillow's own convert() would clip everything above 255 to white."""
+    """Grey of 9 to 16 bits scaled to 8; Pillow's own convert() would clip everything above 255 to
+    white.
+    """
     notes.append("16_bit_scaled")
     values = np.asarray(img).astype(np.float32)
     tags = getattr(img, "tag_v2", {})
@@ -330,7 +354,8 @@ def _from_16_bit(img: Image.Image, notes: list[str]) -> Image.Image:
 def _on_white(img: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
     """Lay the image on white; where it is fully transparent, its hidden colour has no effect."""
     if img.format == "PNG" and "transparency" in img.info:
-        # Pillow leaves a PNG's one transparent colour in the file's depth but scales the pixels to 8 bits.
+        # Pillow leaves a PNG's one transparent colour in the file's depth but scales the pixels to
+        # 8 bits.
         depth, key = data[24], img.info["transparency"]
         if img.mode == "L" and depth < 8:
             img.info["transparency"] = key * 255 // (2**depth - 1)
@@ -360,7 +385,9 @@ _TURNS = {
 
 
 def _orientation(img: Image.Image, notes: list[str]) -> Image.Transpose | None:
-    """The turn that EXIF asks for. TIFF is turned by Pillow while loading, which then forgets the tag."""
+    """The turn that EXIF asks for. TIFF is turned by Pillow while loading, which then forgets the
+    tag.
+    """
     try:
         exif = img.getexif()
         if not exif and "exif" in img.info:
@@ -374,7 +401,9 @@ def _orientation(img: Image.Image, notes: list[str]) -> Image.Transpose | None:
 
 
 def _taken(img: Image.Image) -> str:
-    """The moment of capture and the camera as EXIF has them, or "" where it has no moment that can be real."""
+    """The moment of capture and the camera as EXIF has them, or "" where it has no moment that can
+    be real.
+    """
     try:
         exif = img.getexif()
         if _EXIF_DIRECTORY not in exif:
@@ -418,8 +447,9 @@ def _is_animated(img: Image.Image) -> bool:
 def _hush_pillow() -> None:
     """Silence Pillow's warnings about odd files: here they are statuses and notes.
 
-    Process-wide, because `warnings.catch_warnings` is not safe with threads. Checked each time, because
-    others, such as test runners, put the old filters back, and a filter "error" would reject good images.
+    Process-wide, because `warnings.catch_warnings` is not safe with threads. Checked each time,
+    because others, such as test runners, put the old filters back, and a filter "error" would
+    reject good images.
     """
     if not warnings.filters or warnings.filters[0] != _QUIET:
         warnings.filterwarnings("ignore", module=_QUIET_MODULE)
@@ -546,7 +576,9 @@ _SUFFIXES = {
 
 
 def _recognise(head: bytes) -> tuple[str, str]:
-    """("ok", format) for what is worth decoding, else (status, what it is). `head`: the first HEAD_BYTES bytes."""
+    """("ok", format) for what is worth decoding, else (status, what it is). `head`: the first
+    HEAD_BYTES bytes.
+    """
     if (
         head.startswith((b"ftypmif1", b"ftypmsf1"), 4)
         and b"avif" in head[8 : int.from_bytes(head[:4], "big")]
@@ -616,7 +648,9 @@ def _is_cut(data: bytes, kind: str) -> bool:
 
 
 def _jpeg_is_cut(data: bytes) -> bool:
-    """Walk the segments up to the scan, then look for the end marker; an EXIF thumbnail has one of its own."""
+    """Walk the segments up to the scan, then look for the end marker; an EXIF thumbnail has one of
+    its own.
+    """
     at = 2
     while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
         if data[at + 1] == 0xDA:
@@ -639,7 +673,9 @@ def _boxes_are_cut(data: bytes) -> bool:
 
 
 def _tiff_is_cut(data: bytes) -> bool:
-    """Whether the directory of the first page, a value in it, or a strip or tile of pixels ends after the file does."""
+    """Whether the directory of the first page, a value in it, or a strip or tile of pixels ends
+    after the file does.
+    """
     order = "<" if data[:1] == b"I" else ">"
     # BigTIFF has numbers of 64 bits, and a second number of its own before the first offset.
     big = b"+" in data[2:4]

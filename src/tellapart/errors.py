@@ -39,7 +39,9 @@ class InputsRejected(UserError):
 
 
 class Interrupted(UserError):
-    """The user stopped the work. What was finished is kept, and running the command again goes on from it."""
+    """The user stopped the work. What was finished is kept, and running the command again goes on
+    from it.
+    """
 
     kind = "interrupted"
     exit_code = 4
@@ -74,14 +76,16 @@ MOST_LISTED = 20  # options in one message
 
 
 def choose(kind: str, name: str, options: Collection[str]) -> str:
-    """Return `name` if it is one of `options`, else say which ones exist; of very many, how many, and the nearest.
+    """Return `name` if it is one of `options`, else say which ones exist; of very many, how many,
+    and the nearest.
 
     >>> choose("verb", "train", ["train", "predict"])
     'train'
     >>> choose("verb", "trian", ["train", "predict"])
     Traceback (most recent call last):
         ...
-    tellapart.errors.UserError: Unknown verb 'trian'. Did you mean 'train'? Choose one of: predict, train.
+    tellapart.errors.UserError: Unknown verb 'trian'. Did you mean 'train'? Choose one of: predict,
+    train.
     """
     if name in options:
         return name
@@ -102,7 +106,8 @@ def require(ok: bool, name: str, got: object, rule: str) -> None:
     >>> require(False, "seed", -1, "must be 0 or more")
     Traceback (most recent call last):
         ...
-    tellapart.errors.UserError: seed must be 0 or more, got -1. Set it with --set seed=… or in the recipe file.
+    tellapart.errors.UserError: seed must be 0 or more, got -1. Set it with --set seed=… or in the
+    recipe file.
     """
     if not ok:
         raise UserError(

@@ -1,7 +1,7 @@
 """Randomness by key, never by stream.
 
-Every random decision is a function of the seed, what it is for, and the image. So the number of workers, a resume,
-or an image more in the folder never changes what happens to the others.
+Every random decision is a function of the seed, what it is for, and the image. So the number of
+workers, a resume, or an image more in the folder never changes what happens to the others.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def keyed_numbers(seed: int, purpose: str, keys: Iterable[str]) -> NDArray[np.ui
 def mixed_keys(keys: NDArray[np.uint64], *numbers: int) -> NDArray[np.uint64]:
     """Other keys, one for each key and all the numbers, as far from each other as random ones.
 
-    Source: the finaliser of SplitMix64, Steele et al. 2014, https://doi.org/10.1145/2660193.2660195.
+    Source: the finaliser of SplitMix64, Steele et al. 2014,
+    https://doi.org/10.1145/2660193.2660195.
 
     >>> keys = keyed_numbers(0, "order", ["a", "b"])
     >>> bool((mixed_keys(keys, 1) != mixed_keys(keys, 2)).all())

@@ -122,7 +122,9 @@ class PreprocessingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadOptions:
-    """What stands on the features: a logistic regression, or what is trained together with the backbone."""
+    """What stands on the features: a logistic regression, or what is trained together with the
+    backbone.
+    """
 
     folds: int = 5  # inside train, to choose the regularisation
     c_values: tuple[float, ...] = (
@@ -412,7 +414,9 @@ COMPANIONS = {"rotate": ("rotate_degrees", "border"), "dropout": ("dropout_holes
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationOptions:
-    """What happens to a train image by chance, anew each epoch, in this order. A bare name is a probability."""
+    """What happens to a train image by chance, anew each epoch, in this order. A bare name is a
+    probability.
+    """
 
     invariant: bool = (
         False  # add each flip and the quarter turns that do not raise the probe's loss on val

@@ -102,7 +102,8 @@ class _Lines:
 
 
 def shown(text: str) -> str:
-    r"""Text as it may be printed: what could steer a terminal, turn the writing round or is no text gets an escape.
+    r"""Text as it may be printed: what could steer a terminal, turn the writing round or is no text
+    gets an escape.
 
     >>> print(shown("a\nb\x1b[2J"))
     a\x0ab\x1b[2J

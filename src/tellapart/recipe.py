@@ -1,4 +1,6 @@
-"""The one list of options. Recipe files, `--set key=value` and these fields are three spellings of it."""
+"""The one list of options. Recipe files, `--set key=value` and these fields are three spellings of
+it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from tellapart.options import (
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that decides a run, but for the data. Frozen, so a run folder never disagrees with its run."""
+    """All that decides a run, but for the data. Frozen, so a run folder never disagrees with its
+    run.
+    """
 
     name: str = "probe"  # what the recipe is called
     method: Literal["probe", "fit", "finetune"] = (
@@ -72,7 +76,8 @@ class Recipe:
 
     @property
     def idle(self) -> dict[str, str]:
-        """Keys that were set and do nothing → why. They are told, not refused: a search may leave them so.
+        """Keys that were set and do nothing → why. They are told, not refused: a search may leave
+        them so.
 
         >>> recipe_from({"augmentation.border": "fill"}).idle
         {'augmentation.border': 'augmentation.rotate is 0'}
@@ -110,7 +115,8 @@ def recipe_from(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe
     """A recipe with some values changed; keys are dotted or nested, values are typed or text.
 
     Raises:
-        UserError: an unknown key (with the nearest right one), or a value of the wrong type or range.
+        UserError: an unknown key (with the nearest right one), or a value of the wrong type or
+            range.
 
     >>> recipe_from({"head.folds": "3", "seed": 7}).head.folds
     3
@@ -186,7 +192,9 @@ def option_text(value: Any) -> str:
 
 
 def _field(options: Any, name: str, key: str, *, holds_more: bool) -> str:
-    """`name`, if `options` has such a field, and it is a group of options exactly where the key goes on."""
+    """`name`, if `options` has such a field, and it is a group of options exactly where the key
+    goes on.
+    """
     if (
         name not in _hints(options)
         or dataclasses.is_dataclass(getattr(options, name)) != holds_more
@@ -209,7 +217,9 @@ def _changed(options: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def typed_value(key: str, value: Any, hint: Any) -> Any:
-    """`value` as the type of the field: text from the command line is parsed, YAML's own types are checked."""
+    """`value` as the type of the field: text from the command line is parsed, YAML's own types are
+    checked.
+    """
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in UNIONS:
         if value is None or value in ("none", "null", ""):

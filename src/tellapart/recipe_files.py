@@ -35,13 +35,16 @@ def load_recipe(
     changes: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """A recipe by name, by the path of a YAML file, or as it is; then the changes; then the options that were given.
+    """A recipe by name, by the path of a YAML file, or as it is; then the changes; then the options
+    that were given.
 
     Args:
-        options: recipe keys that a verb has options of their own for; None for one that was not given.
+        options: recipe keys that a verb has options of their own for; None for one that was not
+            given.
 
     Raises:
-        UserError: an unknown name, a file that is not a recipe, or a key or value that does not fit.
+        UserError: an unknown name, a file that is not a recipe, or a key or value that does not
+            fit.
     """
     base = recipe if isinstance(recipe, Recipe) else recipe_from(_read(recipe))
     given = {key: value for key, value in (options or {}).items() if value is not None}

@@ -1,4 +1,6 @@
-"""What recipes there are, and what each of their keys means: read from the YAML files and the options' own comments."""
+"""What recipes there are, and what each of their keys means: read from the YAML files and the
+options' own comments.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ class Key:
 
     Args:
         name: as `--set` takes it.
-        value: the recipe's. default: what it is where a recipe does not say.
+        value: the recipe's.
+        default: what it is where a recipe does not say.
         takes: the type, or the values to choose from.
         help: what it means, one line.
     """

@@ -1,7 +1,7 @@
 """Rows as a table: CSV, JSON Lines or Parquet, written whole.
 
-In CSV a cell that a spreadsheet would run as a formula (it starts with = + - @ ' or a control character) is written
-with one apostrophe before it; taking that away gives the exact text back.
+In CSV a cell that a spreadsheet would run as a formula (it starts with = + - @ ' or a control
+character) is written with one apostrophe before it; taking that away gives the exact text back.
 """
 
 from __future__ import annotations

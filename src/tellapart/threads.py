@@ -29,7 +29,8 @@ def map_ahead(
     workers: int | None = None,
     ahead: int = 4,
 ) -> Generator[Result, None, None]:
-    """Like `map`, on threads, with at most `workers * ahead` results waiting. The order is that of `items`.
+    """Like `map`, on threads, with at most `workers * ahead` results waiting. The order is that of
+    `items`.
 
     Closing the iterator, or an error, drops what has not begun.
 

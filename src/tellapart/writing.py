@@ -12,9 +12,11 @@ from tellapart.errors import Refused, UserError, reason_of
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
-    """Put `data` at `path`: a reader, or a crash at any moment, sees the old file or the new one, never a part.
+    """Put `data` at `path`: a reader, or a crash at any moment, sees the old file or the new one,
+    never a part.
 
-    The temporary file lies in the target's own folder: a rename is atomic only within one file system.
+    The temporary file lies in the target's own folder: a rename is atomic only within one file
+    system.
 
     Raises:
         Refused: the disk is full; the old file is untouched.
@@ -42,9 +44,11 @@ def write_whole(path: Path, data: bytes | str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut. Windows cannot open a folder, and needs no such call.
+    """Make a rename in `folder` survive a power cut. Windows cannot open a folder, and needs no
+    such call.
 
-    Some network file systems cannot do it, and a folder may be writable but not readable: the file is there already.
+    Some network file systems cannot do it, and a folder may be writable but not readable: the file
+    is there already.
     """
     if os.name == "nt":
         return
@@ -77,7 +81,8 @@ def disk_error(error: OSError, path: Path, num_bytes: int) -> UserError:
 
 
 def _umask() -> int:
-    # Reading the umask means setting it; mkstemp makes private files, and ours are to be ordinary ones.
+    # Reading the umask means setting it; mkstemp makes private files, and ours are to be ordinary
+    # ones.
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

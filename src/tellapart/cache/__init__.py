@@ -1,4 +1,6 @@
-"""The user's cache folder, and what is kept in it by content. Bounded, and safe to delete at any time."""
+"""The user's cache folder, and what is kept in it by content. Bounded, and safe to delete at any
+time.
+"""
 
 from tellapart.cache.features import FeatureStore
 from tellapart.cache.location import cache_folder

@@ -1,4 +1,6 @@
-"""One SQLite file that many processes may share, and that nobody has to be able to read or write."""
+"""One SQLite file that many processes may share, and that nobody has to be able to read or
+write.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,15 @@ Self = TypeVar("Self", bound="Database")
 
 
 class Database:
-    """Tables on disk that are only a cache. Where they cannot be read or written, the work goes on without them.
+    """Tables on disk that are only a cache. Where they cannot be read or written, the work goes on
+    without them.
 
     A damaged file, or one of another layout, is removed and made anew.
 
     Args:
         path: the file; its folder is made.
-        tables: table → its columns as SQL, the last of which must be `kept INTEGER`: when, in seconds since 1970.
+        tables: table → its columns as SQL, the last of which must be `kept INTEGER`: when, in
+            seconds since 1970.
     """
 
     def __init__(self, path: Path, tables: Mapping[str, str]) -> None:
@@ -55,7 +59,7 @@ class Database:
             db.execute("PRAGMA synchronous=NORMAL")
             self._make_tables(db)
             for table in self._tables:
-                db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()
+                db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()  # noqa: S608 - a name of our own
             if not self._has_layout(db):
                 raise sqlite3.DatabaseError("another layout")
         except sqlite3.DatabaseError as error:
@@ -92,7 +96,9 @@ class Database:
                 return []
 
     def _put(self, table: str, *values: object) -> None:
-        """Add a row, or put it in place of the one with its key. It reaches the disk within seconds, or at `flush`."""
+        """Add a row, or put it in place of the one with its key. It reaches the disk within
+        seconds, or at `flush`.
+        """
         with self._lock:
             self._waiting[table].append((*values, int(time.time())))
         if self._works and time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -106,9 +112,8 @@ class Database:
                     for table, rows in self._waiting.items():
                         if rows:
                             marks = ", ".join("?" * len(rows[0]))
-                            self._db.executemany(
-                                f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows
-                            )
+                            insert = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"  # noqa: S608 - names of our own
+                            self._db.executemany(insert, rows)
                 self._waiting.clear()
             except sqlite3.OperationalError:  # full or locked
                 self._works = False  # tried once more at the end; the work needs none of it

@@ -7,7 +7,9 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where features, scans and exported networks are kept: $TELLAPART_CACHE, or the system's own for the user."""
+    """Where features, scans and exported networks are kept: $TELLAPART_CACHE, or the system's own
+    for the user.
+    """
     if named := os.environ.get("TELLAPART_CACHE"):
         return Path(named)
     import platformdirs

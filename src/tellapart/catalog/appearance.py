@@ -15,8 +15,9 @@ NEUTRAL = 128  # Cb and Cr of every grey
 def looks(prints: Iterable[bytes]) -> NDArray[np.float32]:
     """(N, 3) of N prints.
 
-    Columns: brightness, the mean, 0 to 255; contrast, the standard deviation of the brightness over a 32 x 32
-    thumbnail, 0 to 127.5; colourfulness, the mean distance of (Cb, Cr) from grey, 0 to 180, above 5 to be seen.
+    Columns: brightness, the mean, 0 to 255; contrast, the standard deviation of the brightness over
+    a 32 x 32 thumbnail, 0 to 127.5; colourfulness, the mean distance of (Cb, Cr) from grey, 0 to
+    180, above 5 to be seen.
     """
     measured = []
     for data in prints:

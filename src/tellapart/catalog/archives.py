@@ -1,11 +1,13 @@
-"""Archives as folders: zip, and tar as it is or packed by gzip, bzip2 or xz. Members are read in memory, on demand.
+"""Archives as folders: zip, and tar as it is or packed by gzip, bzip2 or xz. Members are read in
+memory, on demand.
 
     photos.zip ── open_archive ──▶ ArchiveFiles ── list, read, open ──▶ as a folder would
 
-`zipfile` and `tarfile` read the directories. So names are those that `python -m zipfile -l` shows, by code page 437
-where a zip does not say UTF-8. Nothing is ever written under a name from an archive: a packed tar is unpacked once into
-memory, or, when it is large, into a file without a name. All that an archive claims (sizes, counts, offsets, names) is
-checked against a bound before memory or time is spent on it.
+`zipfile` and `tarfile` read the directories. So names are those that `python -m zipfile -l` shows,
+by code page 437 where a zip does not say UTF-8. Nothing is ever written under a name from an
+archive: a packed tar is unpacked once into memory, or, when it is large, into a file without a
+name. All that an archive claims (sizes, counts, offsets, names) is checked against a bound before
+memory or time is spent on it.
 """
 
 from __future__ import annotations
@@ -209,7 +211,9 @@ class ArchiveFiles:
             )
 
     def stamp(self, path: str) -> tuple[str, float]:
-        """That of the archive when it was opened, for it is read as it was then, whatever takes its name since."""
+        """That of the archive when it was opened, for it is read as it was then, whatever takes its
+        name since.
+        """
         return self._stamp
 
     def list(self, inside: str) -> list[Item]:
@@ -298,7 +302,8 @@ def _data_begins(store: Store, member: Member) -> int:
 
 # ── which archive ──
 
-# All that zipfile and tarfile raise for bytes that are no archive; of OSError only our own, which is a ValueError too.
+# All that zipfile and tarfile raise for bytes that are no archive; of OSError only our own, which
+# is a ValueError too.
 _BAD_BYTES = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -409,7 +414,8 @@ def _zip_entries(store: Store, name: str) -> Iterator[_Entry]:
     ):
         raise Damage("corrupt", "Its entries overlap.")
     for info in infos:
-        # A name is cut at a zero byte and has its backslashes turned on Windows; neither is to pass for safe.
+        # A name is cut at a zero byte and has its backslashes turned on Windows; neither is to pass
+        # for safe.
         full = info.orig_filename if re.search(r"[\0\\]", info.orig_filename) else info.filename
         encrypted = bool(info.flag_bits & 1)
         member = Member(
@@ -424,7 +430,9 @@ def _zip_entries(store: Store, name: str) -> Iterator[_Entry]:
 
 
 class _TarHeaders(_Reading):
-    """Refuses headers that are too long, or take older versions of tarfile quadratic time and memory."""
+    """Refuses headers that are too long, or take older versions of tarfile quadratic time and
+    memory.
+    """
 
     last = b""  # what was read last
 

@@ -1,10 +1,12 @@
-"""Images stored as arrays: IDX files of the MNIST family and the binary files of CIFAR, each record a BMP file.
+"""Images stored as arrays: IDX files of the MNIST family and the binary files of CIFAR, each record
+a BMP file.
 
     train-images-idx3-ubyte.gz   + train-labels-idx1-ubyte.gz   ──▶  train-images-idx3-ubyte.gz/00017
     data_batch_1.bin, test_batch.bin, or train.bin, test.bin    ──▶  data_batch_1.bin/0017
 
-A record is presented as the bytes of an uncompressed BMP, so that all that handles files handles it too. EMNIST stores
-its images lying on their side, and they are left so: a model takes no harm from that.
+A record is presented as the bytes of an uncompressed BMP, so that all that handles files handles it
+too. EMNIST stores its images lying on their side, and they are left so: a model takes no harm from
+that.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ class RecordFile:
     """Images of one size, one after another in one file."""
 
     path: str  # of the file, as a catalog path
-    part: str  # what the file's name says of its part in the whole: "train", "t10k", "emnist-letters-train"
+    # what the file's name says of its part in the whole: "train", "t10k", "emnist-letters-train"
+    part: str
     stamp: tuple[str, float]
     store: Store
     first: int  # byte at which the first image begins
@@ -101,13 +104,16 @@ class ArrayFiles:
             return Decoded("unreadable", detail="Reading it failed in the operating system.")
 
     def stamp(self, path: str) -> tuple[str, float]:
-        """That of the record file when it was opened, for it is read as it was then, whatever takes its name since."""
+        """That of the record file when it was opened, for it is read as it was then, whatever takes
+        its name since.
+        """
         file = self._files.get(path.rpartition("/")[0])
         return file.stamp if file else ("", 0.0)
 
 
 def to_bmp(pixels: NDArray[np.uint8]) -> bytes:
-    """(H, W, 1) grey or (H, W, 3) RGB → an uncompressed BMP of 8 or 24 bits a pixel; the same pixels, the same bytes.
+    """(H, W, 1) grey or (H, W, 3) RGB → an uncompressed BMP of 8 or 24 bits a pixel; the same
+    pixels, the same bytes.
 
     >>> to_bmp(np.zeros((2, 2, 3), np.uint8))[:6]
     b'BMF\\x00\\x00\\x00'
@@ -158,7 +164,8 @@ _CIFAR_PICKLED = re.compile(r"data_batch_[0-9]+|test_batch|batches\.meta")
 
 
 def find_arrays(tree: Tree, names: Sequence[str], only: str = "") -> Arrays | None:
-    """The record files among the files of the top folder, their headers checked; None if there are none.
+    """The record files among the files of the top folder, their headers checked; None if there are
+    none.
 
     Args:
         tree: where they are.

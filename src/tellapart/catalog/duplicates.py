@@ -23,7 +23,8 @@ class Copies:
 
     Args:
         rows: of the catalog, two or more.
-        exact: whether all hold the same bytes; else some are re-encoded, resized, slightly cropped or brightened.
+        exact: whether all hold the same bytes; else some are re-encoded, resized, slightly cropped
+            or brightened.
         conflict: whether they carry different labels, so that at least one of the labels is wrong.
     """
 
@@ -33,7 +34,9 @@ class Copies:
 
 
 class PrintMemory(Protocol):
-    """Prints of the images of a scan, and pairs of them that were found before; `cache.ScanMemory` is one."""
+    """Prints of the images of a scan, and pairs of them that were found before; `cache.ScanMemory`
+    is one.
+    """
 
     def print_of(self, digest: str) -> bytes | None:
         """The print of an image of the scan; None if it was lost."""
@@ -91,7 +94,8 @@ def find_copies(catalog: Catalog) -> list[Copies]:
 def clusters(catalog: Catalog) -> NDArray[np.int64]:
     """(N,) a number for each row; rows that must stay on one side of every split share it.
 
-    Rows belong together that show the same image or are of one group, directly or through a chain of such rows.
+    Rows belong together that show the same image or are of one group, directly or through a chain
+    of such rows.
     """
     return _united(len(catalog), [*_same_image(catalog), *_neighbours(catalog, catalog.groups)])
 

@@ -1,4 +1,5 @@
-"""Where the bytes of a catalog's images come from: a folder here, archives and arrays in their own modules.
+"""Where the bytes of a catalog's images come from: a folder here, archives and arrays in their own
+modules.
 
 Also what all of them read through: a `Store` of bytes, and the unpacking of one file into a store.
 """
@@ -50,7 +51,8 @@ class Files(Protocol):
         """The bytes of one image file, or the verdict that says why there are none."""
 
     def stamp(self, path: str) -> tuple[str, float]:
-        """What is another text whenever the content may be another, and when it last changed, in seconds since 1970.
+        """What is another text whenever the content may be another, and when it last changed, in
+        seconds since 1970.
 
         The text is "" where nothing can be said.
         """
@@ -65,7 +67,9 @@ class Item(NamedTuple):
 
 
 class Tree(Files, Protocol):
-    """Files that lie in folders, on disk or in an archive. Paths are catalog paths; "" is the top folder."""
+    """Files that lie in folders, on disk or in an archive. Paths are catalog paths; "" is the top
+    folder.
+    """
 
     @property
     def name(self) -> str:
@@ -82,7 +86,9 @@ class Tree(Files, Protocol):
         """Whether there is a file of this path."""
 
     def real(self, path: str) -> str:
-        """The path without links, "/" or the system's separator between folders; starts with that of ""."""
+        """The path without links, "/" or the system's separator between folders; starts with that
+        of "".
+        """
 
     def open(self, path: str) -> Store:
         """One file, whatever it holds; an OSError says why that cannot be read."""
@@ -113,7 +119,9 @@ class Store:
 
 
 def store_of(file: IO[bytes], size: int) -> Store:
-    """A store of an open file, which nobody else may use from now on; closed with the last that reads it."""
+    """A store of an open file, which nobody else may use from now on; closed with the last that
+    reads it.
+    """
     lock = Lock()
 
     def read_at(at: int, count: int) -> bytes:
@@ -128,7 +136,8 @@ def store_of(file: IO[bytes], size: int) -> Store:
 
 
 def open_store(path: str | Path) -> Store:
-    """A file on disk as a store. It stays the file that it is now, should another one take its name.
+    """A file on disk as a store. It stays the file that it is now, should another one take its
+    name.
 
     Raises:
         OSError: it cannot be opened, or is a folder, pipe, socket or device.
@@ -343,7 +352,8 @@ def unpacked(store: Store, kind: str) -> Iterator[bytes]:
 
 
 def keep(pieces: Iterable[bytes], name: str) -> Store:
-    """Pieces put together, in memory or in a file without a name, as long as there is room and sense in it.
+    """Pieces put together, in memory or in a file without a name, as long as there is room and
+    sense in it.
 
     Raises:
         UserError: there is too much of it, or it is cut or damaged.

@@ -23,16 +23,18 @@ from tellapart.catalog.names import escape, unescape
 from tellapart.catalog.table import Catalog, Column, text_column
 from tellapart.errors import UserError
 
-# Cameras shoot a burst within tenths of a second, and most write whole seconds. Who presses again at the same thing
-# takes a second or two; who walks on to the next takes longer.
+# Cameras shoot a burst within tenths of a second, and most write whole seconds. Who presses again
+# at the same thing takes a second or two; who walks on to the next takes longer.
 BURST_GAP_SECONDS = 3
 
-# Without times: three numbers in a row are seldom chance, and a session or a numbered data set runs on for longer.
+# Without times: three numbers in a row are seldom chance, and a session or a numbered data set runs
+# on for longer.
 NUMBERED_BURST = (3, 10)
 
 
 def group(catalog: Catalog, group_by: str | None) -> Catalog:
-    """The scanned catalog with its column `groups` as `SplitOptions.group_by` asks, and a remark with the numbers.
+    """The scanned catalog with its column `groups` as `SplitOptions.group_by` asks, and a remark
+    with the numbers.
 
     Raises:
         UserError: no image gets a group, or all get the same one.
@@ -53,16 +55,18 @@ def group(catalog: Catalog, group_by: str | None) -> Catalog:
 
 
 def find_bursts(catalog: Catalog) -> list[tuple[int, ...]]:
-    """Rows that look like one capture burst each, two or more different images; a proposal, for the user to accept.
+    """Rows that look like one capture burst each, two or more different images; a proposal, for the
+    user to accept.
 
-    With a capture time: the same camera, each at most BURST_GAP_SECONDS after the one before. Neither size nor label
-    nor folder need agree, as crops of one photograph keep its time. Midnight to the second is a date without a time,
-    or a clock that was never set, and counts as unknown.
+    With a capture time: the same camera, each at most BURST_GAP_SECONDS after the one before.
+    Neither size nor label nor folder need agree, as crops of one photograph keep its time. Midnight
+    to the second is a date without a time, or a clock that was never set, and counts as unknown.
 
-    Without one, running numbers are weak evidence: of 400 cats picked from a numbered data set at random, 164 follow
-    the one before. So they count only in names that a camera gave (DCF: four capitals, digits or "_", then four
-    digits, as IMG_0012.JPG), in one folder, at one size, in a run as short as NUMBERED_BURST says, and with at least
-    as many numbers missing on either side as the longest run has.
+    Without one, running numbers are weak evidence: of 400 cats picked from a numbered data set at
+    random, 164 follow the one before. So they count only in names that a camera gave (DCF: four
+    capitals, digits or "_", then four digits, as IMG_0012.JPG), in one folder, at one size, in a
+    run as short as NUMBERED_BURST says, and with at least as many numbers missing on either side as
+    the longest run has.
     """
     found = [*_timed(catalog), *_numbered(catalog)]
     return sorted(rows for rows in found if _images(catalog, rows) > 1)
@@ -195,7 +199,8 @@ def _numbered(catalog: Catalog) -> Iterator[tuple[int, ...]]:
     fewest, most = NUMBERED_BURST
     for pairs in series.values():
         numbers, rows = zip(*sorted(pairs), strict=True)
-        # Nothing is before the first and after the last. Plain numbers: most series are far too short for an array.
+        # Nothing is before the first and after the last. Plain numbers: most series are far too
+        # short for an array.
         steps = [after - number for number, after in pairwise([-most - 1, *numbers, 10_000 + most])]
         for start, end in pairwise(place for place, step in enumerate(steps) if step > 1):
             run = sorted(rows[start:end])

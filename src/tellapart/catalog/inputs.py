@@ -1,6 +1,9 @@
-"""What the user names to be predicted: files, folders, patterns, or a list on standard input → files, in order."""
+"""What the user names to be predicted: files, folders, patterns, or a list on standard input →
+files, in order.
+"""
 
-# os.path says no where Path raises (a name too long, a folder not permitted), and is fast on 100,000 strings.
+# os.path says no where Path raises (a name too long, a folder not permitted), and is fast on
+# 100,000 strings.
 
 from __future__ import annotations
 
@@ -15,15 +18,17 @@ from tellapart.catalog.walk import Walk
 
 
 def expand_inputs(arguments: Sequence[str], standard_input: BinaryIO) -> list[Path]:
-    """The files that are meant, in the order of the arguments; within a folder, sorted, junk left out.
+    """The files that are meant, in the order of the arguments; within a folder, sorted, junk left
+    out.
 
     Args:
-        arguments: a file, a folder (with all below it), a pattern with * ? or [ ] of files and folders, or "-" for a
-            list of files on standard input, one a line, or ended by NUL as `find -print0` writes them.
+        arguments: a file, a folder (with all below it), a pattern with * ? or [ ] of files and
+            folders, or "-" for a list of files on standard input, one a line, or ended by NUL as
+            `find -print0` writes them.
         standard_input: read only for "-".
 
-    A file that does not exist, and a folder that cannot be read, is kept: it gets its own row, with the status that
-    says so.
+    A file that does not exist, and a folder that cannot be read, is kept: it gets its own row, with
+    the status that says so.
     """
     return [path for argument in arguments for path in _expand(argument, standard_input)]
 

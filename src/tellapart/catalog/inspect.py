@@ -28,7 +28,9 @@ class Verdict:
 
 
 class ScanHook(Protocol):
-    """Someone who needs the pixels on the one occasion that they are there. Called from several threads."""
+    """Someone who needs the pixels on the one occasion that they are there. Called from several
+    threads.
+    """
 
     def known(self, digest: str) -> bool:
         """Whether there is nothing left to do with an image of this content."""
@@ -54,7 +56,9 @@ class Memory(Protocol):
 
 
 class Eyes:
-    """What looks at the files. Copies of one image are decoded and shown once, whichever thread comes first."""
+    """What looks at the files. Copies of one image are decoded and shown once, whichever thread
+    comes first.
+    """
 
     def __init__(
         self, files: Files, max_pixels: int, hook: ScanHook | None, memory: Memory | None
@@ -80,7 +84,8 @@ class Eyes:
                 self._contents[digest] = self._judge(data, digest)
         content = verdict = self._contents[digest]
         if content.status == "ok":
-            # The one note that depends on the name, and so is no part of the verdict on the content.
+            # The one note that depends on the name, and so is no part of the verdict on the
+            # content.
             verdict = replace(
                 content, notes=extension_note(path.rpartition("/")[2], data) + content.notes
             )

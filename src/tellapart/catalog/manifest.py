@@ -1,9 +1,10 @@
-"""A table of images: CSV, TSV, JSON Lines or Parquet, with path, label and optionally split and group.
+"""A table of images: CSV, TSV, JSON Lines or Parquet, with path, label and optionally split and
+group.
 
 Paths are relative to the table's own folder, or absolute. Column names are recognised in any case:
-`path` may also be called file, filename, filepath, image or image_path, and `label` class, class_name, category or
-target. Any other column can be named as the group, or as the weights. A CSV may separate its columns by commas,
-semicolons or tabs.
+`path` may also be called file, filename, filepath, image or image_path, and `label` class,
+class_name, category or target. Any other column can be named as the group, or as the weights. A CSV
+may separate its columns by commas, semicolons or tabs.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def read_manifest(
         weight_column: what is the weight; without it each is 1.
 
     Raises:
-        UserError: it cannot be read, a column is missing or named twice, or a row lacks its path, label or weight.
+        UserError: it cannot be read, a column is missing or named twice, or a row lacks its path,
+            label or weight.
     """
     try:
         records = MANIFEST_SUFFIXES[path.suffix.lower()](path)
@@ -141,7 +143,9 @@ def _weight(path: Path, number: int, text: str) -> float:
 
 
 def _is_text(value: object, undecodable: str) -> bool:
-    """Whether a cell can be a name: JSON can hold lists, and halves of characters that nothing can write."""
+    """Whether a cell can be a name: JSON can hold lists, and halves of characters that nothing can
+    write.
+    """
     try:
         str(value).encode(errors=undecodable)
     except UnicodeEncodeError:

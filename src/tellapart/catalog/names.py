@@ -24,9 +24,11 @@ def is_junk(name: str, *, folder: bool) -> bool:
 
 
 def escape(name: str) -> str:
-    r"""A name as the file system gives it (undecodable bytes as surrogates) → text that any file can hold.
+    r"""A name as the file system gives it (undecodable bytes as surrogates) → text that any file
+    can hold.
 
-    A backslash is doubled and an undecodable byte becomes `\xNN`, so `unescape` gives back the exact name.
+    A backslash is doubled and an undecodable byte becomes `\xNN`, so `unescape` gives back the
+    exact name.
 
     >>> escape(os.fsdecode(b"caf\xe9.jpg"))
     'caf\\xe9.jpg'

@@ -5,9 +5,10 @@
                leaves alone                on the      what else is
                                            other       like them
 
-The descriptor only proposes. Links between similar hashes chain in a uniform set (solar cells, scans, parts on a belt)
-until one cluster holds most of it. So the pixels decide: one thumbnail must become the other by shift, scale, gain and
-offset alone, and the two must be much closer to each other than either is to anything else.
+The descriptor only proposes. Links between similar hashes chain in a uniform set (solar cells,
+scans, parts on a belt) until one cluster holds most of it. So the pixels decide: one thumbnail must
+become the other by shift, scale, gain and offset alone, and the two must be much closer to each
+other than either is to anything else.
 """
 
 from __future__ import annotations
@@ -38,44 +39,55 @@ MOST_CROWDED_FITS = (
     400_000  # half a minute of one core; a kind of image that is more uniform stays as it is
 )
 
-# How much of an image's contrast the other may leave unexplained, as a fraction of its standard deviation. A cropped
-# JPEG of quality 40 of a photo leaves a twentieth, of an image no larger than its print an eighth.
+# How much of an image's contrast the other may leave unexplained, as a fraction of its standard
+# deviation. A cropped JPEG of quality 40 of a photo leaves a twentieth, of an image no larger than
+# its print an eighth.
 MAX_RESIDUAL = 0.15
-# How many times further away the next image must be that is no copy. Where images vary in D independent ways, one
-# is this much closer than all others by chance once in CONTRAST ** D.
+# How many times further away the next image must be that is no copy. Where images vary in D
+# independent ways, one is this much closer than all others by chance once in CONTRAST ** D.
 CONTRAST = 2.5
 MIN_RESIDUAL = (
     0.01  # the rounding to whole grey levels; below it nothing is closer than anything else
 )
 
-MAX_GAIN = 1.35  # 1.1 to 0.9 of the brightness is 1.22; the rest is contrast that half the size costs a small image
+# 1.1 to 0.9 of the brightness is 1.22; the rest is contrast that half the size costs a small image
+MAX_GAIN = 1.35
 MAX_OFFSET = 40  # grey levels from mean to mean: from 0.9 to 1.1 of a bright image
 MAX_SCALE = 1.13  # 5 % cropped on both sides is 1.11
 MAX_SHIFT = 1.9  # thumbnail pixels; 5 % cropped on one side is 1.6 at that edge
 MAX_ASPECT = 0.12  # of log(width / height): 10 % of one side cropped and none of the other is 0.105
-# Colour may differ by two levels and half of its strength: at quality 40 a small JPEG loses most of its colour detail.
+# Colour may differ by two levels and half of its strength: at quality 40 a small JPEG loses most of
+# its colour detail.
 COLOUR_OFFSET, COLOUR_SHARE = 2.0, 0.5
 
-MIN_DETAIL = 3.0  # grey levels of standard deviation under which an image is flat; the blocks of JPEG reach half of it
+# grey levels of standard deviation under which an image is flat; the blocks of JPEG reach half of
+# it
+MIN_DETAIL = 3.0
 FLAT_GROUP = 8  # a flat colour that more images than this share is a kind of image, not one image
 
 _LENGTH = 32  # of the descriptor
 _BORDER = 2  # thumbnail pixels that are not compared: a crop may have taken their counterparts
-_REACH = 10.0  # how far apart copies may lie on one axis, in standard deviations of copies: never met by chance
-_RADIUS = 17.0  # likewise on all axes together: copies are some 6 apart, the worst crops of small images 12
-_FAR = 0.6  # residual of the fit at half size, without any resampling, beyond which no better fit is tried
+# how far apart copies may lie on one axis, in standard deviations of copies: never met by chance
+_REACH = 10.0
+# likewise on all axes together: copies are some 6 apart, the worst crops of small images 12
+_RADIUS = 17.0
+# residual of the fit at half size, without any resampling, beyond which no better fit is tried
+_FAR = 0.6
 _ROWS = 128  # images taken at a time: some 30 MB a thread
-# Of gain, shifts and growths, in squared grey levels: what little an image says of a shift along its stripes is noise.
+# Of gain, shifts and growths, in squared grey levels: what little an image says of a shift along
+# its stripes is noise.
 _RIDGE = np.array([0, 1, 1, 1, 1])
 _HALVING = np.kron(np.eye(GREY_SIDE // 2, dtype=np.float32), np.full((1, 2), 0.5, np.float32))
 
 
 def near_pairs(prints: NDArray[np.uint8], widths: Integers, heights: Integers) -> Integers:
-    """Pairs of rows that show the same image, changed by no more than saving, resizing and slight edits change it.
+    """Pairs of rows that show the same image, changed by no more than saving, resizing and slight
+    edits change it.
 
-    Found are JPEG quality 40 and up, half the size and up, up to 5 % cropped on a side, a tenth brighter or darker, and
-    all of these together; not found are mirrored or turned copies, other crops and other colours. Images without
-    detail prove nothing: they pair only if their colour is equal, and only if few images in the set are like that.
+    Found are JPEG quality 40 and up, half the size and up, up to 5 % cropped on a side, a tenth
+    brighter or darker, and all of these together; not found are mirrored or turned copies, other
+    crops and other colours. Images without detail prove nothing: they pair only if their colour is
+    equal, and only if few images in the set are like that.
 
     Of many copies of one image not every two are paired, but chains of pairs join them.
 
@@ -144,7 +156,9 @@ def _detailed_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers)
 
 
 def _flat_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Integers:
-    """Pairs among flat images: of one colour, give or take a level, that few others have: (P, 2) rows of `prints`."""
+    """Pairs among flat images: of one colour, give or take a level, that few others have: (P, 2)
+    rows of `prints`.
+    """
     if len(order) < 2:
         return np.zeros((0, 2), np.int64)
     colours = np.concatenate(
@@ -171,7 +185,9 @@ def _flat_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> 
 
 
 def _alike_otherwise(prints: NDArray[np.uint8], aspects: Floats, pairs: Integers) -> Flags:
-    """(P,) whether shape, brightness and colours, which alignment does not look at, allow that two are one."""
+    """(P,) whether shape, brightness and colours, which alignment does not look at, allow that two
+    are one.
+    """
     first, second = pairs.T
     shape = np.abs(aspects[first] - aspects[second]) <= MAX_ASPECT
     a, b = prints[first].astype(np.float32), prints[second].astype(np.float32)
@@ -189,8 +205,9 @@ def _alike_otherwise(prints: NDArray[np.uint8], aspects: Floats, pairs: Integers
 def _describe(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Floats:
     """(N, 33): in what the images of this very set differ from each other, and survives a crop.
 
-    Linear discriminant analysis of the thumbnails at half size, in which crops made of up to a thousand of them stand
-    for the copies. In a uniform set it looks away from what all have in common. One unit is the spread within copies.
+    Linear discriminant analysis of the thumbnails at half size, in which crops made of up to a
+    thousand of them stand for the copies. In a uniform set it looks away from what all have in
+    common. One unit is the spread within copies.
     """
     some = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), 1000)).astype(np.int64))]
     grey = _grey(prints, some)
@@ -219,10 +236,12 @@ def _describe(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Fl
 
 
 def _nearest(points: Floats, count: int) -> Integers:
-    """For each point the `count` nearest among the later ones: (N, count) rows, -1 where there is none.
+    """For each point the `count` nearest among the later ones: (N, count) rows, -1 where there is
+    none.
 
-    Exact, but for points more than _REACH away. From one block of products after another only the best of every 32 is
-    kept; the nearest lie in the best of these groups. Only later ones: half the work, and it still joins all copies.
+    Exact, but for points more than _REACH away. From one block of products after another only the
+    best of every 32 is kept; the nearest lie in the best of these groups. Only later ones: half the
+    work, and it still joins all copies.
 
     Args:
         points: (N, D), in ascending order of their first coordinate.
@@ -268,7 +287,9 @@ def _nearest(points: Floats, count: int) -> Integers:
 
 
 def _within_reach(points: Floats, later: Integers) -> Integers:
-    """Rows with a proposal near enough to be their copy, and such proposals; of the rest no pixels are compared."""
+    """Rows with a proposal near enough to be their copy, and such proposals; of the rest no pixels
+    are compared.
+    """
     near = np.zeros(later.shape, np.bool_)
     for part in _parts(len(points), 4096):
         away = points[later[part]] - points[part, None]
@@ -306,7 +327,9 @@ class _Fits(NamedTuple):
 def _align(
     prints: NDArray[np.uint8], order: Integers, small: Floats, rows: Integers, proposals: Integers
 ) -> _Fits:
-    """Lay the proposals of some images on them: by least squares at half size, then, moved accordingly, in full."""
+    """Lay the proposals of some images on them: by least squares at half size, then, moved
+    accordingly, in full.
+    """
     first, slot = np.nonzero(proposals >= 0)
     second = proposals[first, slot]
     blurred = _BLUR @ _grey(prints, order[rows]) @ _BLUR.T
@@ -327,7 +350,9 @@ def _joined(fits: list[_Fits]) -> _Fits:
 
 
 def _crowded(fits: _Fits, count: int) -> Integers:
-    """Rows whose every proposal fits: copies of one image, or one of a uniform kind; more of them will tell."""
+    """Rows whose every proposal fits: copies of one image, or one of a uniform kind; more of them
+    will tell.
+    """
     row = np.concatenate([fits.first, fits.second])
     worst = np.zeros(count)
     np.maximum.at(worst, row, np.concatenate([fits.residual, fits.residual]))
@@ -338,10 +363,12 @@ def _crowded(fits: _Fits, count: int) -> Integers:
 
 
 def _basis(grey: Floats) -> tuple[Floats, Floats]:
-    """What small changes of gain, position and size add to each of (M, S, S) images, and the same orthonormal.
+    """What small changes of gain, position and size add to each of (M, S, S) images, and the same
+    orthonormal.
 
     Returns:
-        (M, 5, S'²) orthonormal rows, and (M, 5, 5) that turns products with them into amounts of the five changes.
+        (M, 5, S'²) orthonormal rows, and (M, 5, 5) that turns products with them into amounts of
+        the five changes.
     """
     side = grey.shape[1]
     edge = side * _BORDER // GREY_SIDE
@@ -373,7 +400,8 @@ def _fit(basis: Floats, solve: Floats, first: Integers, values: Floats) -> tuple
     """Least squares of (E, P) values on the bases numbered `first`.
 
     Returns:
-        (E, 5) gain, shifts along x and y as parts of the half-width, growths along x and y; and (E,) residuals.
+        (E, 5) gain, shifts along x and y as parts of the half-width, growths along x and y; and
+        (E,) residuals.
     """
     values = values - values.mean(1, keepdims=True)
     products = (basis[first] @ values[:, :, None])[:, :, 0]
@@ -386,12 +414,15 @@ def _fit(basis: Floats, solve: Floats, first: Integers, values: Floats) -> tuple
 
 
 def _stands_out(first: Integers, second: Integers, residual: Floats, count: int) -> Flags:
-    """(E,) whether each fit is, seen from both its images, on the near side of a wide gap among all their fits."""
+    """(E,) whether each fit is, seen from both its images, on the near side of a wide gap among all
+    their fits.
+    """
     row = np.concatenate([first, second])
     value = np.maximum(np.concatenate([residual, residual]), MIN_RESIDUAL)
     by_row = np.lexsort((value, row))
     row, value = row[by_row], value[by_row]
-    # After the last one lies emptiness, unless as many were found as were asked for: then more may follow.
+    # After the last one lies emptiness, unless as many were found as were asked for: then more may
+    # follow.
     beyond = np.where(np.bincount(row, minlength=count)[row] < PROPOSALS, np.inf, 0)
     following = np.where(np.diff(row, append=-1) == 0, np.append(value[1:], 0), beyond)
     gap = (value <= MAX_RESIDUAL) & (following >= CONTRAST * value)
@@ -446,7 +477,9 @@ def _small(grey: Floats) -> Floats:
 
 
 def _moved(grey: Floats, amounts: Floats) -> Floats:
-    """(E, 784): images blurred and moved back by the amounts of shift and growth, without their border."""
+    """(E, 784): images blurred and moved back by the amounts of shift and growth, without their
+    border.
+    """
     scale = 1 / np.maximum(1 + amounts[:, 3:5], 0.5)
     shift = -amounts[:, 1:3] * scale * (GREY_SIDE / 2)
     place = _place(scale, _SCALES) * len(_SHIFTS) + _place(shift, _SHIFTS)
@@ -465,7 +498,9 @@ def _place(values: Floats, grid: NDArray[np.float64]) -> Integers:
 
 @cache
 def _resamplings() -> Floats:
-    """(33 * 39, 28, 32): blur and resampling for every scale and shift allowed. The fit removes what lies between."""
+    """(33 * 39, 28, 32): blur and resampling for every scale and shift allowed. The fit removes
+    what lies between.
+    """
     moves = product(_SCALES, _SHIFTS)
     return np.stack(
         [(_resampling(scale, shift) @ _BLUR)[_BORDER:-_BORDER] for scale, shift in moves]
@@ -473,7 +508,9 @@ def _resamplings() -> Floats:
 
 
 def _resampling(scale: float, shift: float) -> Floats:
-    """(32, 32): reads a row of pixels at `scale` times their places from its middle, plus `shift`; cubic."""
+    """(32, 32): reads a row of pixels at `scale` times their places from its middle, plus `shift`;
+    cubic.
+    """
     middle = (GREY_SIDE - 1) / 2
     at = np.clip((np.arange(GREY_SIDE) - middle) * scale + middle + shift, 0, GREY_SIDE - 1)
     d = np.abs(at[:, None] - np.arange(GREY_SIDE))

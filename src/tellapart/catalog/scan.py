@@ -1,4 +1,6 @@
-"""Every file gets its verdict: read once, hashed, fully decoded. What is remembered is not read at all."""
+"""Every file gets its verdict: read once, hashed, fully decoded. What is remembered is not read at
+all.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def scan(
     memory: Memory | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Catalog:
-    """The catalog with statuses, notes, sizes, content hashes and capture times. A broken file never stops it.
+    """The catalog with statuses, notes, sizes, content hashes and capture times. A broken file
+    never stops it.
 
     Args:
         max_pixels: width x height above which an image is `too_large`.
@@ -69,7 +72,9 @@ def _looking(
     hook: ScanHook | None,
     memory: Memory | None,
 ) -> Generator[Verdict, None, None]:
-    """The verdicts on files, looked at on all cores: by processes, unless a hook wants the pixels in this one."""
+    """The verdicts on files, looked at on all cores: by processes, unless a hook wants the pixels
+    in this one.
+    """
     if len(paths) >= WORTH_PROCESSES and memory and not hook and isinstance(catalog.files, Folder):
         with suppress(OSError):  # where no process can be started
             return look_apart(start_workers(catalog.files.root, max_pixels), paths, memory)

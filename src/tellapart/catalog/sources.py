@@ -8,7 +8,8 @@ a zip or tar archive of any of these    see `archives`; a single folder in it is
 a manifest                              CSV, TSV, JSON Lines or Parquet: see `manifest`
 """
 
-# os.path says no where Path raises (a name too long, a folder not permitted), and is fast on 100,000 strings.
+# os.path says no where Path raises (a name too long, a folder not permitted), and is fast on
+# 100,000 strings.
 
 from __future__ import annotations
 
@@ -79,12 +80,16 @@ class Entry(NamedTuple):
 def read_source(
     data: Path, *, group_column: str | None = None, weight_column: str | None = None
 ) -> Catalog:
-    """The catalog of a source, before the scan: paths, labels and what the source says of splits and groups.
+    """The catalog of a source, before the scan: paths, labels and what the source says of splits
+    and groups.
 
     Args:
-        data: a folder, a table, an archive, or an IDX file of images with that of its labels beside it.
-        group_column: of a table, the column whose equal cells keep images together; None for the usual names.
-        weight_column: of a table, the column that says how often each image is drawn; None: each as often.
+        data: a folder, a table, an archive, or an IDX file of images with that of its labels beside
+            it.
+        group_column: of a table, the column whose equal cells keep images together; None for the
+            usual names.
+        weight_column: of a table, the column that says how often each image is drawn; None: each as
+            often.
 
     Raises:
         UserError: nothing there, not recognised, or class sets that cannot work; with what to do.
@@ -163,7 +168,9 @@ def _from_archive(archive: ArchiveFiles) -> Catalog:
 
 
 def _only_folder(walk: Walk) -> str:
-    """The one folder at the top of an archive, if that is only a wrapper around the source; else ""."""
+    """The one folder at the top of an archive, if that is only a wrapper around the source; else
+    "".
+    """
     folders = walk.folders("")
     if len(folders) != 1 or _holds_more(walk):
         return ""
@@ -217,7 +224,9 @@ def _from_class_folders(walk: Walk) -> Catalog:
 
 
 def _refuse_or_remark_splits(root: str, classes: Sequence[str], entries: list[Entry]) -> list[str]:
-    """Class folders that all hold the same folders may be splits under names that are not known here."""
+    """Class folders that all hold the same folders may be splits under names that are not known
+    here.
+    """
     inner = defaultdict(set)
     for entry in entries:
         _, *below = entry.path.split("/")
@@ -415,7 +424,9 @@ def _split_of(path: Path, row: ManifestRow) -> str:
 
 
 def _common_root(table: Path, rows: Sequence[ManifestRow]) -> tuple[Path, list[str]]:
-    """The folder that all images lie under, and their paths from there. The table's own folder if it will do."""
+    """The folder that all images lie under, and their paths from there. The table's own folder if
+    it will do.
+    """
     folder = str(table.parent)
     inner = [os.path.normpath(row.path) for row in rows]
     if not any(os.path.isabs(path) or path.startswith("..") for path in inner):
@@ -512,7 +523,8 @@ def _look_alikes(classes: Sequence[str]) -> list[str]:
 def _split_folders(walk: Walk) -> dict[str, str]:
     """Folder name → split, train first; two names of one split are an error.
 
-    The one folder beside a train/ is its test set whatever it is called, as long as it holds classes of train.
+    The one folder beside a train/ is its test set whatever it is called, as long as it holds
+    classes of train.
     """
     folders = walk.folders("")
     found = {name: SPLIT_NAMES[name.lower()] for name in folders if name.lower() in SPLIT_NAMES}
@@ -532,13 +544,17 @@ def _split_folders(walk: Walk) -> dict[str, str]:
 
 
 def _only_other(splits: dict[str, str]) -> str:
-    """The one folder beside train, which is reported on as test whatever its name; "" if there are none or two."""
+    """The one folder beside train, which is reported on as test whatever its name; "" if there are
+    none or two.
+    """
     others = [folder for folder, split in splits.items() if split != "train"]
     return others[0] if len(others) == 1 else ""
 
 
 def _readable_names(tree: Tree, ids: Sequence[str]) -> dict[str, str]:
-    """Class id → the first of its names in words.txt; the id itself where there is none or two share it."""
+    """Class id → the first of its names in words.txt; the id itself where there is none or two
+    share it.
+    """
     names = dict.fromkeys(ids, "")
     if tree.is_file("words.txt"):
         pairs = (line.split("\t", 1) for line in _lines(tree, "words.txt") if "\t" in line)

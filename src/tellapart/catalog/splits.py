@@ -33,8 +33,9 @@ class Leak:
 def make_splits(catalog: Catalog, options: SplitOptions, seed: int) -> Column:
     """Divide the usable images; what the source says of splits is kept as it is.
 
-    With no test in the source, val and test are cut from what is free; with a test, only val is. Where the source
-    has val too, nothing is cut. Images of one group, and copies of one image, go to one split.
+    With no test in the source, val and test are cut from what is free; with a test, only val is.
+    Where the source has val too, nothing is cut. Images of one group, and copies of one image, go
+    to one split.
 
     Returns:
         (N,) str: "train", "val", "test", or "" for a row whose status is not ok.
@@ -50,7 +51,9 @@ def make_splits(catalog: Catalog, options: SplitOptions, seed: int) -> Column:
 
 
 def find_leaks(catalog: Catalog, splits: Column) -> list[Leak]:
-    """Clusters with rows in more than one split, which only a split that the user brought can have."""
+    """Clusters with rows in more than one split, which only a split that the user brought can
+    have.
+    """
     if not _may_leak(catalog, splits):
         return []
     cluster_of = clusters(catalog)
@@ -67,7 +70,9 @@ def find_leaks(catalog: Catalog, splits: Column) -> list[Leak]:
 
 
 def small_classes(catalog: Catalog, splits: Column) -> list[str]:
-    """A sentence for each split that lacks a class, with what to do; a class without an image in train is an error."""
+    """A sentence for each split that lacks a class, with what to do; a class without an image in
+    train is an error.
+    """
     stated = set(catalog.given_splits[catalog.ok])
     least = 1 + sum(bool((splits == split).any()) for split in {"val", "test"} - stated)
     sentences = []
@@ -99,7 +104,8 @@ def small_classes(catalog: Catalog, splits: Column) -> list[str]:
 
 
 def missed_shares(catalog: Catalog, splits: Column, options: SplitOptions) -> list[str]:
-    """A sentence, if groups and copies keep the splits far from the shares asked for; none if all is near them.
+    """A sentence, if groups and copies keep the splits far from the shares asked for; none if all
+    is near them.
 
     Args:
         catalog: what `make_splits` was given.
@@ -140,7 +146,9 @@ def missed_shares(catalog: Catalog, splits: Column, options: SplitOptions) -> li
 def _planned(
     catalog: Catalog, options: SplitOptions
 ) -> tuple[Column, NDArray[np.bool_], dict[str, float]]:
-    """The splits before anything is cut, the rows that are free for it, and the share of these for each split."""
+    """The splits before anything is cut, the rows that are free for it, and the share of these for
+    each split.
+    """
     given = catalog.given_splits
     splits = text_column(np.where(catalog.ok, given, ""))
     stated = set(given[catalog.ok])
@@ -153,7 +161,9 @@ def _planned(
 
 
 def _may_leak(catalog: Catalog, splits: Column) -> bool:
-    """False where no two rows with anything in common lie in different splits; far quicker than the clusters."""
+    """False where no two rows with anything in common lie in different splits; far quicker than the
+    clusters.
+    """
     homes = splits[catalog.ok].tolist()
     if "" in homes:  # a chain could lead through a row that lies nowhere
         return True
@@ -199,11 +209,15 @@ class _Pieces:
         )
 
     def tied(self, least: int) -> set[int]:
-        """The labels of the classes that would have `least` pieces if clusters could be divided, but have not."""
+        """The labels of the classes that would have `least` pieces if clusters could be divided,
+        but have not.
+        """
         return set(np.flatnonzero(self._own < np.minimum(least, self._images)).tolist())
 
     def listed(self, labels: set[int], tied: set[int]) -> str:
-        """The largest of some classes with their images, and with their clusters where they are tied."""
+        """The largest of some classes with their images, and with their clusters where they are
+        tied.
+        """
         ordered = sorted(labels, key=lambda label: (-self._images[label], label))
         more = f" and {len(labels) - SHOWN:,} more" if len(labels) > SHOWN else ""
         return ", ".join(self._told(label, label in tied) for label in ordered[:SHOWN]) + more
@@ -252,7 +266,9 @@ def _count(number: int, one: str) -> str:
 
 
 def _follow_stated_copies(catalog: Catalog, splits: Column) -> None:
-    """A row without a stated split goes where the user put a row of its cluster: into train, if into several."""
+    """A row without a stated split goes where the user put a row of its cluster: into train, if
+    into several.
+    """
     cluster_of = clusters(catalog)
     free = catalog.ok & (splits == "")
     homes = {split: cluster_of[splits == split] for split in ("test", "val", "train")}
@@ -317,14 +333,18 @@ class _Needs:
         return split
 
     def _alone(self, label: int) -> int:
-        """Single images fill up test, then val, then train, so that one more or less moves few others."""
+        """Single images fill up test, then val, then train, so that one more or less moves few
+        others.
+        """
         wanted = self._wanted[label]
         return self._unless_short(
             [label], next((s for s in range(len(wanted) - 1, 0, -1) if wanted[s] > 0), 0)
         )
 
     def _together(self, group: list[int], classes: list[int]) -> int:
-        """Of copies and groups, a class's largest goes to train, the others where their classes want most."""
+        """Of copies and groups, a class's largest goes to train, the others where their classes
+        want most.
+        """
         if any(0 in self._without[label] for label in classes):
             return 0
         wants: list[int] = [
@@ -335,7 +355,9 @@ class _Needs:
         )
 
     def _unless_short(self, classes: list[int], split: int) -> int:
-        """`split`, but where a class has only as many clusters left as splits that have none, one of those."""
+        """`split`, but where a class has only as many clusters left as splits that have none, one
+        of those.
+        """
         for label in classes:
             without = self._without[label]
             if self._left[label] <= len(without) and split not in without:
@@ -346,7 +368,8 @@ class _Needs:
 def _targets(count: int, shares: Sequence[float]) -> list[int]:
     """How many of a class's `count` images each split gets, train first.
 
-    Each other split gets its rounded share but at least one, as long as train keeps one; test comes before val.
+    Each other split gets its rounded share but at least one, as long as train keeps one; test comes
+    before val.
 
     >>> [_targets(n, [0.7, 0.15, 0.15]) for n in (1, 2, 3, 20, 100)]
     [[1, 0, 0], [1, 0, 1], [1, 1, 1], [14, 3, 3], [70, 15, 15]]
@@ -377,13 +400,14 @@ def _check_trainable(catalog: Catalog, splits: Column) -> None:
 def make_folds(
     catalog: Catalog, rows: NDArray[np.int64], folds: int, seed: int
 ) -> NDArray[np.int64]:
-    """Divide rows of the catalog for cross-validation: stratified, whole clusters only, keyed by content.
+    """Divide rows of the catalog for cross-validation: stratified, whole clusters only, keyed by
+    content.
 
     Whichever fold is held out, every class keeps images in the others.
 
     Returns:
-        (len(rows),) the fold that holds the row out, in [0, folds); -1 for the rows of a class that is one cluster,
-        which no fold can do without.
+        (len(rows),) the fold that holds the row out, in [0, folds); -1 for the rows of a class that
+        is one cluster, which no fold can do without.
     """
     labels, cluster_of = catalog.labels[rows], clusters(catalog)[rows]
     pairs = np.unique(np.stack([labels, cluster_of]), axis=1)
@@ -394,7 +418,8 @@ def make_folds(
     for group in _in_keyed_order(catalog, rows, cluster_of, f"folds {folds}", seed):
         own = labels[group].tolist()
         if alone.isdisjoint(own):
-            # The emptiest fold for these classes; among equals the one with the fewest images in all.
+            # The emptiest fold for these classes; among equals the one with the fewest images in
+            # all.
             load = [
                 (sum(filled[label][fold] for label in own), totals[fold]) for fold in range(folds)
             ]
@@ -418,7 +443,9 @@ def _in_keyed_order(
     purpose: str,
     seed: int,
 ) -> list[list[int]]:
-    """Positions in `rows` of each cluster: largest first, equals in an order that the seed and their content decide."""
+    """Positions in `rows` of each cluster: largest first, equals in an order that the seed and
+    their content decide.
+    """
     members = defaultdict(list)
     for position, cluster in enumerate(cluster_of.tolist()):
         members[cluster].append(position)

@@ -30,13 +30,16 @@ class Catalog:
         labels: (N,) int64 in [0, C), or -1 where the source gives no label.
         given_splits: (N,) str, "train", "val", "test", or "" where the source does not say.
         groups: (N,) str, images of one group never cross a split; "" for an image without one.
-        weights: (N,) float64 from 0, how often each is drawn in weighted training; 1 where the source does not say.
+        weights: (N,) float64 from 0, how often each is drawn in weighted training; 1 where the
+            source does not say.
         statuses: (N,) str, "ok" or why the file is not used; "" before the scan.
         notes: (N,) str, names of remarks that do not stop an image, joined by ";".
         widths, heights: (N,) int64, pixels after orientation; 0 where the status is not ok.
         digests: (N,) str, SHA-256 of the file's bytes; "" where it could not be read.
-        taken: (N,) str, capture time and camera, as `Decoded.taken`; "" where the file does not say.
-        copies: (N,) int64, near-duplicates share the number of the first row; its own for every other row.
+        taken: (N,) str, capture time and camera, as `Decoded.taken`; "" where the file does not
+            say.
+        copies: (N,) int64, near-duplicates share the number of the first row; its own for every
+            other row.
         ignored: what was passed over without becoming a row: reason → count.
         remarks: what the user should know of the source, a sentence each.
     """
@@ -113,7 +116,9 @@ _COLUMNS = (
 
 
 def text_column(values: Iterable[str]) -> Column:
-    """Strings as a column: objects, because numpy's own text would cut off a trailing NUL and pad the rest."""
+    """Strings as a column: objects, because numpy's own text would cut off a trailing NUL and pad
+    the rest.
+    """
     texts = list(values)
     column = np.empty(len(texts), object)
     column[:] = texts

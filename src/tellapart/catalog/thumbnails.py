@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-GREY_SIDE = 32  # fine enough to tell two shots of one thing apart, coarse enough for JPEG's noise to average out
+# fine enough to tell two shots of one thing apart, coarse enough for JPEG's noise to average out
+GREY_SIDE = 32
 COLOUR_SIDE = 8  # JPEG itself keeps colour coarser than grey
 GREY_BYTES = GREY_SIDE**2
 PRINT_BYTES = GREY_BYTES + 2 * COLOUR_SIDE**2

@@ -3,7 +3,8 @@
 What is junk, what is a link, what cannot be read: each is counted, nothing is opened.
 """
 
-# os.path says no where Path raises (a name too long, a folder not permitted), and is fast on 100,000 strings.
+# os.path says no where Path raises (a name too long, a folder not permitted), and is fast on
+# 100,000 strings.
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ IMAGE_SUFFIXES = frozenset(
 class Walk:
     """Looks through one tree: junk and loose files are counted, loops are left out.
 
-    Every real folder is visited once, under its own name rather than that of a link to it. So a link that leads
-    back up, or into another class, brings no image in twice.
+    Every real folder is visited once, under its own name rather than that of a link to it. So a
+    link that leads back up, or into another class, brings no image in twice.
 
     Args:
         place: a folder on disk, or any tree.
@@ -62,7 +63,9 @@ class Walk:
         return texts
 
     def folders(self, inside: str) -> list[str]:
-        """Names of the folders in `inside`, junk left out, in the order of their code points in every locale."""
+        """Names of the folders in `inside`, junk left out, in the order of their code points in
+        every locale.
+        """
         return [
             entry.name for entry in self._list(inside)[1] if not is_junk(entry.name, folder=True)
         ]
@@ -74,7 +77,9 @@ class Walk:
         ]
 
     def files(self, *folders: str) -> Iterator[tuple[str, str]]:
-        """All files under some folders, however deep: (that folder, path from the root). "" is the root itself."""
+        """All files under some folders, however deep: (that folder, path from the root). "" is the
+        root itself.
+        """
         real = {folder: self.tree.real(folder) for folder in folders}
         for folder in folders:
             self._above.update(_parents(real[folder]))

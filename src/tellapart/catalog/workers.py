@@ -1,7 +1,8 @@
 """Files looked at by processes of their own, where the interpreter's lock is not shared.
 
-Threads do for photos; of many small files two threads look at half as many as one. A process that a decoder brings down
-costs the one file, which gets its verdict. Not `multiprocessing`: it would run the user's script again in each process.
+Threads do for photos; of many small files two threads look at half as many as one. A process that a
+decoder brings down costs the one file, which gets its verdict. Not `multiprocessing`: it would run
+the user's script again in each process.
 
     python -m tellapart.catalog.workers ROOT MAX_PIXELS        one path a line in, one line of JSON a file out
 """
@@ -25,7 +26,8 @@ from tellapart.catalog.files import Folder
 from tellapart.catalog.inspect import Eyes, Memory, Verdict
 from tellapart.threads import map_ahead, usable_cores
 
-# Together less than a pipe holds, also of the longest paths: neither side waits for the other to make room.
+# Together less than a pipe holds, also of the longest paths: neither side waits for the other to
+# make room.
 AT_ONCE = 15
 READY = b"ready\n"
 CRASHED = Verdict("corrupt")  # on a file that brings a decoder down
@@ -108,7 +110,7 @@ class Worker:
     def _start(self) -> None:
         there = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, env=there)
+        self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, env=there)  # noqa: S603 - our own
         if not self._process.stdout or self._process.stdout.readline() != READY:
             self.close()
             raise OSError("no process for the scan can be started")

@@ -70,7 +70,9 @@ def cv(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Cross-validate: each image is judged by a model that never saw it. Test stays aside until the end."""
+    """Cross-validate: each image is judged by a model that never saw it. Test stays aside until the
+    end.
+    """
     from tellapart.jobs.cv.cross_validate import cross_validate
 
     if resume is not None:
@@ -169,7 +171,9 @@ def tune(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search for better settings on val or folds, train the best once more, and measure that on test once."""
+    """Search for better settings on val or folds, train the best once more, and measure that on
+    test once.
+    """
     from tellapart.jobs.tune.tune import tune as search
 
     with results_only():
@@ -235,7 +239,9 @@ def pick(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure backbones on your images and this machine: accuracy, latency, size; and say which to take."""
+    """Measure backbones on your images and this machine: accuracy, latency, size; and say which to
+    take.
+    """
     from tellapart.jobs.pick.pick import pick as measure
 
     picked = measure(
@@ -326,7 +332,9 @@ def compare(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say whether one run is better than another: a paired test on the same images, and where they disagree."""
+    """Say whether one run is better than another: a paired test on the same images, and where they
+    disagree.
+    """
     from tellapart.jobs.compare import compare_runs
 
     compared = compare_runs(folders, out=out, data=data, split=split, seed=seed, quiet=quiet)

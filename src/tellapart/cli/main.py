@@ -1,4 +1,6 @@
-"""The one edge where a command line becomes a verb, and an error becomes a line and an exit code."""
+"""The one edge where a command line becomes a verb, and an error becomes a line and an exit
+code.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ SIGINT_EXIT = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one verb and exit: 0 done, 1 our fault, 2 wrong use, 3 some inputs rejected, 4 interrupted, 5 refused."""
+    """Run one verb and exit: 0 done, 1 our fault, 2 wrong use, 3 some inputs rejected, 4
+    interrupted, 5 refused.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _stop)
     logging.getLogger("PIL").setLevel(
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, EOFError):
         code = _failed(interrupted, words)
     except BrokenPipeError:  # the reader of our output has gone; that is its right
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the interpreter has flushed it
         code = 0
     except UserError as error:
         code = _failed(error, words)
@@ -54,7 +58,9 @@ def _stop(signal_number: int, frame: object) -> None:
 
 
 def _as_user_error(error: Exception) -> UserError:
-    """The command line library's own errors are wrong use; anything else is our fault, told in one line."""
+    """The command line library's own errors are wrong use; anything else is our fault, told in one
+    line.
+    """
     if hasattr(error, "format_message"):
         return UserError(
             _plain(error.format_message()).rstrip(".") + ".",

@@ -22,7 +22,9 @@ MOST_CLASSES = 20  # told one by one after a training
 
 @contextlib.contextmanager
 def results_only() -> Iterator[None]:
-    """Standard output is for what a verb finds: what libraries print while it works goes to standard error."""
+    """Standard output is for what a verb finds: what libraries print while it works goes to
+    standard error.
+    """
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
@@ -71,7 +73,9 @@ def print_classes(metrics: Metrics) -> None:
 
 
 def print_class_accuracy(metrics: Metrics) -> None:
-    """Of each class, how many of its images are right; of very many classes nothing, for the report has them."""
+    """Of each class, how many of its images are right; of very many classes nothing, for the report
+    has them.
+    """
     if len(metrics.per_class) <= MOST_CLASSES:
         for one in metrics.per_class:
             echo(f"  {one.name}: {one.recall}{_trust(one)}")
@@ -92,7 +96,8 @@ def print_answers(answers: Sequence[Answer], top: int) -> None:
 def print_table(
     heads: Sequence[str], rows: Iterable[Sequence[str]], *, always_heads: bool = False
 ) -> None:
-    """A table for a person; where the output is no terminal, tab-separated lines that nothing cuts off.
+    """A table for a person; where the output is no terminal, tab-separated lines that nothing cuts
+    off.
 
     Args:
         always_heads: there too, above the rows, where the columns are not always the same.

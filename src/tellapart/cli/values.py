@@ -41,7 +41,9 @@ def minutes(text: str) -> float:
 
 
 def goes_without(option: str, others: Mapping[str, object]) -> None:
-    """Refuse those of the other options that were given: they say what this one leaves no room for."""
+    """Refuse those of the other options that were given: they say what this one leaves no room
+    for.
+    """
     given = [name for name, value in others.items() if value is not None and value is not False]
     if given:
         raise UserError(

@@ -136,7 +136,9 @@ def train(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a classifier; check it, measure it, and write the model file and a report into a run folder."""
+    """Train a classifier; check it, measure it, and write the model file and a report into a run
+    folder.
+    """
     if resume is None:
         goes_with("--resume", {"--accept-changes": accept_changes})
     else:
@@ -263,7 +265,9 @@ def explore(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Look at the data: every file's status, balance, copies, conflicts, leaks; on one HTML page. Needs no torch."""
+    """Look at the data: every file's status, balance, copies, conflicts, leaks; on one HTML page.
+    Needs no torch.
+    """
     if augment is not None:
         others = {"--check": check, "--model": model, "--recipe": recipe}
         goes_without(
@@ -343,7 +347,9 @@ def recipes(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """List the recipes; or one recipe's keys, each with its value, its default, what it takes and what it means."""
+    """List the recipes; or one recipe's keys, each with its value, its default, what it takes and
+    what it means.
+    """
     from tellapart.recipe import option_text
     from tellapart.recipe_keys import recipe_listing, recipe_titles
 
@@ -375,7 +381,9 @@ def backbones(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """List the networks that can be a backbone: parameters, input size, licence, and where the weights are."""
+    """List the networks that can be a backbone: parameters, input size, licence, and where the
+    weights are.
+    """
     from tellapart.models.zoo import list_backbones
 
     found = list_backbones(pattern)
@@ -413,7 +421,9 @@ def find_rate(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Try learning rates from tiny to huge in one short training; plot the loss, and suggest training.lr."""
+    """Try learning rates from tiny to huge in one short training; plot the loss, and suggest
+    training.lr.
+    """
     from tellapart.jobs.find_rate import find_rate as find
 
     found = find(data, recipe=recipe, out=out, seed=seed, set=settings(set_), quiet=quiet)

@@ -27,15 +27,16 @@ def fit_confidence_threshold(predictions: Predictions, target_accuracy: float = 
         target_accuracy: in (0, 1], how often an answer that is given should be right.
 
     Returns:
-        In [0.5, 1], or 0 for a model of one class. The lowest confidence at which the images with at least that
-        confidence are right `target_accuracy` of the time; 0.5 where all images together are. With fewer than
-        20 images, or where no confidence reaches the target, `target_accuracy` itself (at least 0.5): then the
-        calibrated confidence is the promise.
+        In [0.5, 1], or 0 for a model of one class. The lowest confidence at which the images with
+        at least that confidence are right `target_accuracy` of the time; 0.5 where all images
+        together are. With fewer than 20 images, or where no confidence reaches the target,
+        `target_accuracy` itself (at least 0.5): then the calibrated confidence is the promise.
 
     Raises:
         ValueError: if `target_accuracy` is not in (0, 1].
 
-    Source: El-Yaniv & Wiener 2010, https://jmlr.org/papers/v11/el-yaniv10a.html (the risk-coverage trade-off).
+    Source: El-Yaniv & Wiener 2010, https://jmlr.org/papers/v11/el-yaniv10a.html (the risk-coverage
+    trade-off).
 
     >>> right = np.linspace(0.95, 0.5, 30, dtype=np.float32)  # 30 images, the 10 least confident are wrong
     >>> probs, labels = np.stack([right, 1 - right], axis=1), np.repeat([0, 1], [20, 10])
@@ -51,7 +52,8 @@ def fit_confidence_threshold(predictions: Predictions, target_accuracy: float = 
     order = np.argsort(-predictions.confidence, kind="stable")
     confidence, correct = predictions.confidence[order], predictions.correct[order]
     accuracy = np.cumsum(correct) / np.arange(1, len(order) + 1)
-    # Images of equal confidence are answered together or not at all: only the last of them may end the answers.
+    # Images of equal confidence are answered together or not at all: only the last of them may end
+    # the answers.
     ends = np.append(confidence[1:] != confidence[:-1], True)
     enough = np.flatnonzero(ends & (accuracy >= target_accuracy))
     if not enough.size:
@@ -60,12 +62,13 @@ def fit_confidence_threshold(predictions: Predictions, target_accuracy: float = 
 
 
 def fit_unfamiliarity_scale(distances: NDArray[np.floating], quantile: float = 0.99) -> float:
-    """The distance beyond which an image is unlike the training images: unfamiliarity = distance / scale.
+    """The distance beyond which an image is unlike the training images: unfamiliarity = distance /
+    scale.
 
     Args:
         distances: (N,) of val images to the training images, 0 or more.
-        quantile: in [0, 1], the share of val images that must stay familiar; between two images the farther
-            one decides. Up to 100 images that is the farthest of all.
+        quantile: in [0, 1], the share of val images that must stay familiar; between two images the
+            farther one decides. Up to 100 images that is the farthest of all.
 
     Returns:
         Above 0, in the unit of the distances.
@@ -91,7 +94,8 @@ def decide(
 
     Args:
         probs: (N, C), rows sum to 1.
-        unfamiliarity: (N,), above 1 the image is `unfamiliar`, however sure the model is; None if not measured.
+        unfamiliarity: (N,), above 1 the image is `unfamiliar`, however sure the model is; None if
+            not measured.
         threshold: a confidence below it is `unsure`; None if there is none.
 
     Returns:

@@ -22,7 +22,8 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
 
     Args:
         logits: (N, C) or (C,), finite.
-        temperature: above 0; more than 1 makes the model less sure, less than 1 surer. Never changes the answer.
+        temperature: above 0; more than 1 makes the model less sure, less than 1 surer. Never
+            changes the answer.
 
     Returns:
         float32 of the same shape, in [0, 1].
@@ -44,21 +45,23 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
     """The temperature whose probabilities fit the labels best.
 
-    It starts from 1 and moves as far as the images give reason to: 1/T has a normal prior around 1 with deviation
-    1/2, worth an image or two. Without it, a small val that is all right would ask for certainty.
+    It starts from 1 and moves as far as the images give reason to: 1/T has a normal prior around 1
+    with deviation 1/2, worth an image or two. Without it, a small val that is all right would ask
+    for certainty.
 
     Args:
         logits: (N, C) on images that the model was not fitted on: val.
         labels: (N,) int64 in [0, C).
 
     Returns:
-        T in [1/20, 20] that minimises the summed cross-entropy of softmax(logits / T) plus the prior's; 1 where
-        nothing can be learned: no images, one class, or logits that are all equal.
+        T in [1/20, 20] that minimises the summed cross-entropy of softmax(logits / T) plus the
+        prior's; 1 where nothing can be learned: no images, one class, or logits that are all equal.
 
     Raises:
         ValueError: if shapes, labels or logits (NaN, infinite) cannot be used.
 
-    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2 (temperature scaling; the prior is ours).
+    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2 (temperature scaling; the
+    prior is ours).
 
     >>> sure_but_half_right = np.array([[8.0, 0.0], [8.0, 0.0]] * 50)
     >>> fit_temperature(sure_but_half_right, np.array([0, 1] * 50)) > 10
@@ -72,7 +75,8 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
         return HOTTEST
     if _slope(logits, labels, high)[0] < 0:
         return COLDEST
-    # The loss is convex in b = 1/T: Newton's steps on its slope, kept inside a shrinking bracket, find it.
+    # The loss is convex in b = 1/T: Newton's steps on its slope, kept inside a shrinking bracket,
+    # find it.
     for _ in range(100):
         slope, curvature = _slope(logits, labels, b)
         low, high = (low, b) if slope > 0 else (b, high)
@@ -102,7 +106,8 @@ class Reliability:
 
 
 def reliability(predictions: Predictions, num_bins: int = NUM_BINS) -> Reliability:
-    """What a reliability diagram draws: images, mean confidence and accuracy of equal-width confidence bins.
+    """What a reliability diagram draws: images, mean confidence and accuracy of equal-width
+    confidence bins.
 
     Args:
         predictions: any number of images, also none.
@@ -127,7 +132,8 @@ def reliability(predictions: Predictions, num_bins: int = NUM_BINS) -> Reliabili
 
 
 def confidence_bins(confidence: NDArray[np.float32], num_bins: int = NUM_BINS) -> NDArray[np.int64]:
-    """(N,) the equal-width bin of each confidence, in [0, num_bins); a confidence of exactly 1 is in the last.
+    """(N,) the equal-width bin of each confidence, in [0, num_bins); a confidence of exactly 1 is
+    in the last.
 
     >>> confidence_bins(np.array([0.0, 0.5, 1.0], np.float32), num_bins=2).tolist()
     [0, 1, 1]
@@ -139,7 +145,9 @@ def confidence_bins(confidence: NDArray[np.float32], num_bins: int = NUM_BINS) -
 def _slope(
     logits: NDArray[np.floating], labels: NDArray[np.int64], b: float
 ) -> tuple[float, float]:
-    """First and second derivative in b of the summed cross-entropy of softmax(b * logits), and of the prior."""
+    """First and second derivative in b of the summed cross-entropy of softmax(b * logits), and of
+    the prior.
+    """
     slope, curvature = (b - 1) / PRIOR_DEVIATION**2, 1 / PRIOR_DEVIATION**2
     rows = max(1, _BLOCK_LOGITS // logits.shape[1])
     for start in range(0, len(logits), rows):

@@ -24,7 +24,8 @@ class Comparison:
         names: what the two are called.
         first, second: their accuracies, each with Wilson's interval.
         difference: second less first, a fraction in [-1, 1], with its paired 95 % interval.
-        gained: images that only the second got right. lost: that only the first did.
+        gained: images that only the second got right.
+        lost: that only the first did.
         p: of McNemar's exact test, two-sided: how often equals would differ by as much.
         seconds: what the second took beyond the first; None if that is not known.
         shipped: the name of the one that is in the model file; "" if neither is.
@@ -150,14 +151,17 @@ def paired_interval(both: float, gained: float, lost: float, count: float) -> tu
     """The 95 % interval of the difference of two shares of the same images.
 
     Args:
-        both: right in both. gained: right in the second only. lost: in the first only. count: images, not always a
-            whole number (an effective number of images is not), as it is with `wilson`.
+        both: right in both.
+        gained: right in the second only.
+        lost: in the first only.
+        count: images, not always a whole number (an effective number of images is not), as it is
+            with `wilson`.
 
     Returns:
         low and high of second less first; (-1, 1) without images.
 
-    Source: Newcombe 1998, https://pubmed.ncbi.nlm.nih.gov/9839354/, method 10: Wilson's intervals of both shares,
-    put together by the correlation of the two, which is corrected for continuity.
+    Source: Newcombe 1998, https://pubmed.ncbi.nlm.nih.gov/9839354/, method 10: Wilson's intervals
+    of both shares, put together by the correlation of the two, which is corrected for continuity.
 
     >>> [round(bound, 4) for bound in paired_interval(both=36, gained=12, lost=2, count=50)]
     [0.0569, 0.3404]
@@ -185,7 +189,8 @@ def paired_interval(both: float, gained: float, lost: float, count: float) -> tu
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """McNemar's exact test, two-sided: of the images on which two models differ, half favour either by chance.
+    """McNemar's exact test, two-sided: of the images on which two models differ, half favour either
+    by chance.
 
     Returns:
         p in (0, 1]; 1 where they never differ.

@@ -1,4 +1,6 @@
-"""What cross-validation measured: a score for each fold, their mean and spread, and all answers together."""
+"""What cross-validation measured: a score for each fold, their mean and spread, and all answers
+together.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class FoldScore:
     """One fold: what a model that never saw its images said of them.
 
     Args:
-        repeat, fold: both from 1. metrics: of the images that the fold held out.
+        repeat, fold: both from 1.
+        metrics: of the images that the fold held out.
         facts: how its model was made, as plain values.
     """
 
@@ -55,7 +58,8 @@ class FoldScores:
     Args:
         each: the folds of the first repeat, then those of the next.
         pooled: of each repeat, the metrics of all its folds' answers together: every image once.
-        folds: in how many the images were divided. seed: of the division.
+        folds: in how many the images were divided.
+        seed: of the division.
     """
 
     each: tuple[FoldScore, ...]
@@ -82,9 +86,10 @@ class FoldScores:
     def together(self) -> dict[str, Score]:
         """Metric → the value of all answers together, with the interval that its images give.
 
-        Of several repeats it is the mean of their values and of their bounds: an image that is answered five times is
-        one image, and narrows no interval. The interval says how the value would vary with other images, not with
-        other training images: of that no unbiased estimate exists.
+        Of several repeats it is the mean of their values and of their bounds: an image that is
+        answered five times is one image, and narrows no interval. The interval says how the value
+        would vary with other images, not with other training images: of that no unbiased estimate
+        exists.
 
         Source: Bengio & Grandvalet 2004, https://www.jmlr.org/papers/v5/grandvalet04a.html.
         """

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 
-# The noise of the images has moved a value by up to so many times what the noise of resampling moves it again. Where
-# the effect grows with the size of the noise, as near the least that a distance can be, both noises together make
-# sqrt(2) of what the images alone make; where it grows with the square, each makes as much as the other.
+# The noise of the images has moved a value by up to so many times what the noise of resampling
+# moves it again. Where the effect grows with the size of the noise, as near the least that a
+# distance can be, both noises together make sqrt(2) of what the images alone make; where it grows
+# with the square, each makes as much as the other.
 BIAS_REACH = 1 + math.sqrt(2)
 
 # Draws held at once: some ten arrays of 8 bytes a draw stay under 100 MB.
@@ -24,10 +25,12 @@ Statistic = Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.float6
 
 
 def wilson(successes: float, count: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson's score interval of a share: right near 0 and 1, and for few images, where p ± 1.96 s is not.
+    """Wilson's score interval of a share: right near 0 and 1, and for few images, where p ± 1.96 s
+    is not.
 
     Args:
-        successes: how many of `count` succeeded; need not be whole (an effective number of images is not).
+        successes: how many of `count` succeeded; need not be whole (an effective number of images
+            is not).
         count: how many were tried; 0 knows nothing and gives (0, 1).
         confidence: in (0, 1), the chance that such an interval holds the true share.
 
@@ -38,7 +41,8 @@ def wilson(successes: float, count: float, confidence: float = CONFIDENCE) -> tu
         ValueError: if `successes` is not in [0, count].
 
     Source: Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953; compared with its rivals by
-    Newcombe 1998, https://pubmed.ncbi.nlm.nih.gov/9595616/ (table I holds the examples of the tests).
+    Newcombe 1998, https://pubmed.ncbi.nlm.nih.gov/9595616/ (table I holds the examples of the
+    tests).
 
     >>> [round(bound, 4) for bound in wilson(81, 263)]
     [0.2553, 0.3662]
@@ -60,12 +64,14 @@ def bootstrap(
 ) -> NDArray[np.float64]:
     """The statistic on resamples of the images, drawn within each true class.
 
-    From n images of a class n - 1 are drawn, each weighing n / (n - 1): drawing n would make the variance
-    too small by that factor, which halves it for a class of two. Classes of one image are drawn as one class.
+    From n images of a class n - 1 are drawn, each weighing n / (n - 1): drawing n would make the
+    variance too small by that factor, which halves it for a class of two. Classes of one image are
+    drawn as one class.
 
     Args:
         statistic: rows (B, M) and weights (M,) → (B, K); row b holds the images of one resample,
-            and weights[m] what the image in column m counts for. Called with few resamples at a time.
+            and weights[m] what the image in column m counts for. Called with few resamples at a
+            time.
         labels: (N,) the true classes. Numbering them differently changes no draw.
         seed: the same seed gives the same resamples.
         resamples: how many.
@@ -76,7 +82,8 @@ def bootstrap(
     Raises:
         ValueError: for fewer than two images, which say nothing of how images vary.
 
-    Source: Rao & Wu 1988, https://doi.org/10.1080/01621459.1988.10478591 (n - 1 draws within strata).
+    Source: Rao & Wu 1988, https://doi.org/10.1080/01621459.1988.10478591 (n - 1 draws within
+    strata).
 
     >>> values = np.array([1.0, 2.0, 3.0, 4.0])
     >>> means = bootstrap(lambda rows, weights: (values[rows] @ weights / 4)[:, None], np.array([0, 0, 1, 1]))
@@ -102,12 +109,13 @@ def bootstrap(
 def percentile_interval(
     value: float, resampled: NDArray[np.float64], confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """The middle of the resampled values, moved to the measured value and widened by the bias they show.
+    """The middle of the resampled values, moved to the measured value and widened by the bias they
+    show.
 
-    A resample carries the noise of the images twice. What noise moves in one direction only, as it raises a
-    calibration error, comes out higher in nearly every resample: the plain percentiles may not even hold the value.
-    The noise of the images has moved the value already, by up to BIAS_REACH times as much, so the interval reaches
-    that much further back.
+    A resample carries the noise of the images twice. What noise moves in one direction only, as it
+    raises a calibration error, comes out higher in nearly every resample: the plain percentiles may
+    not even hold the value. The noise of the images has moved the value already, by up to
+    BIAS_REACH times as much, so the interval reaches that much further back.
 
     Args:
         value: the statistic on the images themselves.
@@ -133,6 +141,7 @@ def _strata(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.in
     _, first, inverse, counts = np.unique(
         labels, return_index=True, return_inverse=True, return_counts=True
     )
-    # Named by its first image, not by its label, a stratum keeps its place when classes are renumbered.
+    # Named by its first image, not by its label, a stratum keeps its place when classes are
+    # renumbered.
     strata = np.where(counts == 1, len(labels), first)[inverse]
     return np.argsort(strata, kind="stable"), np.unique(strata, return_counts=True)[1]

@@ -1,4 +1,6 @@
-"""Predictions → numbers with error bars. Every number can be computed again from the predictions alone."""
+"""Predictions → numbers with error bars. Every number can be computed again from the predictions
+alone.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class Score:
         return format(self)
 
     def __format__(self, spec: str) -> str:
-        """In percent, or as plain numbers in the format given, for what is no share of the images."""
+        """In percent, or as plain numbers in the format given, for what is no share of the
+        images.
+        """
         images = f"{self.count:,} image{'' if self.count == 1 else 's'}"
         if math.isnan(self.value):
             return f"not measured ({images})"
@@ -109,7 +113,8 @@ class Resampled:
     Args:
         names: K of them, as `Metrics` has them.
         values: (K,) on the images; NaN without any.
-        resampled: (B, K) on the resamples. Those of the same images and seed are the same, whoever answered.
+        resampled: (B, K) on the resamples. Those of the same images and seed are the same, whoever
+            answered.
     """
 
     names: tuple[str, ...]
@@ -125,13 +130,17 @@ class Metrics:
         accuracy: the share of right answers.
         balanced_accuracy: the mean recall of the classes that have images.
         macro_f1: the mean F1 of the classes that have images.
-        log_loss: mean of -ln(probability of the label), nats, 0 is best; probabilities below 1.2e-7 count as that.
+        log_loss: mean of -ln(probability of the label), nats, 0 is best; probabilities below 1.2e-7
+            count as that.
         brier: mean squared distance of the probabilities to the truth, in [0, 2], 0 is best.
-        ece: mean gap between confidence and accuracy over 15 confidence bins, in [0, 1]. Few images alone
-            make it positive: 400 from a perfectly calibrated model give about 0.04.
-        top5_accuracy: the share whose label is among the five likeliest classes; None up to five classes.
-        majority_baseline: the accuracy of always answering the largest train class; None if that is not known.
-        balanced_first: the classes are so uneven that balanced accuracy is the number to read first.
+        ece: mean gap between confidence and accuracy over 15 confidence bins, in [0, 1]. Few images
+            alone make it positive: 400 from a perfectly calibrated model give about 0.04.
+        top5_accuracy: the share whose label is among the five likeliest classes; None up to five
+            classes.
+        majority_baseline: the accuracy of always answering the largest train class; None if that is
+            not known.
+        balanced_first: the classes are so uneven that balanced accuracy is the number to read
+            first.
         per_class: one entry a class, in class order.
     """
 
@@ -147,7 +156,9 @@ class Metrics:
     per_class: tuple[ClassScores, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """`{"accuracy": {"value", "low", "high", "count"}, …, "per_class": […]}`, numbers finite or null."""
+        """`{"accuracy": {"value", "low", "high", "count"}, …, "per_class": […]}`, numbers finite or
+        null.
+        """
         scores = {
             name: field.as_json() if isinstance(field, Score) else field
             for name, field in vars(self).items()
@@ -168,24 +179,28 @@ def measure(
 ) -> Metrics:
     """Every number of one split, with its 95 % interval.
 
-    Shares of images have Wilson's interval, the others a stratified bootstrap. The order of the images and the
-    numbering of the classes change nothing. A split without images gives NaN (null in JSON) and the interval 0 to 1,
-    or none; a class without images is listed and left out of the means. Mistakes of a kind that did not happen
-    are unknown to a bootstrap: with a handful of mistakes the upper bounds of log loss and Brier score are too low.
+    Shares of images have Wilson's interval, the others a stratified bootstrap. The order of the
+    images and the numbering of the classes change nothing. A split without images gives NaN (null
+    in JSON) and the interval 0 to 1, or none; a class without images is listed and left out of the
+    means. Mistakes of a kind that did not happen are unknown to a bootstrap: with a handful of
+    mistakes the upper bounds of log loss and Brier score are too low.
 
     Args:
         predictions: any number of images, also none.
         seed: of the bootstrap; moves the bounds a little, never the values.
         baseline_label: the largest train class, in [0, C), for `majority_baseline`.
-        class_counts: (C,) the images of each class that decide `balanced_first`, usually train's; those of
-            `predictions` by default. Uneven is the largest above five times the smallest, empty ones aside.
-        resampled: what `resample` made of them, where it is known already; the seed then plays no part.
+        class_counts: (C,) the images of each class that decide `balanced_first`, usually train's;
+            those of `predictions` by default. Uneven is the largest above five times the smallest,
+            empty ones aside.
+        resampled: what `resample` made of them, where it is known already; the seed then plays no
+            part.
 
     Raises:
         ValueError: if `baseline_label` or `class_counts` does not fit the classes.
 
-    Source: log loss and Brier score as in Gneiting & Raftery 2007, https://doi.org/10.1198/016214506000001437;
-    ECE as in Guo et al. 2017, https://arxiv.org/abs/1706.04599.
+    Source: log loss and Brier score as in Gneiting & Raftery 2007,
+    https://doi.org/10.1198/016214506000001437; ECE as in Guo et al. 2017,
+    https://arxiv.org/abs/1706.04599.
 
     >>> probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], np.float32)
     >>> truth = np.array([0, 1, 1, 1])
@@ -239,7 +254,9 @@ def is_trusted(count: int) -> bool:
 
 
 def resample(predictions: Predictions, seed: int = 0, resamples: int = RESAMPLES) -> Resampled:
-    """The scores that are no plain share of images, on the images and on stratified resamples of them."""
+    """The scores that are no plain share of images, on the images and on stratified resamples of
+    them.
+    """
     predictions = _by_path(predictions)
     count, missing = len(predictions), np.full((1, len(_HIGHEST)), math.nan)
     statistic = _statistic(predictions)
@@ -323,10 +340,13 @@ def _statistic(predictions: Predictions) -> Statistic:
 
 
 def _losses(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N,) -ln(probability of the label), and (N,) squared distance of the probabilities to the truth."""
+    """(N,) -ln(probability of the label), and (N,) squared distance of the probabilities to the
+    truth.
+    """
     probs, labels = predictions.probs, predictions.labels
     of_label = probs[np.arange(len(labels)), labels].astype(np.float64)
-    # One certain mistake must not make the mean infinite: the smallest step of float32 is the floor.
+    # One certain mistake must not make the mean infinite: the smallest step of float32 is the
+    # floor.
     losses = -np.log(np.maximum(of_label, np.finfo(np.float32).eps))
     squares = np.einsum("nc,nc->n", probs, probs, dtype=np.float64)
     return losses, np.maximum(squares - 2 * of_label + 1, 0)
@@ -335,7 +355,9 @@ def _losses(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.f
 def _totals(
     groups: NDArray[np.int64], weights: NDArray[np.float64], num_groups: int
 ) -> NDArray[np.float64]:
-    """groups (B, M) in [0, G), weights (M,) or (B, M) → the weight of each group in each row, (B, G)."""
+    """groups (B, M) in [0, G), weights (M,) or (B, M) → the weight of each group in each row, (B,
+    G).
+    """
     cells = groups + num_groups * np.arange(len(groups))[:, None]
     spread = np.broadcast_to(weights, groups.shape)
     totals = np.bincount(cells.ravel(), weights=spread.ravel(), minlength=len(groups) * num_groups)
@@ -348,9 +370,11 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
 
 
 def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
-    """No narrower than Wilson's interval at the effective number of images: without mistakes nothing varies.
+    """No narrower than Wilson's interval at the effective number of images: without mistakes
+    nothing varies.
 
-    Source of the effective number, 1 / sum of squared weights: Kish 1965, "Survey Sampling", section 11.7.
+    Source of the effective number, 1 / sum of squared weights: Kish 1965, "Survey Sampling",
+    section 11.7.
     """
     counts = np.unique(labels, return_counts=True)[1]
     effective = len(counts) ** 2 / (1 / counts).sum() if len(counts) else 0.0
@@ -359,7 +383,9 @@ def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
 
 
 def _by_path(predictions: Predictions) -> Predictions:
-    """The same predictions sorted by path: a resample is the same images in whatever order they came."""
+    """The same predictions sorted by path: a resample is the same images in whatever order they
+    came.
+    """
     order = np.array(sorted(range(len(predictions)), key=predictions.paths.__getitem__), np.int64)
     paths = tuple(predictions.paths[row] for row in order)
     return Predictions(

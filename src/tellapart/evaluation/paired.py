@@ -1,4 +1,5 @@
-"""Several models on the same images, pair by pair: every score and every class, corrected for how many are asked.
+"""Several models on the same images, pair by pair: every score and every class, corrected for how
+many are asked.
 
 predictions ─▶ aligned ─▶ Metrics each, resampled alike ─▶ a Pair for every two ─▶ Holm's correction
 """
@@ -37,7 +38,8 @@ from tellapart.evaluation.significance import (
 
 LOSSES = frozenset({"log_loss", "brier", "ece"})
 
-# So many standard errors must a difference have to be found 4 times of 5: 1.96 for the test, 0.84 for the chance.
+# So many standard errors must a difference have to be found 4 times of 5: 1.96 for the test, 0.84
+# for the chance.
 _FOUND_ERRORS = 2.8
 
 
@@ -49,7 +51,8 @@ class Difference:
         name: of the metric, as `Metrics` has it; or the class whose recall it is.
         first, second: what each has.
         difference: second less first, with its paired 95 % interval.
-        p: how often equals would differ by as much, two-sided, corrected by Holm for all that was asked along with it.
+        p: how often equals would differ by as much, two-sided, corrected by Holm for all that was
+            asked along with it.
         p_alone: the same, had nothing else been asked.
         test: which gave it: McNemar's, exact, or the bootstrap on resamples that both share.
         is_loss: whether less is better.
@@ -81,7 +84,9 @@ class Difference:
 
     @property
     def images_needed(self) -> float:
-        """How many images like these would find a difference of this size 4 times of 5; infinite for none."""
+        """How many images like these would find a difference of this size 4 times of 5; infinite
+        for none.
+        """
         size = abs(self.difference.value)
         return self.difference.count * (self.smallest_found / size) ** 2 if size else math.inf
 
@@ -101,10 +106,13 @@ class Pair:
     """Two of the models.
 
     Args:
-        places: which, by their place among all. names: what they are called.
+        places: which, by their place among all.
+        names: what they are called.
         metrics: the one that decides first, then the others.
-        classes: the recall of every class that has images, in class order; `is_trusted` says of which it means much.
-        lost: (K,) rows that only the first got right. gained: (K,) those that only the second did.
+        classes: the recall of every class that has images, in class order; `is_trusted` says of
+            which it means much.
+        lost: (K,) rows that only the first got right.
+        gained: (K,) those that only the second did.
     """
 
     places: tuple[int, int]
@@ -139,7 +147,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Paired:
-    """All of them: the metrics of each model, and every two, those with the first model before the others."""
+    """All of them: the metrics of each model, and every two, those with the first model before the
+    others.
+    """
 
     metrics: tuple[Metrics, ...]
     pairs: tuple[Pair, ...]
@@ -186,9 +196,9 @@ def compare_all(
 ) -> Paired:
     """Every two of several models, by their answers to the same images.
 
-    The accuracy decides: one question a pair. Where the classes are so uneven that it mostly speaks of the largest,
-    the balanced accuracy does. The other scores are a second family of questions, the classes a third; Holm's
-    correction keeps the chance of any false finding in a family at 5 %.
+    The accuracy decides: one question a pair. Where the classes are so uneven that it mostly speaks
+    of the largest, the balanced accuracy does. The other scores are a second family of questions,
+    the classes a third; Holm's correction keeps the chance of any false finding in a family at 5 %.
 
     Args:
         predictions: two or more, of the same images, as `aligned` makes them; at least two images.

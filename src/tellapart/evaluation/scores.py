@@ -28,7 +28,9 @@ def recall(predictions: Predictions) -> float:
 
 
 def precision(predictions: Predictions) -> float:
-    """The mean share of the images called a class that are it; 0 for a class that was never the answer."""
+    """The mean share of the images called a class that are it; 0 for a class that was never the
+    answer.
+    """
     support, called, right = _counts(predictions)
     return _mean(right / np.maximum(called, 1), support)
 
@@ -50,7 +52,9 @@ def loss(predictions: Predictions) -> float:
 
 
 def top5_accuracy(predictions: Predictions) -> float:
-    """The share whose label is among the five likeliest classes; of equals the first is the likelier."""
+    """The share whose label is among the five likeliest classes; of equals the first is the
+    likelier.
+    """
     probs, labels = predictions.probs, predictions.labels[:, None]
     of_label = np.take_along_axis(probs, labels, axis=1)
     ahead = (probs > of_label) | ((probs == of_label) & (np.arange(probs.shape[1]) < labels))
@@ -72,7 +76,8 @@ LOWER_IS_BETTER = ("loss", "error")  # how the names of such metrics end
 
 
 def better(name: str, new: float, old: float | None) -> bool:
-    """Whether a metric has improved. What is no number never has, and any number is better than none.
+    """Whether a metric has improved. What is no number never has, and any number is better than
+    none.
 
     >>> better("loss", 0.2, 0.3), better("my_error", 0.2, 0.3), better("accuracy", 0.2, 0.3)
     (True, True, False)

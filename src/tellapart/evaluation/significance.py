@@ -14,7 +14,8 @@ from tellapart.evaluation.intervals import BIAS_REACH, CONFIDENCE
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Each p corrected so that the chance of any false finding among all is no more than that of one test.
+    """Each p corrected so that the chance of any false finding among all is no more than that of
+    one test.
 
     Source: Holm 1979, https://www.jstor.org/stable/4615733.
 
@@ -29,13 +30,16 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def bootstrap_p(value: float, resampled: NDArray[np.float64]) -> float:
-    """The two-sided p value that belongs to `percentile_interval`: below 0.05 where the 95 % interval leaves 0 out.
+    """The two-sided p value that belongs to `percentile_interval`: below 0.05 where the 95 %
+    interval leaves 0 out.
 
-    Where no resample reaches 0, the normal distribution of their spread says how far away it is: 1,000 resamples
-    alone cannot give less than 0.002, of which a correction for many questions would leave nothing.
+    Where no resample reaches 0, the normal distribution of their spread says how far away it is:
+    1,000 resamples alone cannot give less than 0.002, of which a correction for many questions
+    would leave nothing.
 
     Args:
-        value: the difference. resampled: (B,) the same on resamples.
+        value: the difference.
+        resampled: (B,) the same on resamples.
 
     Returns:
         p in [0, 1]; 1 where no resample differs.
@@ -55,10 +59,12 @@ def bootstrap_p(value: float, resampled: NDArray[np.float64]) -> float:
 
 
 def interval_p(value: float, low: float, high: float) -> float:
-    """The two-sided p value of a normal distribution whose 95 % interval reaches as far towards 0 as this one.
+    """The two-sided p value of a normal distribution whose 95 % interval reaches as far towards 0
+    as this one.
 
     Args:
-        value: the difference. low, high: its 95 % interval, low <= value <= high.
+        value: the difference.
+        low, high: its 95 % interval, low <= value <= high.
 
     Returns:
         p in [0, 1]: below 0.05 where the interval leaves 0 out, above it where it holds 0.
@@ -75,18 +81,21 @@ def interval_p(value: float, low: float, high: float) -> float:
 def balanced_reach(
     first: NDArray[np.bool_], second: NDArray[np.bool_], labels: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """How far the 95 % interval of a difference of balanced accuracies reaches down and up, by Newcombe's method.
+    """How far the 95 % interval of a difference of balanced accuracies reaches down and up, by
+    Newcombe's method.
 
-    As many images as would give shares of that spread stand for those that there are: without changes nothing
-    varies in a bootstrap, and yet nobody knows that there are none.
+    As many images as would give shares of that spread stand for those that there are: without
+    changes nothing varies in a bootstrap, and yet nobody knows that there are none.
 
     Args:
-        first, second: (N,) who is right. labels: (N,) the truth; N is at least 1.
+        first, second: (N,) who is right.
+        labels: (N,) the truth; N is at least 1.
 
     Returns:
         low less the difference, at most 0; and high less the difference, at least 0.
 
-    Source of the effective number, 1 / sum of squared weights: Kish 1965, "Survey Sampling", section 11.7.
+    Source of the effective number, 1 / sum of squared weights: Kish 1965, "Survey Sampling",
+    section 11.7.
     """
     counts = np.bincount(labels)
     weights = 1 / (np.count_nonzero(counts) * counts[labels])

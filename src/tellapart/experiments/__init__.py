@@ -1,1 +1,3 @@
-"""What one training cannot tell: several settings, folds and backbones, each measured in the same way."""
+"""What one training cannot tell: several settings, folds and backbones, each measured in the same
+way.
+"""

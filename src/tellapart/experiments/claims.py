@@ -1,8 +1,10 @@
-"""Who works on what, where several processes share a database: each piece of work has at most one holder.
+"""Who works on what, where several processes share a database: each piece of work has at most one
+holder.
 
-A claim is a row with its holder's number and a counter that the holder raises every few seconds. Whoever sees the
-counter stand still for long enough takes the claim over, by an UPDATE that only succeeds while the row is as it was
-seen. So no two processes ever hold the same claim, and the clocks of two machines are never compared.
+A claim is a row with its holder's number and a counter that the holder raises every few seconds.
+Whoever sees the counter stand still for long enough takes the claim over, by an UPDATE that only
+succeeds while the row is as it was seen. So no two processes ever hold the same claim, and the
+clocks of two machines are never compared.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ class Claims:
     """The claims of one study, as one process sees them.
 
     Args:
-        engine: of the database. study: the study's name in it.
+        engine: of the database.
+        study: the study's name in it.
     """
 
     def __init__(self, engine: Engine, study: str) -> None:
@@ -63,7 +66,9 @@ class Claims:
         made_once(lambda: _CLAIMS.metadata.create_all(engine))
 
     def take(self, work: int) -> bool:
-        """Take a piece of work that nobody holds, or whose holder is gone; whether that succeeded."""
+        """Take a piece of work that nobody holds, or whose holder is gone; whether that
+        succeeded.
+        """
         found = self._read(work)
         if found is None:
             return self._insert(work)
@@ -73,7 +78,9 @@ class Claims:
         return self._changed(work, holder, beat, self._me)
 
     def of_others(self) -> frozenset[tuple[int, str, int]]:
-        """Work, holder and beat of what others hold who are not known to be gone. What is new in it, somebody did."""
+        """Work, holder and beat of what others hold who are not known to be gone. What is new in
+        it, somebody did.
+        """
         query = select(_CLAIMS.c.work, _CLAIMS.c.holder, _CLAIMS.c.beat)
         with self._engine.begin() as connection:
             rows = connection.execute(
@@ -115,7 +122,9 @@ class Claims:
         return True
 
     def _changed(self, work: int, holder: str, beat: int, new_holder: str) -> bool:
-        """Raise the counter, if the row is still as it was read: the database lets only one process do that."""
+        """Raise the counter, if the row is still as it was read: the database lets only one process
+        do that.
+        """
         as_read = (*self._row(work), _CLAIMS.c.holder == holder, _CLAIMS.c.beat == beat)
         with self._engine.begin() as connection:
             done = connection.execute(
@@ -136,10 +145,12 @@ class Claims:
 
 
 class Hold:
-    """A claim that is kept alive, by a thread, while the `with` statement lasts; then it is released.
+    """A claim that is kept alive, by a thread, while the `with` statement lasts; then it is
+    released.
 
     Args:
-        claims: that it was taken from. work: which.
+        claims: that it was taken from.
+        work: which.
     """
 
     def __init__(self, claims: Claims, work: int) -> None:
@@ -185,9 +196,9 @@ class Hold:
 def made_once(make: Callable[[], Made]) -> Made:
     """What `make` returns, which makes tables or rows where they are missing.
 
-    Two processes that begin at the same moment both find them missing, and the database lets only one make them; the
-    other looks again. PostgreSQL calls that an integrity or a programming error; SQLite and MySQL an operational one,
-    which a server that is not there is too.
+    Two processes that begin at the same moment both find them missing, and the database lets only
+    one make them; the other looks again. PostgreSQL calls that an integrity or a programming error;
+    SQLite and MySQL an operational one, which a server that is not there is too.
     """
     for _ in range(MAKING_TRIES - 1):
         try:

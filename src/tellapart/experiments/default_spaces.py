@@ -1,4 +1,6 @@
-"""What is searched where nobody says: a file a recipe in `spaces`, without what cannot be loaded here."""
+"""What is searched where nobody says: a file a recipe in `spaces`, without what cannot be loaded
+here.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,12 @@ def default_space(recipe: Recipe, fixed: Collection[str] = ()) -> tuple[Space, l
     """The space of a recipe by its name, else by its method.
 
     Args:
-        fixed: keys that the user has set, which are not searched then, nor what does not go with them.
+        fixed: keys that the user has set, which are not searched then, nor what does not go with
+            them.
 
     Returns:
-        the space, and the backbones that were left out of it, because their weights are neither in an installed
-        package nor in the hub's cache.
+        the space, and the backbones that were left out of it, because their weights are neither in
+        an installed package nor in the hub's cache.
 
     Raises:
         UserError: of a range only one end goes with what is fixed.

@@ -1,4 +1,6 @@
-"""Several networks that look at the same images, so that each file is decoded once for all of them."""
+"""Several networks that look at the same images, so that each file is decoded once for all of
+them.
+"""
 
 from __future__ import annotations
 

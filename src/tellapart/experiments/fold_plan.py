@@ -1,4 +1,6 @@
-"""How the images are divided for cross-validation: what stays aside, and which fold holds which image out."""
+"""How the images are divided for cross-validation: what stays aside, and which fold holds which
+image out.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,10 @@ class FoldPlan:
     """Which fold holds which image out.
 
     Args:
-        rows: (N,) of the catalog: the pool, all that is not test. folds: how many.
-        fold_of: (R, N) in each repeat the fold that holds the image out, in [0, folds); -1: none does.
+        rows: (N,) of the catalog: the pool, all that is not test.
+        folds: how many.
+        fold_of: (R, N) in each repeat the fold that holds the image out, in [0, folds); -1: none
+            does.
         seed: of the first repeat; the others' are derived from it.
     """
 
@@ -75,7 +79,9 @@ def check_numbers(folds: int, repeats: int) -> None:
 
 
 def pool_of(splits: Column) -> Column:
-    """The same splits with val given back to train: what the folds divide, and what the final model learns from."""
+    """The same splits with val given back to train: what the folds divide, and what the final model
+    learns from.
+    """
     return text_column("train" if split == "val" else split for split in splits)
 
 
@@ -108,7 +114,9 @@ def plan_folds(catalog: Catalog, splits: Column, folds: int, repeats: int, seed:
 
 
 def plan_remarks(catalog: Catalog, plan: FoldPlan) -> list[str]:
-    """What the user should know of the folds, a sentence each: classes that are not in all of them."""
+    """What the user should know of the folds, a sentence each: classes that are not in all of
+    them.
+    """
     reached, counts = (
         _folds_with(catalog, plan),
         np.bincount(catalog.labels[plan.rows], minlength=len(catalog.classes)),
@@ -146,11 +154,13 @@ def repeat_seed(seed: int, repeat: int) -> int:
 def fold_splits(
     catalog: Catalog, plan: FoldPlan, repeat: int, fold: int, options: SplitOptions
 ) -> Column:
-    """The splits of one fold's own run: what it holds out is its test, val is cut from the rest, the true test is "".
+    """The splits of one fold's own run: what it holds out is its test, val is cut from the rest,
+    the true test is "".
 
     Returns:
-        (N,) str, for all rows of the catalog. Val is stratified, groups and copies whole, with `options.val` of the
-        rest and one image of each class that has two at least; there is none where `options.val` is 0.
+        (N,) str, for all rows of the catalog. Val is stratified, groups and copies whole, with
+        `options.val` of the rest and one image of each class that has two at least; there is none
+        where `options.val` is 0.
     """
     held_out = plan.fold_of[repeat] == fold
     splits = text_column([""] * len(catalog))

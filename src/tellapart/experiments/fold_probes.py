@@ -1,4 +1,6 @@
-"""Cross-validated probes: every fold's head is fitted on the same features, which were computed once."""
+"""Cross-validated probes: every fold's head is fitted on the same features, which were computed
+once.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from tellapart.progress import Advance
 
 @dataclass(frozen=True)
 class FoldProbes:
-    """The folds' heads, each with its temperature folded in, and what they say of the images they held out."""
+    """The folds' heads, each with its temperature folded in, and what they say of the images they
+    held out.
+    """
 
     layers: tuple[Layers, ...]
     out: OutOfFold
@@ -37,11 +41,13 @@ def fit_fold_probes(
 ) -> FoldProbes:
     """Fit a head for each fold on the rest of the pool, and ask it about what the fold holds out.
 
-    The folds inside that rest choose the head's regularisation. A fold's answers are calibrated by the temperature that
-    suits the other folds' answers, so nothing about an image decides what is said of it.
+    The folds inside that rest choose the head's regularisation. A fold's answers are calibrated by
+    the temperature that suits the other folds' answers, so nothing about an image decides what is
+    said of it.
 
     Args:
-        features: (N, D) of the pool. known: which of these N the model file is to hold, to measure distances from.
+        features: (N, D) of the pool.
+        known: which of these N the model file is to hold, to measure distances from.
         advance: called after each fold.
     """
     labels, num_classes = catalog.labels[plan.rows], len(catalog.classes)

@@ -1,4 +1,6 @@
-"""How long a whole model file takes for one image: the files in turns, so that a busy moment falls on all of them."""
+"""How long a whole model file takes for one image: the files in turns, so that a busy moment falls
+on all of them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def measure_latency(
 
     Args:
         models: name → model file.
-        images: (H, W, 3) uint8 each, at least one; each file sees all of them in every round, after one to warm up.
+        images: (H, W, 3) uint8 each, at least one; each file sees all of them in every round, after
+            one to warm up.
         threads: that work on one image together.
     """
     sessions = {name: Session(model, threads) for name, model in models.items()}

@@ -1,4 +1,6 @@
-"""Out-of-fold answers: of each image what a model says that never saw it, and what these answers decide."""
+"""Out-of-fold answers: of each image what a model says that never saw it, and what these answers
+decide.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,15 @@ class OutOfFold:
     """The answers of the folds' models. R repeats, N images of the pool, C classes.
 
     Args:
-        plan: which fold held which image out. labels: (N,) int64, the truth.
-        probs: (R, N, C) float32, as the model of that fold gives them, calibrated where it could be.
+        plan: which fold held which image out.
+        labels: (N,) int64, the truth.
+        probs: (R, N, C) float32, as the model of that fold gives them, calibrated where it could
+            be.
         logits: (R, N, C) float32, before any temperature.
-        answered: (R, N) whether there is an answer: not for what no fold held out, nor for an image that changed.
-        distances: (R, N) float32 to the images that the model knows; None where they were not measured.
+        answered: (R, N) whether there is an answer: not for what no fold held out, nor for an image
+            that changed.
+        distances: (R, N) float32 to the images that the model knows; None where they were not
+            measured.
         facts: (repeat, fold), both from 0, → how its model was made.
     """
 
@@ -69,13 +75,14 @@ class OutOfFold:
 def calibrate_out_of_fold(
     out: OutOfFold, options: AnswerOptions, *, among: NDArray[np.bool_] | None = None
 ) -> Calibration:
-    """Temperature and thresholds for the model that is fitted on all of the pool, from answers to what was held out.
+    """Temperature and thresholds for the model that is fitted on all of the pool, from answers to
+    what was held out.
 
     Args:
         among: (R, N) the answers to go by; None: all. Every repeat's answers count.
 
-    Source: as CalibratedClassifierCV(ensemble=False) of scikit-learn, whose calibrator is fitted so too,
-    https://scikit-learn.org/stable/modules/calibration.html.
+    Source: as CalibratedClassifierCV(ensemble=False) of scikit-learn, whose calibrator is fitted so
+    too, https://scikit-learn.org/stable/modules/calibration.html.
     """
     chosen = out.answered if among is None else out.answered & among
     truth = np.broadcast_to(out.labels, chosen.shape)[chosen]
@@ -90,7 +97,9 @@ def calibrate_out_of_fold(
 
 
 def thresholds_out_of_fold(out: OutOfFold, options: AnswerOptions) -> Calibration:
-    """Thresholds for the mean of the folds' models. Its members are calibrated, so its own temperature is 1."""
+    """Thresholds for the mean of the folds' models. Its members are calibrated, so its own
+    temperature is 1.
+    """
     truth = np.broadcast_to(out.labels, out.answered.shape)[out.answered]
     return Calibration(
         temperature=1.0,
@@ -101,7 +110,9 @@ def thresholds_out_of_fold(out: OutOfFold, options: AnswerOptions) -> Calibratio
 
 
 def logits_of(probs: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """(N, C) the logits that became these probabilities at that temperature, but for a constant a row."""
+    """(N, C) the logits that became these probabilities at that temperature, but for a constant a
+    row.
+    """
     return np.asarray(np.log(np.maximum(probs, TINIEST)) * temperature, np.float32)
 
 

@@ -1,4 +1,6 @@
-"""Backbones weighed against each other: accuracy, time and size, and which one to take. Arithmetic and words only."""
+"""Backbones weighed against each other: accuracy, time and size, and which one to take. Arithmetic
+and words only.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.significance import holm
 
-TELLING = 0.02  # a difference in accuracy that matters: a paired interval that reaches further leaves it open
+# a difference in accuracy that matters: a paired interval that reaches further leaves it open
+TELLING = 0.02
 AS_FAST = 1.1  # times the shortest latency: less is within the noise of a machine
 
 
@@ -20,7 +23,9 @@ class Latency:
     """Milliseconds an image, for a whole model file, one image at a time.
 
     Args:
-        median: of all runs. low, high: their quartiles. threads: that worked on one image.
+        median: of all runs.
+        low, high: their quartiles.
+        threads: that worked on one image.
     """
 
     median: float
@@ -39,10 +44,15 @@ class Candidate:
 
     Args:
         name: what it is called here.
-        val: the probe's predictions of the val images, calibrated on them. metrics: of these.
-        latency: on one thread. spread: on all cores; None where there is one.
-        megabytes: of the model file, 10^6 bytes. parameters: of the network in it, without its head.
-        size_px: of the network's input. licence, source: of the weights. seconds: that measuring it took.
+        val: the probe's predictions of the val images, calibrated on them.
+        metrics: of these.
+        latency: on one thread.
+        spread: on all cores; None where there is one.
+        megabytes: of the model file, 10^6 bytes.
+        parameters: of the network in it, without its head.
+        size_px: of the network's input.
+        licence, source: of the weights.
+        seconds: that measuring it took.
     """
 
     name: str
@@ -65,7 +75,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Budget:
-    """What the model file may cost: milliseconds an image on one thread, megabytes. None: no limit."""
+    """What the model file may cost: milliseconds an image on one thread, megabytes. None: no
+    limit.
+    """
 
     max_ms: float | None = None
     max_mb: float | None = None
@@ -121,7 +133,9 @@ class Standing:
 
 @dataclass(frozen=True)
 class Advice:
-    """Which one to take; None where none is within the budget. `lines` say why, a sentence or two each."""
+    """Which one to take; None where none is within the budget. `lines` say why, a sentence or two
+    each.
+    """
 
     chosen: Candidate | None
     lines: tuple[str, ...]
@@ -173,7 +187,8 @@ def standings(candidates: Sequence[Candidate]) -> dict[str, Standing]:
 def advise(candidates: Sequence[Candidate], budget: Budget) -> Advice:
     """The fastest within the budget that is not measurably worse than the most accurate within it.
 
-    Of those that are about as fast as the fastest it is the most accurate; of equals the one with the least log loss.
+    Of those that are about as fast as the fastest it is the most accurate; of equals the one with
+    the least log loss.
 
     Args:
         candidates: at least one, all measured on the same images.

@@ -31,7 +31,8 @@ class Entry:
     options: BackboneOptions
 
     def settings(self, stated: BackboneOptions) -> dict[str, str | None]:
-        """The recipe's keys that train with it, and their values, where the recipe states perhaps another.
+        """The recipe's keys that train with it, and their values, where the recipe states perhaps
+        another.
 
         >>> Entry("cnn", BackboneOptions(name="cnn")).settings(BackboneOptions(weights="w.pth"))
         {'backbone.name': 'cnn', 'backbone.weights': None}
@@ -91,7 +92,9 @@ def _called(options: BackboneOptions, *, alone: bool) -> str:
 
 
 def needs_hub(options: BackboneOptions) -> bool:
-    """Whether the hub has to be asked for the weights: they are neither a file, nor in a package, nor in its cache."""
+    """Whether the hub has to be asked for the weights: they are neither a file, nor in a package,
+    nor in its cache.
+    """
     if options.weights or packaged_file(options.name):
         return False
     import timm

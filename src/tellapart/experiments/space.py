@@ -1,4 +1,5 @@
-"""What a search may choose from: recipe keys, each with a range or a list of choices, some only under a condition.
+"""What a search may choose from: recipe keys, each with a range or a list of choices, some only
+under a condition.
 
 A space file is YAML, its keys those of a recipe, dotted or nested:
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool | None
 
-# These decide what is measured, and on which images; trials that differ in them could not be compared.
+# These decide what is measured, and on which images; trials that differ in them could not be
+# compared.
 FIXED = ("name", "method", "dataset", "seed", "split.", "answer.", "decoding.", "training.monitor")
 _DEFAULTS = dict(recipe_items(Recipe()))
 
@@ -37,9 +39,12 @@ class Parameter:
     Args:
         key: dotted.
         choices: what it may be; empty for a range. A list, as of head.hidden, is text: "256,32".
-        low, high: the ends of a range, both in it. log: equal ratios are as likely. step: between values, from low on.
+        low, high: the ends of a range, both in it.
+        log: equal ratios are as likely.
+        step: between values, from low on.
         whole: the range is of whole numbers.
-        when: other key → the values of it under which this one counts; elsewhere it has its plain default.
+        when: other key → the values of it under which this one counts; elsewhere it has its plain
+            default.
     """
 
     key: str
@@ -107,7 +112,9 @@ class Space:
         return [parameter.key for parameter in self.parameters]
 
     def drawn(self, trial: Trial) -> dict[str, Value]:
-        """A trial's settings: what of the space counts in it. A trial that was begun earlier has what it had."""
+        """A trial's settings: what of the space counts in it. A trial that was begun earlier has
+        what it had.
+        """
         values, settings = _plain_items(self.base), {}
         for parameter in self.parameters:
             if parameter.counts(values):
@@ -118,7 +125,8 @@ class Space:
     def recipe(
         self, settings: Mapping[str, Value], more: Mapping[str, Any] | None = None
     ) -> Recipe:
-        """The recipe with these settings; keys of the space that do not count under them have their plain defaults.
+        """The recipe with these settings; keys of the space that do not count under them have their
+        plain defaults.
 
         Args:
             more: further keys to change.
@@ -157,8 +165,9 @@ def read_space(text: str, base: Recipe, where: str) -> Space:
 
 
 def fitting_space(text: str, base: Recipe, where: str, fixed: Collection[str]) -> Space:
-    """The space of a file as far as it goes with a recipe in which some keys are fixed: without these, without the
-    choices that no longer make a recipe, and without keys that are left nothing to choose.
+    """The space of a file as far as it goes with a recipe in which some keys are fixed: without
+    these, without the choices that no longer make a recipe, and without keys that are left nothing
+    to choose.
 
     Raises:
         UserError: as `read_space`; of a range only one end goes with what is fixed.
@@ -322,7 +331,9 @@ def _ordered(parameters: Sequence[Parameter], where: str) -> Iterable[Parameter]
 
 
 def _check(parameter: Parameter, space: Space, where: str) -> None:
-    """Each choice, and both ends of a range, make a recipe with the base and with what they count under."""
+    """Each choice, and both ends of a range, make a recipe with the base and with what they count
+    under.
+    """
     for value in parameter.choices or (parameter.low, parameter.high):
         try:
             _made(parameter, value, space, space.own())
@@ -332,7 +343,9 @@ def _check(parameter: Parameter, space: Space, where: str) -> None:
 
 
 def _fitting(parameter: Parameter, space: Space) -> Parameter | None:
-    """The parameter with what of it makes a recipe with the base; None: it is left nothing to do."""
+    """The parameter with what of it makes a recipe with the base; None: it is left nothing to
+    do.
+    """
     own, fitting = _plain_items(space.base), []
     for value in parameter.choices or (parameter.low, parameter.high):
         with suppress(UserError):

@@ -1,8 +1,9 @@
-"""A study that several processes share: its settings, its trials in Optuna's storage, and who works on which.
+"""A study that several processes share: its settings, its trials in Optuna's storage, and who works
+on which.
 
-A trial's number is claimed before the trial exists, and a trial that a killed process left behind is gone on with, by
-whoever claims its number next: it keeps its settings and what it has reported. So the number of trials is exact, and
-no trial is run twice to its end.
+A trial's number is claimed before the trial exists, and a trial that a killed process left behind
+is gone on with, by whoever claims its number next: it keeps its settings and what it has reported.
+So the number of trials is exact, and no trial is run twice to its end.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ from tellapart.report.tune.trial_table import TrialRow
 Sampler = Literal["tpe", "random"]
 SAMPLERS: tuple[Sampler, ...] = ("tpe", "random")
 
-# Trials of a random search before the sampler learns from them. Optuna's ten are half of a usual study of ours.
+# Trials of a random search before the sampler learns from them. Optuna's ten are half of a usual
+# study of ours.
 RANDOM_TRIALS = 6
-# A trial may be stopped early, by the median of the others at the same share of the training, when there are so many
-# others, and not in the first so many tenths of it: before, a rate that will win is often behind. Hyperband would
-# divide twenty trials of ten epochs among brackets of a handful each, which is too few to compare anything.
+# A trial may be stopped early, by the median of the others at the same share of the training, when
+# there are so many others, and not in the first so many tenths of it: before, a rate that will win
+# is often behind. Hyperband would divide twenty trials of ten epochs among brackets of a handful
+# each, which is too few to compare anything.
 PRUNING_TRIALS, PRUNING_TENTHS = 4, 3
 DATABASE_ERRORS = (
     SQLAlchemyError,
@@ -59,8 +62,12 @@ class StudySettings:
     """What all processes of a study must have in common.
 
     Args:
-        catalog: the data's digest. splits: their hash. recipe, space: as plain values.
-        metric: of val, that decides. folds: None: val scores. seed: of sampler and trials.
+        catalog: the data's digest.
+        splits: their hash.
+        recipe, space: as plain values.
+        metric: of val, that decides.
+        folds: None: val scores.
+        seed: of sampler and trials.
     """
 
     catalog: str
@@ -101,11 +108,13 @@ class Study:
     """A study in a database.
 
     Args:
-        url: of the database, as SQLAlchemy takes it. name: of the study in it.
+        url: of the database, as SQLAlchemy takes it.
+        name: of the study in it.
         settings: to begin it with, or to check against those that it has.
 
     Raises:
-        UserError: the database cannot be used. Refused: it is a study with other settings.
+        UserError: the database cannot be used.
+        Refused: it is a study with other settings.
     """
 
     def __init__(self, url: str, name: str, settings: StudySettings) -> None:
@@ -143,7 +152,9 @@ class Study:
 
     @property
     def finals(self) -> list[dict[str, Any]]:
-        """The final trainings, the last one last: trial, run, name and id of the study's folder, and test accuracy."""
+        """The final trainings, the last one last: trial, run, name and id of the study's folder,
+        and test accuracy.
+        """
         return list(self._study.user_attrs.get("finals", []))
 
     def add_final(self, facts: Mapping[str, Any]) -> None:
@@ -165,7 +176,9 @@ class Study:
         return best
 
     def take(self, space: Space) -> OpenTrial | None:
-        """The next trial that nobody works on: one that was left behind, or a new one. None: there is none now."""
+        """The next trial that nobody works on: one that was left behind, or a new one. None: there
+        is none now.
+        """
         known = self._by_number()
         last = max(known, default=-1) + 1
         for number in range(last + 1 if self.total is None else self.total):
@@ -181,7 +194,9 @@ class Study:
         return None
 
     def others_work(self, poll_seconds: float) -> bool:
-        """Whether another process is at a trial. One that was killed left a claim too: a sign of life is waited for."""
+        """Whether another process is at a trial. One that was killed left a claim too: a sign of
+        life is waited for.
+        """
         before = self._others_trials()
         while before:
             time.sleep(poll_seconds)
@@ -221,10 +236,12 @@ class Study:
         return frozenset(claim for claim in self.claims.of_others() if claim[0] != FINAL)
 
     def _begun(self, number: int, known: FrozenTrial | None, space: Space) -> Trial:
-        """The trial of a number, new or as it was left; its settings are drawn from a seed of its own, so neither a
-        stop nor another process changes what they are."""
+        """The trial of a number, new or as it was left; its settings are drawn from a seed of its
+        own, so neither a stop nor another process changes what they are.
+        """
         with _quiet():
-            # A study of its own for each trial: one that is kept would sample from the trials that it first saw.
+            # A study of its own for each trial: one that is kept would sample from the trials that
+            # it first saw.
             sampler = _sampler(self.settings.sampler, self.seed_of(number))
             study = optuna.load_study(
                 storage=self._storage, study_name=self.name, sampler=sampler, pruner=_pruner()
@@ -250,7 +267,9 @@ class Study:
 
 
 class OpenTrial:
-    """A trial that this process works on. Use it in a `with` statement, which keeps the claim alive."""
+    """A trial that this process works on. Use it in a `with` statement, which keeps the claim
+    alive.
+    """
 
     def __init__(self, study: Study, number: int, trial: Trial, space: Space) -> None:
         self.number, self.seed = number, study.seed_of(number)
@@ -270,7 +289,8 @@ class OpenTrial:
         return dict(self._study._storage.get_trial(self._trial._trial_id).intermediate_values)
 
     def report(self, step: int, value: float) -> bool:
-        """Say how it goes; returns whether to stop it: it will not win, or another process has taken it over.
+        """Say how it goes; returns whether to stop it: it will not win, or another process has
+        taken it over.
 
         A step that was reported before is left as it is.
         """
@@ -348,7 +368,9 @@ def database_words(error: Exception) -> str:
 
 
 def database_file(folder: Path) -> Path:
-    """A study's own database in its folder. SQLite: for processes of one machine, on a disk of its own."""
+    """A study's own database in its folder. SQLite: for processes of one machine, on a disk of its
+    own.
+    """
     return folder / "study.sqlite"
 
 
@@ -400,9 +422,11 @@ def _quiet() -> Iterator[None]:
 
 
 def tenths_of(epoch: int, epochs: int) -> Sequence[int]:
-    """The tenths of a training that end with an epoch: by these, trainings of different lengths are compared.
+    """The tenths of a training that end with an epoch: by these, trainings of different lengths are
+    compared.
 
-    A rate that falls over the whole training says the same at half of it, whatever its length; not so at epoch 2.
+    A rate that falls over the whole training says the same at half of it, whatever its length; not
+    so at epoch 2.
 
     >>> [list(tenths_of(epoch, 4)) for epoch in (1, 2, 3, 4)]
     [[1, 2], [3, 4, 5], [6, 7], [8, 9, 10]]

@@ -1,1 +1,3 @@
-"""Network → graph, graph → model file, and the gate in between. Needs torch or onnx, but for what is kept."""
+"""Network → graph, graph → model file, and the gate in between. Needs torch or onnx, but for what
+is kept.
+"""

@@ -1,4 +1,5 @@
-"""Graphs put together: preprocessing before the network, the head behind it. Nothing is computed twice anywhere.
+"""Graphs put together: preprocessing before the network, the head behind it. Nothing is computed
+twice anywhere.
 
 pixels ─▶ crop, resize, normalise ─▶ network ─▶ embedding ─▶ head ─▶ probabilities
 uint8 (N, H, W, 3)                      │           └─▶ distance to known images ─▶ unfamiliarity
@@ -43,7 +44,9 @@ class Head:
 
 
 def compose_features(network: bytes, preprocessing: Preprocessing) -> bytes:
-    """pixels (N, H, W, 3) uint8 → embedding (N, D), and features where there are any: the model file's first half."""
+    """pixels (N, H, W, 3) uint8 → embedding (N, D), and features where there are any: the model
+    file's first half.
+    """
     graph = _Graph(onnx.load_from_string(network))
     graph.preprocess(preprocessing)
     return graph.serialised(graph.network_outputs)
@@ -52,7 +55,9 @@ def compose_features(network: bytes, preprocessing: Preprocessing) -> bytes:
 def compose_model(
     network: bytes, preprocessing: Preprocessing, head: Head, card: ModelCard
 ) -> bytes:
-    """The model file: preprocessing, network, head and card in one sealed graph. Same inputs, same bytes."""
+    """The model file: preprocessing, network, head and card in one sealed graph. Same inputs, same
+    bytes.
+    """
     graph = _Graph(onnx.load_from_string(network))
     graph.preprocess(preprocessing)
     outputs = graph.answer(head)
@@ -60,7 +65,9 @@ def compose_model(
 
 
 def cut_at(model: bytes, name: str, outputs: Sequence[str]) -> bytes:
-    """The part of a model file behind one of its values: `name` → `outputs`. The nodes are the file's own."""
+    """The part of a model file behind one of its values: `name` → `outputs`. The nodes are the
+    file's own.
+    """
     whole = onnx.load_from_string(model)
     return bytes(
         onnx.utils.Extractor(whole).extract_model([name], list(outputs)).SerializeToString()
@@ -100,7 +107,8 @@ class _Graph:
             else _SQUARES[preprocessing.mode](self, preprocessing)
         )
         channels_first = self._add("Transpose", [square], "channels_first", perm=[0, 3, 1, 2])
-        # All four sizes, and no `axes`: with them onnxruntime 1.31 cannot load a linear Resize of uint8.
+        # All four sizes, and no `axes`: with them onnxruntime 1.31 cannot load a linear Resize of
+        # uint8.
         batch = self._add("Shape", [PIXELS], "batch", start=0, end=1)
         size = self._constant("size", [3, preprocessing.size_px, preprocessing.size_px])
         sizes = self._add("Concat", [batch, size], "sizes", axis=0)
@@ -236,7 +244,9 @@ class _Graph:
         )
 
     def _activation_map(self) -> onnx.ValueInfoProto:
-        """What each place adds to the answer's logit: the mean over the map, plus the bias, is that logit."""
+        """What each place adds to the answer's logit: the mean over the map, plus the bias, is that
+        logit.
+        """
         height, width = (_shape(self.network_outputs[1])[axis] for axis in (2, 3))
         best = self._add("ArgMax", ["probabilities"], "best", axis=1, keepdims=0)
         rows = self._add("Gather", ["weight", best], "best_weight", axis=0)

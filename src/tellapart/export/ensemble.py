@@ -4,8 +4,8 @@
 pixels ───┼─▶ member 2 ─▶ probabilities ─┼─▶ mean
           └─▶ …                          ┘
 
-What the members have in common is there once: constants of equal value, and nodes that do the same with the same. So
-probes share their backbone, and networks their preprocessing.
+What the members have in common is there once: constants of equal value, and nodes that do the same
+with the same. So probes share their backbone, and networks their preprocessing.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ MOST_BYTES = 2**31 - 1  # that a protobuf message, and so a model file, can hold
 def compose_ensemble(members: Sequence[bytes], card: ModelCard) -> bytes:
     """One model file of several. Same members, same bytes.
 
-    Its outputs: the mean of the members' calibrated probabilities; the mean of their unfamiliarity; their embeddings
-    side by side, one that they share once; and where each has a map, the mean of what each place adds, in each member,
-    to the logit of the answer that all give together.
+    Its outputs: the mean of the members' calibrated probabilities; the mean of their unfamiliarity;
+    their embeddings side by side, one that they share once; and where each has a map, the mean of
+    what each place adds, in each member, to the logit of the answer that all give together.
 
     Args:
         members: model files with the same classes and preprocessing.
@@ -83,7 +83,9 @@ class _Merged:
         return names
 
     def add_map(self, graph: onnx.GraphProto, names: dict[str, str]) -> str:
-        """Add the nodes of a member's map, for an answer that is not its own; returns the map's name."""
+        """Add the nodes of a member's map, for an answer that is not its own; returns the map's
+        name.
+        """
         only_map = _map_nodes(graph) - {BEST}
         self._add([node for node in graph.node if node.name in only_map], names)
         return names[ACTIVATION_MAP]
@@ -132,7 +134,9 @@ class _Merged:
         return self._known[is_][0]
 
     def _free(self, name: str) -> str:
-        """The name, or with a number behind it where it is taken. An output that nobody asks for stays without one."""
+        """The name, or with a number behind it where it is taken. An output that nobody asks for
+        stays without one.
+        """
         if not name:
             return name
         free, number = name, 1

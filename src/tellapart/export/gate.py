@@ -1,4 +1,6 @@
-"""The parity gate: no model file is written unless it agrees with torch on the user's own images."""
+"""The parity gate: no model file is written unless it agrees with torch on the user's own
+images.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
 from tellapart.threads import map_ahead
 
-FROM_FILES = 0.01  # largest allowed difference of a probability, and how far apart two answers must be to count
+# largest allowed difference of a probability, and how far apart two answers must be to count
+FROM_FILES = 0.01
 FROM_TENSORS = 0.001
 BATCH = 7  # odd, so that no kernel's favourite size hides a fault
 
@@ -84,7 +87,8 @@ def check_probabilities(
     """Hold a model file against what torch says.
 
     Args:
-        images: N of them, (H, W, 3) uint8. torch_probs: (N, C) of the same, behind Pillow's resize.
+        images: N of them, (H, W, 3) uint8.
+        torch_probs: (N, C) of the same, behind Pillow's resize.
 
     Raises:
         Refused: it does not agree; nothing may be written then.
@@ -149,7 +153,8 @@ def _largest(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 def check_reported(
     predictor: Predictor, catalog: Catalog, rows: NDArray[np.int64], reported: Predictions
 ) -> list[str]:
-    """That the predictor, given the files as they are now, says of some rows of the catalog what is to be reported.
+    """That the predictor, given the files as they are now, says of some rows of the catalog what is
+    to be reported.
 
     Returns:
         The paths of those left out: images that were changed since the scan.

@@ -1,6 +1,7 @@
 """Exported networks, kept in the user's cache folder. No torch here: a second training needs none.
 
-Pretrained ones only: a network that began at random numbers, or was trained, is never wanted a second time.
+Pretrained ones only: a network that began at random numbers, or was trained, is never wanted a
+second time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class ExportedNetwork:
     """A network as a graph, with all that must be said of it.
 
     Args:
-        graph: input (N, C, S, S) float32 → embedding (N, D), and features (N, D, h, w) where it has them.
+        graph: input (N, C, S, S) float32 → embedding (N, D), and features (N, D, h, w) where it has
+            them.
         preprocessing: how it wants its images.
         source, licence, digest: of the weights.
         versions: of what wrote the graph.
@@ -63,8 +65,8 @@ def kept_network(
 def keep_network(
     network: ExportedNetwork, backbone: BackboneOptions, preprocessing: PreprocessingOptions
 ) -> None:
-    """Keep an exported network, if it is pretrained. The card is written last: without it, nothing is there. A cache
-    that cannot be written to is no reason to stop.
+    """Keep an exported network, if it is pretrained. The card is written last: without it, nothing
+    is there. A cache that cannot be written to is no reason to stop.
     """
     if not backbone.pretrained:
         return

@@ -17,7 +17,9 @@ from tellapart.export.graph_cache import ExportedNetwork
 
 @dataclass(frozen=True)
 class Reference:
-    """One image, (H, W, 3) uint8, and the embedding (D,) float32 that torch gives it behind Pillow's resize."""
+    """One image, (H, W, 3) uint8, and the embedding (D,) float32 that torch gives it behind
+    Pillow's resize.
+    """
 
     pixels: NDArray[np.uint8]
     embedding: NDArray[np.float32]
@@ -32,11 +34,13 @@ def torch_references(
     by_torch: Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]],
     max_pixels: int,
 ) -> tuple[list[Reference], list[str]]:
-    """References for rows of the catalog, and the paths of those left out: images that were changed since the scan.
+    """References for rows of the catalog, and the paths of those left out: images that were changed
+    since the scan.
 
     Args:
-        by_torch: preprocessed images (C, S, S) float32 → their embeddings (D,); called only for images whose
-            reference is not kept. What is kept is keyed by graph and weights: it is torch's answer for this network.
+        by_torch: preprocessed images (C, S, S) float32 → their embeddings (D,); called only for
+            images whose reference is not kept. What is kept is keyed by graph and weights: it is
+            torch's answer for this network.
         max_pixels: as in the scan.
 
     Raises:
@@ -66,7 +70,9 @@ def torch_references(
 
 
 def pixels_now(catalog: Catalog, row: int, max_pixels: int) -> NDArray[np.uint8] | None:
-    """(H, W, 3) uint8, the pixels of a scanned image; None where its file is no longer what the scan saw."""
+    """(H, W, 3) uint8, the pixels of a scanned image; None where its file is no longer what the
+    scan saw.
+    """
     try:
         return unchanged_pixels(catalog.files, catalog.paths[row], catalog.digests[row], max_pixels)
     except Refused:

@@ -4,7 +4,8 @@
      uint8      whole     at most                                                     a batch at a time,
                 pixels    once                                                        see mixing.py
 
-An image's changes are a function of its key alone: not of its batch, its place there, or any generator's state.
+An image's changes are a function of its key alone: not of its batch, its place there, or any
+generator's state.
 """
 
 from __future__ import annotations
@@ -31,17 +32,19 @@ def augment(
 ) -> Tensor:
     """All that the options ask for, but for mixing.
 
-    Shifts, flips and quarter turns move whole pixels and come first. A crop and a rotation are one interpolation, so
-    that a rotation shows what lies around the crop before it shows what lies beyond the border.
+    Shifts, flips and quarter turns move whole pixels and come first. A crop and a rotation are one
+    interpolation, so that a rotation shows what lies around the crop before it shows what lies
+    beyond the border.
 
     Args:
         images: (B, 3, S, S) uint8, on any device, contiguous or channels-last; not changed.
         keys: (B,) uint64, one for each image and epoch, from `sample_keys`.
-        fill: R, G, B in [0, 1], for what a rotation or a policy uncovers: the mean that is subtracted later.
+        fill: R, G, B in [0, 1], for what a rotation or a policy uncovers: the mean that is
+            subtracted later.
 
     Returns:
-        (B, 3, S, S) float32 in [0, 1], on the same device and in the same memory format; exactly images / 255 where
-        nothing changes an image.
+        (B, 3, S, S) float32 in [0, 1], on the same device and in the same memory format; exactly
+        images / 255 where nothing changes an image.
     """
     last = images.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format

@@ -26,7 +26,8 @@ class Group:
     """The samples of one batch that this process takes.
 
     Args:
-        positions: (B,) into the images. keys: (B,) uint64, for what chance decides; None: nothing by chance.
+        positions: (B,) into the images.
+        keys: (B,) uint64, for what chance decides; None: nothing by chance.
         view: which of the kept views it shows, where views are kept; None: the image as it is.
     """
 
@@ -40,7 +41,8 @@ class Batch:
     """What one step learns from.
 
     Args:
-        inputs: (B, …) float32. labels: (B,) int64.
+        inputs: (B, …) float32.
+        labels: (B,) int64.
         targets: the labels, or (B, C) shares of the classes where images were mixed.
         there: (B,) bool, which samples of the group these are.
     """
@@ -126,7 +128,8 @@ class ImageInputs:
 
 
 def _joined(groups: Sequence[Group], most: int) -> Iterator[tuple[Group, list[int]]]:
-    """Groups that follow each other as one, of at most so many samples where they are more than one; and their sizes.
+    """Groups that follow each other as one, of at most so many samples where they are more than
+    one; and their sizes.
 
     What becomes of an image hangs on its key alone, so the samples are the same, to the last bit.
     """

@@ -26,7 +26,8 @@ def coloured(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOpti
     if options.brightness:
         images.mul_(_factors(images, keys, "brightness", options.brightness)).clamp_(0, 1)
     if options.contrast:
-        # Line by line first: one sum over a whole image is divided among threads, so its rounding is theirs.
+        # Line by line first: one sum over a whole image is divided among threads, so its rounding
+        # is theirs.
         mean = _grey(images).mean(dim=3, keepdim=True).mean(dim=2, keepdim=True)
         images = _blended(mean, images, _factors(images, keys, "contrast", options.contrast))
     if options.saturation:
@@ -43,10 +44,11 @@ def by_policy(
     policy: Literal["trivial", "rand"],
     fill: tuple[float, float, float],
 ) -> Tensor:
-    """TrivialAugment (Müller and Hutter 2021) or RandAugment (Cubuk et al. 2019), by torchvision, in place.
+    """TrivialAugment (Müller and Hutter 2021) or RandAugment (Cubuk et al. 2019), by torchvision,
+    in place.
 
-    Both draw from torch's own generator. It is seeded by each image's key and put back after; nothing else may draw
-    from it meanwhile, on another thread for example.
+    Both draw from torch's own generator. It is seeded by each image's key and put back after;
+    nothing else may draw from it meanwhile, on another thread for example.
     """
     change = _policy(policy, tuple(255 * value for value in fill))
     levels = images.mul(255).round_().to(torch.uint8)

@@ -18,7 +18,9 @@ MOST_ATTEMPTS = 10  # to draw a crop that fits, after which it is the whole imag
 
 
 def moved(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions) -> Tensor:
-    """Shifted, flipped and turned by whole pixels: (B, 3, S, S) of any type, none of its values changed."""
+    """Shifted, flipped and turned by whole pixels: (B, 3, S, S) of any type, none of its values
+    changed.
+    """
     flips = chosen(keys, "flip", options.flip)
     upturned = chosen(keys, "flip vertical", options.flip_vertical)
     turned = chosen(keys, "quarter turn", options.quarter_turn)
@@ -45,7 +47,9 @@ def resampled(
     options: AugmentationOptions,
     fill: tuple[float, float, float],
 ) -> Tensor:
-    """Cropped and rotated, in place: (B, 3, S, S) float32 in [0, 1], each image interpolated once or not at all."""
+    """Cropped and rotated, in place: (B, 3, S, S) float32 in [0, 1], each image interpolated once
+    or not at all.
+    """
     rotated = chosen(keys, "rotate", options.rotate)
     cropped = np.full(len(keys), options.crop_area is not None)
     filled = rotated & (options.border == "fill")
@@ -59,7 +63,9 @@ def resampled(
 
 
 def _shifted(images: Tensor, keys: NDArray[np.uint64], most: int) -> Tensor:
-    """Each image cut out of a larger one, which goes on beyond the border as in a mirror laid on its edge."""
+    """Each image cut out of a larger one, which goes on beyond the border as in a mirror laid on
+    its edge.
+    """
     side = images.shape[-1]
     most = min(most, side)
     tall = torch.cat([images[:, :, :most].flip(2), images, images[:, :, -most:].flip(2)], 2)
@@ -74,7 +80,9 @@ def _shifted(images: Tensor, keys: NDArray[np.uint64], most: int) -> Tensor:
 def _maps(
     keys: NDArray[np.uint64], rotated: NDArray[np.bool_], options: AugmentationOptions
 ) -> NDArray[np.float32]:
-    """(N, 2, 3): where each place of the result comes from, in coordinates that run from -1 to 1."""
+    """(N, 2, 3): where each place of the result comes from, in coordinates that run from -1 to
+    1.
+    """
     half, centre = _crops(keys, options.crop_area)
     angles = np.radians(around(keys, "angle", 0, options.rotate_degrees)) * rotated
     cos, sin = np.cos(angles), np.sin(angles)
@@ -85,7 +93,9 @@ def _maps(
 def _crops(
     keys: NDArray[np.uint64], least: float | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N, 2) half the width and height of what is kept, and (N, 2) its centre; a whole image is 1, 1 around 0, 0."""
+    """(N, 2) half the width and height of what is kept, and (N, 2) its centre; a whole image is 1,
+    1 around 0, 0.
+    """
     half, centre = np.ones((len(keys), 2)), np.zeros((len(keys), 2))
     open_rows = np.arange(len(keys) if least is not None else 0)
     for attempt in range(MOST_ATTEMPTS):

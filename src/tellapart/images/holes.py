@@ -21,7 +21,8 @@ MOST_ATTEMPTS = 10  # to draw a rectangle that fits, after which none is erased
 
 
 def punched(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions) -> Tensor:
-    """Square holes, black as albumentations' CoarseDropout has them, each wholly inside the image; in place.
+    """Square holes, black as albumentations' CoarseDropout has them, each wholly inside the image;
+    in place.
 
     A hole larger than the image is the image.
     """

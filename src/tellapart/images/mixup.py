@@ -16,10 +16,12 @@ from tellapart.options import AugmentationOptions
 def mix(
     images: Tensor, targets: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions
 ) -> tuple[Tensor, Tensor]:
-    """MixUp or CutMix, once for the whole batch; where both are wanted, the key of its first image says which.
+    """MixUp or CutMix, once for the whole batch; where both are wanted, the key of its first image
+    says which.
 
-    An image is mixed with the one before it, the first with the last. So its partner is always from the tensor given
-    here, which is a part of the batch where a batch is worked on in parts or by several processes.
+    An image is mixed with the one before it, the first with the last. So its partner is always from
+    the tensor given here, which is a part of the batch where a batch is worked on in parts or by
+    several processes.
 
     Args:
         images: (B, 3, S, S) float32.
@@ -53,7 +55,9 @@ def mix(
 
 
 def _box(generator: np.random.Generator, side: int, own: float) -> tuple[slice, slice]:
-    """A square of the share 1 - own, its centre anywhere, cut off at the border: its rows and its columns."""
+    """A square of the share 1 - own, its centre anywhere, cut off at the border: its rows and its
+    columns.
+    """
     half = int(0.5 * math.sqrt(1 - own) * side)
     centres = generator.integers(side, size=2).tolist()
     down, across = (slice(max(at - half, 0), min(at + half, side)) for at in centres)

@@ -1,4 +1,6 @@
-"""Which images a step is made on: the order of an epoch, a function of seed, epoch and image alone."""
+"""Which images a step is made on: the order of an epoch, a function of seed, epoch and image
+alone.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,12 @@ _ORDER, _SAMPLE, _DRAW = 1, 2, 3
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: the positions of its samples in their order, and each sample's key for all that chance decides.
+    """One epoch: the positions of its samples in their order, and each sample's key for all that
+    chance decides.
 
     Args:
-        positions: (M,) int64 into the images of train. keys: (M,) uint64.
+        positions: (M,) int64 into the images of train.
+        keys: (M,) uint64.
     """
 
     positions: NDArray[np.int64]
@@ -27,8 +31,8 @@ class Epoch:
 
 
 def batch_bounds(count: int, size: int) -> list[tuple[int, int]]:
-    """Where the batches of an epoch begin and end. A last one of a single sample joins the one before it: alone it
-    would give BatchNorm nothing to measure.
+    """Where the batches of an epoch begin and end. A last one of a single sample joins the one
+    before it: alone it would give BatchNorm nothing to measure.
 
     >>> batch_bounds(9, 4), batch_bounds(10, 4)
     ([(0, 4), (4, 9)], [(0, 4), (4, 8), (8, 10)])
@@ -45,7 +49,9 @@ def image_keys(seed: int, paths: Iterable[str]) -> NDArray[np.uint64]:
 
 
 def sample_keys(images: NDArray[np.uint64], epoch: int, occurrence: int = 0) -> NDArray[np.uint64]:
-    """(N,) the keys of images in an epoch; `occurrence` counts how often an image came before in it."""
+    """(N,) the keys of images in an epoch; `occurrence` counts how often an image came before in
+    it.
+    """
     return mixed_keys(images, _SAMPLE, epoch, occurrence)
 
 
@@ -59,7 +65,9 @@ def plan_epoch(
     """The samples of an epoch: every image once, or as many drawn with replacement.
 
     Args:
-        images: (N,) from `image_keys`. labels: (N,) int64. weights: (N,) not negative, for sampling=weighted.
+        images: (N,) from `image_keys`.
+        labels: (N,) int64.
+        weights: (N,) not negative, for sampling=weighted.
         epoch: counted from 0.
     """
     if options.sampling == "shuffled":

@@ -1,4 +1,6 @@
-"""The images of one split at the network's size: decoded once and held where they fit in memory, else each time."""
+"""The images of one split at the network's size: decoded once and held where they fit in memory,
+else each time.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,14 @@ Pixels = NDArray[np.uint8]
 class Images:
     """Images (S, S, 3) uint8, by position: the M-th is that of row `rows[M]` of the catalog.
 
-    An image that is no longer what the scan saw is lost: it is named once, and no other stands in for it.
+    An image that is no longer what the scan saw is lost: it is named once, and no other stands in
+    for it.
 
     Args:
         preprocessing: crops and resizes.
         max_pixels: as in the scan.
-        held_bytes: how much memory they may take; above it, each is decoded whenever it is asked for.
+        held_bytes: how much memory they may take; above it, each is decoded whenever it is asked
+            for.
         most_lost: share of them that may be lost.
     """
 
@@ -69,7 +73,9 @@ class Images:
     def batches(
         self, groups: Sequence[NDArray[np.int64]]
     ) -> Iterator[tuple[Pixels, NDArray[np.bool_]]]:
-        """For each group of positions, the images (K, S, S, 3) that are not lost, and which of the group they are."""
+        """For each group of positions, the images (K, S, S, 3) that are not lost, and which of the
+        group they are.
+        """
         if self._held is not None:
             for group in groups:
                 there = np.ones(len(group), bool)

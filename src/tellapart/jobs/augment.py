@@ -1,4 +1,6 @@
-"""`explore --augment`: what a recipe's augmentation makes of the images, before anything is trained."""
+"""`explore --augment`: what a recipe's augmentation makes of the images, before anything is
+trained.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ MIXED_BATCHES = 3
 
 @dataclass(frozen=True)
 class Augmented:
-    """What was shown: the page, and the paths of its images. `augmentation` holds the options that do something."""
+    """What was shown: the page, and the paths of its images. `augmentation` holds the options that
+    do something.
+    """
 
     page: Path
     recipe: str
@@ -83,7 +87,8 @@ def show_augmented(
         quiet: print nothing.
 
     Raises:
-        UserError: a recipe without augmentation; no such source or image; or an image that cannot be used.
+        UserError: a recipe without augmentation; no such source or image; or an image that cannot
+            be used.
     """
     console = Console(quiet=quiet)
     options = load_recipe(recipe, set, {"seed": seed})
@@ -142,7 +147,9 @@ def _with_candidates(augmentation: AugmentationOptions) -> AugmentationOptions:
 
 
 class _Batch:
-    """The images shown, and what becomes of them: a class because all steps need the same five things."""
+    """The images shown, and what becomes of them: a class because all steps need the same five
+    things.
+    """
 
     def __init__(
         self,
@@ -197,7 +204,9 @@ class _Batch:
         return augment(self._pixels, keys, self._augmentation, self._preprocessing.mean), keys
 
     def _shown(self, images: Tensor) -> NDArray[np.uint8]:
-        """(N, S, S, 3) uint8: the values before they are normalised, as luminance where the network takes that."""
+        """(N, S, S, 3) uint8: the values before they are normalised, as luminance where the network
+        takes that.
+        """
         levels = images.permute(0, 2, 3, 1).numpy()
         if self._preprocessing.grey:
             levels = np.repeat(
@@ -207,7 +216,9 @@ class _Batch:
 
 
 def _rows(catalog: Catalog, image: str | None, seed: int) -> list[int]:
-    """Which rows to show, the first ones first: the named image, then one train image of each class, and so on."""
+    """Which rows to show, the first ones first: the named image, then one train image of each
+    class, and so on.
+    """
     named = []
     if image is not None:
         paths = catalog.paths.tolist()
@@ -231,7 +242,9 @@ def _read(
     count: int,
     named: str | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """The first `count` that can be used: their rows, and (count, S, S, 3) uint8, resized. The named one must be."""
+    """The first `count` that can be used: their rows, and (count, S, S, 3) uint8, resized. The
+    named one must be.
+    """
     found: list[tuple[int, NDArray[np.uint8]]] = []
     for row, decoded in _decoded(catalog, rows, max_pixels):
         if decoded.pixels is not None:

@@ -1,4 +1,6 @@
-"""`compare`: runs that were tested on the same images: which is better, by how much, how sure. Needs no torch."""
+"""`compare`: runs that were tested on the same images: which is better, by how much, how sure.
+Needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,10 @@ class RunComparison:
     """What came out of a comparison of runs.
 
     Args:
-        runs: in the order in which they were given. letters: what each is called on the page and in lines.
-        split: of the images, "test" or "val". seed: of the resamples.
+        runs: in the order in which they were given.
+        letters: what each is called on the page and in lines.
+        split: of the images, "test" or "val".
+        seed: of the resamples.
         predictions: of each run, of the same images in the same order.
         paired: the metrics of each, and every two compared.
         settings: recipe keys in which the runs differ → the value of each.
@@ -114,14 +118,16 @@ def compare_runs(
     Args:
         runs: two or more run folders; each is compared with the first, and with each other.
         out: the page; `compare.html` in the current folder by default.
-        data: where the images are, to show those on which the runs disagree; by default where a run says it is.
+        data: where the images are, to show those on which the runs disagree; by default where a run
+            says it is.
         split: "test", or "val", with which the runs were chosen.
         seed: of the bootstrap.
         quiet: print nothing.
 
     Raises:
         UserError: no such run, one that is not finished, or too few runs.
-        Refused: the runs were not tested on the same images: others, other contents, classes or labels.
+        Refused: the runs were not tested on the same images: others, other contents, classes or
+            labels.
     """
     console = Console(quiet=quiet)
     choose("split", split, SPLITS)
@@ -171,7 +177,9 @@ def _distinct(runs: Sequence[str | PathLike[str]]) -> list[Path]:
 
 
 def _same_images(runs: Sequence[PastRun], split: str) -> tuple[list[Predictions], dict[str, str]]:
-    """The predictions of each run, in the order of the first's, and the content hash of each image."""
+    """The predictions of each run, in the order of the first's, and the content hash of each
+    image.
+    """
     answers, contents = [], []
     for run in runs:
         if run.state != "finished":
@@ -240,7 +248,8 @@ def _remarks(runs: Sequence[PastRun]) -> list[str]:
 def _reader(
     runs: Sequence[PastRun], data: str | PathLike[str] | None, digests: Mapping[str, str]
 ) -> tuple[Callable[[str], bytes | Decoded] | None, list[str]]:
-    """What reads an image of the comparison, and what there is to say of that; None where none are at hand.
+    """What reads an image of the comparison, and what there is to say of that; None where none are
+    at hand.
 
     Args:
         digests: path → SHA-256 of each image of the comparison.
@@ -262,7 +271,9 @@ def _reader(
 def _checked(
     source: Path, digests: Mapping[str, str]
 ) -> tuple[Callable[[str], bytes | Decoded], list[str]]:
-    """What reads images of a source, where one that is not what it was is not shown; and how many are not in it."""
+    """What reads images of a source, where one that is not what it was is not shown; and how many
+    are not in it.
+    """
     catalog = read_source(source)
     files, missing = catalog.files, len(digests.keys() - set(catalog.paths.tolist()))
 

@@ -1,4 +1,6 @@
-"""`evaluate`: a model file and labelled images in, the same numbers as a training reports out. Needs no torch."""
+"""`evaluate`: a model file and labelled images in, the same numbers as a training reports out.
+Needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ class Evaluation:
     """What a model file is worth on labelled images.
 
     Args:
-        metrics: with their intervals. answering: what abstaining costs and buys.
+        metrics: with their intervals.
+        answering: what abstaining costs and buys.
         predictions: all that they are computed from.
         statuses: status → number of files.
         warnings: what the user should know, a sentence each.
@@ -67,7 +70,8 @@ def evaluate(
 
     Args:
         model: a model file, a run folder, or a loaded predictor.
-        data: any source that `train` takes. Where it has a test split, that is measured, else all of it.
+        data: any source that `train` takes. Where it has a test split, that is measured, else all
+            of it.
         seed: of the bootstrap intervals.
         quiet: print nothing.
 

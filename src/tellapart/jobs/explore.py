@@ -56,8 +56,10 @@ class Exploration:
 
     Args:
         catalog: the data, scanned.
-        splits: (N,) str, what a training with the same options would use; "" all over where it would refuse.
-        looks: (N, 3) float32, brightness, contrast and colourfulness, as `catalog.looks.looks` defines them.
+        splits: (N,) str, what a training with the same options would use; "" all over where it
+            would refuse.
+        looks: (N, 3) float32, brightness, contrast and colourfulness, as `catalog.looks.looks`
+            defines them.
         findings: the worst kinds first.
         lines: the page's own words, for a terminal; the verdict first.
         page: the HTML page.
@@ -115,7 +117,8 @@ def explore(
         quiet: print nothing.
 
     Raises:
-        UserError: no such source, or nothing can be written there. Refused: under `strict`.
+        UserError: no such source, or nothing can be written there.
+        Refused: under `strict`.
     """
     console, start = Console(quiet=quiet), time.monotonic()
     options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
@@ -160,7 +163,8 @@ def explore(
 
 
 def check_page(page: Path) -> None:
-    """Refuse, before any work, a page that cannot be written, or that would replace somebody else's file.
+    """Refuse, before any work, a page that cannot be written, or that would replace somebody else's
+    file.
 
     Raises:
         UserError: it is a folder, or a file that was not written by an exploration.

@@ -33,7 +33,9 @@ STEPS = 100  # at most; of a batch each
 
 @dataclass(frozen=True)
 class FoundRate:
-    """What the finder found. `suggestion` is None where the loss fell at no rate; `page` shows the curve."""
+    """What the finder found. `suggestion` is None where the loss fell at no rate; `page` shows the
+    curve.
+    """
 
     suggestion: float | None
     curve: RateCurve
@@ -61,17 +63,20 @@ def find_rate(
     set: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> FoundRate:
-    """Try learning rates on the train images, and say with which to begin. Nothing that was trained is kept.
+    """Try learning rates on the train images, and say with which to begin. Nothing that was trained
+    is kept.
 
     Args:
         data: any source that `train` takes.
-        recipe, set: as for `train`; the recipe must train by gradient. Its own `training.lr` plays no part.
+        recipe, set: as for `train`; the recipe must train by gradient. Its own `training.lr` plays
+            no part.
         out: the page; `<name of the data>-rates.html` in the current folder by default.
         seed: of every random decision; the recipe's by default.
         quiet: print nothing.
 
     Raises:
-        UserError: something that the user can fix, for example that the loss is not finite at any rate.
+        UserError: something that the user can fix, for example that the loss is not finite at any
+            rate.
     """
     console, start = Console(quiet=quiet), time.monotonic()
     options = load_recipe(recipe, set, {"seed": seed})

@@ -57,8 +57,10 @@ class RunList:
     """The runs that were asked for.
 
     Args:
-        folder: where they lie. runs: in the order that was asked for.
-        settings: recipe keys in which they differ → the value of each run; empty where nobody asked.
+        folder: where they lie.
+        runs: in the order that was asked for.
+        settings: recipe keys in which they differ → the value of each run; empty where nobody
+            asked.
         damaged: folders that cannot be read: name → why.
         left_out: runs that the filters leave out.
     """
@@ -146,14 +148,17 @@ def list_runs(
 ) -> RunList:
     """The runs in a folder. What cannot be read is named and stops nothing.
 
-    Of what `tune` made, the network that it found is listed; folds and trials inside runs stay there.
+    Of what `tune` made, the network that it found is listed; folds and trials inside runs stay
+    there.
 
     Args:
         folder: that holds runs; or a study's, for its trials.
-        sort: a column of `COLUMNS` or a recipe key; the newest run first by default. Runs without a value come last.
+        sort: a column of `COLUMNS` or a recipe key; the newest run first by default. Runs without a
+            value come last.
         descending: the largest first; by default for accuracies and dates.
-        where: only runs for which all of these hold: "recipe=finetune", "accuracy>0.9", "training.lr<=1e-3",
-            "run=*photos*" (* for any text). A run without the value does not match.
+        where: only runs for which all of these hold: "recipe=finetune", "accuracy>0.9",
+            "training.lr<=1e-3", "run=*photos*" (* for any text). A run without the value does not
+            match.
         settings: add every recipe key in which the runs differ.
         out: a table to be written too: .csv, .jsonl or .parquet.
 

@@ -45,14 +45,17 @@ class Run:
     """A finished training.
 
     Args:
-        path: the run folder. model: the model file in it. report: the HTML report in it.
+        path: the run folder.
+        model: the model file in it.
+        report: the HTML report in it.
         classes: C names, in the order of the model's columns.
         metrics: of the test split, by the model file; None without test images.
         statuses: status → number of files.
         seconds: the whole training, and of its steps.
         warnings: what the user should know, a sentence each.
         seed: the recipe's, also of the bootstrap intervals.
-        comparison_lines: how the fine-tuned network stands to the probe, a sentence each; empty elsewhere.
+        comparison_lines: how the fine-tuned network stands to the probe, a sentence each; empty
+            elsewhere.
     """
 
     path: Path
@@ -106,25 +109,28 @@ def train(
 ) -> Run:
     """Train, check and measure an image classifier; write everything into a new run folder.
 
-    Of several processes that train together (accelerate launch) only the one that writes comes back from here; the
-    others end.
+    Of several processes that train together (accelerate launch) only the one that writes comes back
+    from here; the others end.
 
     Args:
-        data: a folder with one folder a class, a folder with train/val/test, the Tiny ImageNet layout, or a table;
-            None: the recipe's public data set, or the data of the run that is resumed.
+        data: a folder with one folder a class, a folder with train/val/test, the Tiny ImageNet
+            layout, or a table; None: the recipe's public data set, or the data of the run that is
+            resumed.
         recipe: the name of a recipe, a YAML file, or a Recipe.
         out: the folder that holds runs.
         name: what to call the run; the data's name by default.
         seed: of every random decision; the recipe's by default.
         splits: the splits.parquet of an earlier run, or that run's folder, to use its splits again.
-        group_by: what must stay on one side of the split: "column:NAME" of a table, "folder", "folder:N",
-            "name:PATTERN" of file names, or "burst".
+        group_by: what must stay on one side of the split: "column:NAME" of a table, "folder",
+            "folder:N", "name:PATTERN" of file names, or "burst".
         strict: refuse where leaks or label conflicts are found, rather than report them.
         set: recipe keys and their values, for example {"head.weighting": "balanced"}.
         resume: the folder of a run by gradient that was stopped, to go on with it.
         accept_changes: go on with a run although its data has changed, without the images that did.
-        callbacks: called with a `Event` whenever a run by gradient, an epoch or an iteration starts or completes.
-        metrics: your own, name → function of the `Predictions` of an epoch; `training.monitor` may name one.
+        callbacks: called with a `Event` whenever a run by gradient, an epoch or an iteration starts
+            or completes.
+        metrics: your own, name → function of the `Predictions` of an epoch; `training.monitor` may
+            name one.
         quiet: print nothing.
 
     Raises:
@@ -238,7 +244,9 @@ def _train_by_gradient(
 def _probed(
     order: Order, store: FeatureStore, console: Console, clock: Clock
 ) -> tuple[Learned, Seen, Probe]:
-    """The frozen backbone's features of all images, computed while they are looked at, and the head on them."""
+    """The frozen backbone's features of all images, computed while they are looked at, and the head
+    on them.
+    """
     recipe = order.recipe
     catalog = read_data(order, console)
     frozen = frozen_backbone(recipe, store, console)
@@ -280,7 +288,9 @@ def _better(
 
 @contextmanager
 def _resumable(run: RunFolder) -> Iterator[None]:
-    """Whoever stops a run between its parts is told how to go on with it; the loop itself tells it better."""
+    """Whoever stops a run between its parts is told how to go on with it; the loop itself tells it
+    better.
+    """
     try:
         yield
     except KeyboardInterrupt:

@@ -11,7 +11,8 @@ from tellapart.tables import write_table
 
 
 def answer_row(answer: Answer, classes: Sequence[str]) -> dict[str, Any]:
-    """One row: path, status, note, decision, answer, confidence, then a probability a class. None where there is none.
+    """One row: path, status, note, decision, answer, confidence, then a probability a class. None
+    where there is none.
 
     >>> answer_row(Answer("x.jpg", "empty"), ["cat"])["p:cat"] is None
     True

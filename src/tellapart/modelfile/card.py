@@ -1,8 +1,9 @@
 """What a model file says of itself, and the seal that shows that it is whole.
 
-The card lies in the ONNX metadata, one JSON value a key, so any ONNX tool can read it. The seal is the file's last
-field: the SHA-256 of all bytes before it. ONNX is protobuf, where a message may be continued by appending fields, so
-sealing is appending and the check needs neither onnx nor a parser.
+The card lies in the ONNX metadata, one JSON value a key, so any ONNX tool can read it. The seal is
+the file's last field: the SHA-256 of all bytes before it. ONNX is protobuf, where a message may be
+continued by appending fields, so sealing is appending and the check needs neither onnx nor a
+parser.
 """
 
 from __future__ import annotations

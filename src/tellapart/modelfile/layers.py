@@ -1,4 +1,6 @@
-"""A head as numbers: what the probe fits, what training ends with, and what the model file holds. No torch here."""
+"""A head as numbers: what the probe fits, what training ends with, and what the model file holds.
+No torch here.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,10 @@ class Layers:
     """A head as numbers.
 
     Args:
-        hidden: (weight (H, D), bias (H,)) of each layer before the last one, float32; a ReLU follows each.
-        weight: (C, H) float32, of the last layer. bias: (C,) float32.
+        hidden: (weight (H, D), bias (H,)) of each layer before the last one, float32; a ReLU
+            follows each.
+        weight: (C, H) float32, of the last layer.
+        bias: (C,) float32.
     """
 
     hidden: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
@@ -30,8 +34,9 @@ class Layers:
     def softened(self) -> Layers:
         """The same answers by weights of the size of a new layer's, so hardly surer than chance.
 
-        What gradient training begins with: large weights would pass large, ill-directed changes down to a network that
-        they were not learned with. The size is that of torch's `nn.Linear`, uniform in ± 1 / sqrt(inputs).
+        What gradient training begins with: large weights would pass large, ill-directed changes
+        down to a network that they were not learned with. The size is that of torch's `nn.Linear`,
+        uniform in ± 1 / sqrt(inputs).
 
         >>> sure = Layers((), np.array([[-3.0], [4.0]], np.float32), np.zeros(2, np.float32))
         >>> (100 * sure.softened().weight).astype(int).tolist()

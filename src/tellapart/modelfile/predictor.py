@@ -24,14 +24,16 @@ Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says about one input. Where the status is not "ok", nothing below `detail` is set.
+    """What the model says about one input. Where the status is not "ok", nothing below `detail` is
+    set.
 
     Args:
         path: the input as it was given; "" for bytes and arrays.
         status: "ok", or the named reason why the file is not an image that can be used.
         notes: remarks that do not stop it.
         detail: for a status that is not ok, a sentence.
-        decision: "answered", "unsure" (confidence below the threshold) or "unfamiliar" (unlike the training images).
+        decision: "answered", "unsure" (confidence below the threshold) or "unfamiliar" (unlike the
+            training images).
         answer: the most probable class.
         confidence: its probability, in [0, 1], calibrated.
         probabilities: class → probability; they sum to 1.
@@ -109,16 +111,20 @@ class Predictor:
         """The answer for one image, or a list of answers for a list of images, in their order.
 
         Args:
-            images: a path, the bytes of an image file, an (H, W, 3) uint8 RGB array, or a list of these.
+            images: a path, the bytes of an image file, an (H, W, 3) uint8 RGB array, or a list of
+                these.
 
-        A file that is not a usable image gets an answer whose status says why; nothing is raised for it.
+        A file that is not a usable image gets an answer whose status says why; nothing is raised
+        for it.
         """
         if isinstance(images, str | os.PathLike | bytes | np.ndarray):
             return self.predict_one(images)
         return list(self.predict_each(images))
 
     def predict_each(self, images: Iterable[Image]) -> Iterator[Answer]:
-        """Answers one by one, in the order of the images, computed on all cores, in bounded memory."""
+        """Answers one by one, in the order of the images, computed on all cores, in bounded
+        memory.
+        """
         yield from map_ahead(self.predict_one, images)
 
     def predict_one(self, image: Image) -> Answer:
@@ -153,7 +159,9 @@ class Predictor:
         return self._session.run(images, ("probabilities",))[0]
 
     def activation_map(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """(h, w) how much each place speaks for the answer, or None where the network has no such map."""
+        """(h, w) how much each place speaks for the answer, or None where the network has no such
+        map.
+        """
         if "activation_map" not in self._session.outputs:
             return None
         (maps,) = self._session.run(pixels[None], ("activation_map",))
@@ -171,7 +179,8 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     """The predictor of a model file, or of a run folder's.
 
     Raises:
-        UserError: no such file, damaged, or not a tellapart model file. Loading runs no code of the file's.
+        UserError: no such file, damaged, or not a tellapart model file. Loading runs no code of the
+            file's.
     """
     file = Path(path)
     if file.is_dir():

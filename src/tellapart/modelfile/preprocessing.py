@@ -16,16 +16,19 @@ LUMINANCE = (0.299, 0.587, 0.114)  # of R, G and B: ITU-R BT.601, as Pillow's "L
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How pixels become the network's input. The graph of the model file does the same, in the same integers.
+    """How pixels become the network's input. The graph of the model file does the same, in the same
+    integers.
 
     Args:
-        mode: "crop" cuts the centre square out and resizes it once; "squash" resizes without a cut, changing the
-            shape; "pad" adds grey bars until the image is square.
-        share_permille: thousandths of the short side that "crop" keeps. An integer, so that no rounding differs.
+        mode: "crop" cuts the centre square out and resizes it once; "squash" resizes without a cut,
+            changing the shape; "pad" adds grey bars until the image is square.
+        share_permille: thousandths of the short side that "crop" keeps. An integer, so that no
+            rounding differs.
         size_px: side of the square that the network takes.
         filter: of the resize; both are antialiased.
         mean, std: of each RGB channel, for pixels in [0, 1].
-        grey: the network takes one channel, the luminance; its mean and std are the means over the three channels.
+        grey: the network takes one channel, the luminance; its mean and std are the means over the
+            three channels.
     """
 
     mode: Literal["crop", "squash", "pad"] = "crop"
@@ -57,18 +60,22 @@ class Preprocessing:
         return (sum(self.std) / 3,) if self.grey else self.std
 
     def resized(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 → (S, S, 3) uint8, by Pillow: the reference that the graph is held against."""
+        """(H, W, 3) uint8 → (S, S, 3) uint8, by Pillow: the reference that the graph is held
+        against.
+        """
         square = self._square(pixels)
         method = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[
             self.filter
         ]
-        # Across, then down, as the graph does it: Pillow alone would begin with a tall image's height, and the
-        # rounding between the passes would differ.
+        # Across, then down, as the graph does it: Pillow alone would begin with a tall image's
+        # height, and the rounding between the passes would differ.
         across = Image.fromarray(square).resize((self.size_px, square.shape[0]), method)
         return np.asarray(across.resize((self.size_px, self.size_px), method))
 
     def normalised(self, resized: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(S, S, 3) uint8 → (C, S, S) float32, as the network takes it: C is 3, or 1 where it is grey."""
+        """(S, S, 3) uint8 → (C, S, S) float32, as the network takes it: C is 3, or 1 where it is
+        grey.
+        """
         mean, std = np.array(self.channel_mean, np.float32), np.array(self.channel_std, np.float32)
         levels = resized.astype(np.float32)
         if self.grey:

@@ -1,4 +1,6 @@
-"""A graph, ready to run on uint8 images. Training, prediction and the gate all run graphs through here."""
+"""A graph, ready to run on uint8 images. Training, prediction and the gate all run graphs through
+here.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ import onnxruntime as ort
 
 
 class Session:
-    """A loaded graph that one thread or many may run; each run uses one core, unless more threads are asked for.
+    """A loaded graph that one thread or many may run; each run uses one core, unless more threads
+    are asked for.
 
-    One image at a time on each core is as fast as a batch on a CPU, and images of any size need no padding.
+    One image at a time on each core is as fast as a batch on a CPU, and images of any size need no
+    padding.
 
     Args:
         model: a serialised ONNX graph, self-contained.
@@ -38,7 +42,8 @@ class Session:
                 "session.force_spinning_stop", "1"
             )  # what runs next is not slowed
         options.inter_op_num_threads = 1
-        # A model file is self-contained: whatever it names outside itself is looked for where nothing can be.
+        # A model file is self-contained: whatever it names outside itself is looked for where
+        # nothing can be.
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", os.devnull
         )
@@ -71,5 +76,7 @@ class Session:
         return shapes[output][-1] if shapes.get(output) else None
 
     def run(self, batch: NDArray[np.generic], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
-        """The chosen outputs for a batch: (N, H, W, 3) uint8, or whatever the graph's first input is."""
+        """The chosen outputs for a batch: (N, H, W, 3) uint8, or whatever the graph's first input
+        is.
+        """
         return list(self._session.run(list(outputs), {self._input: batch}))

@@ -1,1 +1,3 @@
-"""Networks: timm's and our own, their weights, loaded safely, their heads and stages. Needs torch."""
+"""Networks: timm's and our own, their weights, loaded safely, their heads and stages. Needs
+torch.
+"""

@@ -32,7 +32,9 @@ class Backbone:
 
 
 class Embedder(nn.Module):
-    """(N, C, S, S) float32 → embedding (N, D), and where the network ends in mean pooling, features (N, D, h, w)."""
+    """(N, C, S, S) float32 → embedding (N, D), and where the network ends in mean pooling, features
+    (N, D, h, w).
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -46,7 +48,9 @@ class Embedder(nn.Module):
         return (embedding, features) if self.has_map else (embedding,)
 
     def embed(self, images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Preprocessed images (C, S, S) → their embeddings (D,), side by side on one thread each."""
+        """Preprocessed images (C, S, S) → their embeddings (D,), side by side on one thread
+        each.
+        """
         with one_thread():
             return list(map_ahead(self._embed_one, images))
 
@@ -57,7 +61,9 @@ class Embedder(nn.Module):
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread: for single images two of them wait for each other, for seconds on a busy machine."""
+    """Torch on one thread: for single images two of them wait for each other, for seconds on a busy
+    machine.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -70,8 +76,8 @@ def find_preprocessing(options: BackboneOptions, wanted: PreprocessingOptions) -
     """How a network was trained to see images, with the recipe's changes.
 
     Raises:
-        UserError: an unknown network (with the nearest right names), or one of tellapart's own at another size or
-            with pretrained weights, of which it has none.
+        UserError: an unknown network (with the nearest right names), or one of tellapart's own at
+            another size or with pretrained weights, of which it has none.
     """
     if options.name in OWN_NETWORKS:
         _check_own(options, wanted)
@@ -95,8 +101,9 @@ def load_backbone(
 ) -> Backbone:
     """The network with its weights; without pretrained ones, with numbers that the seed decides.
 
-    Where it takes one channel, the weights of its first layer are summed over the three that they were made for;
-    where its size is fixed by position embeddings, these are resampled to the size wanted.
+    Where it takes one channel, the weights of its first layer are summed over the three that they
+    were made for; where its size is fixed by position embeddings, these are resampled to the size
+    wanted.
 
     Raises:
         UserError: no weights, weights of another network, or a network that cannot take this size.
@@ -128,7 +135,9 @@ def embedder(backbone: Backbone) -> Embedder:
 
 
 def trial_images(preprocessing: Preprocessing, count: int = 1) -> Tensor:
-    """(count, C, S, S) float32 of the network's own size: no two values are equal, so none can be mistaken."""
+    """(count, C, S, S) float32 of the network's own size: no two values are equal, so none can be
+    mistaken.
+    """
     shape = (count, preprocessing.channels, preprocessing.size_px, preprocessing.size_px)
     return torch.linspace(-1, 1, shape[0] * shape[1] * shape[2] * shape[3]).reshape(shape)
 
@@ -214,8 +223,8 @@ def _timm_network(
 
 
 def _filled(name: str, config: Any, shape: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
-    """The network with these weights by timm's own rules, which know each network's older names and how to change
-    the first layer and the position embeddings.
+    """The network with these weights by timm's own rules, which know each network's older names and
+    how to change the first layer and the position embeddings.
     """
     classifier = config.classifier if isinstance(config.classifier, str) else "classifier"
     rows = tensors.get(f"{classifier}.weight")

@@ -21,8 +21,8 @@ class Classifier(nn.Module):
 
     Args:
         embedder: images (N, C_in, S, S) float32 → embedding (N, D).
-        head: embedding (N, D) → logits (N, C), or (N, 1) of the second of two classes. Linear layers with ReLU
-            between them.
+        head: embedding (N, D) → logits (N, C), or (N, 1) of the second of two classes. Linear
+            layers with ReLU between them.
     """
 
     def __init__(self, embedder: Embedder, head: nn.Sequential) -> None:
@@ -35,7 +35,9 @@ class Classifier(nn.Module):
         return self.head(self.embedder(images)[0])  # type: ignore[no-any-return]
 
     def layers(self) -> Layers:
-        """The head as numbers. One logit z becomes the two -z/2 and z/2, whose softmax is [1 - p, p]."""
+        """The head as numbers. One logit z becomes the two -z/2 and z/2, whose softmax is [1 - p,
+        p].
+        """
         *hidden, (weight, bias) = [
             (one.weight.detach(), one.bias.detach()) for one in self._linears()
         ]
@@ -49,7 +51,9 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def load_layers(self, layers: Layers) -> None:
-        """Begin at this head, which has as many layers, of the same widths: what `layers` gave, or a probe's."""
+        """Begin at this head, which has as many layers, of the same widths: what `layers` gave, or
+        a probe's.
+        """
         weight, bias = torch.from_numpy(layers.weight), torch.from_numpy(layers.bias)
         linears = self._linears()
         if linears[-1].out_features == 1:

@@ -17,10 +17,12 @@ CLOSE = 1e-4
 
 
 def split_at(embedder: Embedder, stage: str, trial: Tensor) -> tuple[nn.Module, nn.Module]:
-    """The network up to and including a stage, and the rest of it. Both share their parameters with the embedder.
+    """The network up to and including a stage, and the rest of it. Both share their parameters with
+    the embedder.
 
     Args:
-        stage: one of `stage_names`, or "all": then the trunk is the embedder, and the tail does nothing.
+        stage: one of `stage_names`, or "all": then the trunk is the embedder, and the tail does
+            nothing.
         trial: (N, C, S, S) images on which the cut is tried.
 
     Returns:
@@ -87,7 +89,9 @@ def _ending_behind(module: nn.Module, path: list[str]) -> nn.Module:
 
 
 def _beginning_behind(module: nn.Module, path: list[str]) -> nn.Module:
-    """A shallow copy along the path, in which the path's end and all that is registered before it do nothing."""
+    """A shallow copy along the path, in which the path's end and all that is registered before it
+    do nothing.
+    """
     if not path:
         return nn.Identity()
     names = list(module._modules)

@@ -39,7 +39,9 @@ class BlockNetwork(nn.Module):
         return self.blocks(images)  # type: ignore[no-any-return]
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """What the last block gives → logits (N, classes), or before the classifier (N, num_features)."""
+        """What the last block gives → logits (N, classes), or before the classifier (N,
+        num_features).
+        """
         embedding = features.flatten(1)
         return embedding if pre_logits else self.classifier(embedding)
 
@@ -49,7 +51,8 @@ class BlockNetwork(nn.Module):
 
 
 def lenet(in_chans: int = 3, num_classes: int = 10) -> BlockNetwork:
-    """Two convolutions and two linear layers, 62,006 parameters with its classifier of 10; embedding (N, 84).
+    """Two convolutions and two linear layers, 62,006 parameters with its classifier of 10;
+    embedding (N, 84).
 
     Source: https://pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html.
     """
@@ -63,7 +66,8 @@ def lenet(in_chans: int = 3, num_classes: int = 10) -> BlockNetwork:
 
 
 def cnn(in_chans: int = 3, num_classes: int = 10) -> BlockNetwork:
-    """Four convolutions with BatchNorm, 50,326 parameters with its classifier of 10; embedding (N, 2400).
+    """Four convolutions with BatchNorm, 50,326 parameters with its classifier of 10; embedding (N,
+    2400).
 
     Source: https://learn.microsoft.com/windows/ai/windows-ml/tutorials/pytorch-train-model.
     """
@@ -85,7 +89,9 @@ OWN_NETWORKS: dict[str, Callable[..., BlockNetwork]] = {"lenet": lenet, "cnn": c
 
 @contextmanager
 def drawn_from(seed: int, purpose: str) -> Iterator[None]:
-    """Whatever torch draws inside is a function of the seed and the purpose, and nothing outside is changed by it."""
+    """Whatever torch draws inside is a function of the seed and the purpose, and nothing outside is
+    changed by it.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(keyed_numbers(seed, purpose, ["torch"])[0]))
         yield

@@ -1,4 +1,6 @@
-"""The stages of a network: which of them learn, how fast, and the cut between what is kept and what learns."""
+"""The stages of a network: which of them learn, how fast, and the cut between what is kept and what
+learns.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ def stage_names(network: nn.Module) -> tuple[str, ...]:
 
 
 def learn_from(classifier: Classifier, upto: str | None) -> None:
-    """The backbone up to and including the stage `upto` ("all": the whole of it) does not learn, all else does.
+    """The backbone up to and including the stage `upto` ("all": the whole of it) does not learn,
+    all else does.
 
     Raises:
         UserError: no such stage.
@@ -35,8 +38,8 @@ def learn_from(classifier: Classifier, upto: str | None) -> None:
 
 
 def set_modes(classifier: Classifier, freeze_batch_norm: bool) -> None:
-    """Train mode for what learns, eval mode for what does not: there, nothing is dropped by chance, and the statistics
-    of BatchNorm are still or moving.
+    """Train mode for what learns, eval mode for what does not: there, nothing is dropped by chance,
+    and the statistics of BatchNorm are still or moving.
     """
     network = classifier.embedder.network
     classifier.train()
@@ -51,19 +54,23 @@ def set_modes(classifier: Classifier, freeze_batch_norm: bool) -> None:
 
 
 def unfreezing(options: FreezeOptions) -> list[tuple[int, str]]:
-    """(epochs done, stage that learns from then on with all behind it, or share that does not) of each step."""
+    """(epochs done, stage that learns from then on with all behind it, or share that does not) of
+    each step.
+    """
     pairs = (step.split(":", 1) for step in options.unfreeze)
     return [(int(epochs), stage) for epochs, stage in pairs]
 
 
 def frozen_upto(options: FreezeOptions, stages: Sequence[str], epochs_done: int) -> str | None:
-    """The last stage that does not learn after so many epochs, by its name, as `learn_from` takes it.
+    """The last stage that does not learn after so many epochs, by its name, as `learn_from` takes
+    it.
 
     Args:
         stages: `stage_names` of the network.
 
     Raises:
-        UserError: a stage that the network does not have, or steps that are not later and further down each.
+        UserError: a stage that the network does not have, or steps that are not later and further
+            down each.
 
     >>> options = FreezeOptions(upto="all", unfreeze=("2:layer4", "4:all"))
     >>> [frozen_upto(options, ["conv1", "layer3", "layer4"], done) for done in (1, 2, 3, 4)]
@@ -89,8 +96,9 @@ def frozen_upto(options: FreezeOptions, stages: Sequence[str], epochs_done: int)
 def parameter_groups(classifier: Classifier, options: TrainingOptions) -> list[dict[str, Any]]:
     """Groups for a torch optimizer: "params", and "scale", a multiple of the rate.
 
-    The head's is 1, the last stage's `backbone_lr`, and each stage's is that of the next one times `layer_decay`.
-    Every parameter is in one group, also those that do not learn now: they may later.
+    The head's is 1, the last stage's `backbone_lr`, and each stage's is that of the next one times
+    `layer_decay`. Every parameter is in one group, also those that do not learn now: they may
+    later.
     """
     network = classifier.embedder.network
     last = len(stage_names(network)) - 1
@@ -104,7 +112,9 @@ def parameter_groups(classifier: Classifier, options: TrainingOptions) -> list[d
 
 
 def _parts(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The children in the order of their registration, which is the forward order; containers of blocks opened."""
+    """The children in the order of their registration, which is the forward order; containers of
+    blocks opened.
+    """
     for name, child in network.named_children():
         if name in OPENED and isinstance(child, nn.Sequential | nn.ModuleList):
             yield from ((f"{name}.{inner}", block) for inner, block in child.named_children())
@@ -113,7 +123,9 @@ def _parts(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _depths(network: nn.Module) -> list[tuple[nn.Parameter, int]]:
-    """Each parameter of the backbone once, with the number of its stage; what is in no stage goes with the first."""
+    """Each parameter of the backbone once, with the number of its stage; what is in no stage goes
+    with the first.
+    """
     stages = stage_names(network)
     depth_of = {
         parameter: depth

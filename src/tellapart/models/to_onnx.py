@@ -41,11 +41,12 @@ def export_backbone(backbone: Backbone, module: Embedder) -> ExportedNetwork:
 def export_trained(
     module: Embedder, preprocessing: Preprocessing, began: Weights
 ) -> ExportedNetwork:
-    """A trained network as a graph. The network itself stays as it is, and in the mode that it is in.
+    """A trained network as a graph. The network itself stays as it is, and in the mode that it is
+    in.
 
     Args:
-        began: the weights that the training began from; their licence is that of what came of them. Without tensors
-            it began at random numbers.
+        began: the weights that the training began from; their licence is that of what came of them.
+            Without tensors it began at random numbers.
 
     Raises:
         UserError: it cannot be written as ONNX.
@@ -59,13 +60,17 @@ def export_trained(
 
 
 def at_rest(module: Embedder) -> Embedder:
-    """A copy that only looks at images: on the CPU, in eval mode, float32, its tensors in the ordinary layout."""
+    """A copy that only looks at images: on the CPU, in eval mode, float32, its tensors in the
+    ordinary layout.
+    """
     still = deepcopy(module).requires_grad_(False).eval()
     return still.to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
 
 
 def tensors_digest(module: nn.Module) -> str:
-    """SHA-256 over all tensors of a network, in the order of their names: the same numbers, the same digest."""
+    """SHA-256 over all tensors of a network, in the order of their names: the same numbers, the
+    same digest.
+    """
     total = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -87,10 +92,12 @@ def _exported(
 
 
 def export_network(module: Embedder, size_px: int, channels: int = 3) -> bytes:
-    """The network as a self-contained ONNX graph: input (N, C, S, S) float32 → embedding (N, D), features (N, D, h, w).
+    """The network as a self-contained ONNX graph: input (N, C, S, S) float32 → embedding (N, D),
+    features (N, D, h, w).
 
-    Two ways are tried, and the first that says what torch says, at batch 1 and 2, is taken. Tracing takes a second
-    where the newer exporter takes ten. PyTorch calls tracing deprecated; where it is gone or fails, the newer is left.
+    Two ways are tried, and the first that says what torch says, at batch 1 and 2, is taken. Tracing
+    takes a second where the newer exporter takes ten. PyTorch calls tracing deprecated; where it is
+    gone or fails, the newer is left.
 
     Raises:
         UserError: no way writes this network rightly.
@@ -162,8 +169,9 @@ def _trace(module: Embedder, trial: torch.Tensor) -> onnx.ModelProto:
 
 
 def _with_fixed_padding(module: Embedder, trial: torch.Tensor) -> Embedder:
-    """A copy whose "same" paddings are constants. They depend on the size of the input, which is fixed here; computed
-    in the graph, they would keep onnxruntime from folding them into the convolutions, which are a third faster so.
+    """A copy whose "same" paddings are constants. They depend on the size of the input, which is
+    fixed here; computed in the graph, they would keep onnxruntime from folding them into the
+    convolutions, which are a third faster so.
     """
     copy = deepcopy(module)
     convolutions = [

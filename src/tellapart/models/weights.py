@@ -1,6 +1,8 @@
-"""Pretrained weights: from an installed package, a file, the cache, then one attempt at the hub. Never a pickle's code.
+"""Pretrained weights: from an installed package, a file, the cache, then one attempt at the hub.
+Never a pickle's code.
 
-Where they came from, their licence and their SHA-256 travel with them into the run and the model file.
+Where they came from, their licence and their SHA-256 travel with them into the run and the model
+file.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class Weights:
     Args:
         tensors: name → tensor, as the file has them.
         source: package, file or hub repository; "none" where the network begins at random numbers.
-        licence: as its publisher states it; "unknown" for a file of the user's; "" where there is no file.
+        licence: as its publisher states it; "unknown" for a file of the user's; "" where there is
+            no file.
         digest: SHA-256 of the file; "random:SEED" where there is none.
         by_order: the names are another library's; the tensors match one to one, in order.
     """
@@ -50,7 +53,8 @@ def find_weights(name: str, config: Mapping[str, Any], file: str | None = None) 
         file: a .safetensors or .pth file that the user gave; nothing else is tried then.
 
     Raises:
-        UserError: none found, with every place that was tried and what to do; or the file cannot be used.
+        UserError: none found, with every place that was tried and what to do; or the file cannot be
+            used.
         Refused: a packaged file is not the one that was published.
     """
     if file:
@@ -62,7 +66,9 @@ def find_weights(name: str, config: Mapping[str, Any], file: str | None = None) 
 
 
 def hub_address(config: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Repository and file of a network's weights at the hub, by its pretrained configuration; None: it has none."""
+    """Repository and file of a network's weights at the hub, by its pretrained configuration; None:
+    it has none.
+    """
     repository = config.get("hf_hub_id")
     return (
         (str(repository), str(config.get("hf_hub_filename") or "model.safetensors"))
@@ -107,7 +113,9 @@ def _from_hub(name: str, config: Mapping[str, Any]) -> Weights:
 
 
 def _check_hub(name: str, repository: str) -> None:
-    """One short look whether there is a network: the hub's own client tries for half a minute without one."""
+    """One short look whether there is a network: the hub's own client tries for half a minute
+    without one.
+    """
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise _not_found(name, repository, "HF_HUB_OFFLINE is set")
@@ -116,9 +124,8 @@ def _check_hub(name: str, repository: str) -> None:
             f"HF_ENDPOINT is not a web address: {endpoint!r}.", "Correct it, or unset it."
         )
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(endpoint, method="HEAD"), timeout=HUB_SECONDS
-        ):
+        request = urllib.request.Request(endpoint, method="HEAD")  # noqa: S310 - http(s), see above
+        with urllib.request.urlopen(request, timeout=HUB_SECONDS):  # noqa: S310
             return
     except urllib.error.HTTPError:
         return  # it answered
@@ -137,7 +144,9 @@ def _not_found(name: str, repository: str, reason: str) -> UserError:
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
-    """Tensors and SHA-256 of a weights file. A file that would have to run code to load is refused."""
+    """Tensors and SHA-256 of a weights file. A file that would have to run code to load is
+    refused.
+    """
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if path.suffix == ".safetensors":

@@ -40,11 +40,12 @@ class BackboneFacts:
 
 
 def list_backbones(pattern: str | None = None) -> list[BackboneFacts]:
-    """The backbones whose name contains the pattern, or matches it as "resnet*" does; None: all. A pattern that is a
-    name means this network alone, with all its weights.
+    """The backbones whose name contains the pattern, or matches it as "resnet*" does; None: all. A
+    pattern that is a name means this network alone, with all its weights.
 
-    tellapart's own come first, then timm's by name. A network with several weights is there under its plain name,
-    which means timm's choice among them, and under a name with a tag for each of the others.
+    tellapart's own come first, then timm's by name. A network with several weights is there under
+    its plain name, which means timm's choice among them, and under a name with a tag for each of
+    the others.
 
     >>> [facts.name for facts in list_backbones("lenet")]
     ['lenet']

@@ -1,4 +1,6 @@
-"""The backbone: as a graph, kept from an earlier time where it can be, and in torch where it must be."""
+"""The backbone: as a graph, kept from an earlier time where it can be, and in torch where it must
+be.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 
 class TorchSide:
-    """The backbone in torch, loaded when first needed. A second training with the same backbone never needs it."""
+    """The backbone in torch, loaded when first needed. A second training with the same backbone
+    never needs it.
+    """
 
     def __init__(self, recipe: Recipe, console: Console) -> None:
         self._recipe, self._console = recipe, console

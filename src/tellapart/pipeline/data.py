@@ -1,4 +1,6 @@
-"""The first part of a training: the data read, looked at and divided, and what there is to say of it."""
+"""The first part of a training: the data read, looked at and divided, and what there is to say of
+it.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ def tell_findings(findings: tuple[Finding, ...], order: Order, console: Console)
 
 
 def look_again(learned: Learned, seen: Seen, recipe: Recipe, console: Console) -> Seen:
-    """The trained network's features of all that is measured; what has changed since the scan is left out and named."""
+    """The trained network's features of all that is measured; what has changed since the scan is
+    left out and named.
+    """
     catalog, splits = seen.catalog, seen.splits
     rows = np.flatnonzero(np.isin(splits, ("val", "test")))
     known = reference_rows(catalog, splits, learned.width, recipe.seed)
@@ -115,7 +119,9 @@ def changed_finding(paths: list[str]) -> Finding:
 
 
 def trained_of(order: Order, seen: Seen, shipped: Shipped, **learned: Any) -> Trained:
-    """All that a training is to write down; `learned` are the fields of `Trained` that tell how it learned."""
+    """All that a training is to write down; `learned` are the fields of `Trained` that tell how it
+    learned.
+    """
     changed = (changed_finding(list(shipped.changed)),) if shipped.changed else ()
     return Trained(
         recipe=order.recipe,

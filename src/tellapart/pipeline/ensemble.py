@@ -33,7 +33,9 @@ class Member:
     """One model of an ensemble.
 
     Args:
-        model: its model file. layers: its head, with the temperature folded in. embed: its network, by torch.
+        model: its model file.
+        layers: its head, with the temperature folded in.
+        embed: its network, by torch.
         digest: of its weights.
     """
 
@@ -66,11 +68,14 @@ def ship_ensemble(
     """Make one model file of the members, and measure it.
 
     Args:
-        network: as `ensemble_network` gives it. splits: "train" is what the folds divided.
-        calibration: found on out-of-fold answers; its temperature is 1, for the members have theirs.
+        network: as `ensemble_network` gives it.
+        splits: "train" is what the folds divided.
+        calibration: found on out-of-fold answers; its temperature is 1, for the members have
+            theirs.
 
     Raises:
-        Refused: the file does not agree with the mean of the members in torch; nothing may be written then.
+        Refused: the file does not agree with the mean of the members in torch; nothing may be
+            written then.
         UserError: the members cannot be merged.
     """
     card = card_for(catalog, splits, network, recipe, calibration)
@@ -116,7 +121,9 @@ def _by_torch(
 def _measured(
     predictor: Predictor, catalog: Catalog, rows: NDArray[np.int64], console: Console
 ) -> tuple[Predictions, list[str]]:
-    """What the whole file says of some rows, from the files as they are now; and the paths of those that changed."""
+    """What the whole file says of some rows, from the files as they are now; and the paths of those
+    that changed.
+    """
     chosen = np.zeros(len(catalog), bool)
     chosen[rows] = True
     part, answers = catalog.rows(chosen), Answers(predictor)

@@ -1,4 +1,6 @@
-"""What a cross-validation leaves behind beside an ordinary run: the folds, their answers, and their scores."""
+"""What a cross-validation leaves behind beside an ordinary run: the folds, their answers, and their
+scores.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,10 @@ class Folded:
     """A cross-validation.
 
     Args:
-        out: the answers. scores: what they are worth.
-        made: how the model file was made of it, as plain values. sentences: the same for a person.
+        out: the answers.
+        scores: what they are worth.
+        made: how the model file was made of it, as plain values.
+        sentences: the same for a person.
         members: of an ensemble, how many; 0 of a model that was trained on all.
         histories: the folds' rows of history.csv, by what the fold is called.
         experiment: the settings and what came of them, name → value.
@@ -54,8 +58,9 @@ class Folded:
 
 
 def write_folds(run: RunFolder, catalog: Catalog, folded: Folded) -> None:
-    """folds.parquet: path, repeat and fold of each image that is not test, both from 1; no fold where none holds it
-    out. predictions-folds.parquet: what the fold's model said of it, as other predictions, with repeat and fold.
+    """folds.parquet: path, repeat and fold of each image that is not test, both from 1; no fold
+    where none holds it out. predictions-folds.parquet: what the fold's model said of it, as other
+    predictions, with repeat and fold.
     """
     plan, out = folded.out.plan, folded.out
     paths = catalog.paths[plan.rows].tolist()

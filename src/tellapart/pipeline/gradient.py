@@ -1,4 +1,6 @@
-"""Gradient training: from images and a recipe to a learned classifier, in a run folder that can be resumed."""
+"""Gradient training: from images and a recipe to a learned classifier, in a run folder that can be
+resumed.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,8 @@ from tellapart.training.state import Progress
 from tellapart.training.step import Stepper
 from tellapart.training.trackers import TrackScalars, check_trackers, scalar_steps, trackers
 
-# What the end of a run takes, for a budget: the export and the report, and a look at each image that is measured on.
+# What the end of a run takes, for a budget: the export and the report, and a look at each image
+# that is measured on.
 ENDING_SECONDS = 15.0
 DECODING_SECONDS = 0.003  # an image
 
@@ -59,7 +62,10 @@ class Fitted:
     """A trained network.
 
     Args:
-        learned: as it is shipped. progress: how it went. facts: for the record. rates: epochs done and rate there.
+        learned: as it is shipped.
+        progress: how it went.
+        facts: for the record.
+        rates: epochs done and rate there.
     """
 
     learned: Learned
@@ -104,7 +110,8 @@ def fit_network(
 
     Args:
         probe: the head to begin with, softened; None: new numbers.
-        callbacks: the user's. metrics: the user's, by name, beside the ordinary ones.
+        callbacks: the user's.
+        metrics: the user's, by name, beside the ordinary ones.
 
     Raises:
         UserError, Refused, Interrupted: as `training.fit.fit`.
@@ -174,7 +181,9 @@ def fit_network(
 
 
 def _rates(progress: Progress, recipe: Recipe) -> tuple[tuple[float, float], ...]:
-    """Epochs done and the learning rate there, as far as the training came; none where the history alone knows."""
+    """Epochs done and the learning rate there, as far as the training came; none where the history
+    alone knows.
+    """
     if (
         progress.steps < recipe.training.epochs * progress.per_epoch
     ):  # a budget, whose plan changed on the way
@@ -188,7 +197,8 @@ def _rates(progress: Progress, recipe: Recipe) -> tuple[tuple[float, float], ...
 def training_step(
     catalog: Catalog, splits: Column, recipe: Recipe, probe: Probe | None, console: Console
 ) -> Callable[[float], float]:
-    """What does one training step after the other at the rates it is given, and returns each one's mean loss.
+    """What does one training step after the other at the rates it is given, and returns each one's
+    mean loss.
 
     It begins as `fit_network` does.
     """
@@ -279,7 +289,9 @@ def _begin_at(
     runtime: RuntimeSettings,
     console: Console,
 ) -> list[str]:
-    """Give the classifier the probe's head, softened; returns the flips and turns that the probe finds invariant."""
+    """Give the classifier the probe's head, softened; returns the flips and turns that the probe
+    finds invariant.
+    """
     if probe is None:
         return []
     moves: list[str] = []

@@ -1,4 +1,6 @@
-"""What a method learned, ready to be shipped: a network as a graph, a head, and torch's word on both."""
+"""What a method learned, ready to be shipped: a network as a graph, a head, and torch's word on
+both.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ class Learned:
     """A classifier in parts.
 
     Args:
-        network: without its head. layers: the head, not yet calibrated.
+        network: without its head.
+        layers: the head, not yet calibrated.
         features: what the network's graph says of the images that it has looked at.
         embed: preprocessed images (C, S, S) → embeddings (D,), by torch.
     """
@@ -44,7 +47,9 @@ class Learned:
     def look(
         self, catalog: Catalog, rows: NDArray[np.int64], max_pixels: int, console: Console
     ) -> list[str]:
-        """Compute the features of more rows; returns the paths of images that are no longer what they were."""
+        """Compute the features of more rows; returns the paths of images that are no longer what
+        they were.
+        """
         chosen = np.zeros(len(catalog), bool)
         chosen[rows] = True
         part = catalog.rows(chosen)

@@ -41,7 +41,8 @@ class Trained:
     """All that a training found out; the run folder is this, written down.
 
     Args:
-        network: as it is shipped. probe: where the head is one, or training began at one.
+        network: as it is shipped.
+        probe: where the head is one, or training began at one.
         history: one row an epoch of gradient training, name → value.
         training: facts about gradient training, name → plain value.
         rates: epochs done and the learning rate there.
@@ -75,7 +76,9 @@ def card_for(
     recipe: Recipe,
     calibration: Calibration,
 ) -> ModelCard:
-    """The model file's card. It tells neither when nor where it was made: the same training gives the same file."""
+    """The model file's card. It tells neither when nor where it was made: the same training gives
+    the same file.
+    """
     return ModelCard(
         classes=catalog.classes,
         preprocessing=network.preprocessing,
@@ -117,7 +120,9 @@ def write_run(
 def begin_run(
     order: Order, catalog: Catalog, splits: Column, held: ExitStack, **more: Any
 ) -> RunFolder:
-    """The folder of a new run, there and locked from now on so that it can be resumed; `more` is for its identity."""
+    """The folder of a new run, there and locked from now on so that it can be resumed; `more` is
+    for its identity.
+    """
 
     def begin(run: RunFolder) -> None:
         options = {"own_splits": order.own_splits, **more}
@@ -131,7 +136,9 @@ def begin_run(
 
 
 def write_beginning(run: RunFolder, recipe: Recipe, catalog: Catalog, splits: Column) -> str:
-    """What is decided before anything is learned: recipe, environment, catalog, splits. Returns the splits' hash."""
+    """What is decided before anything is learned: recipe, environment, catalog, splits. Returns the
+    splits' hash.
+    """
     run.write_yaml("recipe.yaml", recipe_values(recipe))
     run.write_json("environment.json", environment())
     _write_catalog(run, catalog)

@@ -1,4 +1,6 @@
-"""What is to be trained: a new run as the user asked for it, or the rest of one that was interrupted."""
+"""What is to be trained: a new run as the user asked for it, or the rest of one that was
+interrupted.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Order:
     """One training.
 
     Args:
-        source: the data. name: of the run. runs: the folder that holds runs.
+        source: the data.
+        name: of the run.
+        runs: the folder that holds runs.
         dataset: what is to be fetched to `source` first; None: the data is the user's.
         splits: to use again; None: they are made.
         strict: refuse data with leaks or label conflicts.
@@ -60,7 +64,9 @@ class Order:
         return bool(self.identity.options["own_splits"]) if self.identity else self.splits is None
 
     def saved_splits_of(self, catalog: Catalog, console: Console) -> Column | None:
-        """The splits that are used again, as they fit the data; None where new ones are to be made."""
+        """The splits that are used again, as they fit the data; None where new ones are to be
+        made.
+        """
         if self.splits is None:
             return None
         if self.run is None:
@@ -109,11 +115,13 @@ def resumed_order(
     """The rest of a run.
 
     Args:
-        resume: its folder. data: where the data is now; None: where it was, seen from the run folder.
+        resume: its folder.
+        data: where the data is now; None: where it was, seen from the run folder.
         given: options that describe a new run, and so do not go with it; none may be set.
 
     Raises:
-        UserError: it is no run that can be resumed; its data is not where it was; an option that does not go with it.
+        UserError: it is no run that can be resumed; its data is not where it was; an option that
+            does not go with it.
     """
     wrong = [
         name for name, value in given.items() if value not in (None, {}) and value is not False

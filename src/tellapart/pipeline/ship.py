@@ -1,4 +1,6 @@
-"""From what was learned to the file that is shipped: calibrated on val, held against torch, measured on test."""
+"""From what was learned to the file that is shipped: calibrated on val, held against torch,
+measured on test.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,10 @@ from tellapart.probe.head import Calibration, build_head, calibrate, reference_d
 from tellapart.recipe import Recipe
 
 GATE_IMAGES = 64
-REPORTED_IMAGES = 16  # test images whose reported answer is compared with the shipped file's, from the file on disk
-MOST_REFERENCES = 2000  # training images whose embeddings the file holds, to measure how far a new one is from them
+# test images whose reported answer is compared with the shipped file's, from the file on disk
+REPORTED_IMAGES = 16
+# training images whose embeddings the file holds, to measure how far a new one is from them
+MOST_REFERENCES = 2000
 MOST_REFERENCES_NUMBERS = 2_560_000  # in all of these embeddings together
 
 
@@ -35,8 +39,10 @@ class Shipped:
     """A model file and its numbers.
 
     Args:
-        network: with what must be said of its weights. model: the bytes.
-        val, test: what the file says of these splits. metrics: of test.
+        network: with what must be said of its weights.
+        model: the bytes.
+        val, test: what the file says of these splits.
+        metrics: of test.
         changed: images that were left out of a check, for they are no longer what they were.
     """
 
@@ -100,8 +106,9 @@ def ship(
     )
     parity = check_parity(model, head, network.preprocessing, references)
 
-    # The metrics are those of the shipped file: its own nodes behind the embedding, run on the embeddings that its own
-    # nodes before it gave in the scan. For some test images that is held against the whole file, from disk.
+    # The metrics are those of the shipped file: its own nodes behind the embedding, run on the
+    # embeddings that its own nodes before it gave in the scan. For some test images that is held
+    # against the whole file, from disk.
     tail = Session(cut_at(model, EMBEDDING, ["probabilities", "unfamiliarity"]))
     val, test = (
         _answers(tail, catalog, rows, learned, card.detects_unfamiliar)
@@ -118,13 +125,17 @@ def ship(
 
 
 def measure_test(test: Predictions, card: ModelCard, seed: int) -> Metrics:
-    """The numbers of the test split, beside those of always answering the largest class of train."""
+    """The numbers of the test split, beside those of always answering the largest class of
+    train.
+    """
     counts = np.array(card.train_counts)
     return measure(test, seed=seed, baseline_label=int(counts.argmax()), class_counts=counts)
 
 
 def gate_rows(catalog: Catalog, splits: Column, seed: int) -> NDArray[np.int64]:
-    """The images that the model file is held against torch on: of val, or of train where there is no val."""
+    """The images that the model file is held against torch on: of val, or of train where there is
+    no val.
+    """
     rows = np.flatnonzero(splits == ("val" if (splits == "val").any() else "train"))
     return _chosen(catalog, rows, GATE_IMAGES, "gate", seed)
 

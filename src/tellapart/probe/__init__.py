@@ -1,1 +1,3 @@
-"""The probe: a head fitted on the embeddings of a frozen backbone, calibrated, on features that are computed once."""
+"""The probe: a head fitted on the embeddings of a frozen backbone, calibrated, on features that are
+computed once.
+"""

@@ -31,7 +31,8 @@ class Probe:
     Args:
         layers: embedding (D,) → C logits; none of them hidden.
         c: the chosen C of scikit-learn: larger is less regularised.
-        fold_losses: c → mean cross-entropy on what the folds held out, calibrated; empty without folds.
+        fold_losses: c → mean cross-entropy on what the folds held out, calibrated; empty without
+            folds.
     """
 
     layers: Layers
@@ -51,10 +52,12 @@ def fit_probe(
     num_classes: int,
     options: HeadOptions,
 ) -> Probe:
-    """Fit the head on train; its regularisation is the one with the lowest loss on what the folds held out.
+    """Fit the head on train; its regularisation is the one with the lowest loss on what the folds
+    held out.
 
     Args:
-        features: (N, D) of train. labels: (N,) int64 in [0, C), every class present.
+        features: (N, D) of train.
+        labels: (N,) int64 in [0, C), every class present.
         fold_of: (N,) which fold holds a row out; -1: none does.
 
     Raises:
@@ -70,7 +73,8 @@ def fit_probe(
     std[std < 1e-6] = 1  # a feature that never changes says nothing
     scaled = np.ascontiguousarray((features - mean) / std, np.float32)
     c_values = sorted(options.c_values)
-    # One BLAS thread a fit, the fits side by side: two threads in one small product wait for each other.
+    # One BLAS thread a fit, the fits side by side: two threads in one small product wait for each
+    # other.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that MOST_STEPS were reached
         fold_losses = (
@@ -99,8 +103,9 @@ def _fold_losses(
 ) -> dict[float, float]:
     """Strength → mean cross-entropy of the held-out images, at the temperature that suits them.
 
-    The temperature makes the comparison one of knowledge: otherwise a strong regularisation, which knows as much but
-    says it more softly, would lose. From strong to weak, each fit starts at the last; two rises in a row end it.
+    The temperature makes the comparison one of knowledge: otherwise a strong regularisation, which
+    knows as much but says it more softly, would lose. From strong to weak, each fit starts at the
+    last; two rises in a row end it.
     """
     if len(labels) * (labels.max() + 1) >= ONE_FOLD_FROM:
         fold_of = np.where(fold_of == 0, 0, -1)

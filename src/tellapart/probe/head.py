@@ -1,4 +1,6 @@
-"""From fitted layers to the head of the model file: calibrated, with thresholds, fitted on val alone."""
+"""From fitted layers to the head of the model file: calibrated, with thresholds, fitted on val
+alone.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,8 @@ def calibrate(
     """Temperature, threshold of confidence and threshold of distance.
 
     Args:
-        features: (N, D) of val; N may be 0. labels: (N,) int64.
+        features: (N, D) of val; N may be 0.
+        labels: (N,) int64.
         known: (K, D) as in the head.
     """
     count = len(labels)
@@ -93,7 +96,8 @@ def reference_directions(features: NDArray[np.float32]) -> NDArray[np.float16]:
 def distances(features: NDArray[np.float32], known: NDArray[np.float16]) -> NDArray[np.float32]:
     """(N,) how far images are from the known ones: 1 − mean cosine to the nearest. In [0, 2].
 
-    Source: Sun et al. 2022, https://arxiv.org/abs/2204.06507: the distance to the nearest neighbours, at unit length.
+    Source: Sun et al. 2022, https://arxiv.org/abs/2204.06507: the distance to the nearest
+    neighbours, at unit length.
     """
     lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     count = min(NEIGHBOURS, len(known))

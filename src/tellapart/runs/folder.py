@@ -1,5 +1,6 @@
-"""One run's folder. What is not trained by steps appears whole; a training that can be resumed appears with its
-beginning, and each further file of it appears whole."""
+"""One run's folder. What is not trained by steps appears whole; a training that can be resumed
+appears with its beginning, and each further file of it appears whole.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class RunFolder:
     """A run's files.
 
     Args:
-        path: where it is, or will be. partial: where it is until it gets its name.
+        path: where it is, or will be.
+        partial: where it is until it gets its name.
     """
 
     def __init__(self, path: Path, partial: Path | None = None) -> None:
@@ -59,7 +61,9 @@ class RunFolder:
             ) from None
 
     def clear_parts(self) -> None:
-        """Remove what killed processes left half-written; only for the one that holds the folder's lock."""
+        """Remove what killed processes left half-written; only for the one that holds the folder's
+        lock.
+        """
         for file in self._place.glob(f".*{PART}"):
             file.unlink()
 
@@ -89,7 +93,9 @@ class RunFolder:
         self.write(name, buffer.getvalue())
 
     def write_predictions(self, name: str, predictions: Predictions) -> None:
-        """path, label, answer, unfamiliarity, then a probability a class: all that the metrics are computed from."""
+        """path, label, answer, unfamiliarity, then a probability a class: all that the metrics are
+        computed from.
+        """
         classes = np.array(predictions.classes, object)
         columns: dict[str, Any] = {
             "path": list(predictions.paths),
@@ -107,7 +113,8 @@ class RunFolder:
 
 @contextmanager
 def new_run(runs: Path, name: str, *, needs_bytes: int = 0) -> Iterator[RunFolder]:
-    """A run folder under `runs`, named by date, time and name. If the work inside fails, nothing stays behind.
+    """A run folder under `runs`, named by date, time and name. If the work inside fails, nothing
+    stays behind.
 
     Raises:
         Refused: the disk has not the room that the run needs.
@@ -150,7 +157,9 @@ def open_run(
 
 @contextmanager
 def nothing_begun(run: RunFolder) -> Iterator[None]:
-    """Around the start of a training: where a setting forbids it before the first checkpoint, the run goes again."""
+    """Around the start of a training: where a setting forbids it before the first checkpoint, the
+    run goes again.
+    """
     try:
         yield
     except (Interrupted, Refused):
@@ -182,10 +191,12 @@ def reopen_run(path: Path) -> RunFolder:
 
 
 def check_room(runs: Path, needs_bytes: int) -> None:
-    """See that runs can be written to `runs`, before long work and not only after it. Nothing is made.
+    """See that runs can be written to `runs`, before long work and not only after it. Nothing is
+    made.
 
     Raises:
-        Refused: not enough room. UserError: it cannot be written to.
+        Refused: not enough room.
+        UserError: it cannot be written to.
     """
     try:
         folder = next(folder for folder in (runs, *runs.absolute().parents) if folder.exists())

@@ -1,4 +1,6 @@
-"""What has been run: run folders, finished or not, read into rows. Needs neither torch nor the model files."""
+"""What has been run: run folders, finished or not, read into rows. Needs neither torch nor the
+model files.
+"""
 
 from __future__ import annotations
 
@@ -33,16 +35,18 @@ class PastRun:
     """One run, as its folder tells of it.
 
     Args:
-        path: the folder. name: of the folder, from where it was looked for, escaped.
+        path: the folder.
+        name: of the folder, from where it was looked for, escaped.
         recipe, backbone, seed: as the recipe has them; "" and None where it does not say.
-        state: finished; resumable, which `train --resume` goes on with; or unfinished and to be trained anew.
+        state: finished; resumable, which `train --resume` goes on with; or unfinished and to be
+            trained anew.
         accuracy: of the test split; None where nothing was tested.
         val_accuracy: of the val split, which the run was chosen with; None without one.
         seconds: the whole training; None while it is unfinished.
         splits: the hash of its splits; "" where it is not known.
         date: when it began, "2026-11-22 05:40:47".
-        settings: every key of the recipe, dotted, in its order; of a cross-validation also cv.folds, cv.repeats and
-            cv.model, "refit" or "ensemble".
+        settings: every key of the recipe, dotted, in its order; of a cross-validation also
+            cv.folds, cv.repeats and cv.model, "refit" or "ensemble".
     """
 
     path: Path
@@ -97,7 +101,8 @@ def past_run(path: Path) -> PastRun:
     """One run.
 
     Raises:
-        UserError: it is no run folder. Refused: a file of it is gone or damaged.
+        UserError: it is no run folder.
+        Refused: a file of it is gone or damaged.
     """
     if not _is_run(path):
         best = next(path.glob(f"{BEST}/*"), None) if (path / STUDY).is_file() else None
@@ -139,7 +144,9 @@ def past_run(path: Path) -> PastRun:
 
 
 def _cross_validation(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What a finished cross-validation was asked for, dotted as a recipe's keys; nothing for a plain training."""
+    """What a finished cross-validation was asked for, dotted as a recipe's keys; nothing for a
+    plain training.
+    """
     folds = metrics.get("folds")
     if not folds:
         return {}
@@ -151,7 +158,8 @@ def _cross_validation(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Every key of a run's recipe, dotted, with its plain value. The run of another version may have other keys.
+    """Every key of a run's recipe, dotted, with its plain value. The run of another version may
+    have other keys.
 
     Raises:
         Refused: recipe.yaml is gone or damaged.
@@ -174,7 +182,8 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """The rows of history.csv, an epoch each; what is no number in them is left out. Empty where there is none.
+    """The rows of history.csv, an epoch each; what is no number in them is left out. Empty where
+    there is none.
 
     Raises:
         Refused: it is damaged.

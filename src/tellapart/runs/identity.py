@@ -24,7 +24,8 @@ class RunIdentity:
     Args:
         id: hexadecimal, random; its checkpoints hold it too.
         name: what the run is called.
-        data: from the run folder to the data, escaped; an absolute path only where there is no relative one.
+        data: from the run folder to the data, escaped; an absolute path only where there is no
+            relative one.
         options: of the verb, beside the recipe: plain values.
         tellapart: the version that made it.
     """
@@ -55,7 +56,8 @@ class RunIdentity:
         """The identity that run.json holds.
 
         Raises:
-            Refused: it is of another format (both versions are named), or has unknown or missing fields.
+            Refused: it is of another format (both versions are named), or has unknown or missing
+                fields.
         """
         if values.get("format") != FORMAT:
             raise Refused(

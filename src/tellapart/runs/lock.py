@@ -20,10 +20,12 @@ else:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Hold the lock of a run folder. The system takes it back when its process ends, however that ends.
+    """Hold the lock of a run folder. The system takes it back when its process ends, however that
+    ends.
 
     Raises:
-        UserError: another process trains there; its number is in the message. Or the lock cannot be made.
+        UserError: another process trains there; its number is in the message. Or the lock cannot be
+            made.
     """
     path = run / "checkpoints" / "lock"
     try:

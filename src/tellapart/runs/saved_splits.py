@@ -55,9 +55,12 @@ class SavedSplits:
     """A splits file, read and found unchanged.
 
     Args:
-        file: where it was. rows: path → path, content hash, class and split. classes: in the order of their labels.
+        file: where it was.
+        rows: path → path, content hash, class and split.
+        classes: in the order of their labels.
         leaky: whether the splits were so when they were saved, as the user had made them.
-        weights: path → how often it was drawn in weighted training; empty where an earlier tellapart saved them.
+        weights: path → how often it was drawn in weighted training; empty where an earlier
+            tellapart saved them.
     """
 
     file: Path
@@ -69,16 +72,18 @@ class SavedSplits:
     def of(
         self, catalog: Catalog, *, accept_changes: bool | None = None, hint: str = SPLIT_ANEW
     ) -> Column:
-        """(N,) str: "train", "val", "test" for the catalog's rows, or "" for a row that is not used.
+        """(N,) str: "train", "val", "test" for the catalog's rows, or "" for a row that is not
+        used.
 
         Args:
-            accept_changes: go on without the images that are new or changed, of which `changes` tells; None: it is
-                another run, which may draw the images as often as it likes.
+            accept_changes: go on without the images that are new or changed, of which `changes`
+                tells; None: it is another run, which may draw the images as often as it likes.
             hint: what to do where the data has changed.
 
         Raises:
-            Refused: they do not fit the data: images gone, new or changed, other classes, copies of one image on
-                two sides. With counts and an example. Other classes are never accepted: no label changes its meaning.
+            Refused: they do not fit the data: images gone, new or changed, other classes, copies of
+                one image on two sides. With counts and an example. Other classes are never
+                accepted: no label changes its meaning.
         """
         if accept_changes is None:
             return replace(self, weights={}).of(catalog, accept_changes=False, hint=hint)
@@ -101,7 +106,9 @@ class SavedSplits:
         return splits
 
     def changes(self, catalog: Catalog) -> list[str]:
-        """What is other than it was when the splits were saved: for each kind of change a count and an example."""
+        """What is other than it was when the splits were saved: for each kind of change a count and
+        an example.
+        """
         here = {row[0]: row for row in _used(catalog)}
         shared = self.rows.keys() & here.keys()
         kinds = {

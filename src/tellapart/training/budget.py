@@ -15,15 +15,17 @@ class Pace:
     def __init__(self, step: float) -> None:
         self.step = step
         self.measured = 0  # steps that `step` is the mean of, about
-        self.opening = 0.0  # what the first step of an epoch takes more, where a frozen part's outputs are computed
+        # what the first step of an epoch takes more, where a frozen part's outputs are computed
+        self.opening = 0.0
         self.openings = 0  # of the running phase's epochs, how many still compute some
 
     def note(self, seconds: float, *, opens: bool, alone: bool) -> None:
         """A step's seconds.
 
         Args:
-            opens: the first of an epoch, which waits for what is computed once, or for the first images. alone: no
-                other step follows in its epoch, so that it counts all the same.
+            opens: the first of an epoch, which waits for what is computed once, or for the first
+                images.
+            alone: no other step follows in its epoch, so that it counts all the same.
 
         >>> pace = Pace(9.0)
         >>> for seconds, opens in ((30.0, True), (1.0, False), (2.0, False)):
@@ -38,10 +40,13 @@ class Pace:
             self.step += (seconds - self.step) / min(self.measured, PACED_OVER)
 
     def steps_in(self, left: float, judging: float, val: float, per_epoch: int, batch: int) -> int:
-        """How many steps there will have been since the running epoch began. The last epoch may be cut short.
+        """How many steps there will have been since the running epoch began. The last epoch may be
+        cut short.
 
         Args:
-            left: seconds from now. judging: seconds of all looks at an epoch's end. val: of these, the one at val.
+            left: seconds from now.
+            judging: seconds of all looks at an epoch's end.
+            val: of these, the one at val.
             batch: steps of the running epoch made.
 
         >>> pace = Pace(1.0)

@@ -1,7 +1,8 @@
 """Callbacks for the loop: what a person sees of a training, and its history.
 
-A callback is called with each `Event`. One that remembers something between two of them is an object with a name,
-`state()` and `load()`, which the loop keeps in its checkpoints: a resumed run prints what the other would have printed.
+A callback is called with each `Event`. One that remembers something between two of them is an
+object with a name, `state()` and `load()`, which the loop keeps in its checkpoints: a resumed run
+prints what the other would have printed.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ class RunningMean:
 
 
 class PrintLosses:
-    """Prints the mean loss of every so many batches of an epoch: "epoch 1, batch 2,000: loss 2.105".
+    """Prints the mean loss of every so many batches of an epoch: "epoch 1, batch 2,000: loss
+    2.105".
 
     Args:
-        console: what prints. every: batches. What is left over at the end of an epoch is not printed.
+        console: what prints.
+        every: batches. What is left over at the end of an epoch is not printed.
     """
 
     name = "print_losses"
@@ -76,7 +79,8 @@ class PrintLosses:
 
 
 class KeepLog:
-    """Keeps what was said in the checkpoints, so that the log of a resumed run begins where the run did.
+    """Keeps what was said in the checkpoints, so that the log of a resumed run begins where the run
+    did.
 
     Args:
         console: what was said, and is to be said.
@@ -103,7 +107,8 @@ class ShowProgress:
     """A bar for each epoch, where no losses are printed.
 
     Args:
-        console: what draws it. batches: of a whole epoch.
+        console: what draws it.
+        batches: of a whole epoch.
     """
 
     def __init__(self, console: Console, batches: int) -> None:
@@ -132,7 +137,9 @@ class ShowProgress:
 
 
 def print_epochs(console: Console, batch_size: int) -> Callback:
-    """A line at the end of each epoch: loss, scores, rate, and images a second without the evaluation."""
+    """A line at the end of each epoch: loss, scores, rate, and images a second without the
+    evaluation.
+    """
     began, ended = (0, 0.0), (0, 0.0)
 
     def callback(event: Event) -> None:
@@ -169,7 +176,8 @@ def epoch_line(event: Event) -> str:
 
 
 def history_csv(rows: Sequence[Mapping[str, float]]) -> str:
-    """The content of `history.csv`: a row an epoch, floats to their last digit, empty where there is no number.
+    """The content of `history.csv`: a row an epoch, floats to their last digit, empty where there
+    is no number.
 
     >>> history_csv([{"epoch": 1, "loss": 0.1}, {"epoch": 2, "val_loss": 0.3}]).splitlines()
     ['epoch,loss,val_loss', '1,0.1,', '2,,0.3']

@@ -1,10 +1,11 @@
-"""Checkpoints: the whole state of a training in one file, whose name holds the digest of its content.
+"""Checkpoints: the whole state of a training in one file, whose name holds the digest of its
+content.
 
     step-000000001200.<32 hex>.safetensors     all that the next step needs; the newest two are kept
     best-000000001000.<32 hex>.safetensors     the best network so far, for as long as a kept step refers to it
 
-A file is written whole before an older one goes, so at every moment after the first there is one to go on from. What
-was damaged is found by its name, before anything of its content is believed.
+A file is written whole before an older one goes, so at every moment after the first there is one to
+go on from. What was damaged is found by its name, before anything of its content is believed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ _WHAT_TO_DO = "Put a good copy there, or train anew without --resume."
 
 
 class _UnusableError(Exception):
-    """Why a file is no checkpoint to go on from: the rest of a sentence that begins with its name."""
+    """Why a file is no checkpoint to go on from: the rest of a sentence that begins with its
+    name.
+    """
 
 
 class NotFinite(ValueError):
@@ -56,8 +59,10 @@ class Checkpoint:
     """A checkpoint, read and found whole.
 
     Args:
-        step: optimizer steps done. tensors: name → values, contiguous, on the CPU.
-        facts: plain values, as JSON gives them back. file: where it is.
+        step: optimizer steps done.
+        tensors: name → values, contiguous, on the CPU.
+        facts: plain values, as JSON gives them back.
+        file: where it is.
     """
 
     step: int
@@ -84,13 +89,16 @@ class Checkpoints:
         ] = {}  # names of those to keep, oldest first → the best that each refers to
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Write the state after `step`, then remove what it makes superfluous. The same state again changes nothing.
+        """Write the state after `step`, then remove what it makes superfluous. The same state again
+        changes nothing.
 
         Args:
-            facts: plain values; `best` names the file that `save_best` returned, where there is one.
+            facts: plain values; `best` names the file that `save_best` returned, where there is
+                one.
 
         Raises:
-            NotFinite: a tensor is not finite. Refused: the disk is full. Neither touches an older checkpoint.
+            NotFinite: a tensor is not finite.
+            Refused: the disk is full. Neither touches an older checkpoint.
         """
         name = self._write("step", step, tensors, facts)
         before = [other for other in self._good if _step(other) < step][1 - STEPS_KEPT :]
@@ -98,7 +106,9 @@ class Checkpoints:
         self._prune(step)
 
     def save_best(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-        """Write the best network so far; returns its file's name, which belongs into the facts of the next `save`."""
+        """Write the best network so far; returns its file's name, which belongs into the facts of
+        the next `save`.
+        """
         return self._write("best", step, tensors, facts)
 
     def newest(self) -> Checkpoint | None:
@@ -191,7 +201,9 @@ class Checkpoints:
         )
 
     def _prune(self, step: int) -> None:
-        """Remove what no kept checkpoint needs, up to `step`; later ones, which could not be used, are left alone."""
+        """Remove what no kept checkpoint needs, up to `step`; later ones, which could not be used,
+        are left alone.
+        """
         bests = self._names("best")
         keep = {*self._good, *self._good.values(), max(bests, default="")}
         older = [
@@ -225,9 +237,11 @@ def most_bytes(model_bytes: int, optimizer_bytes: int) -> int:
 
 
 def optimizer_tensors(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What an optimizer remembers, by names "optimizer/<group>/<index>/<name>": its tensors, and its plain values.
+    """What an optimizer remembers, by names "optimizer/<group>/<index>/<name>": its tensors, and
+    its plain values.
 
-    A parameter that never took a step has none. Rates and other options are not in it: they follow from the step.
+    A parameter that never took a step has none. Rates and other options are not in it: they follow
+    from the step.
     """
     values = {
         f"optimizer/{group}/{index}/{name}": value
@@ -242,10 +256,12 @@ def optimizer_tensors(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str
 def load_optimizer(
     optimizer: Optimizer, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
 ) -> None:
-    """Give an optimizer of the same parameters what `optimizer_tensors` took from another one, bit for bit.
+    """Give an optimizer of the same parameters what `optimizer_tensors` took from another one, bit
+    for bit.
 
     Args:
-        tensors: also those of a whole checkpoint; the ones of other names are passed over. facts: likewise.
+        tensors: also those of a whole checkpoint; the ones of other names are passed over.
+        facts: likewise.
 
     Raises:
         Refused: they are of other parameters; the optimizer is unchanged.
@@ -266,7 +282,9 @@ def load_optimizer(
 
 
 def _placed(key: str, value: Any, parameter: Tensor, options: Mapping[str, Any]) -> Any:
-    """A value where and how torch would have made it: like the parameter, but for the count of steps."""
+    """A value where and how torch would have made it: like the parameter, but for the count of
+    steps.
+    """
     if not isinstance(value, Tensor):
         return value
     if key.endswith("/step"):

@@ -22,10 +22,13 @@ class Event:
 
     Args:
         name: which of the six.
-        epoch: from 1. epochs: planned.
-        step: optimizer steps done since the beginning. steps: planned.
+        epoch: from 1.
+        epochs: planned.
+        step: optimizer steps done since the beginning.
+        steps: planned.
         batch: in this epoch, from 1; 0 outside of an iteration.
-        loss: of this batch (iteration_completed), or the mean of the epoch's batches (epoch_completed).
+        loss: of this batch (iteration_completed), or the mean of the epoch's batches
+            (epoch_completed).
         lr: of the head, now.
         scores: on epoch_completed: "val_loss", "val_accuracy", "train_accuracy" and so on.
         seconds: since the run began.

@@ -1,4 +1,6 @@
-"""Whatever the training runs on: one process or many, CPU, CUDA, MPS or XLA, as accelerate finds it."""
+"""Whatever the training runs on: one process or many, CPU, CUDA, MPS or XLA, as accelerate finds
+it.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,15 @@ _PRECISIONS = {"full": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 class Hardware:
-    """The device of this process, and its place among the others. One of them, the writer, writes all files.
+    """The device of this process, and its place among the others. One of them, the writer, writes
+    all files.
 
     Not every process trains on the same samples: of each batch, each takes its own part.
     """
 
     def __init__(self, options: TrainingOptions) -> None:
-        # accelerate keeps one state a process, and would refuse a second training with another precision.
+        # accelerate keeps one state a process, and would refuse a second training with another
+        # precision.
         if AcceleratorState._shared_state:
             AcceleratorState._reset_state()
         self.accelerator = Accelerator(mixed_precision=_PRECISIONS[options.precision])
@@ -59,7 +63,9 @@ class Hardware:
         return f"{self.device.type}, {world} process{'es' * (world > 1)}"
 
     def wrapped(self, module: nn.Module) -> nn.Module:
-        """The module as it is called in training: with several processes, one that adds up their gradients."""
+        """The module as it is called in training: with several processes, one that adds up their
+        gradients.
+        """
         module.to(self.device)
         return module if self.share[1] == 1 else _prepared(self.accelerator, module)
 
@@ -72,7 +78,9 @@ class Hardware:
         )
 
     def silent(self, module: nn.Module) -> AbstractContextManager[None]:
-        """What all parts of a batch but the last run in: the processes wait with adding up their gradients."""
+        """What all parts of a batch but the last run in: the processes wait with adding up their
+        gradients.
+        """
         return nullcontext() if self.share[1] == 1 else _no_sync(self.accelerator, module)
 
     def backward(self, loss: Tensor) -> None:
@@ -81,7 +89,9 @@ class Hardware:
 
     @property
     def scaling(self) -> dict[str, Any]:
-        """By what the gradients of fp16 are scaled, plain values; nothing with another precision."""
+        """By what the gradients of fp16 are scaled, plain values; nothing with another
+        precision.
+        """
         scaler = self.accelerator.scaler
         return dict(scaler.state_dict()) if scaler else {}
 

@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM while a network learns: the step is finished, the checkpoint saved, and then the run ends."""
+"""Ctrl-C and SIGTERM while a network learns: the step is finished, the checkpoint saved, and then
+the run ends.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class StopAsked:
         self.now = False
 
     def __call__(self, signal_number: int, frame: FrameType | None) -> None:
-        """What a signal does: the first one asks; a second one, or a step that takes too long, ends it at once."""
+        """What a signal does: the first one asks; a second one, or a step that takes too long, ends
+        it at once.
+        """
         if self.now:
             raise KeyboardInterrupt
         self.now = True
@@ -30,7 +34,9 @@ class StopAsked:
 
 @contextmanager
 def stop_asked() -> Iterator[StopAsked]:
-    """Watch for SIGINT and SIGTERM. Only the main thread can; elsewhere nothing is watched, and nothing is asked."""
+    """Watch for SIGINT and SIGTERM. Only the main thread can; elsewhere nothing is watched, and
+    nothing is asked.
+    """
     stop = StopAsked()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -1,7 +1,8 @@
 """Which flips and turns a set of images does not mind: measured with the probe, not assumed.
 
-A cat upside down is rarely seen, a solar cell has no top, and a left-right flip of a digit is another sign. The probe,
-fitted on images as they are, shows it: where what is flipped is as familiar to it, its loss on val stays the same.
+A cat upside down is rarely seen, a solar cell has no top, and a left-right flip of a digit is
+another sign. The probe, fitted on images as they are, shows it: where what is flipped is as
+familiar to it, its loss on val stays the same.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ MOVES: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
 
 
 def invariant_moves(classifier: Classifier, inputs: Inputs, count: int) -> list[str]:
-    """The names of the moves, as in `AugmentationOptions`, that do not raise the loss of a classifier.
+    """The names of the moves, as in `AugmentationOptions`, that do not raise the loss of a
+    classifier.
 
     Args:
-        classifier: fitted on images as they are, and not on these. inputs: of `count` labelled images.
+        classifier: fitted on images as they are, and not on these.
+        inputs: of `count` labelled images.
     """
     chosen = np.linspace(0, count - 1, min(count, MOST_IMAGES)).astype(np.int64)
     groups = [Group(chosen[start : start + AT_ONCE]) for start in range(0, len(chosen), AT_ONCE)]
@@ -55,7 +58,9 @@ def invariant_moves(classifier: Classifier, inputs: Inputs, count: int) -> list[
 
 
 def with_moves(augmentation: AugmentationOptions, moves: list[str]) -> AugmentationOptions:
-    """The augmentation with these moves added, where the recipe does not say how often they are made."""
+    """The augmentation with these moves added, where the recipe does not say how often they are
+    made.
+    """
     added: dict[str, Any] = {name: getattr(augmentation, name) or CHANCE for name in moves}
     return replace(augmentation, **added)
 

@@ -4,7 +4,8 @@
         for each batch:    loss, gradients, step         → callbacks
         scores on val, the best network kept             → callbacks, checkpoint
 
-Killed anywhere, it goes on from the last checkpoint and ends with the same bits; but for a budget, which hangs on time.
+Killed anywhere, it goes on from the last checkpoint and ends with the same bits; but for a budget,
+which hangs on time.
 """
 
 from __future__ import annotations
@@ -67,11 +68,13 @@ class Context:
     """What the loop works with, and does not change.
 
     Args:
-        checkpoints: where the state goes. resumed: the one to go on from; None: from the beginning.
+        checkpoints: where the state goes.
+        resumed: the one to go on from; None: from the beginning.
         moves: that were found invariant, for the record.
-        callbacks: called at every event. metrics: name → function of the predictions; computed each epoch.
-        deadline: by `time.monotonic`; the loop is over there, its last evaluation included. None: it takes the time
-            that it takes.
+        callbacks: called at every event.
+        metrics: name → function of the predictions; computed each epoch.
+        deadline: by `time.monotonic`; the loop is over there, its last evaluation included. None:
+            it takes the time that it takes.
         how_to_resume: the command, for whoever interrupts it.
         write_history: given all rows after each epoch.
     """
@@ -98,9 +101,10 @@ def fit(
     """Train the classifier; it ends as the best network by val, or without val as the last one.
 
     Raises:
-        UserError: the loss is no longer finite; an unknown metric for the best; not even a small part of a batch fits
-            into the memory.
-        Refused: too many images were changed meanwhile, the disk is full, or no checkpoint can be used.
+        UserError: the loss is no longer finite; an unknown metric for the best; not even a small
+            part of a batch fits into the memory.
+        Refused: too many images were changed meanwhile, the disk is full, or no checkpoint can be
+            used.
         Interrupted: somebody asked it to stop; the state is saved.
     """
     choose("metric for training.monitor:", recipe.training.monitor, context.metrics)
@@ -183,9 +187,11 @@ class _Loop:
         return progress
 
     def _plan(self) -> None:
-        """Under a budget: as many steps as there is time for at the pace so far, the same in all processes.
+        """Under a budget: as many steps as there is time for at the pace so far, the same in all
+        processes.
 
-        Until there is a pace, the plan stays what it was: all epochs, or what an interrupted session planned.
+        Until there is a pace, the plan stays what it was: all epochs, or what an interrupted
+        session planned.
         """
         progress, deadline = self.progress, self.context.deadline
         if deadline is None or not self.pace.measured:
@@ -268,7 +274,9 @@ class _Loop:
         self._tell("iteration_completed", loss=loss, lr=lr)
 
     def _check_finite(self) -> None:
-        """The loss of the next batch would not show it: statistics of BatchNorm, say, are not used in training."""
+        """The loss of the next batch would not show it: statistics of BatchNorm, say, are not used
+        in training.
+        """
         state = self.classifier.state_dict().items()
         wrong = [
             name

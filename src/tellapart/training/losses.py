@@ -1,7 +1,8 @@
 """Losses image by image, and what each image counts for.
 
-The loss of a batch is the sum of `losses * weights` over the sum of `weights`, both over the whole batch. Both add up
-over the parts that a batch is worked on in, and over the processes that share it, so neither changes a gradient.
+The loss of a batch is the sum of `losses * weights` over the sum of `weights`, both over the whole
+batch. Both add up over the parts that a batch is worked on in, and over the processes that share
+it, so neither changes a gradient.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ def image_losses(logits: Tensor, targets: Tensor, options: TrainingOptions) -> T
 
     Args:
         logits: (N, C), or (N, 1) for two classes with `loss=bce`: the logit of the second class.
-        targets: labels (N,) int64 in [0, C), or (N, C) float shares of the classes, as MixUp makes them.
-        options: `loss` and `label_smoothing`. bce with C logits asks of each class by itself whether it is there.
+        targets: labels (N,) int64 in [0, C), or (N, C) float shares of the classes, as MixUp makes
+            them.
+        options: `loss` and `label_smoothing`. bce with C logits asks of each class by itself
+            whether it is there.
 
     Returns:
         (N,) float32; of bce with C logits the mean over the classes.
@@ -67,8 +70,8 @@ def class_weights(counts: NDArray[np.int64], options: HeadOptions) -> Tensor | N
 
     Args:
         counts: (C,) train images of each class; a class without any is never asked for.
-        options: `weighting`; balanced is N / (C * count), as in scikit-learn: the images of each class weigh the
-            same together.
+        options: `weighting`; balanced is N / (C * count), as in scikit-learn: the images of each
+            class weigh the same together.
 
     Returns:
         (C,) float32 or None.
@@ -82,9 +85,11 @@ def class_weights(counts: NDArray[np.int64], options: HeadOptions) -> Tensor | N
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """(N, C) logits → (N, C) probabilities by softmax; (N, 1) → (N, 2), the second column that of the logit.
+    """(N, C) logits → (N, C) probabilities by softmax; (N, 1) → (N, 2), the second column that of
+    the logit.
 
-    C logits trained with bce are put through softmax too, as in the model file: the answer is the same one.
+    C logits trained with bce are put through softmax too, as in the model file: the answer is the
+    same one.
 
     >>> probabilities(torch.zeros(1, 1)).tolist()
     [[0.5, 0.5]]

@@ -53,9 +53,11 @@ def set_rate(optimizer: Optimizer, lr: float) -> None:
 
 
 def _begin_momenta(optimizer: Optimizer, args: object, kwargs: object) -> None:
-    """Zeros for what has no momentum yet, from which it becomes what torch would begin with, the gradient.
+    """Zeros for what has no momentum yet, from which it becomes what torch would begin with, the
+    gradient.
 
-    The fused kernel fails where some parameters of a group have one and others, unfrozen later, have not.
+    The fused kernel fails where some parameters of a group have one and others, unfrozen later,
+    have not.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:

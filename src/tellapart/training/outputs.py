@@ -1,4 +1,6 @@
-"""A frozen part runs once: its outputs are kept, for as many augmented views of each image as asked for."""
+"""A frozen part runs once: its outputs are kept, for as many augmented views of each image as asked
+for.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from torch import Tensor, nn
 from tellapart.images.batches import Batch, Group, ImageInputs
 from tellapart.images.sampling import sample_keys
 
-CHUNK = 16  # images at a time, always the same ones together: then the outputs have the same bits on every resume
+# images at a time, always the same ones together: then the outputs have the same bits on every
+# resume
+CHUNK = 16
 
 
 class KeptInputs:

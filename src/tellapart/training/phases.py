@@ -47,8 +47,10 @@ class Phase:
     """The network of one epoch.
 
     Args:
-        module: inputs → logits, as it is called in training. plain: the same, of this process alone.
-        train, val: their inputs. views: how many augmented views are kept; None: none is.
+        module: inputs → logits, as it is called in training.
+        plain: the same, of this process alone.
+        train, val: their inputs.
+        views: how many augmented views are kept; None: none is.
     """
 
     module: nn.Module
@@ -64,7 +66,9 @@ class Phase:
 
 
 class Phases:
-    """The phase of each epoch. It is made anew only where another part of the network begins to learn."""
+    """The phase of each epoch. It is made anew only where another part of the network begins to
+    learn.
+    """
 
     def __init__(
         self,
@@ -166,7 +170,9 @@ class Phases:
 
     @torch.no_grad()
     def _views_that_fit(self, trunk: nn.Module, asked: int) -> int:
-        """How many views of a trunk's outputs the memory holds, at most as many as are asked for."""
+        """How many views of a trunk's outputs the memory holds, at most as many as are asked
+        for.
+        """
         num_bytes: int = trunk(self._trial)[0].nbytes
         left = self._kept_bytes // num_bytes - (
             len(self._training_data.val) if self._training_data.val else 0

@@ -1,7 +1,9 @@
-"""How a network runs fastest on this CPU: threads, memory format and kernels, measured on it, not assumed.
+"""How a network runs fastest on this CPU: threads, memory format and kernels, measured on it, not
+assumed.
 
-Two threads were four times slower than one for a network of 60,000 parameters, and nearly twice as fast for others.
-The same network took a fifth less time without oneDNN, whose calls have a fixed cost; larger ones take twice as much.
+Two threads were four times slower than one for a network of 60,000 parameters, and nearly twice as
+fast for others. The same network took a fifth less time without oneDNN, whose calls have a fixed
+cost; larger ones take twice as much.
 """
 
 from __future__ import annotations
@@ -69,11 +71,14 @@ class RuntimeSettings:
 def choose_runtime(
     module: nn.Module, shape: tuple[int, int, int], options: TrainingOptions, device: torch.device
 ) -> RuntimeSettings:
-    """The fastest way among those that the options leave open. On another device than the CPU nothing is measured.
+    """The fastest way among those that the options leave open. On another device than the CPU
+    nothing is measured.
 
     Args:
         module: images (N, C, S, S) float32 → logits; it stays as it is, a copy is tried.
-        shape: (C, S, S). options: threads and memory_format, where they are set. device: that it will train on.
+        shape: (C, S, S).
+        options: threads and memory_format, where they are set.
+        device: that it will train on.
     """
     threads = [options.threads] if options.threads else sorted({1, usable_cores()})
     formats: list[MemoryFormat] = ["channels_last", "contiguous"]
@@ -96,7 +101,9 @@ def _fastest(
     best: RuntimeSettings,
     candidates: list[RuntimeSettings],
 ) -> RuntimeSettings:
-    """The best, or a candidate whose step takes less time than the best's; `seconds` is of one step."""
+    """The best, or a candidate whose step takes less time than the best's; `seconds` is of one
+    step.
+    """
     for candidate in candidates:
         seconds = _seconds(module, shape, candidate, best.seconds)
         if not best.seconds or seconds < best.seconds:

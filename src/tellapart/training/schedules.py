@@ -1,4 +1,6 @@
-"""The learning rate of every optimizer step, as a pure function of the step: a resumed run asks and goes on."""
+"""The learning rate of every optimizer step, as a pure function of the step: a resumed run asks and
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,15 @@ def rate_at(step: int, steps: int, steps_per_epoch: int, options: TrainingOption
         step: from 0.
         steps: of the whole training.
         steps_per_epoch: for the milestones of multi_step, which are epochs done.
-        options: `schedule` and what goes with it. one_cycle moves the rate alone: the momentum stays as it is, where
-            torch's OneCycleLR moves it against the rate.
+        options: `schedule` and what goes with it. one_cycle moves the rate alone: the momentum
+            stays as it is, where torch's OneCycleLR moves it against the rate.
 
     Returns:
-        A multiple, 1 at the peak. The warm-up rises in equal parts, in a quarter of the steps at most, and the
-        schedule begins when it is over.
+        A multiple, 1 at the peak. The warm-up rises in equal parts, in a quarter of the steps at
+        most, and the schedule begins when it is over.
 
-    Source: one_cycle: Smith & Topin 2017, https://arxiv.org/abs/1708.07120; cosine: Loshchilov & Hutter 2016,
-    https://arxiv.org/abs/1608.03983, without restarts.
+    Source: one_cycle: Smith & Topin 2017, https://arxiv.org/abs/1708.07120; cosine: Loshchilov &
+    Hutter 2016, https://arxiv.org/abs/1608.03983, without restarts.
 
     >>> [rate_at(step, 4, 2, TrainingOptions(schedule="multi_step", milestones=(1,))) for step in range(4)]
     [1.0, 1.0, 0.1, 0.1]

@@ -16,11 +16,15 @@ class Progress:
 
     Args:
         classes: the class map.
-        steps: optimizer steps planned; a budget may change that. per_epoch: of them in an epoch.
-        runtime: threads and memory format, as `RuntimeSettings.as_json`: a resumed run keeps them, for the same bits.
+        steps: optimizer steps planned; a budget may change that.
+        per_epoch: of them in an epoch.
+        runtime: threads and memory format, as `RuntimeSettings.as_json`: a resumed run keeps them,
+            for the same bits.
         hardware: what it was made on, in words; elsewhere the last bits differ.
         moves: the flips and turns that were found invariant; a resumed run keeps them too.
-        epoch: epochs done. batch: batches of the next one done. step: optimizer steps done.
+        epoch: epochs done.
+        batch: batches of the next one done.
+        step: optimizer steps done.
         loss_sum, loss_count: of the batches of the running epoch.
         parts: in how many a batch is worked on.
         history: a row an epoch.

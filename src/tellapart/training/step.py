@@ -78,12 +78,14 @@ class Stepper:
         """The batches of an epoch, and what the images of each count for, those of all processes.
 
         Args:
-            epoch: from 0. begin: the number of a batch in it.
+            epoch: from 0.
+            begin: the number of a batch in it.
         """
         plan = plan_epoch(self._keys, self._train.labels, self._train.weights, epoch, self._options)
         bounds = batch_bounds(len(plan.positions), self._options.batch_size)[begin:]
         rank, world = self._hardware.share
-        # A last batch may hold fewer samples than there are processes: the rest work on its first one, for nothing.
+        # A last batch may hold fewer samples than there are processes: the rest work on its first
+        # one, for nothing.
         own = [
             slice(start + (rank if rank < stop - start else 0), stop, world)
             for start, stop in bounds
@@ -104,10 +106,13 @@ class Stepper:
         return float(self._class_weights[labels.to(self._class_weights.device)].sum())
 
     def step(self, phase: Phase, batch: Batch, weight: float, number: int, lr: float) -> float:
-        """Move every weight once; returns the mean loss of the batch. If that is not finite, nothing is moved.
+        """Move every weight once; returns the mean loss of the batch. If that is not finite,
+        nothing is moved.
 
         Args:
-            weight: what the batch's images count for. number: of the step, from 0. lr: of the head.
+            weight: what the batch's images count for.
+            number: of the step, from 0.
+            lr: of the head.
         """
         set_rate(self.optimizer, lr)
         loss = self._gradients_that_fit(phase, batch, weight, number)
@@ -175,7 +180,9 @@ class Stepper:
         )
 
     def _work_in_smaller_parts(self, error: RuntimeError, count: int) -> None:
-        """Cut batches in halves until they fit into the memory; whatever else the error is goes on its way."""
+        """Cut batches in halves until they fit into the memory; whatever else the error is goes on
+        its way.
+        """
         text = str(error).lower()
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in text:
             raise error

@@ -1,4 +1,6 @@
-"""Where numbers go while a training runs: TensorBoard in the run folder, and every service that accelerate knows."""
+"""Where numbers go while a training runs: TensorBoard in the run folder, and every service that
+accelerate knows.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 PROJECT = "tellapart"  # what the services file the runs under
-EVENTS = (  # TensorBoard's folder in the run; `tensorboard --logdir runs` shows it as NAME-OF-THE-RUN/events
-    "events"
-)
+# TensorBoard's folder in the run; `tensorboard --logdir runs` shows it as NAME-OF-THE-RUN/events
+EVENTS = "events"
 
 _PACKAGES = {"comet_ml": "comet-ml"}  # where a tracker's name is not that of its package
 # The argument of each that takes the run's name.
@@ -43,7 +44,8 @@ def check_trackers(names: Sequence[str]) -> None:
     """Refuse, before any work, a tracker that could not be started.
 
     Raises:
-        UserError: accelerate does not know it (it has given up Neptune), or its package is not installed.
+        UserError: accelerate does not know it (it has given up Neptune), or its package is not
+            installed.
     """
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
@@ -75,7 +77,8 @@ def trackers(
         run: the run folder.
         names: checked by `check_trackers`.
         config: the recipe, flat: key → value.
-        first_step: optimizer steps done; where a run is resumed, what was written of later ones is not shown twice.
+        first_step: optimizer steps done; where a run is resumed, what was written of later ones is
+            not shown twice.
 
     Raises:
         UserError: one does not start: it has no account or server, say.
@@ -112,7 +115,9 @@ def _told(name: str) -> Iterator[None]:
 
 
 def _tracker(kind: Any, name: str, run: Path, first_step: int) -> Any:
-    """Made here, not by accelerate's `init_trackers`, which would give all of them the same name."""
+    """Made here, not by accelerate's `init_trackers`, which would give all of them the same
+    name.
+    """
     if name == "tensorboard":
         return kind(EVENTS, run, purge_step=first_step + 1 if first_step else None)
     place = (run,) if kind.requires_logging_directory else ()
@@ -121,7 +126,8 @@ def _tracker(kind: Any, name: str, run: Path, first_step: int) -> Any:
 
 
 class TrackScalars:
-    """A callback: "train/loss" and "train/lr" every few steps, "val/accuracy" and its like once an epoch.
+    """A callback: "train/loss" and "train/lr" every few steps, "val/accuracy" and its like once an
+    epoch.
 
     Args:
         accelerator: inside `trackers`.
@@ -157,7 +163,8 @@ class TrackScalars:
 
 
 def scalar_steps(steps: int) -> int:
-    """How many optimizer steps lie between two logged losses: a thousand points are as many as a screen shows.
+    """How many optimizer steps lie between two logged losses: a thousand points are as many as a
+    screen shows.
 
     >>> scalar_steps(25_000), scalar_steps(40)
     (25, 1)
@@ -166,7 +173,8 @@ def scalar_steps(steps: int) -> int:
 
 
 def _scalar(key: str) -> str:
-    """The scalar of a score. That of a whole evaluation of train is not the mean of its batches' losses.
+    """The scalar of a score. That of a whole evaluation of train is not the mean of its batches'
+    losses.
 
     >>> _scalar("val_accuracy"), _scalar("train_loss")
     ('val/accuracy', 'evaluated train/loss')

@@ -1,4 +1,6 @@
-"""Cross-validation of a recipe that trains by gradient: a run a fold, then one more on all. Each can be resumed."""
+"""Cross-validation of a recipe that trains by gradient: a run a fold, then one more on all. Each
+can be resumed.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ class _Divided:
 
 @dataclass(frozen=True)
 class _Final:
-    """The model: what was seen by its end, the file, how it was made, and what is to be recorded of its training."""
+    """The model: what was seen by its end, the file, how it was made, and what is to be recorded of
+    its training.
+    """
 
     seen: Seen
     shipped: Shipped
@@ -166,7 +170,9 @@ def _refitted_probe(order: Order, divided: _Divided, store: FeatureStore, votes:
 def _refitted_network(
     order: Order, run: RunFolder, divided: _Divided, store: FeatureStore, console: Console
 ) -> _Final:
-    """By gradient on the whole pool: without val, for as many epochs as were best in the folds, to the last network."""
+    """By gradient on the whole pool: without val, for as many epochs as were best in the folds, to
+    the last network.
+    """
     seen, plan, kind = divided.seen, divided.plan, "fine-tuned" if divided.frozen else ""
     recipe = refit_recipe(order.recipe, [one for one in divided.runs if one.shipped == kind])
     epochs = recipe.training.epochs
@@ -200,11 +206,12 @@ def _refitted_network(
 
 
 def refit_recipe(recipe: Recipe, runs: Sequence[FoldRun]) -> Recipe:
-    """The recipe of the last training: what val decided in the folds is settled, and nothing ends it early.
+    """The recipe of the last training: what val decided in the folds is settled, and nothing ends
+    it early.
 
     Args:
-        runs: the folds that shipped what is trained now. Their mean best epoch is its number of epochs, and flips and
-            turns that most of them found invariant are made.
+        runs: the folds that shipped what is trained now. Their mean best epoch is its number of
+            epochs, and flips and turns that most of them found invariant are made.
     """
     epochs = int(np.mean([one.best_epoch for one in runs]) + 0.5)
     moves = [name for name in MOVES if 2 * sum(name in one.moves for one in runs) > len(runs)]

@@ -1,4 +1,6 @@
-"""Cross-validation of a probe: all folds share the features that are computed once, and no fold has a folder."""
+"""Cross-validation of a probe: all folds share the features that are computed once, and no fold has
+a folder.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def cross_probe(
 def _probes_together(
     order: Order, seen: Seen, frozen: Frozen, probes: FoldProbes, console: Console
 ) -> Shipped:
-    """The folds' heads behind one backbone. What is unfamiliar they share too: it depends on no head."""
+    """The folds' heads behind one backbone. What is unfamiliar they share too: it depends on no
+    head.
+    """
     catalog, recipe, network = seen.catalog, order.recipe, frozen.network
     width = int(probes.layers[0].weight.shape[1])
     known = frozen.features.of(catalog, reference_rows(catalog, seen.splits, width, recipe.seed))

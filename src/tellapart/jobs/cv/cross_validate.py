@@ -1,4 +1,5 @@
-"""`cv`: each image judged by a model that never saw it, then one model made of all of them, and tested once.
+"""`cv`: each image judged by a model that never saw it, then one model made of all of them, and
+tested once.
 
 look once ─▶ test aside ─▶ folds of the rest ─▶ a model a fold ─▶ out-of-fold answers ─▶ scores with a spread
                  │                                                        └─▶ temperature, thresholds ─┐
@@ -43,15 +44,18 @@ def cross_validate(
     resume: str | PathLike[str] | None = None,
     quiet: bool = False,
 ) -> CrossValidated:
-    """Cross-validate a recipe, then make one model of all images but the test set, and test it once.
+    """Cross-validate a recipe, then make one model of all images but the test set, and test it
+    once.
 
-    The run folder is that of an ordinary training, whose train split is all that the folds divide, with folds.parquet,
-    predictions-folds.parquet and, where the recipe trains by gradient, a run a fold under folds/.
+    The run folder is that of an ordinary training, whose train split is all that the folds divide,
+    with folds.parquet, predictions-folds.parquet and, where the recipe trains by gradient, a run a
+    fold under folds/.
 
     Args:
-        data, recipe, out, name, seed, splits, group_by, strict, set: as for `train`; of `splits`, val is divided with
-            train. A budget of the recipe holds for each fold.
-        folds: in how many the images are divided. repeats: how often they are divided anew.
+        data, recipe, out, name, seed, splits, group_by, strict, set: as for `train`; of `splits`,
+            val is divided with train. A budget of the recipe holds for each fold.
+        folds: in how many the images are divided.
+        repeats: how often they are divided anew.
         ensemble: ship the folds' models as one file, rather than train one more on all.
         resume: the folder of a cross-validation by gradient that was stopped, to go on with it.
         quiet: print nothing.

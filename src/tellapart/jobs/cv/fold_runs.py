@@ -1,4 +1,6 @@
-"""Folds by gradient: each is an ordinary run in the folder of the cross-validation, made, resumed or read back."""
+"""Folds by gradient: each is an ordinary run in the folder of the cross-validation, made, resumed
+or read back.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,10 @@ class FoldRun:
     """A finished fold.
 
     Args:
-        path: its run folder. answers: of its model file to what the fold holds out.
-        metrics: its metrics.json. history: a row an epoch.
+        path: its run folder.
+        answers: of its model file to what the fold holds out.
+        metrics: its metrics.json.
+        history: a row an epoch.
     """
 
     path: Path
@@ -75,7 +79,9 @@ class FoldRun:
         return list(self.metrics["training"]["invariant_moves"])
 
     def facts(self, run: Path) -> dict[str, Any]:
-        """What is to be said of it, as plain values; `run` is the folder of the cross-validation."""
+        """What is to be said of it, as plain values; `run` is the folder of the
+        cross-validation.
+        """
         row, counts = self.history[self.best_epoch - 1], self.metrics["splits"]["counts"]
         scores = {
             "train_loss": row.get("train_loss", row["loss"]),
@@ -100,7 +106,8 @@ class FoldRun:
 def make_fold_runs(
     order: Order, run: RunFolder, catalog: Catalog, plan: FoldPlan, console: Console
 ) -> list[FoldRun]:
-    """Every fold's run, in the plan's order: what is finished is read back, the rest is resumed or made.
+    """Every fold's run, in the plan's order: what is finished is read back, the rest is resumed or
+    made.
 
     Raises:
         Interrupted, UserError, Refused: as `train`.
@@ -186,7 +193,9 @@ def read_fold(path: Path) -> FoldRun:
 
 
 def answers_of(runs: Sequence[FoldRun], plan: FoldPlan, catalog: Catalog, run: Path) -> OutOfFold:
-    """The folds' answers, each image's where the plan has it. One that changed meanwhile has no answer."""
+    """The folds' answers, each image's where the plan has it. One that changed meanwhile has no
+    answer.
+    """
     place = {path: position for position, path in enumerate(catalog.paths[plan.rows])}
     shape = (plan.repeats, len(plan.rows))
     probs = np.zeros((*shape, len(catalog.classes)), np.float32)
@@ -220,7 +229,9 @@ def network_of(one: FoldRun) -> ExportedNetwork:
 
 
 def experiment_of(recipe: Recipe, scores: FoldScores, runs: Sequence[FoldRun]) -> dict[str, str]:
-    """The row of the table of experiments: the settings that are usually tried, and what came of them."""
+    """The row of the table of experiments: the settings that are usually tried, and what came of
+    them.
+    """
     plain = dict(recipe_items(Recipe()))
     augmentation = [
         f"{key.removeprefix('augmentation.').replace('_', ' ')} {value}"

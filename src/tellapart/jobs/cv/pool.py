@@ -1,4 +1,6 @@
-"""What all folds begin with: the data looked at once, test kept aside, the rest divided; and a backbone to share."""
+"""What all folds begin with: the data looked at once, test kept aside, the rest divided; and a
+backbone to share.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Asked:
 def look_at_pool(
     order: Order, asked: Asked, features: FeatureExtractor | None, console: Console
 ) -> tuple[Seen, FoldPlan]:
-    """The data looked at once: test aside, the rest divided. `Seen.splits` holds train, for the pool, and test."""
+    """The data looked at once: test aside, the rest divided. `Seen.splits` holds train, for the
+    pool, and test.
+    """
     catalog, splits = look(order, read_data(order, console), features, console)
     pool, recipe = pool_of(splits), order.recipe
     plan = plan_folds(catalog, pool, asked.folds, asked.repeats, recipe.seed)

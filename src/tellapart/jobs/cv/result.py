@@ -1,4 +1,6 @@
-"""What a cross-validation comes to: how its model was made, its record, and what the caller gets."""
+"""What a cross-validation comes to: how its model was made, its record, and what the caller
+gets.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,16 @@ class CrossValidated:
     """A finished cross-validation.
 
     Args:
-        path: the run folder. model: the model file in it. report: its HTML page.
+        path: the run folder.
+        model: the model file in it.
+        report: its HTML page.
         classes: C names, in the order of the model's columns.
-        scores: of the folds. metrics: of the model file on the test split; NaN without test images.
-        statuses: status → number of files. seconds: of all, and of the steps.
-        warnings: what the user should know, a sentence each. made: how the model file was made, a sentence each.
+        scores: of the folds.
+        metrics: of the model file on the test split; NaN without test images.
+        statuses: status → number of files.
+        seconds: of all, and of the steps.
+        warnings: what the user should know, a sentence each.
+        made: how the model file was made, a sentence each.
     """
 
     path: Path

@@ -1,4 +1,6 @@
-"""Backbones as candidates: each loaded as a graph, shown the images, and given a probe and a model file."""
+"""Backbones as candidates: each loaded as a graph, shown the images, and given a probe and a model
+file.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ WIDEST = 2048  # numbers in an embedding; few backbones have more
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone whose weights are here. `recipe` is the user's with this backbone; `seconds` what loading took."""
+    """A backbone whose weights are here. `recipe` is the user's with this backbone; `seconds` what
+    loading took.
+    """
 
     name: str
     entry: Entry
@@ -74,7 +78,9 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A candidate with its probe: the model file, and what it says of val. `seconds` is what fitting took."""
+    """A candidate with its probe: the model file, and what it says of val. `seconds` is what
+    fitting took.
+    """
 
     loaded: Loaded
     model: bytes
@@ -100,8 +106,8 @@ def load_each(
 ) -> tuple[list[Loaded], dict[str, str]]:
     """The backbones as graphs, and name → reason of those that cannot be had.
 
-    What is here comes first. Once the hub has failed it is not asked again: without a network each question costs
-    seconds.
+    What is here comes first. Once the hub has failed it is not asked again: without a network each
+    question costs seconds.
     """
     recipes = {entry: replace(recipe, backbone=entry.options) for entry in wanted}
     away = {entry: _is_away(recipes[entry]) for entry in wanted}
@@ -143,12 +149,14 @@ def _reason(error: Exception) -> str:
 def in_time(
     loaded: Sequence[Loaded], catalog: Catalog, store: FeatureStore, seconds: float, more_runs: int
 ) -> tuple[list[Loaded], list[str]]:
-    """Those whose features can be computed in so many seconds, the fastest first, and the names of the rest.
+    """Those whose features can be computed in so many seconds, the fastest first, and the names of
+    the rest.
 
     The fastest is always among them.
 
     Args:
-        catalog: not yet looked at. more_runs: of each network, one after the other, that are still to come.
+        catalog: not yet looked at.
+        more_runs: of each network, one after the other, that are still to come.
     """
     limit = loaded[0].recipe.decoding.max_pixels
     images = [
@@ -170,7 +178,9 @@ def in_time(
 def _seconds_a_image(
     graph: bytes, images: Sequence[tuple[str, NDArray[np.uint8]]], store: FeatureStore
 ) -> float:
-    """The shortest of a few; 0 where all of them are known, for then the others are too. Nothing of it is kept."""
+    """The shortest of a few; 0 where all of them are known, for then the others are too. Nothing of
+    it is kept.
+    """
     name = hashlib.sha256(graph).hexdigest()
     if all(store.get(name, digest) is not None for digest, _ in images):
         return 0.0
@@ -186,7 +196,8 @@ def _seconds_a_image(
 def decoded(
     catalog: Catalog, most: int, max_pixels: int
 ) -> Iterator[tuple[bytes, NDArray[np.uint8]]]:
-    """Files and their pixels (H, W, 3), at most so many, spread over the catalog; what is no image is skipped.
+    """Files and their pixels (H, W, 3), at most so many, spread over the catalog; what is no image
+    is skipped.
 
     Very large ones are fewer: they end when `SAMPLE_BYTES` are reached.
     """
@@ -213,7 +224,8 @@ def look_with_each(
     store: FeatureStore,
     console: Console,
 ) -> tuple[Catalog, Column, list[Fitted]]:
-    """The data looked at and divided, and the candidates fitted; of those that fail, `failed` gets the reason.
+    """The data looked at and divided, and the candidates fitted; of those that fail, `failed` gets
+    the reason.
 
     As many candidates as memory allows look at each image when it is decoded.
     """
@@ -288,7 +300,9 @@ def _fitted(
 
 
 def _fit(loaded: Loaded, features: FeatureExtractor, catalog: Catalog, splits: Column) -> Fitted:
-    """The probe of a candidate that has looked at the images, and its model file. Test images are not read."""
+    """The probe of a candidate that has looked at the images, and its model file. Test images are
+    not read.
+    """
     began, recipe = time.monotonic(), loaded.recipe
     train, val = (np.flatnonzero(splits == split) for split in ("train", "val"))
     folds = make_folds(catalog, train, recipe.head.folds, recipe.seed)

@@ -1,4 +1,6 @@
-"""`pick`: which backbone to take, by what a probe on each is worth on the user's images, and what each costs."""
+"""`pick`: which backbone to take, by what a probe on each is worth on the user's images, and what
+each costs.
+"""
 
 from __future__ import annotations
 
@@ -57,11 +59,15 @@ class Picked:
     """Which backbone to take.
 
     Args:
-        advice: the one to take, or None, and why. candidates: all that were measured, from fast to slow.
-        failed: name → why it was not measured. budget: what the model file may cost.
+        advice: the one to take, or None, and why.
+        candidates: all that were measured, from fast to slow.
+        failed: name → why it was not measured.
+        budget: what the model file may cost.
         next: the command that trains with the one to take; "" if there is none.
-        counts: images of each split; val was measured on. statuses: files of each status.
-        seed: of splits and probes. seconds: it all took.
+        counts: images of each split; val was measured on.
+        statuses: files of each status.
+        seed: of splits and probes.
+        seconds: it all took.
     """
 
     advice: Advice
@@ -77,7 +83,9 @@ class Picked:
 
     @property
     def standings(self) -> Mapping[str, Standing]:
-        """Name → how it stands to the most accurate of all that were measured, for all the others."""
+        """Name → how it stands to the most accurate of all that were measured, for all the
+        others.
+        """
         return standings(self.candidates)
 
     @property
@@ -108,7 +116,9 @@ class Picked:
 
     @property
     def lines(self) -> list[str]:
-        """What was found, for a terminal: the advice, a line a candidate, what was not measured, the next command."""
+        """What was found, for a terminal: the advice, a line a candidate, what was not measured,
+        the next command.
+        """
         where = (
             f"Measured on {self.counts['val']:,} val images, seed {self.seed};"
             f" {self.counts['test']:,} test images"
@@ -154,22 +164,26 @@ def pick(
     set: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> Picked:
-    """Fit a probe on each backbone, measure it on val and its model file on this machine, and say which to take.
+    """Fit a probe on each backbone, measure it on val and its model file on this machine, and say
+    which to take.
 
-    The test images play no part: their features are kept for a later training, and nothing here reads them.
+    The test images play no part: their features are kept for a later training, and nothing here
+    reads them.
 
     Args:
         data: any source that `train` takes.
-        backbones: what to look at, NAME or NAME=FILE of weights; None: a spread from fast to accurate, of which those
-            are measured whose weights are here or can be fetched.
-        max_ms, max_mb: what a model file may cost at most: milliseconds an image on one thread, megabytes.
+        backbones: what to look at, NAME or NAME=FILE of weights; None: a spread from fast to
+            accurate, of which those are measured whose weights are here or can be fetched.
+        max_ms, max_mb: what a model file may cost at most: milliseconds an image on one thread,
+            megabytes.
         budget_seconds: how long this may take, about; the slowest are left out.
         recipe, seed, splits, group_by, strict, set: as for `train`; the recipe begins at a probe.
         out: the page; `<name of the data>-pick.html` in the current folder by default.
         quiet: print nothing.
 
     Raises:
-        UserError: something that the user can fix, for example that no backbone can be measured, or there is no val.
+        UserError: something that the user can fix, for example that no backbone can be measured, or
+            there is no val.
     """
     console, began = Console(quiet=quiet), time.monotonic()
     budget = _budget(max_ms, max_mb, budget_seconds)
@@ -291,7 +305,8 @@ def _next(
     """The command that trains with the chosen one, with the options that decided here too.
 
     Args:
-        others: the user's changes, but for those of the backbone. stated: the recipe's backbone without these.
+        others: the user's changes, but for those of the backbone.
+        stated: the recipe's backbone without these.
     """
     if advice.chosen is None:
         return ""

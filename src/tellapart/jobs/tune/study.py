@@ -48,8 +48,10 @@ class Asked:
 
     Args:
         data, recipe, set, seed, splits, group_by, strict, out, name: as for `train`.
-        space: a space file. metric, folds, sampler: see `StudySettings`.
-        storage: a database's URL. study: the folder of a study, or the name of one in that database.
+        space: a space file.
+        metric, folds, sampler: see `StudySettings`.
+        storage: a database's URL.
+        study: the folder of a study, or the name of one in that database.
     """
 
     data: Path | None
@@ -74,9 +76,13 @@ class OpenStudy:
     """A study that this process works on.
 
     Args:
-        run: its folder. study: its database. space: what is searched.
-        source: the data. name: what the study is called.
-        catalog: looked at. splits: with the test images, which the trials do not get.
+        run: its folder.
+        study: its database.
+        space: what is searched.
+        source: the data.
+        name: what the study is called.
+        catalog: looked at.
+        splits: with the test images, which the trials do not get.
         folds: of all but the test images, to judge by; None: val decides.
     """
 
@@ -104,7 +110,8 @@ def open_study(asked: Asked, console: Console) -> OpenStudy:
     """Join a study, or begin one.
 
     Raises:
-        UserError: wrong use. Refused: it is a study of other data or with other settings.
+        UserError: wrong use.
+        Refused: it is a study of other data or with other settings.
     """
     folder = Path(asked.study) if asked.study and (Path(asked.study) / STUDY).is_file() else None
     if asked.study and folder is None and not asked.storage:
@@ -268,7 +275,8 @@ def _look(order: Order, is_new: bool, console: Console) -> tuple[Catalog, Column
 
 
 def _folds(plan: _Plan, catalog: Catalog, splits: Column) -> FoldPlan | None:
-    """The folds that trials are judged by, the same in every trial, as `cv` makes them; None: val decides.
+    """The folds that trials are judged by, the same in every trial, as `cv` makes them; None: val
+    decides.
 
     Raises:
         UserError: the images do not allow so many folds, or there is no val.
@@ -338,7 +346,9 @@ def _new_database(settings: StudySettings) -> bytes:
 
 
 def trial_recipe(study: OpenStudy, settings: Mapping[str, Any], seed: int) -> Recipe:
-    """A trial's recipe: by gradient its best epoch is chosen by the study's metric, as the trial is."""
+    """A trial's recipe: by gradient its best epoch is chosen by the study's metric, as the trial
+    is.
+    """
     recipe = study.space.base
     more: dict[str, Any] = {"seed": seed}
     if recipe.method != "probe":
@@ -353,7 +363,9 @@ def judged(study: OpenStudy) -> str:
 
 
 def with_train_scores(recipe: Recipe) -> Recipe:
-    """The recipe of a trial that is measured on train too, for the table, where that costs little beside learning."""
+    """The recipe of a trial that is measured on train too, for the table, where that costs little
+    beside learning.
+    """
     if recipe.method != "fit":
         return recipe
     return replace(recipe, training=replace(recipe.training, evaluate_train=True))

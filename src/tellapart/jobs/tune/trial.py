@@ -65,9 +65,13 @@ class Bench:
     """What all trials of a study are measured on.
 
     Args:
-        source: the data. catalog: looked at. splits: "" for test images.
-        metric: that decides. shown: a second one for the table.
-        folds: of all but the test images, one of which judges while the others train; None: val decides.
+        source: the data.
+        catalog: looked at.
+        splits: "" for test images.
+        metric: that decides.
+        shown: a second one for the table.
+        folds: of all but the test images, one of which judges while the others train; None: val
+            decides.
         folder: of the study's trials, for those that have run folders.
         stop_at: when, by `time.monotonic`, a trial is stopped for want of time; None: never.
     """
@@ -105,7 +109,9 @@ class Outcome:
     """How a trial ended.
 
     Args:
-        value: of the metric. scores: "train_loss", "val_loss" and so on, for the table. epochs: that it trained.
+        value: of the metric.
+        scores: "train_loss", "val_loss" and so on, for the table.
+        epochs: that it trained.
         run: the name of its run folder, or "".
     """
 
@@ -137,7 +143,8 @@ def run_trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
     """Train with the recipe, and judge it.
 
     Raises:
-        Stopped: it will not win. Abandoned: it is another process's now.
+        Stopped: it will not win.
+        Abandoned: it is another process's now.
         Interrupted: the user stops the study.
     """
     if recipe.method == "probe":
@@ -178,7 +185,9 @@ def _check_ours(watch: Watch) -> None:
 
 
 def _probe(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
-    """Heads on features, which all trials with the same backbone and the same preprocessing share."""
+    """Heads on features, which all trials with the same backbone and the same preprocessing
+    share.
+    """
     features = frozen_backbone(recipe, bench.store, QUIET).features
     _look(bench, recipe, features)
     heads = _heads(bench, recipe, features, lambda: _check_ours(watch))
@@ -189,7 +198,9 @@ def _probe(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
 def _heads(
     bench: Bench, recipe: Recipe, features: FeatureExtractor, advance: Advance
 ) -> Sequence[Layers]:
-    """A head for each division, calibrated as `train` or `cv` would: what is shipped is what is to be judged."""
+    """A head for each division, calibrated as `train` or `cv` would: what is shipped is what is to
+    be judged.
+    """
     catalog = bench.catalog
     if bench.folds is None:
         train, val = (np.flatnonzero(bench.splits == split) for split in ("train", "val"))
@@ -232,7 +243,9 @@ def _look(bench: Bench, recipe: Recipe, features: FeatureExtractor) -> None:
 
 
 def _by_gradient(bench: Bench, recipe: Recipe, splits: Column, fold: int, watch: Watch) -> Outcome:
-    """An ordinary run in the study's folder, new or gone on with; its checkpoints go when it is over."""
+    """An ordinary run in the study's folder, new or gone on with; its checkpoints go when it is
+    over.
+    """
     folded = bench.folds is not None
     name = f"trial-{watch.number:04}" + f"-fold-{fold + 1}" * folded
     begun = next(
@@ -331,8 +344,10 @@ def _check_free(run: Path) -> None:
 
 
 def clear_checkpoints(folder: Path, name: str) -> None:
-    """Remove the checkpoints of a trial that is over, and what a killed process left of its beginning: a study of
-    many trials would fill the disk with them. One that was stopped is then no run to go on with."""
+    """Remove the checkpoints of a trial that is over, and what a killed process left of its
+    beginning: a study of many trials would fill the disk with them. One that was stopped is then no
+    run to go on with.
+    """
     for run in folder.glob(f"*-{name}"):
         if not RunFolder(run).finished:
             (run / "run.json").unlink(missing_ok=True)

@@ -1,4 +1,6 @@
-"""`tune`: many settings tried on train, judged by val or folds, and the best of them trained and tested once."""
+"""`tune`: many settings tried on train, judged by val or folds, and the best of them trained and
+tested once.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ POLL_SECONDS = 0.5  # between two looks whether another process has ended
 ENDING_SECONDS = (
     15.0  # of the final training, beside what its trial took: model file, checks, report
 )
-HOPELESS = 20  # failed trials of one command, and none finished: then a search without a number of trials ends
+# failed trials of one command, and none finished: then a search without a number of trials ends
+HOPELESS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +69,19 @@ class Tuned:
     """A study, as far as it has come.
 
     Args:
-        path: its folder. page, table: tuning.html and trials.csv in it.
-        rows: the trials. best: the one that won; None: none has finished.
-        metric: that decided. judged: where, in words. count: of how many images. seed: of the study.
+        path: its folder.
+        page, table: tuning.html and trials.csv in it.
+        rows: the trials.
+        best: the one that won; None: none has finished.
+        metric: that decided.
+        judged: where, in words.
+        count: of how many images.
+        seed: of the study.
         run: the folder of the final training; None: another process or machine has it.
-        metrics: of test, by the model of the final training; None without one, or without test images.
-        lines: what it found, for a terminal. seconds: of this command.
+        metrics: of test, by the model of the final training; None without one, or without test
+            images.
+        lines: what it found, for a terminal.
+        seconds: of this command.
     """
 
     path: Path
@@ -148,21 +158,26 @@ def tune(
 ) -> Tuned:
     """Try settings, keep every trial, train the best once more, and measure that on test once.
 
-    Several processes share a study: the second joins by `study`, and takes all settings from it. A trial whose process
-    was killed is gone on with by another one. No trial sees a test image.
+    Several processes share a study: the second joins by `study`, and takes all settings from it. A
+    trial whose process was killed is gone on with by another one. No trial sees a test image.
 
     Args:
-        data: as for `train`; None: the recipe's public data set, or the data of the study that is joined.
+        data: as for `train`; None: the recipe's public data set, or the data of the study that is
+            joined.
         trials: how many there are to be in the whole study, whoever runs them.
-        budget_seconds: for this command with the final training. At least one trial ends, whatever it takes.
+        budget_seconds: for this command with the final training. At least one trial ends, whatever
+            it takes.
         recipe: to search around; "probe" by default.
-        space: a YAML file of recipe keys, each with a list of choices, or with low, high and perhaps log or step; the
-            recipe's own space by default, without the keys that `set` names and the weights that are not here.
-        storage: a database for many machines, as "postgresql://USER@HOST/NAME"; a SQLite file in the study's folder by
-            default, for the processes of one machine.
-        study: the folder of a study to join or to go on with; with `storage`, the name of a study in it.
+        space: a YAML file of recipe keys, each with a list of choices, or with low, high and
+            perhaps log or step; the recipe's own space by default, without the keys that `set`
+            names and the weights that are not here.
+        storage: a database for many machines, as "postgresql://USER@HOST/NAME"; a SQLite file in
+            the study's folder by default, for the processes of one machine.
+        study: the folder of a study to join or to go on with; with `storage`, the name of a study
+            in it.
         folds: judge by so many folds of train and val, rather than by val.
-        metric: that decides, of val; the recipe's `training.monitor`, for probes the loss, by default.
+        metric: that decides, of val; the recipe's `training.monitor`, for probes the loss, by
+            default.
         sampler: "tpe", which learns from the trials before, or "random".
         out, name, seed, splits, group_by, strict, set: as for `train`.
         quiet: print nothing.
@@ -170,7 +185,8 @@ def tune(
     Raises:
         UserError: something that the user can fix; no trial finished.
         Refused: the study to join is of other data or has other settings.
-        Interrupted: the user stopped it; what is finished is kept, and the message says how to go on.
+        Interrupted: the user stopped it; what is finished is kept, and the message says how to go
+            on.
     """
     started, console = time.monotonic(), Console(quiet=quiet)
     for option, value in (("trials", trials), ("budget", budget_seconds)):
@@ -268,11 +284,14 @@ class _Work:
             raise UserError(
                 "How long to go on is not said.", "Give --trials, how many in all, or --budget 30m."
             )
+        count = (
+            "as many trials as there is time for"
+            if study.total is None
+            else f"{study.total:,} trials"
+        )
         self.console.say(
-            f"Study {self.opened.run.path}:"
-            f" {'as many trials as there is time for' if study.total is None else ''}{'' if study.total is None else f'{study.total:,} trials'},"
-            f" judged by {self.bench.metric} {judged(self.opened)} ({self.bench.count:,} images);"
-            f" another process joins with: {self.how_to_join}"
+            f"Study {self.opened.run.path}: {count}, judged by {self.bench.metric} {judged(self.opened)} "
+            f"({self.bench.count:,} images); another process joins with: {self.how_to_join}"
         )
 
     def search(self) -> None:
@@ -287,7 +306,9 @@ class _Work:
                 self._run(taken)
 
     def train_best(self) -> Path | None:
-        """The folder of the final training, by this process or another; None: it is left to those still at work."""
+        """The folder of the final training, by this process or another; None: it is left to those
+        still at work.
+        """
         study = self.opened.study
         while True:
             best = study.best()
@@ -374,7 +395,9 @@ class _Work:
         )
 
     def _late(self) -> bool:
-        """Whether there is no time for one more trial and the final training; or none has finished, nor will."""
+        """Whether there is no time for one more trial and the final training; or none has finished,
+        nor will.
+        """
         if self.budget is None:
             return False
         times, left = self._times(), self.started + self.budget - time.monotonic()
@@ -393,7 +416,9 @@ class _Work:
         ]
 
     def _reserve(self, times: list[float]) -> float:
-        """Seconds for the final training: as long as the longest trial, since the longest may win."""
+        """Seconds for the final training: as long as the longest trial, since the longest may
+        win.
+        """
         return max(times) + ENDING_SECONDS
 
     def _run(self, taken: OpenTrial) -> None:

@@ -25,8 +25,10 @@ class AugmentedImage:
     """One image, and what becomes of it.
 
     Args:
-        path: relative to the catalog's root. label: its class.
-        original: (S, S, 3) uint8, only resized. versions: (E, S, S, 3) uint8, one for each epoch from the first.
+        path: relative to the catalog's root.
+        label: its class.
+        original: (S, S, 3) uint8, only resized.
+        versions: (E, S, S, 3) uint8, one for each epoch from the first.
     """
 
     path: str
@@ -68,10 +70,12 @@ def render_augmented(
     Args:
         title: of the page, for example the data's name.
         created: when, as it is to be read.
-        mixed: batches of mixed images, one for each epoch from the first; none where the recipe mixes none.
+        mixed: batches of mixed images, one for each epoch from the first; none where the recipe
+            mixes none.
         facts: what the recipe says of augmentation, name → value.
         measured: all flips and turns are shown, of which a training finds out which it makes.
-        views: versions of each image of which a training keeps what its frozen part makes; None: it keeps none.
+        views: versions of each image of which a training keeps what its frozen part makes; None: it
+            keeps none.
 
     Raises:
         UserError: if jinja2 is not installed.

@@ -1,4 +1,6 @@
-"""One image walked through the whole pipeline: what every step makes of it, as a page and as lines."""
+"""One image walked through the whole pipeline: what every step makes of it, as a page and as
+lines.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class Step:
         text: what it does and why, in a sentence or two.
         facts: name → value, for example the shape, and the range of each channel.
         image: (H, W, 3) or (H, W) uint8, the image after the step; None where it is no image.
-        bars: names with shares in [0, 1], the largest first: the answer of the network, for example.
+        bars: names with shares in [0, 1], the largest first: the answer of the network, for
+            example.
     """
 
     name: str

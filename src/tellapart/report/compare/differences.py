@@ -1,4 +1,6 @@
-"""What is said of the differences between runs: which is better, by how much, and how sure that is."""
+"""What is said of the differences between runs: which is better, by how much, and how sure that
+is.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ TITLES = {
 
 
 def verdicts(paired: Paired, split: str) -> list[str]:
-    """Which is better, by how much and how sure: of two a sentence or two; of more, the best first."""
+    """Which is better, by how much and how sure: of two a sentence or two; of more, the best
+    first.
+    """
     if len(paired.pairs) == 1:
         return pair_verdict(paired.pairs[0], split)
     return [
@@ -36,7 +40,9 @@ def verdicts(paired: Paired, split: str) -> list[str]:
 
 
 def pair_verdict(pair: Pair, split: str) -> list[str]:
-    """What there is to say of two runs, a sentence each; plainly so where the images are too few to tell."""
+    """What there is to say of two runs, a sentence each; plainly so where the images are too few to
+    tell.
+    """
     one, (a, b) = pair.main, pair.names
     metric, count = TITLES[one.name][0], one.difference.count
     scores = (
@@ -82,7 +88,9 @@ def difference_text(one: Difference) -> str:
 
 
 def difference_words(one: Difference) -> tuple[str, str]:
-    """A difference, and its interval: in points of a percent, or as they are for what is no percentage."""
+    """A difference, and its interval: in points of a percent, or as they are for what is no
+    percentage.
+    """
     scale, digits, unit = (1, 3, "") if one.is_loss else (100, 1, " points")
     value, low, high = (
         f"{scale * number:+.{digits}f}".replace("-", "−")
@@ -111,7 +119,9 @@ def sure(one: Difference, pair: Pair) -> str:
 
 
 def _best(paired: Paired) -> str:
-    """The highest of several, which others it surely beats, and from which it cannot be told apart."""
+    """The highest of several, which others it surely beats, and from which it cannot be told
+    apart.
+    """
     main = paired.pairs[0].main.name
     scores = [getattr(metrics, main).value for metrics in paired.metrics]
     place = max(range(len(scores)), key=scores.__getitem__)

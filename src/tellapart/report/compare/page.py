@@ -1,4 +1,6 @@
-"""The page that compares runs: which is better and how sure that is, where they disagree, and how they were made."""
+"""The page that compares runs: which is better and how sure that is, where they disagree, and how
+they were made.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ class ComparedRun:
     """One of the runs.
 
     Args:
-        letter: what it is called on the page. name: its folder's.
+        letter: what it is called on the page.
+        name: its folder's.
         facts: name → value, for example recipe and seed.
         settings: of its recipe, as text, key → value; only those in which the runs differ.
         history: a row an epoch; empty where it was not trained by gradient.
@@ -63,8 +66,10 @@ class ComparisonInput:
 
     Args:
         title, created: see `render_document`'s other pages.
-        split: which images these are, "test" or "val". seed: of the resamples.
-        runs: two or more. paired: what came out of them, in the same order; its names are the letters.
+        split: which images these are, "test" or "val".
+        seed: of the resamples.
+        runs: two or more.
+        paired: what came out of them, in the same order; its names are the letters.
         remarks: what a reader should know before, a sentence each.
         read: a catalog path to the bytes of its file; None where the images are not at hand.
     """
@@ -156,7 +161,9 @@ def _facts(run: ComparedRun) -> str:
 def disagreement_rows(
     pair: Pair, first: Predictions, second: Predictions
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that only the first got right, and those that only the second did; the most different answers first."""
+    """Rows that only the first got right, and those that only the second did; the most different
+    answers first.
+    """
     every = np.arange(len(first))
     apart = np.abs(first.probs[every, first.labels] - second.probs[every, second.labels])
     lost, gained = (

@@ -45,7 +45,9 @@ class FileRow:
 def file_rows(
     catalog: Catalog, splits: NDArray[np.str_], looks: NDArray[np.float32]
 ) -> list[FileRow]:
-    """At most `MOST_ROWS`: files that were not used, then those with notes, then copies, then the rest."""
+    """At most `MOST_ROWS`: files that were not used, then those with notes, then copies, then the
+    rest.
+    """
     copies = np.zeros(len(catalog), np.int64)
     for one in find_copies(catalog):
         copies[list(one.rows)] = len(one.rows) - 1

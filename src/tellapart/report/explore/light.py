@@ -1,4 +1,6 @@
-"""Brightness, contrast and colour of the images: in words, as histograms, and the ends with examples."""
+"""Brightness, contrast and colour of the images: in words, as histograms, and the ends with
+examples.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +123,9 @@ def _grey_line(catalog: Catalog, looks: Looks) -> str:
 
 
 def extremes(catalog: Catalog, looks: Looks, album: Album) -> list[Extreme]:
-    """The darkest, brightest and flattest images, and the grey ones where they are the exception."""
+    """The darkest, brightest and flattest images, and the grey ones where they are the
+    exception.
+    """
     known = np.flatnonzero(_known(catalog, looks))
     # One image of each content, or copies of the darkest would be all there is to see.
     known = known[np.sort(np.unique(catalog.digests[known].astype(str), return_index=True)[1])]

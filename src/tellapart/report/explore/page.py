@@ -1,4 +1,5 @@
-"""A catalog as one self-contained HTML file: what there is, what is wrong with it, and what it will lead to.
+"""A catalog as one self-contained HTML file: what there is, what is wrong with it, and what it will
+lead to.
 
 ExplorationInput ─▶ words, tables, figures, thumbnails ─▶ template ─▶ one string
 """
@@ -31,7 +32,8 @@ MOST_SAMPLES = 120  # in all
 MOST_POINTS = 12  # in the list at the top
 MOST_OF_KIND = 5  # of one kind of finding there
 
-# What the verdict calls each kind of finding: it stands after "N images". Other kinds weaken nothing.
+# What the verdict calls each kind of finding: it stands after "N images". Other kinds weaken
+# nothing.
 _SERIOUS: Mapping[str, tuple[str, str]] = {
     "leak": ("image is on both sides of a split", "images are on both sides of a split"),
     "label_conflict": (
@@ -50,10 +52,11 @@ class ExplorationInput:
         title: of the page, for example the name of the data.
         created: when, as it is to be read.
         catalog: the data, scanned.
-        splits: (N,) str, one a row of the catalog, as they would be made; all "" where they could not be.
+        splits: (N,) str, one a row of the catalog, as they would be made; all "" where they could
+            not be.
         findings: what is worth knowing about the data, the worst of each kind first.
-        looks: (N, 3) float32: brightness 0 to 255, contrast (standard deviation) 0 to 128, colourfulness 0 to about
-            128; NaN where there is none.
+        looks: (N, 3) float32: brightness 0 to 255, contrast (standard deviation) 0 to 128,
+            colourfulness 0 to about 128; NaN where there is none.
         seconds: how long it took to look at everything.
         input_px: the side of the network's square input; 0 where it is not known.
     """
@@ -81,7 +84,9 @@ class ExplorationInput:
 
 @dataclass(frozen=True)
 class Point:
-    """One thing to know before a training. `place` is a kind of finding, or the section that shows it."""
+    """One thing to know before a training. `place` is a kind of finding, or the section that shows
+    it.
+    """
 
     heading: str
     text: str
@@ -98,7 +103,8 @@ class ClassSample:
 
 
 def render_exploration(exploration: ExplorationInput) -> str:
-    """The exploration as one HTML document. An image that cannot be read any more is named, and never stops it.
+    """The exploration as one HTML document. An image that cannot be read any more is named, and
+    never stops it.
 
     Raises:
         UserError: if jinja2 is not installed.
@@ -203,7 +209,9 @@ def _verdict(exploration: ExplorationInput) -> str:
 
 
 def _points(exploration: ExplorationInput, hints: Sequence[Shortcut]) -> list[Point]:
-    """What to know and to do before a training, the worst first: the findings, the shortcuts, the small classes."""
+    """What to know and to do before a training, the worst first: the findings, the shortcuts, the
+    small classes.
+    """
     counts = data_section.finding_counts(exploration.findings)
     points = [
         Point(
@@ -285,7 +293,9 @@ def _small_classes_line(exploration: ExplorationInput) -> str:
 
 
 def _samples(catalog: Catalog, album: Album) -> list[ClassSample]:
-    """Images of each class, spread over its files. With very many classes, of some that are spread over all."""
+    """Images of each class, spread over its files. With very many classes, of some that are spread
+    over all.
+    """
     counts = catalog.counts()
     chosen = data_section.spread(np.flatnonzero(counts), MOST_SAMPLED_CLASSES)
     each = next(

@@ -11,14 +11,17 @@ from tellapart.catalog.table import Catalog
 from tellapart.report.parts import figures
 from tellapart.report.parts.wording import percent
 
-_SPAN = 2.0  # of the aspect axis, in doublings: from four times as high as wide to four times as wide as high
+# of the aspect axis, in doublings: from four times as high as wide to four times as wide as high
+_SPAN = 2.0
 _LONG = 2.0  # from this aspect on, half of an image lies outside its largest square
 _SQUARE = 1.03  # up to this aspect, an image counts as square
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """What the section on sizes shows. `lines` are sentences; there are no diagrams of a single size."""
+    """What the section on sizes shows. `lines` are sentences; there are no diagrams of a single
+    size.
+    """
 
     lines: tuple[str, ...]
     map: figures.Diagram | None

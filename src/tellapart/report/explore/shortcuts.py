@@ -1,4 +1,6 @@
-"""What a model could learn in place of the thing: classes that differ in size, light or file type alone."""
+"""What a model could learn in place of the thing: classes that differ in size, light or file type
+alone.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ from tellapart.report.parts.wording import percent
 
 MIN_IMAGES = 20  # of a class and of the rest: then chance alone does not reach the thresholds
 MOST_SHORTCUTS = 12
-# How well one number tells a class from the rest (the area under the ROC curve) before it is called a shortcut. Sizes
-# should say nothing of what is to be seen; light and colour may be part of it (snow, night), so they need more.
+# How well one number tells a class from the rest (the area under the ROC curve) before it is called
+# a shortcut. Sizes should say nothing of what is to be seen; light and colour may be part of it
+# (snow, night), so they need more.
 _SIZE_AUROC, _LIGHT_AUROC = 0.8, 0.9
 _MOST_HAVE, _FEW_HAVE = (
     0.9,
@@ -25,7 +28,9 @@ _MOST_HAVE, _FEW_HAVE = (
 
 @dataclass(frozen=True)
 class Shortcut:
-    """One thing that gives a class away. `strength` is the AUROC, or the share that it would sort rightly."""
+    """One thing that gives a class away. `strength` is the AUROC, or the share that it would sort
+    rightly.
+    """
 
     text: str
     strength: float
@@ -41,7 +46,9 @@ class _Measure:
 
 
 def shortcuts(catalog: Catalog, looks: NDArray[np.float32]) -> list[Shortcut]:
-    """What gives a class away, the surest first; none with fewer than two classes of `MIN_IMAGES`."""
+    """What gives a class away, the surest first; none with fewer than two classes of
+    `MIN_IMAGES`.
+    """
     chosen = catalog.ok & (catalog.labels >= 0) & (catalog.widths > 0) & (catalog.heights > 0)
     counts = catalog.counts(chosen)
     large = [
@@ -68,7 +75,8 @@ def shortcuts(catalog: Catalog, looks: NDArray[np.float32]) -> list[Shortcut]:
 def auroc(
     values: NDArray[np.float64], labels: NDArray[np.int64], num_classes: int
 ) -> NDArray[np.float64]:
-    """(C,) how often an image of the class has a higher value than one of the rest; ties count half.
+    """(C,) how often an image of the class has a higher value than one of the rest; ties count
+    half.
 
     >>> auroc(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 1, 1]), 2).tolist()
     [0.0, 1.0]

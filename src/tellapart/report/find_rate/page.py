@@ -23,7 +23,9 @@ def render_rates(
     Args:
         title: of the page, for example the name of the data.
         created: when, as it is to be read.
-        rates: tried, rising; at least two. losses: at each. smoothed: likewise.
+        rates: tried, rising; at least two.
+        losses: at each.
+        smoothed: likewise.
         suggestion: one of them or between two; None if the loss fell nowhere.
         ran: facts about the run, name → value.
 

@@ -16,7 +16,9 @@ _MOST_DOTS = 30  # epochs of which each gets one; more would hide the line
 
 @dataclass(frozen=True)
 class Scale:
-    """Numbers from `low` to `high` along one side of the plot; `unit` 100 shows fractions as percentages."""
+    """Numbers from `low` to `high` along one side of the plot; `unit` 100 shows fractions as
+    percentages.
+    """
 
     low: float
     high: float
@@ -87,7 +89,9 @@ class Decades:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: its name in the legend, and the points of a polyline. A faint one is in the background."""
+    """One line of a chart: its name in the legend, and the points of a polyline. A faint one is in
+    the background.
+    """
 
     name: str
     points: str
@@ -96,7 +100,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over one axis, and dots on them. `label` is its heading, `across_name` stands below the axis."""
+    """Lines over one axis, and dots on them. `label` is its heading, `across_name` stands below the
+    axis.
+    """
 
     label: str
     across_name: str
@@ -116,7 +122,8 @@ class Chart:
 def chart(
     label: str, across_name: str, lines: Sequence[tuple[str, Points, bool]], unit: float = 1.0
 ) -> Chart | None:
-    """Lines over even steps, for example over epochs. What is no finite number is left out; None if nothing is left.
+    """Lines over even steps, for example over epochs. What is no finite number is left out; None if
+    nothing is left.
 
     Args:
         label, across_name: see `Chart`.
@@ -149,7 +156,9 @@ def polyline(across: Scale | Decades, up: Scale, points: Points) -> str:
 
 
 def _room(values: Sequence[float], share: float) -> tuple[float, float]:
-    """The least and the largest value, with a share of their distance around them; never an empty range."""
+    """The least and the largest value, with a share of their distance around them; never an empty
+    range.
+    """
     low, high = min(values), max(values)
     space = (high - low) * share or (0.0 if high > low else abs(high) / 2 or 0.5)
     return low - space, high + space

@@ -21,7 +21,8 @@ MOST_IN_SET = 6
 MOST_LISTED_SETS = 100  # more sets of one finding, by their paths
 MOST_SAMPLES = 24
 
-# kind → heading, and what to make of it; the worst first. A kind that is not here stands under its own name.
+# kind → heading, and what to make of it; the worst first. A kind that is not here stands under its
+# own name.
 KINDS: Mapping[str, tuple[str, str]] = {
     "leak": (
         "On both sides of a split",
@@ -70,7 +71,8 @@ class Finding:
     Args:
         kind: one of `KINDS`, or a heading of the caller's own.
         text: one or two sentences.
-        sets: the images to be seen side by side, a set each, relative to the catalog's root; () for none.
+        sets: the images to be seen side by side, a set each, relative to the catalog's root; () for
+            none.
     """
 
     kind: str
@@ -100,7 +102,9 @@ class StatusRow:
 
 @dataclass(frozen=True)
 class BalanceRow:
-    """Usable images of one class: in each split, in no split, and as shares of the largest class."""
+    """Usable images of one class: in each split, in no split, and as shares of the largest
+    class.
+    """
 
     name: str
     counts: tuple[int, ...]  # train, val, test
@@ -125,7 +129,9 @@ class ShownSet:
 
 @dataclass(frozen=True)
 class ShownFinding:
-    """A finding with its images; `listed` are those that are named only, `more` those that are only counted."""
+    """A finding with its images; `listed` are those that are named only, `more` those that are only
+    counted.
+    """
 
     text: str
     sets: tuple[ShownSet, ...]
@@ -253,7 +259,9 @@ def size_line(catalog: Catalog) -> str:
 
 
 def samples(catalog: Catalog, splits: NDArray[np.str_], album: Album) -> list[Shot]:
-    """Training images, the same number of each class, spread over its files. With many classes, of some."""
+    """Training images, the same number of each class, spread over its files. With many classes, of
+    some.
+    """
     rows = catalog.ok & (splits == "train")
     if not rows.any():
         rows = catalog.ok
@@ -292,7 +300,9 @@ def finding_counts(findings: Sequence[Finding]) -> dict[str, int]:
 def finding_groups(
     findings: Sequence[Finding], album: Album, caption: Callable[[str], tuple[str, ...]]
 ) -> list[FindingGroup]:
-    """The findings by kind, the known kinds first; the first of each kind with their images side by side."""
+    """The findings by kind, the known kinds first; the first of each kind with their images side by
+    side.
+    """
     groups: list[FindingGroup] = []
     for kind, count in finding_counts(findings).items():
         same = [finding for finding in findings if finding.kind == kind]

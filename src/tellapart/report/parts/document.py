@@ -26,7 +26,9 @@ def render_document(template: str, **values: object) -> str:
 
 
 def _policy(css: str, js: str) -> str:
-    """A content security policy under which nothing but the two inlined blocks can style or run, and nothing loads."""
+    """A content security policy under which nothing but the two inlined blocks can style or run,
+    and nothing loads.
+    """
     style, script = (
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js)
     )

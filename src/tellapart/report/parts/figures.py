@@ -56,7 +56,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class LogAxis:
-    """Positive numbers from `low` to `high` along one side of the plot; doubling is the same step everywhere."""
+    """Positive numbers from `low` to `high` along one side of the plot; doubling is the same step
+    everywhere.
+    """
 
     low: float
     high: float
@@ -152,7 +154,9 @@ def coverage_diagram(
 
 
 def size_map(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> Diagram:
-    """Height over width, both on one logarithmic scale. A dot's area is how many images are about that large."""
+    """Height over width, both on one logarithmic scale. A dot's area is how many images are about
+    that large.
+    """
     low, high = min(widths.min(), heights.min()) / 1.25, max(widths.max(), heights.max()) * 1.25
     if high < 4 * low:  # wide enough for a few round numbers
         low, high = low * math.sqrt(high / low) / 2, high / math.sqrt(high / low) * 2
@@ -180,7 +184,8 @@ def size_map(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> Diagram:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often which values are there, as steps; `outline` is that of all images, "" where these are all.
+    """How often which values are there, as steps; `outline` is that of all images, "" where these
+    are all.
 
     Args:
         name: whose values they are.

@@ -24,7 +24,8 @@ class Shot:
         path: relative to the catalog's root.
         lines: what stands below the file name.
         key: names the thumbnail in this report; "" where there is none.
-        source: the thumbnail as a data URI where this is its one place; "" where it stands elsewhere.
+        source: the thumbnail as a data URI where this is its one place; "" where it stands
+            elsewhere.
         problem: why there is no thumbnail; "" where there is one.
     """
 
@@ -43,11 +44,13 @@ class Shot:
 class Album:
     """Thumbnails by path. A class because it must remember which are made, and how many more fit.
 
-    Ask for the most important images first: when the album is full, later ones are named but not shown.
+    Ask for the most important images first: when the album is full, later ones are named but not
+    shown.
 
     Args:
         read: a catalog path to the bytes of its file, or the verdict that says why there are none.
-        repeat: a thumbnail stands in the file wherever it is hung, so that it is seen everywhere without a script.
+        repeat: a thumbnail stands in the file wherever it is hung, so that it is seen everywhere
+            without a script.
     """
 
     def __init__(self, read: Callable[[str], bytes | Decoded], *, repeat: bool = False) -> None:
@@ -68,7 +71,9 @@ class Album:
         return dict(self._loose)
 
     def prepare(self, paths: Iterable[str]) -> None:
-        """Make the thumbnails of these on several threads, as many as fit; `hang` finds them made."""
+        """Make the thumbnails of these on several threads, as many as fit; `hang` finds them
+        made.
+        """
         new = [
             path
             for path in dict.fromkeys(paths)
@@ -80,7 +85,9 @@ class Album:
             self._keep(path, source, problem)
 
     def hang(self, path: str, *lines: str) -> Shot:
-        """An image for a gallery, with its thumbnail in place unless an earlier gallery holds it."""
+        """An image for a gallery, with its thumbnail in place unless an earlier gallery holds
+        it.
+        """
         shot = self.file(path, *lines)
         source = self._loose.pop(shot.key, "")
         if source and self._repeat:

@@ -14,7 +14,8 @@ from tellapart.evaluation.predictions import Predictions
 
 SMALL_TEST = 100  # below, one image moves the score by more than a percent
 
-# Overrides reverse the text around them ("gpj.exe" reads as "exe.jpg"); isolates and marks are invariant inside <bdi>.
+# Overrides reverse the text around them ("gpj.exe" reads as "exe.jpg"); isolates and marks are
+# invariant inside <bdi>.
 _OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2028\u2029")
 
 

@@ -1,4 +1,6 @@
-"""The page of `pick`: accuracy over time an image, the table of the candidates, and which one to take."""
+"""The page of `pick`: accuracy over time an image, the table of the candidates, and which one to
+take.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,17 @@ class PickRow:
 
     Args:
         accuracy, balanced, log_loss: of its probe on val.
-        ms: of the model file for an image on one thread: median and quartiles. all_cores_ms: on all; None with one.
-        megabytes: of the model file. parameters: of the network in it. size_px: of its input.
-        licence: of the weights. seconds: that measuring it took.
+        ms: of the model file for an image on one thread: median and quartiles.
+        all_cores_ms: on all; None with one.
+        megabytes: of the model file.
+        parameters: of the network in it.
+        size_px: of its input.
+        licence: of the weights.
+        seconds: that measuring it took.
         standing: how it stands to the most accurate, in words.
-        on_front: no other is as accurate and as fast. within: it stays within the budget. chosen: it is to be taken.
+        on_front: no other is as accurate and as fast.
+        within: it stays within the budget.
+        chosen: it is to be taken.
     """
 
     name: str
@@ -50,9 +58,14 @@ class PickInput:
     """What the page tells.
 
     Args:
-        title: of the page. created: when, as it is to be read. advice: the first sentence and those that explain it.
-        rows: the candidates, from fast to slow. failed: name → why it was not measured. next: a command, or "".
-        uneven: the classes are so uneven that the balanced accuracy is shown too. cores: of this machine.
+        title: of the page.
+        created: when, as it is to be read.
+        advice: the first sentence and those that explain it.
+        rows: the candidates, from fast to slow.
+        failed: name → why it was not measured.
+        next: a command, or "".
+        uneven: the classes are so uneven that the balanced accuracy is shown too.
+        cores: of this machine.
         ran: facts about the run, name → value.
     """
 
@@ -69,7 +82,9 @@ class PickInput:
 
 @dataclass(frozen=True)
 class Mark:
-    """A candidate in the plot: its dot, its error bar from `low` to `high`, and its number beside it."""
+    """A candidate in the plot: its dot, its error bar from `low` to `high`, and its number beside
+    it.
+    """
 
     dot: Dot
     low: float
@@ -120,7 +135,9 @@ def candidate_lines(rows: Sequence[PickRow]) -> list[str]:
 
 
 def pareto_plot(rows: Sequence[PickRow]) -> ParetoPlot:
-    """Accuracy with its interval over the time an image takes; a dot's area is the size of the model file."""
+    """Accuracy with its interval over the time an image takes; a dot's area is the size of the
+    model file.
+    """
     times = [row.ms[0] for row in rows]
     low, high = min(row.accuracy.low for row in rows), max(row.accuracy.high for row in rows)
     space = 0.06 * (high - low) or 0.05
@@ -134,7 +151,9 @@ def pareto_plot(rows: Sequence[PickRow]) -> ParetoPlot:
 
 
 def _across(least: float, most: float) -> LogAxis | Scale:
-    """Doubling is the same step everywhere, where there is something to double and there are round numbers to mark."""
+    """Doubling is the same step everywhere, where there is something to double and there are round
+    numbers to mark.
+    """
     if least >= 1 and most > 4 * least:
         return LogAxis(least / 1.3, most * 1.3, LEFT, RIGHT)
     space = 0.15 * (most - least) or most / 2

@@ -1,4 +1,6 @@
-"""What the report shows of the model's answers: the confusion matrix, its images, the surest errors."""
+"""What the report shows of the model's answers: the confusion matrix, its images, the surest
+errors.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ MOST_PAIRS = 40
 MOST_IN_CELL = 12
 MOST_IN_GALLERY = 24
 
-# A cell's shade says which share of its row it holds. The right answers have their own colour and their own steps.
+# A cell's shade says which share of its row it holds. The right answers have their own colour and
+# their own steps.
 _ERROR_STEPS = (0.02, 0.05, 0.15, 0.4)
 _RIGHT_STEPS = (0.5, 0.7, 0.85, 0.95)
 
@@ -76,7 +79,9 @@ def least_confident(predictions: Predictions, shown: NDArray[np.int64]) -> NDArr
 
 
 def picks(predictions: Predictions) -> NDArray[np.int64]:
-    """Rows of any images, chosen by nothing but their paths: what the model is like, not what it is worst at."""
+    """Rows of any images, chosen by nothing but their paths: what the model is like, not what it is
+    worst at.
+    """
     return np.argsort(keyed_numbers(0, "shown", predictions.paths), kind="stable")[:MOST_IN_GALLERY]
 
 
@@ -107,9 +112,11 @@ def lines(predictions: Predictions, row: int) -> tuple[str, str]:
 
 
 def cells_as_json(predictions: Predictions, cells: list[Cell], album: Album) -> str:
-    """What the dialogs show, as JSON that is safe inside a script element: cell key → heading and images.
+    """What the dialogs show, as JSON that is safe inside a script element: cell key → heading and
+    images.
 
-    Errors get their thumbnails first, one a cell in turn, so that a full album leaves no confusion without any.
+    Errors get their thumbnails first, one a cell in turn, so that a full album leaves no confusion
+    without any.
     """
     # Computed once: both are properties that go through all probabilities.
     predicted, confidence = predictions.predicted, predictions.confidence

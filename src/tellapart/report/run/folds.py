@@ -1,4 +1,6 @@
-"""What the report shows of a cross-validation: a score for each fold, their mean and spread, and how each went."""
+"""What the report shows of a cross-validation: a score for each fold, their mean and spread, and
+how each went.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,15 @@ class Folds:
 
     Args:
         scores: of the folds.
-        predictions: what the folds' models said of the images that they held out; of several repeats the first.
+        predictions: what the folds' models said of the images that they held out; of several
+            repeats the first.
         sentences: how the model file was made of it.
-        histories: the folds' rows of history.csv, by what the fold is called; empty where nothing is trained by steps.
-        experiment: the settings and what came of them, name → value, for the table of experiments; may be empty.
-        members: of an ensemble of the folds' models, how many; 0 where the model is one that learned from all.
+        histories: the folds' rows of history.csv, by what the fold is called; empty where nothing
+            is trained by steps.
+        experiment: the settings and what came of them, name → value, for the table of experiments;
+            may be empty.
+        members: of an ensemble of the folds' models, how many; 0 where the model is one that
+            learned from all.
     """
 
     scores: FoldScores

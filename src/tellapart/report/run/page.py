@@ -2,8 +2,8 @@
 
     ReportInput ─▶ words, tables, figures, thumbnails ─▶ template ─▶ one string
 
-The file loads nothing: styles, script and images are inside, and its policy forbids the rest. Whatever comes from
-the user's files (names of classes, names of files) is text in it, never markup.
+The file loads nothing: styles, script and images are inside, and its policy forbids the rest.
+Whatever comes from the user's files (names of classes, names of files) is text in it, never markup.
 """
 
 from __future__ import annotations
@@ -47,10 +47,13 @@ class ReportInput:
         model: facts about the model, name → value.
         provenance: what exactly was run: heading → name → value. Leave out paths of this machine.
         model_file: the name of the written model, without folders; None if none was written.
-        history: of a gradient training, a row an epoch: "epoch", "lr", "loss", "val_loss", "val_accuracy", ….
-        rates: of a gradient training, epochs done and the learning rate there; empty: those of the history.
+        history: of a gradient training, a row an epoch: "epoch", "lr", "loss", "val_loss",
+            "val_accuracy", ….
+        rates: of a gradient training, epochs done and the learning rate there; empty: those of the
+            history.
         comparison: of the probe with the fine-tuned network on the test split, or None.
-        folds: of a cross-validation, or None. Its answers then calibrated the model, and stand in for a missing test.
+        folds: of a cross-validation, or None. Its answers then calibrated the model, and stand in
+            for a missing test.
     """
 
     title: str
@@ -73,7 +76,9 @@ class ReportInput:
 
     @property
     def calibrated_with(self) -> Predictions | None:
-        """The answers to images that the model, or the fold's, never learned from; None means not calibrated."""
+        """The answers to images that the model, or the fold's, never learned from; None means not
+        calibrated.
+        """
         return self.folds.predictions if self.folds else self.val_predictions
 
     @property
@@ -90,7 +95,9 @@ class ReportInput:
 
 @dataclass(frozen=True)
 class ScoreLine:
-    """One line of the score section. `baseline` is None where always the same answer has no such score."""
+    """One line of the score section. `baseline` is None where always the same answer has no such
+    score.
+    """
 
     name: str
     meaning: str
@@ -99,7 +106,8 @@ class ScoreLine:
 
 
 def render(report: ReportInput) -> str:
-    """The report as one HTML document. An image that cannot be read any more is named, and never stops it.
+    """The report as one HTML document. An image that cannot be read any more is named, and never
+    stops it.
 
     Raises:
         UserError: if jinja2 is not installed.
@@ -217,7 +225,9 @@ def _data_section(report: ReportInput, album: Album) -> dict[str, Any]:
 
 
 def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
-    """What the model answered on test; on val, and called so, where there is no test. Empty without either."""
+    """What the model answered on test; on val, and called so, where there is no test. Empty without
+    either.
+    """
     held_out = [report.predictions, report.calibrated_with]
     shown = next((one for one in held_out if one is not None and len(one)), None)
     if shown is None:

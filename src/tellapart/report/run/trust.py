@@ -1,4 +1,6 @@
-"""How far an answer can be trusted: is it as sure as it is right, and what does saying "I don't know" buy."""
+"""How far an answer can be trusted: is it as sure as it is right, and what does saying "I don't
+know" buy.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def section(
 def _decisions(
     shown: Predictions, threshold: float | None
 ) -> list[tuple[str, int, float, float | None]]:
-    """Each decision with its images, their share, and how many answers are right; none without a threshold."""
+    """Each decision with its images, their share, and how many answers are right; none without a
+    threshold.
+    """
     if threshold is None and shown.unfamiliarity is None:
         return []
     decisions = decide(shown.probs, shown.unfamiliarity, threshold)

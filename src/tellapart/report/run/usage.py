@@ -9,7 +9,9 @@ from tellapart.report.parts.wording import visible
 
 
 def snippets(model_file: str) -> list[tuple[str, str]]:
-    """What to type, ready to copy: (where, code) for the shell, for Python, and for onnxruntime alone."""
+    """What to type, ready to copy: (where, code) for the shell, for Python, and for onnxruntime
+    alone.
+    """
     quoted, literal = visible(shlex.quote(model_file)), json.dumps(model_file)
     plain = f"""import json
 

@@ -30,13 +30,20 @@ class TuningInput:
     """All that the page tells.
 
     Args:
-        metric: that decides. shown: a second one, for the table.
-        judged: where, in words: "on val" or "in 5 folds". count: the images of that. seed: of the study.
-        keys: what is searched. logs: those of them with a logarithmic range.
-        rows: by number. best: the finished one that won; None: none is finished.
+        metric: that decides.
+        shown: a second one, for the table.
+        judged: where, in words: "on val" or "in 5 folds".
+        count: the images of that.
+        seed: of the study.
+        keys: what is searched.
+        logs: those of them with a logarithmic range.
+        rows: by number.
+        best: the finished one that won; None: none is finished.
         importances: key → share, empty where that is not known.
-        test: of the final training; None: there is none yet, or it has no test images. looks: finals so far.
-        elsewhere: of a final training in another folder of the study: that folder's name, and its test accuracy.
+        test: of the final training; None: there is none yet, or it has no test images.
+        looks: finals so far.
+        elsewhere: of a final training in another folder of the study: that folder's name, and its
+            test accuracy.
         ran: facts, name → value.
     """
 
@@ -129,7 +136,9 @@ def summary_lines(study: TuningInput) -> list[str]:
 
 
 def history_chart(rows: Sequence[TrialRow], metric: str) -> Chart | None:
-    """Each finished trial's value and the best so far, over the trials; None where none has finished."""
+    """Each finished trial's value and the best so far, over the trials; None where none has
+    finished.
+    """
     finished = [row for row in rows if row.state == "finished"]
     return chart(
         f"{_in_words(metric)} of val over trials{', %' if metric.endswith(SHARES) else ''}",

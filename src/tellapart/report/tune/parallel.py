@@ -28,7 +28,9 @@ _LONGEST = 20  # characters of a label
 
 @dataclass(frozen=True)
 class Rail:
-    """One setting, upright: its name, where it stands, and its labels. `unused` is whether some trial lacks it."""
+    """One setting, upright: its name, where it stands, and its labels. `unused` is whether some
+    trial lacks it.
+    """
 
     name: str
     x: int
@@ -38,7 +40,9 @@ class Rail:
 
 @dataclass(frozen=True)
 class Strand:
-    """One trial: the points of a polyline, what it stands for, and how it is drawn: best, good or other."""
+    """One trial: the points of a polyline, what it stands for, and how it is drawn: best, good or
+    other.
+    """
 
     points: str
     text: str
@@ -68,8 +72,10 @@ def parallel(
     """The finished and the pruned trials that have a value; None where there are fewer than two.
 
     Args:
-        keys: the most important first; the first `MOST_KEYS` are drawn. logs: those on a logarithmic rail.
-        metric: the last rail, the better the higher. best: the trial that won.
+        keys: the most important first; the first `MOST_KEYS` are drawn.
+        logs: those on a logarithmic rail.
+        metric: the last rail, the better the higher.
+        best: the trial that won.
     """
     ranked = _ranked([row for row in rows if math.isfinite(row.value)], metric)[:MOST_TRIALS]
     if len(ranked) < 2:

@@ -24,12 +24,14 @@ class TrialRow:
     """One trial.
 
     Args:
-        number: from 0. state: "finished", "pruned" (stopped early), "failed" or "running".
+        number: from 0.
+        state: "finished", "pruned" (stopped early), "failed" or "running".
         settings: key → value, of what is searched and counts in this trial.
         value: of the metric that decides; NaN without one.
         scores: "train_loss", "val_accuracy" and so on, as far as they are known.
         epochs, seconds: how long it trained, None where there is nothing to say.
-        reason: why it failed or was stopped. run: the name of its run folder, or "".
+        reason: why it failed or was stopped.
+        run: the name of its run folder, or "".
     """
 
     number: int
@@ -56,7 +58,9 @@ class TrialRow:
 def trials_table(
     rows: Sequence[TrialRow], keys: Sequence[str], metric: str, shown: str
 ) -> tuple[list[Row], dict[str, type]]:
-    """The table of trials for other programs, and its columns: every number in full, None where there is none."""
+    """The table of trials for other programs, and its columns: every number in full, None where
+    there is none.
+    """
     names, chosen = score_names(metric, shown), f"val_{metric}_chosen"
     columns: dict[str, type] = {
         "trial": int,
