@@ -81,11 +81,11 @@ def kill() -> None:
     raise Killed
 
 
-def at(event: str, step: int, action: Callable[[], object]) -> Callable[[Event], None]:
+def at(name: str, step: int, action: Callable[[], object]) -> Callable[[Event], None]:
     """A callback that does something at one event."""
 
     def callback(event: Event) -> None:
-        if (event.name, event.step) == (event, step):
+        if (event.name, event.step) == (name, step):
             action()
 
     return callback

@@ -183,7 +183,7 @@ def test_it_gives_up_after_five_halvings(data: TrainingData):
 
 def test_it_gives_up_where_a_part_is_a_single_image(data: TrainingData):
     with pytest.raises(UserError, match="not even in 32 parts"):
-        stepped(data, Memory(0), training__parts=8)
+        stepped(data, Memory(0), training__accumulation=8)
 
 
 def test_a_single_pixel_of_a_single_image_is_nothing_to_measure(tmp_path: Path, data: TrainingData):
