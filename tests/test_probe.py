@@ -66,6 +66,7 @@ def catalog_of(labels: list[int], groups: list[str]) -> Catalog:
         digests=text_column(f"{row:064x}" for row in range(count)),
         taken=empty,
         copies=np.arange(count),
+        splits=empty,
     )
 
 

@@ -99,6 +99,7 @@ def make_catalog(
         digests=np.array([f"{row:064x}" for row in range(count)]),
         taken=np.full(count, ""),
         copies=np.arange(count),
+        splits=np.full(count, ""),
         weights=np.ones(count),
     )
 

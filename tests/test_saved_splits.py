@@ -191,3 +191,34 @@ def test_splits_without_the_order_of_the_classes_are_refused(photos: Path):
         Refused, match="was written by an earlier tellapart, without the order of the classes"
     ):
         read_splits(file)
+
+
+# ── the splits as a column ──
+
+
+def divided(photos: Path) -> Catalog:
+    catalog = catalog_of(photos)
+    return catalog.with_splits(make_splits(catalog, SplitOptions(), 0))
+
+
+def test_a_catalog_is_undivided_until_it_is_given_splits(photos):
+    assert set(catalog_of(photos).splits) == {""}
+
+
+def test_a_split_of_a_catalog_is_its_rows(photos):
+    catalog = divided(photos)
+    assert set(catalog.splits[catalog.split("val")]) == {"val"}
+    assert sum(len(catalog.split(name)) for name in ("train", "val", "test")) == len(catalog)
+
+
+def test_the_digest_of_the_splits_is_the_hash_of_the_saved_file(photos):
+    catalog = divided(photos)
+    with new_run(photos.parent / "runs", "x") as run:
+        assert catalog.splits_digest == save_splits(run, catalog, catalog.splits)
+
+
+def test_some_rows_of_a_catalog_keep_their_splits(photos):
+    catalog = divided(photos)
+    assert catalog.rows(catalog.splits == "test").splits.tolist() == ["test"] * len(
+        catalog.split("test")
+    )

@@ -56,6 +56,7 @@ def catalog_of(
         digests=text_column(hashlib.sha256(str(name).encode()).hexdigest() for name in names),
         taken=text_column([""] * count),
         copies=np.arange(count) if copies is None else np.array(copies),
+        splits=text_column([""] * count),
         weights=np.ones(count),
     )
 

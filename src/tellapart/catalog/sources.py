@@ -477,6 +477,7 @@ def _catalog(
         digests=text_column([""] * count),
         taken=text_column([""] * count),
         copies=np.arange(count),
+        splits=text_column([""] * count),
         ignored=dict(sorted(walk.ignored.items())),
         remarks=(*walk.remarks, *remarks, *_look_alikes(classes)),
     )

@@ -40,6 +40,8 @@ class Catalog:
             say.
         copies: (N,) int64, near-duplicates share the number of the first row; its own for every
             other row.
+        splits: (N,) str, "train", "val", "test", or "" for a row that is not used; "" everywhere
+            until `make_splits` has divided the images.
         ignored: what was passed over without becoming a row: reason → count.
         remarks: what the user should know of the source, a sentence each.
     """
@@ -59,6 +61,7 @@ class Catalog:
     digests: Column
     taken: Column
     copies: Column
+    splits: Column
     ignored: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
@@ -80,6 +83,14 @@ class Catalog:
         """Status → number of files, sorted by name."""
         return dict(sorted(Counter(self.statuses.tolist()).items()))
 
+    def split(self, name: str) -> NDArray[np.int64]:
+        """The rows of one split, in their order."""
+        return np.flatnonzero(self.splits == name)
+
+    def with_splits(self, splits: Column) -> Catalog:
+        """The same catalog, divided this way; (N,) as the column `splits`."""
+        return self.replace(splits=splits)
+
     def rows(self, chosen: NDArray[np.bool_]) -> Catalog:
         """The catalog of some rows, with the same classes."""
         part = {name: getattr(self, name)[chosen] for name in _COLUMNS}
@@ -98,6 +109,22 @@ class Catalog:
             total.update("\0".join(map(str, row)).encode() + b"\n")
         return total.hexdigest()
 
+    @property
+    def splits_digest(self) -> str:
+        """The hash of the splits of all usable images, as `splits_hash` gives it."""
+        used = np.flatnonzero(self.ok)
+        names = (self.classes[label] for label in self.labels[used])
+        columns = (self.paths[used], self.digests[used], names, self.splits[used])
+        return splits_hash(zip(*columns, strict=True))
+
+
+def splits_hash(rows: Iterable[tuple[str, str, str, str]]) -> str:
+    """SHA-256 over path, content hash, class and split of each used image, whatever their order."""
+    total = hashlib.sha256()
+    for row in sorted(rows):
+        total.update("\0".join(row).encode() + b"\n")
+    return total.hexdigest()
+
 
 _COLUMNS = (
     "paths",
@@ -112,6 +139,7 @@ _COLUMNS = (
     "digests",
     "taken",
     "copies",
+    "splits",
 )
 
 

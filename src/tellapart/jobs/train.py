@@ -14,6 +14,7 @@ import numpy as np
 
 from tellapart.cache import FeatureStore, cache_folder
 from tellapart.catalog.names import escape
+from tellapart.catalog.table import splits_hash
 from tellapart.errors import Interrupted, UserError
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.jobs.cv.pool import frozen_backbone, learned_of, probe_on
@@ -31,7 +32,7 @@ from tellapart.recipe_files import load_recipe
 from tellapart.runs.folder import RunFolder, nothing_begun
 from tellapart.runs.lock import locked
 from tellapart.runs.saved_predictions import read_predictions
-from tellapart.runs.saved_splits import read_splits, splits_hash
+from tellapart.runs.saved_splits import read_splits
 
 if TYPE_CHECKING:
     from tellapart.evaluation.comparison import Comparison

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from tellapart.catalog.splits import find_leaks
-from tellapart.catalog.table import Catalog, Column, text_column
+from tellapart.catalog.table import Catalog, Column, splits_hash, text_column
 from tellapart.errors import Refused, UserError
 from tellapart.runs.folder import RunFolder
 
@@ -27,14 +26,6 @@ ACCEPT_CHANGES = (
 RESTORE_CLASSES = "Restore the classes, or train anew: a label never changes its meaning."
 
 _COLUMNS = ["path", "sha256", "class", "split"]
-
-
-def splits_hash(rows: Iterable[tuple[str, str, str, str]]) -> str:
-    """SHA-256 over path, content hash, class and split of each used image, whatever their order."""
-    total = hashlib.sha256()
-    for row in sorted(rows):
-        total.update("\0".join(row).encode() + b"\n")
-    return total.hexdigest()
 
 
 def save_splits(run: RunFolder, catalog: Catalog, splits: Column) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
 from tellapart.catalog.names import escape
+from tellapart.catalog.table import splits_hash
 from tellapart.errors import Interrupted
 from tellapart.experiments.fold_plan import FoldPlan
 from tellapart.experiments.out_of_fold import (
@@ -49,7 +50,7 @@ from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.lock import locked
-from tellapart.runs.saved_splits import read_splits, splits_hash
+from tellapart.runs.saved_splits import read_splits
 from tellapart.training.hardware import Hardware
 from tellapart.training.invariant import MOVES, with_moves
 

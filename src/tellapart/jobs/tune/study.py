@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy.engine import make_url
 
 from tellapart.catalog.names import escape, unescape
-from tellapart.catalog.table import Catalog, Column, text_column
+from tellapart.catalog.table import Catalog, Column, splits_hash, text_column
 from tellapart.errors import Refused, UserError, choose
 from tellapart.evaluation.scores import METRICS
 from tellapart.experiments.default_spaces import default_space
@@ -36,7 +36,7 @@ from tellapart.recipe_files import load_recipe, read_text
 from tellapart.runs.environment import environment
 from tellapart.runs.folder import RunFolder, check_room, open_run
 from tellapart.runs.history import STUDY
-from tellapart.runs.saved_splits import save_splits, splits_hash
+from tellapart.runs.saved_splits import save_splits
 
 FORMAT = 2
 OWN_NAME = "study"  # of the study in a database of its own
