@@ -109,7 +109,8 @@ def test_small_steps_are_tried_without_onednn(
 
 
 @pytest.mark.parametrize(
-    ("options", "count"), [({}, 16), ({"batch_size": 6}, 6), ({"accumulation": 16}, 2), ({"accumulation": 4}, 8)]
+    ("options", "count"),
+    [({}, 16), ({"batch_size": 6}, 6), ({"accumulation": 16}, 2), ({"accumulation": 4}, 8)],
 )
 def test_a_trial_is_as_large_as_a_part_of_a_batch(
     cnn: Classifier, monkeypatch: pytest.MonkeyPatch, options: dict[str, int], count: int
