@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test check format lint types rooms audit bench clean
+.PHONY: demo test check format lint types rooms structure architecture audit bench clean
 
 demo: $(INSTALLED)  ## the main job on real data: 2,624 solar cells
 	$(BIN)/python examples/solar_cells.py
@@ -24,6 +24,12 @@ types: $(INSTALLED)
 
 rooms: $(INSTALLED)
 	$(BIN)/lint-imports
+
+structure:  ## rooms, floors, arrows, lengths: how the package is built
+	$(PYTHON) tools/rooms.py
+
+architecture:  ## rewrite the list of files in ARCHITECTURE.md from the docstrings
+	$(PYTHON) tools/architecture.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
