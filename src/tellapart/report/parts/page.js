@@ -51,8 +51,8 @@ function openCell(key) {
   dialog.showModal();
   dialog.scrollTop = 0;
 }
-for (const button of all("[data-cell]")) button.addEventCallback("click", () => openCell(button.dataset.cell));
-dialog?.addEventCallback("click", (event) => {
+for (const button of all("[data-cell]")) button.addEventListener("click", () => openCell(button.dataset.cell));
+dialog?.addEventListener("click", (event) => {
   if (event.target === dialog || event.target.closest(".close")) dialog.close();
 });
 
@@ -81,7 +81,7 @@ for (const table of all("table.sortable")) {
     button.type = "button";
     button.append(...header.childNodes);
     header.append(button);
-    button.addEventCallback("click", () => sortBy(header, column));
+    button.addEventListener("click", () => sortBy(header, column));
   });
 }
 
@@ -96,7 +96,7 @@ for (const table of all("table.filtered")) {
   label.htmlFor = field.id;
   const count = make("output", "quiet");
   count.htmlFor = field.id;
-  field.addEventCallback("input", () => {
+  field.addEventListener("input", () => {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const [row, text] of rows) {
@@ -114,7 +114,7 @@ for (const table of all("table.filtered")) {
 for (const block of all(".snippet")) {
   const button = make("button", "copy", "Copy");
   button.type = "button";
-  button.addEventCallback("click", async () => {
+  button.addEventListener("click", async () => {
     const code = block.querySelector("code");
     try {
       await navigator.clipboard.writeText(code.textContent);
