@@ -357,7 +357,7 @@ def test_the_model_is_calibrated_on_the_answers_out_of_fold_and_its_page_says_so
     assert card.calibration_count == 30 and card.detects_unfamiliar
     assert card.confidence_threshold is not None and sum(card.train_counts) == 30
     page = (done.path / "report.html").read_text()
-    assert "Calibrated on the out-of-fold answers to 30 images" in page
+    assert "Calibrated on the out-of-fold predictions of 30 images" in page
     assert "no validation split" not in page
     assert not any("There is no val" in text for text in done.warnings)
 
@@ -366,7 +366,7 @@ def test_the_page_and_the_terminal_tell_of_the_folds(done: CrossValidated):
     page = (done.path / "report.html").read_text()
     assert 'id="folds"' in page and done.lines[0] in page
     assert done.lines[0].startswith("Accuracy over 3 folds, divided 2 times: mean ")
-    assert "All 30 images together, each judged by a model that never saw it" in done.lines[1]
+    assert "All 30 images together, each predicted by a model that never saw it" in done.lines[1]
     assert done.lines[-1].startswith(
         "The model file is a head fitted on all images but the test set."
     )
@@ -391,7 +391,7 @@ def test_val_of_an_earlier_run_is_divided_too_and_without_a_test_the_page_says_s
     assert len(polars.read_parquet(done.path / "folds.parquet")) == 36
     assert done.metrics.accuracy.count == 0 and done.as_json()["test"]["accuracy"]["value"] is None
     page = (done.path / "report.html").read_text()
-    assert "On 36 images, each judged by a model that never saw it, it is right" in page
+    assert "On 36 images, each predicted by a model that never saw it, it is correct" in page
     assert "36 images judged out of fold" in page
 
 

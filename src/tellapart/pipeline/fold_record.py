@@ -13,7 +13,6 @@ import numpy as np
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.fold_scores import MEASURED, FoldScores, part_of, score_folds
 from tellapart.experiments.out_of_fold import OutOfFold
-from tellapart.report.run.folds import Folds
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.saved_predictions import read_predictions
 
@@ -48,13 +47,6 @@ class Folded:
             "class_counts": counts,
             "model": {**self.made, "text": list(self.sentences)},
         }
-
-    def shown(self, catalog: Catalog) -> Folds:
-        """What the page needs of it."""
-        predictions = self.out.predictions(catalog, 0)
-        return Folds(
-            self.scores, predictions, self.sentences, self.histories, self.experiment, self.members
-        )
 
 
 def write_folds(run: RunFolder, catalog: Catalog, folded: Folded) -> None:

@@ -236,7 +236,8 @@ def _report(
         history=trained.history,
         rates=trained.rates,
         comparison=trained.comparison,
-        folds=trained.folds.shown(catalog) if trained.folds else None,
+        folds=trained.folds,
+        out_of_fold=trained.folds.out.predictions(catalog, 0) if trained.folds else None,
         model={
             "Backbone": trained.recipe.backbone.name,
             "Weights": f"{network.source}, SHA-256 {network.digest[:16]}…",

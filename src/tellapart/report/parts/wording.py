@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -71,6 +72,11 @@ def number(value: str | int | float) -> str:
     if isinstance(value, str | bool):
         return str(value)
     return f"{value:,d}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def timestamp() -> str:
+    """The local date and time, as every page shows when it was made: "30 November 2026, 03:12"."""
+    return time.strftime("%d %B %Y, %H:%M")
 
 
 def images(count: int) -> str:

@@ -1,12 +1,10 @@
-"""What the report shows of a cross-validation: a score for each fold, their mean and spread, and
-how each went.
-"""
+"""How a cross-validation went: the score of each fold, their mean and spread, and their curves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from tellapart.evaluation.fold_scores import FoldScore, FoldScores
 from tellapart.evaluation.metrics import Score
@@ -17,116 +15,128 @@ from tellapart.report.parts.gallery import Album
 from tellapart.report.run import confusion
 
 MOST_ERRORS = 12  # images of the gallery
-MOST_BANDS = 30  # folds whose interval is drawn; more rows get numbers only
-
-Row = Mapping[str, float]
+MOST_BANDS = 30  # folds whose interval is drawn; with more, the rows hold numbers only
 
 
-@dataclass(frozen=True)
-class Folds:
-    """A cross-validation, as its page needs it.
-
-    Args:
-        scores: of the folds.
-        predictions: what the folds' models said of the images that they held out; of several
-            repeats the first.
-        sentences: how the model file was made of it.
-        histories: the folds' rows of history.csv, by what the fold is called; empty where nothing
-            is trained by steps.
-        experiment: the settings and what came of them, name → value, for the table of experiments;
-            may be empty.
-        members: of an ensemble of the folds' models, how many; 0 where the model is one that
-            learned from all.
-    """
-
-    scores: FoldScores
-    predictions: Predictions
-    sentences: tuple[str, ...] = ()
-    histories: Mapping[str, Sequence[Row]] = field(default_factory=dict)
-    experiment: Mapping[str, str] = field(default_factory=dict)
-    members: int = 0
+class FoldedRun(Protocol):
+    """What the report reads of a cross-validation. Any object with these attributes will do."""
 
     @property
-    def headline(self) -> str:
-        """The metric to read first."""
-        return "balanced_accuracy" if self.scores.pooled[0].balanced_first else "accuracy"
+    def scores(self) -> FoldScores:
+        """The scores of the folds."""
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """How the model file was made."""
+
+    @property
+    def members(self) -> int:
+        """How many folds' models the model file holds; 0 for one model trained on all images."""
+
+    @property
+    def histories(self) -> Mapping[str, Sequence[Mapping[str, float]]]:
+        """The rows of each fold's history.csv by the fold's name; empty for a probe."""
+
+    @property
+    def experiment(self) -> Mapping[str, str]:
+        """The table of experiments, name → value: the settings and their scores. May be empty."""
 
 
-def section(folds: Folds | None, album: Album) -> dict[str, Any]:
-    """What the template draws. The images are those of the most confident errors out of fold."""
-    if folds is None:
+def section(
+    folds: FoldedRun | None, out_of_fold: Predictions | None, album: Album
+) -> dict[str, Any]:
+    """Everything that the template draws.
+
+    Args:
+        folds: the cross-validation, or None.
+        out_of_fold: its predictions of the first repeat. The gallery shows their surest errors.
+        album: the thumbnails of the page.
+    """
+    if folds is None or out_of_fold is None:
         return {"folds": None}
-    said = folds.predictions
-    wrong = confusion.confident_errors(said)
-    columns, rows = _rows(folds)
-    runs = [
-        (row, one) for row, one in zip(rows, folds.scores.each, strict=True) if "run" in one.facts
+    errors = confusion.confident_errors(out_of_fold)
+    columns, rows = _rows(folds.scores)
+    reports = [
+        (row.name, f"{fold.facts['run']}/report.html")
+        for row, fold in zip(rows, folds.scores.each, strict=True)
+        if "run" in fold.facts
     ]
+    metric = headline(folds.scores)
     return {
         "folds": folds,
-        "fold_lines": fold_lines(folds.scores, folds.headline),
+        "fold_metric": metric,
+        "fold_lines": fold_lines(folds.scores, metric),
         "fold_columns": columns,
         "fold_rows": rows,
         "fold_bands": len(rows) <= MOST_BANDS,
-        "fold_together": folds.scores.together[folds.headline],
+        "fold_together": folds.scores.together[metric],
         "fold_heading": "Fold" if folds.scores.repeats == 1 else "Repeat, fold",
-        "fold_reports": [(row.name, f"{one.facts['run']}/report.html") for row, one in runs],
+        "fold_reports": reports,
         "fold_charts": _charts(folds.histories),
-        "fold_error_count": len(wrong),
+        "fold_error_count": len(errors),
         "fold_errors": [
-            album.hang(said.paths[row], *confusion.lines(said, row)) for row in wrong[:MOST_ERRORS]
+            album.hang(out_of_fold.paths[row], *confusion.lines(out_of_fold, row))
+            for row in errors[:MOST_ERRORS]
         ],
     }
 
 
-def fold_lines(scores: FoldScores, headline: str) -> list[str]:
-    """The folds in words: mean and spread, and all answers together.
+def headline(scores: FoldScores) -> str:
+    """The metric to read first: balanced accuracy where the classes are uneven."""
+    return "balanced_accuracy" if scores.pooled[0].balanced_first else "accuracy"
+
+
+def fold_lines(scores: FoldScores, metric: str) -> list[str]:
+    """The folds in words: the mean and the spread, then the score of all predictions together.
 
     Args:
-        headline: the metric, a share of the images.
+        scores: the scores of the folds.
+        metric: the metric to read first, a share of the images.
     """
-    name, count = headline.replace("_", " "), scores.together[headline].count
-    mean, spread = scores.mean[headline], scores.spread[headline]
-    times = "" if scores.repeats == 1 else f", divided {scores.repeats} times"
+    name, count = metric.replace("_", " "), scores.together[metric].count
+    mean, spread = wording.percent(scores.mean[metric]), _points(scores.spread[metric])
+    repeats = "" if scores.repeats == 1 else f", repeated {scores.repeats} times"
     return [
         (
-            f"{name.capitalize()} over {scores.folds} folds{times}: mean {wording.percent(mean)}, "
-            f"spread {_points(spread)} (standard deviation)."
+            f"{name.capitalize()} over {scores.folds} folds{repeats}: mean {mean}, standard"
+            f" deviation {spread}."
         ),
         (
-            f"All {wording.images(count)} together, each judged by a model that never saw it:"
-            f" {_share(scores.together[headline])}; log loss"
+            f"All {wording.images(count)} together, each predicted by a model that never saw it:"
+            f" {_share(scores.together[metric])}; log loss"
             f" {scores.together['log_loss'].value:.3f}."
         ),
     ]
 
 
-def verdict(folds: Folds | None) -> str | None:
-    """The report in a sentence, where there is no test; None without folds."""
-    if folds is None or not len(folds.predictions):
+def verdict(folds: FoldedRun | None) -> str | None:
+    """The report in a sentence, where there is no test split; None without folds."""
+    if folds is None or not folds.scores.together["accuracy"].count:
         return None
-    score = folds.scores.together[folds.headline]
-    name = (
-        "it recognises {} of a class on average"
-        if folds.headline != "accuracy"
-        else "it is right {} of the time"
+    metric = headline(folds.scores)
+    score = folds.scores.together[metric]
+    value = wording.percent(score.value)
+    result = (
+        f"it is correct {value} of the time"
+        if metric == "accuracy"
+        else f"its recall is {value}, averaged over the classes"
     )
     return (
-        f"On {wording.images(score.count)}, each judged by a model that never saw it,"
-        f" {name.format(wording.percent(score.value))} ({wording.interval_in_words(score)}). There"
-        " is no test split: these are the images that the settings were judged by."
+        f"On {wording.images(score.count)}, each predicted by a model that never saw it,"
+        f" {result} ({wording.interval_in_words(score)}). There is no test split: if you choose"
+        " settings by this score, it becomes optimistic."
     )
 
 
-def calibration_line(folds: Folds, temperature: float) -> str:
+def calibration_line(folds: FoldedRun, out_of_fold: Predictions, temperature: float) -> str:
     """How the probabilities were calibrated."""
-    on = f"the out-of-fold answers to {wording.images(len(folds.predictions))}"
+    images = f"the out-of-fold predictions of {wording.images(len(out_of_fold))}"
     if folds.members:
         return (
-            f"Each of the {folds.members} members is calibrated, their mean is not again; the"
-            f" threshold suits {on}."
+            f"Each of the {folds.members} members is calibrated; their mean is not calibrated"
+            f" again. The threshold was chosen on {images}."
         )
-    return f"Calibrated on {on}, temperature {temperature:.3g}."
+    return f"Calibrated on {images}, temperature {temperature:.3g}."
 
 
 @dataclass(frozen=True)
@@ -139,57 +149,53 @@ class FoldRow:
     cells: tuple[str, ...]
 
 
-def _rows(folds: Folds) -> tuple[list[str], list[FoldRow]]:
-    """The headings of the cells, and a row a fold. What no fold has is no column."""
-    each, headline = folds.scores.each, folds.headline
-    other = "accuracy" if headline != "accuracy" else "balanced_accuracy"
+def _rows(scores: FoldScores) -> tuple[list[str], list[FoldRow]]:
+    """The headings of the cells, and a row for each fold. A column without any value is left out."""
+    metric = headline(scores)
+    other = "accuracy" if metric != "accuracy" else "balanced_accuracy"
     columns: dict[str, Callable[[FoldScore], str]] = {
-        other.replace("_", " ").capitalize(): lambda one: wording.percent(
-            getattr(one.metrics, other).value
+        other.replace("_", " ").capitalize(): lambda fold: wording.percent(
+            getattr(fold.metrics, other).value
         ),
-        "Log loss": lambda one: wording.decimal(one.metrics.log_loss.value),
-        "Regularisation": lambda one: _fact(one, "c"),
-        "Best epoch": lambda one: _fact(one, "best_epoch"),
-        "Shipped": lambda one: _fact(one, "shipped"),
+        "Log loss": lambda fold: wording.decimal(fold.metrics.log_loss.value),
+        "Regularisation": lambda fold: _fact(fold, "c"),
+        "Best epoch": lambda fold: _fact(fold, "best_epoch"),
+        "Shipped": lambda fold: _fact(fold, "shipped"),
     }
-    there = {name: cell for name, cell in columns.items() if any(cell(one) for one in each)}
+    filled = {name: cell for name, cell in columns.items() if any(map(cell, scores.each))}
     rows = [
         FoldRow(
-            _called(one, folds.scores),
-            one.count,
-            getattr(one.metrics, headline),
-            tuple(cell(one) for cell in there.values()),
+            f"{fold.fold}" if scores.repeats == 1 else f"{fold.repeat}.{fold.fold}",
+            fold.count,
+            getattr(fold.metrics, metric),
+            tuple(cell(fold) for cell in filled.values()),
         )
-        for one in each
+        for fold in scores.each
     ]
-    return list(there), rows
+    return list(filled), rows
 
 
-def _called(one: FoldScore, scores: FoldScores) -> str:
-    return f"{one.fold}" if scores.repeats == 1 else f"{one.repeat}.{one.fold}"
-
-
-def _fact(one: FoldScore, name: str) -> str:
-    value = one.facts.get(name)
+def _fact(fold: FoldScore, name: str) -> str:
+    value = fold.facts.get(name)
     return "" if value is None else wording.number(value)
 
 
-def _charts(histories: Mapping[str, Sequence[Row]]) -> list[Chart]:
-    """An image a number: each fold's line, and their mean."""
+def _charts(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> list[Chart]:
+    """A chart for each metric: the line of each fold, and their mean."""
     names = dict.fromkeys(key for rows in histories.values() for row in rows for key in row)
     train = "train_loss" if "train_loss" in names else "loss"
-    wanted = {
+    titles = {
         "val_loss": ("Val loss", 1.0),
         "val_accuracy": ("Val accuracy, %", 100.0),
         train: ("Train loss", 1.0),
         "train_accuracy": ("Train accuracy, %", 100.0),
     }
-    drawn = [_chart(histories, key, *wanted[key]) for key in wanted if key in names]
-    return [one for one in drawn if one is not None]
+    charts = [_chart(histories, key, *titles[key]) for key in titles if key in names]
+    return [drawn for drawn in charts if drawn is not None]
 
 
 def _chart(
-    histories: Mapping[str, Sequence[Row]], key: str, name: str, unit: float
+    histories: Mapping[str, Sequence[Mapping[str, float]]], key: str, name: str, unit: float
 ) -> Chart | None:
     lines = [
         [(row["epoch"], row[key]) for row in rows if key in row] for rows in histories.values()

@@ -24,7 +24,7 @@ from tellapart.report.parts.data_section import Finding
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.gallery import Album
 from tellapart.report.run import confusion, epochs, folds, trust, usage
-from tellapart.report.run.folds import Folds
+from tellapart.report.run.folds import FoldedRun
 
 __all__ = ["Finding", "ReportInput", "render"]
 
@@ -52,8 +52,9 @@ class ReportInput:
         rates: of a gradient training, epochs done and the learning rate there; empty: those of the
             history.
         comparison: of the probe with the fine-tuned network on the test split, or None.
-        folds: of a cross-validation, or None. Its answers then calibrated the model, and stand in
-            for a missing test.
+        folds: the cross-validation, or None.
+        out_of_fold: its predictions of the first repeat, or None. They calibrated the model, and
+            stand in for a missing test split.
     """
 
     title: str
@@ -72,14 +73,13 @@ class ReportInput:
     history: tuple[Mapping[str, float], ...] = ()
     rates: tuple[tuple[float, float], ...] = ()
     comparison: Comparison | None = None
-    folds: Folds | None = None
+    folds: FoldedRun | None = None
+    out_of_fold: Predictions | None = None
 
     @property
     def calibrated_with(self) -> Predictions | None:
-        """The answers to images that the model, or the fold's, never learned from; None means not
-        calibrated.
-        """
-        return self.folds.predictions if self.folds else self.val_predictions
+        """The predictions that the calibration was fitted on. None means not calibrated."""
+        return self.out_of_fold if self.folds else self.val_predictions
 
     @property
     def measured(self) -> Metrics | None:
@@ -89,6 +89,8 @@ class ReportInput:
     def __post_init__(self) -> None:
         if (self.metrics is None) != (self.predictions is None):
             raise ValueError("predictions and metrics of the test split come together, or neither")
+        if (self.folds is None) != (self.out_of_fold is None):
+            raise ValueError("folds and their out-of-fold predictions come together, or neither")
         if len(self.splits) != len(self.catalog):
             raise ValueError(f"splits must have {len(self.catalog)} rows, got {len(self.splits)}")
 
@@ -115,7 +117,7 @@ def render(report: ReportInput) -> str:
     album = Album(report.catalog.files.read)
     # The order of these lines is the order in which images get their thumbnails: errors first.
     shown = _answers_section(report, album)
-    about_folds = folds.section(report.folds, album)
+    about_folds = folds.section(report.folds, report.out_of_fold, album)
     about_data = _data_section(report, album)
     content = (
         confusion.cells_as_json(shown["shown"], shown["cells"], album)
@@ -260,10 +262,12 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "errors": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in errors],
         "unsure": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in unsure],
         "picked": [album.hang(shown.paths[row], *confusion.marked(shown, row)) for row in picked],
-        **trust.section(shown, report.val_predictions, report.threshold, report.temperature),
-        **(
-            {"calibration_line": folds.calibration_line(report.folds, report.temperature)}
-            if report.folds
-            else {}
-        ),
+        **trust.section(shown, report.threshold),
+        "calibration_line": _calibration_line(report),
     }
+
+
+def _calibration_line(report: ReportInput) -> str:
+    if report.folds is not None and report.out_of_fold is not None:
+        return folds.calibration_line(report.folds, report.out_of_fold, report.temperature)
+    return wording.calibration_line(report.val_predictions, report.temperature)

@@ -14,16 +14,12 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.report.parts import figures, wording
 
 
-def section(
-    shown: Predictions, val: Predictions | None, threshold: float | None, temperature: float
-) -> dict[str, Any]:
+def section(shown: Predictions, threshold: float | None) -> dict[str, Any]:
     """What the template draws: reliability, accuracy over coverage, and the decisions.
 
     Args:
         shown: the predictions that are reported.
-        val: what was calibrated with, or None.
-        threshold: the confidence below which the model answers "unsure", or None.
-        temperature: of the calibration.
+        threshold: the confidence below which the model says "unsure", or None.
     """
     table = reliability(shown)
     bins = [
@@ -54,7 +50,6 @@ def section(
             (b["confidence"], b["accuracy"], b["count"]) for b in bins
         ),
         "coverage": figures.coverage_diagram(curve, at_threshold if marked else None),
-        "calibration_line": wording.calibration_line(val, temperature),
         "abstention_line": wording.abstention_line(threshold, shown.unfamiliarity is not None),
         "decisions": _decisions(shown, threshold),
     }
