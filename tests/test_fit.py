@@ -81,12 +81,11 @@ def kill() -> None:
     raise Killed
 
 
-def at(name: str, step: int, action: Callable[[], object]) -> Callable[[Event], None]:
-    """A callback that does something at one event."""
+def at(name: str, step: int, action: Callable[[], object]) -> Callable[[Event], object]:
+    """A callback that does something at one event, and returns what comes of it."""
 
-    def callback(event: Event) -> None:
-        if (event.name, event.step) == (name, step):
-            action()
+    def callback(event: Event) -> object:
+        return action() if (event.name, event.step) == (name, step) else None
 
     return callback
 
@@ -799,6 +798,64 @@ def test_the_checkpoint_of_another_network_is_refused(tmp_path: Path, data: Trai
         match=r"is of another network: it lacks 'embedder.*Resume with the run's own recipe",
     ):
         run_fit(tmp_path, data, {"training.epochs": 1, "backbone.name": "cnn"})
+
+
+# ── a callback stops it, and reads the network ──
+
+
+@pytest.mark.parametrize("answer", ["stop", False])
+def test_a_callback_stops_it_after_the_step_and_val_is_evaluated(
+    tmp_path: Path, data: TrainingData, answer: object
+):
+    stops = at("iteration_completed", 5, lambda: answer)
+    outcome = run_fit(tmp_path, data, callbacks=[stops])
+    assert (outcome.progress.step, outcome.progress.ended) == (5, "a callback stopped it")
+    assert [row["step"] for row in outcome.progress.history] == [3, 5]
+    assert "val_accuracy" in outcome.progress.history[-1]
+    assert outcome.event_names[-2:] == ["epoch_completed", "run_completed"]
+
+
+@pytest.mark.parametrize("name", ["run_started", "epoch_started", "iteration_started"])
+def test_a_callback_that_stops_it_before_a_step_waits_for_the_step(
+    tmp_path: Path, data: TrainingData, name: str
+):
+    outcome = run_fit(tmp_path, data, callbacks=[at(name, 0, lambda: "stop")])
+    assert (outcome.progress.step, len(outcome.progress.history)) == (1, 1)
+
+
+def test_a_callback_stops_it_at_the_end_of_an_epoch(tmp_path: Path, data: TrainingData):
+    stops = at("epoch_completed", 2 * PER_EPOCH, lambda: "stop")
+    outcome = run_fit(tmp_path, data, callbacks=[stops])
+    assert len(outcome.progress.history) == 2
+    assert outcome.last.facts["ended"] == outcome.progress.ended == "a callback stopped it"
+
+
+@pytest.mark.parametrize("name", ["iteration_completed", "epoch_completed", "run_completed"])
+def test_a_training_that_is_over_was_not_stopped(tmp_path: Path, data: TrainingData, name: str):
+    outcome = run_fit(tmp_path, data, callbacks=[at(name, STEPS, lambda: "stop")])
+    assert (outcome.progress.step, outcome.progress.ended) == (STEPS, "")
+
+
+def test_a_training_that_a_callback_stopped_is_over_when_it_is_resumed(
+    tmp_path: Path, data: TrainingData
+):
+    first = run_fit(tmp_path, data, callbacks=[at("iteration_completed", 4, lambda: "stop")])
+    again = run_fit(tmp_path, data)
+    assert again.event_names == ["run_started", "run_completed"]
+    assert (again.progress.step, again.progress.ended) == (4, "a callback stopped it")
+    assert same_bits(first.weights, again.weights)
+
+
+def test_what_callbacks_return_beside_changes_nothing(tmp_path: Path, data: TrainingData):
+    answers = [lambda event: 0, lambda event: np.zeros(2), lambda event: True]
+    outcome = run_fit(tmp_path, data, callbacks=answers)
+    assert (outcome.progress.step, outcome.progress.ended) == (STEPS, "")
+
+
+def test_each_event_has_the_network_as_it_is_then(tmp_path: Path, data: TrainingData):
+    outcome = run_fit(tmp_path, data)
+    assert {id(event.network) for event in outcome.events} == {id(outcome.classifier)}
+    assert outcome.events[0].network(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
 
 
 # ── somebody asks it to stop ──

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from accelerate import Accelerator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from tellapart.errors import UserError
 from tellapart.progress import Console
@@ -23,6 +24,7 @@ from tellapart.training.events import Callback, Event
 from tellapart.training.trackers import EVENTS, TrackScalars, check_trackers, trackers
 
 EPOCHS, PER_EPOCH = 2, 10
+NETWORK = nn.Linear(1, 1)
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def training(losses: Iterable[float] | None = None) -> Iterator[Event]:
     seconds.
     """
     values = iter(losses or (1 / (step + 3) for step in range(EPOCHS * PER_EPOCH)))
-    at = {"epochs": EPOCHS, "steps": EPOCHS * PER_EPOCH, "lr": 0.01}
+    at = {"epochs": EPOCHS, "steps": EPOCHS * PER_EPOCH, "lr": 0.01, "network": NETWORK}
     for epoch in range(EPOCHS):
         waited = 5.0 * epoch
         done = epoch * PER_EPOCH
@@ -76,6 +78,7 @@ def test_the_mean_loss_of_so_many_batches_is_printed(console: Console):
 
 def test_thousands_of_batches_are_separated(console: Console):
     at = {"epoch": 1, "epochs": 1, "step": 2000, "steps": 5000, "lr": 0.1, "seconds": 1.0}
+    at["network"] = NETWORK
     hear(
         PrintLosses(console, 2000),
         [Event(name="iteration_completed", batch=2000, loss=2.105, **at)],

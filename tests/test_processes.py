@@ -66,13 +66,33 @@ gradient.ENDING_SECONDS = 1.0
 """
 
 
+# Only the helper's callback asks to stop.
+HELPER_STOPS = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tiny_runs import train
+
+def callback(event):
+    return "stop" if event.step == 2 and os.environ["RANK"] == "1" else None
+
+train(Path(sys.argv[2]), Path(sys.argv[3]), callbacks=[callback])
+"""
+
+
 def together(
     script: Path, *commands: list[object], before: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Commands in two processes, one after the other; starting the processes is what takes the
     time.
     """
-    script.write_text(before + TWO_COMMANDS)
+    words = json.dumps([list(map(str, words)) for words in commands])
+    return launched(script, before + TWO_COMMANDS, words)
+
+
+def launched(script: Path, text: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """A script in two processes."""
+    script.write_text(text)
     launch = [
         sys.executable,
         "-m",
@@ -83,7 +103,7 @@ def together(
         str(free_port()),
     ]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
-    command = [*launch, str(script), json.dumps([list(map(str, words)) for words in commands])]
+    command = [*launch, str(script), *map(str, words)]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, env=environment
     )
@@ -152,3 +172,12 @@ def test_processes_that_measure_otherwise_train_as_the_writer_does(data: Path, t
     facts, last = metrics_of(run)["training"], history_of(run)[-1]
     assert (facts["memory_format"], facts["ended_early"]) == ("channels_last", "the time was up")
     assert float(last["lr"]) < 0.1 * SHORT["training.lr"]
+
+
+def test_a_callback_of_one_process_stops_all_of_them(data: Path, tmp_path: Path):
+    tests = Path(__file__).parent
+    done = launched(tmp_path / "stops.py", HELPER_STOPS, tests, data, tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    assert metrics_of(run)["training"]["ended_early"] == "a callback stopped it"
+    assert [int(row["step"]) for row in history_of(run)] == [6]

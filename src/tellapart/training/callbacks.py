@@ -161,7 +161,7 @@ def print_epochs(console: Console, batch_size: int) -> Callback:
 def epoch_line(event: Event) -> str:
     """An epoch in one line.
 
-    >>> at = dict(epoch=2, epochs=5, step=80, steps=200, lr=0.001, seconds=9.5)
+    >>> at = dict(epoch=2, epochs=5, step=80, steps=200, lr=0.001, seconds=9.5, network=None)
     >>> epoch_line(Event(name="epoch_completed", loss=0.41237, scores={"val_accuracy": 0.85}, **at))
     'epoch 2 of 5: loss 0.412; val accuracy 0.850; lr 0.001'
     """

@@ -34,7 +34,7 @@ from tellapart.training.checkpoints import (
     load_optimizer,
     optimizer_tensors,
 )
-from tellapart.training.events import Callback, Event, EventName
+from tellapart.training.events import Callback, Event, EventName, wants_stop
 from tellapart.training.hardware import Hardware
 from tellapart.training.interruption import StopAsked, stop_asked
 from tellapart.training.phases import Phase, TrainingData, predict_images, scores_of
@@ -45,6 +45,7 @@ from tellapart.training.step import Stepper
 
 FINITE_EVERY = 10  # steps between two looks at all weights and statistics
 AGREE_EVERY = 10  # steps between two questions whether all processes are to stop
+BY_CALLBACK = "a callback stopped it"
 
 
 class StatefulCallback(Protocol):
@@ -52,7 +53,7 @@ class StatefulCallback(Protocol):
 
     name: str
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event) -> object:
         """One event."""
 
     def state(self) -> dict[str, Any]:
@@ -71,7 +72,8 @@ class Context:
         checkpoints: where the state goes.
         resumed: the one to go on from; None: from the beginning.
         moves: that were found invariant, for the record.
-        callbacks: called at every event.
+        callbacks: called at every event; one that returns "stop" or False ends the training after
+            the step, as early stopping does.
         metrics: name → function of the predictions; computed each epoch.
         deadline: by `time.monotonic`; the loop is over there, its last evaluation included. None:
             it takes the time that it takes.
@@ -147,6 +149,7 @@ class _Loop:
         }
         self.pace = Pace(self.options.batch_size * runtime.seconds / self.hardware.share[1])
         self.rate: float | None = None  # of the head, at the last step of this session
+        self.callback_stops = False
         self.progress = (
             self._begun(runtime)
             if context.resumed is None
@@ -293,6 +296,9 @@ class _Loop:
         agree = self.hardware.share[1] == 1 or progress.step % AGREE_EVERY == 0
         if agree:
             self._stop_if_asked()
+            if self._agreed(self.callback_stops) and progress.step < progress.steps:
+                progress.ended = BY_CALLBACK
+                return
         if agree and self.context.deadline is not None:
             if self._agreed(self._is_late("val")):
                 progress.ended = "the time was up"
@@ -345,6 +351,8 @@ class _Loop:
             if fewer if progress.done else self._agreed(self._is_late("val")):
                 progress.ended = "the time was up"
         self._tell("epoch_completed", loss=row["loss"], scores=scores)
+        if self._agreed(self.callback_stops) and not progress.done:
+            progress.ended = BY_CALLBACK
         self._save()
         if self.hardware.is_writer:
             self.context.write_history(progress.history)
@@ -442,7 +450,7 @@ class _Loop:
         lr: float | None = None,
         scores: Mapping[str, float] | None = None,
     ) -> None:
-        """Call the callbacks."""
+        """Call the callbacks, all of them even if one asks to stop."""
         if not self.context.callbacks:
             return
         progress = self.progress
@@ -463,9 +471,10 @@ class _Loop:
             lr=self._lr() if lr is None else lr,
             scores=scores or {},
             seconds=time.monotonic() - self.began,
+            network=self.classifier,
         )
-        for callback in self.context.callbacks:
-            callback(event)
+        answers = [callback(event) for callback in self.context.callbacks]
+        self.callback_stops |= any(map(wants_stop, answers))
 
 
 def _load(classifier: Classifier, checkpoint: Checkpoint) -> None:
