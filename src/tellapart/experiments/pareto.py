@@ -1,5 +1,6 @@
-"""Backbones weighed against each other: accuracy, time and size, and which one to take. Arithmetic
-and words only.
+"""Weigh backbones against each other by accuracy, time and size, and recommend one.
+
+This file holds arithmetic and words only; nothing here reads an image or runs a network.
 """
 
 from __future__ import annotations
@@ -13,19 +14,23 @@ from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.significance import holm
 
-# a difference in accuracy that matters: a paired interval that reaches further leaves it open
+# A loss of accuracy that nobody would pay time to avoid: a faster candidate is as good as the best
+# if its whole paired interval stays within this.
+NEGLIGIBLE = 0.01
+# A difference in accuracy that matters: a paired interval that reaches further leaves it open.
 TELLING = 0.02
-AS_FAST = 1.1  # times the shortest latency: less is within the noise of a machine
+AS_FAST = 1.1  # times the shortest latency: a smaller ratio is within the noise of a machine
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds an image, for a whole model file, one image at a time.
+    """Milliseconds per image for a whole model file, one image at a time.
 
     Args:
         median: of all runs.
-        low, high: their quartiles.
-        threads: that worked on one image.
+        low: the lower quartile.
+        high: the upper quartile.
+        threads: how many worked on one image.
     """
 
     median: float
@@ -45,14 +50,15 @@ class Candidate:
     Args:
         name: what it is called here.
         val: the probe's predictions of the val images, calibrated on them.
-        metrics: of these.
+        metrics: measured on these predictions.
         latency: on one thread.
-        spread: on all cores; None where there is one.
-        megabytes: of the model file, 10^6 bytes.
-        parameters: of the network in it, without its head.
-        size_px: of the network's input.
-        licence, source: of the weights.
-        seconds: that measuring it took.
+        spread: on all cores; None on a machine with one core.
+        megabytes: size of the model file, in 10^6 bytes.
+        parameters: numbers in the network without its head.
+        size_px: side of the network's input.
+        licence: of the weights.
+        source: where the weights came from.
+        seconds: how long it took to measure it.
     """
 
     name: str
@@ -75,8 +81,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Budget:
-    """What the model file may cost: milliseconds an image on one thread, megabytes. None: no
-    limit.
+    """What the model file may cost. None means no limit.
+
+    Args:
+        max_ms: milliseconds per image on one thread.
+        max_mb: megabytes.
     """
 
     max_ms: float | None = None
@@ -95,15 +104,17 @@ class Budget:
 
 @dataclass(frozen=True)
 class Standing:
-    """How one candidate stands to the most accurate.
+    """How one candidate compares with the most accurate.
 
     Args:
-        comparison: first the most accurate, second this one, on the same images.
-        p: McNemar's, after Holm's correction for all that are compared with the most accurate.
+        comparison: the most accurate comes first, this candidate second, on the same images.
+        p: McNemar's test, after Holm's correction for all comparisons.
+        comparisons: how many candidates are compared with the most accurate.
     """
 
     comparison: Comparison
     p: float
+    comparisons: int = 1
 
     @property
     def is_worse(self) -> bool:
@@ -111,30 +122,52 @@ class Standing:
         return self.p < SIGNIFICANT and self.comparison.difference.value < 0
 
     @property
-    def text(self) -> str:
-        """In words: how much worse than the most accurate, and how sure that is."""
+    def is_as_good(self) -> bool:
+        """Whether the images show that it is at most `NEGLIGIBLE` worse.
+
+        A wide interval leaves a larger loss possible, so few images never show this.
+        """
+        return not self.is_worse and self.comparison.difference.low >= -NEGLIGIBLE
+
+    @property
+    def gain(self) -> str:
+        """What the most accurate one gains over it, in points."""
         difference = self.comparison.difference
-        verdict = (
-            "measurably worse"
-            if self.is_worse
-            else "not measurably worse"
-            if difference.value
-            else "no worse"
-        )
+        return points(-difference.value, -difference.high, -difference.low)
+
+    @property
+    def p_text(self) -> str:
+        """The p value, with the number of comparisons that it is corrected for."""
+        corrected = f", corrected for {self.comparisons} comparisons"
+        return p_in_words(self.p) + (corrected if self.comparisons > 1 else "")
+
+    @property
+    def text(self) -> str:
+        """How much worse than the most accurate it is, and how sure that is."""
+        difference = self.comparison.difference
+        if self.is_worse:
+            verdict = "measurably worse"
+        elif difference.value:
+            verdict = "not measurably worse"
+        else:
+            verdict = "no worse"
         apart = points(difference.value, difference.low, difference.high)
-        return f"{verdict}: {apart}, {p_in_words(self.p)}"
+        return f"{verdict}: {apart}, {self.p_text}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        one = self.comparison
-        counts = {"gained": one.gained, "lost": one.lost, "p": one.p, "p_corrected": self.p}
-        return {"difference": one.difference.as_json(), **counts, "worse": self.is_worse}
+        pair = self.comparison
+        counts = {"gained": pair.gained, "lost": pair.lost, "p": pair.p, "p_corrected": self.p}
+        return {"difference": pair.difference.as_json(), **counts, "worse": self.is_worse}
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Which one to take; None where none is within the budget. `lines` say why, a sentence or two
-    each.
+    """Which candidate to take, and why.
+
+    Args:
+        chosen: None if no candidate is within the budget.
+        lines: the reasons, a sentence or two each.
     """
 
     chosen: Candidate | None
@@ -147,182 +180,203 @@ def points(value: float, low: float, high: float) -> str:
     >>> points(-0.017, -0.06, 0.024)
     '-1.7 points (-6.0 to +2.4)'
     """
-    shown = [
-        f"{round(100 * one, 1) + 0.0:+.1f}" for one in (value, low, high)
-    ]  # + 0.0: no minus before nothing
-    return f"{shown[0]} points ({shown[1]} to {shown[2]})"
+    # + 0.0: no minus sign before a zero
+    value, low, high = (round(100 * share, 1) + 0.0 for share in (value, low, high))
+    return f"{value:+.1f} points ({low:+.1f} to {high:+.1f})"
 
 
 def most_accurate(candidates: Iterable[Candidate]) -> Candidate:
-    """The best by accuracy; of equals the fastest."""
-    return max(candidates, key=lambda one: (one.metrics.accuracy.value, -one.latency.median))
+    """The candidate with the best accuracy. Of several equals it is the fastest."""
+    return max(
+        candidates,
+        key=lambda candidate: (candidate.metrics.accuracy.value, -candidate.latency.median),
+    )
 
 
 def front(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that no other beats in accuracy without being slower, from fast to slow."""
+    """The candidates that no other beats in accuracy without being slower, from fast to slow."""
 
-    def beaten(one: Candidate) -> bool:
-        mine = one.metrics.accuracy.value, -one.latency.median
+    def beaten(candidate: Candidate) -> bool:
+        mine = candidate.metrics.accuracy.value, -candidate.latency.median
         theirs = [(other.metrics.accuracy.value, -other.latency.median) for other in candidates]
         return any(
             other[0] >= mine[0] and other[1] >= mine[1] and other != mine for other in theirs
         )
 
-    return sorted(
-        (one for one in candidates if not beaten(one)), key=lambda one: one.latency.median
-    )
+    best = [candidate for candidate in candidates if not beaten(candidate)]
+    return sorted(best, key=lambda candidate: candidate.latency.median)
 
 
 def standings(candidates: Sequence[Candidate]) -> dict[str, Standing]:
-    """Name → how it stands to the most accurate of them, for all the others."""
+    """Map the name of each other candidate to its comparison with the most accurate."""
     best = most_accurate(candidates)
-    others = [one for one in candidates if one is not best]
-    compared = [compare(best.val, one.val, (best.name, one.name)) for one in others]
-    corrected = holm([one.p for one in compared])
+    others = [candidate for candidate in candidates if candidate is not best]
+    comparisons = [compare(best.val, other.val, (best.name, other.name)) for other in others]
+    corrected = holm([comparison.p for comparison in comparisons])
     return {
-        one.name: Standing(how, p) for one, how, p in zip(others, compared, corrected, strict=True)
+        other.name: Standing(comparison, p, len(others))
+        for other, comparison, p in zip(others, comparisons, corrected, strict=True)
     }
 
 
 def advise(candidates: Sequence[Candidate], budget: Budget) -> Advice:
-    """The fastest within the budget that is not measurably worse than the most accurate within it.
+    """Recommend the most accurate candidate within the budget, and say what its time buys.
 
-    Of those that are about as fast as the fastest it is the most accurate; of equals the one with
-    the least log loss.
+    A faster one is recommended only if the images show that it is at most `NEGLIGIBLE` worse.
+    Images that cannot tell two candidates apart do not show that these are equal.
 
     Args:
         candidates: at least one, all measured on the same images.
+        budget: what the model file may cost.
     """
-    within = [one for one in candidates if budget.holds(one)]
+    within = [candidate for candidate in candidates if budget.holds(candidate)]
     if not within:
         return Advice(None, (_nothing_fits(candidates, budget),))
     standing, best = standings(within), most_accurate(within)
-    good = [one for one in within if one is best or not standing[one.name].is_worse]
-    fastest = min(one.latency.median for one in good)
-    fast = [one for one in good if one.latency.median <= AS_FAST * fastest]
-    chosen = max(fast, key=lambda one: (one.metrics.accuracy.value, -one.metrics.log_loss.value))
-    others = (
-        _against_best(chosen, best, standing[chosen.name])
-        if chosen is not best
-        else _rivals(standing)
-    )
+    equals = [
+        candidate
+        for candidate in within
+        if candidate is best or standing[candidate.name].is_as_good
+    ]
+    chosen = _fastest(equals)
+    reasons = [_price(best, within, standing), _rivals(standing)]
+    if chosen is not best:
+        reasons = [_negligible(chosen, best, standing[chosen.name])]
     return Advice(
         chosen,
         (
-            *_why(chosen, best, within, budget),
-            *others,
-            *_beyond(chosen, candidates, within),
+            f"Take {chosen.name}: {_reason(chosen, best, within, budget)}.",
+            f"Its probe is correct on {chosen.metrics.accuracy} of val;"
+            f" the model file takes {chosen.cost}.",
+            *filter(None, [*reasons, _beyond(chosen, candidates, within)]),
             _LATER,
         ),
     )
 
 
 _LATER = (
-    "The val images chose it, so its score is a little too good. Training it measures it on the"
-    " test images, which played no part here."
+    "The val images were used to choose it, so this score is optimistic. Training it measures it on"
+    " the test images, which played no part here."
 )
 
 
+def _fastest(candidates: Sequence[Candidate]) -> Candidate:
+    """The fastest; of those that are about as fast, the most accurate, then the least log loss."""
+    shortest = min(candidate.latency.median for candidate in candidates)
+    return max(
+        (item for item in candidates if item.latency.median <= AS_FAST * shortest),
+        key=lambda item: (item.metrics.accuracy.value, -item.metrics.log_loss.value),
+    )
+
+
 def _nothing_fits(candidates: Sequence[Candidate], budget: Budget) -> str:
-    fastest = min(candidates, key=lambda one: one.latency.median)
-    smallest = min(candidates, key=lambda one: one.megabytes)
+    fastest = min(candidates, key=lambda candidate: candidate.latency.median)
+    smallest = min(candidates, key=lambda candidate: candidate.megabytes)
     return (
-        f"None of the measured is within {budget}: the fastest, {fastest.name}, takes"
+        f"No candidate is within {budget}: the fastest, {fastest.name}, takes"
         f" {fastest.cost}; the smallest, {smallest.name}, {smallest.cost}."
     )
 
 
-def _why(
+def _reason(
     chosen: Candidate, best: Candidate, within: Sequence[Candidate], budget: Budget
-) -> list[str]:
+) -> str:
     limit = f"within {budget} " if str(budget) else ""
     if len(within) == 1:
-        reason = f"{limit}it is the only one that was measured"
-    elif chosen is best:
-        reason = f"{limit}none is more accurate"
-    else:
-        reason = f"{limit}no faster one is as good, as far as the images tell"
-    right = (
-        f"Its probe is right on {chosen.metrics.accuracy} of val; the model file takes"
-        f" {chosen.cost}."
+        return f"{limit}it is the only one that was measured"
+    if chosen is best:
+        return f"{limit}none is more accurate"
+    return f"{limit}it is the fastest of those that are as accurate as the best"
+
+
+def _negligible(chosen: Candidate, best: Candidate, standing: Standing) -> str:
+    """Why the most accurate one is not worth its time."""
+    return (
+        f"{best.name} is {_times(best, chosen)}, and its gain is too small to matter:"
+        f" {standing.gain}."
     )
-    return [f"Take {chosen.name}: {reason}.", right]
 
 
-def _against_best(chosen: Candidate, best: Candidate, standing: Standing) -> list[str]:
-    """Why the most accurate one is not taken."""
-    difference = standing.comparison.difference
-    gain = points(-difference.value, -difference.high, -difference.low)
-    said = [
-        f"{best.name} is {_times(best, chosen)} and not measurably better: {gain},"
-        f" {p_in_words(standing.p)}."
+def _price(
+    best: Candidate, within: Sequence[Candidate], standing: Mapping[str, Standing]
+) -> str | None:
+    """What the time of the most accurate one buys, against the fastest that may be as good."""
+    faster = [
+        candidate
+        for candidate in within
+        if candidate is not best
+        and AS_FAST * candidate.latency.median < best.latency.median
+        and not standing[candidate.name].is_worse
     ]
-    if difference.low < -TELLING:
-        said.append(
-            f"{difference.count:,} val images are too few to be sure: {best.name} may be better by"
-            f" up to {-100 * difference.low:.1f} points. More val images would tell."
-        )
-    return said
+    if not faster:
+        return None
+    other = _fastest(faster)
+    pair = standing[other.name]
+    extra = best.latency.median - other.latency.median
+    return (
+        f"{other.name} takes {other.latency.median:.3g} ms. The other {extra:.3g} ms buy"
+        f" {pair.gain}, which {pair.comparison.difference.count:,} val images cannot confirm"
+        f" ({pair.p_text}). If time matters more, set --max-ms."
+    )
 
 
-def _rivals(standing: Mapping[str, Standing]) -> list[str]:
+def _rivals(standing: Mapping[str, Standing]) -> str | None:
     """Which others may be better than the most accurate by more than matters."""
     reach = {
-        name: one.comparison.difference.high for name, one in standing.items() if not one.is_worse
+        name: pair.comparison.difference.high
+        for name, pair in standing.items()
+        if not pair.is_worse and pair.comparison.difference.high > TELLING
     }
-    rivals = [name for name, high in reach.items() if high > TELLING]
-    if not rivals:
-        return []
+    if not reach:
+        return None
     count = next(iter(standing.values())).comparison.difference.count
-    said = (
-        f"{count:,} val images are too few to tell it from {' or '.join(rivals)}, which may be"
-        " better by up to"
+    return (
+        f"{count:,} val images are too few to rank it against {' or '.join(reach)}, which may be"
+        f" better by up to {100 * max(reach.values()):.1f} points. More val images would decide it."
     )
-    return [f"{said} {100 * max(reach.values()):.1f} points. More val images would tell."]
 
 
 def _beyond(
     chosen: Candidate, candidates: Sequence[Candidate], within: Sequence[Candidate]
-) -> list[str]:
-    """What the budget costs."""
+) -> str | None:
+    """What the budget costs in accuracy."""
     best = most_accurate(candidates)
     if best in within:
-        return []
+        return None
     standing = standings(candidates)[chosen.name]
-    difference = standing.comparison.difference
-    gain = points(-difference.value, -difference.high, -difference.low)
     verdict = "measurably" if standing.is_worse else "not measurably"
-    return [
-        f"Beyond it, {best.name} is {verdict} better ({gain}, {p_in_words(standing.p)}), at"
-        f" {best.cost}."
-    ]
+    return (
+        f"Beyond that budget, {best.name} is {verdict} better ({standing.gain},"
+        f" {standing.p_text}), at {best.cost}."
+    )
 
 
-def _times(one: Candidate, other: Candidate) -> str:
-    """How much slower one is than the other.
+def _times(slower: Candidate, faster: Candidate) -> str:
+    """How much slower one candidate is than the other.
 
-    It is never faster by more than `AS_FAST`, for else it would have been chosen.
+    It is never faster by more than `AS_FAST`, or else it would have been chosen.
     """
-    ratio = one.latency.median / other.latency.median
+    ratio = slower.latency.median / faster.latency.median
     return "about as fast" if ratio <= AS_FAST else f"{ratio:.1f} times slower"
 
 
-def as_json(one: Candidate, standing: Standing | None) -> dict[str, Any]:
-    """A candidate as plain values; `standing` is None for the most accurate."""
+def as_json(candidate: Candidate, standing: Standing | None) -> dict[str, Any]:
+    """A candidate as plain values. The most accurate one has no standing."""
     metrics = {
-        name: getattr(one.metrics, name).as_json()
+        name: getattr(candidate.metrics, name).as_json()
         for name in ("accuracy", "balanced_accuracy", "log_loss")
     }
+    spread = candidate.spread
     return {
-        "name": one.name,
-        "weights": one.source,
-        "licence": one.licence,
+        "name": candidate.name,
+        "weights": candidate.source,
+        "licence": candidate.licence,
         **metrics,
-        "latency_ms": one.latency.as_json(),
-        "latency_all_cores_ms": one.spread and one.spread.as_json(),
-        "megabytes": round(one.megabytes, 2),
-        "parameters": one.parameters,
-        "size_px": one.size_px,
-        "seconds": round(one.seconds, 1),
-        "against_best": standing and standing.as_json(),
+        "latency_ms": candidate.latency.as_json(),
+        "latency_all_cores_ms": spread.as_json() if spread else None,
+        "megabytes": round(candidate.megabytes, 2),
+        "parameters": candidate.parameters,
+        "size_px": candidate.size_px,
+        "seconds": round(candidate.seconds, 1),
+        "against_best": standing.as_json() if standing else None,
     }
