@@ -105,7 +105,10 @@ def test_a_measurably_better_one_is_taken_although_it_is_slower():
 
 
 def test_a_gain_that_is_not_proved_is_no_reason_to_take_the_worse_one():
-    small = [candidate("fast", range(25), 10, count=89), candidate("slow", range(15, 32), 18, count=89)]
+    small = [
+        candidate("fast", range(25), 10, count=89),
+        candidate("slow", range(15, 32), 18, count=89),
+    ]
     advice = advise(small, Budget())
     assert taken(advice) == "slow"
     assert advice.lines[2].startswith("fast takes 10 ms. The other 8 ms buy +9.0 points (")
@@ -179,7 +182,9 @@ def test_a_budget_keeps_to_those_within_and_says_what_it_costs(budget: Budget):
     advice = advise(both, budget)
     assert taken(advice) == "small"
     assert f"within {budget} it is the only one" in advice.lines[0]
-    assert "Beyond that budget, large is measurably better (+17.5 points (" in " ".join(advice.lines)
+    assert "Beyond that budget, large is measurably better (+17.5 points (" in " ".join(
+        advice.lines
+    )
 
 
 def test_where_nothing_is_within_the_budget_the_nearest_are_named():

@@ -11,6 +11,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,7 +37,7 @@ from tellapart.experiments.study import (
     Study,
     StudySettings,
     database_of,
-    kept_settings,
+    open_or_create,
     open_storage,
     tenths_of,
 )
@@ -668,11 +669,29 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[St
     """
     monkeypatch.setattr(claims, "STALE_SECONDS", -1.0)
     space = read_space(SPACE, RECIPE, "space")
-    one, other = (Study(database_of(tmp_path), "study", settings_of(space)) for _ in range(2))
+    one, other = (
+        open_or_create(database_of(tmp_path), "study", settings_of(space)) for _ in range(2)
+    )
     one.total = 3
     yield one, other, space
     one.close()
     other.close()
+
+
+def test_a_study_is_opened_with_the_settings_that_it_was_started_with(tmp_path: Path):
+    settings = settings_of(read_space(SPACE, RECIPE, "space"))
+    assert open_or_create(database_of(tmp_path), "study") is None
+    open_or_create(database_of(tmp_path), "study", settings).close()
+    again = open_or_create(database_of(tmp_path), "study")
+    assert again.settings == settings
+    again.close()
+
+
+def test_a_study_with_other_settings_is_refused(tmp_path: Path):
+    settings = settings_of(read_space(SPACE, RECIPE, "space"))
+    open_or_create(database_of(tmp_path), "study", settings).close()
+    with pytest.raises(Refused, match="the metric is not the same"):
+        open_or_create(database_of(tmp_path), "study", replace(settings, metric="accuracy"))
 
 
 def test_two_processes_never_work_on_the_same_trial(shared: tuple[Study, Study, Space]):
@@ -742,7 +761,7 @@ def test_who_was_killed_does_not_keep_the_best_from_being_trained(
 
     def trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
         url = database_of(bench.folder.parent)
-        other = Study(url, "study", kept_settings(url, "study"))
+        other = open_or_create(url, "study")
         assert other.take(read_space(SPACE, RECIPE, "space")).number == 1  # and then it is killed
         other.close()
         return bowl(bench, recipe, watch)

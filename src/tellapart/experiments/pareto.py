@@ -278,9 +278,7 @@ def _nothing_fits(candidates: Sequence[Candidate], budget: Budget) -> str:
     )
 
 
-def _reason(
-    chosen: Candidate, best: Candidate, within: Sequence[Candidate], budget: Budget
-) -> str:
+def _reason(chosen: Candidate, best: Candidate, within: Sequence[Candidate], budget: Budget) -> str:
     limit = f"within {budget} " if str(budget) else ""
     if len(within) == 1:
         return f"{limit}it is the only one that was measured"

@@ -1,9 +1,8 @@
-"""A study that several processes share: its settings, its trials in Optuna's storage, and who works
-on which.
+"""A study that several processes share: its settings, its trials in Optuna's storage, its claims.
 
-A trial's number is claimed before the trial exists, and a trial that a killed process left behind
-is gone on with, by whoever claims its number next: it keeps its settings and what it has reported.
-So the number of trials is exact, and no trial is run twice to its end.
+A process claims a trial's number before the trial exists. If a process is killed, whoever claims
+the number next continues its trial, with the same settings and with what it has reported. So the
+number of trials is exact, and no trial is run to its end twice.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -34,19 +33,17 @@ from tellapart.report.tune.trial_table import TrialRow
 Sampler = Literal["tpe", "random"]
 SAMPLERS: tuple[Sampler, ...] = ("tpe", "random")
 
-# Trials of a random search before the sampler learns from them. Optuna's ten are half of a usual
-# study of ours.
+# Random trials before the sampler learns from them. Optuna's default of ten would be half of a
+# usual study.
 RANDOM_TRIALS = 6
-# A trial may be stopped early, by the median of the others at the same share of the training, when
-# there are so many others, and not in the first so many tenths of it: before, a rate that will win
-# is often behind. Hyperband would divide twenty trials of ten epochs among brackets of a handful
-# each, which is too few to compare anything.
+# A trial is stopped early if it is worse than the median of the others at the same share of the
+# training. That needs this many other trials, and waits for this many tenths of the training:
+# earlier, a learning rate that will win is often behind. Hyperband would divide twenty trials of
+# ten epochs among brackets of a handful each, which is too few to compare anything.
 PRUNING_TRIALS, PRUNING_TENTHS = 4, 3
-DATABASE_ERRORS = (
-    SQLAlchemyError,
-    optuna.exceptions.StorageInternalError,
-)  # Optuna wraps some of the former
-WAIT_SECONDS = 60  # for another process that writes into the same SQLite file
+# Optuna wraps some of SQLAlchemy's errors in its own.
+DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
+WAIT_SECONDS = 60  # while another process writes into the same SQLite file
 FINAL = -1  # the number under which the final training is claimed
 _STATES = {
     TrialState.COMPLETE: "finished",
@@ -62,12 +59,14 @@ class StudySettings:
     """What all processes of a study must have in common.
 
     Args:
-        catalog: the data's digest.
-        splits: their hash.
-        recipe, space: as plain values.
-        metric: of val, that decides.
-        folds: None: val scores.
-        seed: of sampler and trials.
+        catalog: digest of the data.
+        splits: hash of the splits.
+        recipe: as plain values.
+        space: as plain values.
+        metric: what trials are ranked by, measured on val or on the folds.
+        folds: how many folds judge a trial. None means val.
+        seed: for the sampler and the trials.
+        sampler: how settings are drawn.
     """
 
     catalog: str
@@ -84,43 +83,42 @@ class StudySettings:
         return asdict(self)
 
     def check_same(self, given: StudySettings) -> None:
-        """Refuse what would make two different studies of one.
+        """Refuse settings that would make two different studies of one.
 
         Raises:
-            Refused: with what differs.
+            Refused: the message names what differs.
         """
         mine, other = self.as_json(), given.as_json()
         words = {"catalog": "the data", "splits": "the splits"}
         unlike = [words.get(name, f"the {name}") for name in mine if mine[name] != other[name]]
         if unlike:
-            told = (
-                f"{' and '.join(unlike)}"
-                f" {'are' if len(unlike) > 1 or unlike[0].endswith('s') else 'is'} not"
-            )
+            verb = "are" if len(unlike) > 1 or unlike[0].endswith("s") else "is"
             raise Refused(
-                f"This is another study: {told} the same.",
-                "Join it with the data and the settings that it was begun with, or begin a new"
-                " one.",
+                f"This is another study: {' and '.join(unlike)} {verb} not the same.",
+                "Join it with the data and settings that it was started with, or start a new one.",
             )
 
 
 class Study:
-    """A study in a database.
+    """A study in a database. `open_or_create` makes one.
 
     Args:
-        url: of the database, as SQLAlchemy takes it.
+        database: opened by `open_storage`, or its URL.
         name: of the study in it.
-        settings: to begin it with, or to check against those that it has.
+        settings: to start the study with, or to check against those that it has.
 
     Raises:
         UserError: the database cannot be used.
-        Refused: it is a study with other settings.
+        Refused: the study has other settings.
     """
 
-    def __init__(self, url: str, name: str, settings: StudySettings) -> None:
+    def __init__(
+        self, database: optuna.storages.RDBStorage | str, name: str, settings: StudySettings
+    ) -> None:
         self.name, self.settings = name, settings
-        self._database = open_storage(url)
-        self._storage = optuna.storages.get_storage(self._database)  # remembers finished trials
+        self._database = open_storage(database) if isinstance(database, str) else database
+        # A wrapper that remembers finished trials, so they are read from the database once.
+        self._storage = optuna.storages.get_storage(self._database)
         direction: Literal["minimize", "maximize"] = (
             "minimize" if settings.metric.endswith(LOWER_IS_BETTER) else "maximize"
         )
@@ -142,7 +140,7 @@ class Study:
 
     @property
     def total(self) -> int | None:
-        """How many trials it is to have; None: as many as there is time for."""
+        """How many trials it will have. None means as many as there is time for."""
         total: int | None = self._study.user_attrs.get("total")
         return total
 
@@ -152,21 +150,22 @@ class Study:
 
     @property
     def finals(self) -> list[dict[str, Any]]:
-        """The final trainings, the last one last: trial, run, name and id of the study's folder,
-        and test accuracy.
+        """The final trainings, the latest last.
+
+        Each has the trial, the run, name and id of the study's folder, and the test accuracy.
         """
         return list(self._study.user_attrs.get("finals", []))
 
     def add_final(self, facts: Mapping[str, Any]) -> None:
-        """Record a final training; only for the process that holds FINAL."""
+        """Record a final training. Only the process that holds `FINAL` may call it."""
         self._study.set_user_attr("finals", [*self.finals, dict(facts)])
 
     def rows(self) -> list[TrialRow]:
-        """All trials by their numbers."""
+        """All trials, by number."""
         return [_row(number, trial) for number, trial in sorted(self._by_number().items())]
 
     def best(self) -> TrialRow | None:
-        """The finished trial with the best value; of equals the first."""
+        """The finished trial with the best value. Of several equals it is the first."""
         best: TrialRow | None = None
         for row in self.rows():
             if row.state == "finished" and better(
@@ -176,39 +175,43 @@ class Study:
         return best
 
     def take(self, space: Space) -> OpenTrial | None:
-        """The next trial that nobody works on: one that was left behind, or a new one. None: there
-        is none now.
+        """Claim the next trial that nobody works on: an abandoned one, or a new one.
+
+        Returns:
+            None if there is no such trial now.
         """
-        known = self._by_number()
-        last = max(known, default=-1) + 1
-        for number in range(last + 1 if self.total is None else self.total):
-            trial = known.get(number)
+        trials = self._by_number()
+        following = max(trials, default=-1) + 1
+        for number in range(following + 1 if self.total is None else self.total):
+            trial = trials.get(number)
             if trial and trial.state.is_finished():
                 continue
             if self.claims.take(number):
-                now = self._by_number().get(number)
-                if now and now.state.is_finished():  # between the look and the claim
+                # Read again: its holder may have finished it between the reading and the claim.
+                trial = self._by_number().get(number)
+                if trial and trial.state.is_finished():
                     self.claims.release(number)
                     continue
-                return OpenTrial(self, number, self._begun(number, now, space), space)
+                return OpenTrial(self, number, self._begun(number, trial, space), space)
         return None
 
     def others_work(self, poll_seconds: float) -> bool:
-        """Whether another process is at a trial. One that was killed left a claim too: a sign of
-        life is waited for.
+        """Whether another process works on a trial.
+
+        A process that was killed leaves its claim behind, so this waits for a sign of life.
         """
         before = self._others_trials()
         while before:
             time.sleep(poll_seconds)
-            now = self._others_trials()
-            if now - before:
+            after = self._others_trials()
+            if after - before:
                 return True
-            before = now
+            before = after
         return False
 
     @property
     def is_over(self) -> bool:
-        """Whether all trials that it is to have are finished."""
+        """Whether all trials that it will have are finished."""
         rows = [row for row in self.rows() if row.state != "running"]
         return self.total is not None and {row.number for row in rows} >= set(range(self.total))
 
@@ -217,18 +220,18 @@ class Study:
         return int(keyed_numbers(self.settings.seed, "trial", [str(number)])[0]) % 2**31
 
     def importances(self) -> dict[str, float]:
-        """Key → its share of what decided, by PED-ANOVA; empty where all values are equal.
+        """Map each key to its share of what decided, by PED-ANOVA. Empty if all values are equal.
 
         Source: Watanabe et al. 2023, https://arxiv.org/abs/2304.10255.
         """
-        done = [row.value for row in self.rows() if row.state == "finished"]
-        if len(set(done)) < 2:
+        values = [row.value for row in self.rows() if row.state == "finished"]
+        if len(set(values)) < 2:
             return {}
         with _quiet():
             return dict(optuna.importance.get_param_importances(self._study))
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connection to the database."""
         self._storage.remove_session()
         self._database.engine.dispose()
 
@@ -236,12 +239,14 @@ class Study:
         return frozenset(claim for claim in self.claims.of_others() if claim[0] != FINAL)
 
     def _begun(self, number: int, known: FrozenTrial | None, space: Space) -> Trial:
-        """The trial of a number, new or as it was left; its settings are drawn from a seed of its
-        own, so neither a stop nor another process changes what they are.
+        """The trial of a number, new or as it was left.
+
+        Its settings are drawn from a seed of its own, so neither a stop nor another process
+        changes them.
         """
         with _quiet():
-            # A study of its own for each trial: one that is kept would sample from the trials that
-            # it first saw.
+            # Load the study anew for each trial: one that is kept would sample from the trials
+            # that it saw first.
             sampler = _sampler(self.settings.sampler, self.seed_of(number))
             study = optuna.load_study(
                 storage=self._storage, study_name=self.name, sampler=sampler, pruner=_pruner()
@@ -249,16 +254,16 @@ class Study:
             if known is not None:
                 return Trial(study, known._trial_id)
             fixed = {"fixed_params": space.own()} if number == 0 else {}
-            new = create_trial(
+            template = create_trial(
                 state=TrialState.RUNNING, user_attrs={"number": number}, system_attrs=fixed
             )
-            return Trial(study, self._storage.create_new_trial(self._id, new))
+            return Trial(study, self._storage.create_new_trial(self._id, template))
 
     def _by_number(self) -> dict[int, FrozenTrial]:
-        found: dict[int, FrozenTrial] = {}
+        trials: dict[int, FrozenTrial] = {}
         for trial in self._study.get_trials(deepcopy=False):
-            found.setdefault(int(trial.user_attrs["number"]), trial)
-        return found
+            trials.setdefault(int(trial.user_attrs["number"]), trial)
+        return trials
 
     def _end(self, trial: Trial, state: TrialState, value: float | None) -> None:
         self._storage.set_trial_state_values(
@@ -267,9 +272,7 @@ class Study:
 
 
 class OpenTrial:
-    """A trial that this process works on. Use it in a `with` statement, which keeps the claim
-    alive.
-    """
+    """A trial that this process works on. A `with` statement keeps its claim alive."""
 
     def __init__(self, study: Study, number: int, trial: Trial, space: Space) -> None:
         self.number, self.seed = number, study.seed_of(number)
@@ -280,19 +283,19 @@ class OpenTrial:
 
     @property
     def lost(self) -> bool:
-        """Whether another process has taken it over: then nothing that is found out here counts."""
+        """Whether another process has taken it over. Then nothing found here counts."""
         return self._hold.lost
 
     @property
     def reported(self) -> dict[int, float]:
-        """Step → value, of this process and of those before it."""
+        """Map each step to its value, from this process and from those before it."""
         return dict(self._study._storage.get_trial(self._trial._trial_id).intermediate_values)
 
     def report(self, step: int, value: float) -> bool:
-        """Say how it goes; returns whether to stop it: it will not win, or another process has
-        taken it over.
+        """Report a value. A step that was reported before keeps its value.
 
-        A step that was reported before is left as it is.
+        Returns:
+            whether to stop: it will not win, or another process has taken it over.
         """
         if not self._hold.is_mine():
             return True
@@ -302,11 +305,11 @@ class OpenTrial:
             return self._trial.should_prune()
 
     def finish(self, value: float, facts: Mapping[str, Any]) -> bool:
-        """Record the end; False: another process has taken it over, and nothing was recorded."""
+        """Record the end. False means that another process has taken it over: nothing is recorded."""
         return self._finish(TrialState.COMPLETE, value, facts)
 
     def stop(self, value: float | None, facts: Mapping[str, Any]) -> bool:
-        """Record that it was stopped early, with the value that it had."""
+        """Record that it was stopped early, with its value at that time."""
         return self._finish(TrialState.PRUNED, value, facts)
 
     def fail(self, reason: str, facts: Mapping[str, Any]) -> bool:
@@ -320,7 +323,7 @@ class OpenTrial:
             for name, fact in facts.items():
                 self._trial.set_user_attr(name, fact)
             self._study._end(self._trial, state, value)
-        except UpdateFinishedTrialError:  # taken over and finished since the question
+        except UpdateFinishedTrialError:  # taken over and finished since `is_mine` was asked
             return False
         return True
 
@@ -332,11 +335,46 @@ class OpenTrial:
         self._hold.__exit__(*error)
 
 
-def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """The database, with its tables made where they are missing.
+@overload
+def open_or_create(url: str, name: str, settings: StudySettings) -> Study: ...
+
+
+@overload
+def open_or_create(url: str, name: str, settings: None = None) -> Study | None: ...
+
+
+def open_or_create(url: str, name: str, settings: StudySettings | None = None) -> Study | None:
+    """Open a study; with settings, create it if the database does not hold it yet.
+
+    Args:
+        url: of the database, as SQLAlchemy takes it.
+        name: of the study in it.
+        settings: to start it with, or to check against those that it has. None takes its own.
+
+    Returns:
+        None if the study is not there and no settings are given.
 
     Raises:
-        UserError: no such database, no driver for it, or it is no database of ours.
+        UserError: the database cannot be used.
+        Refused: the study has other settings.
+    """
+    database = open_storage(url)
+    try:
+        settings = settings or _kept_settings(database, name)
+        if settings is not None:
+            return Study(database, name, settings)
+    except BaseException:
+        _close(database)
+        raise
+    _close(database)
+    return None
+
+
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Open a database, and make the tables that are missing.
+
+    Raises:
+        UserError: there is no such database, no driver for it, or other software owns it.
     """
     try:
         shown = make_url(url).render_as_string(hide_password=True)
@@ -362,20 +400,18 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
 
 
 def database_words(error: Exception) -> str:
-    """What a database says of an error, in a line."""
+    """A database's own words for an error, in one line."""
     own = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None
     return one_line(str(own or error).split("\n")[0])
 
 
 def database_file(folder: Path) -> Path:
-    """A study's own database in its folder. SQLite: for processes of one machine, on a disk of its
-    own.
-    """
+    """A study's own SQLite database in its folder, for processes of one machine and its disk."""
     return folder / "study.sqlite"
 
 
 def database_of(folder: Path) -> str:
-    """Its URL."""
+    """The URL of a study's own database."""
     return f"sqlite:///{database_file(folder).resolve()}"
 
 
@@ -409,24 +445,23 @@ def _pruner() -> optuna.pruners.BasePruner:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna without its log and its warnings of what is experimental in it."""
+    """Silence Optuna's log and its warnings about experimental features."""
     logger = logging.getLogger("optuna")
-    before = logger.level
+    level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)
 
 
 def tenths_of(epoch: int, epochs: int) -> Sequence[int]:
-    """The tenths of a training that end with an epoch: by these, trainings of different lengths are
-    compared.
+    """The tenths of a training that end with an epoch.
 
-    A rate that falls over the whole training says the same at half of it, whatever its length; not
-    so at epoch 2.
+    Trainings of different lengths are compared at equal tenths. The learning rate falls over the
+    whole training, so half of it means the same at any length, and epoch 2 does not.
 
     >>> [list(tenths_of(epoch, 4)) for epoch in (1, 2, 3, 4)]
     [[1, 2], [3, 4, 5], [6, 7], [8, 9, 10]]
@@ -440,13 +475,23 @@ def kept_settings(url: str, name: str) -> StudySettings | None:
     Raises:
         UserError: the database cannot be used.
     """
-    storage = open_storage(url)
+    study = open_or_create(url, name)
+    if study is None:
+        return None
+    study.close()
+    return study.settings
+
+
+def _kept_settings(database: optuna.storages.RDBStorage, name: str) -> StudySettings | None:
     try:
         with _quiet():
-            attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+            attributes = database.get_study_user_attrs(database.get_study_id_from_name(name))
     except KeyError:
         return None
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
+    # A process that was killed between the two has left a study without settings.
     return StudySettings(**attributes["settings"]) if "settings" in attributes else None
+
+
+def _close(database: optuna.storages.RDBStorage) -> None:
+    database.remove_session()
+    database.engine.dispose()
