@@ -76,20 +76,24 @@ def _comments() -> dict[str, str]:
 
 
 def _field_comments(module: types.ModuleType) -> dict[str, dict[str, str]]:
-    """Class → field → the comment behind it."""
+    """Class → field → the comment beside it."""
     source = inspect.getsource(module)
     lines = source.split("\n")
     return {
         node.name: {
-            field.target.id: (
-                lines[(field.end_lineno or 0) - 1][field.end_col_offset or 0 :].strip(" #")
-            )
+            field.target.id: _comment(lines[field.lineno - 1 : field.end_lineno])
             for field in node.body
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         }
         for node in ast.parse(source).body
         if isinstance(node, ast.ClassDef)
     }
+
+
+def _comment(lines: list[str]) -> str:
+    """The comment of a field; a long default puts it on any of the field's lines."""
+    comments = [line.partition("  # ")[2] for line in lines]
+    return " ".join(comment for comment in comments if comment)
 
 
 def _home(key: str) -> tuple[type, str]:
