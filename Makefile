@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test check format lint types rooms structure architecture audit bench clean
+.PHONY: demo test check format lint types rooms structure architecture audit docs bench clean
 
 demo: $(INSTALLED)  ## the main job on real data: 2,624 solar cells
 	$(BIN)/python examples/solar_cells.py
@@ -38,6 +38,10 @@ format: $(INSTALLED)
 audit: $(INSTALLED)  ## known advisories of what is installed; asks a public database
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/pip-audit --skip-editable
+
+docs: $(INSTALLED)  ## the documentation site in build/docs; a warning is an error
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	$(BIN)/python docs/build.py
 
 bench: $(INSTALLED)  ## DATA=folder: speed against the ordinary way
 	$(BIN)/python benchmarks/speed.py $(DATA)
