@@ -45,7 +45,8 @@ def click_commands() -> dict[str, Any]:
     """Command name → the command as click knows it, in the order of the help."""
     from typer.main import get_command
 
-    from tellapart.cli.main import app
+    import tellapart.cli.main  # all verbs have joined once this is imported
+    from tellapart.cli.verbs import app
 
     group: Any = get_command(app)
     return {name: command for name, command in group.commands.items() if not command.hidden}
@@ -119,7 +120,13 @@ def recipe_keys() -> str:
         "`tellapart recipes NAME` lists the keys of one recipe with its values.",
     ]
     for group, keys in _key_groups().items():
-        lines += ["", f"## {group}", "", "| key | default | takes | what it means |", "|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {group}",
+            "",
+            "| key | default | takes | what it means |",
+            "|---|---|---|---|",
+        ]
         for key in keys:
             lines.append(
                 f"| `{key.name}` | `{cell(option_text(key.default)) or ' '}` | {cell(key.takes)} |"
@@ -197,7 +204,11 @@ def _signature(name: str, value: Any) -> str:
     if plain_star and not any(text.startswith("*") for text in parameters):
         parameters.insert(len(parameters) - keywords, "*")
     returned = signature.return_annotation
-    arrow = "" if returned is inspect.Signature.empty or inspect.isclass(value) else f" -> {_type(returned)}"
+    arrow = (
+        ""
+        if returned is inspect.Signature.empty or inspect.isclass(value)
+        else f" -> {_type(returned)}"
+    )
     one_line = f"{name}({', '.join(parameters)}){arrow}"
     if len(one_line) <= 80:
         return one_line
@@ -212,7 +223,11 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
     """The public methods and properties that a class itself defines."""
     if issubclass(kind, tuple) or kind.__module__.partition(".")[0] != "tellapart":
         return
-    fields = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
+    fields = (
+        {field.name for field in dataclasses.fields(kind)}
+        if dataclasses.is_dataclass(kind)
+        else set()
+    )
     for name, value in vars(kind).items():
         if name.startswith("_") or name in fields:
             continue
