@@ -45,7 +45,6 @@ def click_commands() -> dict[str, Any]:
     """Command name → the command as click knows it, in the order of the help."""
     from typer.main import get_command
 
-    import tellapart.cli.main  # all verbs have joined once this is imported
     from tellapart.cli.verbs import app
 
     group: Any = get_command(app)
