@@ -11,7 +11,8 @@ import pytest
 from test_report import Page, make_predictions, make_report
 
 from tellapart.evaluation.comparison import compare
-from tellapart.report.parts.curves import Scale, chart
+from tellapart.report.parts.axes import LinearAxis
+from tellapart.report.parts.curves import chart
 from tellapart.report.run import confusion
 from tellapart.report.run.epochs import section
 from tellapart.report.run.page import ReportInput, render
@@ -118,7 +119,7 @@ def test_numbers_that_are_none_are_left_out():
     ("low", "high"), [(0.0, 1.0), (-3.0, 7.1), (1.2345, 1.2346), (1e-9, 4e-9), (5.0, 9e6)]
 )
 def test_an_axis_has_a_few_ticks_inside_the_plot(low: float, high: float):
-    ticks = Scale(low, high, 0, 100).ticks
+    ticks = LinearAxis(low, high, 0, 100).ticks
     assert 2 <= len(ticks) <= 6
     assert len({tick.text for tick in ticks}) == len(ticks)
     assert all(0 <= tick.at <= 100 for tick in ticks)

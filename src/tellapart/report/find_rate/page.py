@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tellapart.report.parts.curves import Chart, Decades, Line, Scale, polyline
+from tellapart.report.parts.axes import BOTTOM, LEFT, RIGHT, TOP, LinearAxis, LogAxis
+from tellapart.report.parts.curves import Chart, Line, polyline
 from tellapart.report.parts.document import render_document
-from tellapart.report.parts.figures import BOTTOM, LEFT, RIGHT, TOP, Dot
+from tellapart.report.parts.figures import Dot
 
 
 def render_rates(
@@ -75,8 +76,8 @@ def rate_chart(
     low, high = min(smoothed), max(smoothed)
     space = (high - low) * 0.25 or 0.5
     across, up = (
-        Decades(rates[0], rates[-1], LEFT, RIGHT),
-        Scale(low - space, high + space, BOTTOM, TOP),
+        LogAxis(rates[0], rates[-1], LEFT, RIGHT),
+        LinearAxis(low - space, high + space, BOTTOM, TOP),
     )
     drawn = (("each batch", losses, True), ("smoothed", smoothed, False))
     lines = tuple(

@@ -9,78 +9,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# The plot inside its image, in SVG units; the margins hold the axis labels.
-WIDTH, HEIGHT = 340, 250
-LEFT, RIGHT, TOP, BOTTOM = 54, 328, 12, 204
+from tellapart.report.parts.axes import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    LinearAxis,
+    LogAxis,
+)
 
 _FLOORS = (0.98, 0.96, 0.92, 0.8, 0.6, 0.2)  # where an axis may begin; each gives even ticks
 _LARGEST_RADIUS, _SMALLEST_RADIUS = 11.0, 2.5
-_MOST_TICKS = 6  # on a logarithmic axis
 _CELLS = 28  # of the size map, along each side
 
 # A histogram inside its image.
 HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT, BINS = 180, 64, 24
-
-
-@dataclass(frozen=True)
-class Tick:
-    """One grid line and its label: where it stands, and what it says."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Fractions from `low` to 1 along one side of the plot."""
-
-    low: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        """Where a fraction stands, in SVG units.
-
-        >>> Axis(0.5, 0, 100).at(0.75)
-        50.0
-        """
-        share = (min(max(value, self.low), 1.0) - self.low) / (1 - self.low)
-        return round(self.start + share * (self.end - self.start), 2)
-
-    @property
-    def ticks(self) -> list[Tick]:
-        """Five even steps."""
-        values = [self.low + step / 4 * (1 - self.low) for step in range(5)]
-        return [Tick(self.at(value), f"{100 * value:.4g}") for value in values]
-
-
-@dataclass(frozen=True)
-class LogAxis:
-    """Positive numbers from `low` to `high` along one side of the plot; doubling is the same step
-    everywhere.
-    """
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        """Where a number stands, in SVG units.
-
-        >>> LogAxis(10, 1000, 0, 100).at(100)
-        50.0
-        """
-        share = math.log(value / self.low) / math.log(self.high / self.low)
-        return round(self.start + share * (self.end - self.start), 2)
-
-    @property
-    def ticks(self) -> list[Tick]:
-        """Round numbers, at most `_MOST_TICKS`."""
-        round_ones = [m * 10**power for power in range(7) for m in (1, 2, 5)]
-        inside = [value for value in round_ones if self.low <= value <= self.high]
-        step = math.ceil(len(inside) / _MOST_TICKS) or 1
-        return [Tick(self.at(value), f"{value:,}") for value in inside[::step]]
 
 
 @dataclass(frozen=True)
@@ -97,8 +42,8 @@ class Dot:
 class Diagram:
     """A plot of one number against another."""
 
-    across: Axis | LogAxis
-    up: Axis | LogAxis
+    across: LinearAxis | LogAxis
+    up: LinearAxis | LogAxis
     dots: tuple[Dot, ...]
     line: str = ""  # the points of a polyline
     width: int = WIDTH
@@ -111,7 +56,7 @@ def reliability_diagram(bins: Iterable[tuple[float, float, int]]) -> Diagram:
     Args:
         bins: mean confidence, accuracy, count; empty bins are left out.
     """
-    across, up = Axis(0, LEFT, RIGHT), Axis(0, BOTTOM, TOP)
+    across, up = LinearAxis(0, 1, LEFT, RIGHT, 100), LinearAxis(0, 1, BOTTOM, TOP, 100)
     filled = [one for one in bins if one[2]]
     most = max((count for _, _, count in filled), default=1)
     dots = tuple(
@@ -143,7 +88,7 @@ def coverage_diagram(
     lowest = min(heights, default=0.0)
     # A model that is right 99 % of the time would be a flat line on an axis from 0.
     low = next((floor for floor in _FLOORS if lowest >= floor + (1 - floor) / 8), 0.0)
-    across, up = Axis(0, LEFT, RIGHT), Axis(low, BOTTOM, TOP)
+    across, up = LinearAxis(0, 1, LEFT, RIGHT, 100), LinearAxis(low, 1, BOTTOM, TOP, 100)
     line = " ".join(f"{across.at(share)},{up.at(accuracy)}" for share, accuracy in _thinned(points))
     dots: tuple[Dot, ...] = ()
     if chosen:

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tellapart.evaluation.metrics import Score
-from tellapart.report.parts.curves import Scale
+from tellapart.report.parts.axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, LinearAxis, LogAxis
 from tellapart.report.parts.document import render_document
-from tellapart.report.parts.figures import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Dot, LogAxis
+from tellapart.report.parts.figures import Dot
 
 _LARGEST_RADIUS, _SMALLEST_RADIUS = 9.0, 3.5
 _LABEL_HEIGHT, _LABEL_WIDTH = 11.0, 16.0  # two numbers nearer than this would be read as one
@@ -100,8 +100,8 @@ class Mark:
 class ParetoPlot:
     """Accuracy over milliseconds. `line` joins the front: the points of a polyline."""
 
-    across: LogAxis | Scale
-    up: Scale
+    across: LinearAxis | LogAxis
+    up: LinearAxis
     marks: tuple[Mark, ...]
     line: str
     width: int = WIDTH
@@ -142,7 +142,7 @@ def pareto_plot(rows: Sequence[PickRow]) -> ParetoPlot:
     low, high = min(row.accuracy.low for row in rows), max(row.accuracy.high for row in rows)
     space = 0.06 * (high - low) or 0.05
     across = _across(min(times), max(times))
-    up = Scale(max(low - space, 0.0), min(high + space, 1.0), BOTTOM, TOP, 100)
+    up = LinearAxis(max(low - space, 0.0), min(high + space, 1.0), BOTTOM, TOP, 100)
     marks: list[Mark] = []
     for number, row in enumerate(rows, 1):
         marks.append(_mark(number, row, across, up, max(one.megabytes for one in rows), marks))
@@ -150,21 +150,21 @@ def pareto_plot(rows: Sequence[PickRow]) -> ParetoPlot:
     return ParetoPlot(across, up, tuple(marks), " ".join(f"{dot.x},{dot.y}" for dot in joined))
 
 
-def _across(least: float, most: float) -> LogAxis | Scale:
+def _across(least: float, most: float) -> LinearAxis | LogAxis:
     """Doubling is the same step everywhere, where there is something to double and there are round
     numbers to mark.
     """
     if least >= 1 and most > 4 * least:
         return LogAxis(least / 1.3, most * 1.3, LEFT, RIGHT)
     space = 0.15 * (most - least) or most / 2
-    return Scale(max(least - space, 0.0), most + space, LEFT, RIGHT)
+    return LinearAxis(max(least - space, 0.0), most + space, LEFT, RIGHT)
 
 
 def _mark(
     number: int,
     row: PickRow,
-    across: LogAxis | Scale,
-    up: Scale,
+    across: LinearAxis | LogAxis,
+    up: LinearAxis,
     largest: float,
     before: Sequence[Mark],
 ) -> Mark:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tellapart.evaluation.scores import LOWER_IS_BETTER, better
-from tellapart.report.parts.curves import Decades, Scale
-from tellapart.report.parts.figures import Tick
+from tellapart.report.parts.axes import LinearAxis, LogAxis, Tick
 from tellapart.report.tune.trial_table import TrialRow, score_text, setting, short
 
 TOP, BOTTOM, UNUSED, HEIGHT = (
@@ -134,7 +133,7 @@ def _numbers(values: Sequence[float], log: bool) -> tuple[Callable[[Any], float]
     if low == high:
         middle = (TOP + BOTTOM) / 2
         return lambda value: middle, (Tick(middle, setting(low)),)
-    axis = Decades(low, high, BOTTOM, TOP) if log else Scale(low, high, BOTTOM, TOP)
+    axis = LogAxis(low, high, BOTTOM, TOP) if log else LinearAxis(low, high, BOTTOM, TOP)
     ends = (Tick(axis.at(low), setting(low)), Tick(axis.at(high), setting(high)))
     between = [tick for tick in axis.ticks if all(abs(tick.at - end.at) > 16 for end in ends)]
     return axis.at, (*ends, *between)
