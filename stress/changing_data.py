@@ -41,7 +41,7 @@ from running import (
 )
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-odd: Any = import_module("odd_images")
+odd: Any = import_module("helpers.odd_images")
 
 Answers = dict[str, tuple[str, str, float]]  # path below the data → status, answer, confidence
 

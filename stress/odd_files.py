@@ -3,7 +3,7 @@ else happens.
 
     python stress/odd_files.py [--count 4000] [--seed 0] [--keep FOLDER]
 
-A corpus is made: every odd image of tests/odd_images.py, and damaged copies of them (cut, bits
+A corpus is made: every odd image of tests/helpers/odd_images.py, and damaged copies of them (cut, bits
 turned, parts zeroed, doubled or swapped with other files, numbers set to extremes, other
 extensions). A small model is trained on good images; then the corpus goes through `predict` as a
 folder, and through `train` as one class among good ones.
@@ -34,7 +34,7 @@ from PIL import Image
 from running import TELLAPART, Checks, files_below, run, train, write_classes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-odd: Any = import_module("odd_images")
+odd: Any = import_module("helpers.odd_images")
 
 SCAN_SECONDS = 120
 MEMORY_MIB = 1024

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_classes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.archives import make_archive, make_tar, make_zip, read_or_refuse
+from helpers.images import write_classes
 from tellapart.catalog import archives, files
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
@@ -30,31 +31,6 @@ from tellapart.errors import UserError
 KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
 ONE = b"BM" + bytes(12) + b"\x28" + bytes(40)  # starts like a BMP; nothing is decoded in most tests
 TWO_CLASSES = {"cat/1.bmp": ONE, "dog/1.bmp": ONE}
-
-
-def make_zip(members, *, method=zipfile.ZIP_DEFLATED):
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", method) as archive:
-        for name, content in dict(members).items():
-            archive.writestr(name, content)
-    return data.getvalue()
-
-
-def make_tar(members, *, form=tarfile.PAX_FORMAT):
-    data = io.BytesIO()
-    with tarfile.open(
-        fileobj=data, mode="w", format=form, encoding="utf-8", errors="surrogateescape"
-    ) as archive:
-        for name, content in dict(members).items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return data.getvalue()
-
-
-def make(kind, members):
-    packs = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
-    return make_zip(members) if kind == "zip" else packs.get(kind[4:], bytes)(make_tar(members))
 
 
 @pytest.fixture
@@ -87,13 +63,15 @@ def tree_members(folder):
 
 def test_an_archive_of_class_folders_has_the_rows_and_contents_of_the_folder(photos, pack, kind):
     from_folder = scan(read_source(photos), max_pixels=10**8)
-    from_archive = scan(read_source(pack(make(kind, tree_members(photos)))), max_pixels=10**8)
+    from_archive = scan(
+        read_source(pack(make_archive(kind, tree_members(photos)))), max_pixels=10**8
+    )
     assert from_archive.digest == from_folder.digest
     assert from_archive.source == f"a {kind} archive of 3 class folders"
 
 
 def test_an_archive_of_split_folders_is_read_as_such(split_photos, pack, kind):
-    catalog = read_source(pack(make(kind, tree_members(split_photos))))
+    catalog = read_source(pack(make_archive(kind, tree_members(split_photos))))
     assert (catalog.given_splits == "test").sum() == 12
     assert "archive of split folders train/, test/; test/ is the test set" in catalog.source
 
@@ -106,7 +84,7 @@ def test_tiny_imagenet_is_read_from_an_archive_with_its_lists(pack, kind):
         "tiny/val/val_annotations.txt": b"v0.JPEG\tn01\t0\t0\t9\t9\n",
         "tiny/words.txt": b"n01\tgoldfish\nn02\tcrane\n",
     }
-    catalog = read_source(pack(make(kind, members)))
+    catalog = read_source(pack(make_archive(kind, members)))
     assert catalog.classes == ("crane", "goldfish")
     assert list(catalog.given_splits) == ["train", "train", "test"]
     assert catalog.source.startswith(f"a {kind} archive (in tiny/) of the Tiny ImageNet layout")
@@ -118,7 +96,7 @@ def test_a_single_folder_is_entered_and_named(pack, kind, above):
         "__MACOSX/x": b"",
         "readme.txt": b"",
     }
-    catalog = read_source(pack(make(kind, members)))
+    catalog = read_source(pack(make_archive(kind, members)))
     assert list(catalog.paths) == ["cat/1.bmp", "dog/1.bmp"]
     assert catalog.source == f"a {kind} archive (in {above}/) of 2 class folders"
     assert catalog.ignored == {
@@ -128,7 +106,7 @@ def test_a_single_folder_is_entered_and_named(pack, kind, above):
 
 
 def test_a_single_train_folder_is_not_entered(pack, kind):
-    catalog = read_source(pack(make(kind, {f"train/{name}": ONE for name in TWO_CLASSES})))
+    catalog = read_source(pack(make_archive(kind, {f"train/{name}": ONE for name in TWO_CLASSES})))
     assert "split folders train/; val and test are cut from it" in catalog.source
 
 
@@ -140,7 +118,7 @@ def test_an_archive_made_from_a_dot_has_no_folder_of_that_name(pack):
 
 def test_junk_is_passed_over_as_in_folders(pack, kind):
     junk = dict.fromkeys(["cat/.DS_Store", "cat/._1.bmp", "__MACOSX/cat/._1.bmp", "Thumbs.db"], b"")
-    catalog = read_source(pack(make(kind, TWO_CLASSES | junk)))
+    catalog = read_source(pack(make_archive(kind, TWO_CLASSES | junk)))
     assert len(catalog) == 2
     assert catalog.ignored == {"junk files": 3, "junk folders": 1}
 
@@ -149,12 +127,14 @@ def test_a_table_in_an_archive_is_refused_with_the_way_out(pack, kind):
     with pytest.raises(
         UserError, match=r"holds a table, 'labels.csv'. Unpack the archive and give the table"
     ):
-        read_source(pack(make(kind, {"x/images/1.bmp": ONE, "x/labels.csv": b"path,label\n"})))
+        read_source(
+            pack(make_archive(kind, {"x/images/1.bmp": ONE, "x/labels.csv": b"path,label\n"}))
+        )
 
 
 def test_an_archive_without_images_is_refused(pack, kind):
     with pytest.raises(UserError, match="holds no folder with images"):
-        read_source(pack(make(kind, {"readme.txt": b"x"})))
+        read_source(pack(make_archive(kind, {"readme.txt": b"x"})))
 
 
 def test_many_threads_read_the_right_bytes(pack, kind):
@@ -163,7 +143,7 @@ def test_many_threads_read_the_right_bytes(pack, kind):
         for n in range(1, 100)
         for name in ("a", "b")
     }
-    catalog = read_source(pack(make(kind, members)))
+    catalog = read_source(pack(make_archive(kind, members)))
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(catalog.files.read, list(catalog.paths) * 3))
     assert found == [members[path] for path in catalog.paths] * 3
@@ -177,11 +157,11 @@ def test_an_archive_larger_than_the_memory_set_aside_is_read_from_disk(pack, mon
 
 
 def test_the_stamp_is_that_of_the_archive_when_it_was_opened(pack, kind):
-    path = pack(make(kind, TWO_CLASSES))
+    path = pack(make_archive(kind, TWO_CLASSES))
     stamp = files.file_stamp(str(path))
     catalog = read_source(path)
     other = path.with_name("other")
-    other.write_bytes(make(kind, {"cat/1.bmp": b"other", "dog/1.bmp": b"other"}))
+    other.write_bytes(make_archive(kind, {"cat/1.bmp": b"other", "dog/1.bmp": b"other"}))
     os.replace(other, path)
     assert catalog.files.stamp("cat/1.bmp") == stamp
     assert catalog.files.read("cat/1.bmp") == ONE
@@ -193,7 +173,7 @@ def test_the_stamp_is_that_of_the_archive_when_it_was_opened(pack, kind):
     [("cat", "not_a_file"), ("cow/1.bmp", "missing"), ("cat/empty.bmp", "empty")],
 )
 def test_what_is_no_member_gets_its_status(pack, kind, path, status):
-    catalog = read_source(pack(make(kind, TWO_CLASSES | {"cat/empty.bmp": b""})))
+    catalog = read_source(pack(make_archive(kind, TWO_CLASSES | {"cat/empty.bmp": b""})))
     assert catalog.files.read(path).status == status
 
 
@@ -212,14 +192,14 @@ UNSAFE = [
 
 @pytest.mark.parametrize("name", UNSAFE)
 def test_a_name_that_leads_out_is_no_row_and_is_counted(pack, kind, name):
-    catalog = read_source(pack(make(kind, {**TWO_CLASSES, name: ONE})))
+    catalog = read_source(pack(make_archive(kind, {**TWO_CLASSES, name: ONE})))
     assert list(catalog.paths) == list(TWO_CLASSES)
     assert catalog.ignored == {"archive entries whose names lead out of the archive": 1}
 
 
 @pytest.mark.parametrize("name", ["cat/" + "x" * 5000, "cat/" + "d/" * 200 + "x"])
 def test_a_name_that_is_too_long_is_no_row_and_is_counted(pack, kind, name):
-    catalog = read_source(pack(make(kind, {**TWO_CLASSES, name: ONE})))
+    catalog = read_source(pack(make_archive(kind, {**TWO_CLASSES, name: ONE})))
     assert len(catalog) == 2
     assert catalog.ignored == {"archive entries whose names are too long": 1}
 
@@ -268,7 +248,7 @@ def test_what_is_no_ordinary_file_in_a_zip_is_no_row_and_is_counted(pack, mode, 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_of_two_members_of_one_name_the_last_is_used_and_it_is_counted(pack, kind):
-    data = io.BytesIO(make(kind, TWO_CLASSES))
+    data = io.BytesIO(make_archive(kind, TWO_CLASSES))
     if kind == "zip":
         with zipfile.ZipFile(data, "a") as archive:
             archive.writestr("cat/1.bmp", b"last")
@@ -284,13 +264,18 @@ def test_of_two_members_of_one_name_the_last_is_used_and_it_is_counted(pack, kin
 
 def test_names_that_differ_in_case_only_are_two_rows(pack, kind):
     assert (
-        len(read_source(pack(make(kind, {**TWO_CLASSES, "cat/A.bmp": ONE, "cat/a.bmp": ONE})))) == 4
+        len(
+            read_source(
+                pack(make_archive(kind, {**TWO_CLASSES, "cat/A.bmp": ONE, "cat/a.bmp": ONE}))
+            )
+        )
+        == 4
     )
 
 
 @pytest.mark.parametrize("first", ["cat", "cat/1.bmp/x"])
 def test_a_name_that_is_both_file_and_folder_is_counted(pack, kind, first):
-    catalog = read_source(pack(make(kind, {first: ONE, **TWO_CLASSES, "cow/1.bmp": ONE})))
+    catalog = read_source(pack(make_archive(kind, {first: ONE, **TWO_CLASSES, "cow/1.bmp": ONE})))
     assert sum(catalog.ignored.values()) == 1
 
 
@@ -396,7 +381,7 @@ def test_overlapping_entries_are_refused(pack):
 def test_more_entries_than_the_limit_are_refused(pack, kind, monkeypatch):
     monkeypatch.setattr(archives, "MAX_ENTRIES", 100)
     with pytest.raises(UserError, match="holds more than 100 files"):
-        read_source(pack(make(kind, {f"cat/{n}": b"" for n in range(101)})))
+        read_source(pack(make_archive(kind, {f"cat/{n}": b"" for n in range(101)})))
 
 
 @pytest.mark.parametrize("limits", [{"MAX_ENTRIES": 100}, {"_MAX_ZIP_DIRECTORY": 5000}])
@@ -417,7 +402,7 @@ def test_a_directory_of_a_zip_beyond_the_limits_is_refused_before_it_is_read(
 def test_more_folders_than_the_limit_are_refused(pack, kind, monkeypatch):
     monkeypatch.setattr(archives, "_MAX_FOLDERS", 100)
     with pytest.raises(UserError, match="or 100 folders"):
-        read_source(pack(make(kind, {f"cat/{n}/{n}": b"" for n in range(101)})))
+        read_source(pack(make_archive(kind, {f"cat/{n}/{n}": b"" for n in range(101)})))
 
 
 def test_a_tar_whose_long_name_is_a_gigabyte_is_refused(pack):
@@ -454,7 +439,7 @@ def test_a_member_whose_sum_differs_is_corrupt_and_the_others_are_read(pack):
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
 def test_a_cut_archive_is_refused_in_one_line(pack, kind, share):
-    data = make(
+    data = make_archive(
         kind,
         {
             f"{name}/{n}.bin": random.Random(n).randbytes(2000)
@@ -515,7 +500,7 @@ def test_attributes_made_to_take_for_ever_are_refused(pack, spent, body, type_):
 
 
 def test_an_archive_of_ten_thousand_small_files_is_read_in_seconds(pack, kind, spent):
-    data = make(kind, {f"c{n % 100}/{n}.bmp": ONE for n in range(10_000)})
+    data = make_archive(kind, {f"c{n % 100}/{n}.bmp": ONE for n in range(10_000)})
     with spent():
         assert len(read_source(pack(data))) == 10_000
 
@@ -541,22 +526,9 @@ def test_a_packed_file_that_is_no_tar_is_no_source(pack):
 
 
 SAMPLES = {
-    kind: make(kind, {f"{n}/{i}.bmp": ONE * (i + 1) for n in ("a", "b") for i in range(4)})
+    kind: make_archive(kind, {f"{n}/{i}.bmp": ONE * (i + 1) for n in ("a", "b") for i in range(4)})
     for kind in KINDS
 }
-
-
-def read_all(path):
-    """What must hold for any bytes at all: a catalog of which each file can be asked for, or an
-    error of one line.
-    """
-    try:
-        catalog = read_source(path)
-    except UserError as error:
-        return str(error)
-    for name in catalog.paths:
-        catalog.files.read(name)
-    return ""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -569,7 +541,7 @@ def test_flipped_and_cut_archives_never_raise_anything_but_a_user_error(kind, da
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x.bin")
         path.write_bytes(sample[:cut])
-        assert "\n" not in read_all(path)
+        assert "\n" not in read_or_refuse(path)
 
 
 # ── nothing is written ──
@@ -577,7 +549,7 @@ def test_flipped_and_cut_archives_never_raise_anything_but_a_user_error(kind, da
 
 def test_nothing_is_created_anywhere_near(photos, pack, kind, tmp_path, monkeypatch):
     hostile = dict.fromkeys(UNSAFE, ONE) | tree_members(write_classes(tmp_path / "more", 1))
-    path = pack(make(kind, tree_members(photos) | hostile))
+    path = pack(make_archive(kind, tree_members(photos) | hostile))
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))

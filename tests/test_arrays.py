@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_archives import make, read_all
 
+from helpers.archives import make_archive, read_or_refuse
 from tellapart.catalog import arrays, files
 from tellapart.catalog.arrays import to_bmp
 from tellapart.catalog.scan import scan
@@ -248,7 +248,7 @@ def test_arrays_that_cannot_be_used_are_refused_with_what_to_do(folder, tmp_path
     source = folder(contents)
     if packed:
         (source := tmp_path.with_suffix(".zip")).write_bytes(
-            make("zip", {f"x/{n}": d for n, d in contents.items()})
+            make_archive("zip", {f"x/{n}": d for n, d in contents.items()})
         )
     with pytest.raises(UserError, match=words) as refused:
         read_source(source)
@@ -338,7 +338,7 @@ def test_cifar_is_read_from_an_archive_as_downloaded(folder, kind):
         "cifar-10-batches-bin/data_batch_1.bin": data,
         "cifar-10-batches-bin/test_batch.bin": data,
     }
-    catalog = read_source(folder({"x": make(kind, members)}) / "x")
+    catalog = read_source(folder({"x": make_archive(kind, members)}) / "x")
     assert catalog.source.startswith(
         f"a {kind} archive (in cifar-10-batches-bin/) of CIFAR-10 binary files: train 3"
     )
@@ -348,7 +348,7 @@ def test_cifar_is_read_from_an_archive_as_downloaded(folder, kind):
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_packed_idx_files_are_read_from_an_archive(folder, kind):
     members = {f"raw/{name}.gz": gzip.compress(data) for name, data in idx_files().items()}
-    catalog = read_source(folder({"x": make(kind, members)}) / "x")
+    catalog = read_source(folder({"x": make_archive(kind, members)}) / "x")
     assert np.array_equal(read_pixels(catalog)[..., 0], GREY)
 
 
@@ -431,4 +431,4 @@ def test_flipped_and_cut_arrays_never_raise_anything_but_a_user_error(sample, da
             Path(name, file).write_bytes(
                 changed[: data.draw(st.integers(0, len(changed)) | st.just(len(changed)))]
             )
-        assert "\n" not in read_all(Path(name))
+        assert "\n" not in read_or_refuse(Path(name))

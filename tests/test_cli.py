@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import NamedTuple
 
 import pytest
-from conftest import write_classes, write_image
 
 import tellapart
+from helpers.images import write_classes, write_image
 from tellapart import Run
 from tellapart.cli.main import app, main
 from tellapart.cli.values import minutes

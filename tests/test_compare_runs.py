@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from conftest import write_image
-from test_report import Page
-from written_runs import answers, write_run
 
+from helpers.images import write_image
+from helpers.pages import Page
+from helpers.run_folders import answers, write_run
 from tellapart.errors import Refused, UserError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.jobs.compare import RunComparison, compare_runs

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import polars
 import pytest
-from conftest import KINDS, write_classes, write_image
-from tiny_runs import SHORT, StopAt, history_of, metrics_of, write_tiny
-from tiny_training import catalog_of
 
 import tellapart
+from helpers.catalogs import scan_folder
+from helpers.images import KINDS, write_classes, write_image, write_tiny
+from helpers.runs import SHORT, StopAt, history_of, metrics_of
 from tellapart import UserError
 from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import Catalog, text_column
@@ -75,7 +75,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def catalog(data: Path) -> Catalog:
-    return catalog_of(data)
+    return scan_folder(data)
 
 
 @pytest.fixture(scope="module")
@@ -384,7 +384,7 @@ def test_the_same_again_gives_the_same_file_and_computes_no_feature(
 def test_val_of_an_earlier_run_is_divided_too_and_without_a_test_the_page_says_so(
     data: Path, tmp_path: Path
 ):
-    catalog = catalog_of(data)
+    catalog = scan_folder(data)
     splits = text_column("val" if path.endswith("1.jpg") else "train" for path in catalog.paths)
     save_splits(RunFolder(tmp_path), catalog, splits)
     done = cross(data, tmp_path / "runs", splits=tmp_path)

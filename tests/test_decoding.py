@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import odd_images as odd
 import pytest
 from PIL import Image, ImageFile
 
+from helpers import odd_images as odd
 from tellapart.decoding import (
     NOTES,
     STATUSES,

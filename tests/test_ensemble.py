@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from conftest import write_classes
-from test_export import PREPROCESSING, noise, small_card, small_head, small_network
-from tiny_runs import SHORT, metrics_of, write_tiny
 
 import tellapart
+from helpers.images import write_classes, write_tiny
+from helpers.models import PREPROCESSING, noise, small_card, small_head, small_network
+from helpers.runs import SHORT, metrics_of
 from tellapart import Predictor, UserError
 from tellapart.errors import Refused
 from tellapart.evaluation.calibration import softmax

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_classes, write_image
-from odd_images import salt
 from sklearn.metrics import accuracy_score, log_loss
 
 import tellapart
+from helpers.images import write_classes, write_image
+from helpers.odd_images import salt
 from tellapart import Run, UserError
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}

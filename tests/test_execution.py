@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_training import classifier_of, same_bits, small_recipe
 from torch import Tensor, nn
 
+from helpers.training import classifier_of, same_bits, small_recipe
 from tellapart.models.classifier import Classifier
 from tellapart.options import TrainingOptions
 from tellapart.training import runtime

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from conftest import write_classes, write_image
 from PIL import Image
 
 import tellapart
+from helpers.images import write_classes, write_image
 from tellapart import UserError
 from tellapart.cli.main import main
 from tellapart.errors import Refused

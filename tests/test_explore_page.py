@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_report import HOSTILE, Page, make_catalog
 
+from helpers.pages import HOSTILE, Page
+from helpers.reports import make_catalog
 from tellapart.catalog.files import Folder
 from tellapart.catalog.table import text_column
 from tellapart.report.check.page import SIDE_PX, Step, render_steps, step_lines

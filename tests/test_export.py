@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +11,20 @@ import onnx
 import pytest
 import timm
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from helpers.models import PREPROCESSING, SIDE, noise, small_card, small_head, small_network
 from tellapart import Predictor, UserError
 from tellapart.evaluation.calibration import softmax
 from tellapart.export import graph_cache as graphs
 from tellapart.export.compose import (
     EMBEDDING,
     PREPROCESSED,
-    Head,
     compose_features,
     compose_model,
     cut_at,
 )
 from tellapart.export.graph_cache import ExportedNetwork, keep_network, kept_network
-from tellapart.modelfile.card import ModelCard
-from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
 from tellapart.models import to_onnx as exporters
@@ -43,72 +39,7 @@ from tellapart.models.to_onnx import at_rest, export_network, export_trained, te
 from tellapart.models.weights import Weights
 from tellapart.options import BackboneOptions, PreprocessingOptions
 
-SIDE, WIDTH = 32, 8
-PREPROCESSING = Preprocessing(size_px=SIDE)
 NO_WEIGHTS = Weights({}, "none", "none", "0" * 64)
-
-
-def small_network(*, with_map: bool = True, channels: int = 3) -> bytes:
-    """One convolution and mean pooling, by hand: input (N, 3, 32, 32) → embedding (N, 8), features
-    (N, 8, 4, 4).
-    """
-    kernel = np.random.default_rng(0).normal(size=(WIDTH, channels, 8, 8)).astype(np.float32)
-    nodes = [
-        helper.make_node("Conv", ["input", "kernel"], ["features"], strides=[8, 8]),
-        helper.make_node("GlobalAveragePool", ["features"], ["pooled"]),
-        helper.make_node("Flatten", ["pooled"], ["embedding"]),
-    ]
-    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", channels, SIDE, SIDE])
-    embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", WIDTH])
-    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", WIDTH, 4, 4])
-    outputs = [embedding, features] if with_map else [embedding]
-    graph = helper.make_graph(
-        nodes, "small", [image], outputs, [numpy_helper.from_array(kernel, "kernel")]
-    )
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9
-    ).SerializeToString()
-
-
-def small_head(
-    *, classes: int = 3, known: int = 12, neighbours: int = 5, hidden: tuple[int, ...] = ()
-) -> Head:
-    rng = np.random.default_rng(1)
-    directions = rng.normal(size=(known, WIDTH))
-    layers = [
-        (
-            rng.normal(size=(wide, narrow)).astype(np.float32),
-            rng.normal(size=wide).astype(np.float32),
-        )
-        for narrow, wide in pairwise((WIDTH, *hidden, classes))
-    ]
-    return Head(
-        layers=Layers(tuple(layers[:-1]), *layers[-1]),
-        known=(directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float16),
-        neighbours=neighbours,
-        distance_scale=0.5,
-    )
-
-
-def small_card(classes: tuple[str, ...] = ("a", "b", "c")) -> ModelCard:
-    return ModelCard(
-        classes=classes,
-        preprocessing=PREPROCESSING,
-        temperature=1.0,
-        calibration_count=0,
-        confidence_threshold=None,
-        detects_unfamiliar=True,
-        train_counts=(4,) * len(classes),
-        backbone="small",
-        max_pixels=10**6,
-        digests={},
-        licences={},
-        versions={},
-    )
-
-
-def noise(height: int = 40, width: int = 50, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 # ── the model file put together ──

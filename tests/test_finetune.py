@@ -13,20 +13,19 @@ import pytest
 import safetensors.torch
 import timm
 import torch
-from tiny_runs import (
+
+import tellapart
+from helpers.commands import run_command, set_arguments
+from helpers.images import write_tiny
+from helpers.runs import (
     SHORT,
     assert_same_end,
     history_of,
     last_checkpoint,
     metrics_of,
-    set_words,
     stopped,
-    tell,
     train,
-    write_tiny,
 )
-
-import tellapart
 from tellapart import Run
 from tellapart.models.classifier import Classifier
 from tellapart.pipeline import gradient
@@ -166,8 +165,17 @@ def test_a_fine_tuned_network_that_is_worse_is_not_shipped(
 
 def test_what_it_was_worth_is_printed(data: Path, weights: Path, tmp_path: Path):
     settings = {**TINY_FINETUNE, "backbone.weights": str(weights), "training.epochs": 1}
-    words = ["train", data, "--recipe", "finetune", "--out", tmp_path, "-q", *set_words(settings)]
-    said = tell(*words)
+    words = [
+        "train",
+        data,
+        "--recipe",
+        "finetune",
+        "--out",
+        tmp_path,
+        "-q",
+        *set_arguments(settings),
+    ]
+    said = run_command(*words)
     assert said.code == 0
     share = r"[\d.]+ % \([\d.]+ to [\d.]+\)"
     assert re.search(

@@ -18,21 +18,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import write_classes
-from tiny_training import (
-    Outcome,
-    Photographed,
-    catalog_of,
-    classifier_of,
-    material_of,
-    run_fit,
-    same_bits,
-    small_recipe,
-    without_seconds,
-)
 from torch import Tensor
 from torch.nn import functional
 
+from helpers.catalogs import scan_folder
+from helpers.images import write_classes
+from helpers.training import (
+    CopiedCheckpoints,
+    Outcome,
+    classifier_of,
+    run_fit,
+    same_bits,
+    small_recipe,
+    training_data_of,
+    without_seconds,
+)
 from tellapart.errors import Interrupted, Refused, UserError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.scores import METRICS, accuracy
@@ -65,7 +65,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     folder = write_classes(tmp_path_factory.mktemp("fit") / "photos", 9)
     for name in ("000", "001"):
         (folder / "sky" / f"{name}.jpg").unlink()
-    return material_of(catalog_of(folder))
+    return training_data_of(scan_folder(folder))
 
 
 @pytest.fixture(scope="module")
@@ -684,13 +684,13 @@ def whole(
     """
     folder = tmp_path_factory.mktemp("whole")
     printed = Console(quiet=True)
-    checkpoints = Photographed(folder / "checkpoints", folder / "copies")
+    checkpoints = CopiedCheckpoints(folder / "checkpoints", folder / "copies")
     outcome = resumed(checkpoints, data, request.param, printed)
     return request.param, outcome, said(printed), folder / "copies"
 
 
 def resumed(
-    checkpoints: Path | Photographed, data: TrainingData, case: str, printed: Console
+    checkpoints: Path | CopiedCheckpoints, data: TrainingData, case: str, printed: Console
 ) -> Outcome:
     return run_fit(
         checkpoints,
@@ -923,13 +923,13 @@ def test_two_signals_end_it_at_once_and_leave_the_last_checkpoint(
 
 def test_lost_images_are_in_the_progress_and_not_in_the_scores(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 5)
-    catalog = catalog_of(folder)
+    catalog = scan_folder(folder)
     (folder / "brick" / "004.jpg").write_bytes(b"another")
     (folder / "leaf" / "000.jpg").unlink()
     sizes: list[int] = []
     metrics = {**METRICS, "size": lambda predictions: sizes.append(len(predictions)) or 0.0}
     outcome = run_fit(
-        tmp_path / "run", material_of(catalog), {"training.epochs": 1}, metrics=metrics
+        tmp_path / "run", training_data_of(catalog), {"training.epochs": 1}, metrics=metrics
     )
     assert sizes == [5]
     assert [line.split(" is no longer")[0] for line in outcome.progress.lost] == [
@@ -942,7 +942,7 @@ def test_a_process_without_a_image_of_a_batch_ends_rather_than_let_the_others_wa
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = write_classes(tmp_path / "photos", 5)
-    data = material_of(catalog_of(folder))
+    data = training_data_of(scan_folder(folder))
     data.train.lost[0] = "0 (brick) is no longer what it was"
     one_a_batch = {"training.epochs": 1, "training.batch_size": 1}
     assert run_fit(tmp_path / "alone", data, one_a_batch).progress.done

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_image
-from test_export import PREPROCESSING, noise, small_card, small_head, small_network
 
 import tellapart
+from helpers.images import write_image
+from helpers.models import PREPROCESSING, noise, small_card, small_head, small_network
 from tellapart import Predictor
 from tellapart.cache import FeatureStore
 from tellapart.catalog.scan import scan

@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_run_folder import text_of
-from tiny_runs import SHORT, TINY, Said, history_of, metrics_of, set_words, tell, train, write_tiny
 
 import tellapart
+from helpers.commands import CommandResult, run_command, set_arguments
+from helpers.images import write_tiny
+from helpers.run_folders import text_of
+from helpers.runs import SHORT, TINY, history_of, metrics_of, train
 from tellapart import UserError
 from tellapart.datasets import DATASETS
 from tellapart.evaluation.metrics import measure
@@ -74,7 +76,7 @@ class Told(NamedTuple):
 
     recipe: str
     data: Path
-    said: Said
+    said: CommandResult
     path: Path
 
 
@@ -85,7 +87,9 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     kinds = ("brick", "leaf") if recipe == "transfer-frozen-head" else ("brick", "leaf", "sky")
     data = write_tiny(folder / "photos", kinds=kinds)
     settings = {**TINY, "training.trackers": "tensorboard", **RECIPES[recipe]}
-    said = tell("train", data, "--recipe", recipe, "--out", folder / "runs", *set_words(settings))
+    said = run_command(
+        "train", data, "--recipe", recipe, "--out", folder / "runs", *set_arguments(settings)
+    )
     (path,) = (folder / "runs").iterdir()
     return Told(recipe, data, said, path)
 
@@ -294,7 +298,7 @@ def test_weights_need_a_table_with_that_column(data: Path, tmp_path: Path):
 def test_an_option_that_the_recipe_never_reads_is_refused(
     data: Path, recipe: str, setting: str, says: str
 ):
-    said = tell("train", data, "--recipe", recipe, "--set", setting)
+    said = run_command("train", data, "--recipe", recipe, "--set", setting)
     assert (said.code, said.out) == (2, "")
     assert says in said.err
     assert said.err.count("\n") == 1
@@ -306,8 +310,14 @@ def test_an_option_that_another_one_leaves_without_effect_is_told(data: Path, tm
         "augmentation.dropout_px": 4,
         "augmentation.dropout": 0.5,
     }
-    said = tell(
-        "train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, *set_words({**SHORT, **idle})
+    said = run_command(
+        "train",
+        data,
+        "--recipe",
+        "cifar10-lenet",
+        "--out",
+        tmp_path,
+        *set_arguments({**SHORT, **idle}),
     )
     assert said.code == 0
     assert (
@@ -319,7 +329,7 @@ def test_an_option_that_another_one_leaves_without_effect_is_told(data: Path, tm
 
 def test_a_loss_that_is_not_finite_ends_it_with_step_and_rate(data: Path, tmp_path: Path):
     words = ["train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, "-q"]
-    said = tell(*words, *set_words({**SHORT, "training.lr": 1e9}))
+    said = run_command(*words, *set_arguments({**SHORT, "training.lr": 1e9}))
     assert said.code == 2
     assert said.err.count("\n") == 1
     assert "(learning rate 1e+09): the training has gone astray. Lower training.lr" in said.err
@@ -334,7 +344,7 @@ def test_without_data_and_network_it_is_said_what_is_wanted_and_where_to_put_it(
     )
     monkeypatch.setitem(DATASETS, "cifar10", offline)
     start = time.monotonic()
-    said = tell("train", "--recipe", "cifar10-lenet", "--out", tmp_path / "runs")
+    said = run_command("train", "--recipe", "cifar10-lenet", "--out", tmp_path / "runs")
     assert time.monotonic() - start < 10
     assert (said.code, said.out) == (2, "")
     for word in (
@@ -348,7 +358,7 @@ def test_without_data_and_network_it_is_said_what_is_wanted_and_where_to_put_it(
 
 
 def test_a_recipe_for_any_folder_asks_for_one(tmp_path: Path):
-    said = tell("train", "--recipe", "finetune-kfold", "--out", tmp_path / "runs")
+    said = run_command("train", "--recipe", "finetune-kfold", "--out", tmp_path / "runs")
     assert said.code == 2
     assert (
         "The recipe 'finetune-kfold' has no public data set of its own. Give a folder of images"
@@ -371,9 +381,9 @@ def test_a_budget_is_kept_and_what_it_cut_is_said(data: Path, tmp_path: Path):
         "17s",
         "--out",
         tmp_path,
-        *set_words(settings),
+        *set_arguments(settings),
     ]
-    said = tell(*words)
+    said = run_command(*words)
     assert said.code == 0
     assert time.monotonic() - start < 17 + 30
     (run,) = tmp_path.iterdir()
@@ -398,7 +408,7 @@ def test_find_rate_suggests_a_rate_from_real_steps(data: Path, tmp_path: Path):
         "--json",
         "-q",
     ]
-    said = tell(*words, *set_words(settings))
+    said = run_command(*words, *set_arguments(settings))
     assert said.code == 0
     found = json.loads(said.out)
     assert 1e-5 < found["suggestion"] < 0.1
@@ -436,7 +446,9 @@ def test_explore_shows_what_a_recipe_makes_of_the_images(data: Path, tmp_path: P
         "--json",
         "-q",
     ]
-    said = tell(*words, *set_words({"preprocessing.size_px": 32, "backbone.name": "test_resnet"}))
+    said = run_command(
+        *words, *set_arguments({"preprocessing.size_px": 32, "backbone.name": "test_resnet"})
+    )
     assert said.code == 0
     seen = json.loads(said.out)
     assert seen["augmentation"].keys() >= {"flip", "rotate", "dropout"}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_splits import catalog_of
 
+from helpers.catalogs import catalog_of_labels
 from tellapart.catalog.groups import BURST_GAP_SECONDS, NUMBERED_BURST, find_bursts, group
 from tellapart.catalog.names import escape
 from tellapart.catalog.splits import make_splits
@@ -21,12 +21,12 @@ NIKON = "|NIKON D90 1234"
 
 def photos(*paths, **columns):
     """A catalog of these paths; the class is the first folder of each, and may be given as in
-    catalog_of.
+    catalog_of_labels.
     """
     names = sorted({path.split("/")[0] for path in paths})
     labels = columns.pop("labels", [names.index(path.split("/")[0]) for path in paths])
     changed = {name: columns.pop(name) for name in ("taken", "widths") if name in columns}
-    catalog = catalog_of(labels, paths=list(paths), **columns)
+    catalog = catalog_of_labels(labels, paths=list(paths), **columns)
     return catalog.replace(
         classes=tuple(names), **{name: np.array(values) for name, values in changed.items()}
     )

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_classes, write_image
-from tiny_training import catalog_of, images_of
 
+from helpers.catalogs import scan_folder
+from helpers.images import write_classes, write_image
+from helpers.training import images_of
 from tellapart.catalog.table import Catalog
 from tellapart.decoding import decode
 from tellapart.errors import Refused
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def catalog(folder: Path) -> Catalog:
-    return catalog_of(folder)
+    return scan_folder(folder)
 
 
 def taken(images: Images, groups: list[np.ndarray]) -> list[tuple[list, list]]:

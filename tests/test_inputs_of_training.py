@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_classes
-from tiny_training import catalog_of, images_of
 
+from helpers.catalogs import scan_folder
+from helpers.images import write_classes
+from helpers.training import images_of
 from tellapart.catalog.table import Catalog
 from tellapart.images.batches import JOINED_PIXELS, Batch, Group, ImageInputs
 from tellapart.images.sampling import image_keys, sample_keys
@@ -33,7 +34,7 @@ def threads() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    return catalog_of(write_classes(tmp_path_factory.mktemp("inputs") / "photos", 2))
+    return scan_folder(write_classes(tmp_path_factory.mktemp("inputs") / "photos", 2))
 
 
 def inputs_of(
@@ -120,7 +121,7 @@ def test_targets_are_mixed_as_the_images_are(catalog: Catalog, kind: str):
 
 def test_a_lost_image_is_missing_from_its_batch_alone(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 2)
-    catalog = catalog_of(folder)
+    catalog = scan_folder(folder)
     whole = batch_of(inputs_of(catalog, BY_CHANCE), epoch=0).inputs
     (folder / "leaf" / "000.jpg").unlink()
     batch = batch_of(inputs_of(catalog, BY_CHANCE, held_bytes=0), epoch=0)
@@ -131,7 +132,7 @@ def test_a_lost_image_is_missing_from_its_batch_alone(tmp_path: Path):
 
 def test_a_batch_of_lost_images_is_empty(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 2)
-    catalog = catalog_of(folder)
+    catalog = scan_folder(folder)
     (folder / "leaf" / "000.jpg").unlink()
     batch = batch_of(inputs_of(catalog, BY_CHANCE, held_bytes=0), np.array([2]), epoch=0)
     assert (len(batch.inputs), len(batch.labels), batch.there.tolist()) == (0, 0, [False])
@@ -143,7 +144,7 @@ def test_batches_that_are_made_at_once_have_the_bits_of_each_alone(
     tmp_path: Path, augmentation: AugmentationOptions, memory_format: torch.memory_format
 ):
     folder = write_classes(tmp_path / "photos", 2)
-    catalog = catalog_of(folder)
+    catalog = scan_folder(folder)
     (folder / "leaf" / "000.jpg").unlink()  # the third
     inputs = inputs_of(catalog, augmentation, memory_format, held_bytes=0)
     drawn = [

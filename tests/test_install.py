@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_classes
 
 import tellapart
+from helpers.images import write_classes
 
 ROOT = Path(__file__).parents[1]
 MOST_BYTES = 250_000_000

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_classes
-from tiny_training import catalog_of, classifier_of, images_of, small_recipe
 from torch import Tensor, nn
 
+from helpers.catalogs import scan_folder
+from helpers.images import write_classes
+from helpers.training import classifier_of, images_of, small_recipe
 from tellapart.catalog.table import Catalog
 from tellapart.images.batches import Group, ImageInputs
 from tellapart.images.sampling import image_keys, sample_keys
@@ -35,7 +36,7 @@ def threads() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     """18 images, more than are worked on at once."""
-    return catalog_of(write_classes(tmp_path_factory.mktemp("kept") / "photos", 6))
+    return scan_folder(write_classes(tmp_path_factory.mktemp("kept") / "photos", 6))
 
 
 class Counting(nn.Module):
@@ -110,7 +111,7 @@ def test_outputs_keep_the_memory_format_of_the_images(
 
 def test_a_lost_image_is_missing_from_its_batches(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 2)
-    catalog = catalog_of(folder)
+    catalog = scan_folder(folder)
     (folder / "leaf" / "000.jpg").unlink()
     kept = kept_of(catalog, trunk_of("all"), inputs_of(catalog, held_bytes=0))
     some, none = kept.batches([Group(np.array([4, 2, 0]), view=0), Group(np.array([2]), view=0)])

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import write_classes
-from tiny_training import (
-    EXECUTION,
+from torch import Tensor, nn
+
+from helpers.catalogs import scan_folder
+from helpers.images import write_classes
+from helpers.training import (
     PLENTY,
-    catalog_of,
+    RUNTIME,
     classifier_of,
-    material_of,
     run_fit,
     same_bits,
     small_recipe,
+    training_data_of,
 )
-from torch import Tensor, nn
-
 from tellapart.errors import UserError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.models.backbones import one_thread
@@ -46,7 +46,9 @@ def threads() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     """12 train images and 6 of val."""
-    return material_of(catalog_of(write_classes(tmp_path_factory.mktemp("phase") / "photos", 6)))
+    return training_data_of(
+        scan_folder(write_classes(tmp_path_factory.mktemp("phase") / "photos", 6))
+    )
 
 
 def learners_of(
@@ -55,7 +57,7 @@ def learners_of(
     recipe = small_recipe({key.replace("__", "."): value for key, value in changes.items()})
     classifier = classifier_of(recipe)
     hardware = Hardware(recipe.training)
-    runtime = replace(EXECUTION, kept_bytes=kept_bytes)
+    runtime = replace(RUNTIME, kept_bytes=kept_bytes)
     return Phases(classifier, data, recipe, hardware, runtime, Console()), classifier
 
 
@@ -300,9 +302,9 @@ def test_predictions_are_those_of_each_image_alone(
 
 def test_a_lost_image_is_in_no_prediction(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 3)
-    catalog = catalog_of(folder)
+    catalog = scan_folder(folder)
     (folder / "brick" / "002.jpg").unlink()
-    data = material_of(catalog, held_bytes=0)
+    data = training_data_of(catalog, held_bytes=0)
     found = predicted(learners_of(data)[0], data)
     assert found.paths == ("brick/001.jpg", *data.val.paths[2:])
     assert found.labels.tolist() == [0, 1, 1, 2, 2]

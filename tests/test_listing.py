@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from written_runs import answers, write_run
 
+from helpers.run_folders import answers, write_run
 from tellapart.errors import Refused, UserError
 from tellapart.jobs.runs import COLUMNS, list_runs
 from tellapart.runs.history import differing_settings, past_run, past_runs, read_history

@@ -7,8 +7,8 @@ import os
 
 import polars
 import pytest
-from conftest import write_image
 
+from helpers.images import write_image
 from tellapart.catalog.manifest import ManifestRow, read_manifest
 from tellapart.catalog.names import unescape
 from tellapart.catalog.scan import scan

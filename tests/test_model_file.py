@@ -21,10 +21,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import write_classes, write_image
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import tellapart
+from helpers.images import write_classes, write_image
 from tellapart import Predictor, Run, UserError
 from tellapart.modelfile.card import is_sealed, seal
 from tellapart.report.run.usage import snippets

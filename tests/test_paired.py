@@ -9,8 +9,8 @@ import json
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from written_runs import answers
 
+from helpers.run_folders import answers
 from tellapart.evaluation.comparison import compare
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.paired import Difference, Pair, aligned, compare_all

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import write_classes
 from safetensors.torch import save_file
-from test_report import HOSTILE, Page
 from typer.testing import CliRunner
 
+from helpers.images import write_classes
+from helpers.pages import HOSTILE, Page
 from tellapart.catalog.sources import read_source
 from tellapart.cli.main import app
 from tellapart.errors import Refused, UserError

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from conftest import write_classes, write_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from odd_images import cut, encoded, oriented, salt, scene
 
 import tellapart
+from helpers.images import write_classes, write_image
+from helpers.odd_images import cut, encoded, oriented, salt, scene
 from tellapart import Answer, Predictor, Run, UserError
 from tellapart.catalog.names import unescape
 from tellapart.cli.main import main

@@ -10,14 +10,14 @@ from functools import cache
 import numpy as np
 import onnx
 import pytest
-from conftest import write_classes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from odd_images import oriented
 from onnx import TensorProto, helper
 from PIL import Image
 
 import tellapart
+from helpers.images import write_classes
+from helpers.odd_images import oriented
 from tellapart.export.compose import compose_features
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.preprocessing import Preprocessing

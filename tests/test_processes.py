@@ -16,17 +16,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_runs import (
-    SHORT,
-    history_of,
-    last_checkpoint,
-    metrics_of,
-    set_words,
-    stopped,
-    train,
-    write_tiny,
-)
 
+from helpers.commands import set_arguments
+from helpers.images import write_tiny
+from helpers.runs import SHORT, history_of, last_checkpoint, metrics_of, stopped, train
 from tellapart import Run
 
 # The processes' gradients are sums of floats in another order than one process adds them up in. A
@@ -135,7 +128,7 @@ def test_two_processes_give_the_history_of_one_and_go_on_with_its_run(
         "cifar10-lenet",
         "--out",
         tmp_path / "runs",
-        *set_words(SHORT),
+        *set_arguments(SHORT),
     ]
     done = together(tmp_path / "commands.py", new, ["train", "--resume", half, "-q"])
     assert done.returncode == 0, done.stderr
@@ -164,7 +157,7 @@ def test_processes_that_measure_otherwise_train_as_the_writer_does(data: Path, t
         tmp_path,
         "--budget",
         "12s",
-        *set_words(settings),
+        *set_arguments(settings),
     ]
     done = together(tmp_path / "commands.py", new, before=AT_ODDS)
     assert done.returncode == 0, done.stderr

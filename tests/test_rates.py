@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_report import HOSTILE, Page
 
+from helpers.pages import HOSTILE, Page
 from tellapart.errors import UserError
 from tellapart.jobs.find_rate import FoundRate, find_rate
 from tellapart.report.find_rate.page import rate_chart, rate_lines, render_rates

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_image
-from test_export import PREPROCESSING, small_card, small_head, small_network
 
+from helpers.images import write_image
+from helpers.models import PREPROCESSING, small_card, small_head, small_network
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import text_column

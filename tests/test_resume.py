@@ -14,24 +14,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import write_image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_runs import (
+
+import tellapart
+from helpers.commands import run_command, set_arguments
+from helpers.images import write_image, write_tiny
+from helpers.runs import (
     SHORT,
     StopAt,
     assert_same_end,
     copied,
+    fingerprints_of,
     last_checkpoint,
     metrics_of,
-    print_of,
-    set_words,
     stopped,
-    tell,
     train,
-    write_tiny,
 )
-
-import tellapart
 from tellapart import Run, UserError, writing
 from tellapart.errors import Interrupted, Refused
 from tellapart.pipeline import ship
@@ -126,13 +124,13 @@ def test_the_command_line_ends_with_four_and_goes_on_with_the_command_that_it_na
     runs = tmp_path / "my runs"  # a name that a shell would take apart
     with monkeypatch.context() as patch:
         patch.setattr(tellapart, "train", interrupted, raising=False)
-        said = tell(
-            "train", data, "--recipe", "cifar10-lenet", "--out", runs, "-q", *set_words(SHORT)
+        said = run_command(
+            "train", data, "--recipe", "cifar10-lenet", "--out", runs, "-q", *set_arguments(SHORT)
         )
     (run,) = runs.iterdir()
     assert (said.code, said.out, said.err.count("\n")) == (4, "", 1)
     assert said.err.endswith(f"the state is saved. Go on with: tellapart train --resume '{run}'\n")
-    again = tell("train", "--resume", run, "--json")
+    again = run_command("train", "--resume", run, "--json")
     assert (again.code, json.loads(again.out)["test"]) == (0, whole.as_json()["test"])
 
 
@@ -169,11 +167,11 @@ def test_a_run_that_was_killed_before_its_last_file_writes_the_rest_once(
     for name in ("metrics.json", "report.html", "log.txt"):
         (run / name).unlink()
     (run / ".report.html.x.part").write_bytes(b"half")
-    before = print_of(run / "checkpoints")
+    before = fingerprints_of(run / "checkpoints")
     train(None, resume=run)
     assert_same_end(run, whole.path)
     assert {name: before[name] for name in before if name != "lock"} == {
-        name: seen for name, seen in print_of(run / "checkpoints").items() if name != "lock"
+        name: seen for name, seen in fingerprints_of(run / "checkpoints").items() if name != "lock"
     }
     assert not list(run.glob(".*.part"))
 
@@ -190,13 +188,13 @@ def test_before_its_first_checkpoint_it_begins_at_the_beginning(run: Path, whole
 
 
 def test_a_finished_run_says_so_and_no_byte_of_it_changes(whole: Run):
-    before = print_of(whole.path)
-    said = tell("train", "--resume", whole.path)
+    before = fingerprints_of(whole.path)
+    said = run_command("train", "--resume", whole.path)
     assert said.code == 0
     assert f"{whole.path} is finished: nothing is left to do" in said.err
-    assert print_of(whole.path) == before
+    assert fingerprints_of(whole.path) == before
     assert (
-        json.loads(tell("train", "--resume", whole.path, "--json", "-q").out)["test"]
+        json.loads(run_command("train", "--resume", whole.path, "--json", "-q").out)["test"]
         == whole.as_json()["test"]
     )
 
@@ -233,18 +231,18 @@ def test_a_resumed_run_keeps_its_settings(run: Path, options: dict[str, object],
 def test_a_probe_run_has_nothing_to_resume(whole: Run, tmp_path: Path):
     run = copied(whole.path, tmp_path)
     (run / "run.json").unlink()  # only what is trained by steps has one
-    said = tell("train", "--resume", run, "-q")
+    said = run_command("train", "--resume", run, "-q")
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert f"{run} has nothing to resume: a probe run is made whole or not at all." in said.err
 
 
 def test_one_training_at_a_time_in_a_folder(run: Path):
-    before = print_of(run)
+    before = fingerprints_of(run)
     with locked(run):
-        said = tell("train", "--resume", run, "-q")
+        said = run_command("train", "--resume", run, "-q")
     assert said.code == 2
     assert f"{run} is being trained by process {os.getpid()}." in said.err
-    assert {name: seen for name, seen in print_of(run).items() if "lock" not in name} == {
+    assert {name: seen for name, seen in fingerprints_of(run).items() if "lock" not in name} == {
         name: seen for name, seen in before.items() if "lock" not in name
     }
 
@@ -270,7 +268,7 @@ def test_renamed_and_with_its_data_given_anew_it_goes_on(run: Path, tmp_path: Pa
 
 def test_data_that_is_not_found_is_asked_for(run: Path, tmp_path: Path):
     (tmp_path / "photos").rename(tmp_path / "images")
-    said = tell("train", "--resume", run, "-q")
+    said = run_command("train", "--resume", run, "-q")
     assert said.code == 2
     assert f"The data of {run} is not where it was ({tmp_path / 'photos'})." in said.err
     assert f"Say where it is: tellapart train DATA --resume {run}" in said.err
@@ -308,11 +306,11 @@ def test_changed_data_is_refused_with_counts_and_nothing_changes(
     run: Path, tmp_path: Path, change: Callable[[Path], None]
 ):
     change(tmp_path / "photos")
-    before = print_of(run)
-    said = tell("train", "--resume", run, "-q")
+    before = fingerprints_of(run)
+    said = run_command("train", "--resume", run, "-q")
     assert (said.code, said.err.count("\n")) == (5, 1)
     assert CHANGES[change] in said.err
-    assert {**print_of(run), "checkpoints/lock": ""} == {**before, "checkpoints/lock": ""}
+    assert {**fingerprints_of(run), "checkpoints/lock": ""} == {**before, "checkpoints/lock": ""}
 
 
 @pytest.mark.parametrize("change", [added, removed, changed])
@@ -351,10 +349,10 @@ def test_a_class_is_never_renamed(run: Path, tmp_path: Path):
 
 
 def test_the_data_is_only_read(data: Path, tmp_path: Path):
-    before = print_of(data)
+    before = fingerprints_of(data)
     run = stopped(data, 8, tmp_path)
     train(None, resume=run)
-    assert print_of(data) == before
+    assert fingerprints_of(data) == before
 
 
 def test_data_that_nobody_may_write_to_is_as_good(run: Path, tmp_path: Path, whole: Run):
@@ -397,7 +395,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_as_good(
     run: Path, whole: Run, damage: Callable[[Path], None]
 ):
     damage(steps_of(run)[-1])
-    said = tell("train", "--resume", run)
+    said = run_command("train", "--resume", run)
     assert f"{steps_of(run)[0].parent}/step-{STOPPED_AT:012}." in said.err
     assert DAMAGES[damage] in said.err
     assert f"Going on from step {STOPPED_AT - 1}" in said.err
@@ -409,7 +407,7 @@ def test_a_checkpoint_of_another_run_is_named_and_passed_over(
 ):
     other = stopped(data, STOPPED_AT + 1, tmp_path / "others")
     shutil.copy(steps_of(other)[-1], run / "checkpoints")
-    said = tell("train", "--resume", run)
+    said = run_command("train", "--resume", run)
     assert "belongs to another run; it is passed over" in said.err
     assert f"Going on from step {STOPPED_AT}" in said.err
     assert_same_end(run, whole.path)
@@ -429,7 +427,7 @@ def test_where_all_are_damaged_it_never_begins_from_nothing(
 ):
     for file in steps_of(run):
         damage(file)
-    said = tell("train", "--resume", run, "-q")
+    said = run_command("train", "--resume", run, "-q")
     assert (said.code, said.err.count("\n")) == (5, 1)
     assert f"No checkpoint in {run / 'checkpoints'} can be used: " in said.err
     assert DAMAGES[damage] in said.err
@@ -453,8 +451,15 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_what_is_missing(
 
     with monkeypatch.context() as patch:
         patch.setattr(writing.os, "replace", full)
-        said = tell(
-            "train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, "-q", *set_words(SHORT)
+        said = run_command(
+            "train",
+            data,
+            "--recipe",
+            "cifar10-lenet",
+            "--out",
+            tmp_path,
+            "-q",
+            *set_arguments(SHORT),
         )
     (run,) = tmp_path.iterdir()
     assert (said.code, said.err.count("\n")) == (5, 1)
@@ -484,8 +489,15 @@ def test_a_disk_that_is_full_at_the_export_keeps_what_was_learned(
 
     with monkeypatch.context() as patch:
         patch.setattr(ship, "compose_model", full)
-        said = tell(
-            "train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, "-q", *set_words(SHORT)
+        said = run_command(
+            "train",
+            data,
+            "--recipe",
+            "cifar10-lenet",
+            "--out",
+            tmp_path,
+            "-q",
+            *set_arguments(SHORT),
         )
     (run,) = tmp_path.iterdir()
     assert said.code == 5

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_classes
 
 import tellapart
+from helpers.images import write_classes
 from tellapart import Run
 
 UPPER = [

@@ -15,9 +15,10 @@ import numpy as np
 import polars
 import pytest
 import yaml
-from conftest import write_classes, write_image
 
 import tellapart
+from helpers.images import write_classes, write_image
+from helpers.run_folders import text_of
 from tellapart import Run, UserError
 from tellapart.cli.main import main
 from tellapart.errors import Refused
@@ -157,13 +158,6 @@ def test_its_environment_names_versions_and_machine_but_nobody(run: Run):
     assert environment["packages"].keys() >= {"numpy", "onnxruntime", "pillow", "torch", "timm"}
     assert environment["cores"] >= 1
     assert os.uname().nodename not in json.dumps(environment)
-
-
-def text_of(file: Path) -> str:
-    """All that a file says: Parquet is read, anything else is taken as it is."""
-    if file.suffix == ".parquet":
-        return repr(polars.read_parquet(file).to_dicts()) + repr(polars.read_parquet_metadata(file))
-    return file.read_bytes().decode("latin-1")
 
 
 @pytest.mark.parametrize("name", sorted(FILES))

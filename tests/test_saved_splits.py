@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from conftest import write_image
 
+from helpers.images import write_image
 from tellapart.catalog.scan import drop_empty_classes
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_splits

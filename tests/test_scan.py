@@ -5,10 +5,10 @@ import threading
 import time
 
 import numpy as np
-import odd_images as odd
 import pytest
-from conftest import write_image
 
+from helpers import odd_images as odd
+from helpers.images import write_image
 from tellapart.catalog.names import unescape
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import read_source

@@ -9,11 +9,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import odd_images as odd
 import pytest
-from conftest import write_classes, write_image
 from PIL import Image
 
+from helpers import odd_images as odd
+from helpers.images import write_classes, write_image
 from tellapart.cache import ScanMemory, scans
 from tellapart.catalog import duplicates, inspect
 from tellapart.catalog.duplicates import find_copies, link_copies

@@ -7,8 +7,8 @@ import os
 import socket
 
 import pytest
-from conftest import write_classes, write_image
 
+from helpers.images import write_classes, write_image
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_splits

@@ -3,18 +3,16 @@ likewise.
 """
 
 import dataclasses
-import hashlib
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.catalogs import catalog_of_labels
+from helpers.images import write_image
 from tellapart.catalog.duplicates import Copies, clusters, find_copies
-from tellapart.catalog.files import Folder
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import (
@@ -24,41 +22,12 @@ from tellapart.catalog.splits import (
     missed_shares,
     small_classes,
 )
-from tellapart.catalog.table import Catalog, text_column
+from tellapart.catalog.table import text_column
 from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers
 from tellapart.options import SplitOptions
 
 DEFAULT = SplitOptions()
-
-
-def catalog_of(
-    labels, *, contents=None, groups=None, given=None, statuses=None, paths=None, copies=None
-):
-    """A scanned catalog without files. `contents`: equal ones are copies; each image its own by
-    default.
-    """
-    count = len(labels)
-    names = [f"{number}" for number in range(count)] if contents is None else contents
-    zeros = np.zeros(count, np.int64)
-    return Catalog(
-        files=Folder(Path("/photos")),
-        source="made up",
-        classes=tuple(f"c{number:04}" for number in range(max(labels, default=-1) + 1)),
-        paths=text_column(paths or [f"{number:06}.jpg" for number in range(count)]),
-        labels=np.array(labels, np.int64),
-        given_splits=text_column(given or [""] * count),
-        groups=text_column(groups or [""] * count),
-        statuses=text_column(statuses or ["ok"] * count),
-        notes=text_column([""] * count),
-        widths=zeros,
-        heights=zeros,
-        digests=text_column(hashlib.sha256(str(name).encode()).hexdigest() for name in names),
-        taken=text_column([""] * count),
-        copies=np.arange(count) if copies is None else np.array(copies),
-        splits=text_column([""] * count),
-        weights=np.ones(count),
-    )
 
 
 def counts(catalog, splits):
@@ -85,7 +54,7 @@ def by_content(catalog, splits):
 
 
 def test_every_class_is_divided_70_15_15():
-    catalog = catalog_of([0] * 100 + [1] * 40 + [2] * 20)
+    catalog = catalog_of_labels([0] * 100 + [1] * 40 + [2] * 20)
     assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [
         [70, 15, 15],
         [28, 6, 6],
@@ -94,13 +63,13 @@ def test_every_class_is_divided_70_15_15():
 
 
 def test_other_shares_are_kept_too():
-    catalog = catalog_of([0] * 100 + [1] * 10)
+    catalog = catalog_of_labels([0] * 100 + [1] * 10)
     splits = make_splits(catalog, SplitOptions(val=0.1, test=0.3), 0)
     assert counts(catalog, splits).tolist() == [[60, 10, 30], [6, 1, 3]]
 
 
 def test_without_a_val_share_there_is_no_val():
-    catalog = catalog_of([0] * 20 + [1] * 20)
+    catalog = catalog_of_labels([0] * 20 + [1] * 20)
     splits = make_splits(catalog, SplitOptions(val=0), 0)
     assert counts(catalog, splits).tolist() == [[17, 0, 3], [17, 0, 3]]
 
@@ -110,12 +79,12 @@ def test_without_a_val_share_there_is_no_val():
     [(1, [1, 0, 0]), (2, [1, 0, 1]), (3, [1, 1, 1]), (4, [2, 1, 1]), (10, [6, 2, 2])],
 )
 def test_small_classes_go_to_train_first_then_test_then_val(each, expected):
-    catalog = catalog_of([0] * each + [1] * each)
+    catalog = catalog_of_labels([0] * each + [1] * each)
     assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [expected, expected]
 
 
 def test_an_imbalance_of_one_to_a_hundred_is_kept_in_every_split():
-    catalog = catalog_of([0] * 2000 + [1] * 20)
+    catalog = catalog_of_labels([0] * 2000 + [1] * 20)
     assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [
         [1400, 300, 300],
         [14, 3, 3],
@@ -123,13 +92,13 @@ def test_an_imbalance_of_one_to_a_hundred_is_kept_in_every_split():
 
 
 def test_a_thousand_classes_of_two_have_one_image_in_train_and_one_in_test():
-    catalog = catalog_of([label for label in range(1000) for _ in range(2)])
+    catalog = catalog_of_labels([label for label in range(1000) for _ in range(2)])
     splits = make_splits(catalog, DEFAULT, 0)
     assert (counts(catalog, splits) == [1, 0, 1]).all()
 
 
 def test_rows_that_are_not_ok_have_no_split():
-    catalog = catalog_of(
+    catalog = catalog_of_labels(
         [0] * 10 + [1] * 10, statuses=["ok", "truncated"] * 10, given=["train"] * 20
     )
     splits = make_splits(catalog, DEFAULT, 0)
@@ -140,7 +109,7 @@ def test_rows_that_are_not_ok_have_no_split():
 
 
 def test_the_same_seed_gives_the_same_split_and_another_seed_another_one():
-    catalog = catalog_of([0] * 50 + [1] * 50)
+    catalog = catalog_of_labels([0] * 50 + [1] * 50)
     first = make_splits(catalog, DEFAULT, 3)
     assert (first == make_splits(catalog, DEFAULT, 3)).all()
     assert (first != make_splits(catalog, DEFAULT, 4)).any()
@@ -153,16 +122,16 @@ def test_renaming_and_reordering_the_files_moves_nobody():
         np.arange(90) % 80,
         [f"g{number // 3}" for number in range(90)],
     )
-    before = catalog_of(labels, contents=contents, groups=groups)
-    after = catalog_of(
+    before = catalog_of_labels(labels, contents=contents, groups=groups)
+    after = catalog_of_labels(
         labels[order], contents=contents[order], groups=[f"new {groups[place]}" for place in order]
     )
     assert (make_splits(before, DEFAULT, 0)[order] == make_splits(after, DEFAULT, 0)).all()
 
 
 def test_a_image_more_in_one_class_moves_nobody_in_the_others():
-    before = catalog_of([0] * 60 + [1] * 60)
-    after = catalog_of([0] * 60 + [1] * 60 + [0])
+    before = catalog_of_labels([0] * 60 + [1] * 60)
+    after = catalog_of_labels([0] * 60 + [1] * 60 + [0])
     of_others = slice(60, 120)
     assert (
         make_splits(before, DEFAULT, 0)[of_others] == make_splits(after, DEFAULT, 0)[of_others]
@@ -171,7 +140,10 @@ def test_a_image_more_in_one_class_moves_nobody_in_the_others():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_image_more_moves_at_most_four_of_its_own_class(seed):
-    before, after = catalog_of([0] * 100 + [1] * 9), catalog_of([0] * 100 + [1] * 9 + [0])
+    before, after = (
+        catalog_of_labels([0] * 100 + [1] * 9),
+        catalog_of_labels([0] * 100 + [1] * 9 + [0]),
+    )
     splits = (
         by_content(before, make_splits(before, DEFAULT, seed)),
         by_content(after, make_splits(after, DEFAULT, seed)),
@@ -209,7 +181,7 @@ def test_a_keyed_number_depends_on_seed_purpose_and_key_alone():
 
 
 def test_copies_of_one_image_go_to_one_split_and_one_fold():
-    catalog = catalog_of([0] * 60 + [1] * 60, contents=np.arange(120) // 3)
+    catalog = catalog_of_labels([0] * 60 + [1] * 60, contents=np.arange(120) // 3)
     splits = make_splits(catalog, DEFAULT, 0)
     folds = make_folds(catalog, np.arange(120), 5, 0)
     assert homes(splits, catalog.digests) == 1
@@ -219,21 +191,21 @@ def test_copies_of_one_image_go_to_one_split_and_one_fold():
 
 def test_a_group_never_crosses():
     groups = [f"g{number // 4}" for number in range(80)]
-    catalog = catalog_of([0, 1] * 40, groups=groups)
+    catalog = catalog_of_labels([0, 1] * 40, groups=groups)
     assert homes(make_splits(catalog, DEFAULT, 0), groups) == 1
     assert homes(make_folds(catalog, np.arange(80), 4, 0), groups) == 1
 
 
 def test_a_chain_of_groups_and_copies_is_one_cluster():
     #   row      0    1    2    3    4    5
-    catalog = catalog_of([0] * 6, contents="aabbcd", groups=["", "g", "g", "h", "h", ""])
+    catalog = catalog_of_labels([0] * 6, contents="aabbcd", groups=["", "g", "g", "h", "h", ""])
     found = clusters(catalog).tolist()
     assert len(set(found[:5])) == 1
     assert found[5] not in found[:5]
 
 
 def test_an_empty_group_and_an_unreadable_file_tie_nothing_together():
-    catalog = catalog_of(
+    catalog = catalog_of_labels(
         [0] * 4, statuses=["ok", "ok", "missing", "missing"], groups=["", "", "g", "g"]
     )
     catalog = catalog.replace(digests=text_column(["a", "b", "", ""]))
@@ -241,7 +213,9 @@ def test_an_empty_group_and_an_unreadable_file_tie_nothing_together():
 
 
 def test_groups_are_stratified_as_well_as_they_allow():
-    catalog = catalog_of([0] * 200 + [1] * 200, groups=[f"g{number // 5}" for number in range(400)])
+    catalog = catalog_of_labels(
+        [0] * 200 + [1] * 200, groups=[f"g{number // 5}" for number in range(400)]
+    )
     assert np.abs(counts(catalog, make_splits(catalog, DEFAULT, 0)) - [140, 30, 30]).max() <= 5
 
 
@@ -252,28 +226,30 @@ def test_a_class_of_few_groups_has_one_in_train_then_one_in_test_then_one_in_val
     num_groups, expected
 ):
     groups = [f"g{number % num_groups}" for number in range(30)] + [""] * 30
-    catalog = catalog_of([0] * 30 + [1] * 30, groups=groups)
+    catalog = catalog_of_labels([0] * 30 + [1] * 30, groups=groups)
     assert counts(catalog, make_splits(catalog, DEFAULT, 0))[0].tolist() == expected
 
 
 def test_many_copies_of_one_image_do_not_fill_the_test_set():
-    catalog = catalog_of([0] * 100, contents=[0] * 14 + list(range(86)))
+    catalog = catalog_of_labels([0] * 100, contents=[0] * 14 + list(range(86)))
     assert set(make_splits(catalog, DEFAULT, 0)[:15]) == {"train"}
 
 
 def test_copies_under_one_label_are_reported_as_copies_and_under_two_as_conflict():
-    same, conflict = find_copies(catalog_of([0, 0, 0, 1, 1, 1], contents="aabbcd"))
+    same, conflict = find_copies(catalog_of_labels([0, 0, 0, 1, 1, 1], contents="aabbcd"))
     assert (same.rows, same.exact, same.conflict) == ((0, 1), True, False)
     assert (conflict.rows, conflict.exact, conflict.conflict) == ((2, 3), True, True)
 
 
 def test_near_duplicates_and_identical_files_make_one_image_together():
-    catalog = catalog_of([0, 0, 0, 1], contents="aabc").replace(copies=np.array([0, 1, 1, 3]))
+    catalog = catalog_of_labels([0, 0, 0, 1], contents="aabc").replace(
+        copies=np.array([0, 1, 1, 3])
+    )
     assert find_copies(catalog) == [Copies((0, 1, 2), exact=False, conflict=False)]
 
 
 def test_files_that_cannot_be_used_are_no_duplicates():
-    assert find_copies(catalog_of([0, 1], contents="aa", statuses=["empty", "empty"])) == []
+    assert find_copies(catalog_of_labels([0, 1], contents="aa", statuses=["empty", "empty"])) == []
 
 
 # ── what the source says ──
@@ -281,34 +257,34 @@ def test_files_that_cannot_be_used_are_no_duplicates():
 
 def test_a_split_that_the_user_made_whole_is_kept():
     given = ["train"] * 4 + ["val"] * 3 + ["test"] * 3
-    assert list(make_splits(catalog_of([0, 1] * 5, given=given), DEFAULT, 0)) == given
+    assert list(make_splits(catalog_of_labels([0, 1] * 5, given=given), DEFAULT, 0)) == given
 
 
 def test_with_a_stated_test_only_val_is_cut_from_train():
-    catalog = catalog_of([0, 1] * 50, given=["train"] * 80 + ["test"] * 20)
+    catalog = catalog_of_labels([0, 1] * 50, given=["train"] * 80 + ["test"] * 20)
     assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [[34, 6, 10], [34, 6, 10]]
 
 
 def test_with_a_stated_val_only_test_is_cut_from_what_is_free():
-    catalog = catalog_of([0, 1] * 50, given=[""] * 80 + ["val"] * 20)
+    catalog = catalog_of_labels([0, 1] * 50, given=[""] * 80 + ["val"] * 20)
     assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [[34, 10, 6], [34, 10, 6]]
 
 
 def test_with_only_train_stated_both_are_cut_from_it():
-    catalog = catalog_of([0, 1] * 50, given=["train"] * 100)
+    catalog = catalog_of_labels([0, 1] * 50, given=["train"] * 100)
     assert counts(catalog, make_splits(catalog, DEFAULT, 0)).tolist() == [[34, 8, 8], [34, 8, 8]]
 
 
 @pytest.mark.parametrize("home", ["train", "val", "test"])
 def test_a_row_without_a_split_follows_its_copy(home):
-    catalog = catalog_of(
+    catalog = catalog_of_labels(
         [0, 1] * 10, contents=[0, *range(19)], given=[home, *[""] * 9, *["train"] * 10]
     )
     assert list(make_splits(catalog, DEFAULT, 0)[:2]) == [home, home]
 
 
 def test_a_row_whose_copies_lie_in_train_and_test_follows_the_one_in_train():
-    catalog = catalog_of(
+    catalog = catalog_of_labels(
         [0, 1] * 5, contents=[0, 0, 0, *range(1, 8)], given=["train", "test", *[""] * 8]
     )
     assert make_splits(catalog, DEFAULT, 0)[2] == "train"
@@ -316,7 +292,7 @@ def test_a_row_whose_copies_lie_in_train_and_test_follows_the_one_in_train():
 
 def test_a_leaky_split_of_the_users_is_kept_and_reported():
     given = ["train", "test", "val", "train", "train", "test"]
-    catalog = catalog_of(
+    catalog = catalog_of_labels(
         [0, 0, 0, 1, 1, 1], contents="aaabcd", groups=["", "", "", "", "g", "g"], given=given
     )
     splits = make_splits(catalog, DEFAULT, 0)
@@ -326,7 +302,7 @@ def test_a_leaky_split_of_the_users_is_kept_and_reported():
 
 
 def test_a_class_whose_images_all_follow_copies_in_test_is_refused():
-    catalog = catalog_of([0, 0, 1, 1], contents="abcb", given=["train", "test", "test", ""])
+    catalog = catalog_of_labels([0, 0, 1, 1], contents="abcb", given=["train", "test", "test", ""])
     words = (
         r"'c0001' has no image left to train on: of its 2, 1 are in val or test .*, and 1 are"
         r" copies.*Add training"
@@ -339,7 +315,7 @@ def test_a_class_whose_images_all_follow_copies_in_test_is_refused():
 
 
 def test_a_class_that_is_not_in_test_is_named_with_what_to_do():
-    catalog = catalog_of([0] * 10 + [1])
+    catalog = catalog_of_labels([0] * 10 + [1])
     texts = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
     assert [text.partition(": ")[0] for text in texts] == [
         f"1 of 2 classes have no image in {s}" for s in ("val", "test")
@@ -348,17 +324,17 @@ def test_a_class_that_is_not_in_test_is_named_with_what_to_do():
 
 
 def test_of_many_classes_that_lack_images_five_are_named():
-    catalog = catalog_of(range(30), given=["train"] * 29 + ["test"])
+    catalog = catalog_of_labels(range(30), given=["train"] * 29 + ["test"])
     assert "and 24 more" in small_classes(catalog, catalog.given_splits)[0]
 
 
 def test_where_no_class_lacks_a_image_nothing_is_said():
-    catalog = catalog_of([0, 1] * 10)
+    catalog = catalog_of_labels([0, 1] * 10)
     assert small_classes(catalog, make_splits(catalog, DEFAULT, 0)) == []
 
 
 def test_a_split_that_is_not_there_at_all_is_no_matter_of_small_classes():
-    assert small_classes(catalog_of([0, 1]), text_column(["train", "train"])) == []
+    assert small_classes(catalog_of_labels([0, 1]), text_column(["train", "train"])) == []
 
 
 # ── what groups keep from being divided ──
@@ -371,7 +347,9 @@ def told(catalog, options=DEFAULT):
 
 
 def test_a_class_in_two_groups_is_explained_with_their_sizes():
-    catalog = catalog_of([0] * 40 + [1] * 100, groups=["p017"] * 38 + ["p3"] * 2 + [""] * 100)
+    catalog = catalog_of_labels(
+        [0] * 40 + [1] * 100, groups=["p017"] * 38 + ["p3"] * 2 + [""] * 100
+    )
     (text,) = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
     assert (
         text
@@ -382,31 +360,31 @@ def test_a_class_in_two_groups_is_explained_with_their_sizes():
 
 
 def test_a_class_in_one_group_lacks_both():
-    catalog = catalog_of([0] * 40 + [1] * 100, groups=["p017"] * 40 + [""] * 100)
+    catalog = catalog_of_labels([0] * 40 + [1] * 100, groups=["p017"] * 40 + [""] * 100)
     texts = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
     assert len(texts) == 2
     assert "'c0000' (40 images, all of group 'p017')" in texts[1]
 
 
 def test_where_no_val_is_cut_two_groups_are_enough():
-    catalog = catalog_of([0] * 40 + [1] * 100, groups=["p"] * 40 + [""] * 100)
+    catalog = catalog_of_labels([0] * 40 + [1] * 100, groups=["p"] * 40 + [""] * 100)
     assert "a class needs two of its own" in told(catalog, SplitOptions(val=0))
 
 
 def test_a_class_that_is_one_copied_image_is_explained_as_such():
-    catalog = catalog_of([0] * 4 + [1] * 100, contents=[0] * 4 + list(range(1, 101)))
+    catalog = catalog_of_labels([0] * 4 + [1] * 100, contents=[0] * 4 + list(range(1, 101)))
     assert "'c0000' (4 images, all copies of '000000.jpg')" in told(catalog)
     assert "add images that differ." in told(catalog)
 
 
 def test_a_class_of_two_images_many_times_over_is_explained_as_such():
-    catalog = catalog_of([0] * 5 + [1] * 100, contents=[0] * 4 + list(range(1, 102)))
+    catalog = catalog_of_labels([0] * 5 + [1] * 100, contents=[0] * 4 + list(range(1, 102)))
     assert "'c0000' (5 images, 2 of them different; 4 are copies of '000000.jpg')" in told(catalog)
 
 
 def test_near_duplicates_that_tie_groups_together_are_named_as_the_reason():
     groups = ["a"] * 10 + ["b"] * 10 + ["c"] * 2 + [""] * 100
-    catalog = catalog_of(
+    catalog = catalog_of_labels(
         [0] * 22 + [1] * 100, groups=groups, copies=[*range(10), 0, *range(11, 122)]
     )
     assert (
@@ -416,20 +394,24 @@ def test_near_duplicates_that_tie_groups_together_are_named_as_the_reason():
 
 
 def test_groups_that_a_class_shares_with_another_are_counted():
-    catalog = catalog_of([0] * 90 + [1] * 3, groups=[f"g{number % 3}" for number in range(93)])
+    catalog = catalog_of_labels(
+        [0] * 90 + [1] * 3, groups=[f"g{number % 3}" for number in range(93)]
+    )
     text, _ = small_classes(catalog, text_column(["test", "val", *["train"] * 91]))
     assert "'c0001' (3 images in 3 groups; 3 groups shared with other classes)" in text
 
 
 def test_of_a_split_that_the_user_made_no_groups_are_blamed():
-    catalog = catalog_of([0] * 10 + [1] * 10, groups=["g"] * 20, given=["train"] * 19 + ["test"])
+    catalog = catalog_of_labels(
+        [0] * 10 + [1] * 10, groups=["g"] * 20, given=["train"] * 19 + ["test"]
+    )
     (text,) = small_classes(catalog, catalog.given_splits)
     assert "'c0000' (10 images). Add images of them" in text
 
 
 def test_only_what_is_divided_counts_where_the_user_made_a_test_set():
     given, groups = ["train"] * 40 + ["test"] * 20, ["a"] * 20 + ["b"] * 20 + ["c", "d"] * 10
-    catalog = catalog_of([0] * 20 + [1] * 20 + [0, 1] * 10, given=given, groups=groups)
+    catalog = catalog_of_labels([0] * 20 + [1] * 20 + [0, 1] * 10, given=given, groups=groups)
     assert (
         told(catalog)
         == "Groups and copies stay whole, so the splits are not of the sizes asked for: "
@@ -442,7 +424,7 @@ def test_only_what_is_divided_counts_where_the_user_made_a_test_set():
 def test_the_classes_with_most_images_are_named_first_and_both_reasons_given():
     labels = [0] + [1] * 9 + [2] * 40
     texts = small_classes(
-        catalog := catalog_of(labels, groups=[""] + ["g"] * 9 + [""] * 40),
+        catalog := catalog_of_labels(labels, groups=[""] + ["g"] * 9 + [""] * 40),
         make_splits(catalog, DEFAULT, 0),
     )
     assert "'c0001' (9 images, all of group 'g'), 'c0000' (1 image). Add images" in texts[0]
@@ -450,7 +432,9 @@ def test_the_classes_with_most_images_are_named_first_and_both_reasons_given():
 
 
 def test_a_group_too_large_for_the_shares_is_told_with_what_was_reached():
-    catalog = catalog_of([0, 1] * 100, groups=["big"] * 190 + [f"{number}" for number in range(10)])
+    catalog = catalog_of_labels(
+        [0, 1] * 100, groups=["big"] * 190 + [f"{number}" for number in range(10)]
+    )
     splits = make_splits(catalog, DEFAULT, 0)
     got = {split: int((splits == split).sum()) for split in ("val", "test")}
     assert missed_shares(catalog, splits, DEFAULT) == [
@@ -461,7 +445,7 @@ def test_a_group_too_large_for_the_shares_is_told_with_what_was_reached():
 
 
 def test_a_split_that_groups_leave_empty_is_told_however_small_the_data():
-    catalog = catalog_of([0] * 3 + [1] * 3, groups=["a"] * 3 + ["b"] * 3)
+    catalog = catalog_of_labels([0] * 3 + [1] * 3, groups=["a"] * 3 + ["b"] * 3)
     assert (
         told(catalog)
         == "Groups and copies stay whole, so the splits are not of the sizes asked for: val has 0"
@@ -472,9 +456,9 @@ def test_a_split_that_groups_leave_empty_is_told_however_small_the_data():
 
 
 def test_where_all_is_near_the_shares_nothing_is_told():
-    catalog = catalog_of([0, 1] * 200, groups=[f"g{number // 5}" for number in range(400)])
+    catalog = catalog_of_labels([0, 1] * 200, groups=[f"g{number // 5}" for number in range(400)])
     assert told(catalog) == ""
-    assert told(catalog_of(np.arange(20) // 2)).count("sizes asked for") == 0
+    assert told(catalog_of_labels(np.arange(20) // 2)).count("sizes asked for") == 0
 
 
 @pytest.mark.parametrize(
@@ -490,13 +474,13 @@ def test_where_all_is_near_the_shares_nothing_is_told():
 )
 def test_images_that_all_belong_together_are_refused(columns, words):
     with pytest.raises(UserError, match=words) as refused:
-        make_splits(catalog_of([0, 1, 0] * 3, **columns), DEFAULT, 0)
+        make_splits(catalog_of_labels([0, 1, 0] * 3, **columns), DEFAULT, 0)
     assert refused.value.hint
 
 
 def test_one_group_is_no_trouble_where_the_user_made_the_split():
     given = ["train"] * 6 + ["test"] * 3
-    catalog = catalog_of([0, 1, 0] * 3, groups=["g"] * 9, given=given)
+    catalog = catalog_of_labels([0, 1, 0] * 3, groups=["g"] * 9, given=given)
     assert list(make_splits(catalog, SplitOptions(val=0), 0)) == given
 
 
@@ -505,7 +489,7 @@ def test_one_group_is_no_trouble_where_the_user_made_the_split():
 
 def test_every_fold_is_stratified():
     labels = [0] * 103 + [1] * 52 + [2] * 7
-    folds = make_folds(catalog_of(labels), np.arange(len(labels)), 5, 0)
+    folds = make_folds(catalog_of_labels(labels), np.arange(len(labels)), 5, 0)
     sizes = np.array(
         [np.bincount(folds[np.array(labels) == label], minlength=5) for label in range(3)]
     )
@@ -514,13 +498,15 @@ def test_every_fold_is_stratified():
 
 
 def test_folds_are_of_the_rows_that_are_asked_for():
-    catalog = catalog_of([0, 1] * 20)
+    catalog = catalog_of_labels([0, 1] * 20)
     rows = np.arange(0, 40, 4)
     assert sorted(make_folds(catalog, rows, 5, 0)) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4][: len(rows)]
 
 
 def test_a_class_that_is_one_cluster_is_never_held_out():
-    catalog = catalog_of([0] * 10 + [1] * 4 + [2], contents=[*range(10), 99, 99, 99, 99, 100])
+    catalog = catalog_of_labels(
+        [0] * 10 + [1] * 4 + [2], contents=[*range(10), 99, 99, 99, 99, 100]
+    )
     folds = make_folds(catalog, np.arange(15), 5, 0)
     assert folds[10:].tolist() == [-1] * 5
     assert (folds[:10] >= 0).all()
@@ -528,7 +514,7 @@ def test_a_class_that_is_one_cluster_is_never_held_out():
 
 def test_folds_depend_on_seed_and_content_alone():
     labels, order = np.arange(60) % 3, np.random.default_rng(0).permutation(60)
-    before, after = catalog_of(labels), catalog_of(labels[order], contents=order)
+    before, after = catalog_of_labels(labels), catalog_of_labels(labels[order], contents=order)
     folds = make_folds(before, np.arange(60), 5, 0)
     assert (folds[order] == make_folds(after, np.arange(60), 5, 0)).all()
     assert (folds != make_folds(before, np.arange(60), 5, 1)).any()
@@ -556,7 +542,7 @@ def structure(rows):
     copies = list(range(len(rows)))
     for row, back in enumerate(before):
         copies[row] = copies[max(row - back, 0)]
-    return catalog_of(labels, contents=contents, groups=groups, copies=copies)
+    return catalog_of_labels(labels, contents=contents, groups=groups, copies=copies)
 
 
 @settings(max_examples=200)
@@ -628,7 +614,7 @@ def test_no_cluster_is_in_two_folds_and_no_class_is_held_out_whole_whatever_the_
 
 
 def test_a_hundred_thousand_images_of_a_thousand_classes_are_divided_in_seconds():
-    catalog = catalog_of(np.arange(100_000) % 1000, contents=np.arange(100_000) // 1.01 // 1)
+    catalog = catalog_of_labels(np.arange(100_000) % 1000, contents=np.arange(100_000) // 1.01 // 1)
     start = time.process_time()
     splits = make_splits(catalog, DEFAULT, 0)
     assert find_leaks(catalog, splits) == []
@@ -640,28 +626,28 @@ def test_a_hundred_thousand_images_of_a_thousand_classes_are_divided_in_seconds(
 
 
 def test_the_digest_of_a_catalog_is_equal_exactly_when_its_data_is():
-    one = catalog_of([0, 1])
-    assert one.digest == catalog_of([0, 1]).digest
+    one = catalog_of_labels([0, 1])
+    assert one.digest == catalog_of_labels([0, 1]).digest
     others = [
-        catalog_of([0, 1], contents="xy"),
-        catalog_of([1, 0]),
-        catalog_of([0, 1], paths=["a", "b"]),
+        catalog_of_labels([0, 1], contents="xy"),
+        catalog_of_labels([1, 0]),
+        catalog_of_labels([0, 1], paths=["a", "b"]),
     ]
     others += [
         dataclasses.replace(one, classes=("cat", "dog")),
-        catalog_of([0, 1], statuses=["ok", "empty"]),
+        catalog_of_labels([0, 1], statuses=["ok", "empty"]),
     ]
     assert len({one.digest, *(other.digest for other in others)}) == 6
 
 
 def test_some_rows_of_a_catalog_keep_its_classes():
-    catalog = catalog_of([0, 1, 2])
+    catalog = catalog_of_labels([0, 1, 2])
     some = catalog.rows(catalog.labels > 0)
     assert (len(some), some.classes, some.labels.tolist()) == (2, catalog.classes, [1, 2])
 
 
 def test_counts_leave_out_rows_without_a_label():
-    catalog = catalog_of([0, 1, 1]).replace(labels=np.array([0, 1, -1]))
+    catalog = catalog_of_labels([0, 1, 1]).replace(labels=np.array([0, 1, -1]))
     assert catalog.counts().tolist() == [1, 1]
 
 

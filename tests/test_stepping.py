@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_classes
-from tiny_training import (
-    catalog_of,
+from torch import Tensor, nn
+
+from helpers.catalogs import scan_folder
+from helpers.images import write_classes
+from helpers.training import (
     classifier_of,
-    material_of,
     run_fit,
     same_bits,
     small_recipe,
     stepper_of,
+    training_data_of,
 )
-from torch import Tensor, nn
-
 from tellapart.errors import Interrupted, UserError
 from tellapart.images.batches import Batch
 from tellapart.models.backbones import one_thread
@@ -47,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     folder = write_classes(tmp_path_factory.mktemp("stepping") / "photos", 9)
     for name in ("000", "001"):
         (folder / "sky" / f"{name}.jpg").unlink()
-    return material_of(catalog_of(folder))
+    return training_data_of(scan_folder(folder))
 
 
 def batch_by_hand() -> Batch:
@@ -266,10 +266,10 @@ def test_a_part_of_an_epoch_has_the_batches_of_the_whole(data: TrainingData):
 
 
 def test_streamed_images_teach_what_held_ones_do(tmp_path: Path):
-    catalog = catalog_of(write_classes(tmp_path / "photos", 5))
+    catalog = scan_folder(write_classes(tmp_path / "photos", 5))
     changes = {"training.epochs": 1, "augmentation.crop_area": 0.5}
     held, streamed = (
-        run_fit(tmp_path / str(size), material_of(catalog, held_bytes=size), changes)
+        run_fit(tmp_path / str(size), training_data_of(catalog, held_bytes=size), changes)
         for size in (10**9, 0)
     )
     assert same_bits(held.weights, streamed.weights)
@@ -277,10 +277,10 @@ def test_streamed_images_teach_what_held_ones_do(tmp_path: Path):
 
 def test_a_batch_of_lost_images_moves_nothing_and_counts_for_nothing(tmp_path: Path):
     folder = write_classes(tmp_path / "photos", 3)
-    catalog = catalog_of(folder)
+    catalog = scan_folder(folder)
     for path in folder.rglob("000.jpg"):
         path.unlink()
-    data = material_of(catalog, val=False, held_bytes=0)
+    data = training_data_of(catalog, val=False, held_bytes=0)
     changes = {"training.epochs": 1, "training.batch_size": 1}
     outcome = run_fit(tmp_path / "run", data, changes)
     assert len(data.train) == len(data.train.lost) == outcome.progress.step == 3

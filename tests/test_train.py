@@ -17,11 +17,11 @@ import numpy as np
 import onnx
 import polars
 import pytest
-from conftest import KINDS, write_classes, write_image
-from odd_images import salt
 from onnx import numpy_helper
 
 import tellapart
+from helpers.images import KINDS, write_classes, write_image
+from helpers.odd_images import salt
 from tellapart import Recipe, Run, UserError
 from tellapart.errors import Refused
 from tellapart.recipe import recipe_from

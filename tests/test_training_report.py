@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_report import Page, make_predictions, make_report
 
+from helpers.pages import Page
+from helpers.reports import make_predictions, make_report
 from tellapart.evaluation.comparison import compare
 from tellapart.report.parts.axes import LinearAxis
 from tellapart.report.parts.curves import chart

@@ -22,10 +22,11 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
-from test_report import HOSTILE, Page
-from tiny_runs import TINY, write_tiny
 from typer.testing import CliRunner
 
+from helpers.images import write_tiny
+from helpers.pages import HOSTILE, Page
+from helpers.runs import TINY
 from tellapart.cli.main import app
 from tellapart.errors import Interrupted, Refused, UserError
 from tellapart.evaluation.scores import loss

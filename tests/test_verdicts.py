@@ -10,9 +10,9 @@ import difflib
 import tempfile
 from pathlib import Path
 
-import odd_images as odd
 import pytest
 
+from helpers import odd_images as odd
 from tellapart.decoding import decode_file
 
 PINNED = Path(__file__).with_name("verdicts.txt")

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import odd_images as odd
 import pytest
 
+from helpers import odd_images as odd
 from tellapart.cache import ScanMemory, scans
 from tellapart.catalog import scan as scanning
 from tellapart.catalog import workers

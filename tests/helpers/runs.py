@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from conftest import KINDS, write_image
 
 import tellapart
 from tellapart import Run
-from tellapart.cli.main import main
 from tellapart.errors import Interrupted
 from tellapart.progress import Console
 from tellapart.training.checkpoints import Checkpoint, Checkpoints
@@ -33,21 +30,6 @@ SHORT = {
     "training.checkpoint_seconds": 0,
     "training.trackers": "tensorboard",
 }
-
-
-def write_tiny(folder: Path, count: int = 12, kinds: tuple[str, ...] = tuple(KINDS)) -> Path:
-    """`count` images of 32 pixels of each kind, one folder a class; returns the folder."""
-    for name in kinds:
-        colour, pattern = KINDS[name]
-        for seed in range(count):
-            write_image(
-                folder / name / f"{seed:03}.png",
-                seed,
-                colour=colour,
-                pattern=pattern,
-                size=(32, 32),
-            )
-    return folder
 
 
 def train(
@@ -81,42 +63,12 @@ def stopped(data: Path, step: int, out: Path | None = None, **options: Any) -> P
     return run
 
 
-class Said(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def tell(*words: object) -> Said:
-    """A command in this process. Unlike a terminal it leaves the signals as they were."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-    out, err = io.StringIO(), io.StringIO()
-    code: object = None
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main(list(map(str, words)))
-    except SystemExit as end:
-        code = end.code
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return Said(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
-
-
-def set_words(values: Mapping[str, object]) -> list[str]:
-    """The `--set` words of recipe keys."""
-    return [f"--set={key}={value}" for key, value in values.items()]
-
-
 def copied(run: Path, to: Path) -> Path:
     """A copy of a run at another place, as deep in the folders and with the same data beside it."""
     return shutil.copytree(run, to / run.name)
 
 
-def print_of(folder: Path) -> dict[str, tuple[int, int, str]]:
+def fingerprints_of(folder: Path) -> dict[str, tuple[int, int, str]]:
     """Relative path → mode, time of the last change and digest of every file."""
     return {
         str(file.relative_to(folder)): (

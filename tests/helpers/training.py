@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
+from helpers.catalogs import MAX_PIXELS
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.scores import METRICS, Metric
 from tellapart.images.store import Images
@@ -33,9 +32,8 @@ from tellapart.training.runtime import RuntimeSettings
 from tellapart.training.state import Progress
 from tellapart.training.step import Stepper
 
-MAX_PIXELS = 10**8
 PLENTY = 10**9  # bytes
-EXECUTION = RuntimeSettings(threads=1, memory_format="contiguous", kept_bytes=PLENTY)
+RUNTIME = RuntimeSettings(threads=1, memory_format="contiguous", kept_bytes=PLENTY)
 SMALL: dict[str, Any] = {
     "method": "fit",
     "seed": 1,
@@ -55,11 +53,6 @@ def small_recipe(changes: Mapping[str, Any] | None = None) -> Recipe:
     return recipe_from({**SMALL, **(changes or {})})
 
 
-def catalog_of(folder: Path) -> Catalog:
-    """A folder's catalog, scanned."""
-    return scan(read_source(folder), max_pixels=MAX_PIXELS)
-
-
 def images_of(catalog: Catalog, rows: Iterable[int] | None = None, **options: Any) -> Images:
     """Images of some rows, of all by default; at 32 px and held unless told otherwise."""
     chosen = np.array(list(range(len(catalog)) if rows is None else rows), np.int64)
@@ -73,7 +66,7 @@ def images_of(catalog: Catalog, rows: Iterable[int] | None = None, **options: An
     return Images(catalog, chosen, preprocessing, **{**usual, **options})
 
 
-def material_of(catalog: Catalog, *, val: bool = True, **options: Any) -> TrainingData:
+def training_data_of(catalog: Catalog, *, val: bool = True, **options: Any) -> TrainingData:
     """The last two images of each class are val (or unused), the others train."""
     is_val = np.zeros(len(catalog), bool)
     for label in range(len(catalog.classes)):
@@ -102,7 +95,7 @@ def stepper_of(
         data,
         recipe,
         Hardware(recipe.training),
-        EXECUTION,
+        RUNTIME,
         console or Console(quiet=True),
     )
 
@@ -116,7 +109,7 @@ def hardware_of(options: TrainingOptions) -> Hardware:
     return hardware
 
 
-class Photographed(Checkpoints):
+class CopiedCheckpoints(Checkpoints):
     """Checkpoints that keep a copy of their folder as it was after each save: what a kill at that
     event leaves.
     """
@@ -175,7 +168,7 @@ def run_fit(
     callbacks: Sequence[Callback] = (),
     metrics: Mapping[str, Metric] = METRICS,
     deadline: float | None = None,
-    runtime: RuntimeSettings = EXECUTION,
+    runtime: RuntimeSettings = RUNTIME,
     prepare: Callable[[Classifier], None] = lambda classifier: None,
     into: list[Outcome] | None = None,
 ) -> Outcome:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars
 
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
@@ -86,3 +87,10 @@ def write_run(
         run.write_json("metrics.json", {**numbers, "splits": {"hash": splits}})
         run.write("log.txt", "done\n")
     return path
+
+
+def text_of(file: Path) -> str:
+    """All that a file says: Parquet is read, anything else is taken as it is."""
+    if file.suffix == ".parquet":
+        return repr(polars.read_parquet(file).to_dicts()) + repr(polars.read_parquet_metadata(file))
+    return file.read_bytes().decode("latin-1")

@@ -1,0 +1,49 @@
+"""Catalogs: of a folder that is scanned, and of labels alone."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from tellapart.catalog.files import Folder
+from tellapart.catalog.scan import scan
+from tellapart.catalog.sources import read_source
+from tellapart.catalog.table import Catalog, text_column
+
+MAX_PIXELS = 10**8
+
+
+def scan_folder(folder: Path) -> Catalog:
+    """A folder's catalog, scanned."""
+    return scan(read_source(folder), max_pixels=MAX_PIXELS)
+
+
+def catalog_of_labels(
+    labels, *, contents=None, groups=None, given=None, statuses=None, paths=None, copies=None
+):
+    """A scanned catalog without files. `contents`: equal ones are copies; each image its own by
+    default.
+    """
+    count = len(labels)
+    names = [f"{number}" for number in range(count)] if contents is None else contents
+    zeros = np.zeros(count, np.int64)
+    return Catalog(
+        files=Folder(Path("/photos")),
+        source="made up",
+        classes=tuple(f"c{number:04}" for number in range(max(labels, default=-1) + 1)),
+        paths=text_column(paths or [f"{number:06}.jpg" for number in range(count)]),
+        labels=np.array(labels, np.int64),
+        given_splits=text_column(given or [""] * count),
+        groups=text_column(groups or [""] * count),
+        statuses=text_column(statuses or ["ok"] * count),
+        notes=text_column([""] * count),
+        widths=zeros,
+        heights=zeros,
+        digests=text_column(hashlib.sha256(str(name).encode()).hexdigest() for name in names),
+        taken=text_column([""] * count),
+        copies=np.arange(count) if copies is None else np.array(copies),
+        splits=text_column([""] * count),
+        weights=np.ones(count),
+    )
