@@ -2,16 +2,23 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+OLDEST_VENV ?= .venv-oldest
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test check format lint types rooms structure architecture audit docs bench clean
+.PHONY: demo test test-oldest check format lint types rooms structure architecture audit docs bench build clean
 
 demo: $(INSTALLED)  ## the main job on real data: 2,624 solar cells
 	$(BIN)/python examples/solar_cells.py
 
 test: $(INSTALLED)  ## the whole suite, doctests included
 	$(BIN)/python -m pytest
+
+test-oldest:  ## the suite with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv --clear $(OLDEST_VENV)
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --group dev --editable ".[train]"
+	$(OLDEST_VENV)/bin/python -m pytest
 
 check: lint types rooms test  ## all that a commit must pass
 
@@ -46,8 +53,14 @@ docs: $(INSTALLED)  ## the documentation site in build/docs; a warning is an err
 bench: $(INSTALLED)  ## DATA=folder: speed against the ordinary way
 	$(BIN)/python benchmarks/speed.py $(DATA)
 
+build: $(INSTALLED)  ## the packages of a release, checked
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet build twine
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(OLDEST_VENV)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed, this is ' + sys.version) if sys.version_info < (3, 11) else 0"
