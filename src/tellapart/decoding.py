@@ -206,6 +206,33 @@ def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS)
         )
 
 
+def decode_image(img: Image.Image, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
+    """Turn an image that Pillow has opened, or made, into RGB pixels, by the rules of `decode`.
+
+    The image itself is loaded, as any use of it would do, but not changed.
+
+    Args:
+        img: an image in any mode. EXIF orientation is applied where the image still carries it.
+        max_pixels: width times height above which nothing is decoded.
+
+    >>> grey = decode_image(Image.new("L", (4, 2), 128))
+    >>> grey.pixels.shape, grey.pixels.max()
+    ((2, 4, 3), np.uint8(128))
+    """
+    kind = img.format or ""
+    _hush_pillow()
+    try:
+        if not (img.width and img.height):
+            return Decoded("empty", format=kind, detail="The image has no pixels.")
+        return _refusal(img, kind, max_pixels) or _pixels_of(img, b"", kind, [])
+    except (Image.DecompressionBombError, MemoryError):
+        return Decoded(
+            "too_large", format=kind, detail="It needs more pixels or memory than the limit."
+        )
+    except Exception:  # a lazily opened file fails only here, with about every type of error
+        return Decoded("corrupt", format=kind, detail="Pillow cannot load the image.")
+
+
 def extension_note(name: str, data: bytes) -> tuple[str, ...]:
     """The note "wrong_extension" where the bytes are not what the file's name says, else
     nothing.
@@ -244,16 +271,21 @@ def _decode(data: bytes, kind: str, remarks: tuple[str, ...], max_pixels: int) -
             return Decoded(
                 "corrupt", format=kind, detail="The PNG data holds fewer rows than the image has."
             )
-        notes = [*remarks]
-        rgb = _to_rgb(img, data, notes)
-        turn = _orientation(img, notes)
-        pixels = np.asarray(rgb if turn is None else rgb.transpose(turn))
-        taken = _taken(img)
-        # Last, because a GIF looks for its second frame and drops the first. Frames are never
-        # counted.
-        if _is_animated(img):
-            notes.append("first_frame")
-        return Decoded("ok", tuple(notes), pixels, kind, taken=taken)
+        return _pixels_of(img, data, kind, [*remarks])
+
+
+def _pixels_of(img: Image.Image, data: bytes, kind: str, notes: list[str]) -> Decoded:
+    """The pixels of an image that may be decoded; `data` is b"" where there is no file."""
+    img.load()
+    rgb = _to_rgb(img, data, notes)
+    turn = _orientation(img, notes)
+    pixels = np.asarray(rgb if turn is None else rgb.transpose(turn))
+    taken = _taken(img)
+    # Last, because a GIF looks for its second frame and drops the first. Frames are never counted.
+    # Without the file, the frame is the one that the caller chose.
+    if data and _is_animated(img):
+        notes.append("first_frame")
+    return Decoded("ok", tuple(notes), pixels, kind, taken=taken)
 
 
 def _refusal(img: Image.Image, kind: str, max_pixels: int) -> Decoded | None:
@@ -354,13 +386,7 @@ def _from_16_bit(img: Image.Image, notes: list[str]) -> Image.Image:
 def _on_white(img: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
     """Lay the image on white; where it is fully transparent, its hidden colour has no effect."""
     if img.format == "PNG" and "transparency" in img.info:
-        # Pillow leaves a PNG's one transparent colour in the file's depth but scales the pixels to
-        # 8 bits.
-        depth, key = data[24], img.info["transparency"]
-        if img.mode == "L" and depth < 8:
-            img.info["transparency"] = key * 255 // (2**depth - 1)
-        elif img.mode == "RGB" and depth == 16:
-            img.info["transparency"] = tuple(value >> 8 for value in key)
+        img = _with_scaled_key(img, data)
     rgba = (img.convert("LA") if img.mode == "La" else img).convert(
         "RGBA"
     )  # La converts to nothing else
@@ -371,6 +397,26 @@ def _on_white(img: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
     canvas = Image.new("RGB", img.size, "white")
     canvas.paste(rgba, mask=alpha)
     return canvas
+
+
+def _with_scaled_key(img: Image.Image, data: bytes) -> Image.Image:
+    """Pillow leaves a PNG's one transparent colour in the file's depth but scales the pixels to 8
+    bits.
+    """
+    key = img.info["transparency"]
+    if data:  # noqa: SIM108 - the reason below needs a line of its own
+        depth = data[24]
+    else:  # no file to ask: a key above 255 can only be one of 16 bits
+        depth = 16 if isinstance(key, tuple) and max(key) > 255 else 8
+    if img.mode == "L" and depth < 8:
+        key = key * 255 // (2**depth - 1)
+    elif img.mode == "RGB" and depth == 16:
+        key = tuple(value >> 8 for value in key)
+    else:
+        return img
+    scaled = img.copy()  # the image may be the caller's own, and is not changed
+    scaled.info["transparency"] = key
+    return scaled
 
 
 _TURNS = {
