@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_image
 from PIL import Image
 
+from conftest import write_image
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import name_of, read_source
 from tellapart.catalog.table import Catalog
