@@ -18,6 +18,7 @@ from PIL import Image
 from helpers.pages import HOSTILE, Page
 from helpers.reports import make_catalog
 from tellapart.catalog.files import Folder
+from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import text_column
 from tellapart.report.check.page import SIDE_PX, Step, render_steps, step_lines
 from tellapart.report.explore.file_table import MOST_ROWS, file_rows
@@ -25,7 +26,7 @@ from tellapart.report.explore.light import extremes, looks_lines, measures
 from tellapart.report.explore.page import ExplorationInput, render_exploration, summary_lines
 from tellapart.report.explore.shapes import shapes
 from tellapart.report.explore.shortcuts import auroc, shortcuts
-from tellapart.report.parts.data_section import MOST_IN_SET, MOST_SETS, Finding
+from tellapart.report.parts.data_section import MOST_IN_SET, MOST_SETS
 from tellapart.report.parts.gallery import Album
 
 

@@ -16,9 +16,10 @@ import pytest
 from helpers.pages import HOSTILE, Page
 from helpers.reports import make_predictions, make_report
 from tellapart.catalog.files import Folder
+from tellapart.catalog.findings import Finding
 from tellapart.evaluation.metrics import measure
 from tellapart.report.parts.gallery import MOST_IMAGES
-from tellapart.report.run.page import Finding, render
+from tellapart.report.run.page import render
 
 
 @pytest.fixture

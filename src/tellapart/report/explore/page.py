@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.intervals import wilson
 from tellapart.evaluation.metrics import BALANCED_RATIO, TRUSTED_COUNT, is_trusted
@@ -20,12 +21,11 @@ from tellapart.report.explore.light import extremes, looks_lines, measures
 from tellapart.report.explore.shapes import shapes
 from tellapart.report.explore.shortcuts import MIN_IMAGES, MOST_SHORTCUTS, Shortcut, shortcuts
 from tellapart.report.parts import data_section
-from tellapart.report.parts.data_section import Finding
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.gallery import Album, Shot
 from tellapart.report.parts.wording import images, named, percent
 
-__all__ = ["ExplorationInput", "Finding", "render_exploration", "summary_lines"]
+__all__ = ["ExplorationInput", "render_exploration", "summary_lines"]
 
 MOST_SAMPLED_CLASSES = 40
 MOST_SAMPLES = 120  # in all

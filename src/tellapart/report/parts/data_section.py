@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.findings import Finding as Finding
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.decoding import NOTES, STATUSES
 from tellapart.report.parts.gallery import Album, Shot
@@ -62,27 +63,6 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "remark": ("Remarks", ""),
 }
 _WITHOUT_IMAGES = frozenset({"rejected"})  # what could not be read has no thumbnail
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something worth knowing about the data.
-
-    Args:
-        kind: one of `KINDS`, or a heading of the caller's own.
-        text: one or two sentences.
-        sets: the images to be seen side by side, a set each, relative to the catalog's root; () for
-            none.
-    """
-
-    kind: str
-    text: str
-    sets: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """All images that it is about."""
-        return tuple(path for one in self.sets for path in one)
 
 
 @dataclass(frozen=True)

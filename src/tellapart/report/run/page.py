@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.metrics import Metrics, Score
 from tellapart.evaluation.predictions import Predictions
 from tellapart.report.parts import data_section, wording
-from tellapart.report.parts.data_section import Finding
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.gallery import Album
 from tellapart.report.run import confusion, epochs, folds, trust, usage
 from tellapart.report.run.folds import FoldedRun
 
-__all__ = ["Finding", "ReportInput", "render"]
+__all__ = ["ReportInput", "render"]
 
 
 @dataclass(frozen=True)
