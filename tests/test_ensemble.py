@@ -78,7 +78,7 @@ def test_a_batch_is_answered_as_one_by_one(together: bytes):
     images = np.stack([noise(40, 40, seed) for seed in range(3)])
     predictor = Predictor(together)
     single = np.stack([predictor.outputs(image).probs for image in images])
-    assert np.allclose(predictor.batch(images), single, atol=1e-6)
+    assert np.allclose(predictor.run_batch(images), single, atol=1e-6)
 
 
 def test_what_the_members_share_is_there_once(members: list[bytes], together: bytes):

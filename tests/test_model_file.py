@@ -129,7 +129,7 @@ def test_images_of_any_shape_have_probabilities_that_sum_to_one(
 def test_a_batch_of_seven_agrees_with_one_at_a_time(predictor: Predictor):
     images = np.stack([noise(50, 70, seed) for seed in range(7)])
     alone = np.stack([predictor.outputs(image).probs for image in images])
-    assert predictor.batch(images) == pytest.approx(alone, abs=1e-5)
+    assert predictor.run_batch(images) == pytest.approx(alone, abs=1e-5)
 
 
 def test_the_mean_of_the_activation_map_and_the_bias_are_the_answers_logit(

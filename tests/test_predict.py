@@ -178,8 +178,6 @@ def test_any_view_of_an_array_will_do(predictor: Predictor):
     "wrong",
     [
         np.zeros((8, 8, 3), np.float32),
-        np.zeros((8, 8), np.uint8),
-        np.zeros((8, 8, 4), np.uint8),
         np.zeros((3, 8, 8), np.uint8),
         np.zeros((1, 8, 8, 3), np.uint8),
         np.zeros((0, 8, 3), np.uint8),
@@ -187,7 +185,7 @@ def test_any_view_of_an_array_will_do(predictor: Predictor):
     ids=lambda array: f"{array.dtype} {array.shape}",
 )
 def test_an_array_of_another_kind_is_told_what_is_wanted(predictor: Predictor, wrong: np.ndarray):
-    with pytest.raises(UserError, match=r"An array must be uint8 of shape \(H, W, 3\), RGB, got"):
+    with pytest.raises(UserError, match=r"An array must be uint8 of shape \(H, W, 3\) for RGB"):
         predictor.predict(wrong)
     with pytest.raises(UserError, match="An array must be"):
         predictor.predict([wrong])

@@ -112,7 +112,8 @@ def check_probabilities(
             for size in (1, BATCH)
         ),
         batched=_largest(
-            _each(predictor.batch, _parts(some, BATCH)), _each(predictor.batch, _parts(some, 1))
+            _each(predictor.run_batch, _parts(some, BATCH)),
+            _each(predictor.run_batch, _parts(some, 1)),
         ),
         changed_answers=int(
             (clear & (file_probs.argmax(axis=1) != torch_probs.argmax(axis=1))).sum()

@@ -3,41 +3,53 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.names import escape, nearest_path
-from tellapart.decoding import Decoded, decode, decode_file
+from tellapart.decoding import Decoded
 from tellapart.errors import UserError, reason_of
 from tellapart.evaluation.abstention import decide
+from tellapart.image_input import FORMS, Image, decode_input, is_image
 from tellapart.modelfile.card import ModelCard, is_sealed
 from tellapart.modelfile.session import Session
 from tellapart.threads import map_ahead
 
-Image = str | os.PathLike[str] | bytes | NDArray[np.uint8]
+__all__ = ["Answer", "Image", "Outputs", "Predictor", "load"]
+
+SHOWN_CLASSES = 5  # in the repr
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model says about one input. Where the status is not "ok", nothing below `detail` is
-    set.
+    """What the model says about one image.
+
+    Where the status is not "ok", nothing below `detail` is set.
 
     Args:
-        path: the input as it was given; "" for bytes and arrays.
+        path: the path as it was given; "" for an image that was not given as a path.
         status: "ok", or the named reason why the file is not an image that can be used.
-        notes: remarks that do not stop it.
-        detail: for a status that is not ok, a sentence.
+        notes: remarks that do not stop the prediction.
+        detail: a sentence that explains a status other than "ok".
         decision: "answered", "unsure" (confidence below the threshold) or "unfamiliar" (unlike the
             training images).
         answer: the most probable class.
-        confidence: its probability, in [0, 1], calibrated.
+        confidence: the calibrated probability of that class, in [0, 1].
         probabilities: class → probability; they sum to 1.
         unfamiliarity: distance to the training images; above 1 is "unfamiliar".
+
+    >>> answer = predictor.predict(photos / "sky" / "000.jpg")
+    >>> answer.status, answer.decision, answer.answer
+    ('ok', 'answered', 'sky')
+    >>> predictor.predict("no-such-file.jpg").status
+    'missing'
     """
 
     path: str
@@ -51,13 +63,23 @@ class Answer:
     unfamiliarity: float | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """The `count` most probable classes with their probabilities, most probable first."""
+        """The `count` most probable classes with their probabilities, most probable first.
+
+        >>> [name for name, _ in predictor.predict(photos / "sky" / "000.jpg").top(1)]
+        ['sky']
+        """
         return sorted(self.probabilities.items(), key=lambda pair: -pair[1])[:count]
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the graph says of one image: probs (C,), embedding (D,), unfamiliarity, all float32."""
+    """The graph's outputs for one image.
+
+    Args:
+        probs: (C,) float32.
+        embedding: (D,) float32.
+        unfamiliarity: distance to the training images; 1 is the limit of what is familiar.
+    """
 
     probs: NDArray[np.float32]
     embedding: NDArray[np.float32]
@@ -65,14 +87,17 @@ class Outputs:
 
 
 class Predictor:
-    """A model file, loaded. Safe to use from many threads.
+    """A loaded model file. Many threads may use it at once.
 
     Args:
-        model: the bytes of a model file.
-        name: what to call it in errors.
+        model: the bytes of a model file; `load` reads them from a path.
+        name: what error messages call the file.
 
     Raises:
-        UserError: damaged, or not a tellapart model file.
+        UserError: the bytes are damaged, or not a tellapart model file.
+
+    >>> predictor
+    Predictor(classes=('brick', 'leaf', 'sky'), backbone='tf_efficientnet_lite0')
     """
 
     def __init__(self, model: bytes, *, name: str = "The model") -> None:
@@ -96,71 +121,169 @@ class Predictor:
                 f"{name} has not the outputs that its metadata speaks of.", "Export it anew."
             )
 
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self.classes[:SHOWN_CLASSES]))
+        rest = len(self.classes) - SHOWN_CLASSES
+        classes = f"({shown}, … {rest:,} more)" if rest > 0 else str(self.classes)
+        return f"Predictor(classes={classes}, backbone={self.card.backbone!r})"
+
     @property
     def classes(self) -> tuple[str, ...]:
-        """C class names; the position is the column of the probabilities."""
+        """C class names; the position is the column of the probabilities.
+
+        >>> predictor.classes
+        ('brick', 'leaf', 'sky')
+        """
         return self.card.classes
 
     @overload
     def predict(self, images: Image) -> Answer: ...  # type: ignore[overload-overlap]  # a str is a sequence too
 
     @overload
-    def predict(self, images: Sequence[Image]) -> list[Answer]: ...
+    def predict(self, images: Sequence[Image] | Iterator[Image]) -> list[Answer]: ...
 
-    def predict(self, images: Image | Sequence[Image]) -> Answer | list[Answer]:
-        """The answer for one image, or a list of answers for a list of images, in their order.
+    def predict(self, images: Image | Sequence[Image] | Iterator[Image]) -> Answer | list[Answer]:
+        """The answer for one image, or a list of answers for several images, in their order.
+
+        An image that cannot be used gets an answer whose status says why; it raises nothing.
 
         Args:
-            images: a path, the bytes of an image file, an (H, W, 3) uint8 RGB array, or a list of
-                these.
+            images: one image, or a list, tuple or iterator of images. An image is a path, bytes, a
+                binary file, a PIL image, a uint8 array or a uint8 tensor. Arrays are (H, W, 3) RGB,
+                (H, W) grey or (H, W, 4) RGB with transparency; tensors are (3, H, W) or (H, W, 3).
 
-        A file that is not a usable image gets an answer whose status says why; nothing is raised
-        for it.
+        Raises:
+            UserError: what was given has none of these forms.
+
+        >>> predictor.predict(photos / "sky" / "000.jpg").answer
+        'sky'
+        >>> pixels = np.zeros((32, 32, 3), np.uint8)
+        >>> [answer.status for answer in predictor.predict([pixels, b"not an image"])]
+        ['ok', 'not_an_image']
         """
-        if isinstance(images, str | os.PathLike | bytes | np.ndarray):
-            return self.predict_one(images)
-        return list(self.predict_each(images))
+        if is_image(images):
+            return self.predict_one(cast("Image", images))
+        return list(self.predict_each(_several(images)))
 
     def predict_each(self, images: Iterable[Image]) -> Iterator[Answer]:
-        """Answers one by one, in the order of the images, computed on all cores, in bounded
-        memory.
+        """Answers one by one, in the order of the images.
+
+        All cores work on them, and memory stays bounded: a generator of a million paths is fine.
+
+        >>> files = sorted((photos / "leaf").glob("*.jpg"))
+        >>> {answer.answer for answer in predictor.predict_each(files)}
+        {'leaf'}
         """
-        yield from map_ahead(self.predict_one, images)
+        yield from map_ahead(_with_position(self.predict_one), enumerate(images))
 
     def predict_one(self, image: Image) -> Answer:
-        """The answer for one image."""
+        """The answer for one image.
+
+        >>> predictor.predict_one(photos / "brick" / "000.jpg").answer
+        'brick'
+        """
         path = escape(os.fspath(image)) if isinstance(image, str | os.PathLike) else ""
-        decoded = _decoded(image, self.card.max_pixels)
+        decoded = decode_input(image, max_pixels=self.card.max_pixels)
         if decoded.pixels is None:
             return Answer(path, decoded.status, decoded.notes, decoded.detail)
-        out = self.outputs(decoded.pixels)
-        decision = self.decisions(out.probs[None], np.array([out.unfamiliarity], np.float32))[0]
-        best = int(out.probs.argmax())
+        outputs = self.outputs(decoded.pixels)
+        unfamiliarity = np.array([outputs.unfamiliarity], np.float32)
+        decision = self.decisions(outputs.probs[None], unfamiliarity)[0]
+        best = int(outputs.probs.argmax())
         return Answer(
             path,
             "ok",
             decoded.notes,
             decision=str(decision),
             answer=self.classes[best],
-            confidence=float(out.probs[best]),
-            probabilities=dict(zip(self.classes, out.probs.tolist(), strict=True)),
-            unfamiliarity=out.unfamiliarity if self.card.detects_unfamiliar else None,
+            confidence=float(outputs.probs[best]),
+            probabilities=dict(zip(self.classes, outputs.probs.tolist(), strict=True)),
+            unfamiliarity=outputs.unfamiliarity if self.card.detects_unfamiliar else None,
         )
 
+    def probabilities(
+        self, images: Image | Sequence[Image] | Iterator[Image]
+    ) -> NDArray[np.float32]:
+        """(N, C) float32: a row an image, in their order; the columns are those of `classes`.
+
+        Args:
+            images: as for `predict`. One image gives one row.
+
+        Raises:
+            UserError: an image cannot be used, or has none of the forms. The message names its
+                position, since a row without an image would shift all others.
+
+        >>> predictor.probabilities([photos / "sky" / "000.jpg", photos / "leaf" / "000.jpg"]).shape
+        (2, 3)
+        """
+        return self._rows("probabilities", images)
+
+    def embed(self, images: Image | Sequence[Image] | Iterator[Image]) -> NDArray[np.float32]:
+        """(N, D) float32: the embedding of each image, by the model's backbone.
+
+        Args:
+            images: as for `predict`. One image gives one row.
+
+        Raises:
+            UserError: an image cannot be used, or has none of the forms. The message names its
+                position.
+
+        >>> predictor.embed(photos / "sky" / "000.jpg").shape
+        (1, 1280)
+        """
+        return self._rows("embedding", images)
+
+    def _rows(
+        self, output: str, images: Image | Sequence[Image] | Iterator[Image]
+    ) -> NDArray[np.float32]:
+        """(N, K) one of the graph's outputs, a row an image."""
+
+        def row(image: Image) -> NDArray[np.float32]:
+            pixels = _usable(decode_input(image, max_pixels=self.card.max_pixels))
+            rows: NDArray[np.float32] = self._session.run(pixels[None], (output,))[0]
+            return np.asarray(rows[0])
+
+        several = [cast("Image", images)] if is_image(images) else _several(images)
+        rows = list(map_ahead(_with_position(row), enumerate(several)))
+        return np.stack(rows) if rows else np.zeros((0, self._width(output)), np.float32)
+
+    def _width(self, output: str) -> int:
+        width = self._session.width(output)
+        return width if isinstance(width, int) else 0
+
     def outputs(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """Run the graph on one image's (H, W, 3) uint8 RGB pixels."""
+        """Run the graph on the (H, W, 3) uint8 RGB pixels of one image.
+
+        >>> outputs = predictor.outputs(np.zeros((32, 48, 3), np.uint8))
+        >>> outputs.probs.shape, outputs.embedding.shape
+        ((3,), (1280,))
+        """
         probs, embedding, unfamiliarity = self._session.run(
             pixels[None], ("probabilities", "embedding", "unfamiliarity")
         )
         return Outputs(probs[0], embedding[0], float(unfamiliarity[0]))
 
-    def batch(self, images: NDArray[np.generic]) -> NDArray[np.float32]:
-        """(N, C) probabilities of images of one size, (N, H, W, 3) uint8 RGB, in one run."""
-        return self._session.run(images, ("probabilities",))[0]
+    def run_batch(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, C) probabilities of images of one size, computed in one run of the graph.
+
+        On a CPU it is no faster than `probabilities`, which takes images of any size.
+
+        Args:
+            pixels: (N, H, W, 3) uint8 RGB.
+
+        >>> predictor.run_batch(np.zeros((2, 32, 48, 3), np.uint8)).shape
+        (2, 3)
+        """
+        return self._session.run(pixels, ("probabilities",))[0]
 
     def activation_map(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """(h, w) how much each place speaks for the answer, or None where the network has no such
-        map.
+        """(h, w) how much each place speaks for the answer; None if the network has no such map.
+
+        Args:
+            pixels: (H, W, 3) uint8 RGB.
+
+        >>> predictor.activation_map(np.zeros((64, 64, 3), np.uint8)).ndim
+        2
         """
         if "activation_map" not in self._session.outputs:
             return None
@@ -170,17 +293,32 @@ class Predictor:
     def decisions(
         self, probs: NDArray[np.float32], unfamiliarity: NDArray[np.float32] | None
     ) -> NDArray[Any]:
-        """(N,) "answered", "unsure" or "unfamiliar", by the thresholds in the model file."""
+        """(N,) "answered", "unsure" or "unfamiliar", by the thresholds in the model file.
+
+        Args:
+            probs: (N, C) as `probabilities` gives them.
+            unfamiliarity: (N,), or None if it was not measured.
+
+        >>> predictor.decisions(np.array([[0.98, 0.01, 0.01]], np.float32), None).tolist()
+        ['answered']
+        """
         familiar = unfamiliarity if self.card.detects_unfamiliar else None
         return decide(probs, familiar, self.card.confidence_threshold)
 
 
 def load(path: str | os.PathLike[str]) -> Predictor:
-    """The predictor of a model file, or of a run folder's.
+    """Load the predictor of a model file.
+
+    Loading runs no code from the file.
+
+    Args:
+        path: a model file, or a run folder, whose model.onnx is loaded.
 
     Raises:
-        UserError: no such file, damaged, or not a tellapart model file. Loading runs no code of the
-            file's.
+        UserError: there is no such file, it is damaged, or it is not a tellapart model file.
+
+    >>> tellapart.load(run.path).classes
+    ('brick', 'leaf', 'sky')
     """
     file = Path(path)
     if file.is_dir():
@@ -198,14 +336,35 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     return Predictor(data, name=str(file))
 
 
-def _decoded(image: Image, max_pixels: int) -> Decoded:
-    if isinstance(image, bytes):
-        return decode(image, max_pixels=max_pixels)
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            got = f"{image.dtype} {image.shape}"
-            raise UserError(
-                f"An array must be uint8 of shape (H, W, 3), RGB, got {got}.", "Convert it first."
-            )
-        return Decoded("ok", pixels=np.ascontiguousarray(image))
-    return decode_file(Path(image), max_pixels=max_pixels)
+def _several(images: object) -> Iterable[Image]:
+    """The images of a list, tuple or iterator.
+
+    Raises:
+        UserError: it is something else. A dict or a set would be iterated without complaint, but
+            its order is not that of the images.
+    """
+    if isinstance(images, Sequence | Iterator):
+        return images
+    raise UserError(f"Images cannot be of type {type(images).__name__}.", FORMS)
+
+
+def _with_position(function: Callable[[Image], Row]) -> Callable[[tuple[int, Image]], Row]:
+    """The function of a numbered image; its errors say which one they are about."""
+
+    def numbered(pair: tuple[int, Image]) -> Row:
+        position, image = pair
+        try:
+            return function(image)
+        except UserError as error:
+            raise UserError(f"Image {position} (from 0): {error.message}", error.hint) from None
+
+    return numbered
+
+
+def _usable(decoded: Decoded) -> NDArray[np.uint8]:
+    if decoded.pixels is None:
+        raise UserError(
+            f"it cannot be used, its status is {decoded.status!r}. {decoded.detail}",
+            "Leave it out, or call predict, which gives such an image a status.",
+        )
+    return decoded.pixels

@@ -1,0 +1,198 @@
+"""Any form in which a caller may hand over an image → what the decode contract makes of it.
+
+path ──────────────────────────────▶ decode_file ─┐
+bytes, bytearray, memoryview ──────▶ decode ──────┤
+binary file object ─ read ─────────▶ decode ──────┼─▶ Decoded
+PIL image ─────────────────────────▶ decode_image ┤
+array, tensor ─ checked ───────────▶ decode_image ┘
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from tellapart.decoding import (
+    DEFAULT_MAX_PIXELS,
+    MAX_FILE_BYTES,
+    Decoded,
+    decode,
+    decode_file,
+    decode_image,
+)
+from tellapart.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# One image, in any form.
+Image: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage.Image"
+    " | NDArray[np.uint8] | Tensor"
+)
+
+FORMS = (
+    "Give a path, bytes, a binary file, a PIL image, a uint8 array or tensor, or a list of these."
+)
+_SHAPES = "(H, W, 3) for RGB, (H, W) for grey or (H, W, 4) for RGB with transparency"
+
+# A file or a lazily opened image may be given twice, and two threads must not read it at once.
+# One lock for all would decode one image at a time; the prime spreads addresses, all multiples of
+# 16, over the locks.
+_LOCKS = tuple(Lock() for _ in range(61))
+
+
+def is_image(value: object) -> bool:
+    """Whether a value is one image, rather than a list of images or something else.
+
+    >>> is_image("cat.jpg"), is_image(["cat.jpg"]), is_image(np.zeros((4, 4), np.uint8))
+    (True, False, True)
+    """
+    return (
+        isinstance(value, _PLAIN_FORMS)
+        or _is_file(value)
+        or isinstance(value, PillowImage.Image)
+        or _is_tensor(value)
+    )
+
+
+def decode_input(image: Image, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
+    """Decode one image, whatever its form. What its content is never raises: a status says it.
+
+    Args:
+        image: a path, bytes, a binary file, a PIL image, a uint8 array or a uint8 tensor. A file is
+            read from its start where it can be sought, else from where it stands.
+        max_pixels: width times height above which nothing is decoded.
+
+    Raises:
+        UserError: the form is another one, or an array or tensor has another type or shape.
+
+    >>> decode_input(np.zeros((4, 6), np.uint8)).pixels.shape
+    (4, 6, 3)
+    >>> decode_input(b"").status
+    'empty'
+    """
+    if isinstance(image, str | os.PathLike):
+        return decode_file(Path(image), max_pixels=max_pixels)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode(bytes(image), max_pixels=max_pixels)
+    if isinstance(image, np.ndarray):
+        return _decode_array(image, max_pixels)
+    if isinstance(image, PillowImage.Image):
+        with _lock_of(image):
+            return decode_image(image, max_pixels=max_pixels)
+    if _is_tensor(image):
+        return _decode_tensor(cast("Tensor", image), max_pixels)
+    if _is_file(image):
+        data = _read(cast(BinaryIO, image))
+        return data if isinstance(data, Decoded) else decode(data, max_pixels=max_pixels)
+    raise UserError(f"An image cannot be of type {type(image).__name__}.", FORMS)
+
+
+def _decode_array(array: NDArray[Any], max_pixels: int) -> Decoded:
+    if array.dtype != np.uint8 or not _is_image_shape(array.shape):
+        raise UserError(
+            f"An array must be uint8 of shape {_SHAPES}, got {array.dtype} {array.shape}.",
+            _way_out(array),
+        )
+    if array.ndim == 3 and array.shape[2] == 3 and array.shape[0] * array.shape[1] <= max_pixels:
+        # Pixels as they are used: Pillow would only copy them, which takes longer than the network
+        # for a large image.
+        return Decoded("ok", pixels=np.ascontiguousarray(array))
+    return decode_image(PillowImage.fromarray(array), max_pixels=max_pixels)
+
+
+def _is_image_shape(shape: tuple[int, ...]) -> bool:
+    return 0 not in shape and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4)))
+
+
+def _way_out(array: NDArray[Any]) -> str:
+    """What to do with an array that is none of the shapes and types."""
+    if array.dtype.kind in "OUS":
+        return "Give a list instead: list(array)."
+    if array.dtype.kind == "f":
+        return "Convert values from 0 to 1 with (255 * array).round().astype(numpy.uint8)."
+    if array.ndim == 4:
+        return "Give a list of images instead: list(array)."
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+        return "Move the channels to the end with array.transpose(1, 2, 0)."
+    return "Convert it first."
+
+
+def _decode_tensor(tensor: Tensor, max_pixels: int) -> Decoded:
+    shape, kind = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+    got = f"got {kind} {shape}"
+    if kind != "uint8":
+        raise UserError(
+            f"A tensor must be uint8, {got}.",
+            "Undo any normalisation, which the model file does itself, and convert values from 0 to"
+            " 1 with (255 * tensor).round().to(torch.uint8).",
+        )
+    first, last = (len(shape) == 3 and shape[axis] == 3 for axis in (0, -1))
+    if first == last:
+        reason = f"{shape} can be read both ways" if first else got
+        raise UserError(
+            f"A tensor must be of shape (3, H, W) or (H, W, 3), {reason}.",
+            "Give an array of shape (H, W, 3) instead: tensor.permute(1, 2, 0).numpy().",
+        )
+    pixels = tensor.detach().cpu().numpy()
+    return _decode_array(pixels.transpose(1, 2, 0) if first else pixels, max_pixels)
+
+
+def _read(file: BinaryIO) -> bytes | Decoded:
+    """The bytes of an open file, or the verdict that says why there are none.
+
+    Raises:
+        UserError: the file is closed, or in text mode.
+    """
+    if isinstance(file, io.TextIOBase):
+        raise _text_mode()
+    with _lock_of(file):
+        if getattr(file, "closed", False):
+            raise UserError("The file is closed.", 'Open it with open(path, "rb").')
+        try:
+            # The start, as Pillow does it: a file that was read once must not look empty.
+            if getattr(file, "seekable", lambda: False)():
+                file.seek(0)
+            data: object = file.read(MAX_FILE_BYTES + 1)
+        except MemoryError:
+            return Decoded("too_large", detail="It does not fit into memory.")
+        except OSError:
+            return Decoded("unreadable", detail="Reading it failed in the operating system.")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise _text_mode()
+    if len(data) > MAX_FILE_BYTES:
+        return Decoded("too_large", detail=f"The file is larger than {MAX_FILE_BYTES:,} bytes.")
+    return bytes(data)
+
+
+def _text_mode() -> UserError:
+    return UserError(
+        "The file is open in text mode, and an image is bytes.", 'Open it with open(path, "rb").'
+    )
+
+
+def _is_file(value: object) -> bool:
+    return callable(getattr(value, "read", None))
+
+
+def _is_tensor(value: object) -> bool:
+    """Whether a value is a torch tensor. Asked by name, since torch takes seconds to import."""
+    return any(
+        kind.__name__ == "Tensor" and kind.__module__.partition(".")[0] == "torch"
+        for kind in type(value).__mro__
+    )
+
+
+def _lock_of(value: object) -> Lock:
+    return _LOCKS[id(value) % len(_LOCKS)]
+
+
+_PLAIN_FORMS = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray)
