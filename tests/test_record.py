@@ -13,6 +13,7 @@ from helpers.models import PREPROCESSING, small_card, small_head, small_network
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import text_column
+from tellapart.evaluation.calibration import Calibration
 from tellapart.evaluation.comparison import compare
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
@@ -21,7 +22,6 @@ from tellapart.export.gate import Parity
 from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.pipeline.record import Trained, write_beginning, write_results, write_run
 from tellapart.probe.fit import Probe
-from tellapart.probe.head import Calibration
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import RunFolder

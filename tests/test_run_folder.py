@@ -101,7 +101,6 @@ def test_its_metrics_can_be_computed_again_from_its_predictions(run: Run):
     again = measure(
         predictions_of(run, "test"),
         seed=0,
-        baseline_label=int(train_counts.argmax()),
         class_counts=train_counts,
     )
     assert again.as_json() == written["test"] == run.as_json()["test"]

@@ -30,6 +30,7 @@ from helpers.runs import TINY
 from tellapart.cli.main import app
 from tellapart.errors import Interrupted, Refused, UserError
 from tellapart.evaluation.scores import loss
+from tellapart.evaluation.trial_row import TrialRow
 from tellapart.experiments import claims
 from tellapart.experiments import study as study_room
 from tellapart.experiments.claims import Claims, Hold, made_once
@@ -51,7 +52,7 @@ from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 from tellapart.report.tune.page import TuningInput, render_tuning, summary_lines
 from tellapart.report.tune.parallel import parallel
-from tellapart.report.tune.trial_table import TrialRow, trials_table
+from tellapart.report.tune.trial_table import trials_table
 from tellapart.runs.saved_predictions import read_predictions
 from tellapart.tables import write_table
 

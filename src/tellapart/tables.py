@@ -11,13 +11,16 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import UserError, choose, needs_extra
 from tellapart.writing import write_whole
 
+if TYPE_CHECKING:
+    import polars
+
 Row = Mapping[str, Any]
-Columns = Mapping[str, type]  # name → str, int or float; any cell may be None
+Columns = Mapping[str, type]  # name → str, int, float or bool; any cell may be None
 
 
 def check_table_name(path: Path) -> None:
@@ -32,6 +35,21 @@ def check_table_name(path: Path) -> None:
 def write_table(path: Path, rows: Sequence[Row], columns: Columns) -> None:
     """Write the table whole; the ending of `path` says which kind."""
     write_whole(path, _WRITERS[path.suffix.lower()](rows, columns))
+
+
+def to_frame(rows: Sequence[Row], columns: Columns) -> polars.DataFrame:
+    """The table as a polars data frame; its `to_pandas` makes one for pandas.
+
+    Raises:
+        UserError: polars is not installed.
+
+    >>> to_frame([{"path": "a.jpg", "count": None}], {"path": str, "count": int}).columns
+    ['path', 'count']
+    """
+    polars = _polars()
+    kinds = {str: polars.String, int: polars.Int64, float: polars.Float64, bool: polars.Boolean}
+    schema = {name: kinds[kind] for name, kind in columns.items()}
+    return polars.DataFrame([dict(row) for row in rows], schema=schema)  # type: ignore[no-any-return]
 
 
 def _csv(rows: Sequence[Row], columns: Columns) -> bytes:
@@ -55,11 +73,8 @@ def _json_lines(rows: Sequence[Row], columns: Columns) -> bytes:
 
 
 def _parquet(rows: Sequence[Row], columns: Columns) -> bytes:
-    polars = _polars()
-    kinds = {str: polars.String, int: polars.Int64, float: polars.Float64}
     buffer = io.BytesIO()
-    schema = {name: kinds[kind] for name, kind in columns.items()}
-    polars.DataFrame([dict(row) for row in rows], schema=schema).write_parquet(buffer)
+    to_frame(rows, columns).write_parquet(buffer)
     return buffer.getvalue()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,30 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
             break
         b = nearer
     return 1 / b
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted on val, or on out-of-fold answers.
+
+    Args:
+        temperature: the logits are divided by it; 1 without val.
+        count: images that it was fitted on.
+        confidence_threshold: an answer below it is "unsure"; None without val.
+        unfamiliar_distance: an image beyond it is "unfamiliar"; None without val.
+
+    >>> Calibration(1.5, 40, 0.8, None).as_json()["temperature"]
+    1.5
+    """
+
+    temperature: float
+    count: int
+    confidence_threshold: float | None
+    unfamiliar_distance: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -148,10 +148,9 @@ def score_folds(
         folds, seed: of the division; the seed also decides the bootstrap.
         class_counts: (C,) images of each class in all that is divided; the largest is the baseline.
     """
-    label = int(class_counts.argmax())
 
     def measured(predictions: Predictions) -> Metrics:
-        return measure(predictions, seed=seed, baseline_label=label, class_counts=class_counts)
+        return measure(predictions, seed=seed, class_counts=class_counts)
 
     each = [
         FoldScore(

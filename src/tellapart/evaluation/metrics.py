@@ -12,6 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.evaluation.calibration import NUM_BINS, confidence_bins
+from tellapart.evaluation.formulas import (
+    class_counts,
+    f1_ratio,
+    image_distances,
+    image_losses,
+    ratio,
+    top5_hits,
+)
 from tellapart.evaluation.intervals import (
     RESAMPLES,
     Statistic,
@@ -188,12 +196,13 @@ def measure(
     Args:
         predictions: any number of images, also none.
         seed: of the bootstrap; moves the bounds a little, never the values.
-        baseline_label: the largest train class, in [0, C), for `majority_baseline`.
-        class_counts: (C,) the images of each class that decide `balanced_first`, usually train's;
-            those of `predictions` by default. Uneven is the largest above five times the smallest,
-            empty ones aside.
-        resampled: what `resample` made of them, where it is known already; the seed then plays no
-            part.
+        baseline_label: the class that `majority_baseline` always answers, in [0, C). Default: the
+            largest of `class_counts`; without these there is no baseline.
+        class_counts: (C,) the images of each class in train. They decide `balanced_first`: classes
+            are uneven if the largest has more than five times the images of the smallest that has
+            any. Default: the counts of `predictions`.
+        resampled: what `resample` gave for these predictions, if it was called already. The seed is
+            then not used.
 
     Raises:
         ValueError: if `baseline_label` or `class_counts` does not fit the classes.
@@ -215,6 +224,8 @@ def measure(
         raise ValueError(f"baseline_label must be in [0, {num_classes}), got {baseline_label}")
     if class_counts is not None and class_counts.shape != (num_classes,):
         raise ValueError(f"class_counts must be ({num_classes},), got {class_counts.shape}")
+    if baseline_label is None and class_counts is not None:
+        baseline_label = int(class_counts.argmax())
     labels = predictions.labels
     baseline = (
         None if baseline_label is None else proportion(int((labels == baseline_label).sum()), count)
@@ -269,19 +280,6 @@ def resample(predictions: Predictions, seed: int = 0, resamples: int = RESAMPLES
     return Resampled(tuple(_HIGHEST), values[0], resampled)
 
 
-def top5_hits(predictions: Predictions) -> NDArray[np.bool_]:
-    """(N,) whether the label is among the five likeliest classes.
-
-    Of equal probabilities the first class counts as the likelier, as it does for the answer.
-    """
-    probs, labels = predictions.probs, predictions.labels
-    of_label = probs[np.arange(len(labels)), labels][:, None]
-    ahead = (probs > of_label) | (
-        (probs == of_label) & (np.arange(probs.shape[1]) < labels[:, None])
-    )
-    return np.asarray(ahead.sum(axis=1) < 5)
-
-
 def proportion(successes: int, count: int) -> Score:
     """A share of images with Wilson's interval; NaN between 0 and 1 for no images."""
     return Score(successes / count if count else math.nan, *wilson(successes, count), count)
@@ -313,7 +311,7 @@ def _bootstrapped(predictions: Predictions, found: Resampled) -> dict[str, Score
 def _statistic(predictions: Predictions) -> Statistic:
     """Rows (B, M) and weights (M,) → (B, 5), the columns of _HIGHEST."""
     labels, predicted, correct = predictions.labels, predictions.predicted, predictions.correct
-    losses, distances = _losses(predictions)
+    losses, distances = image_losses(predictions), image_distances(predictions)
     gaps, bins = (
         predictions.confidence - correct.astype(np.float64),
         confidence_bins(predictions.confidence),
@@ -327,8 +325,8 @@ def _statistic(predictions: Predictions) -> Statistic:
         right = _totals(labels[rows], weights * correct[rows], num_classes)
         gap = _totals(bins[rows], weights * gaps[rows], NUM_BINS)
         present, total = (support > 0).sum(axis=1), weights.sum()
-        recall = _ratio(right, support)
-        f1 = np.where(support > 0, _ratio(2 * right, support + called), 0)
+        recall = ratio(right, support)
+        f1 = np.where(support > 0, f1_ratio(right, support, called), 0)
         means = [
             losses[rows] @ weights / total,
             distances[rows] @ weights / total,
@@ -337,19 +335,6 @@ def _statistic(predictions: Predictions) -> Statistic:
         return np.stack([recall.sum(axis=1) / present, f1.sum(axis=1) / present, *means], axis=1)
 
     return statistic
-
-
-def _losses(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N,) -ln(probability of the label), and (N,) squared distance of the probabilities to the
-    truth.
-    """
-    probs, labels = predictions.probs, predictions.labels
-    of_label = probs[np.arange(len(labels)), labels].astype(np.float64)
-    # One certain mistake must not make the mean infinite: the smallest step of float32 is the
-    # floor.
-    losses = -np.log(np.maximum(of_label, np.finfo(np.float32).eps))
-    squares = np.einsum("nc,nc->n", probs, probs, dtype=np.float64)
-    return losses, np.maximum(squares - 2 * of_label + 1, 0)
 
 
 def _totals(
@@ -362,11 +347,6 @@ def _totals(
     spread = np.broadcast_to(weights, groups.shape)
     totals = np.bincount(cells.ravel(), weights=spread.ravel(), minlength=len(groups) * num_groups)
     return totals.astype(np.float64, copy=False).reshape(len(groups), num_groups)
-
-
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """part / whole, 0 where there is nothing to divide."""
-    return part / np.where(whole > 0, whole, 1)
 
 
 def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
@@ -394,24 +374,19 @@ def _by_path(predictions: Predictions) -> Predictions:
 
 
 def _per_class(predictions: Predictions) -> tuple[ClassScores, ...]:
-    num_classes = len(predictions.classes)
-    supports = np.bincount(predictions.labels, minlength=num_classes).tolist()
-    called = np.bincount(predictions.predicted, minlength=num_classes).tolist()
-    right = np.bincount(predictions.labels[predictions.correct], minlength=num_classes).tolist()
+    counts = class_counts(predictions)
+    f1 = np.where(counts.support > 0, f1_ratio(counts.right, counts.support, counts.called), np.nan)
+    columns = (predictions.classes, *(column.tolist() for column in (*counts, f1)))
     return tuple(
         ClassScores(
             name=name,
-            count=supports[label],
-            predicted_count=called[label],
-            recall=proportion(right[label], supports[label]),
-            precision=proportion(right[label], called[label]),
-            f1=(
-                2 * right[label] / (supports[label] + called[label])
-                if supports[label]
-                else math.nan
-            ),
+            count=support,
+            predicted_count=called,
+            recall=proportion(right, support),
+            precision=proportion(right, called),
+            f1=class_f1,
         )
-        for label, name in enumerate(predictions.classes)
+        for name, support, called, right, class_f1 in zip(*columns, strict=True)
     )
 
 

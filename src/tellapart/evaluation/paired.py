@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.evaluation.comparison import SIGNIFICANT, mcnemar, paired_interval
+from tellapart.evaluation.formulas import top5_hits
 from tellapart.evaluation.intervals import percentile_interval
 from tellapart.evaluation.metrics import (
     Metrics,
@@ -25,7 +26,6 @@ from tellapart.evaluation.metrics import (
     measure,
     proportion,
     resample,
-    top5_hits,
 )
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.significance import (

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tellapart.tables import to_frame
+
+if TYPE_CHECKING:
+    import polars
 
 
 @dataclass(frozen=True)
@@ -18,6 +24,11 @@ class Predictions:
         paths: N files, relative to the catalog's root, same order as probs.
         classes: C names, the column order of probs.
         unfamiliarity: (N,) float32, or None. Above 1 the image is unlike the training images.
+
+    >>> probs = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
+    >>> predictions = Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))
+    >>> predictions.predicted.tolist(), predictions.correct.tolist()
+    ([0, 0], [True, False])
     """
 
     probs: NDArray[np.float32]
@@ -54,3 +65,32 @@ class Predictions:
     def correct(self) -> NDArray[np.bool_]:
         """(N,) whether the answer is the label."""
         return np.asarray(self.predicted == self.labels)
+
+    def to_frame(self) -> polars.DataFrame:
+        """A polars data frame, one row an image: path, label, prediction, confidence, then p:<class>.
+
+        The column "unfamiliarity" follows where that was measured.
+
+        Raises:
+            UserError: polars is not installed.
+
+        >>> probs = np.array([[0.75, 0.25]], np.float32)
+        >>> frame = Predictions(probs, np.array([1]), ("a.jpg",), ("cat", "dog")).to_frame()
+        >>> frame.rows()
+        [('a.jpg', 'dog', 'cat', 0.75, 0.75, 0.25)]
+        """
+        columns = {
+            "path": self.paths,
+            "label": [self.classes[label] for label in self.labels],
+            "prediction": [self.classes[label] for label in self.predicted],
+            "confidence": self.confidence.tolist(),
+            **{
+                f"p:{name}": self.probs[:, place].tolist()
+                for place, name in enumerate(self.classes)
+            },
+        }
+        if self.unfamiliarity is not None:
+            columns["unfamiliarity"] = self.unfamiliarity.tolist()
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        texts = ("path", "label", "prediction")
+        return to_frame(rows, {name: str if name in texts else float for name in columns})

@@ -1,4 +1,5 @@
-"""The numbers of one epoch: plain functions of predictions, by name. Without error bars, so quick.
+"""The numbers of one epoch: plain functions of predictions, by name. They have no intervals, so
+they are quick.
 
 `metrics.measure` gives the same numbers with their intervals.
 """
@@ -11,6 +12,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.evaluation.formulas import (
+    ClassCounts,
+    class_counts,
+    f1_ratio,
+    image_losses,
+    ratio,
+    top5_hits,
+)
 from tellapart.evaluation.predictions import Predictions
 
 Metric = Callable[[Predictions], float]
@@ -23,42 +32,36 @@ def accuracy(predictions: Predictions) -> float:
 
 def recall(predictions: Predictions) -> float:
     """The mean share of a class that was found; also called balanced accuracy."""
-    support, _, right = _counts(predictions)
-    return _mean(right / np.maximum(support, 1), support)
+    counts = class_counts(predictions)
+    return _mean(ratio(counts.right, counts.support), counts)
 
 
 def precision(predictions: Predictions) -> float:
-    """The mean share of the images called a class that are it; 0 for a class that was never the
-    answer.
+    """The mean share of right answers among those that name a class.
+
+    A class that is never the answer counts as 0.
     """
-    support, called, right = _counts(predictions)
-    return _mean(right / np.maximum(called, 1), support)
+    counts = class_counts(predictions)
+    return _mean(ratio(counts.right, counts.called), counts)
 
 
 def f1(predictions: Predictions) -> float:
     """The mean over the classes of the harmonic mean of recall and precision."""
-    support, called, right = _counts(predictions)
-    return _mean(2 * right / np.maximum(support + called, 1), support)
+    counts = class_counts(predictions)
+    return _mean(f1_ratio(counts.right, counts.support, counts.called), counts)
 
 
 def loss(predictions: Predictions) -> float:
     """Mean of -ln(probability of the label), in nats; probabilities below 1.2e-7 count as that."""
-    of_label = predictions.probs[np.arange(len(predictions)), predictions.labels].astype(np.float64)
-    return (
-        float(-np.log(np.maximum(of_label, np.finfo(np.float32).eps)).mean())
-        if len(predictions)
-        else math.nan
-    )
+    return float(image_losses(predictions).mean()) if len(predictions) else math.nan
 
 
 def top5_accuracy(predictions: Predictions) -> float:
-    """The share whose label is among the five likeliest classes; of equals the first is the
-    likelier.
+    """The share of images whose label is among the five likeliest classes.
+
+    Of equal probabilities the first class counts as the likelier.
     """
-    probs, labels = predictions.probs, predictions.labels[:, None]
-    of_label = np.take_along_axis(probs, labels, axis=1)
-    ahead = (probs > of_label) | ((probs == of_label) & (np.arange(probs.shape[1]) < labels))
-    return float((ahead.sum(axis=1) < 5).mean()) if len(predictions) else math.nan
+    return float(top5_hits(predictions).mean()) if len(predictions) else math.nan
 
 
 # Means over classes are over those that have images.
@@ -76,8 +79,12 @@ LOWER_IS_BETTER = ("loss", "error")  # how the names of such metrics end
 
 
 def better(name: str, new: float, old: float | None) -> bool:
-    """Whether a metric has improved. What is no number never has, and any number is better than
-    none.
+    """Whether a metric has improved. NaN is never better, and any number is better than NaN.
+
+    Args:
+        name: the metric; names that end in "loss" or "error" improve downwards.
+        new: its value now.
+        old: its best value so far, or None.
 
     >>> better("loss", 0.2, 0.3), better("my_error", 0.2, 0.3), better("accuracy", 0.2, 0.3)
     (True, True, False)
@@ -89,15 +96,7 @@ def better(name: str, new: float, old: float | None) -> bool:
     return new < old if name.endswith(LOWER_IS_BETTER) else new > old
 
 
-def _counts(
-    predictions: Predictions,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(C,) images of each class, answers that named it, and both at once."""
-    labels, predicted, most = predictions.labels, predictions.predicted, len(predictions.classes)
-    chosen = (labels, predicted, labels[labels == predicted])
-    support, called, right = (np.bincount(one, minlength=most) for one in chosen)
-    return support, called, right
-
-
-def _mean(values: NDArray[np.float64], support: NDArray[np.int64]) -> float:
-    return float(values[support > 0].mean()) if support.any() else math.nan
+def _mean(values: NDArray[np.float64], counts: ClassCounts) -> float:
+    """The mean over the classes that have images."""
+    present = counts.support > 0
+    return float(values[present].mean()) if present.any() else math.nan

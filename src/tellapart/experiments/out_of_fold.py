@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.abstention import fit_confidence_threshold, fit_unfamiliarity_scale
-from tellapart.evaluation.calibration import fit_temperature, softmax
+from tellapart.evaluation.calibration import Calibration, fit_temperature, softmax
 from tellapart.evaluation.fold_scores import FoldScores, score_folds
 from tellapart.evaluation.predictions import Predictions
 from tellapart.experiments.fold_plan import FoldPlan
 from tellapart.options import AnswerOptions
-from tellapart.probe.head import Calibration
 
 TINIEST = np.finfo(np.float32).tiny  # below it a probability has no logarithm to speak of
 

@@ -25,10 +25,10 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tellapart.errors import Refused, UserError, one_line
 from tellapart.evaluation.scores import LOWER_IS_BETTER, better
+from tellapart.evaluation.trial_row import TrialRow
 from tellapart.experiments.claims import Claims, Hold, made_once
 from tellapart.experiments.space import Space, Value
 from tellapart.keyed import keyed_numbers
-from tellapart.report.tune.trial_table import TrialRow
 
 Sampler = Literal["tpe", "random"]
 SAMPLERS: tuple[Sampler, ...] = ("tpe", "random")

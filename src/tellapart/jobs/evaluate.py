@@ -104,7 +104,6 @@ def evaluate(
         metrics=measure(
             predictions,
             seed=seed,
-            baseline_label=int(np.argmax(train_counts)),
             class_counts=np.array(train_counts),
         ),
         answering=selective(predictions, predictor.card.confidence_threshold),

@@ -330,9 +330,7 @@ def finished_run(run: RunFolder) -> Run:
         model=run.path / "model.onnx",
         report=run.path / "report.html",
         classes=model.classes,
-        metrics=measure(
-            test, seed=record["seed"], baseline_label=int(counts.argmax()), class_counts=counts
-        ),
+        metrics=measure(test, seed=record["seed"], class_counts=counts),
         statuses=dict(sorted(Counter(statuses).items())),
         seconds=record["seconds"],
         warnings=tuple(record["warnings"]),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.scan import scan
 from tellapart.catalog.table import Catalog, Column
+from tellapart.evaluation.calibration import Calibration
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.ensemble import compose_ensemble
 from tellapart.export.gate import check_probabilities, probabilities
@@ -23,7 +24,6 @@ from tellapart.modelfile.scan_predictions import Answers
 from tellapart.pipeline.learned import Embed
 from tellapart.pipeline.record import card_for
 from tellapart.pipeline.ship import Shipped, gate_rows, measure_test
-from tellapart.probe.head import Calibration
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 

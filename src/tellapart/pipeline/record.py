@@ -15,6 +15,7 @@ from tellapart.catalog.names import escape
 from tellapart.catalog.splits import find_leaks
 from tellapart.catalog.table import SPLITS, Catalog, Column
 from tellapart.evaluation.abstention import selective
+from tellapart.evaluation.calibration import Calibration
 from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.predictions import Predictions
@@ -24,7 +25,6 @@ from tellapart.modelfile.card import ModelCard
 from tellapart.pipeline.fold_record import Folded, write_folds
 from tellapart.pipeline.request import Order
 from tellapart.probe.fit import Probe
-from tellapart.probe.head import Calibration
 from tellapart.progress import Console, duration
 from tellapart.recipe import Recipe, flat_items, recipe_values
 from tellapart.report.parts.data_section import Finding

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
 from tellapart.catalog.table import Catalog, Column
+from tellapart.evaluation.calibration import Calibration
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import EMBEDDING, compose_model, cut_at
@@ -23,7 +24,7 @@ from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.session import Session
 from tellapart.pipeline.learned import Learned
 from tellapart.pipeline.record import card_for
-from tellapart.probe.head import Calibration, build_head, calibrate, reference_directions
+from tellapart.probe.head import build_head, calibrate, reference_directions
 from tellapart.recipe import Recipe
 
 GATE_IMAGES = 64
@@ -129,7 +130,7 @@ def measure_test(test: Predictions, card: ModelCard, seed: int) -> Metrics:
     train.
     """
     counts = np.array(card.train_counts)
-    return measure(test, seed=seed, baseline_label=int(counts.argmax()), class_counts=counts)
+    return measure(test, seed=seed, class_counts=counts)
 
 
 def gate_rows(catalog: Catalog, splits: Column, seed: int) -> NDArray[np.int64]:

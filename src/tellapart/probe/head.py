@@ -4,41 +4,17 @@ alone.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.evaluation.abstention import fit_confidence_threshold, fit_unfamiliarity_scale
-from tellapart.evaluation.calibration import fit_temperature, softmax
+from tellapart.evaluation.calibration import Calibration, fit_temperature, softmax
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import Head
 from tellapart.modelfile.layers import Layers
 from tellapart.options import AnswerOptions
 
 NEIGHBOURS = 5
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What val decided.
-
-    Args:
-        temperature: the logits are divided by it; 1 without val.
-        count: val images it was fitted on.
-        confidence_threshold: below it an answer is "unsure"; None without val.
-        unfamiliar_distance: beyond it an image is "unfamiliar"; None without val.
-    """
-
-    temperature: float
-    count: int
-    confidence_threshold: float | None
-    unfamiliar_distance: float | None
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def calibrate(

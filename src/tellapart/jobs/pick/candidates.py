@@ -319,7 +319,5 @@ def _fit(loaded: Loaded, features: FeatureExtractor, catalog: Catalog, splits: C
     model = compose_model(loaded.network.graph, loaded.network.preprocessing, head, card)
     said = predictions_by(head.layers, val_features, catalog, val)
     counts = catalog.counts(splits == "train")
-    metrics = measure(
-        said, seed=recipe.seed, baseline_label=int(counts.argmax()), class_counts=counts
-    )
+    metrics = measure(said, seed=recipe.seed, class_counts=counts)
     return Fitted(loaded, model, said, metrics, time.monotonic() - began)

@@ -20,6 +20,7 @@ from tellapart.cache import FeatureStore, cache_folder
 from tellapart.catalog.names import escape
 from tellapart.errors import Interrupted, UserError, one_line
 from tellapart.evaluation.metrics import Metrics, measure
+from tellapart.evaluation.trial_row import TrialRow
 from tellapart.experiments.claims import Hold
 from tellapart.experiments.study import DATABASE_ERRORS, FINAL, OpenTrial, database_words
 from tellapart.jobs.train import train
@@ -44,7 +45,6 @@ from tellapart.progress import Console, duration
 from tellapart.recipe import Recipe, recipe_items
 from tellapart.report.tune.page import FEW_TRIALS, TuningInput, render_tuning, summary_lines
 from tellapart.report.tune.trial_table import (
-    TrialRow,
     score_text,
     setting,
     short,
@@ -542,7 +542,7 @@ def _measured(run: Path | None) -> Metrics | None:
         return None
     counts = np.array(load(run).card.train_counts)
     seed = RunFolder(run).read_json("metrics.json")["seed"]
-    return measure(test, seed=seed, baseline_label=int(counts.argmax()), class_counts=counts)
+    return measure(test, seed=seed, class_counts=counts)
 
 
 def _reason(error: Exception) -> str:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tellapart.evaluation.metrics import Metrics
+from tellapart.evaluation.trial_row import TrialRow
 from tellapart.progress import duration
 from tellapart.report.parts.curves import Chart, chart
 from tellapart.report.parts.document import render_document
 from tellapart.report.tune.parallel import parallel
 from tellapart.report.tune.trial_table import (
     SHARES,
-    TrialRow,
     best_so_far,
     score_names,
     score_text,

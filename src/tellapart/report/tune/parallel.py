@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tellapart.evaluation.scores import LOWER_IS_BETTER, better
+from tellapart.evaluation.trial_row import TrialRow
 from tellapart.report.parts.axes import LinearAxis, LogAxis, Tick
-from tellapart.report.tune.trial_table import TrialRow, score_text, setting, short
+from tellapart.report.tune.trial_table import score_text, setting, short
 
 TOP, BOTTOM, UNUSED, HEIGHT = (
     34,

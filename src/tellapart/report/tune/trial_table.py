@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from tellapart.evaluation.scores import better
+from tellapart.evaluation.trial_row import TrialRow
 from tellapart.report.parts.wording import percent
 from tellapart.tables import Row
 
@@ -17,42 +17,6 @@ SHARES = (
     "recall",
     "f1",
 )  # how the names of metrics end that are shown in percent
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRow:
-    """One trial.
-
-    Args:
-        number: from 0.
-        state: "finished", "pruned" (stopped early), "failed" or "running".
-        settings: key → value, of what is searched and counts in this trial.
-        value: of the metric that decides; NaN without one.
-        scores: "train_loss", "val_accuracy" and so on, as far as they are known.
-        epochs, seconds: how long it trained, None where there is nothing to say.
-        reason: why it failed or was stopped.
-        run: the name of its run folder, or "".
-    """
-
-    number: int
-    state: str
-    settings: Mapping[str, Any]
-    value: float
-    scores: Mapping[str, float] = field(default_factory=dict)
-    epochs: int | None = None
-    seconds: float | None = None
-    reason: str = ""
-    run: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, null where there is no number."""
-        value = self.value if math.isfinite(self.value) else None
-        return {
-            **vars(self),
-            "settings": dict(self.settings),
-            "scores": dict(self.scores),
-            "value": value,
-        }
 
 
 def trials_table(
