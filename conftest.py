@@ -28,9 +28,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def example_names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Name → value, for the examples."""
-    from helpers.images import write_classes
-
     import tellapart
+    from helpers.images import write_classes
 
     folder = tmp_path_factory.mktemp("examples")
     photos = write_classes(folder / "photos", 12)
