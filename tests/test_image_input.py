@@ -215,7 +215,9 @@ def test_a_tensor_that_could_mean_two_things_is_refused(wrong: torch.Tensor, wor
 # ── everything else ──
 
 
-@pytest.mark.parametrize("value", [None, 7, {"a": 1}, object(), [], range(3)], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [None, 7, {"a": 1}, object(), [], range(3)], ids=lambda value: type(value).__name__
+)
 def test_what_is_no_image_is_one_clear_error(value: object):
     assert not is_image(value)
     with pytest.raises(UserError, match=r"An image cannot be of type \w+\. Give a path, bytes"):
