@@ -93,6 +93,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "augmentation.dropout_holes": 2,
     "augmentation.dropout_px": 32,
     "augmentation.erase": 0.25,
+    "augmentation.transforms": ["smear", "tint"],
     "augmentation.mixup": 0.2,
     "augmentation.cutmix": 1.0,
     "answer.target_accuracy": 0.9,
@@ -100,6 +101,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "decoding.max_pixels": 10_000,
     "decoding.lost_share": 0.05,
 }
+SUPPLIED = {"augmentation.transforms": ["smear", "tint"]}  # names of the user's own parts
 COMPANIONS = {  # for some keys, what must be set with them
     "head.logits": {"training.loss": "bce"},
     "training.sampling": {"training.weight_column": "often"},
@@ -150,7 +152,7 @@ def test_every_field_is_a_key():
 
 @pytest.mark.parametrize("key", recipe_keys())
 def test_every_key_changes_its_own_field_and_no_other(key):
-    changed = recipe_from(with_companions(key, ANOTHER[key]))
+    changed = recipe_from(with_companions(key, ANOTHER[key]), supplied=SUPPLIED)
     assert value_of(changed, key) == ANOTHER[key] != value_of(Recipe(), key)
     before = {name: value_of(Recipe(), name) for name in with_companions(key, None)}
     assert recipe_from(before, changed) == Recipe()
@@ -159,9 +161,8 @@ def test_every_key_changes_its_own_field_and_no_other(key):
 @pytest.mark.parametrize("key", recipe_keys())
 def test_every_key_takes_its_value_as_text_too(key):
     text = ",".join(map(str, ANOTHER[key])) if isinstance(ANOTHER[key], list) else str(ANOTHER[key])
-    assert recipe_from(with_companions(key, text)) == recipe_from(
-        with_companions(key, ANOTHER[key])
-    )
+    by_text = recipe_from(with_companions(key, text), supplied=SUPPLIED)
+    assert by_text == recipe_from(with_companions(key, ANOTHER[key]), supplied=SUPPLIED)
 
 
 def test_every_option_is_read_somewhere():
@@ -193,8 +194,9 @@ def test_a_recipe_cannot_be_changed():
 
 
 def test_a_recipe_comes_back_from_its_values():
-    recipe = recipe_from({key: value for key, value in ANOTHER.items() if key not in CONTRADICTED})
-    assert recipe_from(recipe_values(recipe)) == recipe
+    values = {key: value for key, value in ANOTHER.items() if key not in CONTRADICTED}
+    recipe = recipe_from(values, supplied=SUPPLIED)
+    assert recipe_from(recipe_values(recipe), supplied=SUPPLIED) == recipe
 
 
 def test_the_values_are_plain_json():
@@ -252,6 +254,37 @@ def test_every_form_of_grouping_is_taken_as_it_is_written(form):
 def test_the_column_to_group_by_is_known_before_the_table_is_read(form, column):
     assert recipe_from({"split.group_by": form}).split.group_column == column
     assert Recipe().split.group_column is None
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("training.loss", "focal"),
+        ("training.optimizer", "lion"),
+        ("training.schedule", "saw"),
+        ("augmentation.transforms", "smear,tint"),
+    ],
+)
+def test_a_name_of_the_users_own_part_is_taken_where_it_is_supplied(key, name):
+    supplied = {key: name.split(",")}
+    recipe = recipe_from({key: name}, supplied=supplied)
+    assert recipe_from({"seed": 1, key: name}, recipe) == recipe_from({"seed": 1}, recipe)
+    with pytest.raises(UserError, match=f"Unknown value for {key}: '{name.split(',')[0]}'"):
+        recipe_from({key: name})
+
+
+def test_a_misspelt_name_of_the_users_own_part_is_answered_with_the_nearest():
+    with pytest.raises(UserError, match=r"'focl'. Did you mean 'focal'\?"):
+        recipe_from({"training.loss": "focl"}, supplied={"training.loss": ["focal"]})
+
+
+@pytest.mark.parametrize(
+    ("method", "by_gradient", "starts_at_probe"),
+    [("probe", False, True), ("fit", True, False), ("finetune", True, True)],
+)
+def test_a_recipe_says_how_it_learns(method, by_gradient, starts_at_probe):
+    recipe = Recipe(method=method)
+    assert (recipe.by_gradient, recipe.starts_at_probe) == (by_gradient, starts_at_probe)
 
 
 # ── what is refused ──
@@ -333,8 +366,8 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"seed": -1}, "seed must be 0 or more"),
-        ({"seed": 2**63}, "seed must be 0 or more"),
+        ({"seed": -1}, "seed must be 0 to 2^63 - 1"),
+        ({"seed": 2**63}, "seed must be 0 to 2^63 - 1"),
         ({"split.val": 1}, "split.val must be in [0, 1)"),
         ({"split.test": 0}, "split.test must be above 0"),
         (
@@ -345,15 +378,15 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
         ({"preprocessing.share": 1.1}, "preprocessing.share must be in [0.1, 1]"),
         (
             {"preprocessing.share": 0.5, "preprocessing.mode": "pad"},
-            "preprocessing.share goes with mode=crop only",
+            "preprocessing.share goes with preprocessing.mode=crop only",
         ),
-        ({"preprocessing.size_px": 31}, "preprocessing.size_px is 32 to 2048"),
+        ({"preprocessing.size_px": 31}, "preprocessing.size_px must be 32 to 2,048"),
         ({"head.folds": 1}, "head.folds must be 2 to 20"),
         ({"head.c_values": []}, "head.c_values must name at least one"),
         ({"head.c_values": [0.1, 0]}, "head.c_values must be above 0"),
         ({"answer.target_accuracy": 1}, "answer.target_accuracy must be in [0.5, 1)"),
         ({"answer.familiar_share": 0.4}, "answer.familiar_share must be in [0.5, 1]"),
-        ({"decoding.max_pixels": 0}, "decoding.max_pixels must be 1 to"),
+        ({"decoding.max_pixels": 0}, "decoding.max_pixels must be 1 to 2,147,483,648"),
         ({"decoding.lost_share": 2}, "decoding.lost_share must be in [0, 1]"),
         (
             {"backbone.pretrained": False, "backbone.weights": "x.pth"},
@@ -361,11 +394,13 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
         ),
         ({"preprocessing.mean": [0.5]}, "preprocessing.mean must be three numbers"),
         ({"preprocessing.std": [0.5, 0.5, 0]}, "preprocessing.std must be above 0"),
-        ({"head.hidden": [0]}, "head.hidden must be widths from 1"),
+        ({"head.hidden": [0]}, "head.hidden must be widths from 1 to 65,536"),
         ({"head.logits": "one"}, "head.logits needs training.loss=bce"),
-        ({"training.epochs": 0}, "training.epochs must be at least 1"),
-        ({"training.batch_size": 0}, "training.batch_size must be at least 1"),
-        ({"training.accumulation": 33}, "training.accumulation must be 1 to the batch size"),
+        ({"training.epochs": 0}, "training.epochs must be 1 to 100,000"),
+        ({"training.epochs": 100_001}, "training.epochs must be 1 to 100,000"),
+        ({"training.batch_size": 0}, "training.batch_size must be 1 to 1,048,576"),
+        ({"training.batch_size": 2**21}, "training.batch_size must be 1 to 1,048,576"),
+        ({"training.accumulation": 33}, "training.accumulation must be 1 to training.batch_size"),
         ({"training.sampling": "weighted"}, "training.sampling needs training.weight_column"),
         (
             {"training.weight_column": "often"},
@@ -379,7 +414,10 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
         ({"training.lr": 0}, "training.lr must be above 0"),
         ({"training.backbone_lr": 0}, "training.backbone_lr must be above 0"),
         ({"training.layer_decay": 1.1}, "training.layer_decay must be in (0, 1]"),
-        ({"training.momentum": 1, "training.optimizer": "sgd"}, "training.momentum is in [0, 1)"),
+        (
+            {"training.momentum": 1, "training.optimizer": "sgd"},
+            "training.momentum must be in [0, 1)",
+        ),
         ({"training.momentum": 0.9}, "training.momentum goes with training.optimizer=sgd only"),
         ({"training.weight_decay": -1}, "training.weight_decay must be 0 or more"),
         ({"training.warmup_steps": -1}, "training.warmup_steps must be 0 or more"),
@@ -390,7 +428,7 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
                 " only"
             ),
         ),
-        ({"training.lr_end": 1}, "training.lr_end is in [0, lr]"),
+        ({"training.lr_end": 1}, "training.lr_end must be in [0, training.lr]"),
         (
             {"training.lr_end": 1e-4, "training.schedule": "constant"},
             "training.lr_end goes with training.schedule=cosine only",
@@ -404,13 +442,13 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
         ({"training.gamma": 0}, "training.gamma must be above 0"),
         ({"training.gamma": 0.5}, "training.gamma goes with training.schedule=multi_step only"),
         ({"training.clip_norm": 0}, "training.clip_norm must be above 0"),
-        ({"training.patience": 0}, "training.patience must be at least 1"),
+        ({"training.patience": 0}, "training.patience must be 1 or more"),
         ({"training.budget_minutes": 0}, "training.budget_minutes must be above 0"),
         ({"training.print_every": 0}, "training.print_every must be above 0"),
         ({"training.threads": 0}, "training.threads must be above 0"),
-        ({"training.checkpoint_seconds": -1}, "training.checkpoint_seconds is 0 or more"),
+        ({"training.checkpoint_seconds": -1}, "training.checkpoint_seconds must be 0 or more"),
         ({"training.memory_share": 1}, "training.memory_share must be in [0, 0.9]"),
-        ({"freeze.views": 0, "freeze.upto": "all"}, "freeze.views must be at least 1"),
+        ({"freeze.views": 0, "freeze.upto": "all"}, "freeze.views must be 1 or more"),
         ({"freeze.views": 1}, "freeze.views needs freeze.upto"),
         ({"freeze.batch_norm": False}, "freeze.batch_norm needs freeze.upto"),
         ({"freeze.unfreeze": ["1:all"]}, "freeze.unfreeze needs freeze.upto"),
@@ -431,8 +469,8 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
             {"augmentation.rotate_degrees": 0},
             "augmentation.rotate_degrees must be above 0, at most 180",
         ),
-        ({"augmentation.dropout_holes": 0}, "augmentation.dropout_holes must be at least 1"),
-        ({"augmentation.dropout_px": 0}, "augmentation.dropout_px must be at least 1"),
+        ({"augmentation.dropout_holes": 0}, "augmentation.dropout_holes must be 1 or more"),
+        ({"augmentation.dropout_px": 0}, "augmentation.dropout_px must be 1 or more"),
         ({"augmentation.mixup": -0.1}, "augmentation.mixup must be 0 or more"),
     ],
 )
@@ -504,7 +542,8 @@ def test_an_option_that_a_method_never_reads_is_refused_with_the_methods_that_do
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("key", sorted(set(ANOTHER) - {"method"}))
 def test_an_option_is_taken_by_the_methods_that_read_it_and_by_no_other(method, key):
-    recipe = recipe_from({"method": method, **with_companions(key, ANOTHER[key])})
+    values = {"method": method, **with_companions(key, ANOTHER[key])}
+    recipe = recipe_from(values, supplied=SUPPLIED)
     if method in methods_of(key) and all(
         method in methods_of(other) for other in COMPANIONS.get(key, {})
     ):

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tellapart.models.zoo import BackboneFacts, list_backbones
+from tellapart.models.zoo import BackboneFacts, backbones
 from tellapart.options import BackboneOptions
 
 
 def facts(name: str) -> BackboneFacts:
-    return next(one for one in list_backbones(name))
+    return next(one for one in backbones(name))
 
 
 def test_own_networks_come_first_and_have_no_weights():
-    first, second = list_backbones()[:2]
+    first, second = backbones()[:2]
     assert (first.name, second.name) == ("lenet", "cnn")
     assert facts("lenet") == BackboneFacts("lenet", 62_006, 32, "", "none")
 
@@ -51,29 +51,29 @@ def test_a_network_that_nobody_published_has_no_weights():
 
 
 def test_a_pattern_is_a_part_or_has_stars():
-    assert [one.name for one in list_backbones("tf_efficientnet_lite[01]")] == [
+    assert [one.name for one in backbones("tf_efficientnet_lite[01]")] == [
         "tf_efficientnet_lite0",
         "tf_efficientnet_lite1",
     ]
-    assert "seresnet18" in [one.name for one in list_backbones("esnet18")]
-    assert list_backbones("zzzzz") == []
+    assert "seresnet18" in [one.name for one in backbones("esnet18")]
+    assert backbones("zzzzz") == []
 
 
 def test_a_name_means_that_network_with_all_its_weights():
-    assert [one.name for one in list_backbones("lenet")] == ["lenet"]  # and no mobilenet
-    names = [one.name for one in list_backbones("resnet18")]
+    assert [one.name for one in backbones("lenet")] == ["lenet"]  # and no mobilenet
+    names = [one.name for one in backbones("resnet18")]
     assert names[:2] == ["resnet18", "resnet18.a2_in1k"]
     assert "resnet18d" not in names
 
 
 def test_few_are_counted_and_many_are_not():
-    assert all(one.parameters for one in list_backbones("mobilenetv3_small*"))
-    many = list_backbones()
+    assert all(one.parameters for one in backbones("mobilenetv3_small*"))
+    many = backbones()
     assert len(many) > 1000
     assert not any(one.parameters for one in many)
 
 
 def test_each_name_is_there_once_and_can_be_asked_for():
-    names = [one.name for one in list_backbones()]
+    names = [one.name for one in backbones()]
     assert len(set(names)) == len(names)
     assert BackboneOptions().name in names

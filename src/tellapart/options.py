@@ -1,37 +1,65 @@
-"""The options of each part of a run: frozen dataclasses, checked at birth."""
+"""The options of each part of a run: frozen dataclasses, checked when they are made."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypeVar
 
 from tellapart.errors import require
+
+T = TypeVar("T")
 
 GROUP_FORMS = "column:NAME, folder, folder:N (the N-th from the top, from 1), name:REGEX or burst"
 
 
+def option(default: T, help: str, choices: tuple[str, ...] | None = None) -> T:
+    """A field of a recipe, with what `tellapart recipes` says of it.
+
+    Args:
+        default: its value where a recipe does not name it.
+        help: what it means, in one or two sentences.
+        choices: the names that it takes besides those that the user gives in Python. None means
+            that the type says what it takes.
+    """
+    made: T = field(default=default, metadata={"help": help, "choices": choices})
+    return made
+
+
+class Group:
+    """Options whose keys share their beginning."""
+
+    key: ClassVar[str]
+
+    def _require(self, name: str, ok: bool, rule: str) -> None:
+        require(ok, f"{self.key}.{name}", getattr(self, name), rule)
+
+
 @dataclass(frozen=True, kw_only=True)
-class SplitOptions:
+class SplitOptions(Group):
     """How the images are divided where the source does not say."""
 
-    val: float = 0.15  # share of the images, in [0, 1); 0: no val, so no calibration
-    test: float = 0.15  # share of the images, in (0, 1)
-    group_by: str | None = (
-        None  # what stays on one side, in one of GROUP_FORMS; none: the groups that a table states
+    key = "split"
+
+    val: float = option(
+        0.15,
+        "The share of the images that validates, in [0, 1). With 0 there is no val and no"
+        " calibration.",
+    )
+    test: float = option(0.15, "The share of the images that tests, in (0, 1).")
+    group_by: str | None = option(
+        None,
+        f"What must stay on one side of every split: {GROUP_FORMS}. None takes the groups that a"
+        " table states.",
     )
 
     def __post_init__(self) -> None:
-        require(0 <= self.val < 1, "split.val", self.val, "must be in [0, 1)")
-        require(0 < self.test < 1, "split.test", self.test, "must be above 0 and below 1")
-        require(
-            self.val + self.test < 1,
-            "split.val",
-            self.val,
-            "plus split.test must leave something to train on",
-        )
+        self._require("val", 0 <= self.val < 1, "must be in [0, 1)")
+        self._require("test", 0 < self.test < 1, "must be above 0 and below 1")
+        left = self.val + self.test < 1
+        self._require("val", left, "plus split.test must leave something to train on")
         rule = "" if self.group_by is None else _broken_group_rule(self.group_by)
-        require(not rule, "split.group_by", self.group_by, rule)
+        self._require("group_by", not rule, rule)
 
     @property
     def group_column(self) -> str | None:
@@ -41,311 +69,282 @@ class SplitOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneOptions:
+class BackboneOptions(Group):
     """The network without its classifier."""
 
-    name: str = (
-        "tf_efficientnet_lite0"  # any timm name, or a network of tellapart's own: lenet, cnn
+    key = "backbone"
+
+    name: str = option(
+        "tf_efficientnet_lite0",
+        "A network: any name that timm knows, lenet, cnn, or one that networks={…} gives in Python.",
     )
-    pretrained: bool = True  # false: it begins at random numbers
-    weights: str | None = (
-        None  # a .safetensors or .pth file; none: installed package, then cache, then hub
+    pretrained: bool = option(
+        True, "Whether the network begins at pretrained weights. False begins at random numbers."
+    )
+    weights: str | None = option(
+        None,
+        "A .safetensors or .pth file of weights. None looks in installed packages, then in the"
+        " cache, then at the hub.",
     )
 
     def __post_init__(self) -> None:
-        require(
-            bool(self.name.strip()),
-            "backbone.name",
-            self.name,
-            "must be the name of a timm network",
-        )
-        require(
-            self.pretrained or not self.weights,
-            "backbone.weights",
-            self.weights,
-            "goes with backbone.pretrained=true",
-        )
+        self._require("name", bool(self.name.strip()), "must be the name of a timm network")
+        together = self.pretrained or not self.weights
+        self._require("weights", together, "goes with backbone.pretrained=true")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreprocessingOptions:
+class PreprocessingOptions(Group):
     """From an image of any size to the network's square input."""
 
-    mode: Literal["crop", "squash", "pad"] = (
-        "crop"  # the centre square; all of it, out of shape; all of it, on grey
+    key = "preprocessing"
+
+    mode: Literal["crop", "squash", "pad"] = option(
+        "crop",
+        "How an image becomes square. crop keeps the centre, squash changes the shape, pad adds"
+        " grey bars.",
     )
-    share: float | None = (
-        None  # of the short side that "crop" keeps, in (0, 1]; none: as the network was trained
+    share: float | None = option(
+        None,
+        "The share of the short side that crop keeps, in [0.1, 1]. None means as the network was"
+        " trained.",
     )
-    size_px: int | None = None  # side of the network's input; none: as the network was trained
-    filter: Literal["bicubic", "bilinear"] | None = (
-        None  # of the resize; none: as the network was trained
+    size_px: int | None = option(
+        None, "The side of the network's input. None means as the network was trained."
     )
-    mean: tuple[float, ...] | None = (
-        None  # of R, G, B for pixels in [0, 1]; none: as the network was trained
+    filter: Literal["bicubic", "bilinear"] | None = option(
+        None, "The filter of the resize. None means as the network was trained."
     )
-    std: tuple[float, ...] | None = (
-        None  # of R, G, B for pixels in [0, 1]; none: as the network was trained
+    mean: tuple[float, ...] | None = option(
+        None,
+        "The mean of R, G and B for pixels in [0, 1], which is subtracted. None means as the"
+        " network was trained.",
     )
-    grey: bool = False  # one channel of luminance instead of three
+    std: tuple[float, ...] | None = option(
+        None,
+        "The standard deviation of R, G and B, which divides. None means as the network was"
+        " trained.",
+    )
+    grey: bool = option(False, "Whether the network takes one channel of luminance, not three.")
 
     def __post_init__(self) -> None:
-        require(
-            self.share is None or 0.1 <= self.share <= 1,
-            "preprocessing.share",
-            self.share,
-            "must be in [0.1, 1]",
-        )
-        require(
-            self.share is None or self.mode == "crop",
-            "preprocessing.share",
-            self.share,
-            "goes with mode=crop only",
-        )
-        require(
-            self.size_px is None or 32 <= self.size_px <= 2048,
-            "preprocessing.size_px",
-            self.size_px,
-            "is 32 to 2048",
-        )
+        self._require("share", self.share is None or 0.1 <= self.share <= 1, "must be in [0.1, 1]")
+        crops = self.share is None or self.mode == "crop"
+        self._require("share", crops, "goes with preprocessing.mode=crop only")
+        size = self.size_px is None or 32 <= self.size_px <= 2048
+        self._require("size_px", size, "must be 32 to 2,048")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            require(
-                values is None or len(values) == 3,
-                f"preprocessing.{name}",
-                values,
-                "must be three numbers",
-            )
-        require(
-            self.std is None or min(self.std) > 0, "preprocessing.std", self.std, "must be above 0"
-        )
+            self._require(name, values is None or len(values) == 3, "must be three numbers")
+        self._require("std", self.std is None or min(self.std) > 0, "must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadOptions:
-    """What stands on the features: a logistic regression, or what is trained together with the
+class HeadOptions(Group):
+    """What stands on the embeddings: a logistic regression, or layers that learn together with the
     backbone.
     """
 
-    folds: int = 5  # inside train, to choose the regularisation
-    c_values: tuple[float, ...] = (
-        1e-4,
-        3e-4,
-        1e-3,
-        3e-3,
-        1e-2,
-        3e-2,
-        1e-1,
-        1.0,
-    )  # tried: C of scikit-learn
-    weighting: Literal["none", "balanced"] = "none"  # balanced: each class counts the same
-    hidden: tuple[
-        int, ...
-    ] = ()  # widths of the layers with ReLU before the last one; none: one linear layer
-    logits: Literal["classes", "one"] = (
-        "classes"  # one: a single logit for two classes, with training.loss=bce
+    key = "head"
+
+    folds: int = option(5, "The number of folds inside train that choose the regularisation.")
+    c_values: tuple[float, ...] = option(
+        (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0),
+        "The regularisations that are tried: values of C, as scikit-learn names it.",
+    )
+    weighting: Literal["none", "balanced"] = option(
+        "none", "What an image counts for. balanced lets each class count the same."
+    )
+    hidden: tuple[int, ...] = option(
+        (), "The widths of the layers with ReLU before the last one. Empty means one linear layer."
+    )
+    logits: Literal["classes", "one"] = option(
+        "classes",
+        "How many logits there are. one is a single logit for two classes, with training.loss=bce.",
     )
 
     def __post_init__(self) -> None:
-        require(2 <= self.folds <= 20, "head.folds", self.folds, "must be 2 to 20")
-        require(len(self.c_values) > 0, "head.c_values", self.c_values, "must name at least one")
-        require(
-            all(c > 0 for c in self.c_values), "head.c_values", self.c_values, "must be above 0"
-        )
-        require(
-            all(1 <= width <= 65536 for width in self.hidden),
-            "head.hidden",
-            self.hidden,
-            "must be widths from 1",
-        )
+        self._require("folds", 2 <= self.folds <= 20, "must be 2 to 20")
+        self._require("c_values", len(self.c_values) > 0, "must name at least one")
+        self._require("c_values", all(c > 0 for c in self.c_values), "must be above 0")
+        widths = all(1 <= width <= 65_536 for width in self.hidden)
+        self._require("hidden", widths, "must be widths from 1 to 65,536")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerOptions:
+class AnswerOptions(Group):
     """When the model says that it does not know."""
 
-    target_accuracy: float = (
-        0.95  # answers below the confidence that reaches this on val are "unsure"
+    key = "answer"
+
+    target_accuracy: float = option(
+        0.95,
+        'The accuracy that certain answers reach on val. Less certain answers are "unsure".',
     )
-    familiar_share: float = (
-        0.99  # share of val images that count as familiar; the rest is "unfamiliar"
+    familiar_share: float = option(
+        0.99, 'The share of val images that counts as familiar. The rest is "unfamiliar".'
     )
 
     def __post_init__(self) -> None:
-        require(
-            0.5 <= self.target_accuracy < 1,
-            "answer.target_accuracy",
-            self.target_accuracy,
-            "must be in [0.5, 1)",
-        )
-        require(
-            0.5 <= self.familiar_share <= 1,
-            "answer.familiar_share",
-            self.familiar_share,
-            "must be in [0.5, 1]",
-        )
+        self._require("target_accuracy", 0.5 <= self.target_accuracy < 1, "must be in [0.5, 1)")
+        self._require("familiar_share", 0.5 <= self.familiar_share <= 1, "must be in [0.5, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodingOptions:
+class DecodingOptions(Group):
     """What is read from a file at all."""
 
-    max_pixels: int = (
-        89_478_485  # width x height; a larger image is rejected as too_large before it is decoded
+    key = "decoding"
+
+    max_pixels: int = option(
+        89_478_485,
+        "The largest width x height. A larger image is rejected as too_large before it is decoded.",
     )
-    lost_share: float = (
-        0.01  # of the train or val images that may change or vanish while a run uses them
+    lost_share: float = option(
+        0.01,
+        "The share of the train or val images that may change or vanish while a run uses them.",
     )
 
     def __post_init__(self) -> None:
-        require(
-            1 <= self.max_pixels <= 2**31,
-            "decoding.max_pixels",
-            self.max_pixels,
-            "must be 1 to 2147483648",
-        )
-        require(
-            0 <= self.lost_share <= 1, "decoding.lost_share", self.lost_share, "must be in [0, 1]"
-        )
+        self._require("max_pixels", 1 <= self.max_pixels <= 2**31, "must be 1 to 2,147,483,648")
+        self._require("lost_share", 0 <= self.lost_share <= 1, "must be in [0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
+class TrainingOptions(Group):
     """Gradient training: the loop, its optimizer and its schedule."""
 
-    epochs: int = 10  # passes over the train images, at most
-    batch_size: int = 32  # images an optimizer step, of all processes together
-    accumulation: int = 1  # parts of a batch whose gradients are added: less memory, the same step but for BatchNorm
-    sampling: Literal["shuffled", "balanced", "weighted"] = (
-        "shuffled"  # balanced: each class is drawn as often
+    key = "training"
+
+    epochs: int = option(10, "The largest number of passes over the train images.")
+    batch_size: int = option(
+        32, "The number of images in an optimizer step, of all processes together."
     )
-    weight_column: str | None = (
-        None  # of a table, for sampling=weighted: how often an image is drawn
+    accumulation: int = option(
+        1,
+        "The number of parts of a batch whose gradients are added. More parts take less memory and"
+        " change BatchNorm alone.",
     )
-    loss: Literal["cross_entropy", "bce"] = "cross_entropy"  # bce: binary cross-entropy with logits
-    label_smoothing: float = 0.0  # in [0, 1); of cross_entropy
-    optimizer: Literal["sgd", "adam", "adamw"] = (
-        "adamw"  # adamw: weight decay apart from the gradient
+    sampling: Literal["shuffled", "balanced", "weighted"] = option(
+        "shuffled",
+        "How an epoch's images are drawn. balanced draws each class as often, weighted goes by"
+        " training.weight_column.",
     )
-    lr: float = 1e-3  # of the head, at the schedule's peak
-    backbone_lr: float = 1.0  # the backbone's rate, as a multiple of lr
-    layer_decay: float = 1.0  # in (0, 1]: the rate of each stage is that of the next one times this
-    momentum: float | None = None  # of sgd; none: 0.9
-    weight_decay: float = 0.0  # of the optimizer
-    schedule: Literal["constant", "cosine", "multi_step", "one_cycle"] = (
-        "cosine"  # a step at a time
+    weight_column: str | None = option(
+        None, "The column of a table that says how often an image is drawn with sampling=weighted."
     )
-    warmup_steps: int = (
-        0  # in which the rate rises to its peak, at most a quarter of all; not of one_cycle
+    loss: str = option(
+        "cross_entropy",
+        "The loss. bce is binary cross-entropy with logits; losses={…} adds your own in Python.",
+        choices=("cross_entropy", "bce"),
     )
-    lr_end: float | None = None  # where cosine ends; none: 0
-    milestones: tuple[int, ...] = ()  # epochs done when multi_step multiplies the rate by gamma
-    gamma: float | None = None  # of multi_step; none: 0.1
-    freeze_batch_norm: bool = (
-        False  # BatchNorm layers that learn keep their running statistics as they are
+    label_smoothing: float = option(
+        0.0, "How far cross_entropy smooths the labels towards all classes, in [0, 1)."
     )
-    clip_norm: float | None = None  # largest length of the gradient
-    precision: Literal["full", "bf16", "fp16"] = "full"  # fp16 needs a GPU
-    monitor: str = "loss"  # the metric of val that picks the best checkpoint
-    patience: int | None = None  # epochs without a better one, then it stops early
-    evaluate_train: bool = False  # each epoch, as val is
-    budget_minutes: float | None = (
-        None  # for the whole command; the epochs are as many as fit, at most `epochs`
+    optimizer: str = option(
+        "adamw",
+        "The optimizer. adamw keeps weight decay apart from the gradient; optimizers={…} adds your"
+        " own in Python.",
+        choices=("sgd", "adam", "adamw"),
     )
-    print_every: int | None = None  # optimizer steps between printed mean losses
-    checkpoint_seconds: float = 60.0  # between checkpoints; there is one after each epoch too
-    trackers: tuple[str, ...] = ("tensorboard",)  # any that accelerate knows
-    threads: int | None = None  # of torch; none: what is fastest for this network here is measured
-    memory_format: Literal["measured", "contiguous", "channels_last"] = (
-        "measured"  # fastest, oneDNN or not
+    lr: float = option(1e-3, "The learning rate of the head at the schedule's peak.")
+    backbone_lr: float = option(1.0, "The backbone's learning rate, as a multiple of training.lr.")
+    layer_decay: float = option(
+        1.0,
+        "The learning rate of each stage, as a multiple of the next stage's, in (0, 1].",
     )
-    memory_share: float = (
-        0.25  # of the machine's memory that decoded images may take; above it they are read anew
+    momentum: float | None = option(None, "The momentum of sgd. None means 0.9.")
+    weight_decay: float = option(0.0, "The weight decay of the optimizer.")
+    schedule: str = option(
+        "cosine",
+        "How the learning rate changes from step to step. schedules={…} adds your own in Python.",
+        choices=("constant", "cosine", "multi_step", "one_cycle"),
+    )
+    warmup_steps: int = option(
+        0,
+        "The steps in which the rate rises to its peak, at most a quarter of all. one_cycle has"
+        " none.",
+    )
+    lr_end: float | None = option(None, "The learning rate at which cosine ends. None means 0.")
+    milestones: tuple[int, ...] = option(
+        (), "The epochs after which multi_step multiplies the rate by training.gamma."
+    )
+    gamma: float | None = option(
+        None, "The factor by which multi_step changes the rate. None means 0.1."
+    )
+    freeze_batch_norm: bool = option(
+        False, "Whether BatchNorm layers that learn keep their running statistics as they are."
+    )
+    clip_norm: float | None = option(
+        None, "The largest length of the gradient. A longer one is scaled down; None clips nothing."
+    )
+    precision: Literal["full", "bf16", "fp16"] = option(
+        "full", "The precision of the forward pass. fp16 needs a GPU."
+    )
+    monitor: str = option(
+        "loss",
+        "The metric on val that picks the best checkpoint. metrics={…} adds your own in Python.",
+    )
+    patience: int | None = option(
+        None,
+        "The epochs without a better checkpoint after which training stops. None never stops"
+        " early.",
+    )
+    evaluate_train: bool = option(
+        False, "Whether each epoch evaluates the train images too, as it does val."
+    )
+    budget_minutes: float | None = option(
+        None,
+        "The time for the whole command. Training makes as many of its epochs as fit into it.",
+    )
+    print_every: int | None = option(
+        None, "The optimizer steps between two printed mean losses. None prints a line an epoch."
+    )
+    checkpoint_seconds: float = option(
+        60.0, "The seconds between two checkpoints. Each epoch ends with one too."
+    )
+    trackers: tuple[str, ...] = option(
+        ("tensorboard",), "Where losses and scores are logged: any tracker that accelerate knows."
+    )
+    threads: int | None = option(
+        None, "The threads of torch. None measures what is fastest for this network here."
+    )
+    memory_format: Literal["measured", "contiguous", "channels_last"] = option(
+        "measured",
+        "The memory layout of images. measured takes what is fastest here, with or without oneDNN.",
+    )
+    memory_share: float = option(
+        0.25,
+        "The share of the machine's memory that decoded images may take. Beyond it they are"
+        " decoded anew.",
     )
 
     def __post_init__(self) -> None:
-        require(1 <= self.epochs <= 100_000, "training.epochs", self.epochs, "must be at least 1")
-        require(
-            1 <= self.batch_size <= 2**20,
-            "training.batch_size",
-            self.batch_size,
-            "must be at least 1",
-        )
-        require(
-            1 <= self.accumulation <= self.batch_size,
-            "training.accumulation",
-            self.accumulation,
-            "must be 1 to the batch size",
-        )
-        require(
-            0 <= self.label_smoothing < 1,
-            "training.label_smoothing",
-            self.label_smoothing,
-            "must be in [0, 1)",
-        )
-        require(self.lr > 0, "training.lr", self.lr, "must be above 0")
-        require(self.backbone_lr > 0, "training.backbone_lr", self.backbone_lr, "must be above 0")
-        require(
-            0 < self.layer_decay <= 1, "training.layer_decay", self.layer_decay, "must be in (0, 1]"
-        )
-        require(
-            self.momentum is None or 0 <= self.momentum < 1,
-            "training.momentum",
-            self.momentum,
-            "is in [0, 1)",
-        )
-        require(
-            self.weight_decay >= 0, "training.weight_decay", self.weight_decay, "must be 0 or more"
-        )
-        require(
-            self.warmup_steps >= 0, "training.warmup_steps", self.warmup_steps, "must be 0 or more"
-        )
-        require(
-            self.lr_end is None or 0 <= self.lr_end <= self.lr,
-            "training.lr_end",
-            self.lr_end,
-            "is in [0, lr]",
-        )
-        require(
-            all(m >= 1 for m in self.milestones),
-            "training.milestones",
-            self.milestones,
-            "must be epochs from 1",
-        )
-        require(
-            self.gamma is None or self.gamma > 0, "training.gamma", self.gamma, "must be above 0"
-        )
-        require(
-            self.clip_norm is None or self.clip_norm > 0,
-            "training.clip_norm",
-            self.clip_norm,
-            "must be above 0",
-        )
-        require(
-            self.patience is None or self.patience >= 1,
-            "training.patience",
-            self.patience,
-            "must be at least 1",
-        )
-        for name in ("budget_minutes", "print_every", "threads"):
+        self._require("epochs", 1 <= self.epochs <= 100_000, "must be 1 to 100,000")
+        self._require("batch_size", 1 <= self.batch_size <= 2**20, "must be 1 to 1,048,576")
+        whole = 1 <= self.accumulation <= self.batch_size
+        self._require("accumulation", whole, "must be 1 to training.batch_size")
+        self._require("label_smoothing", 0 <= self.label_smoothing < 1, "must be in [0, 1)")
+        self._require("lr", self.lr > 0, "must be above 0")
+        self._require("backbone_lr", self.backbone_lr > 0, "must be above 0")
+        self._require("layer_decay", 0 < self.layer_decay <= 1, "must be in (0, 1]")
+        momentum = self.momentum is None or 0 <= self.momentum < 1
+        self._require("momentum", momentum, "must be in [0, 1)")
+        self._require("weight_decay", self.weight_decay >= 0, "must be 0 or more")
+        self._require("warmup_steps", self.warmup_steps >= 0, "must be 0 or more")
+        lr_end = self.lr_end is None or 0 <= self.lr_end <= self.lr
+        self._require("lr_end", lr_end, "must be in [0, training.lr]")
+        self._require("milestones", all(m >= 1 for m in self.milestones), "must be epochs from 1")
+        for name in ("gamma", "clip_norm", "budget_minutes", "print_every", "threads"):
             value = getattr(self, name)
-            require(value is None or value > 0, f"training.{name}", value, "must be above 0")
-        require(
-            self.checkpoint_seconds >= 0,
-            "training.checkpoint_seconds",
-            self.checkpoint_seconds,
-            "is 0 or more",
-        )
-        require(
-            0 <= self.memory_share <= 0.9,
-            "training.memory_share",
-            self.memory_share,
-            "must be in [0, 0.9]",
-        )
+            self._require(name, value is None or value > 0, "must be above 0")
+        self._require("patience", self.patience is None or self.patience >= 1, "must be 1 or more")
+        self._require("checkpoint_seconds", self.checkpoint_seconds >= 0, "must be 0 or more")
+        self._require("memory_share", 0 <= self.memory_share <= 0.9, "must be in [0, 0.9]")
         self._check_companions()
 
     def _check_companions(self) -> None:
         """An option that another one leaves without effect is refused."""
-        for name, of, values in (
+        for name, leader, values in (
             ("label_smoothing", "loss", ("cross_entropy",)),
             ("weight_column", "sampling", ("weighted",)),
             ("momentum", "optimizer", ("sgd",)),
@@ -354,58 +353,52 @@ class TrainingOptions:
             ("gamma", "schedule", ("multi_step",)),
             ("warmup_steps", "schedule", ("constant", "cosine", "multi_step")),
         ):
-            value = getattr(self, name)
-            rule = f"goes with training.{of}={' or '.join(values)} only"
-            require(
-                getattr(self, of) in values or value in (None, 0, ()),
-                f"training.{name}",
-                value,
-                rule,
-            )
-        need = {"weighted": self.weight_column is not None}.get(self.sampling, True)
-        require(need, "training.sampling", self.sampling, "needs training.weight_column")
-        need = self.schedule != "multi_step" or len(self.milestones) > 0
-        require(need, "training.schedule", self.schedule, "needs training.milestones")
+            used = getattr(self, leader) in values or getattr(self, name) in (None, 0, ())
+            self._require(name, used, f"goes with training.{leader}={' or '.join(values)} only")
+        weighted = self.sampling != "weighted" or self.weight_column is not None
+        self._require("sampling", weighted, "needs training.weight_column")
+        stepped = self.schedule != "multi_step" or len(self.milestones) > 0
+        self._require("schedule", stepped, "needs training.milestones")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FreezeOptions:
+class FreezeOptions(Group):
     """Which part of the backbone does not learn."""
 
-    upto: str | None = (
-        None  # "all", a stage of the network or a share of them ("40%", at least one); none: all learns
+    key = "freeze"
+
+    upto: str | None = option(
+        None,
+        "The last stage that does not learn: all, a stage's name, or a share as 40%. None lets all"
+        " learn.",
     )
-    batch_norm: bool = (
-        True  # false: BatchNorm layers of the frozen part still update their running statistics
+    batch_norm: bool = option(
+        True,
+        "Whether BatchNorm layers of the frozen part keep their running statistics as they are.",
     )
-    unfreeze: tuple[
-        str, ...
-    ] = ()  # "2:layer4": after 2 epochs it and all behind it learn; "2:40%": all but 40 %
-    views: int | None = (
-        None  # how many augmented views of the frozen part's outputs are kept, as far as they fit
+    unfreeze: tuple[str, ...] = option(
+        (),
+        "What learns later. 2:layer4 lets layer4 and all behind it learn after 2 epochs; 2:40%"
+        " keeps 40 % frozen.",
+    )
+    views: int | None = option(
+        None,
+        "The number of augmented views whose frozen outputs are kept, as far as they fit into"
+        " memory.",
     )
 
     def __post_init__(self) -> None:
-        require(
-            self.views is None or self.views >= 1, "freeze.views", self.views, "must be at least 1"
-        )
-        for name, value in (
+        self._require("views", self.views is None or self.views >= 1, "must be 1 or more")
+        for name, given in (
             ("batch_norm", not self.batch_norm),
-            ("unfreeze", self.unfreeze),
-            ("views", self.views),
+            ("unfreeze", bool(self.unfreeze)),
+            ("views", bool(self.views)),
         ):
-            require(
-                self.upto is not None or not value,
-                f"freeze.{name}",
-                getattr(self, name),
-                "needs freeze.upto",
-            )
+            self._require(name, self.upto is not None or not given, "needs freeze.upto")
         still = self.views is None or self.batch_norm
-        require(still, "freeze.views", self.views, "goes with freeze.batch_norm=true only")
-        ordered = all(re.fullmatch("[1-9][0-9]{0,5}:.+", one) for one in self.unfreeze)
-        require(
-            ordered, "freeze.unfreeze", self.unfreeze, "must be like 2:layer3,4:all or 2:80%,4:all"
-        )
+        self._require("views", still, "goes with freeze.batch_norm=true only")
+        ordered = all(re.fullmatch("[1-9][0-9]{0,5}:.+", step) for step in self.unfreeze)
+        self._require("unfreeze", ordered, "must be like 2:layer3,4:all or 2:80%,4:all")
 
 
 # Of augmentation: the options that say how another one works, and mean nothing where it is 0.
@@ -413,87 +406,77 @@ COMPANIONS = {"rotate": ("rotate_degrees", "border"), "dropout": ("dropout_holes
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentationOptions:
+class AugmentationOptions(Group):
     """What happens to a train image by chance, anew each epoch, in this order. A bare name is a
     probability.
     """
 
-    invariant: bool = (
-        False  # add each flip and the quarter turns that do not raise the probe's loss on val
+    key = "augmentation"
+
+    invariant: bool = option(
+        False,
+        "Whether flips and quarter turns are added that do not raise the probe's loss on val.",
     )
-    crop_area: float | None = (
-        None  # a random part of the image, of at least this share of its area, in (0, 1)
+    crop_area: float | None = option(
+        None, "The smallest area of a random crop, as a share of the image, in (0, 1)."
     )
-    shift_px: int = 0  # shifted by up to so many pixels each way, the border reflected
-    flip: float = 0.0  # left-right
-    flip_vertical: float = 0.0  # upside down
-    quarter_turn: float = 0.0  # by 90, 180 or 270 degrees
-    rotate: float = 0.0  # by any angle up to rotate_degrees
-    rotate_degrees: float = 45.0  # at most, either way
-    border: Literal["reflect", "fill"] = (
-        "reflect"  # what a rotation shows beyond the edge; fill: the mean colour
+    shift_px: int = option(
+        0, "The largest shift each way, in pixels. The border is reflected into the gap."
     )
-    brightness: float = 0.0  # by a factor in 1 ± this
-    contrast: float = 0.0  # by a factor in 1 ± this
-    saturation: float = 0.0  # by a factor in 1 ± this
-    hue: float = 0.0  # of a turn of the colour circle, at most 0.5
-    policy: Literal["none", "trivial", "rand"] = "none"  # TrivialAugment, RandAugment
-    dropout: float = 0.0  # square holes
-    dropout_holes: int = 1  # in an image that has any
-    dropout_px: int = 64  # side of a hole
-    erase: float = 0.0  # one rectangle of noise
-    mixup: float = 0.0  # alpha of the Beta distribution by which two images are mixed; 0: not
-    cutmix: float = 0.0  # alpha, likewise, for a rectangle of another image; with both, each batch has one of them
+    flip: float = option(0.0, "The probability of a left-right flip.")
+    flip_vertical: float = option(0.0, "The probability of an upside-down flip.")
+    quarter_turn: float = option(0.0, "The probability of a turn by 90, 180 or 270 degrees.")
+    rotate: float = option(
+        0.0, "The probability of a rotation by any angle up to augmentation.rotate_degrees."
+    )
+    rotate_degrees: float = option(45.0, "The largest angle of a rotation, either way.")
+    border: Literal["reflect", "fill"] = option(
+        "reflect", "What a rotation shows beyond the edge. fill is the mean colour."
+    )
+    brightness: float = option(0.0, "Brightness changes by a factor in 1 ± this.")
+    contrast: float = option(0.0, "Contrast changes by a factor in 1 ± this.")
+    saturation: float = option(0.0, "Saturation changes by a factor in 1 ± this.")
+    hue: float = option(
+        0.0, "Hue turns by at most this share of the colour circle, either way, at most 0.5."
+    )
+    policy: Literal["none", "trivial", "rand"] = option(
+        "none", "A published policy: trivial is TrivialAugment, rand is RandAugment."
+    )
+    dropout: float = option(0.0, "The probability of square holes.")
+    dropout_holes: int = option(1, "The number of holes in an image that has any.")
+    dropout_px: int = option(64, "The side of a hole, in pixels.")
+    erase: float = option(0.0, "The probability of one rectangle of noise.")
+    transforms: tuple[str, ...] = option(
+        (),
+        "Your own transforms, which transforms={…} gives in Python. They follow all others, in this"
+        " order.",
+        choices=(),
+    )
+    mixup: float = option(
+        0.0, "Two images are mixed by alpha of the Beta distribution. 0 mixes none."
+    )
+    cutmix: float = option(
+        0.0,
+        "A rectangle of another image is pasted in, by alpha. With mixup too, each batch has one"
+        " of them.",
+    )
 
     def __post_init__(self) -> None:
         crop = self.crop_area
-        require(
-            crop is None or 0 < crop < 1,
-            "augmentation.crop_area",
-            crop,
-            "must be above 0 and below 1",
-        )
-        require(
-            0 <= self.shift_px <= 256, "augmentation.shift_px", self.shift_px, "must be 0 to 256"
-        )
-        for name in ("flip", "flip_vertical", "quarter_turn", "rotate", "dropout", "erase"):
-            require(
-                0 <= getattr(self, name) <= 1,
-                f"augmentation.{name}",
-                getattr(self, name),
-                "must be in [0, 1]",
-            )
-        for name in ("brightness", "contrast", "saturation"):
-            require(
-                0 <= getattr(self, name) <= 1,
-                f"augmentation.{name}",
-                getattr(self, name),
-                "must be in [0, 1]",
-            )
-        require(0 <= self.hue <= 0.5, "augmentation.hue", self.hue, "must be in [0, 0.5]")
-        degrees = self.rotate_degrees
-        require(
-            0 < degrees <= 180,
-            "augmentation.rotate_degrees",
-            degrees,
-            "must be above 0, at most 180",
-        )
-        require(
-            self.dropout_holes >= 1,
-            "augmentation.dropout_holes",
-            self.dropout_holes,
-            "must be at least 1",
-        )
-        require(
-            self.dropout_px >= 1, "augmentation.dropout_px", self.dropout_px, "must be at least 1"
-        )
+        self._require("crop_area", crop is None or 0 < crop < 1, "must be above 0 and below 1")
+        self._require("shift_px", 0 <= self.shift_px <= 256, "must be 0 to 256")
+        for name in (
+            *("flip", "flip_vertical", "quarter_turn", "rotate", "dropout", "erase"),
+            *("brightness", "contrast", "saturation"),
+        ):
+            self._require(name, 0 <= getattr(self, name) <= 1, "must be in [0, 1]")
+        self._require("hue", 0 <= self.hue <= 0.5, "must be in [0, 0.5]")
+        degrees = 0 < self.rotate_degrees <= 180
+        self._require("rotate_degrees", degrees, "must be above 0, at most 180")
+        self._require("dropout_holes", self.dropout_holes >= 1, "must be 1 or more")
+        self._require("dropout_px", self.dropout_px >= 1, "must be 1 or more")
         for name in ("mixup", "cutmix"):
-            require(
-                getattr(self, name) >= 0,
-                f"augmentation.{name}",
-                getattr(self, name),
-                "must be 0 or more",
-            )
+            self._require(name, getattr(self, name) >= 0, "must be 0 or more")
 
     @property
     def changes_anything(self) -> bool:
@@ -513,6 +496,7 @@ class AugmentationOptions:
                 self.policy != "none",
                 self.dropout,
                 self.erase,
+                self.transforms,
                 self.mixup,
                 self.cutmix,
             )

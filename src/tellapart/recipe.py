@@ -8,7 +8,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -24,7 +24,10 @@ from tellapart.options import (
     PreprocessingOptions,
     SplitOptions,
     TrainingOptions,
+    option,
 )
+
+Supplied = Mapping[str, Collection[str]]  # recipe key → names that the user gave parts of their own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +36,16 @@ class Recipe:
     run.
     """
 
-    name: str = "probe"  # what the recipe is called
-    method: Literal["probe", "fit", "finetune"] = (
-        "probe"  # fit: by gradient; finetune: so too, beginning at the probe
+    name: str = option("probe", "The name of the recipe.")
+    method: Literal["probe", "fit", "finetune"] = option(
+        "probe",
+        "How the classifier learns. probe fits a head on frozen features, fit trains by gradient,"
+        " finetune does so from the probe on.",
     )
-    dataset: str | None = None  # the public data set that it is for, used where no data is given
-    seed: int = 0  # of every random decision
+    dataset: str | None = option(
+        None, "The public data set that the recipe is for. It is fetched where no data is given."
+    )
+    seed: int = option(0, "The seed of every random decision.")
     split: SplitOptions = field(default_factory=SplitOptions)
     backbone: BackboneOptions = field(default_factory=BackboneOptions)
     preprocessing: PreprocessingOptions = field(default_factory=PreprocessingOptions)
@@ -50,17 +57,27 @@ class Recipe:
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     def __post_init__(self) -> None:
-        require(0 <= self.seed < 2**63, "seed", self.seed, "must be 0 or more")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "must be 0 to 2^63 - 1")
         mixed = self.augmentation.mixup or self.augmentation.cutmix
         rule = (
             "keeps images one by one, so it does not go with augmentation.mixup or"
             " augmentation.cutmix"
         )
         require(not (self.freeze.views and mixed), "freeze.views", self.freeze.views, rule)
-        one = self.head.logits == "one"
-        require(
-            not one or self.training.loss == "bce", "head.logits", "one", "needs training.loss=bce"
-        )
+        fits = self.head.logits != "one" or self.training.loss == "bce"
+        require(fits, "head.logits", "one", "needs training.loss=bce")
+
+    @property
+    def by_gradient(self) -> bool:
+        """Whether the network learns by gradient: there is a loop with epochs, events and metrics."""
+        return self.method != "probe"
+
+    @property
+    def starts_at_probe(self) -> bool:
+        """Whether a head on frozen features comes first: alone, or as where gradient training
+        starts.
+        """
+        return self.method != "fit"
 
     def check_used(self) -> None:
         """Refuse options that the method never reads.
@@ -111,8 +128,16 @@ class Recipe:
         return idle | dict.fromkeys(late, f"training.epochs is {epochs}")
 
 
-def recipe_from(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe:
+def recipe_from(
+    values: Mapping[str, Any], base: Recipe | None = None, supplied: Supplied | None = None
+) -> Recipe:
     """A recipe with some values changed; keys are dotted or nested, values are typed or text.
+
+    Args:
+        values: the changes.
+        base: what is changed. None means the plain recipe.
+        supplied: the names of the user's own parts, which the keys take too. Names that the base
+            has already need not be supplied again.
 
     Raises:
         UserError: an unknown key (with the nearest right one), or a value of the wrong type or
@@ -131,7 +156,7 @@ def recipe_from(values: Mapping[str, Any], base: Recipe | None = None) -> Recipe
             options = getattr(options, _field(options, group, key, holds_more=True))
             inside = inside.setdefault(group, {})
         name = _field(options, last, key, holds_more=False)
-        inside[name] = typed_value(key, value, _hints(options)[name])
+        inside[name] = typed_value(key, value, option_types(options, supplied)[name])
     return cast(Recipe, _changed(recipe, changes))
 
 
@@ -195,16 +220,47 @@ def _field(options: Any, name: str, key: str, *, holds_more: bool) -> str:
     """`name`, if `options` has such a field, and it is a group of options exactly where the key
     goes on.
     """
-    if (
-        name not in _hints(options)
-        or dataclasses.is_dataclass(getattr(options, name)) != holds_more
-    ):
+    names = {spec.name for spec in dataclasses.fields(options)}
+    if name not in names or dataclasses.is_dataclass(getattr(options, name)) != holds_more:
         choose("recipe key", key, recipe_keys())
     return name
 
 
-def _hints(options: Any) -> dict[str, Any]:
-    return typing.get_type_hints(type(options))
+def option_types(options: Any, supplied: Supplied | None = None) -> dict[str, Any]:
+    """The type of each field of a group of options.
+
+    A field that takes names of the user's own has a Literal of all names that it takes now.
+
+    >>> option_types(TrainingOptions(), {"training.loss": ["focal"]})["loss"]
+    typing.Literal['cross_entropy', 'bce', 'focal']
+    """
+    hints = typing.get_type_hints(type(options))
+    hints = {spec.name: hints[spec.name] for spec in dataclasses.fields(options)}
+    for spec in dataclasses.fields(options):
+        choices = spec.metadata.get("choices")
+        if choices is not None:
+            value = getattr(options, spec.name)
+            own = (supplied or {}).get(f"{options.key}.{spec.name}", ())
+            known = value if isinstance(value, tuple) else (value,)
+            listed = tuple(dict.fromkeys((*choices, *own, *known)))
+            names: Any = Literal.__getitem__(listed)  # as Literal[…], of names known only now
+            many = types.GenericAlias(tuple, (names, ...))
+            hints[spec.name] = many if isinstance(value, tuple) else names
+    return hints
+
+
+def own_choices(key: str) -> tuple[str, ...]:
+    """The names of tellapart's own parts that a key takes; empty for a key that takes others too.
+
+    >>> own_choices("training.loss"), own_choices("backbone.name")
+    (('cross_entropy', 'bce'), ())
+    """
+    *groups, name = key.split(".")
+    options: Any = Recipe()
+    for group in groups:
+        options = getattr(options, group)
+    fields = {spec.name: spec for spec in dataclasses.fields(options)}
+    return tuple(fields[name].metadata.get("choices") or ())
 
 
 def _changed(options: Any, changes: Mapping[str, Any]) -> Any:
@@ -226,6 +282,11 @@ def typed_value(key: str, value: Any, hint: Any) -> Any:
             return None
         return typed_value(key, value, options[0])
     if origin is Literal:
+        if not options:
+            raise UserError(
+                f"Unknown value for {key}: {value!r}.",
+                "This key takes names of your own parts alone, which are given in Python.",
+            )
         return choose(f"value for {key}:", str(value), options)
     if origin is tuple:
         parts = [part for part in value.split(",") if part] if isinstance(value, str) else value

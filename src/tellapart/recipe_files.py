@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.errors import UserError, choose, needs_extra, reason_of
+from tellapart.extensions import Extensions
 from tellapart.recipe import Recipe, recipe_from
 
 
@@ -34,21 +35,25 @@ def load_recipe(
     recipe: str | Recipe,
     changes: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
+    extensions: Extensions | None = None,
 ) -> Recipe:
-    """A recipe by name, by the path of a YAML file, or as it is; then the changes; then the options
-    that were given.
+    """A recipe with the changes, and then with the options that were given.
 
     Args:
-        options: recipe keys that a verb has options of their own for; None for one that was not
-            given.
+        recipe: its name, the path of a YAML file, or the recipe itself.
+        changes: recipe keys and their values.
+        options: recipe keys for which a verb has options of their own. None stands for an option
+            that was not given.
+        extensions: the user's own parts, whose names the recipe may use.
 
     Raises:
         UserError: an unknown name, a file that is not a recipe, or a key or value that does not
             fit.
     """
-    base = recipe if isinstance(recipe, Recipe) else recipe_from(_read(recipe))
+    names = (extensions or Extensions()).names
+    base = recipe if isinstance(recipe, Recipe) else recipe_from(_read(recipe), supplied=names)
     given = {key: value for key, value in (options or {}).items() if value is not None}
-    made = recipe_from({**(changes or {}), **given}, base)
+    made = recipe_from({**(changes or {}), **given}, base, names)
     made.check_used()
     return made
 

@@ -1,32 +1,44 @@
-"""What recipes there are, and what each of their keys means: read from the YAML files and the
-options' own comments.
-"""
+"""The recipes that there are, and what each of their keys means."""
 
 from __future__ import annotations
 
-import ast
-import inspect
-import types
+import dataclasses
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
-from tellapart import options, recipe
-from tellapart.recipe import UNIONS, Recipe, methods_of, recipe_items
+from tellapart.recipe import UNIONS, Recipe, methods_of, option_types, recipe_items
 from tellapart.recipe_files import load_recipe, recipe_names, recipe_text
 
 
 @dataclass(frozen=True)
-class Key:
+class RecipeSummary:
+    """One of the recipes that come with tellapart.
+
+    Args:
+        name: as `recipe=` and `--recipe` take it.
+        title: what it is, in one sentence.
+        method: "probe", "fit" or "finetune".
+        dataset: the public data set that it is for. None means that it takes any data.
+    """
+
+    name: str
+    title: str
+    method: str
+    dataset: str | None
+
+
+@dataclass(frozen=True)
+class RecipeKey:
     """One option of a recipe.
 
     Args:
         name: as `--set` takes it.
-        value: the recipe's.
-        default: what it is where a recipe does not say.
+        value: the recipe's value.
+        default: the value where a recipe does not name the key.
         takes: the type, or the values to choose from.
-        help: what it means, one line.
+        help: what it means, in one or two sentences.
     """
 
     name: str
@@ -36,78 +48,68 @@ class Key:
     help: str
 
 
-def recipe_titles() -> dict[str, str]:
-    """Recipe → what it is, the first line of its file.
+@overload
+def recipes(name: None = None) -> list[RecipeSummary]: ...
+@overload
+def recipes(name: str) -> list[RecipeKey]: ...
+def recipes(name: str | None = None) -> list[RecipeSummary] | list[RecipeKey]:
+    """List the recipes that come with tellapart, or the keys of one recipe.
 
-    >>> recipe_titles()["probe"].split(":")[0]
-    'The fast answer'
-    """
-    return {
-        name: recipe_text(name).partition("\n")[0].removeprefix("#").strip()
-        for name in recipe_names()
-    }
+    Args:
+        name: a recipe, or a YAML file. None lists the recipes.
 
-
-def recipe_listing(name: str) -> list[Key]:
-    """The keys that a recipe's method reads, in the order of the options.
+    Returns:
+        A `RecipeSummary` for each recipe; or a `RecipeKey` for each key that the recipe's method
+        reads, in the order of the options.
 
     Raises:
-        UserError: no such recipe.
+        UserError: there is no such recipe.
+
+    >>> [recipe.name for recipe in recipes() if recipe.dataset == "cifar10"]
+    ['cifar10-cnn', 'cifar10-lenet']
+    >>> next(key.value for key in recipes("finetune") if key.name == "training.epochs")
+    8
     """
-    shown = load_recipe(name)
-    helps = _comments()
+    return _summaries() if name is None else _keys(name)
+
+
+def _summaries() -> list[RecipeSummary]:
+    summaries = []
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        title = recipe_text(name).partition("\n")[0].removeprefix("#").strip()
+        summaries.append(RecipeSummary(name, title, recipe.method, recipe.dataset))
+    return summaries
+
+
+def _keys(name: str) -> list[RecipeKey]:
+    recipe = load_recipe(name)
+    values, defaults = recipe_items(recipe), recipe_items(Recipe())
     return [
-        Key(key, value, default, _takes(key), helps[key])
-        for (key, value), (_, default) in zip(
-            recipe_items(shown), recipe_items(Recipe()), strict=True
-        )
-        if shown.method in methods_of(key)
+        RecipeKey(key, value, default, _type_words(_type_of(key)), _help(key))
+        for (key, value), (_, default) in zip(values, defaults, strict=True)
+        if recipe.method in methods_of(key)
     ]
 
 
-def _comments() -> dict[str, str]:
-    """Key → the comment beside its field."""
-    of_class = {**_field_comments(options), **_field_comments(recipe)}
-    helps = {}
-    for key, _ in recipe_items(Recipe()):
-        kind, name = _home(key)
-        helps[key] = of_class[kind.__name__][name].replace("GROUP_FORMS", options.GROUP_FORMS)
-    return helps
-
-
-def _field_comments(module: types.ModuleType) -> dict[str, dict[str, str]]:
-    """Class → field → the comment beside it."""
-    source = inspect.getsource(module)
-    lines = source.split("\n")
-    return {
-        node.name: {
-            field.target.id: _comment(lines[field.lineno - 1 : field.end_lineno])
-            for field in node.body
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        }
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ClassDef)
-    }
-
-
-def _comment(lines: list[str]) -> str:
-    """The comment of a field; a long default puts it on any of the field's lines."""
-    comments = [line.partition("  # ")[2] for line in lines]
-    return " ".join(comment for comment in comments if comment)
-
-
-def _home(key: str) -> tuple[type, str]:
-    """The dataclass that a key is a field of, and the field's name."""
+def _home(key: str) -> tuple[Any, str]:
+    """The group of options that a key is a field of, and the field's name."""
     *groups, name = key.split(".")
-    part: Any = Recipe()
+    options: Any = Recipe()
     for group in groups:
-        part = getattr(part, group)
-    return type(part), name
+        options = getattr(options, group)
+    return options, name
 
 
-def _takes(key: str) -> str:
-    kind, name = _home(key)
-    return _type_words(typing.get_type_hints(kind)[name])
+def _help(key: str) -> str:
+    options, name = _home(key)
+    fields = {spec.name: spec for spec in dataclasses.fields(options)}
+    return str(fields[name].metadata["help"])
+
+
+def _type_of(key: str) -> Any:
+    options, name = _home(key)
+    return option_types(options)[name]
 
 
 def _type_words(hint: Any) -> str:
@@ -117,7 +119,7 @@ def _type_words(hint: Any) -> str:
     if origin is Literal:
         return ", ".join(inner)
     if origin is tuple:
-        return f"list of {_PLURALS[inner[0]]}"
+        return f"list of {_PLURALS.get(inner[0], 'names')}"
     return _SINGULARS[hint]
 
 

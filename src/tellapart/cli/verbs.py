@@ -351,16 +351,16 @@ def recipes(
     what it means.
     """
     from tellapart.recipe import option_text
-    from tellapart.recipe_keys import recipe_listing, recipe_titles
+    from tellapart.recipe_keys import recipes as list_recipes
 
     if name is None:
-        titles = recipe_titles()
+        titles = {recipe.name: recipe.title for recipe in list_recipes()}
         if json_:
             print_json({"recipes": titles})
         else:
             print_table(["recipe", "what it is"], titles.items())
         return
-    keys = recipe_listing(name)
+    keys = list_recipes(name)
     if json_:
         print_json({"recipe": name, "keys": [vars(key) for key in keys]})
     else:
@@ -384,7 +384,7 @@ def backbones(
     """List the networks that can be a backbone: parameters, input size, licence, and where the
     weights are.
     """
-    from tellapart.models.zoo import list_backbones
+    from tellapart.models.zoo import backbones as list_backbones
 
     found = list_backbones(pattern)
     if not found:

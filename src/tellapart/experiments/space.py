@@ -19,7 +19,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import UserError, choose
-from tellapart.recipe import UNIONS, Recipe, recipe_from, recipe_items, recipe_keys, typed_value
+from tellapart.recipe import (
+    UNIONS,
+    Recipe,
+    option_types,
+    recipe_from,
+    recipe_items,
+    recipe_keys,
+    typed_value,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -435,7 +443,7 @@ def _hints(groups: Sequence[str]) -> dict[str, Any]:
     part: Any = Recipe()
     for group in groups:
         part = getattr(part, group)
-    return typing.get_type_hints(type(part))
+    return option_types(part)
 
 
 def _hint(key: str) -> Any:

@@ -15,9 +15,8 @@ from tellapart.cache.packages import PACKAGES, packaged_file
 from tellapart.models.networks import OWN_NETWORKS, OWN_SIZE_PX
 from tellapart.models.weights import hub_address, licence_of
 
-MOST_COUNTED = (
-    50  # networks whose parameters are counted: each has to be built, which takes up to 0.3 s
-)
+# To count the parameters of a network it has to be built, which takes up to 0.3 s.
+MOST_COUNTED = 50
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,9 @@ class BackboneFacts:
 
     Args:
         name: as `backbone.name` takes it.
-        parameters: with its own classifier; None where there are too many rows to count.
-        size_px: of the images that it was trained on.
+        parameters: the number of parameters, with the network's own classifier. None means that
+            the list is too long to count them.
+        size_px: the side of the images that it was trained on.
         licence: of its weights, as their publisher states it; "" without weights.
         weights: "package NAME", "here (hub cache)", "hub", or "none".
     """
@@ -39,15 +39,18 @@ class BackboneFacts:
     weights: str
 
 
-def list_backbones(pattern: str | None = None) -> list[BackboneFacts]:
-    """The backbones whose name contains the pattern, or matches it as "resnet*" does; None: all. A
-    pattern that is a name means this network alone, with all its weights.
+def backbones(pattern: str | None = None) -> list[BackboneFacts]:
+    """List the networks that can be a backbone.
 
     tellapart's own come first, then timm's by name. A network with several weights is there under
     its plain name, which means timm's choice among them, and under a name with a tag for each of
-    the others.
+    the others. Networks that `timm.register_model` added are there too.
 
-    >>> [facts.name for facts in list_backbones("lenet")]
+    Args:
+        pattern: a part of the names, or a pattern as "resnet*". A pattern that is a name lists this
+            network alone, with all its weights. None lists all.
+
+    >>> [facts.name for facts in backbones("lenet")]
     ['lenet']
     """
     names = _matching([*OWN_NETWORKS, *_timm_names()], pattern)
