@@ -15,7 +15,7 @@ from typing import Any
 import tellapart
 from tellapart.recipe import METHODS, Recipe, methods_of, option_text, recipe_items
 from tellapart.recipe_files import recipe_names, recipe_text
-from tellapart.recipe_keys import Key, recipe_listing
+from tellapart.recipe_keys import RecipeKey, recipes
 
 SECTIONS = ("Args", "Returns", "Raises", "Yields", "Source")
 
@@ -137,9 +137,9 @@ def recipe_keys() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _key_groups() -> dict[str, list[Key]]:
-    found = {key.name: key for name in recipe_names() for key in recipe_listing(name)}
-    groups: dict[str, list[Key]] = {}
+def _key_groups() -> dict[str, list[RecipeKey]]:
+    found = {key.name: key for name in recipe_names() for key in recipes(name)}
+    groups: dict[str, list[RecipeKey]] = {}
     for name, _ in recipe_items(Recipe()):
         group = name.partition(".")[0] if "." in name else "The run"
         groups.setdefault(group, []).append(found[name])

@@ -64,7 +64,7 @@ HELPER_STOPS = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from tiny_runs import train
+from helpers.runs import train
 
 def callback(event):
     return "stop" if event.step == 2 and os.environ["RANK"] == "1" else None
