@@ -365,7 +365,7 @@ def test_the_model_is_calibrated_on_the_answers_out_of_fold_and_its_page_says_so
 def test_the_page_and_the_terminal_tell_of_the_folds(done: CrossValidated):
     page = (done.path / "report.html").read_text()
     assert 'id="folds"' in page and done.lines[0] in page
-    assert done.lines[0].startswith("Accuracy over 3 folds, divided 2 times: mean ")
+    assert done.lines[0].startswith("Accuracy over 3 folds, repeated 2 times: mean ")
     assert "All 30 images together, each predicted by a model that never saw it" in done.lines[1]
     assert done.lines[-1].startswith(
         "The model file is a head fitted on all images but the test set."
