@@ -13,7 +13,7 @@ import io
 import os
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,25 +83,38 @@ def decode_input(image: Image, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decod
         return decode_file(Path(image), max_pixels=max_pixels)
     if isinstance(image, bytes | bytearray | memoryview):
         return decode(bytes(image), max_pixels=max_pixels)
-    if isinstance(image, np.ndarray):
-        return _decode_array(image, max_pixels)
     if isinstance(image, PillowImage.Image):
         with _lock_of(image):
             return decode_image(image, max_pixels=max_pixels)
-    if _is_tensor(image):
-        return _decode_tensor(cast("Tensor", image), max_pixels)
+    if is_array(image):
+        return _decode_array(as_array(image), max_pixels)
     if _is_file(image):
         data = _read(cast(BinaryIO, image))
         return data if isinstance(data, Decoded) else decode(data, max_pixels=max_pixels)
     raise UserError(f"An image cannot be of type {type(image).__name__}.", FORMS)
 
 
-def _decode_array(array: NDArray[Any], max_pixels: int) -> Decoded:
+def is_array(value: object) -> TypeGuard[NDArray[Any] | Tensor]:
+    """Whether a value is an array or a tensor, whatever it holds."""
+    return isinstance(value, np.ndarray) or _is_tensor(value)
+
+
+def as_array(image: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
+    """An array or tensor as an array of shape (H, W), (H, W, 3) or (H, W, 4). Nothing is copied.
+
+    Raises:
+        UserError: it has another type or shape.
+    """
+    array = image if isinstance(image, np.ndarray) else _array_of(image)
     if array.dtype != np.uint8 or not _is_image_shape(array.shape):
         raise UserError(
             f"An array must be uint8 of shape {_SHAPES}, got {array.dtype} {array.shape}.",
             _way_out(array),
         )
+    return array
+
+
+def _decode_array(array: NDArray[np.uint8], max_pixels: int) -> Decoded:
     if array.ndim == 3 and array.shape[2] == 3 and array.shape[0] * array.shape[1] <= max_pixels:
         # Pixels as they are used: Pillow would only copy them, which takes longer than the network
         # for a large image.
@@ -126,7 +139,7 @@ def _way_out(array: NDArray[Any]) -> str:
     return "Convert it first."
 
 
-def _decode_tensor(tensor: Tensor, max_pixels: int) -> Decoded:
+def _array_of(tensor: Tensor) -> NDArray[Any]:
     shape, kind = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
     got = f"got {kind} {shape}"
     if kind != "uint8":
@@ -143,7 +156,7 @@ def _decode_tensor(tensor: Tensor, max_pixels: int) -> Decoded:
             "Give an array of shape (H, W, 3) instead: tensor.permute(1, 2, 0).numpy().",
         )
     pixels = tensor.detach().cpu().numpy()
-    return _decode_array(pixels.transpose(1, 2, 0) if first else pixels, max_pixels)
+    return pixels.transpose(1, 2, 0) if first else pixels
 
 
 def _read(file: BinaryIO) -> bytes | Decoded:

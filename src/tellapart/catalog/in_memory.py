@@ -10,22 +10,22 @@ import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from threading import Lock
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image as PillowImage
 
 from tellapart.catalog.arrays import to_bmp
 from tellapart.catalog.by_path import catalog_by_path
 from tellapart.catalog.entries import Entry, catalog_of, class_order
 from tellapart.catalog.manifest import Origin, row_of
 from tellapart.catalog.table import Catalog
-from tellapart.decoding import DEFAULT_MAX_PIXELS, Decoded, decode_image
+from tellapart.decoding import DEFAULT_MAX_PIXELS, Decoded
 from tellapart.errors import UserError
+from tellapart.image_input import as_array, decode_input, is_array
 
-ImageInMemory: TypeAlias = Image.Image | NDArray[np.uint8] | bytes | bytearray | memoryview
+ImageInMemory: TypeAlias = PillowImage.Image | NDArray[np.uint8] | bytes | bytearray | memoryview
 
 # Pillow refuses above this, whatever limit is set. The scan's own limit is applied to the BMP.
 _MOST_PIXELS = 2 * DEFAULT_MAX_PIXELS
@@ -41,13 +41,10 @@ class MemoryFiles:
 
     def __init__(self, images: Mapping[str, ImageInMemory]) -> None:
         self._images = images
-        # Pillow may load an image only when it is first used, and must not do so in two threads
-        # at once. One image can be in the list twice.
-        self._locks = {id(image): Lock() for image in images.values()}
 
     @property
     def place(self) -> str:
-        """Nothing: no file is remembered, only its content."""
+        """Nothing: only content is remembered of it, no file."""
         return ""
 
     def read(self, path: str) -> bytes | Decoded:
@@ -56,31 +53,16 @@ class MemoryFiles:
         if image is None:
             return Decoded("missing", detail="There is no such image.")
         try:
-            if isinstance(image, Image.Image):
-                return self._read_pillow(image)
-            return to_bmp(_channels(image)) if isinstance(image, np.ndarray) else bytes(image)
+            if isinstance(image, bytes | bytearray | memoryview):
+                return bytes(image)
+            decoded = decode_input(image, max_pixels=_MOST_PIXELS)
+            return decoded if decoded.pixels is None else to_bmp(decoded.pixels)
         except MemoryError:
             return Decoded("too_large", detail="It does not fit into memory.")
 
     def stamp(self, path: str) -> tuple[str, float]:
-        """Nothing: an array can change without a trace, so it is hashed each time."""
+        """Nothing: an array can change without a trace, so each image is hashed in each scan."""
         return "", 0.0
-
-    def _read_pillow(self, image: Image.Image) -> bytes | Decoded:
-        with self._locks[id(image)]:
-            decoded = decode_image(image, max_pixels=_MOST_PIXELS)
-        return decoded if decoded.pixels is None else to_bmp(decoded.pixels)
-
-
-def _channels(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W), (H, W, 3) or (H, W, 4) → (H, W, 1) or (H, W, 3), transparent parts on white."""
-    if array.ndim == 2:
-        return array[:, :, None]
-    if array.shape[2] == 3:
-        return array
-    pixels = decode_image(Image.fromarray(array), max_pixels=_MOST_PIXELS).pixels
-    assert pixels is not None
-    return pixels
 
 
 def read_pairs(pairs: Sequence[object]) -> Catalog:
@@ -89,7 +71,7 @@ def read_pairs(pairs: Sequence[object]) -> Catalog:
     Args:
         pairs: each with a str or a whole number as the label. A path is absolute, or relative to
             the current folder. An image is of Pillow, an (H, W), (H, W, 3) or (H, W, 4) uint8
-            array, or the bytes of an image file.
+            array, a tensor, or the bytes of an image file.
 
     Raises:
         UserError: a pair cannot be used, with its place in the list and what to do.
@@ -143,24 +125,14 @@ def _is_path(image: object) -> bool:
 
 def _image(origin: Origin, number: int, image: object) -> ImageInMemory:
     """An image that can be read later, or the error that says why not."""
-    if isinstance(image, Image.Image | bytes | bytearray | memoryview):
+    if isinstance(image, PillowImage.Image | bytes | bytearray | memoryview):
         return image
-    if not isinstance(image, np.ndarray):
+    if not is_array(image):
         raise UserError(
             f"{origin.row(number)}: an object of type {type(image).__name__} is no image.",
-            "Give a path, an image of Pillow, a uint8 array, or the bytes of an image file.",
+            "Give a path, a PIL image, a uint8 array, or the bytes of an image file.",
         )
-    wrong = f"{origin.row(number)}: the array is {image.dtype} of shape {image.shape}"
-    if image.dtype != np.uint8:
-        raise UserError(
-            f"{wrong}, not uint8.",
-            'Scale its values to 0-255, and convert it by image.astype("uint8").',
-        )
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        raise UserError(
-            f"{wrong}, not (height, width), (height, width, 3) or (height, width, 4).",
-            "Move its channels to the end, in the order red, green, blue.",
-        )
-    if not image.size:
-        raise UserError(f"{wrong}, which holds no pixels.", "Take it out of the list.")
-    return image
+    try:
+        return as_array(image)
+    except UserError as error:
+        raise UserError(f"{origin.row(number)}: {error.message}", error.hint) from None
