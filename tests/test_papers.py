@@ -175,7 +175,8 @@ def excerpts() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("file", "text"), excerpts(), ids=[file for file, _ in excerpts()])
 def test_each_excerpt_of_the_style_guide_stands_in_the_code(file: str, text: str):
-    assert text in read(file)
+    # The format tool indents an excerpt as it likes.
+    assert " ".join(text.split()) in " ".join(read(file).split())
 
 
 def test_no_code_of_the_style_guide_is_without_its_file():
