@@ -24,10 +24,9 @@ from tellapart.training import checkpoints
 from tellapart.training.checkpoints import (
     Checkpoints,
     NotFinite,
-    load_optimizer,
     most_bytes,
-    optimizer_tensors,
 )
+from tellapart.training.optimizer_state import load_optimizer, optimizer_tensors
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": lambda groups: torch.optim.SGD(groups, lr=0.1),

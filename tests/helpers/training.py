@@ -16,6 +16,7 @@ from torch import nn
 from helpers.catalogs import MAX_PIXELS
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.scores import METRICS, Metric
+from tellapart.extensions import Extensions
 from tellapart.images.store import Images
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.models.backbones import find_preprocessing, load_backbone
@@ -48,9 +49,12 @@ SMALL: dict[str, Any] = {
 }
 
 
-def small_recipe(changes: Mapping[str, Any] | None = None) -> Recipe:
+def small_recipe(
+    changes: Mapping[str, Any] | None = None, extensions: Extensions | None = None
+) -> Recipe:
     """A fit of lenet in 3 epochs, with some changes; keys are dotted."""
-    return recipe_from({**SMALL, **(changes or {})})
+    names = (extensions or Extensions()).names
+    return recipe_from({**SMALL, **(changes or {})}, supplied=names)
 
 
 def images_of(catalog: Catalog, rows: Iterable[int] | None = None, **options: Any) -> Images:
@@ -169,6 +173,7 @@ def run_fit(
     metrics: Mapping[str, Metric] = METRICS,
     deadline: float | None = None,
     runtime: RuntimeSettings = RUNTIME,
+    extensions: Extensions | None = None,
     prepare: Callable[[Classifier], None] = lambda classifier: None,
     into: list[Outcome] | None = None,
 ) -> Outcome:
@@ -178,7 +183,7 @@ def run_fit(
         prepare: changes the network before it is trained.
         into: gets the outcome even where the training fails.
     """
-    recipe = small_recipe(changes)
+    recipe = small_recipe(changes, extensions)
     checkpoints = (
         folder
         if isinstance(folder, Checkpoints)
@@ -195,6 +200,7 @@ def run_fit(
         resumed=checkpoints.newest(),
         callbacks=[*callbacks, outcome.events.append],
         metrics=metrics,
+        extensions=extensions or Extensions(),
         deadline=deadline,
         how_to_resume="tellapart train --resume HERE",
         write_history=lambda rows: outcome.written.append([dict(row) for row in rows]),

@@ -1,8 +1,8 @@
 """Train images, changed by chance: uint8 in, what the network sees out.
 
-    images ─▶ moved ─▶ resampled ─▶ coloured ─▶ by a policy ─▶ punched, erased ─▶ (mixed with another)
-     uint8      whole     at most                                                     a batch at a time,
-                pixels    once                                                        see mixing.py
+    images ─▶ moved ─▶ resampled ─▶ coloured ─▶ by a policy ─▶ punched, erased ─▶ by the user's own
+     uint8      whole     at most                                                   transforms, then
+                pixels    once                                                      mixed (see mixup.py)
 
 An image's changes are a function of its key alone: not of its batch, its place there, or any
 generator's state.
@@ -10,15 +10,19 @@ generator's state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tellapart.extensions import Transform
 from tellapart.images.colours import by_policy, coloured
 from tellapart.images.geometry import moved, resampled
 from tellapart.images.holes import erased, punched
 from tellapart.images.mixup import mix
+from tellapart.images.transforms import by_transforms
 from tellapart.options import AugmentationOptions
 
 __all__ = ["augment", "mix"]
@@ -29,6 +33,7 @@ def augment(
     keys: NDArray[np.uint64],
     options: AugmentationOptions,
     fill: tuple[float, float, float],
+    transforms: Sequence[tuple[str, Transform]] = (),
 ) -> Tensor:
     """All that the options ask for, but for mixing.
 
@@ -41,6 +46,7 @@ def augment(
         keys: (B,) uint64, one for each image and epoch, from `sample_keys`.
         fill: R, G, B in [0, 1], for what a rotation or a policy uncovers: the mean that is
             subtracted later.
+        transforms: the user's own, by name, in the order of `augmentation.transforms`.
 
     Returns:
         (B, 3, S, S) float32 in [0, 1], on the same device and in the same memory format; exactly
@@ -58,4 +64,6 @@ def augment(
         seen = punched(seen, keys, options)
     if options.erase:
         seen = erased(seen, keys, options)
+    if transforms:
+        seen = by_transforms(seen, keys, transforms)
     return seen.contiguous(memory_format=layout)

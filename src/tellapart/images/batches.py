@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tellapart.errors import choose
+from tellapart.extensions import Transform
 from tellapart.images.augmentation import augment, mix
 from tellapart.images.store import Images
 from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
@@ -68,6 +70,10 @@ class ImageInputs:
         images: of one split.
         preprocessing: its mean, std and grey; the images are resized already.
         augmentation: what groups with keys go through.
+        transforms: the user's own, by name.
+
+    Raises:
+        UserError: `augmentation.transforms` names one that is not there.
     """
 
     def __init__(
@@ -77,7 +83,12 @@ class ImageInputs:
         augmentation: AugmentationOptions,
         device: torch.device,
         memory_format: torch.memory_format,
+        transforms: Mapping[str, Transform] | None = None,
     ) -> None:
+        own = transforms or {}
+        self._transforms = [
+            (name, own[choose("transform", name, own)]) for name in augmentation.transforms
+        ]
         self._images = images
         self._labels = torch.from_numpy(images.labels)
         self._augmentation = augmentation if augmentation.changes_anything else None
@@ -115,7 +126,7 @@ class ImageInputs:
         if self._augmentation is None or keys is None or not len(labels):
             floats = images.float().div_(255)
         else:
-            floats = augment(images, keys, self._augmentation, self._fill)
+            floats = augment(images, keys, self._augmentation, self._fill, self._transforms)
             if self._mixes:
                 shares = torch.nn.functional.one_hot(labels, len(self._images.classes)).float()
                 floats, targets = mix(floats, shares, keys, self._augmentation)

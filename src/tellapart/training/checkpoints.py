@@ -21,7 +21,6 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from tellapart.errors import Refused, reason_of
 from tellapart.progress import Console
@@ -234,75 +233,6 @@ def most_bytes(model_bytes: int, optimizer_bytes: int) -> int:
     """What the checkpoints take at most, while one more is being written."""
     steps, bests = STEPS_KEPT + 1, STEPS_KEPT + 2
     return steps * (model_bytes + optimizer_bytes) + bests * model_bytes
-
-
-def optimizer_tensors(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What an optimizer remembers, by names "optimizer/<group>/<index>/<name>": its tensors, and
-    its plain values.
-
-    A parameter that never took a step has none. Rates and other options are not in it: they follow
-    from the step.
-    """
-    values = {
-        f"optimizer/{group}/{index}/{name}": value
-        for group, options in enumerate(optimizer.param_groups)
-        for index, parameter in enumerate(options["params"])
-        for name, value in optimizer.state.get(parameter, {}).items()
-    }
-    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-    return tensors, {name: value for name, value in values.items() if name not in tensors}
-
-
-def load_optimizer(
-    optimizer: Optimizer, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
-) -> None:
-    """Give an optimizer of the same parameters what `optimizer_tensors` took from another one, bit
-    for bit.
-
-    Args:
-        tensors: also those of a whole checkpoint; the ones of other names are passed over.
-        facts: likewise.
-
-    Raises:
-        Refused: they are of other parameters; the optimizer is unchanged.
-    """
-    new: dict[Tensor, dict[str, Any]] = {}
-    for key, value in {**tensors, **facts}.items():
-        if not key.startswith("optimizer/"):
-            continue
-        _, group, index, name = key.split("/")
-        try:
-            options = optimizer.param_groups[int(group)]
-            parameter = options["params"][int(index)]
-        except IndexError:
-            raise _other_parameters(key) from None
-        new.setdefault(parameter, {})[name] = _placed(key, value, parameter, options)
-    optimizer.state.clear()
-    optimizer.state.update(new)
-
-
-def _placed(key: str, value: Any, parameter: Tensor, options: Mapping[str, Any]) -> Any:
-    """A value where and how torch would have made it: like the parameter, but for the count of
-    steps.
-    """
-    if not isinstance(value, Tensor):
-        return value
-    if key.endswith("/step"):
-        device = (
-            parameter.device if options.get("fused") or options.get("capturable") else value.device
-        )
-        return value.to(device, copy=True)
-    if value.shape != parameter.shape:
-        raise _other_parameters(key)
-    # In the parameter's own layout: another one could round differently.
-    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
-
-
-def _other_parameters(key: str) -> Refused:
-    return Refused(
-        f"The checkpoint is of another network or optimizer: {key} does not fit.",
-        "Resume with its recipe.",
-    )
 
 
 def _plain(name: str, tensor: Tensor) -> Tensor:

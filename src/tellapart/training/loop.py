@@ -14,26 +14,21 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import torch
 
 from tellapart.errors import Interrupted, Refused, UserError, choose
 from tellapart.evaluation.scores import Metric, better
+from tellapart.extensions import Extensions
 from tellapart.images.batches import Batch
 from tellapart.images.sampling import batch_bounds
 from tellapart.models.classifier import Classifier
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.training.budget import Pace
-from tellapart.training.checkpoints import (
-    Checkpoint,
-    Checkpoints,
-    NotFinite,
-    load_optimizer,
-    optimizer_tensors,
-)
+from tellapart.training.checkpoints import Checkpoint, Checkpoints, NotFinite
 from tellapart.training.events import Callback, Event, EventName, wants_stop
 from tellapart.training.hardware import Hardware
 from tellapart.training.interruption import StopAsked, stop_asked
@@ -75,6 +70,7 @@ class Context:
         callbacks: called at every event; one that returns "stop" or False ends the training after
             the step, as early stopping does.
         metrics: name → function of the predictions; computed each epoch.
+        extensions: the user's own losses, optimizers, schedules and transforms.
         deadline: by `time.monotonic`; the loop is over there, its last evaluation included. None:
             it takes the time that it takes.
         how_to_resume: the command, for whoever interrupts it.
@@ -87,6 +83,7 @@ class Context:
     moves: Sequence[str] = ()
     callbacks: Sequence[Callback] = ()
     metrics: Mapping[str, Metric]
+    extensions: Extensions = field(default_factory=Extensions)
     deadline: float | None = None
     how_to_resume: str = ""
     write_history: Callable[[Sequence[Mapping[str, float]]], None]
@@ -140,7 +137,9 @@ class _Loop:
             recipe.training,
         )
         self.context, self.hardware, self.stop = context, context.hardware, stop
-        self.stepper = Stepper(classifier, data, recipe, self.hardware, runtime, context.console)
+        self.stepper = Stepper(
+            classifier, data, recipe, self.hardware, runtime, context.console, context.extensions
+        )
         self.judging = {
             split: (
                 runtime.looking_seconds * len(images) / self.hardware.share[1]
@@ -183,7 +182,7 @@ class _Loop:
         self.stepper.parts = progress.parts
         self.hardware.scale_on(progress.scaling)
         _load(self.classifier, checkpoint)
-        load_optimizer(self.stepper.optimizer, checkpoint.tensors, checkpoint.facts)
+        self.stepper.load_optimizer_state(checkpoint)
         for callback in self._stateful():
             if callback.name in progress.callbacks:
                 callback.load(progress.callbacks[callback.name])
@@ -404,7 +403,7 @@ class _Loop:
         self.progress.scaling = self.hardware.scaling
         self.progress.callbacks = {one.name: one.state() for one in self._stateful()}
         if self.hardware.is_writer:
-            tensors, plain = optimizer_tensors(self.stepper.optimizer)
+            tensors, plain = self.stepper.optimizer_state()
             network = self.classifier.state_dict()
             facts = {**self.progress.as_facts(), **plain}
             with self._finite():
@@ -433,8 +432,9 @@ class _Loop:
         return self._rate_at(max(self.progress.step - 1, 0)) if self.rate is None else self.rate
 
     def _rate_at(self, step: int) -> float:
+        progress, schedules = self.progress, self.context.extensions.schedules
         return self.options.lr * rate_at(
-            step, self.progress.steps, self.progress.per_epoch, self.options
+            step, progress.steps, progress.per_epoch, self.options, schedules
         )
 
     def _stateful(self) -> list[StatefulCallback]:

@@ -7,13 +7,46 @@ it, so neither changes a gradient.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812, everybody's name for it
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tellapart.errors import UserError, choose
+from tellapart.extensions import Loss
 from tellapart.options import HeadOptions, TrainingOptions
+from tellapart.recipe import own_choices
+
+
+def build_loss(options: TrainingOptions, losses: Mapping[str, Loss]) -> Loss:
+    """The loss that a recipe names: (logits, targets) → the loss of each image, without weights.
+
+    Args:
+        options: `loss` and `label_smoothing`.
+        losses: the user's own, by name.
+
+    Raises:
+        UserError: there is no such loss. In a step: the user's own does not give a number an image.
+    """
+    name = options.loss
+    choose("training.loss", name, (*own_choices("training.loss"), *losses))
+    if name not in losses:
+        return lambda logits, targets: image_losses(logits, targets, options)
+
+    def own_loss(logits: Tensor, targets: Tensor) -> Tensor:
+        values = losses[name](logits.float(), targets)
+        if not isinstance(values, Tensor) or values.shape != (len(logits),):
+            given = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise UserError(
+                f"losses={{{name!r}: …}} gives {given} for {len(logits)} images.",
+                "Return the loss of each image, a tensor (N,), without a mean over the batch.",
+            )
+        return values.float()
+
+    return own_loss
 
 
 def image_losses(logits: Tensor, targets: Tensor, options: TrainingOptions) -> Tensor:

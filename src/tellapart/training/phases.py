@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.scores import Metric
+from tellapart.extensions import Extensions
 from tellapart.images.batches import Group, ImageInputs, Inputs
 from tellapart.images.sampling import Epoch, image_keys
 from tellapart.images.store import Images
@@ -78,6 +79,7 @@ class Phases:
         hardware: Hardware,
         runtime: RuntimeSettings,
         console: Console,
+        extensions: Extensions,
     ) -> None:
         memory_format = runtime.torch_format
         self._kept_bytes, self._console = runtime.kept_bytes, console
@@ -95,6 +97,7 @@ class Phases:
                 recipe.augmentation,
                 device=hardware.device,
                 memory_format=memory_format,
+                transforms=extensions.transforms,
             )
             for images in (data.train, data.val or data.train)
         )

@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Mapping
 
+from tellapart.errors import UserError, choose
+from tellapart.extensions import Schedule
 from tellapart.options import TrainingOptions
+from tellapart.recipe import own_choices
 
 # Those of torch's OneCycleLR, which are those of fastai.
 RISING_SHARE, FIRST_DIVISOR, LAST_DIVISOR = 0.3, 25.0, 1e4
@@ -15,7 +19,13 @@ RISING_SHARE, FIRST_DIVISOR, LAST_DIVISOR = 0.3, 25.0, 1e4
 LONGEST_WARMUP = 0.25  # of the steps: a short training would else never leave it
 
 
-def rate_at(step: int, steps: int, steps_per_epoch: int, options: TrainingOptions) -> float:
+def rate_at(
+    step: int,
+    steps: int,
+    steps_per_epoch: int,
+    options: TrainingOptions,
+    schedules: Mapping[str, Schedule] | None = None,
+) -> float:
     """The learning rate of one optimizer step, as a multiple of `training.lr`.
 
     Args:
@@ -24,6 +34,10 @@ def rate_at(step: int, steps: int, steps_per_epoch: int, options: TrainingOption
         steps_per_epoch: for the milestones of multi_step, which are epochs done.
         options: `schedule` and what goes with it. one_cycle moves the rate alone: the momentum
             stays as it is, where torch's OneCycleLR moves it against the rate.
+        schedules: the user's own, by name.
+
+    Raises:
+        UserError: there is no such schedule, or the user's own gives no rate.
 
     Returns:
         A multiple, 1 at the peak. The warm-up rises in equal parts, in a quarter of the steps at
@@ -35,6 +49,8 @@ def rate_at(step: int, steps: int, steps_per_epoch: int, options: TrainingOption
     >>> [rate_at(step, 4, 2, TrainingOptions(schedule="multi_step", milestones=(1,))) for step in range(4)]
     [1.0, 1.0, 0.1, 0.1]
     """
+    if schedules and options.schedule in schedules:
+        return _own_rate(step, steps, steps_per_epoch, options.schedule, schedules)
     warmup = min(options.warmup_steps, int(LONGEST_WARMUP * steps))
     if step < warmup:
         return (step + 1) / (warmup + 1)
@@ -44,11 +60,18 @@ def rate_at(step: int, steps: int, steps_per_epoch: int, options: TrainingOption
     if options.schedule == "multi_step":
         gamma = 0.1 if options.gamma is None else options.gamma
         return float(gamma ** bisect_right(sorted(options.milestones), step // steps_per_epoch))
-    return _one_cycle(step, steps) if options.schedule == "one_cycle" else 1.0
+    if options.schedule == "one_cycle":
+        return _one_cycle(step, steps)
+    choose("training.schedule", options.schedule, own_choices("training.schedule"))
+    return 1.0
 
 
 def rate_curve(
-    steps: int, steps_per_epoch: int, options: TrainingOptions, most: int = 400
+    steps: int,
+    steps_per_epoch: int,
+    options: TrainingOptions,
+    most: int = 400,
+    schedules: Mapping[str, Schedule] | None = None,
 ) -> tuple[tuple[float, float], ...]:
     """Epochs done and the learning rate there, at `most` steps or fewer: what a report draws.
 
@@ -60,9 +83,28 @@ def rate_curve(
     )
     shown = drawn if steps > most else range(steps)
     return tuple(
-        (step / steps_per_epoch, options.lr * rate_at(step, steps, steps_per_epoch, options))
+        (
+            step / steps_per_epoch,
+            options.lr * rate_at(step, steps, steps_per_epoch, options, schedules),
+        )
         for step in shown
     )
+
+
+def _own_rate(
+    step: int, steps: int, steps_per_epoch: int, name: str, schedules: Mapping[str, Schedule]
+) -> float:
+    rate = schedules[name](step, steps, steps_per_epoch)
+    try:
+        number = float(rate)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise UserError(
+            f"schedules={{{name!r}: …}} gives {rate!r} for step {step} of {steps}.",
+            "Return a finite multiple of training.lr, 0 or more.",
+        )
+    return number
 
 
 def _one_cycle(step: int, steps: int) -> float:

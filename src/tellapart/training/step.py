@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tellapart.errors import UserError
+from tellapart.extensions import Extensions
 from tellapart.images.batches import Batch
 from tellapart.images.sampling import batch_bounds, image_keys, plan_epoch
 from tellapart.keyed import keyed_numbers
@@ -19,8 +21,10 @@ from tellapart.models.classifier import Classifier
 from tellapart.models.stages import parameter_groups
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
+from tellapart.training.checkpoints import Checkpoint
 from tellapart.training.hardware import Hardware
-from tellapart.training.losses import class_weights, image_losses, image_weights
+from tellapart.training.losses import build_loss, class_weights, image_weights
+from tellapart.training.optimizer_state import group_options, load_optimizer, optimizer_tensors
 from tellapart.training.optimizers import build_optimizer, set_rate
 from tellapart.training.phases import Phase, Phases, TrainingData
 from tellapart.training.runtime import RuntimeSettings
@@ -45,9 +49,11 @@ class Stepper:
         hardware: Hardware,
         runtime: RuntimeSettings,
         console: Console,
+        extensions: Extensions | None = None,
     ) -> None:
+        extensions = extensions or Extensions()
         self._classifier = classifier
-        self.phases = Phases(classifier, data, recipe, hardware, runtime, console)
+        self.phases = Phases(classifier, data, recipe, hardware, runtime, console, extensions)
         self.parts = recipe.training.accumulation
         self._options, self._hardware, self._train, self._console = (
             recipe.training,
@@ -55,7 +61,11 @@ class Stepper:
             data.train,
             console,
         )
-        self.optimizer = self._optimizer(classifier)
+        self._image_losses = build_loss(recipe.training, extensions.losses)
+        self.optimizer = self._optimizer(classifier, extensions)
+        own = recipe.training.optimizer in extensions.optimizers
+        self._first_options = group_options(self.optimizer) if own else None
+        self._storable = not own  # whether the optimizer's state was seen to fit into a checkpoint
         self._keys = image_keys(recipe.seed, data.train.paths)
         self._chance = int(keyed_numbers(recipe.seed, "network", [str(hardware.share[0])])[0])
         if self._options.sampling == "weighted" and not data.train.weights.any():
@@ -68,8 +78,9 @@ class Stepper:
         weights = class_weights(counts, recipe.head)
         self._class_weights = None if weights is None else weights.to(hardware.device)
 
-    def _optimizer(self, classifier: Classifier) -> Optimizer:
-        optimizer = build_optimizer(parameter_groups(classifier, self._options), self._options)
+    def _optimizer(self, classifier: Classifier, extensions: Extensions) -> Optimizer:
+        groups = parameter_groups(classifier, self._options)
+        optimizer = build_optimizer(groups, self._options, extensions.optimizers)
         if self._options.precision == "fp16":  # only there a gradient scaler is needed
             optimizer = self._hardware.accelerator.prepare_optimizer(optimizer)
         return optimizer
@@ -123,7 +134,27 @@ class Stepper:
                 ]
                 self._hardware.accelerator.clip_grad_norm_(parameters, self._options.clip_norm)
             self.optimizer.step()
+            if not self._storable:  # found out now, not at a checkpoint after a minute of work
+                self.optimizer_state()
+                self._storable = True
         return loss
+
+    def optimizer_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the optimizer remembers: tensors and plain values for a checkpoint.
+
+        Raises:
+            UserError: the user's own keeps what a checkpoint cannot hold.
+        """
+        return optimizer_tensors(self.optimizer, self._first_options)
+
+    def load_optimizer_state(self, checkpoint: Checkpoint) -> None:
+        """Go on with what the optimizer remembered.
+
+        Raises:
+            Refused: it is of other parameters.
+        """
+        own = self._first_options is not None
+        load_optimizer(self.optimizer, checkpoint.tensors, checkpoint.facts, own=own)
 
     def _seed_dropout(self, number: int) -> None:
         seed = (self._chance + number) % 2**63
@@ -172,7 +203,7 @@ class Stepper:
     def _loss(self, phase: Phase, inputs: Tensor, targets: Tensor) -> Tensor:
         """The sum over a part of a batch, each image by its weight."""
         with self._hardware.precise():
-            losses = image_losses(phase.module(inputs), targets, self._options)
+            losses = self._image_losses(phase.module(inputs), targets)
         return (
             losses.sum()
             if self._class_weights is None
