@@ -56,7 +56,7 @@ def test_the_better_one_is_named_with_the_difference_and_how_sure_it_is(two: lis
     verdict = compared(two).as_json()["verdict"]
     assert len(verdict) == 1
     assert verdict[0].startswith(
-        "B is better than A: accuracy 92.5\u202f% against 75\u202f%, +17.5 points (95\u202f%"
+        "B is better than A: accuracy 92.5\u202f% against 75.0\u202f%, +17.5 points (95\u202f%"
         " interval +"
     )
     assert verdict[0].endswith("p < 0.0001, on the same 120 test images.")
@@ -65,7 +65,7 @@ def test_the_better_one_is_named_with_the_difference_and_how_sure_it_is(two: lis
 def test_the_verdict_is_the_same_whichever_comes_first(two: list[Path]):
     verdict = compared(two[::-1]).as_json()["verdict"][0]
     assert verdict.startswith(
-        "A is better than B: accuracy 92.5\u202f% against 75\u202f%, +17.5 points (95\u202f%"
+        "A is better than B: accuracy 92.5\u202f% against 75.0\u202f%, +17.5 points (95\u202f%"
         " interval +"
     )
 
@@ -77,11 +77,11 @@ def test_too_few_images_are_called_that(tmp_path: Path):
     ]
     few, least, needed = compared(runs).as_json()["verdict"]
     assert few.startswith(
-        "The images are too few to tell A from B: B has accuracy 97.5\u202f% against 95\u202f%,"
+        "The images are too few to tell A from B: B has accuracy 97.5\u202f% against 95.0\u202f%,"
         " +2.5 points"
     )
-    assert "So few find only a difference of about" in least
-    assert needed.startswith("To be sure of a difference of this size takes about ")
+    assert least.startswith("With 40 images, the test has 80\u202f% power only for differences of ")
+    assert needed.startswith("A difference of the observed size takes about ")
 
 
 def test_many_images_that_show_no_difference_say_how_large_a_one_they_would_have_shown(
@@ -93,7 +93,7 @@ def test_many_images_that_show_no_difference_say_how_large_a_one_they_would_have
     ]
     nothing, would = compared(runs).as_json()["verdict"]
     assert nothing.startswith("No difference between A and B was found")
-    assert would.startswith("A true difference of about 0.")
+    assert would.startswith("With 3,000 images, the test has 80\u202f% power for differences of 0.")
 
 
 def test_the_json_is_as_scripts_rely_on_it(two: list[Path]):
@@ -169,16 +169,16 @@ def test_the_lines_hold_every_score_with_its_split_count_and_seed(two: list[Path
     )
     assert "B against A, test, 120 images, seed 0:" in lines
     assert any(
-        line.startswith("  accuracy: A 75\u202f%, B 92.5\u202f%; difference +17.5 points (")
+        line.startswith("  accuracy: A 75.0\u202f%, B 92.5\u202f%; difference +17.5 points (")
         for line in lines
     )
-    assert "  only A is right on 3, only B on 24" in lines
+    assert "  only A is correct on 3 images, only B on 24 images" in lines
 
 
 def test_the_curves_of_the_runs_that_have_some_are_drawn(two: list[Path]):
     page = page_of(compared(two))
     labels = [attrs.get("aria-label") for _, attrs in page.tags if attrs.get("class") == "plot"]
-    assert labels == ["Loss of val over epochs", "Accuracy of val over epochs, %"]
+    assert labels == ["Loss on val over epochs", "Accuracy on val over epochs, %"]
     assert "#curves" in page.values("href")
     lines = [attrs["class"] for tag, attrs in page.tags if tag == "polyline"]
     assert lines == ["curve tone-1 dash-0"] * 2  # B's, though A has none
@@ -209,7 +209,7 @@ def test_several_runs_are_compared_two_by_two(two: list[Path]):
     best, *against_first = comparison.as_json()["verdict"]
     assert (
         best == "B has the highest accuracy, 92.5\u202f%. It is better than A. "
-        "That it is better than C these images do not show."
+        "These images do not show that it is better than C."
     )
     assert [line.partition(":")[0] for line in against_first] == [
         "B is better than A",
@@ -264,7 +264,7 @@ def test_runs_without_test_images_are_compared_by_val_only(tmp_path: Path):
     assert "has no images in test" in refused(runs).message
     comparison = compared(runs, split="val")
     assert comparison.as_json()["metrics"][0]["split"] == "val"
-    assert "they look better than new ones will" in page_of(comparison).text
+    assert "so new ones will look worse" in page_of(comparison).text
 
 
 def test_unlike_other_splits_are_remarked(two: list[Path]):
@@ -279,7 +279,7 @@ def test_small_classes_are_marked_on_the_page(tmp_path: Path):
     runs = [write_run(tmp_path / name, answers([True] * 60)) for name in "ab"]
     page = page_of(compared(runs))
     assert page.text.count("too few to trust") == 3
-    assert "have too few images" in page.text
+    assert "have fewer than 30 images" in page.text
 
 
 def shown(comparison: RunComparison) -> list[str]:
@@ -309,7 +309,7 @@ def test_paths_are_listed_where_the_data_is_not_at_hand(two: list[Path]):
     comparison = compared(two)
     assert shown(comparison) == []
     assert "test/bee/0040.png" in page_of(comparison).text
-    assert "name their place with --data" in page_of(comparison).text
+    assert "add --data FOLDER" in page_of(comparison).text
 
 
 def test_data_that_holds_other_images_is_told(two: list[Path], tmp_path: Path):
@@ -345,7 +345,7 @@ def test_names_from_the_data_are_text_on_the_page(tmp_path: Path):
     comparison = compared(runs)
     page = page_of(comparison)
     assert len([tag for tag, _ in page.tags if tag == "script"]) == 1
-    assert "is \\u202eevil" in page.text
+    assert "label \\u202eevil" in page.text
 
 
 def test_runs_that_cannot_be_compared_are_named(two: list[Path], tmp_path: Path):

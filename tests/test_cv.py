@@ -392,7 +392,7 @@ def test_val_of_an_earlier_run_is_divided_too_and_without_a_test_the_page_says_s
     assert done.metrics.accuracy.count == 0 and done.as_json()["test"]["accuracy"]["value"] is None
     page = (done.path / "report.html").read_text()
     assert "On 36 images, each predicted by a model that never saw it, it is correct" in page
-    assert "36 images judged out of fold" in page
+    assert "36 images predicted out of fold" in page
 
 
 def test_strict_refuses_a_label_conflict(photos: Path):

@@ -93,11 +93,11 @@ def test_the_verdict_gives_score_interval_and_baseline(report):
     metrics = report.metrics
     verdict = " ".join(Page(render(report)).text.replace("\u202f", " ").split())
     assert (
-        f"On 20 test images it has never seen, it is right {100 * metrics.accuracy.value:.3g} %"
-        " of the" in verdict
+        "On 20 test images it has never seen, the model is correct"
+        f" {100 * metrics.accuracy.value:.1f} % of the time" in verdict
     )
     assert "(95 % interval " in verdict
-    assert "always answering ‘ant’ would be right 50 %" in verdict
+    assert "always answering ‘ant’ would be correct 50.0 % of the time" in verdict
 
 
 def test_the_verdict_leads_with_balanced_accuracy_where_classes_are_uneven(report):
@@ -107,7 +107,7 @@ def test_the_verdict_leads_with_balanced_accuracy_where_classes_are_uneven(repor
 
 
 def test_a_small_test_is_called_small(report):
-    assert "The test is small (20 images)" in render(report)
+    assert "The test split is small (20 images)" in render(report)
 
 
 def test_a_score_that_reaches_the_baseline_is_called_that(report):
@@ -127,9 +127,9 @@ def test_leaks_and_label_conflicts_weaken_the_verdict(report):
         Finding("label_conflict", "Both.", (("c0/1.png", "c1/1.png"),)),
     )
     html = render(replace(report, findings=findings))
-    assert "on both sides of a split" in html
+    assert "is in more than one split, so the score may overstate the model" in html
     assert "it has never seen" not in html
-    assert "appears under more than one class" in html
+    assert "appears in more than one class: at least one of its labels is wrong" in html
 
 
 def test_a_finding_shows_its_sets_side_by_side_with_class_and_split(report):
@@ -139,7 +139,7 @@ def test_a_finding_shows_its_sets_side_by_side_with_class_and_split(report):
     sets = re.findall(r'<div class="set">(.*?)</div></div>', html.replace("\n", ""))
     assert [one.count("<figure") for one in sets] == [2, 2]
     assert re.search(r"ant</span>.*train</span>.*ant</span>.*val</span>", sets[0])
-    assert "2 images, or near copies, are on both sides of a split" in html
+    assert "2 images, or near copies of them, are in more than one split" in html
 
 
 def test_every_status_is_counted_and_its_files_are_named(report):
@@ -226,7 +226,7 @@ def test_without_any_predictions_the_data_is_still_reported(report):
         )
     )
     assert "is not known" in page.text
-    assert "No model file was written" in page.text
+    assert "This run wrote no model file" in page.text
     assert page.content["cells"] == {}
 
 

@@ -52,7 +52,7 @@ def test_a_probe_has_no_section_on_training(report: ReportInput):
 
 def test_loss_accuracy_and_rate_are_drawn_by_epoch(report: ReportInput):
     page = Page(render(replace(report, history=HISTORY)))
-    assert labels(page)[:3] == [
+    assert labels(page)[-3:] == [
         "Loss over epochs",
         "Accuracy over epochs, %",
         "Learning rate over epochs",
@@ -68,7 +68,7 @@ def test_a_legend_stands_where_the_heading_does_not_say_what_a_line_is():
 def test_the_loss_of_train_is_in_the_background():
     loss, accuracy, rate = section(HISTORY, (), None)["charts"]
     assert [(line.name, line.faint) for line in loss.lines] == [
-        ("train, while learning", True),
+        ("train, mean during the epoch", True),
         ("val", False),
     ]
     assert [(line.name, line.faint) for line in accuracy.lines] == [("val", False)]
@@ -88,7 +88,9 @@ def test_an_evaluated_train_split_is_drawn_instead_of_the_running_loss():
 def test_without_val_the_loss_alone_is_drawn_and_not_faint():
     history = [{key: row[key] for key in ("epoch", "step", "lr", "loss")} for row in HISTORY]
     loss, rate = section(history, (), None)["charts"]
-    assert [(line.name, line.faint) for line in loss.lines] == [("train, while learning", False)]
+    assert [(line.name, line.faint) for line in loss.lines] == [
+        ("train, mean during the epoch", False)
+    ]
     assert rate.label == "Learning rate over epochs"
 
 
@@ -134,14 +136,14 @@ def test_the_report_says_whether_fine_tuning_paid(report: ReportInput):
     )
     page = Page(render(replace(report, comparison=comparison)))
     text = " ".join(page.text.split())
-    assert "Was it worth it?" in text
+    assert "Was fine-tuning worth it?" in text
     assert all(line in text for line in comparison.lines())
     assert re.search(r"fine-tuned ?shipped", text)
 
 
 def test_any_images_are_shown_with_true_and_predicted_name(report: ReportInput):
     text = Page(render(report)).text
-    assert "Any 20" in text
+    assert "Random images 20" in text
     wrong = int((~report.predictions.correct).sum())
     assert (text.count("✗ "), text.count("✓ ")) == (wrong, 20 - wrong)
 

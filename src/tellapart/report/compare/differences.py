@@ -1,35 +1,21 @@
-"""What is said of the differences between runs: which is better, by how much, and how sure that
-is.
-"""
+"""The differences between runs in words: which is better, by how much, and with what evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from tellapart.evaluation.comparison import p_in_words
-from tellapart.evaluation.metrics import is_trusted
+from tellapart.evaluation.metrics import TRUSTED_COUNT, is_trusted
 from tellapart.evaluation.paired import Difference, Pair, Paired
-from tellapart.report.parts.wording import named, percent
+from tellapart.report.parts.wording import METRICS, named, percent
 
-PLAIN_POINTS = (
-    0.03  # a difference that a test set should be able to show; one that cannot is called too small
-)
-
-# What each metric is called, and what it is.
-TITLES = {
-    "accuracy": ("accuracy", "right answers"),
-    "balanced_accuracy": ("balanced accuracy", "every class counts the same"),
-    "macro_f1": ("macro F1", "recall and precision in one"),
-    "top5_accuracy": ("top 5", "the label among five answers"),
-    "log_loss": ("log loss", "surprise at the truth; 0 is best"),
-    "brier": ("Brier score", "distance from the truth, 0 to 2; 0 is best"),
-    "ece": ("calibration error", "gap between confidence and accuracy; 0 is best"),
-}
+# A test set that has 80 % power for this difference in accuracy is called large enough.
+PLAIN_POINTS = 0.03
 
 
 def verdicts(paired: Paired, split: str) -> list[str]:
-    """Which is better, by how much and how sure: of two a sentence or two; of more, the best
-    first.
+    """Which run is better, by how much, and with what evidence. With more than two, the best run
+    comes first, then every other run against the first.
     """
     if len(paired.pairs) == 1:
         return pair_verdict(paired.pairs[0], split)
@@ -40,88 +26,92 @@ def verdicts(paired: Paired, split: str) -> list[str]:
 
 
 def pair_verdict(pair: Pair, split: str) -> list[str]:
-    """What there is to say of two runs, a sentence each; plainly so where the images are too few to
-    tell.
-    """
-    one, (a, b) = pair.main, pair.names
-    metric, count = TITLES[one.name][0], one.difference.count
-    scores = (
-        f"{metric} {percent(one.second.value)} against {percent(one.first.value)}, {_between(one)}"
-    )
-    on = f"on the same {count:,} {split} images"
-    if one.found:
-        better, other = (b, a) if one.gain > 0 else (a, b)
-        if one.gain < 0:
-            scores = (
-                f"{metric} {percent(one.first.value)} against {percent(one.second.value)},"
-                f" {_between(one, -1)}"
-            )
-        return [f"{better} is better than {other}: {scores}, {on}."]
-    least = f"about {100 * one.smallest_found:.1f} points"
-    if one.smallest_found <= PLAIN_POINTS:
+    """Two runs against each other, in sentences. They also say when the images are too few."""
+    main, (a, b) = pair.main, pair.names
+    metric, count = METRICS[main.name][0], main.difference.count
+    images = f"on the same {count:,} {split} images"
+    if main.found and main.gain < 0:
+        scores = f"{metric} {percent(main.first.value)} against {percent(main.second.value)}"
+        return [f"{a} is better than {b}: {scores}, {_evidence(main, -1)}, {images}."]
+    scores = f"{metric} {percent(main.second.value)} against {percent(main.first.value)}"
+    scores = f"{scores}, {_evidence(main)}, {images}"
+    if main.found:
+        return [f"{b} is better than {a}: {scores}."]
+    least = f"{100 * main.smallest_found:.1f} points or more"
+    if main.smallest_found <= PLAIN_POINTS:
         return [
-            f"No difference between {a} and {b} was found: {b} has {scores}, {on}.",
-            f"A true difference of {least} would have been found 4 times of 5.",
+            f"No difference between {a} and {b} was found: {b} has {scores}.",
+            f"With {count:,} images, the test has 80\u202f% power for differences of {least}.",
         ]
-    few = [
-        f"The images are too few to tell {a} from {b}: {b} has {scores}, {on}.",
-        f"So few find only a difference of {least} or more, 4 times of 5.",
+    lines = [
+        f"The images are too few to tell {a} from {b}: {b} has {scores}.",
+        f"With {count:,} images, the test has 80\u202f% power only for differences of {least}.",
     ]
-    if one.images_needed < 100 * count:
-        few.append(
-            f"To be sure of a difference of this size takes about {_rounded(one.images_needed)}"
-            " such images."
+    if main.images_needed < 100 * count:
+        lines.append(
+            f"A difference of the observed size takes about {_rounded(main.images_needed)} images"
+            " to confirm."
         )
-    return few
+    return lines
 
 
-def difference_text(one: Difference) -> str:
-    """A difference with its interval, in points of a percent or as it is.
+def difference_text(difference: Difference) -> str:
+    """A difference with its interval: percentage points for shares, plain numbers for losses.
 
     >>> from tellapart.evaluation.metrics import Score
     >>> score, difference = Score(0.5, 0.4, 0.6, 9), Score(0.01, -0.02, 0.04, 9)
     >>> difference_text(Difference("ece", score, score, difference, 1.0, 1.0, "bootstrap", True))
     '+0.010 (−0.020 to +0.040)'
     """
-    value, bounds = difference_words(one)
+    value, bounds = difference_words(difference)
     return f"{value} ({bounds})"
 
 
-def difference_words(one: Difference) -> tuple[str, str]:
-    """A difference, and its interval: in points of a percent, or as they are for what is no
-    percentage.
-    """
-    scale, digits, unit = (1, 3, "") if one.is_loss else (100, 1, " points")
+def difference_words(difference: Difference) -> tuple[str, str]:
+    """The two parts of `difference_text`: the difference, and its interval."""
+    scale, digits, unit = (1, 3, "") if difference.is_loss else (100, 1, " points")
     value, low, high = (
         f"{scale * number:+.{digits}f}".replace("-", "−")
-        for number in (one.difference.value, one.difference.low, one.difference.high)
+        for number in (
+            difference.difference.value,
+            difference.difference.low,
+            difference.difference.high,
+        )
     )
     return f"{value}{unit}", f"{low} to {high}"
 
 
 def weak_classes(paired: Paired) -> list[str]:
-    """A warning of the classes whose numbers mean little; none where there are none."""
-    few = [one.name for one in paired.pairs[0].classes if not is_trusted(one.difference.count)]
+    """A warning that names the classes with few images. Empty if there are none."""
+    few = [
+        difference.name
+        for difference in paired.pairs[0].classes
+        if not is_trusted(difference.difference.count)
+    ]
     if not few:
         return []
     has = "has" if len(few) == 1 else "have"
     return [
-        f"{named(few)} {has} too few images: what is said of such a class alone is a hint, not a"
-        " measurement."
+        f"{named(few)} {has} fewer than {TRUSTED_COUNT} images: treat the numbers of such a class"
+        " as hints."
     ]
 
 
-def sure(one: Difference, pair: Pair) -> str:
-    """What the test says, in words."""
-    if not one.found:
-        return f"could be chance, {p_in_words(one.p)}"
-    return f"{pair.names[1] if one.gain > 0 else pair.names[0]} is better, {p_in_words(one.p)}"
+def sure(difference: Difference, pair: Pair) -> str:
+    """The result of the test, in words."""
+    if not difference.found:
+        return f"no evidence of a difference, {_p(difference)}"
+    return f"{pair.names[1] if difference.gain > 0 else pair.names[0]} is better, {_p(difference)}"
+
+
+def _p(difference: Difference) -> str:
+    """The p value. It says so where it is corrected, because the interval beside it never is."""
+    corrected = " (Holm-corrected)" if difference.p != difference.p_alone else ""
+    return f"{p_in_words(difference.p)}{corrected}"
 
 
 def _best(paired: Paired) -> str:
-    """The highest of several, which others it surely beats, and from which it cannot be told
-    apart.
-    """
+    """The run with the highest score, the runs that it beats, and those that it may not beat."""
     main = paired.pairs[0].main.name
     scores = [getattr(metrics, main).value for metrics in paired.metrics]
     place = max(range(len(scores)), key=scores.__getitem__)
@@ -135,22 +125,27 @@ def _best(paired: Paired) -> str:
         if place in pair.places:
             other = letters[pair.places[0] if pair.places[1] == place else pair.places[1]]
             (beaten if pair.main.found else near).append(other)
-    metric = TITLES[main][0]
-    said = [f"{letters[place]} has the highest {metric}, {percent(scores[place])}."]
+    metric = METRICS[main][0]
+    lines = [f"{letters[place]} has the highest {metric}, {percent(scores[place])}."]
     if beaten:
-        said.append(f"It is better than {_and(beaten)}.")
+        lines.append(f"It is better than {_and(beaten)}.")
     if near:
-        said.append(f"That it is better than {_and(near)} these images do not show.")
-    return " ".join(said)
+        lines.append(f"These images do not show that it is better than {_and(near)}.")
+    return " ".join(lines)
 
 
-def _between(one: Difference, sign: int = 1) -> str:
+def _evidence(difference: Difference, sign: int = 1) -> str:
+    """The difference with its interval and p value. -1 turns it round: first less second."""
     low, value, high = sorted(
         100 * sign * number
-        for number in (one.difference.low, one.difference.value, one.difference.high)
+        for number in (
+            difference.difference.low,
+            difference.difference.value,
+            difference.difference.high,
+        )
     )
     points = f"{value:+.1f} points (95\u202f% interval {low:+.1f} to {high:+.1f})".replace("-", "−")
-    return f"{points}, {p_in_words(one.p)}"
+    return f"{points}, {_p(difference)}"
 
 
 def _and(letters: Sequence[str]) -> str:

@@ -1,6 +1,4 @@
-"""The page that compares runs: which is better and how sure that is, where they disagree, and how
-they were made.
-"""
+"""The page of `compare`: which run is better, with what evidence, and where the runs disagree."""
 
 from __future__ import annotations
 
@@ -16,7 +14,6 @@ from tellapart.evaluation.metrics import Metrics, Score, is_trusted
 from tellapart.evaluation.paired import LOSSES, Pair, Paired
 from tellapart.evaluation.predictions import Predictions
 from tellapart.report.compare.differences import (
-    TITLES,
     difference_text,
     difference_words,
     sure,
@@ -26,16 +23,14 @@ from tellapart.report.compare.differences import (
 from tellapart.report.parts.curves import Chart, chart
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.gallery import Album, Shot
-from tellapart.report.parts.wording import decimal, images, interval, percent
+from tellapart.report.parts.wording import METRICS, decimal, images, interval, metric_title, percent
 
-MOST_SHOWN = (
-    24  # images of one kind, where two runs are compared; of each of several pairs half as many
-)
-TONES = 3  # colours of lines; each with as many patterns
+MOST_SHOWN = 24  # images that only one run got right; with several pairs, half as many for each
+TONES = 3  # colours of lines; each comes in as many dash patterns
 
 _CURVES = {
-    "val_loss": ("Loss of val over epochs", 1.0),
-    "val_accuracy": ("Accuracy of val over epochs, %", 100.0),
+    "val_loss": ("Loss on val over epochs", 1.0),
+    "val_accuracy": ("Accuracy on val over epochs, %", 100.0),
 }
 
 
@@ -44,12 +39,12 @@ class ComparedRun:
     """One of the runs.
 
     Args:
-        letter: what it is called on the page.
-        name: its folder's.
+        letter: its name on the page.
+        name: the name of its folder.
         facts: name → value, for example recipe and seed.
-        settings: of its recipe, as text, key → value; only those in which the runs differ.
-        history: a row an epoch; empty where it was not trained by gradient.
-        predictions: its answers to the images that all were asked of.
+        settings: the settings in which the runs differ, as text, key → value.
+        history: the rows of its history.csv; empty without a training by gradient.
+        predictions: its predictions of the images that all runs predicted.
     """
 
     letter: str
@@ -62,16 +57,17 @@ class ComparedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonInput:
-    """Everything the page says.
+    """Everything that the page shows.
 
     Args:
-        title, created: see `render_document`'s other pages.
-        split: which images these are, "test" or "val".
-        seed: of the resamples.
-        runs: two or more.
-        paired: what came out of them, in the same order; its names are the letters.
-        remarks: what a reader should know before, a sentence each.
-        read: a catalog path to the bytes of its file; None where the images are not at hand.
+        title: the title of the page.
+        created: the time of the comparison, as `wording.timestamp` words it.
+        split: the split of the images, "test" or "val".
+        seed: the seed of the resamples.
+        runs: two or more runs.
+        paired: the comparison of the runs, in the same order. Its names are the letters.
+        remarks: what a reader should know first, a sentence each.
+        read: returns the bytes of the file at a catalog path. None if the images are not available.
     """
 
     title: str
@@ -94,7 +90,7 @@ def render_comparison(given: ComparisonInput) -> str:
     sections = [
         ("verdict", "Verdict", True),
         ("scores", "The scores", True),
-        ("differences", "How sure", True),
+        ("differences", "Evidence", True),
         ("disagreements", "Where they disagree", True),
         ("classes", "Class by class", True),
         ("curves", "Curves", bool(charts)),
@@ -128,7 +124,7 @@ def render_comparison(given: ComparisonInput) -> str:
 
 
 def comparison_lines(given: ComparisonInput) -> list[str]:
-    """The same for a terminal: which runs, the verdict, every score, and where the two disagree."""
+    """The page for a terminal: the runs, the verdict, every score, and where the runs disagree."""
     lines = [f"{run.letter}  {run.name}: {_facts(run)}" for run in given.runs]
     lines += verdicts(given.paired, given.split)
     lines += [f"note: {remark}" for remark in [*given.remarks, *weak_classes(given.paired)]]
@@ -139,14 +135,17 @@ def comparison_lines(given: ComparisonInput) -> list[str]:
             f" {given.seed}:"
         )
         lines += [
-            f"  {TITLES[one.name][0]}: {a} {_value(one.name, one.first)}, {b}"
-            f" {_value(one.name, one.second)}; difference {difference_text(one)}; {sure(one, pair)}"
-            for one in pair.metrics
+            f"  {METRICS[score.name][0]}: {a} {_value(score.name, score.first)}, {b}"
+            f" {_value(score.name, score.second)}; difference {difference_text(score)}; {sure(score, pair)}"
+            for score in pair.metrics
         ]
-        lines.append(f"  only {a} is right on {len(pair.lost):,}, only {b} on {len(pair.gained):,}")
-        if told := [one for one in pair.classes if one.found]:
-            classes = ", ".join(f"{one.name} {difference_text(one)}" for one in told)
-            lines.append(f"  classes whose recall differs: {classes}")
+        lost, gained = images(len(pair.lost)), images(len(pair.gained))
+        lines.append(f"  only {a} is correct on {lost}, only {b} on {gained}")
+        classes = [
+            f"{recall.name} {difference_text(recall)}" for recall in pair.classes if recall.found
+        ]
+        if classes:
+            lines.append(f"  classes whose recall differs: {', '.join(classes)}")
     for key in given.runs[0].settings:
         lines.append(
             f"{key}: " + ", ".join(f"{run.letter} {run.settings[key] or '–'}" for run in given.runs)
@@ -161,8 +160,8 @@ def _facts(run: ComparedRun) -> str:
 def disagreement_rows(
     pair: Pair, first: Predictions, second: Predictions
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that only the first got right, and those that only the second did; the most different
-    answers first.
+    """Rows that only the first run got right, and rows that only the second got right. Those with
+    the largest difference in the label's probability come first.
     """
     every = np.arange(len(first))
     apart = np.abs(first.probs[every, first.labels] - second.probs[every, second.labels])
@@ -173,20 +172,15 @@ def disagreement_rows(
 
 
 def _score_rows(paired: Paired) -> list[dict[str, Any]]:
-    """A row a metric, the main one first: title, meaning and the value of each run."""
+    """A row for each metric, the main one first: title, meaning and the value of each run."""
     return [
         {
-            "title": _heading(one.name),
-            "meaning": TITLES[one.name][1],
-            "cells": [_cell(one.name, metrics) for metrics in paired.metrics],
+            "title": metric_title(difference.name),
+            "meaning": METRICS[difference.name][1],
+            "cells": [_cell(difference.name, metrics) for metrics in paired.metrics],
         }
-        for one in paired.pairs[0].metrics
+        for difference in paired.pairs[0].metrics
     ]
-
-
-def _heading(name: str) -> str:
-    title = TITLES[name][0]
-    return title[0].upper() + title[1:]
 
 
 def _cell(name: str, metrics: Metrics) -> tuple[str, str]:
@@ -203,12 +197,12 @@ def _value(name: str, score: Score) -> str:
 def _difference_table(pair: Pair) -> dict[str, Any]:
     rows = [
         {
-            "title": _heading(one.name),
-            "words": difference_words(one),
-            "sure": sure(one, pair),
-            "found": one.found,
+            "title": metric_title(difference.name),
+            "words": difference_words(difference),
+            "sure": sure(difference, pair),
+            "found": difference.found,
         }
-        for one in pair.metrics
+        for difference in pair.metrics
     ]
     return {"names": pair.names, "rows": rows}
 
@@ -216,41 +210,38 @@ def _difference_table(pair: Pair) -> dict[str, Any]:
 def _class_table(pair: Pair) -> dict[str, Any]:
     rows = [
         {
-            "one": one,
-            "words": difference_words(one),
-            "trusted": is_trusted(one.difference.count),
-            "sure": sure(one, pair),
+            "recall": difference,
+            "words": difference_words(difference),
+            "trusted": is_trusted(difference.difference.count),
+            "sure": sure(difference, pair),
         }
-        for one in sorted(pair.classes, key=lambda one: -abs(one.difference.value))
+        for difference in sorted(
+            pair.classes, key=lambda difference: -abs(difference.difference.value)
+        )
     ]
     return {"names": pair.names, "rows": rows}
 
 
 def _disagreements(given: ComparisonInput, album: Album | None) -> list[dict[str, Any]]:
-    """For every two runs the images that only one got right, and how many those are."""
-    pairs, most = (
-        given.paired.pairs,
-        (MOST_SHOWN if len(given.paired.pairs) == 1 else MOST_SHOWN // 2),
-    )
+    """The images that only one run of each pair got right, and their number."""
+    pairs = given.paired.pairs
+    most = MOST_SHOWN if len(pairs) == 1 else MOST_SHOWN // 2
     sets = []
     for pair in pairs:
         runs = [given.runs[place] for place in pair.places]
-        rows = disagreement_rows(pair, *(run.predictions for run in runs))
-        shown = [[_shot(runs, int(row), album) for row in some[:most]] for some in rows]
-        kinds = zip(pair.names, rows, shown, strict=True)
-        sets.append(
-            {
-                "names": pair.names,
-                "kinds": [(name, len(some), shots) for name, some, shots in kinds],
-            }
-        )
+        lost_and_gained = disagreement_rows(pair, *(run.predictions for run in runs))
+        kinds = [
+            (name, len(rows), [_shot(runs, int(row), album) for row in rows[:most]])
+            for name, rows in zip(pair.names, lost_and_gained, strict=True)
+        ]
+        sets.append({"names": pair.names, "kinds": kinds})
     return sets
 
 
 def _shot(runs: Sequence[ComparedRun], row: int, album: Album | None) -> Shot:
     predictions = runs[0].predictions
     path, truth = predictions.paths[row], int(predictions.labels[row])
-    lines = [f"is {predictions.classes[truth]}"]
+    lines = [f"label {predictions.classes[truth]}"]
     for run in runs:
         probs = run.predictions.probs[row]
         answer = int(probs.argmax())
@@ -262,7 +253,7 @@ def _shot(runs: Sequence[ComparedRun], row: int, album: Album | None) -> Shot:
 
 
 def _charts(runs: Sequence[ComparedRun]) -> list[Chart]:
-    """A chart a score, a line a run; a run without the score is told by a gap in the legend."""
+    """A chart for each score with a line for each run. A run without the score has no line."""
     charts = []
     for key, (label, unit) in _CURVES.items():
         lines = [
@@ -270,4 +261,4 @@ def _charts(runs: Sequence[ComparedRun]) -> list[Chart]:
             for run in runs
         ]
         charts.append(chart(label, "epoch", lines, unit))
-    return [one for one in charts if one is not None]
+    return [drawn for drawn in charts if drawn is not None]

@@ -1,4 +1,4 @@
-"""Lines over a number: how a loss went, how a rate went. `curves.html.jinja` draws them."""
+"""Line charts: a loss over epochs, a loss over rates. `curves.html.jinja` draws them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tellapart.report.parts.figures import Dot
 
 Points = Sequence[tuple[float, float]]
 
-_MOST_DOTS = 30  # epochs of which each gets one; more would hide the line
+_MOST_DOTS = 30  # of one line; more would hide it
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart: its name in the legend, and the points of a polyline. A faint one is in
-    the background.
+    """One line of a chart: its name in the legend, and the points of a polyline. A faint line is
+    background.
     """
 
     name: str
@@ -27,8 +27,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over one axis, and dots on them. `label` is its heading, `across_name` stands below the
-    axis.
+    """Lines over one axis, and dots on them. `label` is the heading of the chart; `across_name`
+    stands below the axis.
     """
 
     label: str
@@ -42,20 +42,21 @@ class Chart:
 
     @property
     def needs_legend(self) -> bool:
-        """Whether the heading leaves open what a line is."""
+        """Whether the heading does not name every line."""
         return any(line.name not in self.label.lower() for line in self.lines)
 
 
 def chart(
     label: str, across_name: str, lines: Sequence[tuple[str, Points, bool]], unit: float = 1.0
 ) -> Chart | None:
-    """Lines over even steps, for example over epochs. What is no finite number is left out; None if
-    nothing is left.
+    """A chart of lines over even steps, for example over epochs. None if there is nothing to draw.
 
     Args:
-        label, across_name: see `Chart`.
-        lines: name, (x, y) in order of x, and whether it is faint, which one by itself never is.
-        unit: 100 for fractions that are shown as percentages.
+        label: the heading.
+        across_name: the words below the axis.
+        lines: each line's name, its points in order of x, and whether it is faint. Points that are
+            not finite are left out. A line by itself is never faint.
+        unit: 100 shows fractions as percentages.
     """
     known = [
         (name, [point for point in points if math.isfinite(point[1])], faint)
@@ -86,8 +87,11 @@ def polyline(across: LinearAxis | LogAxis, up: LinearAxis, points: Points) -> st
 
 
 def _room(values: Sequence[float], share: float) -> tuple[float, float]:
-    """The least and the largest value, with a share of their distance around them; never an empty
-    range.
+    """The smallest and the largest value with some room around them. The range is never empty.
+
+    Args:
+        values: at least one.
+        share: the room at each end, as a share of the distance between the two values.
     """
     low, high = min(values), max(values)
     space = (high - low) * share or (0.0 if high > low else abs(high) / 2 or 0.5)

@@ -1,4 +1,4 @@
-"""What the report says about the data: statuses, balance, samples, findings."""
+"""The data in words and tables: statuses, balance, samples, findings."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tellapart.catalog.findings import Finding as Finding
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.decoding import NOTES, STATUSES
 from tellapart.report.parts.gallery import Album, Shot
+from tellapart.report.parts.wording import images
 
 MOST_FILES = 50  # named under each status
 MOST_FINDINGS = 50  # named under each kind
@@ -22,42 +23,38 @@ MOST_IN_SET = 6
 MOST_LISTED_SETS = 100  # more sets of one finding, by their paths
 MOST_SAMPLES = 24
 
-# kind → heading, and what to make of it; the worst first. A kind that is not here stands under its
-# own name.
+# Kind → heading and meaning, the worst kind first. A kind that is not here is shown under its own
+# name.
 KINDS: Mapping[str, tuple[str, str]] = {
     "leak": (
-        "On both sides of a split",
-        "The same image, or a near copy, was trained on and tested with.",
+        "In more than one split",
+        "The same image, or a near copy, is in more than one split. The score then overstates the"
+        " model.",
     ),
-    "label_conflict": ("Under more than one class", "The same image carries different labels."),
+    "label_conflict": (
+        "In more than one class",
+        "The same image has different labels. At least one of them is wrong.",
+    ),
     "large_cluster": (
         "One image many times",
-        (
-            "More than one image in a hundred is a copy of this one. Often it is a placeholder, not"
-            " an image."
-        ),
+        "More than 1 % of the images are copies of this one. It is often a placeholder.",
     ),
     "near_duplicate": (
         "Near-duplicates",
-        (
-            "The same image saved again, resized, cropped or brightened. Copies stay on one side of"
-            " a split."
-        ),
+        "The same image saved again, resized, cropped or brightened. Copies stay in one split.",
     ),
     "duplicate": (
         "Duplicates",
-        "The same image more than once. Copies stay on one side of a split.",
+        "The same image more than once. Copies stay in one split.",
     ),
     "burst": (
         "Possible bursts",
-        (
-            "Taken by one camera within moments. If they show one thing, name them a group, so that"
-            " no split parts them."
-        ),
+        "Taken with one camera within moments. If they show one thing, make them a group, so that"
+        " no split separates them.",
     ),
     "suspect_label": (
-        "Labels to look at",
-        "The model is sure of another class than the label says.",
+        "Labels to check",
+        "The model confidently predicts a class other than the label.",
     ),
     "rejected": ("Files that were not used", ""),
     "remark": ("Remarks", ""),
@@ -82,15 +79,13 @@ class StatusRow:
 
 @dataclass(frozen=True)
 class BalanceRow:
-    """Usable images of one class: in each split, in no split, and as shares of the largest
-    class.
-    """
+    """The usable images of one class: in each split, and in no split."""
 
     name: str
     counts: tuple[int, ...]  # train, val, test
     unused: int
-    starts: tuple[float, ...]  # percent of the largest class, where each split's bar begins
-    widths: tuple[float, ...]
+    starts: tuple[float, ...]  # where each split's bar begins, in percent of the largest class
+    widths: tuple[float, ...]  # how long it is, likewise
 
     @property
     def total(self) -> int:
@@ -100,7 +95,7 @@ class BalanceRow:
 
 @dataclass(frozen=True)
 class ShownSet:
-    """Images side by side, or only their paths; `more` are counted but neither shown nor named."""
+    """Images side by side, or only their paths. `more` counts those that are not named."""
 
     shots: tuple[Shot, ...] = ()
     paths: tuple[str, ...] = ()
@@ -109,9 +104,7 @@ class ShownSet:
 
 @dataclass(frozen=True)
 class ShownFinding:
-    """A finding with its images; `listed` are those that are named only, `more` those that are only
-    counted.
-    """
+    """A finding. `sets` are shown as images, `listed` as paths; `more` counts the others."""
 
     text: str
     sets: tuple[ShownSet, ...]
@@ -120,19 +113,18 @@ class ShownFinding:
 
     @property
     def summary(self) -> str:
-        """What opens the paths of the sets that are not shown."""
-        count = len(self.listed) + self.more
+        """The line that opens the paths of the sets that are not shown."""
         if not self.sets:
-            return "Which files"
-        return f"{count:,} more"
+            return "List the files"
+        return f"{len(self.listed) + self.more:,} more"
 
 
 @dataclass(frozen=True)
 class FindingGroup:
-    """All findings of one kind; `count` is how often that was found."""
+    """All findings of one kind. `count` is the number of sets of images."""
 
     kind: str
-    anchor: str  # its place in the page
+    anchor: str  # the id of its heading
     heading: str
     meaning: str
     count: int
@@ -190,27 +182,27 @@ def balance_line(rows: Sequence[BalanceRow]) -> str:
     """How even the classes are, in one sentence."""
     totals = [row.total for row in rows]
     if not totals or max(totals) == min(totals):
-        return f"Every class has {totals[0]:,}." if totals else ""
+        return f"Every class has {images(totals[0])}." if totals else ""
     least, most = min(rows, key=lambda row: row.total), max(rows, key=lambda row: row.total)
     return (
-        f"The smallest is ‘{least.name}’ with {least.total:,}, the largest ‘{most.name}’ with"
-        f" {most.total:,}."
+        f"The smallest class is ‘{least.name}’ with {images(least.total)}, the largest ‘{most.name}’"
+        f" with {most.total:,}."
     )
 
 
 def split_counts(catalog: Catalog, splits: NDArray[np.str_]) -> dict[str, int]:
-    """Usable images of each split; "" for those in none, if there are any."""
+    """The usable images of each split. The key "" counts those in no split, if there are any."""
     counts = {split: int(np.count_nonzero(catalog.ok & (splits == split))) for split in SPLITS}
     outside = int(np.count_nonzero(catalog.ok)) - sum(counts.values())
     return counts | ({"": outside} if outside else {})
 
 
 def tiles(catalog: Catalog, counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """The numbers that describe the data, with what they count.
+    """The numbers that describe the data, each after its noun.
 
     Args:
         catalog: the data.
-        counts: of each split, as `split_counts`.
+        counts: the result of `split_counts`.
     """
     of_splits = [(split or "in no split", count) for split, count in counts.items()]
     return [
@@ -222,25 +214,25 @@ def tiles(catalog: Catalog, counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def size_line(catalog: Catalog) -> str:
-    """How large the usable images are, in one line; "" where that is not known."""
+    """The sizes of the usable images, in one sentence. "" where they are not known."""
     known = catalog.ok & (catalog.widths > 0)
     if not known.any():
         return ""
     widths, heights = catalog.widths[known], catalog.heights[known]
-    sides = np.minimum(widths, heights)
-    least, most = int(sides.argmin()), int((widths * heights).argmax())
+    areas = widths * heights
+    least, most = int(areas.argmin()), int(areas.argmax())
     middle = f"{int(np.median(widths)):,} × {int(np.median(heights)):,}"
     if (widths == widths[0]).all() and (heights == heights[0]).all():
-        return f"All are {middle} pixels."
+        return f"All images are {middle} pixels."
     return (
-        f"Typically {middle} pixels; the narrowest is {widths[least]:,} × {heights[least]:,}, "
-        f"the largest {widths[most]:,} × {heights[most]:,}."
+        f"The median size is {middle} pixels; the smallest image is {widths[least]:,} ×"
+        f" {heights[least]:,}, the largest {widths[most]:,} × {heights[most]:,}."
     )
 
 
 def samples(catalog: Catalog, splits: NDArray[np.str_], album: Album) -> list[Shot]:
-    """Training images, the same number of each class, spread over its files. With many classes, of
-    some.
+    """Training images, the same number of each class, spread over its files. With many classes,
+    some classes only.
     """
     rows = catalog.ok & (splits == "train")
     if not rows.any():
@@ -255,7 +247,7 @@ def samples(catalog: Catalog, splits: NDArray[np.str_], album: Album) -> list[Sh
 
 
 def captions(catalog: Catalog, splits: NDArray[np.str_]) -> Callable[[str], tuple[str, ...]]:
-    """For a path, what stands below its image: the class, and the split or why it is in none."""
+    """A function from a path to the caption of its image: the class, then the split or status."""
     row_of = {str(path): row for row, path in enumerate(catalog.paths)}
 
     def caption(path: str) -> tuple[str, ...]:
@@ -270,7 +262,7 @@ def captions(catalog: Catalog, splits: NDArray[np.str_]) -> Callable[[str], tupl
 
 
 def finding_counts(findings: Sequence[Finding]) -> dict[str, int]:
-    """How often each kind was found, the worst kind first: a set of images counts as one."""
+    """The number of findings of each kind, the worst kind first. A set of images counts as one."""
     counts = dict.fromkeys([*KINDS, *(finding.kind for finding in findings)], 0)
     for finding in findings:
         counts[finding.kind] += max(len(finding.sets), 1)
@@ -280,8 +272,8 @@ def finding_counts(findings: Sequence[Finding]) -> dict[str, int]:
 def finding_groups(
     findings: Sequence[Finding], album: Album, caption: Callable[[str], tuple[str, ...]]
 ) -> list[FindingGroup]:
-    """The findings by kind, the known kinds first; the first of each kind with their images side by
-    side.
+    """The findings by kind, the known kinds first. The first ones of each kind show their images
+    side by side.
     """
     groups: list[FindingGroup] = []
     for kind, count in finding_counts(findings).items():
@@ -314,25 +306,25 @@ def _shown(
     finding: Finding, album: Album, caption: Callable[[str], tuple[str, ...]], with_images: bool
 ) -> ShownFinding:
     sets, most_sets, most_in_set = list(finding.sets), MOST_SETS, MOST_IN_SET
-    if all(len(one) == 1 for one in sets):  # nothing to compare: one row of images, not a row each
+    if all(len(paths) == 1 for paths in sets):  # nothing to compare: one row of images, not many
         sets, most_sets, most_in_set = [finding.paths] if sets else [], 1, MOST_SAMPLES
     shown = sets[:most_sets] if with_images else []
-    album.prepare(path for one in shown for path in one[:most_in_set])
+    album.prepare(path for paths in shown for path in paths[:most_in_set])
     beyond = sets[len(shown) :]
-    if len(sets) == 1:  # of a single set, those that are not seen can be named one by one
+    if len(sets) == 1:  # the images of a single set that are not shown can be named one by one
         beyond = [(path,) for path in sets[0][most_in_set if shown else 0 :]]
     return ShownFinding(
         finding.text,
         tuple(
             ShownSet(
-                shots=tuple(album.hang(path, *caption(path)) for path in one[:most_in_set]),
-                more=len(one[most_in_set:]) if len(sets) > 1 else 0,
+                shots=tuple(album.hang(path, *caption(path)) for path in paths[:most_in_set]),
+                more=len(paths[most_in_set:]) if len(sets) > 1 else 0,
             )
-            for one in shown
+            for paths in shown
         ),
         tuple(
-            ShownSet(paths=one[:MOST_IN_SET], more=len(one[MOST_IN_SET:]))
-            for one in beyond[:MOST_LISTED_SETS]
+            ShownSet(paths=paths[:MOST_IN_SET], more=len(paths[MOST_IN_SET:]))
+            for paths in beyond[:MOST_LISTED_SETS]
         ),
         len(beyond[MOST_LISTED_SETS:]),
     )

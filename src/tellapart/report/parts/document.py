@@ -1,4 +1,4 @@
-"""A template, the style and the script → one HTML document that loads nothing."""
+"""A template, the style and the script become one HTML document that loads nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def render_document(template: str, **values: object) -> str:
-    """The template filled in. Every text in `values` is text in the page, never markup.
+    """The filled-in template. Every text in `values` becomes text in the page, never markup.
 
     Raises:
         UserError: if jinja2 is not installed.
@@ -26,9 +26,7 @@ def render_document(template: str, **values: object) -> str:
 
 
 def _policy(css: str, js: str) -> str:
-    """A content security policy under which nothing but the two inlined blocks can style or run,
-    and nothing loads.
-    """
+    """The content security policy. Only the two inlined blocks may style or run; nothing loads."""
     style, script = (
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js)
     )
@@ -67,7 +65,7 @@ def _template(name: str) -> Template:
 
 
 def _finalize(value: object) -> object:
-    """Every text that is not markup already, with its hidden characters written out."""
+    """Write out the hidden characters of every text that is not markup already."""
     return (
         wording.visible(value)
         if isinstance(value, str) and not hasattr(value, "__html__")

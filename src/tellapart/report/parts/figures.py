@@ -1,4 +1,4 @@
-"""Where things stand in the diagrams of the pages. The templates draw them as SVG."""
+"""The geometry of diagrams and histograms. The templates draw it as SVG."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Diagram:
     across: LinearAxis | LogAxis
     up: LinearAxis | LogAxis
     dots: tuple[Dot, ...]
-    line: str = ""  # the points of a polyline
+    line: str = ""  # points of a polyline
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -54,17 +54,17 @@ def reliability_diagram(bins: Iterable[tuple[float, float, int]]) -> Diagram:
     """Accuracy over confidence. A dot's area is its share of the images, so rare bins look slight.
 
     Args:
-        bins: mean confidence, accuracy, count; empty bins are left out.
+        bins: the mean confidence, accuracy and count of each bin. Empty bins are left out.
     """
     across, up = LinearAxis(0, 1, LEFT, RIGHT, 100), LinearAxis(0, 1, BOTTOM, TOP, 100)
-    filled = [one for one in bins if one[2]]
+    filled = [bin_ for bin_ in bins if bin_[2]]
     most = max((count for _, _, count in filled), default=1)
     dots = tuple(
         Dot(
             across.at(confidence),
             up.at(accuracy),
             round(max(_LARGEST_RADIUS * math.sqrt(count / most), _SMALLEST_RADIUS), 2),
-            f"{100 * confidence:.0f} % sure, {100 * accuracy:.0f} % right, {count:,} images",
+            f"confidence {100 * confidence:.0f} %, accuracy {100 * accuracy:.0f} %, {count:,} images",
         )
         for confidence, accuracy, count in filled
     )
@@ -74,33 +74,33 @@ def reliability_diagram(bins: Iterable[tuple[float, float, int]]) -> Diagram:
 def coverage_diagram(
     curve: Iterable[tuple[float, float]], chosen: tuple[float, float] | None
 ) -> Diagram:
-    """Accuracy of the answered over the share that is answered.
+    """Accuracy of the answered images over the share that is answered.
 
     Args:
-        curve: share answered, accuracy of those; in order of the share.
-        chosen: the same two at the model's threshold, or None.
+        curve: the share answered and the accuracy of those, in order of the share.
+        chosen: the same two numbers at the model's threshold, or None.
     """
     points = list(curve)
-    # A handful of images decides the far left of the curve: where it is low there, it is cut off.
+    # A handful of images decides the far left of the curve. A low start must not set the axis.
     heights = [accuracy for share, accuracy in points if share >= 0.05] + (
         [chosen[1]] if chosen else []
     )
     lowest = min(heights, default=0.0)
-    # A model that is right 99 % of the time would be a flat line on an axis from 0.
+    # On an axis from 0, a model with 99 % accuracy would be a flat line.
     low = next((floor for floor in _FLOORS if lowest >= floor + (1 - floor) / 8), 0.0)
     across, up = LinearAxis(0, 1, LEFT, RIGHT, 100), LinearAxis(low, 1, BOTTOM, TOP, 100)
     line = " ".join(f"{across.at(share)},{up.at(accuracy)}" for share, accuracy in _thinned(points))
     dots: tuple[Dot, ...] = ()
     if chosen:
         share, accuracy = chosen
-        text = f"{100 * share:.1f} % answered, {100 * accuracy:.1f} % of them right"
+        text = f"{100 * share:.1f} % answered, {100 * accuracy:.1f} % of them correct"
         dots = (Dot(across.at(share), up.at(accuracy), 5.0, text),)
     return Diagram(across, up, dots, line)
 
 
 def size_map(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> Diagram:
-    """Height over width, both on one logarithmic scale. A dot's area is how many images are about
-    that large.
+    """Height over width, both on one logarithmic scale. A dot's area is the number of images of
+    about that size.
     """
     low, high = min(widths.min(), heights.min()) / 1.25, max(widths.max(), heights.max()) * 1.25
     if high < 4 * low:  # wide enough for a few round numbers
@@ -111,7 +111,8 @@ def size_map(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> Diagram:
     _, cell_of, counts = np.unique(
         cells[0] * (_CELLS + 1) + cells[1], return_inverse=True, return_counts=True
     )
-    # The mean of a cell's images, not its middle: a set of one size gets its dot exactly there.
+    # A dot stands at the mean of its cell's images, not at the middle of the cell. Images of one
+    # size so get their dot exactly there.
     middles = [np.exp(np.bincount(cell_of, side) / counts) for side in logs]
     dots = [
         Dot(
@@ -129,14 +130,14 @@ def size_map(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> Diagram:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often which values are there, as steps; `outline` is that of all images, "" where these
-    are all.
+    """The histogram of one group of images, drawn as steps.
 
     Args:
-        name: whose values they are.
-        count: how many.
-        steps, outline: the data of an SVG path.
-        ends: what the left and the right end stand for, as text; the middle one may be "".
+        name: the group.
+        count: the images of the group.
+        steps: the data of an SVG path.
+        outline: the same for all images; "" where the group is all images.
+        ends: text below the left end, the middle and the right end of the axis; each may be "".
     """
 
     name: str
@@ -153,14 +154,14 @@ def histogram(
     ends: tuple[str, str, str],
     among: NDArray[np.floating] | None = None,
 ) -> Histogram:
-    """The histogram of `values` over a span; what lies outside counts at its ends, NaN not at all.
+    """The histogram of `values` over a span. Values outside it count at its ends; NaN is left out.
 
     Args:
-        name: whose values they are.
+        name: the group of images that the values belong to.
         values: (M,).
         span: the first and the last value of the axis.
         ends: text below the axis: left, middle, right.
-        among: (N,) all values, drawn as an outline for comparison; None for none.
+        among: (N,) all values, drawn as an outline for comparison. None draws no outline.
     """
     shares, all_shares = (
         _shares(values, span),
@@ -191,6 +192,6 @@ def _steps(heights: NDArray[np.float64]) -> str:
 
 
 def _thinned(points: list[tuple[float, float]], most: int = 400) -> list[tuple[float, float]]:
-    """At most about `most` points: a plot is not wider than that."""
+    """At most about `most` points, because a plot has no more pixels than that."""
     step = max(len(points) // most, 1)
     return points[::step] + (points[-1:] if (len(points) - 1) % step else [])

@@ -1,4 +1,4 @@
-"""The images a report shows: small, few enough, each embedded once."""
+"""The thumbnails of a page: small, few enough, each embedded once."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class Shot:
 
 
 class Album:
-    """Thumbnails by path. A class because it must remember which are made, and how many more fit.
+    """Thumbnails by path. It remembers which ones are made, and how many more fit.
 
     Ask for the most important images first: when the album is full, later ones are named but not
     shown.
 
     Args:
-        read: a catalog path to the bytes of its file, or the verdict that says why there are none.
-        repeat: a thumbnail stands in the file wherever it is hung, so that it is seen everywhere
-            without a script.
+        read: returns the bytes of the file at a catalog path, or the verdict that says why there
+            are none.
+        repeat: embed a thumbnail wherever it is hung. The page then shows it without a script.
     """
 
     def __init__(self, read: Callable[[str], bytes | Decoded], *, repeat: bool = False) -> None:
@@ -67,13 +67,11 @@ class Album:
 
     @property
     def loose(self) -> dict[str, str]:
-        """The thumbnails that no gallery holds: key → data URI. Dialogs show them."""
+        """The thumbnails that only dialogs show: key → data URI."""
         return dict(self._loose)
 
     def prepare(self, paths: Iterable[str]) -> None:
-        """Make the thumbnails of these on several threads, as many as fit; `hang` finds them
-        made.
-        """
+        """Make the thumbnails of these paths on several threads, as many as fit, for `hang`."""
         new = [
             path
             for path in dict.fromkeys(paths)
@@ -85,9 +83,7 @@ class Album:
             self._keep(path, source, problem)
 
     def hang(self, path: str, *lines: str) -> Shot:
-        """An image for a gallery, with its thumbnail in place unless an earlier gallery holds
-        it.
-        """
+        """An image for a gallery. Its thumbnail is embedded here unless an earlier gallery has it."""
         shot = self.file(path, *lines)
         source = self._loose.pop(shot.key, "")
         if source and self._repeat:
@@ -101,7 +97,7 @@ class Album:
         """An image for a dialog: the thumbnail is looked up by its key."""
         if path not in self._keys and path not in self._problems:
             if self._is_full:
-                self._problems[path] = "not kept: this page is full"
+                self._problems[path] = "not shown: the page is full"
             else:
                 self._keep(path, *self._draw(path))
         return Shot(path, lines, self._keys.get(path, ""), "", self._problems.get(path, ""))

@@ -1,4 +1,4 @@
-// Sorting, filtering, the confusion dialog, copying, and the mark in the contents. The pages read well without any of it.
+// Sorting, filtering, the confusion dialog, copying, and the mark in the contents. Every page can be read without it.
 "use strict";
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -10,7 +10,7 @@ const make = (name, className, text) => {
 };
 const content = JSON.parse(document.getElementById("content")?.textContent ?? '{"cells":{},"thumbnails":{}}');
 
-// A thumbnail stands in the file once: in a gallery, or in the content.
+// A thumbnail is in the file once: in a gallery, or in the content.
 const sourceOf = (key) => document.getElementById("t" + key)?.src ?? content.thumbnails[key];
 
 function image(key, problem, name) {
@@ -34,7 +34,7 @@ function openCell(key) {
   const cell = content.cells[key];
   const right = cell.truth === cell.answer;
   const title = dialog.querySelector("h2");
-  title.replaceChildren(make("bdi", "", cell.truth), right ? " answered rightly" : " answered as ");
+  title.replaceChildren(make("bdi", "", cell.truth), right ? " predicted correctly" : " predicted as ");
   if (!right) title.append(make("bdi", "", cell.answer));
   const shown = cell.images.length;
   const order = right ? "least confident first" : "most confident first";
@@ -44,7 +44,7 @@ function openCell(key) {
   dialog.querySelector(".gallery").replaceChildren(...cell.images.map(([path, confidence, key, problem]) => {
     const figure = make("figure", "shot");
     const caption = make("figcaption");
-    caption.append(make("bdi", "path", path), make("span", "", `${confidence} sure`));
+    caption.append(make("bdi", "path", path), make("span", "", `confidence ${confidence}`));
     figure.append(image(key, problem, path), caption);
     return figure;
   }));
@@ -56,7 +56,7 @@ dialog?.addEventListener("click", (event) => {
   if (event.target === dialog || event.target.closest(".close")) dialog.close();
 });
 
-// Tables: a click on a heading sorts, a second click turns the order round.
+// Tables: a click on a heading sorts, a second click reverses the order.
 const valueOf = (row, column) => {
   const cell = row.cells[column];
   return cell.dataset.value === undefined ? cell.textContent.trim() : Number(cell.dataset.value);
@@ -67,7 +67,7 @@ function sortBy(header, column) {
   const compare = (a, b) => {
     const [x, y] = [valueOf(a, column), valueOf(b, column)];
     if (typeof x === "string") return x.localeCompare(y, undefined, { numeric: true }) * (up ? 1 : -1);
-    // What is not known stays below, whichever way the rest is sorted.
+    // Unknown values stay at the bottom in both orders.
     if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
     return (x - y) * (up ? 1 : -1);
   };
@@ -85,14 +85,14 @@ for (const table of all("table.sortable")) {
   });
 }
 
-// A long table: a field that leaves the rows which hold all its words.
+// A long table: a field that keeps the rows which contain all its words.
 for (const table of all("table.filtered")) {
   const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
   const field = make("input");
   field.type = "search";
   field.id = "filter";
-  field.placeholder = "for example: truncated";
-  const label = make("label", "", "Show only rows with");
+  field.placeholder = "for example, truncated";
+  const label = make("label", "", "Show rows with");
   label.htmlFor = field.id;
   const count = make("output", "quiet");
   count.htmlFor = field.id;
@@ -121,7 +121,7 @@ for (const block of all(".snippet")) {
       button.textContent = "Copied";
       setTimeout(() => { button.textContent = "Copy"; }, 1500);
     } catch {
-      getSelection().selectAllChildren(code); // a page from a file may not write to the clipboard: leave it one key away
+      getSelection().selectAllChildren(code); // a page from a file may not write to the clipboard, so the code is selected instead
     }
   });
   block.append(button);

@@ -1,4 +1,4 @@
-"""What the report says in words: numbers as text, the verdict, and what weakens it."""
+"""The words of the pages: numbers as text, the verdict of a report, and what weakens it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,19 @@ from tellapart.evaluation.predictions import Predictions
 
 SMALL_TEST = 100  # below, one image moves the score by more than a percent
 
-# Overrides reverse the text around them ("gpj.exe" reads as "exe.jpg"); isolates and marks are
-# invariant inside <bdi>.
+# Metric → title and meaning.
+METRICS: Mapping[str, tuple[str, str]] = {
+    "accuracy": ("accuracy", "share of correct predictions"),
+    "balanced_accuracy": ("balanced accuracy", "mean recall of the classes"),
+    "macro_f1": ("macro F1", "mean F1 of the classes"),
+    "top5_accuracy": ("top 5", "label among the five likeliest"),
+    "log_loss": ("log loss", "penalises confident errors; 0 is best"),
+    "brier": ("Brier score", "squared error of the probabilities, 0 to 2; 0 is best"),
+    "ece": ("calibration error", "gap between confidence and accuracy; 0 is best"),
+}
+
+# Overrides reverse the text around them ("gpj.exe" reads as "exe.jpg"). Isolates and marks do no
+# harm inside <bdi>.
 _OVERRIDES = frozenset("\u202a\u202b\u202c\u202d\u202e\u2028\u2029")
 
 
@@ -39,10 +50,10 @@ def visible(text: str) -> str:
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """A fraction as a percentage that never rounds to a certainty it has not.
+    """A fraction as a percentage. It rounds to 0 or 100 only what is exactly 0 or 1.
 
     >>> percent(0.9917), percent(0.5), percent(0.99999), percent(1), percent(float("nan"))
-    ('99.2\u202f%', '50\u202f%', '99.9\u202f%', '100\u202f%', '–')
+    ('99.2\u202f%', '50.0\u202f%', '99.9\u202f%', '100.0\u202f%', '–')
     """
     if not math.isfinite(value):
         return "–"
@@ -50,14 +61,14 @@ def percent(value: float, digits: int = 1) -> str:
     shown = round(100 * value, digits)
     if 0 < value < 1:
         shown = min(max(shown, least), 100 - least)
-    return f"{shown:.{digits}f}".removesuffix("." + "0" * digits) + "\u202f%"
+    return f"{shown:.{digits}f}\u202f%"
 
 
 def interval(score: Score) -> str:
     """The 95 % interval of a fraction.
 
     >>> interval(Score(0.9, 0.85, 0.94, 100))
-    '85 to 94\u202f%'
+    '85.0 to 94.0\u202f%'
     """
     low, high = percent(score.low), percent(score.high)
     return "–" if "–" in (low, high) else f"{low[:-2]} to {high}"
@@ -106,40 +117,61 @@ def verdict(
     """The whole report in one sentence or two.
 
     Args:
-        metrics: of the test split, or None.
-        majority: the largest training class, which the baseline always answers.
-        val: predictions that stand in where there is no test, or None.
-        leaks: whether it was trained on some of the test images; then they are not called unseen.
+        metrics: the scores on the test split, or None.
+        majority: the largest class of train, which the baseline always answers.
+        val: the predictions that stand in where there is no test split, or None.
+        leaks: whether test images were trained on. They are then not called unseen.
     """
     if metrics is None:
-        if val is None or not len(val):
-            return (
-                "Nothing was held out, so how often this model is right on new images is not known."
-            )
-        return (
-            "There is no test split, so how often this model is right on new images is not known."
-            f" On the {images(len(val))} it was chosen with, it is right"
-            f" {percent(float(val.correct.mean()))} of the time; expect less."
-        )
-    right = f"it is right {percent(metrics.accuracy.value)} of the time"
-    baseline = metrics.majority_baseline
-    always = (
-        ""
-        if baseline is None
-        else f"always answering ‘{majority}’ would be right {percent(baseline.value)}"
-    )
+        return _untested_verdict(val)
     noun = "image" if metrics.accuracy.count == 1 else "images"
-    seen = f"On {metrics.accuracy.count:,} test {noun}{'' if leaks else ' it has never seen'}, "
+    start = f"On {metrics.accuracy.count:,} test {noun}{'' if leaks else ' it has never seen'},"
+    correct = f"{percent(metrics.accuracy.value)} of the time"
+    baseline = f"; {always}" if (always := baseline_line(metrics, majority)) else ""
     if metrics.balanced_first:
         return (
-            f"{seen}it recognises {percent(metrics.balanced_accuracy.value)} of a class on average"
+            f"{start} the model has a balanced accuracy of"
+            f" {percent(metrics.balanced_accuracy.value)}"
             f" ({interval_in_words(metrics.balanced_accuracy)}). The classes are uneven, so this"
-            " counts every class the same; over all images"
-            f" {right}{', where ' + always if always else ''}."
+            f" score counts every class equally. Over all images it is correct {correct}{baseline}."
         )
+    interval_text = interval_in_words(metrics.accuracy)
+    return f"{start} the model is correct {correct} ({interval_text}){baseline}."
+
+
+def _untested_verdict(val: Predictions | None) -> str:
+    if val is None or not len(val):
+        return "No images were held out, so the accuracy on new images is not known."
     return (
-        f"{seen}{right} ({interval_in_words(metrics.accuracy)}){'; ' + always if always else ''}."
+        "There is no test split, so the accuracy on new images is not known. On the"
+        f" {images(len(val))} of the validation split it is correct"
+        f" {percent(float(val.correct.mean()))} of the time. The model was chosen on these images,"
+        " so expect less."
     )
+
+
+def baseline_line(metrics: Metrics, majority: str) -> str:
+    """What a constant answer scores, without a full stop; "" where the baseline is not known.
+
+    The baseline is the largest class of train. Where another class is more frequent in the test
+    split, that constant answer scores higher, and is given as well.
+    """
+    if metrics.majority_baseline is None:
+        return ""
+    value = percent(metrics.majority_baseline.value)
+    name, share = best_constant(metrics)
+    if share <= metrics.majority_baseline.value:
+        return f"always answering ‘{majority}’ would be correct {value} of the time"
+    return (
+        f"always answering ‘{majority}’, the largest class of train, would be correct {value} of"
+        f" the time, always ‘{name}’ {percent(share)}"
+    )
+
+
+def best_constant(metrics: Metrics) -> tuple[str, float]:
+    """The most frequent class of the test split, and its share of the images."""
+    largest = max(metrics.per_class, key=lambda scores: scores.count)
+    return largest.name, largest.count / max(metrics.accuracy.count, 1)
 
 
 def interval_in_words(score: Score) -> str:
@@ -159,80 +191,121 @@ def caveats(
 
     Args:
         catalog: the data, for the files that could not be used.
-        metrics: of the test split, or None.
-        majority: the largest training class.
-        calibrated: whether there was a val split to calibrate with.
-        findings: kind of finding → how often.
+        metrics: the scores on the test split, or None.
+        majority: the largest class of train.
+        calibrated: whether there were images to calibrate with.
+        findings: the number of findings of each kind.
     """
-    said = []
-    if metrics is not None:
-        baseline = metrics.majority_baseline
-        if baseline is not None and metrics.accuracy.low <= baseline.value:
-            said.append(
-                "The interval reaches down to the baseline: these images do not show that the"
-                f" model is better than always answering ‘{majority}’."
-            )
-        if (count := metrics.accuracy.count) < SMALL_TEST:
-            said.append(
-                f"The test is small ({images(count)}), so the interval is wide. More test images"
-                " narrow it."
-            )
-        if few := [one.name for one in metrics.per_class if not one.trusted]:
-            some = (
-                f"{len(few):,} of {len(metrics.per_class):,} classes"
-                f" {'has' if len(few) == 1 else 'have'}"
-            )
-            who = "Every class has" if len(few) == len(metrics.per_class) else some
-            said.append(
-                f"{who} fewer than {TRUSTED_COUNT} test images ({named(few)}): the numbers of such"
-                " a class alone are hints, not measurements."
-            )
+    lines = [] if metrics is None else _score_caveats(metrics, majority)
     if not calibrated:
-        said.append(
-            "There was no validation split, so the probabilities are not calibrated and there is no"
-            " threshold below which the model says “I don’t know”."
+        lines.append(
+            "There is no validation split, so the probabilities are not calibrated and there is no"
+            " threshold below which the model says “unsure”."
         )
     if leaks := findings.get("leak", 0):
-        one = (
+        found = (
             "One image, or a near copy of it, is"
             if leaks == 1
-            else f"{leaks:,} images, or near copies, are"
+            else f"{leaks:,} images, or near copies of them, are"
         )
-        said.append(f"{one} on both sides of a split, so the score may flatter the model.")
+        lines.append(f"{found} in more than one split, so the score may overstate the model.")
     if conflicts := findings.get("label_conflict", 0):
-        one = "One image appears" if conflicts == 1 else f"{conflicts:,} images appear"
-        said.append(f"{one} under more than one class; nobody can be right about both.")
+        found = (
+            "One image appears in more than one class: at least one of its labels is wrong."
+            if conflicts == 1
+            else f"{conflicts:,} images appear in more than one class: at least one label of each"
+            " is wrong."
+        )
+        lines.append(found)
     if rejected := int(np.count_nonzero(~catalog.ok)):
         verb = "was" if rejected == 1 else "were"
-        said.append(
-            f"{rejected:,} of {len(catalog):,} files {verb} not used; “The data” says which, and"
-            " why."
+        lines.append(
+            f"{rejected:,} of {len(catalog):,} files {verb} not used. “The data” lists them with"
+            " the reason."
         )
-    return said
+    return lines
+
+
+def _score_caveats(metrics: Metrics, majority: str) -> list[str]:
+    """What weakens the score itself: the baseline, a small test split, small classes."""
+    lines, count = [], metrics.accuracy.count
+    baseline = metrics.majority_baseline
+    if baseline is not None:
+        name, share = best_constant(metrics)
+        best, constant = max((baseline.value, majority), (share, name))
+        if metrics.accuracy.low <= best:
+            lines.append(
+                "The interval reaches down to the baseline: these images do not show that the model"
+                f" is better than always answering ‘{constant}’."
+            )
+    if count < SMALL_TEST:
+        lines.append(
+            f"The test split is small ({images(count)}), so the interval is wide. More test images"
+            " narrow it."
+        )
+    if few := [scores.name for scores in metrics.per_class if not scores.trusted]:
+        all_few = len(few) == len(metrics.per_class)
+        have = "has" if all_few or len(few) == 1 else "have"
+        classes = (
+            "Every class" if all_few else f"{len(few):,} of {len(metrics.per_class):,} classes"
+        )
+        lines.append(
+            f"{classes} {have} fewer than {TRUSTED_COUNT} test images ({named(few)}): treat the"
+            " numbers of such a class as hints."
+        )
+    return lines
+
+
+def all_clear_line(metrics: Metrics, calibrated_on: str) -> str:
+    """What stands in place of caveats, where there are none.
+
+    Args:
+        metrics: the scores on the test split.
+        calibrated_on: the images of the calibration, with their noun.
+    """
+    tested = f"{metrics.accuracy.count:,} test images"
+    return f"No warnings: {tested}, all files readable, calibrated on {calibrated_on}."
 
 
 def calibration_line(val: Predictions | None, temperature: float) -> str:
     """How the probabilities were calibrated."""
     if val is None:
-        return (
-            "The probabilities are as the network gave them: there was no validation split to"
-            " calibrate with."
-        )
+        return "The probabilities are not calibrated: there was no validation split."
     return (
         f"Calibrated on {images(len(val))} of the validation split, temperature {temperature:.3g}."
     )
 
 
-def abstention_line(threshold: float | None, unfamiliar: bool) -> str:
-    """What the curve shows, and where the model stands on it."""
-    curve = "The fewer doubtful images it answers (left), the more of its answers are right."
-    if threshold is None:
-        return f"{curve} No threshold was chosen, so it always answers."
-    strange = ", and “unfamiliar” to what is unlike its training images" if unfamiliar else ""
-    return (
-        f"{curve} The dot is the model file: below {percent(threshold)} sure it says"
-        f" “unsure”{strange}."
+def abstention_line(threshold: float | None, num_classes: int, unfamiliar: bool) -> str:
+    """What the curve of abstention shows, and where the model stands on it.
+
+    Args:
+        threshold: the confidence below which the model says "unsure", or None.
+        num_classes: the number of classes.
+        unfamiliar: whether the model says "unfamiliar" too.
+    """
+    curve = (
+        "Moving left, the model abstains on more low-confidence images, and the rest of its"
+        " predictions get more accurate."
     )
+    if threshold is None:
+        return f"{curve} No threshold was chosen, so the model never abstains."
+    if num_classes * threshold <= 1:  # the likeliest of C classes always has 1 / C or more
+        below = "No prediction can fall below it, so the model never says “unsure”."
+    else:
+        below = "Below it the model says “unsure”."
+    strange = " To images unlike its training images it says “unfamiliar”." if unfamiliar else ""
+    return f"{curve} The dot is the shipped threshold, {percent(threshold)}. {below}{strange}"
+
+
+def metric_title(name: str) -> str:
+    """The title of a metric at the start of a line.
+
+    >>> metric_title("macro_f1"), metric_title("brier")
+    ('Macro F1', 'Brier score')
+    """
+    title = METRICS[name][0]
+    return title[0].upper() + title[1:]
 
 
 def decimal(value: float) -> str:

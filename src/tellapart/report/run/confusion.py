@@ -1,6 +1,4 @@
-"""What the report shows of the model's answers: the confusion matrix, its images, the surest
-errors.
-"""
+"""The confusion matrix with its images, and the galleries of errors and of random images."""
 
 from __future__ import annotations
 
@@ -21,15 +19,15 @@ MOST_PAIRS = 40
 MOST_IN_CELL = 12
 MOST_IN_GALLERY = 24
 
-# A cell's shade says which share of its row it holds. The right answers have their own colour and
-# their own steps.
+# A cell's shade shows its share of its row. Correct predictions have their own colour and their own
+# steps.
 _ERROR_STEPS = (0.02, 0.05, 0.15, 0.4)
 _RIGHT_STEPS = (0.5, 0.7, 0.85, 0.95)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Images of one class that got one answer. `key` opens them; "" where there are none."""
+    """The images of one class with one prediction. `key` opens them; "" where there are none."""
 
     truth: str
     answer: str
@@ -41,14 +39,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """The answers that the images of one class got, in class order."""
+    """The predictions for the images of one class, in class order."""
 
     name: str
     cells: tuple[Cell, ...]
 
 
 def matrix(predictions: Predictions) -> list[Row]:
-    """The confusion matrix: a row a true class, a column an answer."""
+    """The confusion matrix: a row for each actual class, a column for each predicted class."""
     table = confusion(predictions)
     return [
         Row(name, tuple(_cell(predictions, table, row, column) for column in range(len(table))))
@@ -67,32 +65,30 @@ def pairs(predictions: Predictions) -> list[Cell]:
 
 
 def confident_errors(predictions: Predictions) -> NDArray[np.int64]:
-    """Rows of the wrong answers, the surest first."""
+    """Rows of the wrong predictions, the most confident first."""
     wrong = np.flatnonzero(~predictions.correct)
     return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")]
 
 
 def least_confident(predictions: Predictions, shown: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of the least sure answers, right or wrong, without those already shown."""
+    """Rows of the least confident predictions, right or wrong, without those already shown."""
     order = np.argsort(predictions.confidence, kind="stable")
     return order[~np.isin(order, shown)]
 
 
 def picks(predictions: Predictions) -> NDArray[np.int64]:
-    """Rows of any images, chosen by nothing but their paths: what the model is like, not what it is
-    worst at.
-    """
+    """Rows of random images, chosen by their paths alone. They show typical predictions."""
     return np.argsort(keyed_numbers(0, "shown", predictions.paths), kind="stable")[:MOST_IN_GALLERY]
 
 
 def marked(predictions: Predictions, row: int) -> tuple[str, str]:
-    """The true name, and the answer with a mark that says whether it is right."""
+    """The label, and the prediction with a mark that says whether it is correct."""
     truth, answer = (
         predictions.classes[predictions.labels[row]],
         predictions.classes[predictions.predicted[row]],
     )
     return (
-        f"is {truth}",
+        f"label {truth}",
         (
             f"{'✓' if truth == answer else '✗'} {answer},"
             f" {percent(float(predictions.confidence[row]))}"
@@ -101,24 +97,23 @@ def marked(predictions: Predictions, row: int) -> tuple[str, str]:
 
 
 def lines(predictions: Predictions, row: int) -> tuple[str, str]:
-    """What stands below an image in a gallery."""
+    """The caption of an image in a gallery: the prediction, then the label where it differs."""
     probs = predictions.probs[row]
     truth, answer = (
         predictions.classes[predictions.labels[row]],
         predictions.classes[int(probs.argmax())],
     )
     sure = percent(float(probs.max()))
-    return (f"{sure} {answer}", "right" if truth == answer else f"labelled {truth}")
+    return (f"{sure} {answer}", "correct" if truth == answer else f"label {truth}")
 
 
 def cells_as_json(predictions: Predictions, cells: list[Cell], album: Album) -> str:
-    """What the dialogs show, as JSON that is safe inside a script element: cell key → heading and
-    images.
+    """The dialogs as JSON that is safe inside a script element: cell key → heading and images.
 
-    Errors get their thumbnails first, one a cell in turn, so that a full album leaves no confusion
-    without any.
+    Errors get their thumbnails first, one for each cell in turn. So even a full album leaves no
+    confusion without a thumbnail.
     """
-    # Computed once: both are properties that go through all probabilities.
+    # Both are properties that go through all probabilities, so they are computed once.
     predicted, confidence = predictions.predicted, predictions.confidence
     rows = {
         cell.key: _rows_of(cell, predictions.labels, predicted, confidence)
@@ -161,7 +156,7 @@ def _rows_of(
     predicted: NDArray[np.int64],
     confidence: NDArray[np.float32],
 ) -> list[int]:
-    """The surest errors of a cell; of right answers the least sure, which say more."""
+    """The most confident errors of a cell, or its least confident correct predictions."""
     truth, answer = map(int, cell.key.split("-"))
     rows = np.flatnonzero((labels == truth) & (predicted == answer))
     order = np.argsort(confidence[rows] if truth == answer else -confidence[rows], kind="stable")

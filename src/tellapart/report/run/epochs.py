@@ -1,4 +1,4 @@
-"""What the report shows of a gradient training: its curves, and whether it paid."""
+"""The training by gradient: its curves, and the comparison with the probe."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Row = Mapping[str, float]
 
 
 def section(history: Sequence[Row], rates: Points, comparison: Comparison | None) -> dict[str, Any]:
-    """What the template draws.
+    """Everything that the template draws.
 
     Args:
-        history: a row an epoch, as in history.csv. May be empty.
-        rates: epochs done and learning rate, in order; those of the history where there are none.
-        comparison: of the probe with the fine-tuned network, or None.
+        history: the rows of history.csv, one for each epoch. May be empty.
+        rates: pairs of epochs done and learning rate, in order. If empty, the history's are drawn.
+        comparison: the probe against the fine-tuned network, or None.
     """
     return {
         "charts": _charts(history, rates) if history else [],
@@ -29,7 +29,7 @@ def section(history: Sequence[Row], rates: Points, comparison: Comparison | None
 
 def _charts(history: Sequence[Row], rates: Points) -> list[Chart]:
     evaluated = any("train_loss" in row for row in history)
-    train = ("train", "train_loss") if evaluated else ("train, while learning", "loss")
+    train = ("train", "train_loss") if evaluated else ("train, mean during the epoch", "loss")
     charts = [_over_epochs("loss", history, train, ("val", "val_loss"))]
     if names := _metrics(history):
         name = "accuracy" if "accuracy" in names else names[0]
@@ -38,13 +38,13 @@ def _charts(history: Sequence[Row], rates: Points) -> list[Chart]:
         )
     points = rates or _column(history, "lr")
     charts.append(chart("Learning rate over epochs", "epoch", [("learning rate", points, False)]))
-    return [one for one in charts if one is not None]
+    return [drawn for drawn in charts if drawn is not None]
 
 
 def _over_epochs(
     name: str, history: Sequence[Row], train: tuple[str, str], val: tuple[str, str]
 ) -> Chart | None:
-    """A chart of two columns of the history, each with its title; None where they hold nothing."""
+    """A chart of two columns of the history, each with its title. None where both are empty."""
     lines = [
         (title, _column(history, key), faint)
         for (title, key), faint in ((train, True), (val, False))
@@ -59,7 +59,7 @@ def _column(history: Sequence[Row], key: str) -> Points:
 
 
 def _metrics(history: Sequence[Row]) -> list[str]:
-    """The metrics of val but for the loss, in the order of the history."""
+    """The metrics on val except the loss, in the order of the history."""
     names = dict.fromkeys(
         key for row in history for key in row if key.startswith("val_") and key != "val_loss"
     )

@@ -34,24 +34,24 @@ class ReportInput:
     """Everything a report says.
 
     Args:
-        title: of the page, for example the name of the data.
-        created: when, as it is to be read.
+        title: the title of the page, for example the name of the data.
+        created: the time of the run, as `wording.timestamp` words it.
         catalog: the data, scanned.
         splits: (N,) str, "train", "val", "test" or "", one a row of the catalog.
         findings: what is worth knowing about the data, the worst of each kind first.
-        predictions: of the test split, or None.
-        val_predictions: of the val split, or None; None means not calibrated.
-        metrics: of the test split, or None.
-        threshold: the confidence below which the model answers "unsure"; None if there is none.
-        temperature: of the calibration.
+        predictions: the predictions on the test split, or None.
+        val_predictions: the predictions on the val split, or None. None means not calibrated.
+        metrics: the scores on the test split, or None.
+        threshold: the confidence below which the model says "unsure", or None.
+        temperature: the temperature of the calibration.
         model: facts about the model, name → value.
         provenance: what exactly was run: heading → name → value. Leave out paths of this machine.
-        model_file: the name of the written model, without folders; None if none was written.
-        history: of a gradient training, a row an epoch: "epoch", "lr", "loss", "val_loss",
+        model_file: the name of the written model, without folders. None if none was written.
+        history: the rows of history.csv of a gradient training: "epoch", "lr", "loss", "val_loss",
             "val_accuracy", ….
-        rates: of a gradient training, epochs done and the learning rate there; empty: those of the
-            history.
-        comparison: of the probe with the fine-tuned network on the test split, or None.
+        rates: the epochs done and the learning rate of a gradient training. If empty, the report
+            draws the rates of the history.
+        comparison: the probe against the fine-tuned network on the test split, or None.
         folds: the cross-validation, or None.
         out_of_fold: its predictions of the first repeat, or None. They calibrated the model, and
             stand in for a missing test split.
@@ -83,7 +83,7 @@ class ReportInput:
 
     @property
     def measured(self) -> Metrics | None:
-        """The metrics, unless they are those of no images at all."""
+        """The metrics, unless there are no test images."""
         return self.metrics if self.metrics and self.metrics.accuracy.count else None
 
     def __post_init__(self) -> None:
@@ -97,9 +97,7 @@ class ReportInput:
 
 @dataclass(frozen=True)
 class ScoreLine:
-    """One line of the score section. `baseline` is None where always the same answer has no such
-    score.
-    """
+    """One line of the score section. `baseline` is the score of a constant answer, or None."""
 
     name: str
     meaning: str
@@ -108,14 +106,13 @@ class ScoreLine:
 
 
 def render(report: ReportInput) -> str:
-    """The report as one HTML document. An image that cannot be read any more is named, and never
-    stops it.
+    """The report as one HTML document. An image that can no longer be read is only named.
 
     Raises:
         UserError: if jinja2 is not installed.
     """
     album = Album(report.catalog.files.read)
-    # The order of these lines is the order in which images get their thumbnails: errors first.
+    # Images get their thumbnails in the order of these lines until the album is full: errors first.
     shown = _answers_section(report, album)
     about_folds = folds.section(report.folds, report.out_of_fold, album)
     about_data = _data_section(report, album)
@@ -128,12 +125,12 @@ def render(report: ReportInput) -> str:
         ("verdict", "Verdict", True),
         ("score", "The score", True),
         ("folds", "The folds", report.folds is not None),
-        ("training", "The training", bool(report.history or report.comparison)),
-        ("data", "The data", True),
         ("classes", "Class by class", report.measured is not None),
         ("confusion", "Confusion", bool(shown)),
         ("errors", "Images worth a look", bool(shown)),
-        ("trust", "How far to trust", bool(shown)),
+        ("trust", "How far to trust it", bool(shown)),
+        ("training", "The training", bool(report.history or report.comparison)),
+        ("data", "The data", True),
         ("use", "How to use it", True),
         ("run", "What was run", True),
     ]
@@ -163,44 +160,51 @@ def _score_section(report: ReportInput) -> dict[str, Any]:
     counts = data_section.finding_counts(report.findings)
     calibrated = report.calibrated_with is not None
     unseen = None if metrics else folds.verdict(report.folds)
+    caveats = wording.caveats(catalog, metrics, majority, calibrated, counts)
     return {
         "metrics": metrics,
         "verdict": (
             unseen or wording.verdict(metrics, majority, report.val_predictions, "leak" in counts)
         ),
-        "caveats": wording.caveats(catalog, metrics, majority, calibrated, counts),
+        "majority": majority,
+        "caveats": caveats,
+        "all_clear": _all_clear(report) if metrics and not caveats else "",
         "scores": _score_lines(metrics) if metrics else (),
         "losses": _losses(metrics) if metrics else (),
         "class_rows": metrics.per_class if metrics else (),
     }
 
 
+def _all_clear(report: ReportInput) -> str:
+    if report.metrics is None or report.calibrated_with is None:
+        return ""
+    kind = "out-of-fold" if report.folds else "validation"
+    return wording.all_clear_line(report.metrics, f"{len(report.calibrated_with):,} {kind} images")
+
+
 def _score_lines(metrics: Metrics) -> list[ScoreLine]:
-    tested = sum(one.count > 0 for one in metrics.per_class)
+    tested = sum(scores.count > 0 for scores in metrics.per_class)
     baseline = metrics.majority_baseline
-    accuracy = ScoreLine(
-        "Accuracy", "right answers", metrics.accuracy, None if baseline is None else baseline.value
-    )
-    balanced = ScoreLine(
-        "Balanced accuracy",
-        "every class counts the same",
-        metrics.balanced_accuracy,
-        1 / tested if tested else None,
+    accuracy = _score_line("accuracy", metrics.accuracy, baseline.value if baseline else None)
+    balanced = _score_line(
+        "balanced_accuracy", metrics.balanced_accuracy, 1 / tested if tested else None
     )
     lines = [balanced, accuracy] if metrics.balanced_first else [accuracy, balanced]
-    lines.append(ScoreLine("Macro F1", "recall and precision in one", metrics.macro_f1, None))
+    lines.append(_score_line("macro_f1", metrics.macro_f1))
     if metrics.top5_accuracy is not None:
-        lines.append(
-            ScoreLine("Top 5", "the label among five answers", metrics.top5_accuracy, None)
-        )
+        lines.append(_score_line("top5_accuracy", metrics.top5_accuracy))
     return lines
 
 
+def _score_line(name: str, score: Score, baseline: float | None = None) -> ScoreLine:
+    return ScoreLine(wording.metric_title(name), wording.METRICS[name][1], score, baseline)
+
+
 def _losses(metrics: Metrics) -> list[tuple[str, str, Score]]:
+    scores = {"log_loss": metrics.log_loss, "brier": metrics.brier, "ece": metrics.ece}
     return [
-        ("Log loss", "surprise at the truth; 0 is best", metrics.log_loss),
-        ("Brier score", "distance from the truth, 0 to 2; 0 is best", metrics.brier),
-        ("Calibration error", "gap between confidence and accuracy; 0 is best", metrics.ece),
+        (wording.metric_title(name), wording.METRICS[name][1], score)
+        for name, score in scores.items()
     ]
 
 
@@ -210,7 +214,6 @@ def _data_section(report: ReportInput, album: Album) -> dict[str, Any]:
     split_counts = data_section.split_counts(catalog, splits)
     return {
         "catalog": catalog,
-        "digest": catalog.digest,
         "unlabelled": int(np.count_nonzero(catalog.ok & (catalog.labels < 0))),
         "sizes": data_section.size_line(catalog),
         "split_counts": split_counts,
@@ -227,22 +230,18 @@ def _data_section(report: ReportInput, album: Album) -> dict[str, Any]:
 
 
 def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
-    """What the model answered on test; on val, and called so, where there is no test. Empty without
-    either.
+    """The predictions on test. Without a test split, those of the calibration stand in, and the
+    page says so. Empty without either.
     """
-    held_out = [report.predictions, report.calibrated_with]
-    shown = next((one for one in held_out if one is not None and len(one)), None)
+    candidates = [report.predictions, report.calibrated_with]
+    shown = next((held for held in candidates if held is not None and len(held)), None)
     if shown is None:
         return {}
     on_val = shown is report.val_predictions
     on_test = shown is report.predictions
-    of = (
-        "of the test split"
-        if on_test
-        else "of the validation split"
-        if on_val
-        else "judged out of fold"
-    )
+    source = "of the validation split" if on_val else "predicted out of fold"
+    if on_test:
+        source = "of the test split"
     wrong = confusion.confident_errors(shown)
     errors = wrong[: confusion.MOST_IN_GALLERY]
     unsure = confusion.least_confident(shown, errors)[: confusion.MOST_IN_GALLERY // 2]
@@ -250,11 +249,11 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
     matrix = confusion.matrix(shown) if len(shown.classes) <= confusion.MOST_CLASSES else []
     pairs = [] if matrix else confusion.pairs(shown)
     warning = (
-        " The model was chosen with them, so they look better than new ones will." if on_val else ""
+        " The model was chosen on these images, so new ones will look worse." if on_val else ""
     )
     return {
         "shown": shown,
-        "shown_line": f"{wording.images(len(shown))} {of}, {len(wrong):,} wrong.{warning}",
+        "shown_line": f"{wording.images(len(shown))} {source}, {len(wrong):,} wrong.{warning}",
         "cells": [cell for row in matrix for cell in row.cells] or pairs,
         "matrix_rows": matrix,
         "pair_rows": pairs,

@@ -1,6 +1,4 @@
-"""How far an answer can be trusted: is it as sure as it is right, and what does saying "I don't
-know" buy.
-"""
+"""How far to trust a prediction: reliability of the confidence, and the cost of abstaining."""
 
 from __future__ import annotations
 
@@ -50,7 +48,9 @@ def section(shown: Predictions, threshold: float | None) -> dict[str, Any]:
             (b["confidence"], b["accuracy"], b["count"]) for b in bins
         ),
         "coverage": figures.coverage_diagram(curve, at_threshold if marked else None),
-        "abstention_line": wording.abstention_line(threshold, shown.unfamiliarity is not None),
+        "abstention_line": wording.abstention_line(
+            threshold, len(shown.classes), shown.unfamiliarity is not None
+        ),
         "decisions": _decisions(shown, threshold),
     }
 
@@ -58,15 +58,14 @@ def section(shown: Predictions, threshold: float | None) -> dict[str, Any]:
 def _decisions(
     shown: Predictions, threshold: float | None
 ) -> list[tuple[str, int, float, float | None]]:
-    """Each decision with its images, their share, and how many answers are right; none without a
-    threshold.
-    """
+    """Each decision with its images, their share, and their accuracy. Empty without a threshold."""
     if threshold is None and shown.unfamiliarity is None:
         return []
     decisions = decide(shown.probs, shown.unfamiliarity, threshold)
     rows = []
     for name in DECISIONS:
         chosen = decisions == name
-        right = float(shown.correct[chosen].mean()) if name == "answered" and chosen.any() else None
-        rows.append((name, int(chosen.sum()), float(chosen.mean()), right))
+        has_accuracy = name == "answered" and chosen.any()
+        accuracy = float(shown.correct[chosen].mean()) if has_accuracy else None
+        rows.append((name, int(chosen.sum()), float(chosen.mean()), accuracy))
     return rows

@@ -1,4 +1,4 @@
-"""How to use the model file, as code to copy."""
+"""Code to copy: how to use the model file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from tellapart.report.parts.wording import visible
 
 
 def snippets(model_file: str) -> list[tuple[str, str]]:
-    """What to type, ready to copy: (where, code) for the shell, for Python, and for onnxruntime
-    alone.
-    """
+    """Pairs of a title and code to copy: for the shell, for Python, and for onnxruntime alone."""
     quoted, literal = visible(shlex.quote(model_file)), json.dumps(model_file)
     plain = f"""import json
 
@@ -23,7 +21,7 @@ session = onnxruntime.InferenceSession({literal}, providers=["CPUExecutionProvid
 photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
 pixels = np.asarray(photo)[None]  # (1, H, W, 3) uint8 RGB, any H and W
 name = session.get_inputs()[0].name
-probabilities, embedding = session.run(["probabilities", "embedding"], {{name: pixels}})
+(probabilities,) = session.run(["probabilities"], {{name: pixels}})
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
 print(classes[probabilities[0].argmax()], probabilities[0].max())"""
     return [
