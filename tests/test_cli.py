@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -14,12 +15,14 @@ from types import ModuleType
 from typing import NamedTuple
 
 import pytest
+from typer.main import get_command
 
 import tellapart
 from helpers.images import write_classes, write_image
 from tellapart import Run
 from tellapart.cli.main import app, main
-from tellapart.cli.values import minutes
+from tellapart.cli.output import echo
+from tellapart.cli.values import seconds
 from tellapart.errors import UserError
 from tellapart.modelfile.predictor import Predictor
 from tellapart.recipe_files import recipe_names
@@ -32,7 +35,7 @@ SMALL = (
     "--set",
     "head.c_values=0.01,0.1",
 )
-VERBS = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
+VERBS = list(get_command(app).commands)
 
 
 class Said(NamedTuple):
@@ -183,10 +186,13 @@ def recorded(run: Run, monkeypatch: pytest.MonkeyPatch) -> Recorded:
             },
         ),
         (["--recipe", "cifar10-lenet"], {"data": None, "recipe": "cifar10-lenet"}),
-        (["DATA", "--budget", "1h30m"], {"set": {"training.budget_minutes": 90.0}}),
         (
-            ["DATA", "--set", "a=1", "--budget", "90s"],
-            {"set": {"a": "1", "training.budget_minutes": 1.5}},
+            ["DATA", "--recipe", "finetune", "--budget", "1h30m"],
+            {"set": {"training.budget_minutes": 90.0}},
+        ),
+        (
+            ["DATA", "--recipe", "finetune", "--set", "seed=1", "--budget", "90s"],
+            {"set": {"seed": "1", "training.budget_minutes": 1.5}},
         ),
         (["--resume", "RUN"], {"data": None, "resume": Path("RUN"), "accept_changes": False}),
         (
@@ -217,15 +223,16 @@ def test_a_process_that_does_not_write_prints_nothing(tell, recorded: Recorded):
 
 @pytest.mark.parametrize("text", ["", "20", "m", "20 m", "0m", "-5m", "1m1h", "٣m", "1e3s", "nanm"])
 def test_a_budget_that_is_no_time_is_refused(text: str):
-    with pytest.raises(UserError, match=r"is no time\. Write one like 90s, 20m or 1h30m"):
-        minutes(text)
+    with pytest.raises(UserError, match=r"is not a time\. Write one like 90s, 20m or 1h30m"):
+        seconds(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"), [("90s", 1.5), ("20m", 20), ("1.5h", 90), ("1h30m", 90), ("1h1m30s", 61.5)]
+    ("text", "wanted"),
+    [("90s", 90), ("20m", 1200), ("1.5h", 5400), ("1h30m", 5400), ("1h1m30s", 3690)],
 )
-def test_a_budget_is_read_as_minutes(text: str, wanted: float):
-    assert minutes(text) == wanted
+def test_a_budget_is_read_as_seconds(text: str, wanted: float):
+    assert seconds(text) == wanted
 
 
 @pytest.mark.parametrize(
@@ -343,7 +350,7 @@ def test_where_it_came_from_is_shown_on_request(
 # ── 2: wrong use ──
 
 WRONG = {
-    "unknown verb": (["trian"], "Did you mean 'train'?"),
+    "unknown verb": (["trian"], "Did you mean 'train'? Run it"),
     "unknown option": (["train", "DATA", "--seeed", "1"], "--seed"),
     "unknown key": (["train", "DATA", "--set", "head.fold=3"], "Did you mean 'head.folds'"),
     "unknown group of keys": (
@@ -373,14 +380,28 @@ WRONG = {
         "must be a whole number, got 'many'",
     ),
     "key without value": (["train", "DATA", "--set", "seed"], "Write --set seed=VALUE."),
-    "no argument": (["predict"], "model"),
-    "no image": (["predict", "MODEL"], "images"),
+    "no argument": (["predict"], "MODEL"),
+    "no image": (["predict", "MODEL"], "IMAGES"),
     "negative seed": (["train", "DATA", "--seed", "-1"], "must be 0 or more, got -1"),
-    "seed that is no number": (["train", "DATA", "--seed", "x"], "--seed"),
+    "seed that is no number": (
+        ["train", "DATA", "--seed", "x"],
+        "--seed must be a whole number, got 'x'.",
+    ),
+    "limit that is no number": (
+        ["pick", "DATA", "--max-ms", "abc"],
+        "--max-ms must be a number, got 'abc'.",
+    ),
+    "unknown column": (
+        ["runs", "RUNS", "--where", "acc=1"],
+        "Unknown column 'acc'. Did you mean 'accuracy'",
+    ),
     "no model": (["predict", "nowhere.onnx", "x.jpg"], "nowhere.onnx does not exist"),
     "an image as model": (["predict", "IMAGE", "x.jpg"], "is not a tellapart model file"),
     "no data": (["evaluate", "MODEL", "nowhere"], "nowhere does not exist"),
-    "top of none": (["predict", "MODEL", "x.jpg", "--top", "0"], "--top"),
+    "top of none": (
+        ["predict", "MODEL", "x.jpg", "--top", "0"],
+        "--top must be 1 or more, got '0'.",
+    ),
     "missing weights": (
         ["train", "DATA", "--set", "backbone.weights=nowhere.pth"],
         "nowhere.pth cannot be read",
@@ -393,11 +414,11 @@ WRONG = {
     ),
     "budget that is no time": (
         ["train", "DATA", "--budget", "20"],
-        "--budget 20 is no time. Write one like 90s",
+        "--budget 20 is not a time. Write one like 90s",
     ),
     "budget of a probe": (
         ["train", "DATA", "--budget", "20m"],
-        "goes with method=fit or finetune, got 20.0",
+        "--budget limits a training by gradient, and the recipe 'probe' has none.",
     ),
     "option of another method": (
         ["train", "DATA", "--set", "training.lr=0.1"],
@@ -435,6 +456,7 @@ def words_of(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "DATA": data,
         "PHOTO": data.parent / "photo",
         "MODEL": run.model,
+        "RUNS": run.path.parent,
         "IMAGE": data / "sky" / "000.jpg",
         "BAD_RECIPE": tmp_path / "bad.yaml",
     }
@@ -474,8 +496,8 @@ def test_a_class_that_the_model_does_not_know_is_answered_with_the_nearest(
 
 def test_no_word_at_all_shows_what_there_is(tell):
     said = tell()
-    assert all(verb in said.out + said.err for verb in VERBS)
-    assert said.code in (0, 2)
+    assert all(verb in said.out for verb in VERBS)
+    assert (said.code, said.err) == (2, "")
 
 
 # ── 3: done, but some inputs were rejected ──
@@ -503,6 +525,12 @@ def test_a_rejected_image_in_a_folder_is_exit_code_three(
     said = tell(*words, "--json")
     assert said.code == 3
     assert said.json["statuses"] == {"empty": 1, "ok": 36}
+
+
+def test_the_last_line_says_why_the_exit_code_is_three(tell, run: Run, data: Path, tmp_path: Path):
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    said = tell("predict", run.model, tmp_path / "empty.jpg", data / "sky" / "000.jpg")
+    assert said.err == "Done, with exit code 3: 1 of 2 files could not be used (1 empty).\n"
 
 
 def test_junk_that_is_merely_ignored_does_not_count(tell, photos: Path, run: Run):
@@ -567,13 +595,25 @@ def test_every_verb_has_help_with_an_example(tell, verb: str):
     said = tell(verb, "--help")
     assert said.code == 0
     assert f"tellapart {verb} " in " ".join(said.out.split())
-    assert "Example" in said.out
+    assert f"\n tellapart {verb} " in said.out.split("Examples:")[1]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_flag_does_not_look_as_if_a_value_had_to_follow(tell, verb: str):
+    assert "<bool>" not in tell(verb, "--help").out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_default_is_said_in_the_same_way(tell, verb: str):
+    text = " ".join(tell(verb, "--help").out.split())
+    assert "[default:" not in text
+    assert "by default" not in text
 
 
 def test_the_verbs_are_these(tell):
-    data = ["train", "predict", "explore", "evaluate", "recipes", "backbones", "find-rate"]
+    train = ["train", "find-rate", "recipes", "backbones"]
     experiments = ["cv", "tune", "pick", "runs", "compare"]
-    assert data + experiments == VERBS
+    assert ["explore", *train, "predict", "evaluate", *experiments] == VERBS
 
 
 @pytest.mark.parametrize(
@@ -687,6 +727,37 @@ def test_an_ascii_terminal_is_enough(run: Run, data: Path):
     done = outside("evaluate", run.model, data, env=plain)
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
+
+
+# ── in a terminal ──
+
+SENTENCE = "The quick brown fox jumps over the lazy dog. " * 3
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_wraps_sentences_at_words(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    echo(SENTENCE)
+    lines = sys.stdout.getvalue().splitlines()
+    assert " ".join(line.strip() for line in lines) == SENTENCE.strip()
+    assert len(lines) > 1 and max(map(len, lines)) <= 40
+
+
+def test_a_terminal_keeps_a_command_in_one_piece(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    echo("use it    tellapart predict runs/20261121-101500-photos/model.onnx IMAGES…")
+    assert sys.stdout.getvalue().count("\n") == 1
+
+
+def test_a_pipe_gets_one_line_a_message(capsys: pytest.CaptureFixture[str]):
+    echo(SENTENCE)
+    assert capsys.readouterr().out == f"{SENTENCE}\n"
 
 
 # ── and in Python ──

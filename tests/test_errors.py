@@ -4,6 +4,7 @@ import pytest
 
 from tellapart import errors
 from tellapart.errors import (
+    Fault,
     InputsRejected,
     Interrupted,
     Refused,
@@ -17,6 +18,7 @@ from tellapart.errors import (
 @pytest.mark.parametrize(
     ("kind", "code", "word"),
     [
+        (Fault, 1, "fault"),
         (UserError, 2, "usage"),
         (InputsRejected, 3, "inputs_rejected"),
         (Interrupted, 4, "interrupted"),
@@ -29,14 +31,14 @@ def test_every_error_has_its_exit_code_and_its_word(kind, code, word):
     assert isinstance(error, UserError)
 
 
-def test_no_two_errors_share_an_exit_code_and_none_has_that_of_our_own_faults():
+def test_no_two_errors_share_an_exit_code_or_a_word():
     kinds = [
         kind
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, UserError)
     ]
-    assert sorted(kind.exit_code for kind in kinds) == [2, 3, 4, 5]
-    assert len({kind.kind for kind in kinds}) == 4
+    assert sorted(kind.exit_code for kind in kinds) == [1, 2, 3, 4, 5]
+    assert len({kind.kind for kind in kinds}) == 5
 
 
 def test_an_error_reads_as_message_and_hint():

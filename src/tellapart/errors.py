@@ -1,11 +1,10 @@
 """What a user can fix, worded so that they can.
 
-    UserError            wrong use: an option, a path, a class name            exit 2
-    ├── InputsRejected   the work is done, some inputs were rejected           exit 3
-    ├── Interrupted      stopped by the user; running again goes on            exit 4
-    └── Refused          a leak, a failed gate, changed data, no disk space    exit 5
-
-Anything else that reaches the command line is our fault, and exits with 1.
+UserError            wrong use: an option, a path, a class name            exit 2
+├── InputsRejected   the work is done, some inputs were rejected           exit 3
+├── Interrupted      stopped by the user; running again goes on            exit 4
+├── Refused          a leak, a failed gate, changed data, no disk space    exit 5
+└── Fault            a mistake in tellapart; the command line raises it    exit 1
 """
 
 from __future__ import annotations
@@ -54,6 +53,13 @@ class Refused(UserError):
     exit_code = 5
 
 
+class Fault(UserError):
+    """A mistake in tellapart itself: the command line makes one of any other exception."""
+
+    kind = "fault"
+    exit_code = 1
+
+
 def one_line(words: object, most: int = 200) -> str:
     """What others say, an error of a library say, in one line of so many characters at most.
 
@@ -76,8 +82,10 @@ MOST_LISTED = 20  # options in one message
 
 
 def choose(kind: str, name: str, options: Collection[str]) -> str:
-    """Return `name` if it is one of `options`, else say which ones exist; of very many, how many,
-    and the nearest.
+    """Return `name` if it is one of `options`, else say which ones exist.
+
+    Of very many options the message gives the number and the nearest ones: those that are spelt
+    alike, or that hold the name.
 
     >>> choose("verb", "train", ["train", "predict"])
     'train'
@@ -90,7 +98,9 @@ def choose(kind: str, name: str, options: Collection[str]) -> str:
     if name in options:
         return name
     few = len(options) <= MOST_LISTED
-    close = difflib.get_close_matches(name, options, n=1 if few else 3)
+    count = 1 if few else 3
+    holding = sorted((option for option in options if name and name in option), key=len)
+    close = difflib.get_close_matches(name, options, n=count) or holding[:count]
     hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
     listed = (
         f"Choose one of: {', '.join(sorted(options))}."

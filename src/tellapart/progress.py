@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,9 @@ class Console:
         line = shown(line)
         self.lines.append(f"{time.strftime('%H:%M:%S')} {line}")
         if not self.quiet:
-            self._rich().print(line, markup=False, highlight=False, soft_wrap=True)
+            console = self._rich()
+            line = wrapped(line, console.width) if console.is_terminal else line
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def track(self, label: str, total: int) -> Iterator[Advance]:
@@ -99,6 +102,24 @@ class _Lines:
                 f"{self._label}: {self._done:,} of {self._total:,}, about {duration(left)} left"
             )
             self._next = now + self.EVERY_SECONDS
+
+
+def wrapped(line: str, width: int) -> str:
+    r"""A line for a terminal, wrapped at words; left to itself it would be cut inside them.
+
+    A word that is wider than the terminal, a path for example, stays in one piece.
+
+    >>> wrapped("  said in a few words", 12)
+    '  said in a\n  few words'
+    """
+    indent = line[: len(line) - len(line.lstrip())]
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def shown(text: str) -> str:

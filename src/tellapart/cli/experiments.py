@@ -1,14 +1,36 @@
-"""The verbs of experiments: several settings, folds, backbones or runs, side by side."""
+"""The verbs that compare: folds, trials, backbones and runs, side by side."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+import tellapart
+from tellapart.cli.help import Verb, argument, examples, flag, option
+from tellapart.cli.options import (
+    DATA_HELP,
+    BootstrapSeed,
+    Budget,
+    Data,
+    GroupBy,
+    Json,
+    Name,
+    Out,
+    Quiet,
+    Recipe,
+    Resume,
+    Seed,
+    Set,
+    Splits,
+    Strict,
+    Table,
+)
 from tellapart.cli.output import (
     echo,
+    end_with,
     print_class_accuracy,
     print_found,
     print_json,
@@ -16,83 +38,58 @@ from tellapart.cli.output import (
     print_table,
     results_only,
 )
-from tellapart.cli.values import goes_without, minutes, settings
-from tellapart.cli.verbs import DATA_HELP, Data, GroupBy, Json, Quiet, Recipe, Seed, Set, app, end
+from tellapart.cli.values import goes_without, seconds, settings
 
-Splits = Annotated[
-    Path | None,
-    typer.Option(help="Use the splits of an earlier run again; its test set stays unseen."),
-]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Refuse data with leaks or label conflicts.")
-]
-Name = Annotated[str | None, typer.Option(help="What to call it; the data's name by default.")]
+verbs = typer.Typer()
+verb = partial(verbs.command, cls=Verb, rich_help_panel="Experiments")
 
 
-@app.command(
-    epilog=(
-        "Examples:  tellapart cv photos/   ·   tellapart cv photos/ --folds 10 --repeats 3   ·  "
-        " tellapart cv photos/ --recipe finetune-kfold   ·   tellapart cv --resume"
-        " runs/20261121-101500-photos"
+@verb(
+    epilog=examples(
+        "cv photos/",
+        "cv photos/ --folds 10 --repeats 3",
+        "cv photos/ --recipe finetune-kfold",
+        "cv --resume runs/20261121-101500-photos",
     )
 )
 def cv(
+    ctx: typer.Context,
     data: Annotated[
-        Path | None, typer.Argument(help=f"{DATA_HELP} Without it that of the recipe.")
+        Path | None,
+        argument(f"{DATA_HELP} Default: the recipe's public data set, downloaded.", "DATA"),
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(help="In how many the images are divided; 5 by default.")
+        int | None,
+        option("Number of folds that the images are divided into. Default: 5.", metavar="N"),
     ] = None,
     repeats: Annotated[
-        int | None, typer.Option(help="How often they are divided anew; once by default.")
+        int | None,
+        option("Number of times that the images are divided anew. Default: 1.", metavar="N"),
     ] = None,
     recipe: Recipe = None,
     ensemble: Annotated[
         bool,
-        typer.Option(
+        flag(
+            "Ship the models of the folds as one file, instead of training once more on all.",
             "--ensemble",
-            help="Ship the folds' models as one file rather than train once more on all.",
         ),
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="The folder that holds runs; runs by default.")
-    ] = None,
+    out: Out = None,
     name: Name = None,
     seed: Seed = None,
     splits: Splits = None,
     group_by: GroupBy = None,
     set_: Set = None,
     strict: Strict = False,
-    resume: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Go on with one that was stopped; DATA if it was moved."),
-    ] = None,
+    resume: Resume = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Cross-validate: each image is judged by a model that never saw it. Test stays aside until the
-    end.
-    """
-    from tellapart.jobs.cv.cross_validate import cross_validate
-
+    """Cross-validate: each image is judged by a model that never saw it; test stays aside."""
     if resume is not None:
-        new = {
-            "--folds": folds,
-            "--repeats": repeats,
-            "--recipe": recipe,
-            "--ensemble": ensemble,
-            "--out": out,
-        }
-        more = {
-            "--name": name,
-            "--seed": seed,
-            "--splits": splits,
-            "--group-by": group_by,
-            "--set": set_,
-        }
-        goes_without("--resume", {**new, **more, "--strict": strict})
+        goes_without("--resume", ctx, "data json_ quiet")
     with results_only():
-        done = cross_validate(
+        result = tellapart.cross_validate(
             data,
             folds=5 if folds is None else folds,
             repeats=1 if repeats is None else repeats,
@@ -109,59 +106,82 @@ def cv(
             quiet=quiet,
         )
     if json_:
-        print_json(done.as_json())
+        print_json(result.as_json())
     else:
-        for line in done.lines:
+        for line in result.lines:
             echo(line)
-        print_scores(done.metrics, "test ")
-        print_class_accuracy(done.metrics)
-        echo(f"report    {done.report}")
-        echo(f"model     {done.model}")
-    end(done.statuses)
+        print_scores(result.metrics, "test ")
+        print_class_accuracy(result.metrics)
+        echo(f"report    {result.report}")
+        echo(f"model     {result.model}")
+    end_with(result.statuses, quiet=quiet or json_)
 
 
-@app.command(
-    epilog=(
-        "Examples:  tellapart tune photos/ --trials 30   ·   tellapart tune photos/ --recipe"
-        " finetune --budget 2h   ·   tellapart tune --study runs/20261121-101500-photos"
+@verb(
+    epilog=examples(
+        "tune photos/ --trials 30",
+        "tune photos/ --recipe finetune --budget 2h",
+        "tune --study runs/20261121-101500-photos",
     )
 )
 def tune(
     data: Annotated[
-        Path | None, typer.Argument(help=f"{DATA_HELP} Without it that of the study or recipe.")
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="How many in the whole study, whoever runs them.")
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="For this command, the final training included: 90s, 20m, 2h."
+        Path | None,
+        argument(
+            f"{DATA_HELP} Default: the study's data, or the recipe's public data set.", "DATA"
         ),
     ] = None,
+    trials: Annotated[
+        int | None,
+        option("Number of trials in the whole study, over all processes.", metavar="N"),
+    ] = None,
+    budget: Budget = None,
     recipe: Recipe = None,
     space: Annotated[
         Path | None,
-        typer.Option(help="A YAML file: recipe keys, each with choices or low and high."),
+        option(
+            "A YAML file of recipe keys, each with a list of values or with low and high."
+            " Default: the recipe's own space.",
+            metavar="FILE",
+        ),
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(help="Judge by so many folds rather than by val.")
+        int | None,
+        option("Judge each trial by this many folds. Default: judge by val.", metavar="N"),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="Of val, to search by; the recipe's training.monitor.")
+        str | None,
+        option(
+            "What to rank trials by: loss, accuracy, balanced_accuracy, precision, recall, f1 or"
+            " top5_accuracy. Default: loss for a probe, else the recipe's training.monitor.",
+            metavar="METRIC",
+        ),
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="tpe, which learns from the trials before, or random.")
+        str | None,
+        option(
+            "How settings are drawn: tpe learns from earlier trials, random does not."
+            " Default: tpe.",
+            metavar="SAMPLER",
+        ),
     ] = None,
     study: Annotated[
         str | None,
-        typer.Option(help="Join or go on with a study: its folder, or with --storage its name."),
+        option(
+            "Join or continue a study, by its folder. With --storage, by its name.",
+            metavar="STUDY",
+        ),
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="A database for many machines; a file by default."),
+        option(
+            "A database that several machines share. Default: a file in the study's folder.",
+            metavar="URL",
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder that holds runs.")] = Path("runs"),
+    out: Annotated[
+        Path, option("The folder that holds the runs. Default: runs.", metavar="FOLDER")
+    ] = Path("runs"),
     name: Name = None,
     seed: Seed = None,
     splits: Splits = None,
@@ -171,16 +191,12 @@ def tune(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search for better settings on val or folds, train the best once more, and measure that on
-    test once.
-    """
-    from tellapart.jobs.tune.tune import tune as search
-
+    """Search for better settings on val or folds, train the best once more, and test that once."""
     with results_only():
-        tuned = search(
+        tuned = tellapart.tune(
             data,
             trials=trials,
-            budget_seconds=None if budget is None else 60 * minutes(budget),
+            budget_seconds=None if budget is None else seconds(budget),
             recipe=recipe,
             space=space,
             storage=storage,
@@ -200,36 +216,42 @@ def tune(
     print_found(tuned.as_json(), tuned.lines, tuned.page, json_)
     if tuned.model and not json_:
         echo(f"model     {tuned.model}")
-    end(tuned.statuses)
+    end_with(tuned.statuses, quiet=quiet or json_)
 
 
-@app.command(
-    epilog=(
-        "Examples:  tellapart pick photos/   ·   tellapart pick photos/ --max-ms 20   ·   "
-        "tellapart pick photos/ --backbones resnet18,resnet50=mine.safetensors"
+@verb(
+    epilog=examples(
+        "pick photos/",
+        "pick photos/ --max-ms 20",
+        "pick photos/ --backbones resnet18,resnet50=mine.safetensors",
     )
 )
 def pick(
     data: Data,
     backbones: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "A backbone to measure, with a file of weights if it has its own. May be repeated, or"
+            " be a list with commas. Default: some from fast to accurate.",
             metavar="NAME[=FILE]",
-            help="What to look at; repeatable, or separated by commas. A spread by default.",
         ),
     ] = None,
     max_ms: Annotated[
-        float | None, typer.Option(help="Milliseconds an image on one thread, at most.")
+        float | None,
+        option("The most milliseconds per image, on one thread.", metavar="MS"),
     ] = None,
     max_mb: Annotated[
-        float | None, typer.Option(help="Megabytes of the model file, at most.")
+        float | None, option("The most megabytes of the model file.", metavar="MB")
     ] = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="For this command: 90s, 20m, 1h30m.")
-    ] = None,
+    budget: Budget = None,
     recipe: Recipe = None,
     out: Annotated[
-        Path | None, typer.Option(help="The HTML page; NAME-pick.html here by default.")
+        Path | None,
+        option(
+            "The HTML page. Default: NAME-pick.html in the current folder, with the name of the"
+            " data.",
+            metavar="FILE",
+        ),
     ] = None,
     seed: Seed = None,
     splits: Splits = None,
@@ -239,19 +261,14 @@ def pick(
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure backbones on your images and this machine: accuracy, latency, size; and say which to
-    take.
-    """
-    from tellapart.jobs.pick.pick import pick as measure
-
-    picked = measure(
+    """Measure backbones on your images and machine, in accuracy, time and size; recommend one."""
+    names = [name for text in backbones or () for name in text.split(",")]
+    picked = tellapart.pick(
         data,
-        backbones=(
-            None if backbones is None else [name for text in backbones for name in text.split(",")]
-        ),
+        backbones=names or None,
         max_ms=max_ms,
         max_mb=max_mb,
-        budget_seconds=None if budget is None else 60 * minutes(budget),
+        budget_seconds=None if budget is None else seconds(budget),
         recipe=recipe or "probe",
         out=out,
         seed=seed,
@@ -262,40 +279,48 @@ def pick(
         quiet=quiet,
     )
     print_found(picked.as_json(), picked.lines, picked.page, json_)
-    end(picked.statuses)
+    end_with(picked.statuses, quiet=quiet or json_)
 
 
-@app.command(
-    epilog=(
-        "Examples:  tellapart runs   ·   tellapart runs --sort accuracy --where recipe=finetune"
-        " --settings   ·   tellapart runs --where 'accuracy>0.9' --out runs.csv"
+@verb(
+    epilog=examples(
+        "runs",
+        "runs --sort accuracy --where recipe=finetune --settings",
+        "runs --where 'accuracy>0.9' --out runs.csv",
     )
 )
 def runs(
-    folder: Annotated[Path, typer.Argument(help="The folder that holds runs.")] = Path("runs"),
+    folder: Annotated[
+        Path, argument("The folder that holds the runs. Default: runs.", "FOLDER")
+    ] = Path("runs"),
     sort: Annotated[
-        str | None, typer.Option(help="A column or a recipe key; the newest first by default.")
+        str | None,
+        option("Sort by a column of --out, or by a recipe key. Default: date.", metavar="COLUMN"),
     ] = None,
     descending: Annotated[
         bool | None,
-        typer.Option("--descending/--ascending", help="The largest, or the smallest, first."),
+        flag(
+            "Put the largest value first, or the smallest. Default: the largest accuracy or date"
+            " first, else the smallest.",
+            "--descending/--ascending",
+        ),
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILTER", help="As recipe=finetune or 'accuracy>0.9'; repeatable."),
+        option(
+            "List only runs that pass a filter: recipe=finetune, 'accuracy>0.9', 'run=*photos*'."
+            " Compares a column of --out or a recipe key. May be repeated.",
+            metavar="FILTER",
+        ),
     ] = None,
     settings: Annotated[
-        bool, typer.Option("--settings", help="Show the recipe keys in which the runs differ.")
+        bool, flag("Also show the recipe keys in which the runs differ.", "--settings")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Write a table: .csv, .jsonl or .parquet.")
-    ] = None,
+    out: Table = None,
     json_: Json = False,
 ) -> None:
-    """List the runs of a folder with their scores; sort, filter, and show what was different."""
-    from tellapart.jobs.runs import list_runs
-
-    listed = list_runs(
+    """List the runs of a folder with their scores; sort and filter them; show what differs."""
+    listed = tellapart.list_runs(
         folder, sort=sort, descending=descending, where=where or (), settings=settings, out=out
     )
     if json_:
@@ -307,35 +332,43 @@ def runs(
         echo(line)
 
 
-@app.command(
-    epilog=(
-        "Examples:  tellapart compare runs/20261121-101500-photos runs/20261121-112000-photos   ·  "
-        " tellapart compare runs/*-photos --data photos/ --out which.html"
+@verb(
+    epilog=examples(
+        "compare runs/20261121-101500-photos runs/20261121-112000-photos",
+        "compare runs/*-photos --data photos/ --out which.html",
     )
 )
 def compare(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="RUNS…", help="Finished runs; the first is the yardstick."),
+        argument("Finished runs. The first is the one to compare with.", "RUNS..."),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The HTML page; compare.html here by default.")
+        Path | None,
+        option("The HTML page. Default: compare.html in the current folder.", metavar="FILE"),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Where the images are, to show those on which the runs disagree."),
+        option(
+            "Where the images are, to show those on which the runs disagree. Default: where each"
+            " run found them.",
+            metavar="DATA",
+        ),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="test, or val, with which the runs were chosen.")
+        str,
+        option(
+            "The images to compare on: test, or val. Runs chosen by val look too good there."
+            " Default: test.",
+            metavar="SPLIT",
+        ),
     ] = "test",
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    seed: BootstrapSeed = 0,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say whether one run is better than another: a paired test on the same images, and where they
-    disagree.
-    """
-    from tellapart.jobs.compare import compare_runs
-
-    compared = compare_runs(folders, out=out, data=data, split=split, seed=seed, quiet=quiet)
+    """Test whether one run is better than another on the same images, and show where they differ."""
+    compared = tellapart.compare_runs(
+        folders, out=out, data=data, split=split, seed=seed, quiet=quiet
+    )
     print_found(compared.as_json(), compared.lines, compared.page, json_)

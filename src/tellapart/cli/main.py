@@ -1,6 +1,4 @@
-"""The one edge where a command line becomes a verb, and an error becomes a line and an exit
-code.
-"""
+"""The one edge where a command line becomes a verb, and an error becomes a line and an exit code."""
 
 from __future__ import annotations
 
@@ -13,41 +11,44 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tellapart.cli import experiments as experiments  # its verbs join the others
 from tellapart.cli.output import echo, hush, print_json
 from tellapart.cli.verbs import app
-from tellapart.errors import Interrupted, UserError, needs_extra, one_line
+from tellapart.errors import Fault, Interrupted, UserError, needs_extra, one_line
 from tellapart.writing import disk_error
 
 SIGINT_EXIT = 130
+NO_WORDS_EXIT = 2
+INTERRUPTED = Interrupted(
+    "Interrupted; nothing is half-written.",
+    "Run the same command again: what is in the cache is not computed again.",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one verb and exit: 0 done, 1 our fault, 2 wrong use, 3 some inputs rejected, 4
-    interrupted, 5 refused.
+    """Run one verb and exit.
+
+    The code is 0 when it is done, 1 for our fault, 2 for wrong use, 3 if some inputs were rejected,
+    4 if it was interrupted, and 5 if it was refused.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _stop)
-    logging.getLogger("PIL").setLevel(
-        logging.CRITICAL
-    )  # what it has to say is in the file's status
-    interrupted = Interrupted(
-        "Interrupted; nothing is half-written.",
-        "What was computed is kept: run the same command again to go on.",
-    )
+    # What Pillow logs about a file is in the file's status.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     try:
         code = app(words, standalone_mode=False, prog_name="tellapart")
         if code == SIGINT_EXIT:  # what the command line library makes of KeyboardInterrupt
-            code = _failed(interrupted, words)
+            code = _failed(INTERRUPTED, words)
     except (KeyboardInterrupt, EOFError):
-        code = _failed(interrupted, words)
-    except BrokenPipeError:  # the reader of our output has gone; that is its right
+        code = _failed(INTERRUPTED, words)
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the interpreter has flushed it
         code = 0
     except UserError as error:
         code = _failed(error, words)
     except Exception as error:
-        code = _failed(_as_user_error(error), words)
+        # Without a word the library prints the help, and then raises this with an empty message.
+        alone = type(error).__name__ == "NoArgsIsHelpError"
+        code = NO_WORDS_EXIT if alone else _failed(_as_user_error(error), words)
     if sys.stdout:
         atexit.register(hush)  # before what libraries have registered
     sys.exit(code if isinstance(code, int) else 0)
@@ -58,14 +59,9 @@ def _stop(signal_number: int, frame: object) -> None:
 
 
 def _as_user_error(error: Exception) -> UserError:
-    """The command line library's own errors are wrong use; anything else is our fault, told in one
-    line.
-    """
+    """What the command line library raises is wrong use; anything else is our fault."""
     if hasattr(error, "format_message"):
-        return UserError(
-            _plain(error.format_message()).rstrip(".") + ".",
-            "Run it with --help to see what there is.",
-        )
+        return UserError(_wrong_use(error), "Run it with --help to see what there is.")
     if os.environ.get("TELLAPART_TRACEBACK"):
         raise error
     if (
@@ -76,26 +72,38 @@ def _as_user_error(error: Exception) -> UserError:
         return needs_extra(error.name, "train")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return disk_error(error, Path(error.filename or "standard output"), 0)
-    if type(error).__name__ == "Abort":  # the same, in older releases of that library
-        return Interrupted(
-            "Interrupted; nothing is half-written.", "Run the same command again to go on."
-        )
-    fault = UserError(
+    if type(error).__name__ == "Abort":  # KeyboardInterrupt, in older releases of that library
+        return INTERRUPTED
+    return Fault(
         f"Unexpected fault: {type(error).__name__}: {one_line(error, 300)}",
         "Please report it; TELLAPART_TRACEBACK=1 shows where it came from.",
     )
-    fault.kind, fault.exit_code = "fault", 1
-    return fault
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.split())
+# What the library's checks of numbers are called → the rule.
+_RULES = {
+    "float_parsing": "must be a number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+}
+
+
+def _wrong_use(error: Exception) -> str:
+    """The library's message. For a number it would quote its own checks, so we word that here."""
+    checks = getattr(error.__cause__, "errors", None)
+    check = checks()[0] if callable(checks) else {}
+    if check.get("type") in _RULES and getattr(error, "param", None):
+        rule = _RULES[check["type"]].format_map(check.get("ctx", {}))
+        return f"{max(error.param.opts, key=len)} {rule}, got {check['input']!r}."  # type: ignore[attr-defined]
+    message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    return message if message.endswith((".", "?", "!")) else f"{message}."
 
 
 def _failed(error: UserError, words: Sequence[str]) -> int:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a second Ctrl-C while the first one is being told
+    # A second Ctrl-C must not cut off the message about the first one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "--json" in words:
         print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
     else:

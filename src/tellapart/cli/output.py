@@ -4,51 +4,57 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tellapart.progress import shown
+from tellapart.errors import InputsRejected
+from tellapart.progress import shown, wrapped
 
 if TYPE_CHECKING:
     from tellapart.evaluation.metrics import ClassScores, Metrics
     from tellapart.modelfile.predictor import Answer
 
-MOST_CLASSES = 20  # told one by one after a training
+MOST_CLASSES = 20  # with more, a training prints no line per class
+# Labels of lines that hold a path or a command. They are not wrapped, so that they can be copied.
+COPIED = ("next", "page", "report", "model", "use it")
+LABEL_WIDTH = 10
 
 
 @contextlib.contextmanager
 def results_only() -> Iterator[None]:
-    """Standard output is for what a verb finds: what libraries print while it works goes to
-    standard error.
-    """
+    """Keep standard output for results: what libraries print meanwhile goes to standard error."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
 
 def hush() -> None:
-    """From here on they print nothing there any more, at the very end neither."""
+    """Keep libraries from printing on standard output as the process ends."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     sys.stdout = sys.stderr
 
 
 def echo(line: str, *, err: bool = False) -> None:
-    """One line."""
-    typer.echo(shown(line), err=err)
+    """Print one line. A terminal wraps it at words, unless it holds a path or a command."""
+    line, stream = shown(line), sys.stderr if err else sys.stdout
+    if line[:LABEL_WIDTH].rstrip() not in COPIED and stream and stream.isatty():
+        line = wrapped(line, shutil.get_terminal_size().columns)
+    typer.echo(line, err=err)
 
 
 def print_json(values: dict[str, Any]) -> None:
-    """One JSON object."""
-    # ensure_ascii: then a terminal or pipe of any encoding can carry it
-    echo(json.dumps(values, allow_nan=False))
+    """Print one JSON object on one line."""
+    # json.dumps escapes all that is not ASCII, so a pipe of any encoding can carry it.
+    typer.echo(json.dumps(values, allow_nan=False))
 
 
 def print_found(values: dict[str, Any], lines: Sequence[str], page: Path, json_: bool) -> None:
-    """What a look at the data found, and the page that shows it."""
+    """Print what a verb found, and the page that shows it."""
     if json_:
         print_json(values)
     else:
@@ -58,35 +64,65 @@ def print_found(values: dict[str, Any], lines: Sequence[str], page: Path, json_:
 
 
 def print_scores(metrics: Metrics, split: str = "") -> None:
-    """Accuracy over all classes; `split` says of which images."""
+    """Print the accuracy over all classes, and the baseline.
+
+    Args:
+        metrics: of the images.
+        split: which images these are, as "test ".
+    """
     if metrics.balanced_first:
         echo(f"{split}balanced accuracy  {metrics.balanced_accuracy}")
     echo(f"{split}accuracy  {metrics.accuracy}")
     if metrics.majority_baseline is not None:
-        echo(f"always the largest class would be right {metrics.majority_baseline}")
+        echo(
+            "baseline: always answering the largest class of train is correct for"
+            f" {metrics.majority_baseline}"
+        )
 
 
 def print_classes(metrics: Metrics) -> None:
-    """A line a class."""
-    for one in metrics.per_class:
-        echo(f"{one.name}: recall {one.recall}, precision {one.precision}{_trust(one)}")
+    """Print recall and precision, a line per class."""
+    for scores in metrics.per_class:
+        echo(f"{scores.name}: recall {scores.recall}, precision {scores.precision}{_trust(scores)}")
 
 
 def print_class_accuracy(metrics: Metrics) -> None:
-    """Of each class, how many of its images are right; of very many classes nothing, for the report
-    has them.
-    """
+    """Print recall per class, unless there are more than `MOST_CLASSES`: the report has them."""
     if len(metrics.per_class) <= MOST_CLASSES:
-        for one in metrics.per_class:
-            echo(f"  {one.name}: {one.recall}{_trust(one)}")
+        for scores in metrics.per_class:
+            echo(f"  {scores.name}: recall {scores.recall}{_trust(scores)}")
 
 
-def _trust(one: ClassScores) -> str:
-    return "" if one.trusted else "   too few to trust"
+def end_with(statuses: Mapping[str, int], *, quiet: bool) -> None:
+    """Exit with the code for rejected inputs if there are some, and say so.
+
+    Args:
+        statuses: how many inputs have each status.
+        quiet: say nothing.
+    """
+    rejected = {status: count for status, count in statuses.items() if status != "ok"}
+    if not rejected:
+        return
+    if not quiet:
+        total, unused = sum(statuses.values()), sum(rejected.values())
+        listed = ", ".join(f"{count:,} {status}" for status, count in rejected.items())
+        echo(
+            f"Done, with exit code {InputsRejected.exit_code}: {unused:,} of {total:,} files could"
+            f" not be used ({listed}).",
+            err=True,
+        )
+    raise typer.Exit(InputsRejected.exit_code)
+
+
+def _trust(scores: ClassScores) -> str:
+    if scores.trusted:
+        return ""
+    images = "image" if scores.count == 1 else "images"
+    return f"   only {scores.count} {images}: treat this as a hint"
 
 
 def print_answers(answers: Sequence[Answer], top: int) -> None:
-    """A line an image."""
+    """Print a line per image."""
     print_table(
         ["image", "answer", "confidence", "decision", "note"],
         (_cells(answer, top) for answer in answers),
@@ -96,11 +132,12 @@ def print_answers(answers: Sequence[Answer], top: int) -> None:
 def print_table(
     heads: Sequence[str], rows: Iterable[Sequence[str]], *, always_heads: bool = False
 ) -> None:
-    """A table for a person; where the output is no terminal, tab-separated lines that nothing cuts
-    off.
+    """Print a table for a terminal. Elsewhere it is tab-separated lines, which nothing cuts off.
 
     Args:
-        always_heads: there too, above the rows, where the columns are not always the same.
+        heads: the names of the columns.
+        rows: as many cells in each.
+        always_heads: print the heads elsewhere too, where the columns are not always the same.
     """
     cells = [[shown(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
@@ -119,9 +156,7 @@ def print_table(
 
 def _cells(answer: Answer, top: int) -> list[str]:
     best = answer.top(top)
-    names, shares = (
-        ", ".join(name for name, _ in best),
-        ", ".join(f"{share:.1%}" for _, share in best),
-    )
+    names = ", ".join(name for name, _ in best)
+    shares = ", ".join(f"{share:.1%}" for _, share in best)
     remark = answer.detail if answer.status != "ok" else ", ".join(answer.notes)
     return [answer.path, names, shares, answer.decision or answer.status, remark]

@@ -1,9 +1,12 @@
-"""Words on the command line → values."""
+"""Words on the command line → values, and which words go together."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
 
 from tellapart.errors import UserError
 
@@ -23,37 +26,87 @@ def settings(pairs: Sequence[str] | None) -> dict[str, str]:
     return values
 
 
-def minutes(text: str) -> float:
-    """A time in words → minutes.
+def seconds(text: str) -> float:
+    """A time in words → seconds.
 
-    >>> minutes("90s"), minutes("20m"), minutes("1h30m")
-    (1.5, 20.0, 90.0)
+    >>> seconds("90s"), seconds("20m"), seconds("1h30m")
+    (90.0, 1200.0, 5400.0)
     """
     number = r"(\d{1,9}(?:\.\d{1,9})?)"
     match = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text, re.ASCII)
-    hours, mins, seconds = (
-        (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
-    )
-    total = hours * 60 + mins + seconds / 60
+    parts = match.groups() if match else ()
+    total = sum(unit * float(part or 0) for unit, part in zip((3600, 60, 1), parts, strict=False))
     if not total:
-        raise UserError(f"--budget {text} is no time.", "Write one like 90s, 20m or 1h30m.")
+        raise UserError(f"--budget {text} is not a time.", "Write one like 90s, 20m or 1h30m.")
     return total
 
 
-def goes_without(option: str, others: Mapping[str, object]) -> None:
-    """Refuse those of the other options that were given: they say what this one leaves no room
-    for.
+def budget_settings(
+    budget: str | None, recipe: str, changes: Mapping[str, Any]
+) -> dict[str, float]:
+    """The recipe key that `--budget` stands for.
+
+    Raises:
+        UserError: it is no time, or the recipe does not train by gradient. The recipe's own error
+            would name a key that the user never typed.
     """
-    given = [name for name, value in others.items() if value is not None and value is not False]
-    if given:
+    if budget is None:
+        return {}
+    minutes = seconds(budget) / 60
+    from tellapart.recipe_files import load_recipe
+
+    if load_recipe(recipe, changes).method == "probe":
         raise UserError(
-            f"{option} does not go with {' and '.join(given)}.", "Leave one of them out."
+            f"--budget limits a training by gradient, and the recipe {recipe!r} has none.",
+            "Leave it out, or take another recipe: --recipe finetune.",
+        )
+    return {"training.budget_minutes": minutes}
+
+
+def goes_without(option: str, ctx: typer.Context, allowed: str) -> None:
+    """Refuse options that were typed although this one leaves no room for them.
+
+    Args:
+        option: the one that was given.
+        ctx: what was typed.
+        allowed: the names of the parameters that it goes with.
+    """
+    typed = [
+        _spelling(parameter)
+        for parameter in ctx.command.params
+        if _is_typed(parameter, ctx)
+        and parameter.name not in allowed.split()
+        and option not in parameter.opts
+    ]
+    if typed:
+        raise UserError(
+            f"{option} does not go with {' and '.join(typed)}.", "Leave one of them out."
         )
 
 
-def goes_with(option: str, others: Mapping[str, object]) -> None:
-    """Refuse other options that only mean something beside this one, which was not given."""
-    given = [name for name, value in others.items() if value is not None and value is not False]
-    if given:
-        verb = "goes" if len(given) == 1 else "go"
-        raise UserError(f"{' and '.join(given)} {verb} with {option} only.", f"Add {option}.")
+def goes_with(option: str, ctx: typer.Context, *names: str) -> None:
+    """Refuse options that mean something only beside this one, which was not given.
+
+    Args:
+        option: the one that is missing.
+        ctx: what was typed.
+        names: the parameters that need it.
+    """
+    typed = [
+        _spelling(parameter)
+        for parameter in ctx.command.params
+        if parameter.name in names and _is_typed(parameter, ctx)
+    ]
+    if typed:
+        verb = "goes" if len(typed) == 1 else "go"
+        raise UserError(f"{' and '.join(typed)} {verb} with {option} only.", f"Add {option}.")
+
+
+def _is_typed(parameter: Any, ctx: typer.Context) -> bool:
+    # By name: typer brings its own copy of click's enumeration in some releases.
+    source = ctx.get_parameter_source(parameter.name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _spelling(parameter: Any) -> str:
+    return str(max(parameter.opts, key=len))

@@ -1,0 +1,111 @@
+"""The verb that looks at data."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import tellapart
+from tellapart.cli.help import Verb, examples, flag, option
+from tellapart.cli.options import Data, GroupBy, Json, Quiet, Recipe, Seed, Set
+from tellapart.cli.output import end_with, print_found
+from tellapart.cli.values import goes_with, goes_without, settings
+
+verbs = typer.Typer()
+verb = partial(verbs.command, cls=Verb, rich_help_panel="Data")
+
+
+@verb(
+    epilog=examples(
+        "explore photos/",
+        "explore photos.zip --group-by 'name:^(p[0-9]+)_'",
+        "explore photos/ --check --image cats/7.jpg",
+        "explore photos/ --augment finetune",
+    )
+)
+def explore(
+    ctx: typer.Context,
+    data: Data,
+    out: Annotated[
+        Path | None,
+        option(
+            "The HTML page. Default: NAME-explore.html, NAME-check.html or NAME-augment.html in the"
+            " current folder, with the name of the data.",
+            metavar="FILE",
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        option("Also write one row per file: .csv, .jsonl or .parquet.", metavar="FILE"),
+    ] = None,
+    recipe: Recipe = None,
+    seed: Seed = None,
+    group_by: GroupBy = None,
+    set_: Set = None,
+    strict: Annotated[
+        bool,
+        flag(
+            "Exit with code 5 if there are leaks, conflicting labels, copies or unusable files.",
+            "--strict",
+        ),
+    ] = False,
+    check: Annotated[
+        bool,
+        flag("Instead, follow one image through every step up to the network.", "--check"),
+    ] = False,
+    augment: Annotated[
+        str | None,
+        option(
+            "Instead, show images as a training by this recipe augments them.", metavar="RECIPE"
+        ),
+    ] = None,
+    image: Annotated[
+        str | None,
+        option(
+            "With --check or --augment: the image to show, by its path in DATA. Default: the first"
+            " usable one, or some of each class.",
+            metavar="PATH",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        option("With --check: also show what this model answers.", metavar="MODEL"),
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the status of every file, class balance, copies, label conflicts and leaks on a page.
+
+    Needs no torch.
+    """
+    shared: dict[str, Any] = {"out": out, "set": settings(set_), "quiet": quiet}
+    if augment is not None:
+        goes_without("--augment", ctx, "data out seed set_ image json_ quiet")
+        from tellapart.jobs.augment import show_augmented
+
+        shown = show_augmented(data, recipe=augment, image=image, seed=seed, **shared)
+        print_found(shown.as_json(), shown.lines(), shown.page, json_)
+        return
+    if check:
+        goes_without("--check", ctx, "data out recipe set_ image model json_ quiet")
+        from tellapart.jobs.check import check as check_image
+
+        steps = check_image(data, image=image, model=model, recipe=recipe or "probe", **shared)
+        print_found(steps.as_json(), steps.lines(), steps.page, json_)
+        return
+    goes_with("--check or --augment", ctx, "image")
+    goes_with("--check", ctx, "model")
+    exploration = tellapart.explore(
+        data,
+        table=table,
+        recipe=recipe or "probe",
+        seed=seed,
+        group_by=group_by,
+        strict=strict,
+        **shared,
+    )
+    print_found(exploration.as_json(), exploration.lines, exploration.page, json_)
+    end_with(exploration.catalog.status_counts, quiet=quiet or json_)

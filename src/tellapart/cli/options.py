@@ -1,0 +1,77 @@
+"""The arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tellapart.cli.help import argument, flag, option
+
+DATA_HELP = (
+    "A folder with one folder per class, or with train/ and test/; a table of paths and labels;"
+    " IDX or CIFAR files; an archive of any of these."
+)
+
+Data = Annotated[Path, argument(DATA_HELP, "DATA")]
+Model = Annotated[Path, argument("A model.onnx, or the run folder that holds it.", "MODEL")]
+
+Recipe = Annotated[
+    str | None,
+    option(
+        "A recipe's name or a YAML file; tellapart recipes lists the names. Default: probe.",
+        metavar="RECIPE",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    option("Change one key of the recipe. May be repeated.", "--set", metavar="KEY=VALUE"),
+]
+Seed = Annotated[
+    int | None,
+    option("The seed of every random decision. Default: the recipe's seed.", metavar="N"),
+]
+BootstrapSeed = Annotated[
+    int, option("The seed of the bootstrap intervals. Default: 0.", metavar="N", min=0)
+]
+Splits = Annotated[
+    Path | None,
+    option(
+        "Take over the splits of an earlier run, so that its test images stay unseen.",
+        metavar="RUN",
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    option(
+        "Keep each group of images in one split. A group is a value in a column (column:NAME), a"
+        " folder (folder, or folder:N from the top), a part of the file name"
+        " (name:PATTERN), or a burst of shots taken within seconds (burst).",
+        metavar="RULE",
+    ),
+]
+Strict = Annotated[
+    bool,
+    flag("Refuse data with leaks between splits or with conflicting labels.", "--strict"),
+]
+Budget = Annotated[
+    str | None,
+    option("A time limit for the whole command, as 90s, 20m or 1h30m.", metavar="TIME"),
+]
+
+Out = Annotated[
+    Path | None, option("The folder that holds the runs. Default: runs.", metavar="FOLDER")
+]
+Name = Annotated[
+    str | None, option("The name of the run. Default: the name of the data.", metavar="NAME")
+]
+Resume = Annotated[
+    Path | None,
+    option("Continue a run that was stopped. DATA is needed only if it moved.", metavar="RUN"),
+]
+Table = Annotated[
+    Path | None, option("Write a table: .csv, .jsonl or .parquet.", "--out", metavar="FILE")
+]
+Json = Annotated[
+    bool, flag("Print one JSON object on standard output, and nothing else there.", "--json")
+]
+Quiet = Annotated[bool, flag("Print nothing while working.", "--quiet", "-q")]

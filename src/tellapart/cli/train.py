@@ -1,0 +1,204 @@
+"""The verbs that train, and those that list what a training may be made of."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import tellapart
+from tellapart.cli.help import Verb, argument, examples, flag, option
+from tellapart.cli.options import (
+    DATA_HELP,
+    Budget,
+    Data,
+    GroupBy,
+    Json,
+    Name,
+    Out,
+    Quiet,
+    Recipe,
+    Resume,
+    Seed,
+    Set,
+    Splits,
+    Strict,
+)
+from tellapart.cli.output import (
+    echo,
+    end_with,
+    print_class_accuracy,
+    print_found,
+    print_json,
+    print_scores,
+    print_table,
+    results_only,
+)
+from tellapart.cli.values import budget_settings, goes_with, goes_without, settings
+from tellapart.errors import UserError
+
+verbs = typer.Typer()
+verb = partial(verbs.command, cls=Verb, rich_help_panel="Train")
+
+
+@verb(
+    epilog=examples(
+        "train photos/",
+        "train labels.csv --set head.weighting=balanced",
+        "train photos/ --recipe finetune --budget 20m",
+        "train --recipe cifar10-lenet",
+        "train --resume runs/20261121-101500-photos",
+    )
+)
+def train(
+    ctx: typer.Context,
+    data: Annotated[
+        Path | None,
+        argument(f"{DATA_HELP} Default: the recipe's public data set, downloaded.", "DATA"),
+    ] = None,
+    recipe: Recipe = None,
+    out: Out = None,
+    name: Name = None,
+    seed: Seed = None,
+    splits: Splits = None,
+    group_by: GroupBy = None,
+    set_: Set = None,
+    budget: Budget = None,
+    strict: Strict = False,
+    resume: Resume = None,
+    accept_changes: Annotated[
+        bool,
+        flag("With --resume: continue although the data has changed.", "--accept-changes"),
+    ] = False,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a classifier, measure it, and write its model file and report into a run folder."""
+    if resume is None:
+        goes_with("--resume", ctx, "accept_changes")
+    else:
+        goes_without("--resume", ctx, "data accept_changes json_ quiet")
+    changes = settings(set_)
+    with results_only():
+        run = tellapart.train(
+            data,
+            recipe=recipe or "probe",
+            out=out or Path("runs"),
+            name=name,
+            seed=seed,
+            splits=splits,
+            group_by=group_by,
+            strict=strict,
+            set={**changes, **budget_settings(budget, recipe or "probe", changes)},
+            resume=resume,
+            accept_changes=accept_changes,
+            quiet=quiet,
+        )
+    if run is None:  # a helper process: only the first of several writes and prints
+        return
+    if json_:
+        print_json(run.as_json())
+    else:
+        print_scores(run.metrics, "test ")
+        print_class_accuracy(run.metrics)
+        for line in run.comparison_lines:
+            echo(line)
+        echo(f"report    {run.report}")
+        echo(f"model     {run.model}")
+        echo(f"use it    tellapart predict {run.model} IMAGES…")
+    end_with(run.statuses, quiet=quiet or json_)
+
+
+@verb(
+    epilog=examples(
+        "find-rate photos/", "find-rate photos/ --recipe finetune --set training.batch_size=64"
+    )
+)
+def find_rate(
+    data: Data,
+    recipe: Annotated[
+        str,
+        option(
+            "A recipe that trains by gradient: its name or a YAML file. Default: finetune.",
+            metavar="RECIPE",
+        ),
+    ] = "finetune",
+    out: Annotated[
+        Path | None,
+        option(
+            "The HTML page. Default: NAME-rates.html in the current folder, with the name of the"
+            " data.",
+            metavar="FILE",
+        ),
+    ] = None,
+    seed: Seed = None,
+    set_: Set = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Try learning rates from tiny to huge in one short training, and suggest training.lr."""
+    from tellapart.jobs.find_rate import find_rate as find
+
+    found = find(data, recipe=recipe, out=out, seed=seed, set=settings(set_), quiet=quiet)
+    print_found(found.as_json(), found.lines, found.page, json_)
+
+
+@verb(epilog=examples("recipes", "recipes finetune", "recipes mine.yaml --json"))
+def recipes(
+    name: Annotated[
+        str | None,
+        argument("A recipe or a YAML file whose keys to list. Default: list recipes.", "NAME"),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """List the recipes; or the keys of one, with value, default, what it takes and its meaning."""
+    from tellapart.recipe import option_text
+    from tellapart.recipe_keys import recipes as list_recipes
+
+    if name is None:
+        titles = {recipe.name: recipe.title for recipe in list_recipes()}
+        if json_:
+            print_json({"recipes": titles})
+        else:
+            print_table(["recipe", "what it is"], titles.items())
+        return
+    keys = list_recipes(name)
+    if json_:
+        print_json({"recipe": name, "keys": [vars(key) for key in keys]})
+    else:
+        heads = ["key", "value", "default", "takes", "what it means"]
+        rows = [
+            (key.name, option_text(key.value), option_text(key.default), key.takes, key.help)
+            for key in keys
+        ]
+        print_table(heads, rows)
+
+
+@verb(epilog=examples("backbones mobilenet", "backbones 'resnet*' --json"))
+def backbones(
+    pattern: Annotated[
+        str | None,
+        argument("A part of the names, or a pattern with *. Default: list all.", "PATTERN"),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """List the networks that can be a backbone: parameters, input size, weights and licence."""
+    from tellapart.models.zoo import backbones as list_backbones
+
+    networks = list_backbones(pattern)
+    if not networks:
+        raise UserError(
+            f"No backbone's name contains {pattern!r}.", "Run tellapart backbones to see them all."
+        )
+    if json_:
+        print_json({"backbones": [vars(network) for network in networks]})
+        return
+    rows = []
+    for network in networks:
+        count = "" if network.parameters is None else f"{network.parameters:,}"
+        rows.append(
+            (network.name, count, f"{network.size_px} px", network.weights, network.licence)
+        )
+    print_table(["backbone", "parameters", "input", "weights", "licence"], rows)

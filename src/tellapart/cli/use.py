@@ -1,0 +1,90 @@
+"""The verbs that use a finished model."""
+
+from __future__ import annotations
+
+import io
+import sys
+from functools import partial
+from typing import Annotated
+
+import typer
+
+import tellapart
+from tellapart.catalog.names import escape
+from tellapart.cli.help import Verb, argument, examples, option
+from tellapart.cli.options import BootstrapSeed, Data, Json, Model, Quiet, Table
+from tellapart.cli.output import (
+    echo,
+    end_with,
+    print_answers,
+    print_classes,
+    print_json,
+    print_scores,
+)
+
+verbs = typer.Typer()
+verb = partial(verbs.command, cls=Verb, rich_help_panel="Use")
+
+
+@verb(
+    epilog=examples(
+        "predict model.onnx photo.jpg new/ 'more/*.png'",
+        "predict runs/20261121-101500-photos new/ --out answers.csv",
+        "predict model.onnx - < list-of-files.txt",
+    )
+)
+def predict(
+    model: Model,
+    images: Annotated[
+        list[str],
+        argument(
+            "Files, folders and patterns. - reads a list of files from standard input.", "IMAGES..."
+        ),
+    ],
+    out: Table = None,
+    top: Annotated[
+        int, option("How many classes to show for each image. Default: 1.", metavar="N", min=1)
+    ] = 1,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Classify images: one row per file, in the order given. Needs no torch."""
+    from tellapart.catalog.inputs import expand_inputs
+    from tellapart.jobs.predict import count_statuses, predict_files
+    from tellapart.modelfile.answers import answer_row
+    from tellapart.progress import Console
+
+    files = expand_inputs(images, sys.stdin.buffer if sys.stdin else io.BytesIO())
+    predictor, answers = predict_files(model, files, out=out, console=Console(quiet=quiet))
+    statuses = count_statuses(answers)
+    if json_:
+        rows = [
+            answer_row(answer, predictor.classes) | {"top": answer.top(top)} for answer in answers
+        ]
+        result = {"out": escape(str(out)), "rows": len(rows)} if out else {"answers": rows}
+        print_json({"statuses": statuses, **result})
+    elif out:
+        echo(f"{len(answers):,} {'row' if len(answers) == 1 else 'rows'} written to {out}")
+    else:
+        print_answers(answers, top)
+    end_with(statuses, quiet=quiet or json_)
+
+
+@verb(epilog=examples("evaluate runs/20261121-101500-photos more-photos/"))
+def evaluate(
+    model: Model,
+    data: Data,
+    seed: BootstrapSeed = 0,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a model on labelled images, with 95 % intervals. Needs no torch."""
+    evaluation = tellapart.evaluate(model, data, seed=seed, quiet=quiet)
+    if json_:
+        print_json(evaluation.as_json())
+    else:
+        print_scores(evaluation.metrics)
+        echo(f"answered  {evaluation.answering.coverage}")
+        echo(f"  of these correct  {evaluation.answering.accuracy_answered}")
+        print_classes(evaluation.metrics)
+    end_with(evaluation.statuses, quiet=quiet or json_)
