@@ -264,7 +264,8 @@ def test_recipes_lists_each_with_what_it_is(tell):
 
 def test_recipes_lists_the_keys_of_one(tell):
     lines = [line.split("\t") for line in tell("recipes", "cifar10-lenet").out.splitlines()]
-    assert ["training.momentum", "0.9", "none", "number, none", "of sgd; none: 0.9"] in lines
+    momentum = ["training.momentum", "0.9", "none", "number, none"]
+    assert [*momentum, "The momentum of sgd. None means 0.9."] in lines
     said = tell("recipes", "cifar10-lenet", "--json").json
     assert said["recipe"] == "cifar10-lenet"
     (key,) = [key for key in said["keys"] if key["name"] == "training.momentum"]
@@ -382,7 +383,7 @@ WRONG = {
     "key without value": (["train", "DATA", "--set", "seed"], "Write --set seed=VALUE."),
     "no argument": (["predict"], "MODEL"),
     "no image": (["predict", "MODEL"], "IMAGES"),
-    "negative seed": (["train", "DATA", "--seed", "-1"], "must be 0 or more, got -1"),
+    "negative seed": (["train", "DATA", "--seed", "-1"], "must be 0 to 2^63 - 1, got -1"),
     "seed that is no number": (
         ["train", "DATA", "--seed", "x"],
         "--seed must be a whole number, got 'x'.",

@@ -92,8 +92,7 @@ def choose(kind: str, name: str, options: Collection[str]) -> str:
     >>> choose("verb", "trian", ["train", "predict"])
     Traceback (most recent call last):
         ...
-    tellapart.errors.UserError: Unknown verb 'trian'. Did you mean 'train'? Choose one of: predict,
-    train.
+    tellapart.errors.UserError: Unknown verb 'trian'. Did you mean 'train'? Choose one of: predict, train.
     """
     if name in options:
         return name
@@ -116,8 +115,7 @@ def require(ok: bool, name: str, got: object, rule: str) -> None:
     >>> require(False, "seed", -1, "must be 0 or more")
     Traceback (most recent call last):
         ...
-    tellapart.errors.UserError: seed must be 0 or more, got -1. Set it with --set seed=… or in the
-    recipe file.
+    tellapart.errors.UserError: seed must be 0 or more, got -1. Set it with --set seed=… or in the recipe file.
     """
     if not ok:
         raise UserError(
