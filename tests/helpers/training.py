@@ -15,6 +15,7 @@ from torch import nn
 
 from helpers.catalogs import MAX_PIXELS
 from tellapart.catalog.table import Catalog
+from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.scores import METRICS, Metric
 from tellapart.extensions import Extensions
 from tellapart.images.store import Images
@@ -35,6 +36,9 @@ from tellapart.training.step import Stepper
 
 PLENTY = 10**9  # bytes
 RUNTIME = RuntimeSettings(threads=1, memory_format="contiguous", kept_bytes=PLENTY)
+PER_EPOCH, EPOCHS = 3, 3  # 19 train images in batches of 8
+STEPS = PER_EPOCH * EPOCHS
+AUGMENTED = {"augmentation.crop_area": 0.5, "augmentation.flip": 0.5, "augmentation.rotate": 0.5}
 SMALL: dict[str, Any] = {
     "method": "fit",
     "seed": 1,
@@ -210,9 +214,11 @@ def run_fit(
     return outcome
 
 
-def same_bits(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+def same_bits(first: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
     """Whether two sets of tensors are equal to their last bits."""
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    return first.keys() == other.keys() and all(
+        torch.equal(first[name], other[name]) for name in first
+    )
 
 
 def without_seconds(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,3 +230,18 @@ def without_seconds(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if name != "seconds"} | {
         "history": history
     }
+
+
+def at(name: str, step: int, action: Callable[[], object]) -> Callable[[Event], object]:
+    """A callback that does something at one event, and returns what comes of it."""
+
+    def callback(event: Event) -> object:
+        return action() if (event.name, event.step) == (name, step) else None
+
+    return callback
+
+
+def scored(values: list[float]) -> Callable[[Predictions], float]:
+    """A metric with one value after the other, an epoch each."""
+    left = iter(values)
+    return lambda predictions: next(left)
