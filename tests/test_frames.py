@@ -82,7 +82,7 @@ def test_pandas_own_missing_value_is_an_empty_cell():
         ({"path": [b"a", b"b"], "label": ["x", "y"]}, "row 0 .*path is not text.*in memory as a"),
         ({"path": ["a"], "label": [["x", "y"]]}, "row 0 .*label is not text"),
         ({"path": ["a"], "label": ["x"], "split": ["all"]}, "row 0 .*split 'all' is unknown"),
-        ({"path": ["a", "./a"], "label": ["x", "y"]}, "The data frame names 1 images more than"),
+        ({"path": ["a", "./a"], "label": ["x", "y"]}, "The data frame names 1 image more than"),
     ],
 )
 def test_a_frame_that_cannot_be_used_is_refused_with_where_and_why(frame_of, columns, words):

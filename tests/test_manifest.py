@@ -220,7 +220,7 @@ def test_an_unknown_split_is_refused_with_its_row(table):
 
 @pytest.mark.parametrize("again", ["a.jpg", "./a.jpg", "in/../a.jpg"])
 def test_a_image_named_twice_is_refused(table, again):
-    with pytest.raises(UserError, match=r"names 1 images more than once, 'a.jpg' for one"):
+    with pytest.raises(UserError, match=r"names 1 image more than once, for example 'a.jpg'"):
         read_source(table(f"path,label\na.jpg,cat\n{again},cat\n"))
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from tellapart.catalog.near import FLAT_GROUP, near_pairs
-from tellapart.catalog.thumbnails import PRINT_BYTES, make_print
+from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
 
 
 def scene(seed, *, width=240, height=180, colour=True):
@@ -61,9 +61,11 @@ def brightened(img, factor):
 
 def pairs_of(images):
     """The pairs found among images, as a set of tuples."""
-    prints = np.frombuffer(b"".join(make_print(np.asarray(img)) for img in images), np.uint8)
+    thumbnails = np.frombuffer(
+        b"".join(make_thumbnail(np.asarray(img)) for img in images), np.uint8
+    )
     sizes = np.array([img.size for img in images], np.int64).reshape(-1, 2)
-    pairs = near_pairs(prints.reshape(-1, PRINT_BYTES), sizes[:, 0], sizes[:, 1])
+    pairs = near_pairs(thumbnails.reshape(-1, THUMBNAIL_BYTES), sizes[:, 0], sizes[:, 1])
     assert pairs.dtype == np.int64 and pairs.shape == (len(pairs), 2)
     return {(int(i), int(j)) for i, j in pairs}
 
@@ -198,14 +200,14 @@ def test_flat_images_never_pair_with_others(scenes):
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (3000, 2), (2, 2), (31, 33)])
 def test_any_shape_has_a_print(size):
     img = scene(9, width=size[0], height=size[1])
-    assert len(make_print(np.asarray(img))) == PRINT_BYTES
+    assert len(make_thumbnail(np.asarray(img))) == THUMBNAIL_BYTES
     assert pairs_of([img, scene(8), scene(7)]) == set()
 
 
 def test_a_print_does_not_change_its_image():
     pixels = np.asarray(scene(1)).copy()
     pixels.setflags(write=False)
-    assert make_print(pixels) == make_print(pixels)
+    assert make_thumbnail(pixels) == make_thumbnail(pixels)
 
 
 def test_none_and_one_have_no_pairs():

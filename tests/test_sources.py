@@ -103,7 +103,7 @@ def test_nothing_is_opened(tree):
         ([], r"holds no folder with images \(0 loose files\)"),
         (
             ["1.jpg", "2.jpg"],
-            r"holds no folder with images \(2 loose files\). Make one folder a class",
+            r"holds no folder with images \(2 loose files\). Make a folder for each class",
         ),
         (
             ["photos/cat/1.jpg", "photos/dog/1.jpg"],
@@ -123,7 +123,7 @@ def test_nothing_is_opened(tree):
         ),
         (
             ["train/cat/1.jpg", "train/dog/1.jpg", "test/cow/1.jpg"],
-            r"'cow' is in test \(1 images\) but not in train",
+            r"'cow' is in test \(1 image\) but not in train",
         ),
         (
             ["train/Cat/1.jpg", "train/dog/1.jpg", "test/cat/1.jpg"],

@@ -76,7 +76,7 @@ def test_what_they_find_is_remembered(photos: Path, tmp_path: Path, apart: list[
     catalog = read_source(photos)
     with ScanMemory(tmp_path, catalog.files.place, LIMIT) as memory:
         again = scan(catalog, max_pixels=LIMIT, memory=memory)
-        assert all(memory.print_of(digest) for digest in again.digests)
+        assert all(memory.thumbnail_of(digest) for digest in again.digests)
     assert np.array_equal(first.digests, again.digests)
     assert len(apart) == 2
 

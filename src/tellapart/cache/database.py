@@ -1,6 +1,4 @@
-"""One SQLite file that many processes may share, and that nobody has to be able to read or
-write.
-"""
+"""One SQLite file that many processes may share. The work goes on if nobody can read or write it."""
 
 from __future__ import annotations
 
@@ -15,13 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-KEPT_BYTES = int(
-    os.environ.get("TELLAPART_CACHE_BYTES", 4 * 2**30)
-)  # of each file; above it the oldest half goes
+# The size of each file, above which the oldest half of its rows goes.
+KEPT_BYTES = int(os.environ.get("TELLAPART_CACHE_BYTES", 4 * 2**30))
 FLUSH_SECONDS = 2.0  # what an interruption can lose
-LOCKED_SECONDS = (
-    5.0  # how long another process may hold the file before this one goes on without it
-)
+LOCKED_SECONDS = 5.0  # of another process's lock, before this one goes on without the file
 
 Self = TypeVar("Self", bound="Database")
 
@@ -34,8 +29,8 @@ class Database:
 
     Args:
         path: the file; its folder is made.
-        tables: table → its columns as SQL, the last of which must be `kept INTEGER`: when, in
-            seconds since 1970.
+        tables: table → its columns as SQL. The last one must be `kept INTEGER`, the time of writing
+            in seconds since 1970.
     """
 
     def __init__(self, path: Path, tables: Mapping[str, str]) -> None:
@@ -64,9 +59,8 @@ class Database:
                 raise sqlite3.DatabaseError("another layout")
         except sqlite3.DatabaseError as error:
             db.close()
-            if isinstance(
-                error, sqlite3.OperationalError
-            ):  # locked or read-only: it is whole, but not for us now
+            # Locked or read-only: the file is whole, but not for us now.
+            if isinstance(error, sqlite3.OperationalError):
                 raise
             self._remove()
             return self._open()
@@ -80,15 +74,17 @@ class Database:
         """Whether the tables on disk have the columns that they would be made with."""
         with closing(sqlite3.connect(":memory:")) as fresh:
             self._make_tables(fresh)
-            asked = [f"PRAGMA table_info({table})" for table in self._tables]
-            return all(db.execute(sql).fetchall() == fresh.execute(sql).fetchall() for sql in asked)
+            queries = [f"PRAGMA table_info({table})" for table in self._tables]
+            return all(
+                db.execute(query).fetchall() == fresh.execute(query).fetchall() for query in queries
+            )
 
     def _remove(self) -> None:
         for ending in ("", "-wal", "-shm"):
             Path(f"{self._path}{ending}").unlink(missing_ok=True)
 
     def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """What a SELECT finds on the disk; nothing where it fails."""
+        """What a SELECT finds on the disk. It finds nothing where it fails."""
         with self._lock:
             try:
                 return self._db.execute(sql, values).fetchall()
@@ -96,8 +92,8 @@ class Database:
                 return []
 
     def _put(self, table: str, *values: object) -> None:
-        """Add a row, or put it in place of the one with its key. It reaches the disk within
-        seconds, or at `flush`.
+        """Add a row, or replace the one with its key. It reaches the disk within seconds, or at
+        `flush`.
         """
         with self._lock:
             self._waiting[table].append((*values, int(time.time())))
@@ -105,7 +101,7 @@ class Database:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits. A full disk or a locked file costs the cache, not the work."""
+        """Write the rows that wait. A full disk or a locked file costs the cache, not the work."""
         with self._lock:
             try:
                 with self._db:

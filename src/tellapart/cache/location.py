@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where features, scans and exported networks are kept: $TELLAPART_CACHE, or the system's own
-    for the user.
+    """The folder that keeps embeddings, scans and exported networks: $TELLAPART_CACHE, or the one
+    that the system has for the user.
     """
     if named := os.environ.get("TELLAPART_CACHE"):
         return Path(named)

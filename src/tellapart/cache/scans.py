@@ -14,36 +14,35 @@ from PIL import __version__ as pillow_version
 
 from tellapart.cache.database import Database
 from tellapart.catalog.inspect import Verdict
-from tellapart.catalog.thumbnails import PRINT_BYTES
+from tellapart.catalog.thumbnails import THUMBNAIL_BYTES
 
-FORMAT = 1  # of the tables; another one gets another file
-CONTRACT = (
-    1  # of decoding, prints and their search; raise it when the same bytes may get another answer
-)
-SETTLED_SECONDS = (
-    2.0  # a file younger than this can change again without its times telling; it is read next time
-)
+FORMAT = 1  # the version of the tables; another one gets another file
+# The version of decoding, of thumbnails and of their search. Raise it when the same bytes may get
+# another answer.
+CONTRACT = 1
+# A younger file can change again without its times telling. It is read next time.
+SETTLED_SECONDS = 2.0
 
 
 class ScanMemory(Database):
-    """Verdicts by file and by content, prints by content, and which images of a set are
-    near-duplicates.
+    """What is remembered of one source: verdicts by file and by content, thumbnails by content, and
+    which images of a set are near-duplicates.
 
     Args:
         folder: the cache folder.
-        place: the source that is scanned, as `Files.place`.
-        max_pixels: of the scan, which decides verdicts.
+        place: what tells the source from others, as `Files.place`.
+        max_pixels: the scan's limit, which decides verdicts.
     """
 
     def __init__(self, folder: Path, place: str, max_pixels: int) -> None:
         super().__init__(folder / f"scans-{FORMAT}.sqlite", _TABLES)
-        self._settings = f"{CONTRACT} {PRINT_BYTES} {pillow_version} {max_pixels}"
+        self._settings = f"{CONTRACT} {THUMBNAIL_BYTES} {pillow_version} {max_pixels}"
         self._place = hashlib.sha256(
             f"{self._settings} {place}".encode(errors="surrogateescape")
         ).hexdigest()[:32]
         self._files = {row[0]: row[1:] for row in self._rows(_SELECT_FILES, (self._place,))}
-        self._prints: dict[str, bytes] = {}
-        self._has_all_prints = False
+        self._thumbnails: dict[str, bytes] = {}
+        self._has_all_thumbnails = False
 
     def recall(self, path: str, stamp: str) -> Verdict | None:
         """The verdict on a file that has not changed since it was last scanned."""
@@ -54,48 +53,45 @@ class ScanMemory(Database):
         return _verdict(*values[1:]) if check == _check(self._place, path, *values) else None
 
     def recall_content(self, digest: str) -> Verdict | None:
-        """The verdict on bytes that were seen before, under whatever name."""
-        for *values, print_, check in self._rows(_SELECT_CONTENT, (self._settings, digest)):
-            if check == _check(self._settings, *values, print_):
-                self._prints[digest] = print_
+        """The verdict on bytes that an earlier scan met, under whatever name."""
+        for *values, thumbnail, check in self._rows(_SELECT_CONTENT, (self._settings, digest)):
+            if check == _check(self._settings, *values, thumbnail):
+                self._thumbnails[digest] = thumbnail
                 return _verdict(*values)
         return None
 
     def remember(self, path: str, stamp: tuple[str, float], verdict: Verdict) -> None:
-        """Keep what a file is; `stamp` is of the file before it was read, as `Files.stamp`."""
+        """Keep what a file is. `stamp` is of the file before it was read, as `Files.stamp`."""
         text, changed = stamp
         if text and time.time() - changed > SETTLED_SECONDS:
             row = (self._place, path, text, *_values(verdict))
             self._put("files", *row, _check(*row))
 
-    def remember_content(self, verdict: Verdict, print_: bytes) -> None:
-        """Keep what bytes are, and the print of their pixels, by `make_print`; b"" where the status
-        is not ok.
+    def remember_content(self, verdict: Verdict, thumbnail: bytes) -> None:
+        """Keep what bytes are, and the thumbnail of their pixels; b"" where the status is not
+        ok.
         """
-        row = (self._settings, *_values(verdict), print_)
+        row = (self._settings, *_values(verdict), thumbnail)
         self._put("contents", *row, _check(*row))
-        self._prints[verdict.digest] = print_
+        self._thumbnails[verdict.digest] = thumbnail
 
-    def print_of(self, digest: str) -> bytes | None:
-        """The print of an image that this scan has met, under whatever name; None if it was
-        lost.
+    def thumbnail_of(self, digest: str) -> bytes | None:
+        """The thumbnail of an image that this scan has met, under whatever name. None means that it
+        was lost.
         """
-        if digest not in self._prints and not self._has_all_prints:
-            self._has_all_prints = (
-                True  # all at once: asked for one by one they take ten times as long
-            )
-            for *values, print_, check in self._rows(
-                _SELECT_CONTENTS, (self._settings, self._place)
-            ):
-                if check == _check(self._settings, *values, print_):
-                    self._prints.setdefault(values[0], print_)
-        return self._prints.get(digest)
+        if digest not in self._thumbnails and not self._has_all_thumbnails:
+            # All at once: asked for one by one they take ten times as long.
+            self._has_all_thumbnails = True
+            sources = (self._settings, self._place)
+            for *values, thumbnail, check in self._rows(_SELECT_CONTENTS, sources):
+                if check == _check(self._settings, *values, thumbnail):
+                    self._thumbnails.setdefault(values[0], thumbnail)
+        return self._thumbnails.get(digest)
 
     def recall_pairs(self, key: str) -> NDArray[np.int64] | None:
         """(P, 2) the near-duplicates of a set of images, as `remember_pairs` was given them."""
-        for data, check in self._rows(
-            "SELECT pairs, sum FROM sets WHERE key = ?", (self._settings + key,)
-        ):
+        select = "SELECT pairs, sum FROM sets WHERE key = ?"
+        for data, check in self._rows(select, (self._settings + key,)):
             if check == zlib.crc32(data):
                 return np.frombuffer(data, np.int64).reshape(-1, 2)
         return None
@@ -116,7 +112,7 @@ def _verdict(digest: str, status: str, notes: str, width: int, height: int, take
 
 
 def _check(*row: Any) -> int:
-    """A checksum over a whole row: a damaged index can lead to another file's."""
+    """A checksum over a whole row: a damaged index can lead to the row of another file."""
     return zlib.crc32(repr(row).encode())
 
 
@@ -127,7 +123,7 @@ _TABLES = {
     ),
     "contents": (
         "settings TEXT, digest TEXT, status TEXT, notes TEXT, width INTEGER, height INTEGER, taken"
-        " TEXT, print BLOB, sum INTEGER, kept INTEGER, PRIMARY KEY (settings, digest)"
+        " TEXT, thumbnail BLOB, sum INTEGER, kept INTEGER, PRIMARY KEY (settings, digest)"
     ),
     "sets": "key TEXT PRIMARY KEY, pairs BLOB, sum INTEGER, kept INTEGER",
 }
@@ -135,7 +131,7 @@ _SELECT_FILES = (
     "SELECT path, stamp, digest, status, notes, width, height, taken, sum FROM files WHERE"
     " place = ?"
 )
-_CONTENT = "SELECT digest, status, notes, width, height, taken, print, sum FROM contents"
+_CONTENT = "SELECT digest, status, notes, width, height, taken, thumbnail, sum FROM contents"
 _SELECT_CONTENT = f"{_CONTENT} WHERE settings = ? AND digest = ?"
 _SELECT_CONTENTS = (
     f"{_CONTENT} WHERE settings = ? AND digest IN (SELECT digest FROM files WHERE place = ?)"  # noqa: S608

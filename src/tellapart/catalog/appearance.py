@@ -1,4 +1,4 @@
-"""How light, how contrasty and how colourful images are, from their prints."""
+"""How bright, how contrasty and how colourful images are, measured on their thumbnails."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tellapart.catalog.thumbnails import GREY_BYTES
 NEUTRAL = 128  # Cb and Cr of every grey
 
 
-def looks(prints: Iterable[bytes]) -> NDArray[np.float32]:
-    """(N, 3) of N prints.
+def measure_appearance(thumbnails: Iterable[bytes]) -> NDArray[np.float32]:
+    """Brightness, contrast and colourfulness of N thumbnails, as the columns of an (N, 3) array.
 
-    Columns: brightness, the mean, 0 to 255; contrast, the standard deviation of the brightness over
-    a 32 x 32 thumbnail, 0 to 127.5; colourfulness, the mean distance of (Cb, Cr) from grey, 0 to
-    180, above 5 to be seen.
+    Brightness is the mean, 0 to 255. Contrast is the standard deviation of the brightness over the
+    32 x 32 thumbnail, 0 to 127.5. Colourfulness is the mean distance of (Cb, Cr) from grey, 0 to
+    180; people see colour above 5.
     """
     measured = []
-    for data in prints:
-        values = np.frombuffer(data, np.uint8).astype(np.float32)
+    for thumbnail in thumbnails:
+        values = np.frombuffer(thumbnail, np.uint8).astype(np.float32)
         grey, colour = values[:GREY_BYTES], values[GREY_BYTES:].reshape(2, -1) - NEUTRAL
         measured.append((grey.mean(), grey.std(), np.hypot(*colour).mean()))
     return np.array(measured, np.float32).reshape(-1, 3)

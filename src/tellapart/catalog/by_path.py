@@ -13,6 +13,7 @@ from tellapart.catalog.manifest import ManifestRow, Origin
 from tellapart.catalog.names import escape
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
+from tellapart.phrases import count_of
 
 
 def catalog_by_path(
@@ -37,11 +38,12 @@ def catalog_by_path(
     counts = Counter(entry.path for entry in entries)
     if repeated := [inner for inner, count in counts.items() if count > 1]:
         raise UserError(
-            f"{origin.name} names {len(repeated)} images more than once, {repeated[0]!r} for one.",
-            "Keep one row an image.",
+            f"{origin.name} names {count_of(len(repeated), 'image')} more than once, for example"
+            f" {repeated[0]!r}.",
+            "Keep one row for each image.",
         )
     stated = [name for name in ("split", "group") if any(getattr(entry, name) for entry in entries)]
-    source = f"a {kind} of {len(rows):,} images"
+    source = f"a {kind} of {count_of(len(rows), 'image')}"
     if stated:
         source += f" with {' and '.join(stated)}"
     if {entry.split for entry in entries} == {"train", "val"}:
@@ -75,9 +77,9 @@ def _common_root(origin: Origin, rows: Sequence[ManifestRow]) -> tuple[Path, lis
         root = os.path.commonpath([os.path.abspath(folder), *full])
         if root != os.path.abspath(folder):
             root = os.path.commonpath([os.path.dirname(path) for path in full])
-    except ValueError:  # Windows
+    except ValueError:  # paths on several drives, which Windows has
         raise UserError(
-            f"{origin.name} names images on several drives.", "Bring them onto one."
+            f"{origin.name} names images on several drives.", "Put them onto one drive."
         ) from None
     return Path(root), [_slashes(os.path.relpath(path, root)) for path in full]
 

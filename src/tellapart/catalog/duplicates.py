@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tellapart.catalog.files import unchanged_pixels
 from tellapart.catalog.near import near_pairs
 from tellapart.catalog.table import Catalog
-from tellapart.catalog.thumbnails import PRINT_BYTES, make_print
+from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Copies:
     """One image that is there more than once.
 
     Args:
-        rows: of the catalog, two or more.
-        exact: whether all hold the same bytes; else some are re-encoded, resized, slightly cropped
-            or brightened.
-        conflict: whether they carry different labels, so that at least one of the labels is wrong.
+        rows: its rows in the catalog, two or more.
+        exact: whether all hold the same bytes. Otherwise some are re-encoded, resized, slightly
+            cropped or brightened.
+        conflict: whether they carry different labels, so that at least one label is wrong.
     """
 
     rows: tuple[int, ...]
@@ -33,45 +33,48 @@ class Copies:
     conflict: bool
 
 
-class PrintMemory(Protocol):
-    """Prints of the images of a scan, and pairs of them that were found before; `cache.ScanMemory`
-    is one.
+class ThumbnailMemory(Protocol):
+    """Thumbnails of the images of a scan, and the pairs among them that were found before;
+    `cache.ScanMemory` is one.
     """
 
-    def print_of(self, digest: str) -> bytes | None:
-        """The print of an image of the scan; None if it was lost."""
+    def thumbnail_of(self, digest: str) -> bytes | None:
+        """The thumbnail of an image of the scan. None means that it was lost."""
 
     def recall_pairs(self, key: str) -> NDArray[np.int64] | None:
         """The near-duplicates of a set of images."""
 
     def remember_pairs(self, key: str, pairs: NDArray[np.int64]) -> None:
-        """Keep them."""
+        """Keep the near-duplicates of a set of images."""
 
 
-def link_copies(catalog: Catalog, memory: PrintMemory) -> Catalog:
+def link_copies(catalog: Catalog, memory: ThumbnailMemory) -> Catalog:
     """The scanned catalog with its column `copies`: near-duplicates share a number."""
     digests, first = np.unique(catalog.digests[catalog.ok], return_index=True)
     rows = np.flatnonzero(catalog.ok)[first]
     key = hashlib.sha256("".join(digests).encode()).hexdigest()
     pairs = memory.recall_pairs(key)
     if pairs is None:
-        prints = np.frombuffer(b"".join(prints_of(catalog, rows, memory)), np.uint8).reshape(
-            -1, PRINT_BYTES
-        )
-        pairs = near_pairs(prints, catalog.widths[rows], catalog.heights[rows])
+        joined = b"".join(thumbnails_of(catalog, rows, memory))
+        thumbnails = np.frombuffer(joined, np.uint8).reshape(-1, THUMBNAIL_BYTES)
+        pairs = near_pairs(thumbnails, catalog.widths[rows], catalog.heights[rows])
         memory.remember_pairs(key, pairs)
     return catalog.replace(copies=_united(len(catalog), rows[pairs].tolist()))
 
 
-def prints_of(catalog: Catalog, rows: NDArray[np.int64], memory: PrintMemory) -> Iterator[bytes]:
-    """The prints of usable rows.
+def thumbnails_of(
+    catalog: Catalog, rows: NDArray[np.int64], memory: ThumbnailMemory
+) -> Iterator[bytes]:
+    """The thumbnails of usable rows.
 
     Raises:
-        Refused: a print was lost, and its file has changed since the scan.
+        Refused: a thumbnail was lost, and its file has changed since the scan.
     """
     for path, digest in zip(catalog.paths[rows], catalog.digests[rows], strict=True):
-        found = memory.print_of(digest)
-        yield make_print(unchanged_pixels(catalog.files, path, digest)) if found is None else found
+        thumbnail = memory.thumbnail_of(digest)
+        if thumbnail is None:
+            thumbnail = make_thumbnail(unchanged_pixels(catalog.files, path, digest))
+        yield thumbnail
 
 
 def find_copies(catalog: Catalog) -> list[Copies]:
@@ -92,10 +95,10 @@ def find_copies(catalog: Catalog) -> list[Copies]:
 
 
 def clusters(catalog: Catalog) -> NDArray[np.int64]:
-    """(N,) a number for each row; rows that must stay on one side of every split share it.
+    """(N,) a number for each row. Rows that must stay on one side of every split share it.
 
-    Rows belong together that show the same image or are of one group, directly or through a chain
-    of such rows.
+    Two rows belong together if they show the same image or are of one group. They also do so
+    through a chain of such rows.
     """
     return _united(len(catalog), [*_same_image(catalog), *_neighbours(catalog, catalog.groups)])
 
@@ -116,7 +119,7 @@ def _neighbours(catalog: Catalog, column: NDArray[np.object_]) -> Iterable[tuple
 
 
 def _united(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """(count,) the smallest row that each is connected with through pairs of rows."""
+    """(count,) the smallest row that each row is connected with through pairs of rows."""
     parent = list(range(count))
 
     def top(row: int) -> int:
@@ -126,6 +129,6 @@ def _united(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
         return row
 
     for pair in pairs:
-        one, other = sorted(map(top, pair))
-        parent[other] = one
+        smaller, larger = sorted(map(top, pair))
+        parent[larger] = smaller
     return np.array([top(row) for row in range(count)], np.int64)

@@ -16,6 +16,7 @@ import numpy as np
 from tellapart.catalog.files import Files
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.errors import UserError
+from tellapart.phrases import count_of, listed
 
 # What folders and cells may call a split, in lower case → the split.
 SPLIT_NAMES = {
@@ -92,26 +93,26 @@ def catalog_of(
 def _check_class_sets(classes: Sequence[str], entries: list[Entry]) -> None:
     """Refuse what no training can mend: a class in val or test that train lacks.
 
-    A class that only train has is legal, and named as untested when the splits are made.
+    A class that only train has is legal; a remark says so when the splits are made.
     """
     counts = Counter((entry.split, entry.label) for entry in entries)
+    trained = {name for name in classes if counts["train", name] or counts["", name]}
     for split in ("val", "test"):
         for name in classes:
-            if counts[split, name] and not (counts["train", name] or counts["", name]):
-                known = [other for other in classes if counts["train", other]]
-                close = difflib.get_close_matches(
-                    name.lower(), [other.lower() for other in known], n=1
-                )
-                twin = [
-                    f" Is it {other!r}, written differently?"
-                    for other in known
-                    if [other.lower()] == close
-                ]
+            if counts[split, name] and name not in trained:
+                images = count_of(counts[split, name], "image")
                 raise UserError(
-                    f"Class {name!r} is in {split} ({counts[split, name]} images) but not in"
-                    " train.",
-                    f"Add training images of it, or take it out of {split}.{''.join(twin[:1])}",
+                    f"Class {name!r} is in {split} ({images}) but not in train.",
+                    f"Add training images of it, or take it out of {split}."
+                    f"{_twin(name, sorted(trained))}",
                 )
+
+
+def _twin(name: str, others: Sequence[str]) -> str:
+    """A question, if one of the other classes may be the same one under another spelling."""
+    spelled = {other.lower(): other for other in reversed(others)}
+    close = difflib.get_close_matches(name.lower(), spelled, n=1)
+    return f" Is it {spelled[close[0]]!r}, written differently?" if close else ""
 
 
 def _look_alikes(classes: Sequence[str]) -> list[str]:
@@ -137,13 +138,3 @@ def class_order(labels: Iterable[Any]) -> list[str]:
     if all(isinstance(label, Integral) for label in found):
         return [str(label) for label in sorted(found, key=int)]
     return sorted({str(label).strip() for label in found})
-
-
-def listed(names: Sequence[str], limit: int = 5) -> str:
-    """The first names in quotes, and how many more there are.
-
-    >>> listed(["cat", "dog", "emu"], limit=2)
-    "'cat', 'dog' and 1 more"
-    """
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(map(repr, names[:limit])) + more

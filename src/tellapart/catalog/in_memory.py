@@ -24,6 +24,7 @@ from tellapart.catalog.table import Catalog
 from tellapart.decoding import DEFAULT_MAX_PIXELS, Decoded
 from tellapart.errors import UserError
 from tellapart.image_input import as_array, decode_input, is_array
+from tellapart.phrases import count_of
 
 ImageInMemory: TypeAlias = PillowImage.Image | NDArray[np.uint8] | bytes | bytearray | memoryview
 
@@ -100,7 +101,10 @@ def read_pairs(pairs: Sequence[object]) -> Catalog:
     }
     entries = [Entry(path, row.label) for path, row in zip(images, rows, strict=True)]
     return catalog_of(
-        MemoryFiles(images), f"a list of {len(entries):,} images in memory", classes, entries
+        MemoryFiles(images),
+        f"a list of {count_of(len(entries), 'image')} in memory",
+        classes,
+        entries,
     )
 
 

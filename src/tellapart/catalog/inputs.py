@@ -2,9 +2,6 @@
 files, in order.
 """
 
-# os.path says no where Path raises (a name too long, a folder not permitted), and is fast on
-# 100,000 strings.
-
 from __future__ import annotations
 
 import glob

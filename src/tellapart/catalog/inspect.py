@@ -11,59 +11,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.files import Files
-from tellapart.catalog.thumbnails import make_print
+from tellapart.catalog.thumbnails import make_thumbnail
 from tellapart.decoding import Decoded, decode, extension_note
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one file is. `digest` is the SHA-256 of its bytes, "" if they could not be read."""
+    """What one file is.
+
+    Args:
+        status: "ok", or why the file is not used.
+        notes: names of remarks that do not stop it.
+        width: pixels after orientation; 0 where the status is not ok.
+        height: likewise.
+        digest: SHA-256 of the file's bytes; "" if they could not be read.
+        taken: capture time and camera, as `Decoded.taken`.
+    """
 
     status: str
     notes: tuple[str, ...] = ()
     width: int = 0
     height: int = 0
     digest: str = ""
-    taken: str = ""  # capture time and camera, as `Decoded.taken`
+    taken: str = ""
 
 
 class ScanHook(Protocol):
-    """Someone who needs the pixels on the one occasion that they are there. Called from several
-    threads.
-    """
+    """What needs the pixels on the one occasion that they are there. Several threads call it."""
 
     def known(self, digest: str) -> bool:
         """Whether there is nothing left to do with an image of this content."""
 
     def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
-        """An image that decoded well: the hash of its content, and (H, W, 3) RGB."""
+        """Take an image that decoded well: the hash of its content, and (H, W, 3) RGB."""
 
 
 class Memory(Protocol):
-    """What earlier scans found out. Called from several threads; `cache.ScanMemory` is one."""
+    """What earlier scans found out; `cache.ScanMemory` is one. Several threads call it."""
 
     def recall(self, path: str, stamp: str) -> Verdict | None:
         """The verdict on a file that has not changed since."""
 
     def recall_content(self, digest: str) -> Verdict | None:
-        """The verdict on bytes that were seen before, under whatever name."""
+        """The verdict on bytes that an earlier scan met, under whatever name."""
 
     def remember(self, path: str, stamp: tuple[str, float], verdict: Verdict) -> None:
         """Keep the verdict on a file; its stamp was taken before it was read."""
 
-    def remember_content(self, verdict: Verdict, print_: bytes) -> None:
-        """Keep the verdict on bytes, and the print of their pixels; b"" where there are none."""
+    def remember_content(self, verdict: Verdict, thumbnail: bytes) -> None:
+        """Keep the verdict on bytes, and the thumbnail of their pixels; b"" without pixels."""
 
 
-class Eyes:
-    """What looks at the files. Copies of one image are decoded and shown once, whichever thread
-    comes first.
+class Inspector:
+    """Inspects files, from any thread. It decodes copies of one image once, and shows them once.
+
+    Args:
+        files: where the bytes come from.
+        max_pixels: width x height above which an image is `too_large`.
+        hook: shown the pixels of every image that it does not know.
+        memory: spares the reading of files that have not changed, and keeps what is found.
     """
 
     def __init__(
         self, files: Files, max_pixels: int, hook: ScanHook | None, memory: Memory | None
     ) -> None:
-        self._files, self._max_pixels, self._visitor, self._memory = files, max_pixels, hook, memory
+        self._files, self._max_pixels, self._hook, self._memory = files, max_pixels, hook, memory
         self._contents: dict[str, Verdict] = {}
         self._locks: dict[str, Lock] = {}
 
@@ -72,28 +84,28 @@ class Eyes:
         remembered = self._memory.recall(path, self._files.stamp(path)[0]) if self._memory else None
         return remembered if remembered and self._is_done(remembered) else None
 
-    def look_at(self, path: str) -> Verdict:
+    def inspect(self, path: str) -> Verdict:
         """The verdict on one file."""
+        # Before the reading: a file that changes meanwhile then has another stamp next time.
         stamp = self._files.stamp(path) if self._memory else ("", 0.0)
         data = self._files.read(path)
         if isinstance(data, Decoded):
             return Verdict(data.status)
         digest = hashlib.sha256(data).hexdigest()
+        # A lock for each content, so that of two copies met at once the second one waits.
         with self._locks.setdefault(digest, Lock()):
             if digest not in self._contents:
-                self._contents[digest] = self._judge(data, digest)
+                self._contents[digest] = self._inspect_content(data, digest)
         content = verdict = self._contents[digest]
         if content.status == "ok":
-            # The one note that depends on the name, and so is no part of the verdict on the
-            # content.
-            verdict = replace(
-                content, notes=extension_note(path.rpartition("/")[2], data) + content.notes
-            )
+            # This one note depends on the name, so it is no part of the verdict on the content.
+            name = path.rpartition("/")[2]
+            verdict = replace(content, notes=extension_note(name, data) + content.notes)
         if self._memory:
             self._memory.remember(path, stamp, verdict)
         return verdict
 
-    def _judge(self, data: bytes, digest: str) -> Verdict:
+    def _inspect_content(self, data: bytes, digest: str) -> Verdict:
         remembered = self._memory.recall_content(digest) if self._memory else None
         if remembered and self._is_done(remembered):
             return remembered
@@ -102,15 +114,14 @@ class Eyes:
             decoded.status, decoded.notes, decoded.width, decoded.height, digest, decoded.taken
         )
         pixels = decoded.pixels
-        if self._visitor and pixels is not None and not self._visitor.known(digest):
-            self._visitor.visit(digest, pixels)
+        if self._hook and pixels is not None and not self._hook.known(digest):
+            self._hook.visit(digest, pixels)
         if self._memory:
-            self._memory.remember_content(verdict, b"" if pixels is None else make_print(pixels))
+            thumbnail = b"" if pixels is None else make_thumbnail(pixels)
+            self._memory.remember_content(verdict, thumbnail)
         return verdict
 
     def _is_done(self, remembered: Verdict) -> bool:
         return (
-            remembered.status != "ok"
-            or self._visitor is None
-            or self._visitor.known(remembered.digest)
+            remembered.status != "ok" or self._hook is None or self._hook.known(remembered.digest)
         )

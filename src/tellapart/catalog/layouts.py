@@ -16,14 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from tellapart.catalog.arrays import ArrayFiles, Arrays, find_arrays, refuse_pickles
-from tellapart.catalog.entries import SPLIT_NAMES, Entry, catalog_of, listed
+from tellapart.catalog.entries import SPLIT_NAMES, Entry, catalog_of
 from tellapart.catalog.files import READ_IT, Files, Tree
 from tellapart.catalog.names import escape, unescape
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError, reason_of
+from tellapart.phrases import count_of, listed
 
-_TEXT_BYTES = 2**28  # of a list beside the images; more is none
+_TEXT_BYTES = 2**28  # the most that is read of a list beside the images
 
 
 def read_tree(walk: Walk) -> Catalog:
@@ -34,10 +35,9 @@ def read_tree(walk: Walk) -> Catalog:
     """
     if arrays := find_arrays(walk.tree, walk.names("")):
         return read_arrays(walk, arrays)
-    if pickled := [
-        name for name in walk.folders("") if name in ("cifar-10-batches-py", "cifar-100-python")
-    ]:
-        refuse_pickles(f"{walk.tree.name} holds Python pickles in {pickled[0]}/")
+    for name in walk.folders(""):
+        if name in ("cifar-10-batches-py", "cifar-100-python"):
+            refuse_pickles(f"{walk.tree.name} holds Python pickles in {name}/")
     splits = _split_folders(walk)
     if "train" in splits and walk.tree.is_file("val/val_annotations.txt"):
         return _from_tiny_imagenet(walk)
@@ -52,8 +52,8 @@ def _from_class_folders(walk: Walk) -> Catalog:
     loose = walk.ignore_loose("")
     if not entries:
         raise UserError(
-            f"{walk.tree.name} holds no folder with images ({loose} loose files).",
-            "Make one folder a class, named as the class, and try again.",
+            f"{walk.tree.name} holds no folder with images ({count_of(loose, 'loose file')}).",
+            "Make a folder for each class, named as the class, and try again.",
         )
     if len(classes) == 1 and (inner := walk.folders(classes[0])):
         raise UserError(
@@ -62,24 +62,23 @@ def _from_class_folders(walk: Walk) -> Catalog:
             f" {listed(inner)}?",
         )
     remarks = _refuse_or_remark_splits(walk.tree.name, classes, entries)
-    return _walked(walk, f"{len(classes):,} class folders", classes, entries, remarks)
+    return _walked(walk, count_of(len(classes), "class folder"), classes, entries, remarks)
 
 
 def _refuse_or_remark_splits(root: str, classes: Sequence[str], entries: list[Entry]) -> list[str]:
-    """Class folders that all hold the same folders may be splits under names that are not known
-    here.
+    """A remark where all class folders hold the same folders: they may be splits under unknown
+    names.
+
+    Raises:
+        UserError: one of them has the name of a split.
     """
     inner = defaultdict(set)
     for entry in entries:
         _, *below = entry.path.split("/")
         inner[entry.label].add(below[0] if len(below) > 1 else "")
     shared = next(iter(inner.values()))
-    if (
-        len(inner) < 2
-        or len(shared) < 2
-        or "" in shared
-        or any(names != shared for names in inner.values())
-    ):
+    differ = any(names != shared for names in inner.values())
+    if len(inner) < 2 or len(shared) < 2 or "" in shared or differ:
         return []
     what = f"{listed(classes)} all hold the folders {listed(sorted(shared))}"
     if any(name.lower() in SPLIT_NAMES for name in classes):
@@ -100,19 +99,17 @@ def _from_split_folders(walk: Walk, splits: dict[str, str]) -> Catalog:
     found = [(path, *places[place]) for place, path in walk.files(*places)]
     loose = sum(walk.ignore_loose(folder) for folder in splits)
     beside = sorted(set(walk.folders("")) - set(splits))
-    walk.ignore(
-        f"files in {listed(beside)}, beside the split folders", sum(1 for _ in walk.files(*beside))
-    )
+    ignored = sum(1 for _ in walk.files(*beside))
+    walk.ignore(f"files in {listed(beside)}, beside the split folders", ignored)
     walk.ignore_loose("")
     if not found:
-        hint = "Inside each split folder, make one folder a class."
         raise UserError(
-            f"The split folders of {walk.tree.name} hold no class folders ({loose} loose files).",
-            hint,
+            f"The split folders of {walk.tree.name} hold no class folders"
+            f" ({count_of(loose, 'loose file')}).",
+            "Inside each split folder, make a folder for each class.",
         )
-    labelled = {
-        folder for _, folder, _ in found
-    }  # a test/ of loose images has no labels to be measured with
+    # A test/ of loose images has no labels to measure with.
+    labelled = {folder for _, folder, _ in found}
     splits = {folder: split for folder, split in splits.items() if folder in labelled}
     as_test = _only_other(splits)
     entries = [
@@ -126,12 +123,8 @@ def _from_split_folders(walk: Walk, splits: dict[str, str]) -> Catalog:
     else:
         rule = "each is what its name says"
     classes = sorted({name for names in classes_of.values() for name in names})
-    return _walked(
-        walk,
-        f"split folders {', '.join(f'{folder}/' for folder in splits)}; {rule}",
-        classes,
-        entries,
-    )
+    folders = ", ".join(f"{folder}/" for folder in splits)
+    return _walked(walk, f"split folders {folders}; {rule}", classes, entries)
 
 
 def _from_tiny_imagenet(walk: Walk) -> Catalog:
@@ -160,9 +153,8 @@ def _from_tiny_imagenet(walk: Walk) -> Catalog:
     beside = [path for _, path in walk.files("val", *({"test"} & set(walk.folders(""))))]
     unlabelled = Counter(path.split("/")[0] for path in beside if path not in label_of)
     walk.ignore("images without a label in test/", unlabelled["test"])
-    walk.ignore(
-        "files in val/ without a label", unlabelled["val"] - 1
-    )  # val_annotations.txt itself
+    # One of them is val_annotations.txt itself.
+    walk.ignore("files in val/ without a label", unlabelled["val"] - 1)
     source = (
         "the Tiny ImageNet layout; val_annotations.txt is the test set, any val is cut from train"
     )
@@ -177,16 +169,12 @@ def read_arrays(walk: Walk, arrays: Arrays) -> Catalog:
     """
     splits, rule = _splits_of_arrays(walk.tree.name, arrays)
     labels = sorted({label for file in arrays.files for label in np.unique(file.labels).tolist()})
-    names = (
-        dict(enumerate(arrays.class_names))
-        if arrays.class_names
-        else {label: str(label) for label in labels}
-    )
+    names = dict(enumerate(arrays.class_names)) or {label: str(label) for label in labels}
     if unnamed := [label for label in labels if label not in names]:
         raise UserError(
-            f"{walk.tree.name} has {len(names)} class names, but images with label {unnamed[0]},"
-            " counted from 0.",
-            "Give the list one line a label.",
+            f"{walk.tree.name} has {count_of(len(names), 'class name')}, but images with label"
+            f" {unnamed[0]}, counted from 0.",
+            "Give the list of names a line for each label.",
         )
     entries = [
         Entry(file.record_path(number), names[label], splits.get(file.part, ""))
@@ -203,7 +191,7 @@ def read_arrays(walk: Walk, arrays: Arrays) -> Catalog:
 
 
 def _splits_of_arrays(place: str, arrays: Arrays) -> tuple[dict[str, str], str]:
-    """Part → split, empty if there is one part only; and the rule in words."""
+    """Part → split, and the rule in words. There are no splits if there is one part only."""
     counts = Counter[str]()
     for file in arrays.files:
         counts[file.part] += len(file.labels)
@@ -220,7 +208,7 @@ def _splits_of_arrays(place: str, arrays: Arrays) -> tuple[dict[str, str], str]:
     if len(set(found)) < len(counts) or "train" not in found:
         raise UserError(
             f"{place} holds several sets of arrays: {listed(sorted(counts))}.",
-            "Give the file of images of one, or put a train and a test set into a folder of their"
+            "Give the image file of one set, or put a train and a test set into a folder of their"
             " own.",
         )
     sizes = ", ".join(
@@ -234,10 +222,13 @@ def _splits_of_arrays(place: str, arrays: Arrays) -> tuple[dict[str, str], str]:
 
 
 def _split_folders(walk: Walk) -> dict[str, str]:
-    """Folder name → split, train first; two names of one split are an error.
+    """Folder name → split, train first.
 
     The one folder beside a train/ is its test set whatever it is called, as long as it holds
     classes of train.
+
+    Raises:
+        UserError: two folders have names of one split.
     """
     folders = walk.folders("")
     found = {name: SPLIT_NAMES[name.lower()] for name in folders if name.lower() in SPLIT_NAMES}
@@ -257,26 +248,25 @@ def _split_folders(walk: Walk) -> dict[str, str]:
 
 
 def _only_other(splits: dict[str, str]) -> str:
-    """The one folder beside train, which is reported on as test whatever its name; "" if there are
-    none or two.
+    """The one folder beside train: it is the test set, whatever its name. "" if there is none, or
+    there are two.
     """
     others = [folder for folder, split in splits.items() if split != "train"]
     return others[0] if len(others) == 1 else ""
 
 
 def _readable_names(tree: Tree, ids: Sequence[str]) -> dict[str, str]:
-    """Class id → the first of its names in words.txt; the id itself where there is none or two
-    share it.
+    """Class id → the first of its names in words.txt, or the id itself where there is none.
+
+    Names that several classes share get the id in brackets.
     """
     names = dict.fromkeys(ids, "")
     if tree.is_file("words.txt"):
         pairs = (line.split("\t", 1) for line in _lines(tree, "words.txt") if "\t" in line)
         names |= {wnid: text.split(",")[0].strip() for wnid, text in pairs if wnid in names}
-    shared = Counter(names.values())
-    return {
-        wnid: wnid if not name else f"{name} ({wnid})" if shared[name] > 1 else name
-        for wnid, name in names.items()
-    }
+    counts = Counter(names.values())
+    shared = {wnid: f"{name} ({wnid})" for wnid, name in names.items() if counts[name] > 1}
+    return {wnid: shared.get(wnid, name) if name else wnid for wnid, name in names.items()}
 
 
 def _lines(tree: Tree, path: str) -> list[str]:

@@ -95,7 +95,7 @@ def read_manifest(
         records = MANIFEST_SUFFIXES[path.suffix.lower()](path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
-            f"{path} cannot be read as a table ({error}).", "Save it anew as UTF-8 CSV."
+            f"{path} cannot be read as a table ({error}).", "Save it again as CSV in UTF-8."
         ) from None
     origin = Origin(str(path), path.parent)
     if not records:
@@ -150,7 +150,9 @@ def _frame_library(source: object) -> str:
 
 
 def _no_rows(origin: Origin) -> UserError:
-    return UserError(f"{origin.name} holds no rows.", "Give it a header and one row an image.")
+    return UserError(
+        f"{origin.name} holds no rows.", "Give it a header and one row for each image."
+    )
 
 
 def _columns(

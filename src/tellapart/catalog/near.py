@@ -1,6 +1,6 @@
 """Near-duplicates: the same image saved again, resized, slightly cropped or brightened.
 
-    prints ──▶ _describe ──▶ _nearest ──▶ _align ──▶ _stands_out ──▶ pairs
+    thumbnails ──▶ _describe ──▶ _nearest ──▶ _align ──▶ _stands_out ──▶ pairs
                what a crop    proposals    one laid    far closer than
                leaves alone                on the      what else is
                                            other       like them
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from tellapart.catalog.thumbnails import GREY_BYTES, GREY_SIDE, PRINT_BYTES
+from tellapart.catalog.thumbnails import GREY_BYTES, GREY_SIDE, THUMBNAIL_BYTES
 from tellapart.threads import map_ahead
 
 Floats = NDArray[np.floating[Any]]  # single precision wherever there are many
@@ -41,7 +41,7 @@ MOST_CROWDED_FITS = (
 
 # How much of an image's contrast the other may leave unexplained, as a fraction of its standard
 # deviation. A cropped JPEG of quality 40 of a photo leaves a twentieth, of an image no larger than
-# its print an eighth.
+# its thumbnail an eighth.
 MAX_RESIDUAL = 0.15
 # How many times further away the next image must be that is no copy. Where images vary in D
 # independent ways, one is this much closer than all others by chance once in CONTRAST ** D.
@@ -80,7 +80,7 @@ _RIDGE = np.array([0, 1, 1, 1, 1])
 _HALVING = np.kron(np.eye(GREY_SIDE // 2, dtype=np.float32), np.full((1, 2), 0.5, np.float32))
 
 
-def near_pairs(prints: NDArray[np.uint8], widths: Integers, heights: Integers) -> Integers:
+def near_pairs(thumbnails: NDArray[np.uint8], widths: Integers, heights: Integers) -> Integers:
     """Pairs of rows that show the same image, changed by no more than saving, resizing and slight
     edits change it.
 
@@ -92,50 +92,50 @@ def near_pairs(prints: NDArray[np.uint8], widths: Integers, heights: Integers) -
     Of many copies of one image not every two are paired, but chains of pairs join them.
 
     Args:
-        prints: (N, PRINT_BYTES) from `make_print`, of files that differ.
+        thumbnails: (N, THUMBNAIL_BYTES) from `make_thumbnail`, of files that differ.
         widths: (N,) of the images, in pixels.
         heights: (N,) likewise.
 
     Returns:
         (P, 2) rows i < j, sorted. Which images are paired does not depend on the order of the rows.
     """
-    assert prints.shape == (len(widths), PRINT_BYTES) and len(widths) == len(heights)
+    assert thumbnails.shape == (len(widths), THUMBNAIL_BYTES) and len(widths) == len(heights)
     aspects = np.log(widths / heights).astype(np.float32)
     # In an order that only the contents decide. It also scatters whatever lay side by side.
-    keys = (int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest()) for row in prints)
+    keys = (int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest()) for row in thumbnails)
     order = np.lexsort((aspects, np.fromiter(keys, np.uint64)))
     parts = _parts(len(order), 4096)
     flat = np.concatenate(
-        [np.zeros(0, np.bool_), *(_detail(prints[order[part]]) < MIN_DETAIL for part in parts)]
+        [np.zeros(0, np.bool_), *(_detail(thumbnails[order[part]]) < MIN_DETAIL for part in parts)]
     )
     with threadpool_limits(
         1
     ):  # the threads are ours; with BLAS's own beside them it takes half as long again
         flats, others = (
-            _flat_pairs(prints, aspects, order[flat]),
-            _detailed_pairs(prints, aspects, order[~flat]),
+            _flat_pairs(thumbnails, aspects, order[flat]),
+            _detailed_pairs(thumbnails, aspects, order[~flat]),
         )
     pairs = np.concatenate([flats, others])
     return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
-def _detailed_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Integers:
-    """Pairs among the images in `order` that have detail to compare: (P, 2) rows of `prints`."""
+def _detailed_pairs(thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers) -> Integers:
+    """Pairs among the images in `order` that have detail to compare: (P, 2) rows of `thumbnails`."""
     if len(order) < 2:
         return np.zeros((0, 2), np.int64)
-    points = _describe(prints, aspects, order)
+    points = _describe(thumbnails, aspects, order)
     by_first = np.argsort(points[:, 0], kind="stable")
     points, order = points[by_first], order[by_first]
     later = _nearest(points, PROPOSALS)
     small = np.concatenate(
-        [_small(_grey(prints, order[part])) for part in _parts(len(order), 4096)]
+        [_small(_grey(thumbnails, order[part])) for part in _parts(len(order), 4096)]
     )
     _resamplings()  # made once, before threads ask for it
 
     def align(rows: Integers, proposals: Integers) -> _Fits:
         parts = list(_parts(len(rows), max(1, _ROWS * PROPOSALS // proposals.shape[1])))
         fits = map_ahead(
-            lambda part: _align(prints, order, small, rows[part], proposals[part]), parts
+            lambda part: _align(thumbnails, order, small, rows[part], proposals[part]), parts
         )
         return _joined(list(fits))
 
@@ -152,17 +152,17 @@ def _detailed_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers)
     first, second, residual, possible = fits
     found = possible & _stands_out(first, second, residual, len(order))
     pairs = np.stack([order[first[found]], order[second[found]]], axis=1)
-    return pairs[_alike_otherwise(prints, aspects, pairs)]
+    return pairs[_alike_otherwise(thumbnails, aspects, pairs)]
 
 
-def _flat_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Integers:
+def _flat_pairs(thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers) -> Integers:
     """Pairs among flat images: of one colour, give or take a level, that few others have: (P, 2)
-    rows of `prints`.
+    rows of `thumbnails`.
     """
     if len(order) < 2:
         return np.zeros((0, 2), np.int64)
     colours = np.concatenate(
-        [_mean_colours(prints[order[part]]) for part in _parts(len(order), 4096)]
+        [_mean_colours(thumbnails[order[part]]) for part in _parts(len(order), 4096)]
     )
     base = 256 ** np.arange(3)
     codes, place, counts = np.unique(colours @ base, return_inverse=True, return_counts=True)
@@ -181,16 +181,16 @@ def _flat_pairs(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> 
     second = later[first, slot]
     near = np.abs(colours[first] - colours[second]).max(1) <= 1
     pairs = np.stack([order[first[near]], order[second[near]]], axis=1)
-    return pairs[_alike_otherwise(prints, aspects, pairs)]
+    return pairs[_alike_otherwise(thumbnails, aspects, pairs)]
 
 
-def _alike_otherwise(prints: NDArray[np.uint8], aspects: Floats, pairs: Integers) -> Flags:
+def _alike_otherwise(thumbnails: NDArray[np.uint8], aspects: Floats, pairs: Integers) -> Flags:
     """(P,) whether shape, brightness and colours, which alignment does not look at, allow that two
     are one.
     """
     first, second = pairs.T
     shape = np.abs(aspects[first] - aspects[second]) <= MAX_ASPECT
-    a, b = prints[first].astype(np.float32), prints[second].astype(np.float32)
+    a, b = thumbnails[first].astype(np.float32), thumbnails[second].astype(np.float32)
     offset = np.abs(a[:, :GREY_BYTES].mean(1) - b[:, :GREY_BYTES].mean(1))
     a, b = a[:, GREY_BYTES:] - 128, b[:, GREY_BYTES:] - 128
     strength = np.maximum(_root_mean_square(a), _root_mean_square(b))
@@ -202,7 +202,7 @@ def _alike_otherwise(prints: NDArray[np.uint8], aspects: Floats, pairs: Integers
 # ── proposals ──
 
 
-def _describe(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Floats:
+def _describe(thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers) -> Floats:
     """(N, 33): in what the images of this very set differ from each other, and survives a crop.
 
     Linear discriminant analysis of the thumbnails at half size, in which crops made of up to a
@@ -210,7 +210,7 @@ def _describe(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Fl
     common. One unit is the spread within copies.
     """
     some = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), 1000)).astype(np.int64))]
-    grey = _grey(prints, some)
+    grey = _grey(thumbnails, some)
     plain = _normalised(grey)
     crops = [
         _resampling(scale, shift) for scale, shift in ((1, 0), (0.95, -0.8), (0.95, 0.8), (0.9, 0))
@@ -230,7 +230,7 @@ def _describe(prints: NDArray[np.uint8], aspects: Floats, order: Integers) -> Fl
     project = (whiten @ directions).astype(np.float32)
     points = np.empty((len(order), _LENGTH + 1), np.float32)
     for part in _parts(len(order), 4096):
-        points[part, :-1] = (_normalised(_grey(prints, order[part])) - centre) @ project
+        points[part, :-1] = (_normalised(_grey(thumbnails, order[part])) - centre) @ project
     points[:, -1] = aspects[order] / (MAX_ASPECT / 4)
     return points
 
@@ -325,17 +325,21 @@ class _Fits(NamedTuple):
 
 
 def _align(
-    prints: NDArray[np.uint8], order: Integers, small: Floats, rows: Integers, proposals: Integers
+    thumbnails: NDArray[np.uint8],
+    order: Integers,
+    small: Floats,
+    rows: Integers,
+    proposals: Integers,
 ) -> _Fits:
     """Lay the proposals of some images on them: by least squares at half size, then, moved
     accordingly, in full.
     """
     first, slot = np.nonzero(proposals >= 0)
     second = proposals[first, slot]
-    blurred = _BLUR @ _grey(prints, order[rows]) @ _BLUR.T
+    blurred = _BLUR @ _grey(thumbnails, order[rows]) @ _BLUR.T
     amounts, residual = _fit(*_basis(_HALVING @ blurred @ _HALVING.T), first, small[second])
     hopeful = np.flatnonzero(residual <= _FAR)
-    moved = _moved(_grey(prints, order[second[hopeful]]), amounts[hopeful])
+    moved = _moved(_grey(thumbnails, order[second[hopeful]]), amounts[hopeful])
     amounts[hopeful], residual[hopeful] = _fit(*_basis(blurred), first[hopeful], moved)
     gain = amounts[:, 0]
     possible = (residual <= MAX_RESIDUAL) & (gain >= 1 / MAX_GAIN) & (gain <= MAX_GAIN)
@@ -444,23 +448,27 @@ def _root_mean_square(values: Floats) -> Floats:
     return sizes
 
 
-def _detail(prints: NDArray[np.uint8]) -> Floats:
+def _detail(thumbnails: NDArray[np.uint8]) -> Floats:
     """(M,) standard deviation of the grey levels."""
     return _root_mean_square(
-        prints[:, :GREY_BYTES] - prints[:, :GREY_BYTES].mean(1, keepdims=True, dtype=np.float32)
+        thumbnails[:, :GREY_BYTES]
+        - thumbnails[:, :GREY_BYTES].mean(1, keepdims=True, dtype=np.float32)
     )
 
 
-def _mean_colours(prints: NDArray[np.uint8]) -> Integers:
+def _mean_colours(thumbnails: NDArray[np.uint8]) -> Integers:
     """(M, 3) whole Y, Cb and Cr."""
-    grey, colour = prints[:, :GREY_BYTES], prints[:, GREY_BYTES:].reshape(len(prints), 2, -1)
+    grey, colour = (
+        thumbnails[:, :GREY_BYTES],
+        thumbnails[:, GREY_BYTES:].reshape(len(thumbnails), 2, -1),
+    )
     means: Integers = np.rint(np.column_stack([grey.mean(1), colour.mean(2)])).astype(np.int64)
     return means
 
 
-def _grey(prints: NDArray[np.uint8], rows: Integers) -> Floats:
+def _grey(thumbnails: NDArray[np.uint8], rows: Integers) -> Floats:
     """(M, 32, 32), 0 to 255."""
-    return prints[rows, :GREY_BYTES].reshape(-1, GREY_SIDE, GREY_SIDE).astype(np.float32)
+    return thumbnails[rows, :GREY_BYTES].reshape(-1, GREY_SIDE, GREY_SIDE).astype(np.float32)
 
 
 def _normalised(grey: Floats) -> Floats:

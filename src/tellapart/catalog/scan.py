@@ -1,19 +1,21 @@
-"""Every file gets its verdict: read once, hashed, fully decoded. What is remembered is not read at
-all.
+"""Every file gets its verdict: it is read once, hashed, and fully decoded. What is remembered is
+not read at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
+from pathlib import Path
 
 import numpy as np
 
 from tellapart.catalog.files import Folder
-from tellapart.catalog.inspect import Eyes, Memory, ScanHook, Verdict
+from tellapart.catalog.inspect import Inspector, Memory, ScanHook, Verdict
 from tellapart.catalog.table import Catalog, text_column
-from tellapart.catalog.workers import look_apart, start_workers
+from tellapart.catalog.workers import inspect_in_processes, start_workers
 from tellapart.errors import UserError
+from tellapart.phrases import count_of
 from tellapart.threads import map_ahead
 
 WORTH_PROCESSES = 1000  # files; for fewer, the start of processes takes longer than they save
@@ -31,54 +33,55 @@ def scan(
     never stops it.
 
     Args:
+        catalog: what is to be scanned.
         max_pixels: width x height above which an image is `too_large`.
         hook: shown every image's pixels, so that nothing is decoded twice.
         memory: spares the reading of files that have not changed, and keeps what is found.
         advance: called after each file.
     """
-    eyes = Eyes(catalog.files, max_pixels, hook, memory)
+    inspector = Inspector(catalog.files, max_pixels, hook, memory)
     verdicts = {}
-    for (
-        path
-    ) in catalog.paths:  # what is remembered, first: asking for it is too little work for threads
-        if verdict := eyes.recall(path):
+    # What is remembered goes first: asking for it is too little work for threads.
+    for path in catalog.paths:
+        if verdict := inspector.recall(path):
             verdicts[path] = verdict
             advance()
     unknown = [path for path in catalog.paths if path not in verdicts]
-    with closing(_looking(catalog, unknown, eyes, max_pixels, hook, memory)) as looking:
-        for path, verdict in zip(unknown, looking, strict=True):
+    # A hook wants the pixels in this process, and only a folder is open to another one.
+    root = catalog.files.root if isinstance(catalog.files, Folder) and not hook else None
+    if root and memory and len(unknown) >= WORTH_PROCESSES:
+        inspected = _in_processes(root, unknown, inspector, max_pixels, memory)
+    else:
+        inspected = map_ahead(inspector.inspect, unknown)
+    with closing(inspected):
+        for path, verdict in zip(unknown, inspected, strict=True):
             verdicts[path] = verdict
             advance()
-    found = [verdicts[path] for path in catalog.paths]
+    return _with_verdicts(catalog, [verdicts[path] for path in catalog.paths])
+
+
+def _in_processes(
+    root: Path, paths: Sequence[str], inspector: Inspector, max_pixels: int, memory: Memory
+) -> Generator[Verdict, None, None]:
+    """The verdicts by processes; by threads where no process can be started."""
+    with suppress(OSError):
+        return inspect_in_processes(start_workers(root, max_pixels), paths, memory)
+    return map_ahead(inspector.inspect, paths)
+
+
+def _with_verdicts(catalog: Catalog, verdicts: Sequence[Verdict]) -> Catalog:
     notes = [
-        ";".join(filter(None, (before, *v.notes)))
-        for before, v in zip(catalog.notes, found, strict=True)
+        ";".join(filter(None, (before, *verdict.notes)))
+        for before, verdict in zip(catalog.notes, verdicts, strict=True)
     ]
     return catalog.replace(
-        statuses=text_column(verdict.status for verdict in found),
+        statuses=text_column(verdict.status for verdict in verdicts),
         notes=text_column(notes),
-        widths=np.array([verdict.width for verdict in found], np.int64),
-        heights=np.array([verdict.height for verdict in found], np.int64),
-        digests=text_column(verdict.digest for verdict in found),
-        taken=text_column(verdict.taken for verdict in found),
+        widths=np.array([verdict.width for verdict in verdicts], np.int64),
+        heights=np.array([verdict.height for verdict in verdicts], np.int64),
+        digests=text_column(verdict.digest for verdict in verdicts),
+        taken=text_column(verdict.taken for verdict in verdicts),
     )
-
-
-def _looking(
-    catalog: Catalog,
-    paths: Sequence[str],
-    eyes: Eyes,
-    max_pixels: int,
-    hook: ScanHook | None,
-    memory: Memory | None,
-) -> Generator[Verdict, None, None]:
-    """The verdicts on files, looked at on all cores: by processes, unless a hook wants the pixels
-    in this one.
-    """
-    if len(paths) >= WORTH_PROCESSES and memory and not hook and isinstance(catalog.files, Folder):
-        with suppress(OSError):  # where no process can be started
-            return look_apart(start_workers(catalog.files.root, max_pixels), paths, memory)
-    return map_ahead(eyes.look_at, paths)
 
 
 def drop_empty_classes(catalog: Catalog) -> Catalog:
@@ -89,9 +92,8 @@ def drop_empty_classes(catalog: Catalog) -> Catalog:
     Raises:
         UserError: fewer than two classes are left, or a class has usable images in test only.
     """
-    trainable = catalog.counts(
-        catalog.ok & ((catalog.given_splits == "train") | (catalog.given_splits == ""))
-    )
+    may_train = (catalog.given_splits == "train") | (catalog.given_splits == "")
+    trainable = catalog.counts(catalog.ok & may_train)
     usable = catalog.counts()
     remarks = list(catalog.remarks)
     for position in np.flatnonzero(trainable == 0):
@@ -101,15 +103,15 @@ def drop_empty_classes(catalog: Catalog) -> Catalog:
                 f"Class {name!r} has no usable image in train ({usable[position]} in val or test).",
                 "Add training images of it, or take the class out.",
             )
-        why = f"none of its {rows} files can be used" if rows else "its folder is empty"
+        why = f"none of its {count_of(rows, 'file')} can be used" if rows else "its folder is empty"
         remarks.append(f"Class {name!r} is left out: {why}. Add images of it, or delete it.")
     kept = np.flatnonzero(trainable)
     if len(kept) < 2:
         found = f"only {catalog.classes[kept[0]]!r} has" if len(kept) else "none has"
         raise UserError(
             f"At least two classes with usable images are needed, and {found} any: "
-            f"{int(catalog.ok.sum())} of {len(catalog)} files can be used.",
-            "Add images of a second class." if len(kept) else _worst_status(catalog),
+            f"{int(catalog.ok.sum())} of {count_of(len(catalog), 'file')} can be used.",
+            "Add images of a second class." if len(kept) else _statuses(catalog),
         )
     renumbered = np.full(len(catalog.classes) + 1, -1)  # the last place takes label -1 to itself
     renumbered[kept] = np.arange(len(kept))
@@ -120,9 +122,6 @@ def drop_empty_classes(catalog: Catalog) -> Catalog:
     )
 
 
-def _worst_status(catalog: Catalog) -> str:
-    return (
-        "Statuses: "
-        + ", ".join(f"{count} {status}" for status, count in catalog.status_counts.items())
-        + "."
-    )
+def _statuses(catalog: Catalog) -> str:
+    counts = (f"{count} {status}" for status, count in catalog.status_counts.items())
+    return f"Statuses: {', '.join(counts)}."

@@ -10,7 +10,6 @@ a catalog                               as `explore` gives it; it is scanned aga
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from os import PathLike
@@ -33,6 +32,7 @@ from tellapart.catalog.manifest import (
     read_manifest,
 )
 from tellapart.catalog.names import escape, nearest_path
+from tellapart.catalog.paths import can_list, exists, is_file, is_folder
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
@@ -78,7 +78,8 @@ def read_source(
             means each as often.
 
     Raises:
-        UserError: nothing there, not recognised, or class sets that cannot work; with what to do.
+        UserError: nothing is there, it is not recognised, or its classes cannot work; with what to
+            do.
 
     >>> from PIL import Image
     >>> read_source([(Image.new("RGB", (8, 8)), "black"), (b"no image", "broken")]).source
@@ -90,9 +91,9 @@ def read_source(
         return catalog_by_path(rows, origin, "data frame", classes)
     if isinstance(source, str | PathLike):
         data = Path(source)
-        if not os.path.exists(data):
+        if not exists(data):
             raise UserError(f"{data} does not exist.", nearest_path(data))
-        if os.path.isfile(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
+        if is_file(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
             return _from_manifest(data, group_column, weight_column)
         _refuse_columns(str(data), group_column, weight_column)
         return _from_path(data)
@@ -109,7 +110,7 @@ def read_source(
 
 
 def name_of(source: Source) -> str:
-    """What a source is called where nobody says: its own name without an ending, or "data".
+    """The name of a source where the user gives none: its own without an ending, or "data".
 
     >>> name_of("photos/cats-dogs.zip"), name_of([("cat.jpg", "cat")])
     ('cats-dogs.zip', 'data')
@@ -119,7 +120,7 @@ def name_of(source: Source) -> str:
     if not isinstance(source, str | PathLike):
         return "data"
     path = Path(source)
-    return path.name.split(".")[0] or path.stem if path.is_file() else path.resolve().name
+    return path.name.split(".")[0] or path.stem if is_file(path) else path.resolve().name
 
 
 def _unscanned(catalog: Catalog) -> Catalog:
@@ -157,11 +158,11 @@ def _refuse_columns(name: str, group_column: str | None, weight_column: str | No
 
 def _from_path(data: Path) -> Catalog:
     """The catalog of a folder or of a file that is no table."""
-    if os.path.isfile(data):
+    if is_file(data):
         return _from_file(data)
-    if not os.path.isdir(data):
+    if not is_folder(data):
         raise _unrecognised(data)
-    if not os.access(data, os.R_OK | os.X_OK):
+    if not can_list(data):
         raise UserError(f"{data} cannot be read.", READ_IT)
     return read_tree(Walk(data))
 
@@ -217,8 +218,8 @@ def _from_archive(archive: ArchiveFiles) -> Catalog:
 
 
 def _only_folder(walk: Walk) -> str:
-    """The one folder at the top of an archive, if that is only a wrapper around the source; else
-    "".
+    """The one folder at the top of an archive, if it only wraps the source. "" means that there is
+    none.
     """
     folders = walk.folders("")
     if len(folders) != 1 or _holds_more(walk):

@@ -1,4 +1,4 @@
-"""An image's print: a tiny image of the image, all that the search for near-duplicates needs."""
+"""The thumbnail of an image: as little of it as the search for near-duplicates needs."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# fine enough to tell two shots of one thing apart, coarse enough for JPEG's noise to average out
+# Fine enough to tell two shots of one thing apart, coarse enough for JPEG's noise to average out.
 GREY_SIDE = 32
 COLOUR_SIDE = 8  # JPEG itself keeps colour coarser than grey
 GREY_BYTES = GREY_SIDE**2
-PRINT_BYTES = GREY_BYTES + 2 * COLOUR_SIDE**2
+THUMBNAIL_BYTES = GREY_BYTES + 2 * COLOUR_SIDE**2
 
 
-def make_print(pixels: NDArray[np.uint8]) -> bytes:
-    """Squeeze any image, whatever its shape, into 32 × 32 brightnesses and 8 × 8 colours.
+def make_thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    """Squeeze an image of any shape into 32 × 32 brightnesses and 8 × 8 colours.
 
     Args:
         pixels: (H, W, 3) RGB, at least 1 × 1.
 
     Returns:
-        PRINT_BYTES bytes: grey row by row, then Cb, then Cr, each 0 to 255 as in JPEG.
+        THUMBNAIL_BYTES bytes: grey row by row, then Cb, then Cr, each 0 to 255 as in JPEG.
 
-    >>> len(make_print(np.zeros((3, 500, 3), np.uint8))) == PRINT_BYTES
+    >>> len(make_thumbnail(np.zeros((3, 500, 3), np.uint8))) == THUMBNAIL_BYTES
     True
     """
     # The gap lets Pillow average whole blocks first, which is several times faster for photos.

@@ -1,10 +1,12 @@
-"""Files looked at by processes of their own, where the interpreter's lock is not shared.
+"""Processes that inspect files, so that they do not share the interpreter's lock.
 
-Threads do for photos; of many small files two threads look at half as many as one. A process that a
-decoder brings down costs the one file, which gets its verdict. Not `multiprocessing`: it would run
-the user's script again in each process.
+Threads suffice for photos, but two threads inspect half as many small files as one does. A decoder
+that crashes takes down one process, which costs one file: it gets its verdict all the same. This is
+not `multiprocessing`, which would run the user's script again in each process.
 
-    python -m tellapart.catalog.workers ROOT MAX_PIXELS        one path a line in, one line of JSON a file out
+    python -m tellapart.catalog.workers ROOT MAX_PIXELS
+
+reads one path a line, and writes one line of JSON a file.
 """
 
 from __future__ import annotations
@@ -23,18 +25,18 @@ from queue import SimpleQueue
 from typing import Any
 
 from tellapart.catalog.files import Folder
-from tellapart.catalog.inspect import Eyes, Memory, Verdict
+from tellapart.catalog.inspect import Inspector, Memory, Verdict
 from tellapart.threads import map_ahead, usable_cores
 
-# Together less than a pipe holds, also of the longest paths: neither side waits for the other to
-# make room.
+# Files that a process is asked about at once. Even the longest paths are together less than a pipe
+# holds, so neither side waits for the other to make room.
 AT_ONCE = 15
 READY = b"ready\n"
-CRASHED = Verdict("corrupt")  # on a file that brings a decoder down
+CRASHED = Verdict("corrupt")  # of a file that makes a decoder crash
 
 
 def start_workers(root: Path, max_pixels: int) -> list[Worker]:
-    """A process for each core.
+    """Start a process for each core.
 
     Raises:
         OSError: none can be started here.
@@ -42,12 +44,13 @@ def start_workers(root: Path, max_pixels: int) -> list[Worker]:
     return [Worker(root, max_pixels) for _ in range(usable_cores())]
 
 
-def look_apart(
+def inspect_in_processes(
     workers: Sequence[Worker], paths: Sequence[str], memory: Memory
 ) -> Generator[Verdict, None, None]:
-    """The verdicts on files, in their order; the workers end with it.
+    """The verdicts on files, in their order. The workers end with the generator.
 
     Args:
+        workers: those that `start_workers` has started.
         paths: as the catalog has them.
         memory: keeps what is found; it is not asked.
     """
@@ -55,33 +58,33 @@ def look_apart(
     for worker in workers:
         idle.put(worker)
 
-    def look_at(some: Sequence[str]) -> list[Verdict]:
+    def inspect(batch: Sequence[str]) -> list[Verdict]:
         worker = idle.get()
         try:
-            return [
-                _kept(path, found, memory)
-                for path, found in zip(some, worker.look_at(some), strict=True)
-            ]
+            answers = worker.inspect(batch)
         finally:
             idle.put(worker)
+        pairs = zip(batch, answers, strict=True)
+        return [_remember(path, answer, memory) for path, answer in pairs]
 
     try:
-        parts = (paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE))
-        with contextlib.closing(map_ahead(look_at, parts)) as looking:
-            for verdicts in looking:
+        batches = (paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE))
+        with contextlib.closing(map_ahead(inspect, batches)) as inspected:
+            for verdicts in inspected:
                 yield from verdicts
     finally:
         for worker in workers:
             worker.close()
 
 
-def _kept(path: str, found: dict[str, Any], memory: Memory) -> Verdict:
-    """A verdict, after the memory was told what the process would have told it."""
-    verdict = _verdict(found["verdict"])
-    if "content" in found:
-        memory.remember_content(_verdict(found["content"]), base64.b64decode(found["print"]))
-    if "stamp" in found:
-        memory.remember(path, tuple(found["stamp"]), verdict)
+def _remember(path: str, answer: dict[str, Any], memory: Memory) -> Verdict:
+    """A verdict, once the memory knows all that the process has found."""
+    verdict = _verdict(answer["verdict"])
+    if "content" in answer:
+        thumbnail = base64.b64decode(answer["thumbnail"])
+        memory.remember_content(_verdict(answer["content"]), thumbnail)
+    if "stamp" in answer:
+        memory.remember(path, tuple(answer["stamp"]), verdict)
     return verdict
 
 
@@ -91,43 +94,39 @@ def _verdict(values: Sequence[Any]) -> Verdict:
 
 
 class Worker:
-    """One process; another one is started when it dies.
+    """One process. Another one is started when it dies.
 
     Raises:
         OSError: it cannot be started.
     """
 
     def __init__(self, root: Path, max_pixels: int) -> None:
-        self._command = [
-            sys.executable,
-            "-m",
-            "tellapart.catalog.workers",
-            os.fspath(root),
-            str(max_pixels),
-        ]
+        module = ["-m", "tellapart.catalog.workers"]
+        self._command = [sys.executable, *module, os.fspath(root), str(max_pixels)]
         self._start()
 
     def _start(self) -> None:
-        there = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, env=there)  # noqa: S603 - our own
+        self._process = subprocess.Popen(  # noqa: S603 - a command of our own
+            self._command, stdin=pipe, stdout=pipe, env=environment
+        )
         if not self._process.stdout or self._process.stdout.readline() != READY:
             self.close()
             raise OSError("no process for the scan can be started")
 
-    def look_at(self, paths: Sequence[str]) -> list[dict[str, Any]]:
+    def inspect(self, paths: Sequence[str]) -> list[dict[str, Any]]:
         """What was found of at most AT_ONCE files."""
         found: list[dict[str, Any]] = []
         while waiting := paths[len(found) :]:
             assert self._process.stdin and self._process.stdout
+            lines = "".join(json.dumps(path) + "\n" for path in waiting)
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(
-                    "".join(json.dumps(path) + "\n" for path in waiting).encode()
-                )
+                self._process.stdin.write(lines.encode())
                 self._process.stdin.flush()
             for _ in waiting:
                 line = self._process.stdout.readline()
-                if not line.endswith(b"\n"):  # it died over this file
+                if not line.endswith(b"\n"):  # the process died over this file
                     found.append({"verdict": astuple(CRASHED)})
                     self.close()
                     self._start()
@@ -145,10 +144,10 @@ class Worker:
 
 
 class _Notes:
-    """A memory that knows nothing, and notes what it is told of one file."""
+    """A memory that knows nothing, and notes what it is to remember of one file."""
 
     def __init__(self) -> None:
-        self.told: dict[str, Any] = {}
+        self.noted: dict[str, Any] = {}
 
     def recall(self, path: str, stamp: str) -> Verdict | None:
         """Nothing."""
@@ -158,26 +157,26 @@ class _Notes:
 
     def remember(self, path: str, stamp: tuple[str, float], verdict: Verdict) -> None:
         """Note the stamp."""
-        self.told["stamp"] = stamp
+        self.noted["stamp"] = stamp
 
-    def remember_content(self, verdict: Verdict, print_: bytes) -> None:
+    def remember_content(self, verdict: Verdict, thumbnail: bytes) -> None:
         """Note the content."""
-        self.told |= {"content": astuple(verdict), "print": base64.b64encode(print_).decode()}
+        encoded = base64.b64encode(thumbnail).decode()
+        self.noted |= {"content": astuple(verdict), "thumbnail": encoded}
 
 
 def serve(root: Path, max_pixels: int) -> None:
-    """Answer until there is no more to ask."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches every process; the first one ends the others
+    """Answer until standard input ends."""
+    # Ctrl-C reaches every process of the terminal; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     notes = _Notes()
-    eyes = Eyes(Folder(root), max_pixels, None, notes)
+    inspector = Inspector(Folder(root), max_pixels, None, notes)
     sys.stdout.buffer.write(READY)
     sys.stdout.flush()
     for line in sys.stdin.buffer:
-        notes.told = {}
-        verdict = eyes.look_at(json.loads(line))
-        sys.stdout.write(json.dumps({"verdict": astuple(verdict), **notes.told}) + "\n")
+        notes.noted = {}
+        verdict = inspector.inspect(json.loads(line))
+        sys.stdout.write(json.dumps({"verdict": astuple(verdict), **notes.noted}) + "\n")
         sys.stdout.flush()
 
 

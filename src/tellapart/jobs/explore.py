@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.cache.packages import PACKAGES
-from tellapart.catalog.appearance import looks
-from tellapart.catalog.duplicates import prints_of
+from tellapart.catalog.appearance import measure_appearance
+from tellapart.catalog.duplicates import thumbnails_of
 from tellapart.catalog.names import escape
 from tellapart.catalog.scan import drop_empty_classes
 from tellapart.catalog.sources import read_source
@@ -136,7 +136,9 @@ def explore(
     with memory_for(catalog, options) as memory:
         catalog = look_through(catalog, options, memory, console)
         measured = np.full((len(catalog), 3), np.nan, np.float32)
-        measured[catalog.ok] = looks(prints_of(catalog, np.flatnonzero(catalog.ok), memory))
+        measured[catalog.ok] = measure_appearance(
+            thumbnails_of(catalog, np.flatnonzero(catalog.ok), memory)
+        )
     catalog, splits = _divided(catalog, options)
     findings = find_all(catalog, splits, options.split)
     seconds = round(time.monotonic() - start, 2)
