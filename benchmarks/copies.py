@@ -30,7 +30,7 @@ from recording import about
 
 import tellapart
 from tellapart.catalog.near import near_pairs
-from tellapart.catalog.thumbnails import PRINT_BYTES, make_print
+from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
 from tellapart.decoding import decode_file
 from tellapart.evaluation.intervals import wilson
 from tellapart.keyed import keyed_numbers
@@ -106,27 +106,32 @@ def read_fashion() -> list[Pixels]:
 
 
 def print_of(pixels: Pixels) -> Print:
-    return make_print(pixels), pixels.shape[1], pixels.shape[0]
+    return make_thumbnail(pixels), pixels.shape[1], pixels.shape[0]
 
 
-def search(prints: list[Print]) -> tuple[NDArray[np.int64], float]:
+def search(thumbnails: list[Print]) -> tuple[NDArray[np.int64], float]:
     """The pairs found, and in how many seconds."""
-    rows = np.frombuffer(b"".join(row for row, _, _ in prints), np.uint8).reshape(-1, PRINT_BYTES)
-    widths, heights = (np.array([row[column] for row in prints], np.int64) for column in (1, 2))
+    rows = np.frombuffer(b"".join(row for row, _, _ in thumbnails), np.uint8).reshape(
+        -1, THUMBNAIL_BYTES
+    )
+    widths, heights = (np.array([row[column] for row in thumbnails], np.int64) for column in (1, 2))
     start = time.perf_counter()
     return near_pairs(rows, widths, heights), time.perf_counter() - start
 
 
 def plain(images: list[Pixels]) -> tuple[list[Print], dict[str, Any]]:
     start = time.perf_counter()
-    prints = [print_of(pixels) for pixels in images]
+    thumbnails = [print_of(pixels) for pixels in images]
     milliseconds = 1000 * (time.perf_counter() - start) / len(images)
-    pairs, seconds = search(prints)
+    pairs, seconds = search(thumbnails)
     row = {"images": len(images), "print_milliseconds": milliseconds, "search_seconds": seconds}
-    return prints, row | {"pairs_unplanted": len(pairs), "images_in_pairs": len(np.unique(pairs))}
+    return thumbnails, row | {
+        "pairs_unplanted": len(pairs),
+        "images_in_pairs": len(np.unique(pairs)),
+    }
 
 
-def recall(images: list[Pixels], prints: list[Print], copies: int) -> dict[str, Any]:
+def recall(images: list[Pixels], thumbnails: list[Print], copies: int) -> dict[str, Any]:
     """For each kind of change, the share of planted copies that are paired with their image."""
     chosen = keyed_numbers(SEED, "copies", map(str, range(len(images)))).argsort()[:copies].tolist()
     found = {}
@@ -137,8 +142,8 @@ def recall(images: list[Pixels], prints: list[Print], copies: int) -> dict[str, 
             for change in changes:
                 img = change(img, rng)
             planted.append(print_of(np.asarray(img)))
-        pairs = {(int(i), int(j)) for i, j in search([*prints, *planted])[0]}
-        right = sum((row, len(prints) + number) in pairs for number, row in enumerate(chosen))
+        pairs = {(int(i), int(j)) for i, j in search([*thumbnails, *planted])[0]}
+        right = sum((row, len(thumbnails) + number) in pairs for number, row in enumerate(chosen))
         low, high = wilson(right, len(chosen))
         found[kind] = {
             "found": right,
@@ -198,11 +203,11 @@ def main() -> None:
     rows = {}
     for name, read in sources.items():
         images = read()
-        prints, row = plain(images)
+        thumbnails, row = plain(images)
         print(
             f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True
         )
-        rows[name] = row | {"recall": recall(images, prints, options.copies)}
+        rows[name] = row | {"recall": recall(images, thumbnails, options.copies)}
     for folder in options.data:
         rows[folder.name]["splits"] = across_splits(folder, options.copies // 3)
         print(f"{folder.name}: {rows[folder.name]['splits']}", flush=True)
