@@ -35,8 +35,8 @@ from tellapart.models.backbones import (
     find_preprocessing,
     load_backbone,
 )
-from tellapart.models.to_onnx import at_rest, export_network, export_trained, tensors_digest
-from tellapart.models.weights import Weights
+from tellapart.models.to_onnx import at_rest, export_network, export_trained
+from tellapart.models.weights import Weights, tensors_digest
 from tellapart.options import BackboneOptions, PreprocessingOptions
 
 NO_WEIGHTS = Weights({}, "none", "none", "0" * 64)

@@ -22,11 +22,11 @@ from tellapart.models.backbones import (
     embedder,
     find_preprocessing,
     load_backbone,
-    trial_images,
 )
 from tellapart.models.classifier import Classifier, build_classifier
 from tellapart.models.networks import OWN_NETWORKS, cnn, drawn_from, lenet
 from tellapart.models.to_onnx import export_network
+from tellapart.models.trial import trial_images
 from tellapart.options import BackboneOptions, HeadOptions, PreprocessingOptions
 
 torch.set_num_threads(1)

@@ -16,7 +16,6 @@ from tellapart.models.backbones import (
     embedder,
     find_preprocessing,
     load_backbone,
-    trial_images,
 )
 from tellapart.models.classifier import Classifier, build_classifier
 from tellapart.models.cut import split_at
@@ -28,6 +27,7 @@ from tellapart.models.stages import (
     stage_names,
     unfreezing,
 )
+from tellapart.models.trial import trial_images
 from tellapart.options import (
     BackboneOptions,
     FreezeOptions,

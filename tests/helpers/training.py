@@ -84,10 +84,17 @@ def training_data_of(catalog: Catalog, *, val: bool = True, **options: Any) -> T
     return TrainingData(train, held_out, options.get("preprocessing", Preprocessing(size_px=32)))
 
 
-def classifier_of(recipe: Recipe, num_classes: int = 3, *, dropout: float = 0.0) -> Classifier:
+def classifier_of(
+    recipe: Recipe,
+    num_classes: int = 3,
+    *,
+    dropout: float = 0.0,
+    extensions: Extensions | None = None,
+) -> Classifier:
     """The recipe's network; with dropout before the head where it is wanted."""
-    preprocessing = find_preprocessing(recipe.backbone, recipe.preprocessing)
-    backbone = load_backbone(recipe.backbone, preprocessing, recipe.seed)
+    networks = (extensions or Extensions()).networks
+    preprocessing = find_preprocessing(recipe.backbone, recipe.preprocessing, networks)
+    backbone = load_backbone(recipe.backbone, preprocessing, recipe.seed, networks)
     classifier = build_classifier(backbone, recipe.head, num_classes, recipe.seed)
     if dropout:
         classifier.head.insert(0, nn.Dropout(dropout))
@@ -193,7 +200,8 @@ def run_fit(
         if isinstance(folder, Checkpoints)
         else Checkpoints(folder, "run", Console(quiet=True))
     )
-    classifier = classifier_of(recipe, len(data.train.classes), dropout=dropout)
+    classes = len(data.train.classes)
+    classifier = classifier_of(recipe, classes, dropout=dropout, extensions=extensions)
     prepare(classifier)
     outcome = Outcome(classifier, checkpoints, Console(quiet=True))
     if into is not None:

@@ -55,13 +55,9 @@ def weights_are_here(name: str) -> bool:
     """Whether a network's pretrained weights can be had without a download."""
     if packaged_file(name):
         return True
-    import timm
-    from huggingface_hub import try_to_load_from_cache
+    from tellapart.models.weights import in_hub_cache, timm_config
 
-    from tellapart.models.weights import hub_address
-
-    address = hub_address(timm.get_pretrained_cfg(name).to_dict())
-    return address is not None and isinstance(try_to_load_from_cache(*address), str)
+    return bool(in_hub_cache(timm_config(name).to_dict()))
 
 
 def _sorted_out(names: Collection[Value]) -> tuple[list[Value], list[str]]:

@@ -98,13 +98,9 @@ def needs_hub(options: BackboneOptions) -> bool:
     if options.weights or packaged_file(options.name):
         return False
     import timm
-    from huggingface_hub import try_to_load_from_cache
 
-    from tellapart.models.weights import hub_address
+    from tellapart.models.weights import in_hub_cache, timm_config
 
-    address = (
-        hub_address(timm.get_pretrained_cfg(options.name).to_dict())
-        if timm.is_model(options.name)
-        else None
-    )
-    return address is not None and not isinstance(try_to_load_from_cache(*address), str)
+    if not timm.is_model(options.name):
+        return False
+    return in_hub_cache(timm_config(options.name).to_dict()) is False

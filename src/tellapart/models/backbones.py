@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tellapart.errors import UserError, choose, require
+from tellapart.extensions import Network
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.models.networks import OWN_NETWORKS, OWN_SIZE_PX, drawn_from
-from tellapart.models.weights import Weights, find_weights
+from tellapart.models.trial import trial_images
+from tellapart.models.user_network import build_user_network
+from tellapart.models.weights import Weights, find_weights, tensors_digest, timm_config
 from tellapart.options import BackboneOptions, PreprocessingOptions
 from tellapart.threads import map_ahead
 
@@ -72,18 +75,30 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def find_preprocessing(options: BackboneOptions, wanted: PreprocessingOptions) -> Preprocessing:
+def find_preprocessing(
+    options: BackboneOptions,
+    wanted: PreprocessingOptions,
+    networks: Mapping[str, Network] | None = None,
+) -> Preprocessing:
     """How a network was trained to see images, with the recipe's changes.
+
+    Args:
+        options: the network's name.
+        wanted: the recipe's changes.
+        networks: the user's own, by name. Names that `timm.register_model` added need not be here.
 
     Raises:
         UserError: an unknown network (with the nearest right names), or one of tellapart's own at
             another size or with pretrained weights, of which it has none.
     """
-    if options.name in OWN_NETWORKS:
+    networks = networks or {}
+    if options.name in networks:
+        own = _user_preprocessing(options, networks[options.name])
+    elif options.name in OWN_NETWORKS:
         _check_own(options, wanted)
         own = Preprocessing(size_px=OWN_SIZE_PX)
     else:
-        own = _own_preprocessing(_known_config(options.name))
+        own = _own_preprocessing(_known_config(options.name, networks))
     share = wanted.share if wanted.share is not None else own.share_permille / 1000
     return Preprocessing(
         mode=wanted.mode,
@@ -97,7 +112,10 @@ def find_preprocessing(options: BackboneOptions, wanted: PreprocessingOptions) -
 
 
 def load_backbone(
-    options: BackboneOptions, preprocessing: Preprocessing, seed: int = 0
+    options: BackboneOptions,
+    preprocessing: Preprocessing,
+    seed: int = 0,
+    networks: Mapping[str, Network] | None = None,
 ) -> Backbone:
     """The network with its weights; without pretrained ones, with numbers that the seed decides.
 
@@ -108,7 +126,10 @@ def load_backbone(
     Raises:
         UserError: no weights, weights of another network, or a network that cannot take this size.
     """
+    networks = networks or {}
     with drawn_from(seed, "backbone"):
+        if options.name in networks:
+            return _user_backbone(options.name, networks[options.name], preprocessing)
         if options.name in OWN_NETWORKS:
             network: nn.Module = OWN_NETWORKS[options.name](preprocessing.channels, num_classes=0)
             weights = _random_weights(seed)
@@ -134,14 +155,6 @@ def embedder(backbone: Backbone) -> Embedder:
     return module
 
 
-def trial_images(preprocessing: Preprocessing, count: int = 1) -> Tensor:
-    """(count, C, S, S) float32 of the network's own size: no two values are equal, so none can be
-    mistaken.
-    """
-    shape = (count, preprocessing.channels, preprocessing.size_px, preprocessing.size_px)
-    return torch.linspace(-1, 1, shape[0] * shape[1] * shape[2] * shape[3]).reshape(shape)
-
-
 def _own_preprocessing(config: Any) -> Preprocessing:
     """As a timm network was trained."""
     return Preprocessing(
@@ -151,6 +164,34 @@ def _own_preprocessing(config: Any) -> Preprocessing:
         mean=_rgb(config.mean),
         std=_rgb(config.std),
     )
+
+
+def _user_preprocessing(options: BackboneOptions, network: Network) -> Preprocessing:
+    if options.name in OWN_NETWORKS or timm.is_model(options.name):
+        raise UserError(
+            f"networks={{{options.name!r}: …}} has the name of a network that there is already.",
+            "Take another name.",
+        )
+    if options.weights is not None:
+        raise UserError(
+            f"backbone.weights does not go with networks={{{options.name!r}: …}}.",
+            "Load the weights where the network is built.",
+        )
+    return Preprocessing(size_px=network.size_px, mean=network.mean, std=network.std)
+
+
+def _user_backbone(name: str, network: Network, preprocessing: Preprocessing) -> Backbone:
+    """The user's network, with the numbers that it comes with."""
+    with one_thread():
+        built = build_user_network(name, network, preprocessing.channels, preprocessing.size_px)
+    weights = Weights(
+        tensors=built.state_dict(),
+        source=f"the user's network {name}",
+        licence=network.licence,
+        digest=tensors_digest(built),
+        of_user=True,
+    )
+    return Backbone(built, weights, preprocessing)
 
 
 def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
@@ -168,12 +209,16 @@ def _check_own(options: BackboneOptions, wanted: PreprocessingOptions) -> None:
     require(wanted.size_px in (None, OWN_SIZE_PX), "preprocessing.size_px", wanted.size_px, rule)
 
 
-def _known_config(name: str) -> Any:
-    """timm's configuration of a network, by its name with or without the tag of its weights."""
+def _known_config(name: str, networks: Mapping[str, Network] | None = None) -> Any:
+    """timm's configuration of a network, by its name with or without the tag of its weights.
+
+    Args:
+        networks: the user's own, whose names may be the nearest to an unknown one.
+    """
     architecture, _, tag = name.partition(".")
     deprecated = timm.models.get_deprecated_models()
     if not timm.is_model(name) or architecture in deprecated:
-        names = [*OWN_NETWORKS, *timm.list_models()]
+        names = [*(networks or {}), *OWN_NETWORKS, *timm.list_models()]
         close = (
             [deprecated[architecture]] if deprecated.get(architecture) else _nearest(name, names)
         )
@@ -185,7 +230,7 @@ def _known_config(name: str) -> Any:
         raise UserError(f"Unknown backbone {name!r}.", hint)
     if tag:
         choose("backbone", name, timm.list_models(architecture, include_tags=True))
-    return timm.get_pretrained_cfg(name)
+    return timm_config(name)
 
 
 def _nearest(name: str, names: Sequence[str]) -> list[str]:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from tellapart.errors import UserError
 from tellapart.modelfile.layers import Layers
-from tellapart.models.backbones import Backbone, Embedder, embedder, one_thread, trial_images
+from tellapart.models.backbones import Backbone, Embedder, embedder, one_thread
 from tellapart.models.networks import drawn_from
+from tellapart.models.trial import trial_images
 from tellapart.options import HeadOptions
 
 

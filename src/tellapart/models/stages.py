@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tellapart.errors import UserError, choose
 from tellapart.models.classifier import Classifier
+from tellapart.models.user_network import UserNetwork
 from tellapart.options import FreezeOptions, TrainingOptions
 
 OPENED = ("blocks", "stages", "layers", "features")  # containers whose children are stages each
@@ -115,6 +116,13 @@ def _parts(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The children in the order of their registration, which is the forward order; containers of
     blocks opened.
     """
+    if isinstance(network, UserNetwork):
+        inner = list(_parts(network.body))
+        if any(_has_parameters(part) for _, part in inner):
+            yield from ((f"body.{name}", part) for name, part in inner)
+        else:
+            yield "body", network.body
+        return
     for name, child in network.named_children():
         if name in OPENED and isinstance(child, nn.Sequential | nn.ModuleList):
             yield from ((f"{name}.{inner}", block) for inner, block in child.named_children())

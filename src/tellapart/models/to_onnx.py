@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 
 import onnx
 import timm
@@ -20,7 +21,8 @@ from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
 from tellapart.models.backbones import Backbone, Embedder, one_thread
-from tellapart.models.weights import Weights
+from tellapart.models.trial import trial_tensor
+from tellapart.models.weights import Weights, tensors_digest
 
 OPSET = 18  # the first whose Resize knows antialiasing
 CLOSE = 1e-3  # largest difference from torch, as a share of the largest value
@@ -33,9 +35,14 @@ def export_backbone(backbone: Backbone, module: Embedder) -> ExportedNetwork:
         UserError: it cannot be written as ONNX.
     """
     weights = backbone.weights
-    return _exported(
+    exported = _exported(
         module, backbone.preprocessing, weights.source, weights.licence, weights.digest
     )
+    if not weights.of_user:
+        return exported
+    # The user's code is not known by a name: the same tensors may be used by other layers.
+    digest = hashlib.sha256(weights.digest.encode() + exported.graph).hexdigest()
+    return replace(exported, digest=digest)
 
 
 def export_trained(
@@ -67,17 +74,6 @@ def at_rest(module: Embedder) -> Embedder:
     return still.to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
 
 
-def tensors_digest(module: nn.Module) -> str:
-    """SHA-256 over all tensors of a network, in the order of their names: the same numbers, the
-    same digest.
-    """
-    total = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        total.update(tensor.numpy().tobytes())
-    return total.hexdigest()
-
-
 def _exported(
     module: Embedder, preprocessing: Preprocessing, source: str, licence: str, digest: str
 ) -> ExportedNetwork:
@@ -102,7 +98,7 @@ def export_network(module: Embedder, size_px: int, channels: int = 3) -> bytes:
     Raises:
         UserError: no way writes this network rightly.
     """
-    trial = torch.linspace(-1, 1, 2 * channels * size_px**2).reshape(2, channels, size_px, size_px)
+    trial = trial_tensor(2, channels, size_px, size_px)
     reasons = []
     for way in (_trace, _export_by_dynamo):
         try:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
+from torch import nn
 
 from tellapart.cache.packages import PACKAGES, Package, packaged_file
 from tellapart.errors import Refused, UserError, reason_of
@@ -35,6 +37,7 @@ class Weights:
             no file.
         digest: SHA-256 of the file; "random:SEED" where there is none.
         by_order: the names are another library's; the tensors match one to one, in order.
+        of_user: the network is one of the user's own, which came with these numbers.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -42,6 +45,7 @@ class Weights:
     licence: str
     digest: str
     by_order: bool = False
+    of_user: bool = False
 
 
 def find_weights(name: str, config: Mapping[str, Any], file: str | None = None) -> Weights:
@@ -65,6 +69,15 @@ def find_weights(name: str, config: Mapping[str, Any], file: str | None = None) 
     return _from_hub(name, config)
 
 
+def timm_config(name: str) -> Any:
+    """timm's configuration of a network: how it was trained, and where its weights are.
+
+    A network that `timm.register_model` added may have none; then it is the one that timm builds
+    such a network with.
+    """
+    return timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
+
+
 def hub_address(config: Mapping[str, Any]) -> tuple[str, str] | None:
     """Repository and file of a network's weights at the hub, by its pretrained configuration; None:
     it has none.
@@ -77,9 +90,30 @@ def hub_address(config: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
+def in_hub_cache(config: Mapping[str, Any]) -> bool | None:
+    """Whether the hub's weights of a network are in its cache here. None means that the hub has
+    none.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    address = hub_address(config)
+    return None if address is None else isinstance(try_to_load_from_cache(*address), str)
+
+
 def licence_of(config: Mapping[str, Any]) -> str:
     """The licence of weights at the hub, as their publisher states it."""
     return str(config.get("license") or "unknown")
+
+
+def tensors_digest(module: nn.Module) -> str:
+    """SHA-256 over all tensors of a network, in the order of their names: the same numbers, the
+    same digest.
+    """
+    total = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        total.update(tensor.numpy().tobytes())
+    return total.hexdigest()
 
 
 def _from_package(package: Package, path: Path) -> Weights:
@@ -97,7 +131,9 @@ def _from_hub(name: str, config: Mapping[str, Any]) -> Weights:
 
     if not (address := hub_address(config)):
         raise UserError(
-            f"{name} has no published weights.", "Give a file: --set backbone.weights=FILE"
+            f"{name} has no published weights.",
+            "Give a file: --set backbone.weights=FILE, or train it from the start: --set"
+            " backbone.pretrained=false",
         )
     repository, file = address
     try:

@@ -9,11 +9,10 @@ from typing import Any
 
 import timm
 import torch
-from huggingface_hub import try_to_load_from_cache
 
 from tellapart.cache.packages import PACKAGES, packaged_file
 from tellapart.models.networks import OWN_NETWORKS, OWN_SIZE_PX
-from tellapart.models.weights import hub_address, licence_of
+from tellapart.models.weights import in_hub_cache, licence_of, timm_config
 
 # To count the parameters of a network it has to be built, which takes up to 0.3 s.
 MOST_COUNTED = 50
@@ -59,7 +58,7 @@ def backbones(pattern: str | None = None) -> list[BackboneFacts]:
 
 def _timm_names() -> list[str]:
     plain = timm.list_models()
-    default = {f"{name}.{timm.get_pretrained_cfg(name).tag}" for name in plain}
+    default = {f"{name}.{timm_config(name).tag}" for name in plain}
     tagged = (
         name for name in timm.list_models(include_tags=True) if "." in name and name not in default
     )
@@ -78,7 +77,7 @@ def _facts(name: str, *, counted: bool) -> BackboneFacts:
     parameters = _count_parameters(name) if counted else None
     if name in OWN_NETWORKS:
         return BackboneFacts(name, parameters, OWN_SIZE_PX, "", "none")
-    config = timm.get_pretrained_cfg(name)
+    config = timm_config(name)
     weights, licence = _weights(name, config.to_dict())
     return BackboneFacts(name, parameters, config.input_size[-1], licence, weights)
 
@@ -87,9 +86,9 @@ def _weights(name: str, config: dict[str, Any]) -> tuple[str, str]:
     """Where they are, and their licence."""
     if packaged_file(name):
         return f"package {PACKAGES[name].pip_name}", PACKAGES[name].licence
-    if not (address := hub_address(config)):
+    here = in_hub_cache(config)
+    if here is None:
         return "none", ""
-    here = isinstance(try_to_load_from_cache(*address), str)
     return "here (hub cache)" if here else "hub", licence_of(config)
 
 

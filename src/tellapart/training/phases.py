@@ -18,10 +18,10 @@ from tellapart.images.batches import Group, ImageInputs, Inputs
 from tellapart.images.sampling import Epoch, image_keys
 from tellapart.images.store import Images
 from tellapart.modelfile.preprocessing import Preprocessing
-from tellapart.models.backbones import trial_images
 from tellapart.models.classifier import Classifier
 from tellapart.models.cut import split_at
 from tellapart.models.stages import frozen_upto, learn_from, set_modes, stage_names, unfreezing
+from tellapart.models.trial import trial_images
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.training.checkpoints import NotFinite

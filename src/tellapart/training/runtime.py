@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from tellapart.models.trial import trial_tensor
 from tellapart.options import TrainingOptions
 from tellapart.threads import usable_cores
 
@@ -129,8 +130,7 @@ def _seconds(
 ) -> float:
     """Of one training step, the fastest of several behind one that warms up."""
     trial = deepcopy(module).train().to(memory_format=candidate.torch_format)
-    images = torch.linspace(-1, 1, shape[0] * shape[1] * shape[2] * shape[3]).reshape(shape)
-    images = images.contiguous(memory_format=candidate.torch_format)
+    images = trial_tensor(*shape).contiguous(memory_format=candidate.torch_format)
     fastest = float("inf")
     with running(candidate), torch.random.fork_rng(devices=[]):
         step, spent = 0, 0.0
