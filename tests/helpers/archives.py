@@ -12,6 +12,19 @@ import zipfile
 from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
 
+KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
+ONE = b"BM" + bytes(12) + b"\x28" + bytes(40)  # starts like a BMP; nothing is decoded in most tests
+TWO_CLASSES = {"cat/1.bmp": ONE, "dog/1.bmp": ONE}
+UNSAFE = [
+    "../cat/2.bmp",
+    "cat/../../2.bmp",
+    "/cat/2.bmp",
+    "C:/cat/2.bmp",
+    "c:cat.bmp",
+    "cat\\2.bmp",
+    "\\\\host\\2.bmp",
+]
+
 
 def make_zip(members, *, method=zipfile.ZIP_DEFLATED):
     data = io.BytesIO()

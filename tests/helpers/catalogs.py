@@ -47,3 +47,14 @@ def catalog_of_labels(
         splits=text_column([""] * count),
         weights=np.ones(count),
     )
+
+
+def counts(catalog, splits):
+    """(C, 3) images of each class in train, val and test."""
+    return np.stack([catalog.counts(splits == split) for split in ("train", "val", "test")], axis=1)
+
+
+def homes(values, cluster_of):
+    """The most values that any one cluster has: 1 where no cluster is divided."""
+    pairs = {(cluster, value) for cluster, value in zip(cluster_of, values, strict=True)}
+    return max(np.unique([cluster for cluster, _ in pairs], return_counts=True)[1])

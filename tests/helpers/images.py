@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tellapart.decoding import decode
+
 # Class name → (mean colour, pattern): easy to tell apart for any pretrained network, and in the
 # order of the names.
 KINDS = {
@@ -73,3 +75,10 @@ def write_tiny(folder: Path, count: int = 12, kinds: tuple[str, ...] = tuple(KIN
                 size=(32, 32),
             )
     return folder
+
+
+def pixels_of(data: bytes) -> np.ndarray:
+    decoded = decode(data)
+    assert decoded.status == "ok", decoded
+    assert decoded.pixels is not None
+    return decoded.pixels.astype(int)
