@@ -80,10 +80,10 @@ def test_views_that_are_kept_are_shown_once(photos: Path, views: int, columns: i
     )[1]
     rows, kept = (images_of(one).reshape(8, -1, 32, 32, 3) for one in (anew, page))
     assert np.array_equal(kept, rows[:, : 1 + columns])
-    assert f"is kept for {says} each image" in page
+    assert f"are kept for {says} each image" in page
     assert f"epoch {views + 1} sees what epoch 1 saw" in page
-    assert "anew each epoch" in anew
-    assert "anew each epoch" not in page
+    assert "anew in each epoch" in anew
+    assert "anew in each epoch" not in page
 
 
 def test_each_class_is_shown_in_turn(photos: Path):
@@ -165,8 +165,8 @@ def test_of_flips_and_turns_that_a_training_measures_all_are_shown(photos: Path)
         "quarter_turn": 0.5,
     }
     assert len(images_of(page)) == 8 * (1 + 4)  # the views that the recipe keeps
-    assert "A training makes only those that do not raise the loss of the probe on val." in page
-    assert "the very versions that a training with this recipe and seed sees." in shown(photos)[1]
+    assert "Training uses only those that do not raise the loss of the probe on val." in page
+    assert "the exact versions that training with this recipe and seed sees." in shown(photos)[1]
 
 
 def test_larger_images_are_shown_as_jpeg(photos: Path):

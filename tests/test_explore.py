@@ -210,7 +210,7 @@ def test_the_command_tells_what_was_found(tell, textured: Path, tmp_path: Path):
     copy_of(textured / "left" / "03.png", textured / "left" / "copy.jpg")
     code, out = tell("explore", textured, "--out", tmp_path / "x.html", "-q")
     assert code == 0
-    assert "41 images in 2 classes, and every file can be used." in out
+    assert "41 images in 2 classes; every file can be used." in out
     assert "Near-duplicates: 1 image is there more than once" in out
     assert str(tmp_path / "x.html") in out
 

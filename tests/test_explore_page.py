@@ -164,15 +164,14 @@ def test_hostile_names_are_text_in_a_walk(walk):
 
 
 def test_clean_data_is_called_clean(exploration):
-    assert (
-        "120 images in 2 classes, and every file can be used. Nothing stands in the way"
-        in text_of(exploration)
+    assert "120 images in 2 classes; every file can be used. Nothing stands in the way" in text_of(
+        exploration
     )
 
 
 def test_the_verdict_counts_what_is_serious_and_the_list_leads_there(found):
     page = Page(render_exploration(found))
-    assert "Mend this first: 2 images are on both sides of a split." in page.text
+    assert "Fix this first: 2 images are in more than one split." in page.text
     assert "#finding-1" in page.values("href")
     assert "finding-1" in page.values("id")
 
@@ -195,12 +194,12 @@ def test_files_that_cannot_be_used_are_counted(exploration):
 
 
 def test_one_class_is_nothing_to_tell_apart(tmp_path):
-    assert "nothing to tell apart" in text_of(make_exploration(tmp_path, ("ant",)))
+    assert "Training needs at least two classes" in text_of(make_exploration(tmp_path, ("ant",)))
 
 
 def test_no_data_still_makes_a_page(tmp_path):
     empty = make_exploration(tmp_path, (), 0)
-    assert "There is no image here that can be used." in text_of(empty)
+    assert "There are no usable images here." in text_of(empty)
     assert len(summary_lines(empty)) == 2
 
 
@@ -215,25 +214,25 @@ def test_columns_of_another_catalog_are_refused(exploration):
 
 
 def test_even_classes_are_called_even(exploration):
-    assert "Always giving the same answer would be right 50 %" in text_of(exploration)
+    assert "Always giving the same answer would be correct 50.0 %" in text_of(exploration)
 
 
 def test_uneven_classes_bring_balanced_accuracy_to_the_front(exploration):
     labels = np.where(np.arange(120) < 12, 0, 1)
     text = text_of(changed(exploration, labels=labels))
-    assert "Always answering ‘bee’ would be right 90 %" in text
-    assert "balanced accuracy, which counts every class the same, will be shown first" in text
+    assert "Always answering ‘bee’ would be correct 90.0 %" in text
+    assert "Balanced accuracy, which counts every class equally, will be shown first" in text
 
 
 def test_classes_too_small_to_trust_are_named_with_what_they_need(exploration):
     text = text_of(exploration)
     assert "Every class has fewer than 30 test images (‘ant’ and ‘bee’)" in text
-    assert "about 90 images a class" in text
+    assert "about 90 images of a class" in text
 
 
 def test_without_splits_it_says_so(exploration):
     text = text_of(replace(exploration, splits=text_column([""] * 120)))
-    assert "A training would stop here" in text
+    assert "Training would stop here" in text
     assert "Nothing stands in the way" not in text
     assert "no splits could be made" in text
 
@@ -247,14 +246,14 @@ def test_sizes_are_told_with_what_will_be_enlarged(exploration):
     lines = " ".join(
         shapes(changed(exploration, widths=widths, heights=heights).catalog, 224).lines
     )
-    assert "From 100 × 90 to 4,000 × 3,000 pixels" in lines
-    assert "1 of 120 has a side shorter than the network’s 224 pixels" in lines
+    assert "The images have 100 × 90 to 4,000 × 3,000 pixels" in lines
+    assert "1 of 120 images has a side shorter than the network’s 224 pixels" in lines
     assert "98.3\u202f% are exactly 640 × 480" in lines
 
 
 def test_one_size_needs_no_diagram(exploration):
     same = changed(exploration, widths=np.full(120, 32), heights=np.full(120, 32))
-    assert "All are 32 × 32 pixels." in text_of(same)
+    assert "All images are 32 × 32 pixels." in text_of(same)
     assert shapes(same.catalog, 0).map is None
 
 
@@ -272,7 +271,7 @@ def test_dark_bright_and_grey_images_are_counted_and_shown(exploration):
     looks[:4, 0], looks[5, 0], looks[:6, 2] = 10, 250, 0
     lines = " ".join(looks_lines(exploration.catalog, looks))
     assert "4 very dark (brightness under 30), 1 very bright (over 225)" in lines
-    assert "6 of 120 are grey, most of all of ‘ant’ (10\u202f%)" in lines
+    assert "6 of 120 images are grey, most often in ‘ant’ (10.0\u202f%)" in lines
     ends = extremes(exploration.catalog, looks, Album(exploration.catalog.files.read))
     assert [end.heading for end in ends] == ["Darkest", "Brightest", "Flattest", "Least colour"]
     assert ends[1].shots[0].path == "c0/5.png"
@@ -325,7 +324,7 @@ def test_a_class_of_one_size_is_a_shortcut(exploration):
     )
     assert (
         hints[0].text
-        == "100\u202f% of ‘ant’ are exactly 640 × 480 pixels; of the rest it is 0\u202f%."
+        == "100.0\u202f% of ‘ant’ are exactly 640 × 480 pixels, against 0.0\u202f% of the other images."
     )
 
 
@@ -333,7 +332,7 @@ def test_a_darker_class_is_a_shortcut_told_once(exploration):
     looks = exploration.looks.copy()
     looks[:60, 0] -= 60
     (hint,) = shortcuts(exploration.catalog, looks)
-    assert hint.text.startswith("‘ant’ is darker than ‘bee’ in 100\u202f% of all pairs")
+    assert hint.text.startswith("‘ant’ is darker than ‘bee’ in 100.0\u202f% of all pairs")
     assert hint.text in text_of(replace(exploration, looks=looks)).replace(" %", "\u202f%")
 
 
@@ -343,7 +342,7 @@ def test_a_file_type_of_its_own_is_a_shortcut(exploration):
     texts = [
         hint.text for hint in shortcuts(exploration.catalog.replace(paths=paths), exploration.looks)
     ]
-    assert "100\u202f% of ‘ant’ are .jpg files; of the rest it is 0\u202f%." in texts
+    assert "100.0\u202f% of ‘ant’ are .jpg files, against 0.0\u202f% of the other images." in texts
 
 
 def test_few_images_are_no_evidence(tmp_path):
@@ -487,7 +486,7 @@ def test_each_step_has_its_image_and_its_numbers(walk):
     assert str(image["src"]).startswith("data:image/png;base64,")
     assert "30 × 40 × 3" in page.text
     assert "0 to 255" in page.text
-    assert "90\u202f%" in page.text
+    assert "90.0\u202f%" in page.text
 
 
 def test_small_images_keep_every_pixel(walk):
@@ -507,7 +506,7 @@ def test_the_walk_as_lines(walk):
     lines = step_lines([*walk, Step("line\nbreak", "x")])
     assert lines[0] == "1. Decoded: Upright, in RGB."
     assert lines[1] == "   shape  30 × 40 × 3"
-    assert "   ant          90\u202f%" in lines
+    assert "   ant          90.0\u202f%" in lines
     assert lines[-1] == r"3. line\nbreak: x"
 
 

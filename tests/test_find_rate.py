@@ -83,7 +83,7 @@ def test_the_page_says_the_suggestion_and_loads_nothing():
     curve = range_test(fall)
     points = (curve.rates.tolist(), curve.losses.tolist(), curve.smoothed.tolist())
     page = Page(render_rates(HOSTILE, "1 May 2025", *points, curve.suggestion, {"recipe": HOSTILE}))
-    assert f"Begin with a learning rate of {curve.suggestion:.2g}" in page.text
+    assert f"Start with a learning rate of {curve.suggestion:.2g}" in page.text
     assert all(value.startswith("#") for value in page.values("src", "href"))
     assert not [
         name for _, attrs in page.tags for name in attrs if name == "style" or name.startswith("on")
@@ -91,7 +91,7 @@ def test_the_page_says_the_suggestion_and_loads_nothing():
 
 
 def test_without_a_fall_the_words_say_so():
-    assert rate_lines([1e-7, 10.0], None)[0] == "The loss fell at no rate."
+    assert rate_lines([1e-7, 10.0], None)[0] == "The loss did not fall at any rate."
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def found(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Foun
 
 def test_find_rate_writes_its_page(found: FoundRate):
     assert "Loss over learning rate" in found.page.read_text("utf-8")
-    assert found.lines[0].startswith("Begin with a learning rate of 0.00")
+    assert found.lines[0].startswith("Start with a learning rate of 0.00")
     assert found.as_json()["suggestion"] == found.suggestion == found.curve.suggestion
 
 

@@ -72,7 +72,7 @@ def test_the_page_loads_nothing_and_holds_no_foreign_markup():
     assert not [
         name for _, attrs in page.tags for name in attrs if name == "style" or name.startswith("on")
     ]
-    assert "The best of 3 trials is trial 2: loss 0.2 on val (40 images, seed 3)." in page.text
+    assert "Trial 2 is the best of 3 trials: loss 0.2 on val (40 images, seed 3)." in page.text
     assert "no memory" in page.text
 
 
@@ -88,8 +88,8 @@ def test_too_few_trials_say_nothing_of_what_mattered():
 def test_a_second_look_at_test_is_told():
     score = SimpleNamespace(accuracy="90.0 % (80.0 to 95.0, 50 images)")
     lines = summary_lines(page_input(test=score, looks=2))
-    assert any("Quote this one" in line for line in lines)
-    assert lines[-1] == "The test set has now been looked at 2 times."
+    assert any("Report this number" in line for line in lines)
+    assert lines[-1] == "The test set has now been used 2 times."
 
 
 def table_of(rows: Sequence[TrialRow], keys: Sequence[str], folder: Path) -> list[dict[str, str]]:

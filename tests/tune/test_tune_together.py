@@ -138,7 +138,7 @@ def test_a_final_training_in_another_folder_is_told_with_its_score(
     assert (made_up.finals, other.run) == ([0], None)
     assert (
         other.lines[-1]
-        == f"It was trained once more in another folder of the study, {first.path.name}: its test"
+        == f"The final training is in another folder of the study, {first.path.name}: the test"
         " accuracy is 90.0 % (80.0 to 95.0, 50 images)."
     )
 

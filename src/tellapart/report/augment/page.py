@@ -1,4 +1,4 @@
-"""Train images as the network will see them, epoch by epoch, as a page."""
+"""The page of `explore --augment`: training images as the network sees them in each epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from tellapart.decoding import encode_thumbnail
 from tellapart.report.parts.document import render_document
 
-SMALL_PX = 64  # up to this side an image is shown pixel by pixel
+SMALL_PX = 64  # up to this side, an image keeps every pixel
 _SIDE_PX = 256  # of larger ones
 
 Pixels = NDArray[np.uint8]
@@ -22,13 +22,13 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class AugmentedImage:
-    """One image, and what becomes of it.
+    """One image and its augmented versions.
 
     Args:
-        path: relative to the catalog's root.
+        path: the path relative to the catalog's root.
         label: its class.
-        original: (S, S, 3) uint8, only resized.
-        versions: (E, S, S, 3) uint8, one for each epoch from the first.
+        original: (S, S, 3) uint8, the image, only resized.
+        versions: (E, S, S, 3) uint8, one version for each epoch from the first.
     """
 
     path: str
@@ -39,7 +39,7 @@ class AugmentedImage:
 
 @dataclass(frozen=True, eq=False)
 class MixedImage:
-    """An image made of two: (S, S, 3) uint8, and how much of which class it is, a line each."""
+    """A mix of two images: (S, S, 3) uint8, and a line for each class with its share."""
 
     pixels: Pixels
     lines: tuple[str, ...]
@@ -68,21 +68,21 @@ def render_augmented(
     """The page as one self-contained HTML document.
 
     Args:
-        title: of the page, for example the data's name.
-        created: when, as it is to be read.
-        mixed: batches of mixed images, one for each epoch from the first; none where the recipe
-            mixes none.
-        facts: what the recipe says of augmentation, name → value.
-        measured: all flips and turns are shown, of which a training finds out which it makes.
-        views: versions of each image of which a training keeps what its frozen part makes; None: it
-            keeps none.
+        title: the title of the page, for example the name of the data.
+        created: the time of the page, as `wording.timestamp` words it.
+        images: the images and their versions.
+        mixed: one batch of mixed images for each epoch. Empty if the recipe mixes no images.
+        facts: the augmentation settings of the recipe, name → value.
+        measured: whether training first measures which flips and rotations to use.
+        views: how many versions of each image the frozen part's outputs are kept for. None means
+            that they are not kept.
 
     Raises:
         UserError: if jinja2 is not installed.
     """
     sections = [
         ("images", "Epoch by epoch"),
-        *([("mixed", "Mixed")] if mixed else []),
+        *([("mixed", "Mixed images")] if mixed else []),
         ("recipe", "The recipe"),
     ]
     return render_document(
@@ -90,9 +90,9 @@ def render_augmented(
         contents=sections,
         title=title,
         created=created,
-        images=[(one.label, one.path, _row(one)) for one in images],
+        images=[(image.label, image.path, _row(image)) for image in images],
         mixed=[
-            [_figure(one.pixels, ", ".join(one.lines), *one.lines) for one in batch]
+            [_figure(image.pixels, ", ".join(image.lines), *image.lines) for image in batch]
             for batch in mixed
         ],
         facts_of_recipe=facts,
@@ -106,7 +106,7 @@ def _row(image: AugmentedImage) -> list[_Figure]:
         _figure(pixels, f"{image.path} in epoch {epoch}", f"epoch {epoch}")
         for epoch, pixels in enumerate(image.versions, start=1)
     ]
-    return [_figure(image.original, image.path, "as it is"), *versions]
+    return [_figure(image.original, image.path, "original"), *versions]
 
 
 def _figure(pixels: Pixels, alt: str, *lines: str) -> _Figure:

@@ -1,6 +1,4 @@
-"""One image walked through the whole pipeline: what every step makes of it, as a page and as
-lines.
-"""
+"""One image walked through the whole pipeline, step by step, as a page and as lines."""
 
 from __future__ import annotations
 
@@ -17,24 +15,21 @@ from PIL import Image
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.wording import percent, visible
 
-SIDE_PX = 320  # that an image takes on the page
+SIDE_PX = 320  # of an image on the page
 MOST_BARS = 10
-_MOST_PIXELS = (
-    2 * SIDE_PX
-)  # a larger image is made smaller; twice, for screens with two pixels a point
+_MOST_PIXELS = 2 * SIDE_PX  # larger images shrink to this; twice the side suits sharp screens
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of the pipeline made of the image.
+    """The result of one step of the pipeline.
 
     Args:
-        name: of the step, for example "Resized".
-        text: what it does and why, in a sentence or two.
+        name: the name of the step, for example "Resized".
+        text: what the step does and why, in a sentence or two.
         facts: name → value, for example the shape, and the range of each channel.
-        image: (H, W, 3) or (H, W) uint8, the image after the step; None where it is no image.
-        bars: names with shares in [0, 1], the largest first: the answer of the network, for
-            example.
+        image: (H, W, 3) or (H, W) uint8, the image after the step. None if there is none.
+        bars: names with shares in [0, 1], the largest first, for example the probabilities.
     """
 
     name: str
@@ -46,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True)
 class _Card:
-    """A step as the template draws it; the size is that on the page."""
+    """A step as the template draws it. The size is the size on the page."""
 
     anchor: str
     name: str
@@ -63,9 +58,9 @@ def render_steps(title: str, created: str, steps: Sequence[Step]) -> str:
     """The walk as one self-contained HTML document.
 
     Args:
-        title: of the page, for example the path of the image.
-        created: when, as it is to be read.
-        steps: from the file to the answer.
+        title: the title of the page, for example the path of the image.
+        created: the time of the page, as `wording.timestamp` words it.
+        steps: the steps from the file to the prediction.
 
     Raises:
         UserError: if jinja2 is not installed.
@@ -122,7 +117,7 @@ def _card(number: int, step: Step) -> _Card:
 
 
 def _data_uri(pixels: NDArray[np.uint8]) -> str:
-    """Small images keep every pixel as it is; large ones are made smaller and saved as JPEG."""
+    """A data URI. Small images keep every pixel; large ones shrink and become JPEG."""
     image, out = Image.fromarray(pixels), io.BytesIO()
     if max(image.size) <= SIDE_PX:
         image.save(out, "PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""The table of files: what needs a look first, then a sample of the rest."""
+"""The table of files: first those that need a look, then a sample of the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_ROWS = 2_000
 
 @dataclass(frozen=True)
 class FileRow:
-    """One file. Numbers are None where there is none; `taken` is "" where the file does not say."""
+    """One file. Unknown numbers are None; an unknown time `taken` is ""."""
 
     path: str
     class_name: str
@@ -29,28 +29,26 @@ class FileRow:
     contrast: float | None
     colourfulness: float | None
     taken: str
-    copies: int  # files that show the same image, this one not counted
+    copies: int  # other files that show the same image
 
     @property
     def folder(self) -> str:
-        """The path up to the file's own name."""
+        """The path without the name of the file."""
         return self.path[: self.path.rfind("/") + 1]
 
     @property
     def name(self) -> str:
-        """The file's own name."""
+        """The name of the file without its folders."""
         return self.path[len(self.folder) :]
 
 
 def file_rows(
     catalog: Catalog, splits: NDArray[np.str_], looks: NDArray[np.float32]
 ) -> list[FileRow]:
-    """At most `MOST_ROWS`: files that were not used, then those with notes, then copies, then the
-    rest.
-    """
+    """At most `MOST_ROWS` files: those not used, then those with notes, then copies, then the rest."""
     copies = np.zeros(len(catalog), np.int64)
-    for one in find_copies(catalog):
-        copies[list(one.rows)] = len(one.rows) - 1
+    for group in find_copies(catalog):
+        copies[list(group.rows)] = len(group.rows) - 1
     rank = np.select([~catalog.ok, np.asarray(catalog.notes != ""), copies > 0], [0, 1, 2], 3)
     rows: list[int] = []
     for place in range(4):
@@ -82,7 +80,7 @@ def _row(
 
 
 def _moment(taken: str) -> str:
-    """When an image was taken, to the second and without the camera.
+    """The time when an image was taken, to the second and without the camera.
 
     >>> _moment("2026-05-04T13:02:09.250|Make Model")
     '2026-05-04 13:02:09'

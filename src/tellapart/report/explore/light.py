@@ -1,6 +1,4 @@
-"""Brightness, contrast and colour of the images: in words, as histograms, and the ends with
-examples.
-"""
+"""Brightness, contrast and colour of the images: in words, as histograms, and by examples."""
 
 from __future__ import annotations
 
@@ -22,14 +20,14 @@ _TOPS = (255, 128, 128)
 _MEANINGS = (
     "mean grey level, 0 black to 255 white",
     "standard deviation of the grey levels, 0 flat to 128",
-    "how far the colours are from grey; 0 is grey, 40 is much",
+    "distance of the colours from grey; 0 is grey, 40 is colourful",
 )
-MOST_HISTOGRAMS = 12  # classes with histograms of their own; above, one of all images
+MOST_HISTOGRAMS = 12  # classes; with more, one histogram shows all images
 MOST_EXTREMES = 6
 
 VERY_DARK, VERY_BRIGHT = 30, 225
-FLAT = 10  # contrast under which next to nothing is to be seen
-GREY = 3  # colourfulness under which an image is grey; saving as JPEG alone makes up to 2
+FLAT = 10  # contrast under which next to nothing can be seen
+GREY = 3  # colourfulness under which an image is grey; JPEG alone causes up to 2
 
 Looks = NDArray[np.float32]
 
@@ -45,14 +43,14 @@ class Measure:
 
 @dataclass(frozen=True)
 class Extreme:
-    """The images at one end of a measure."""
+    """The images with the lowest or the highest values of a measure."""
 
     heading: str
     shots: tuple[Shot, ...]
 
 
 def measures(catalog: Catalog, looks: Looks) -> list[Measure]:
-    """The histograms of the usable images; none of what was not measured."""
+    """The histograms of the usable images. A measure without values is left out."""
     found = []
     counts = catalog.counts()
     several = np.count_nonzero(counts) > 1 and len(counts) <= MOST_HISTOGRAMS
@@ -60,14 +58,14 @@ def measures(catalog: Catalog, looks: Looks) -> list[Measure]:
         values, top = np.where(catalog.ok, looks[:, column], np.nan), _TOPS[column]
         if not np.isfinite(values).any():
             continue
-        if name == "colourfulness":  # few sets come near the end of the scale
+        if name == "colourfulness":  # few data sets come near the end of the scale
             top = min(max(16 * math.ceil(np.nanpercentile(values, 99) / 16), 16), top)
         span, ends = (
             (0.0, float(top)),
             (
                 "0",
                 "",
-                f"{top}" if np.nanmax(values) <= top else f"{top} and more",
+                f"{top}" if np.nanmax(values) <= top else f"{top} or more",
             ),
         )
         if several:
@@ -83,7 +81,7 @@ def measures(catalog: Catalog, looks: Looks) -> list[Measure]:
 
 
 def looks_lines(catalog: Catalog, looks: Looks) -> list[str]:
-    """What colour and light say of the data, in sentences."""
+    """Brightness, contrast and colour in sentences."""
     brightness, contrast, _ = looks[_known(catalog, looks)].T
     if not len(brightness):
         return ["Brightness, contrast and colour were not measured."]
@@ -96,7 +94,7 @@ def looks_lines(catalog: Catalog, looks: Looks) -> list[str]:
     counts = [
         f"{np.count_nonzero(chosen):,} {name}" for name, chosen in odd.items() if chosen.any()
     ]
-    odd_line = ", ".join(counts) or "None is very dark, very bright or nearly flat"
+    odd_line = ", ".join(counts) or "No image is very dark, very bright or nearly flat"
     return [
         f"Half of the images have a brightness of {low:.0f} to {high:.0f}. {odd_line}.",
         _grey_line(catalog, looks),
@@ -109,25 +107,23 @@ def _grey_line(catalog: Catalog, looks: Looks) -> str:
     count, total = np.count_nonzero(grey), np.count_nonzero(known)
     if count == total:
         return (
-            "All images are grey, so colour tells nothing here: the model will expect grey images."
+            "All images are grey, so colour tells nothing, and the model will expect grey images."
         )
     if not count:
-        return "All images have colour."
+        return "No image is grey."
     counts = catalog.counts(known)
     shares = np.where(counts >= MIN_IMAGES, catalog.counts(grey) / np.maximum(counts, 1), 0)
     where = ""
     if len(shares) > 1 and shares.any():
         most = int(shares.argmax())
-        where = f", most of all of ‘{catalog.classes[most]}’ ({percent(shares[most])})"
-    return f"{count:,} of {total:,} {'is' if count == 1 else 'are'} grey{where}."
+        where = f", most often in ‘{catalog.classes[most]}’ ({percent(shares[most])})"
+    return f"{count:,} of {total:,} images {'is' if count == 1 else 'are'} grey{where}."
 
 
 def extremes(catalog: Catalog, looks: Looks, album: Album) -> list[Extreme]:
-    """The darkest, brightest and flattest images, and the grey ones where they are the
-    exception.
-    """
+    """The darkest, brightest and flattest images, and the grey ones where they are exceptions."""
     known = np.flatnonzero(_known(catalog, looks))
-    # One image of each content, or copies of the darkest would be all there is to see.
+    # One image of each content, or copies of the darkest image could fill the row.
     known = known[np.sort(np.unique(catalog.digests[known].astype(str), return_index=True)[1])]
     ends = [("Darkest", 0, 1), ("Brightest", 0, -1), ("Flattest", 1, 1)]
     grey = np.count_nonzero(looks[known, 2] < GREY)
@@ -159,5 +155,5 @@ def _shot(catalog: Catalog, row: int, value: float, name: str, album: Album) -> 
 
 
 def _known(catalog: Catalog, looks: Looks) -> NDArray[np.bool_]:
-    """(N,) which images were measured."""
+    """(N,) whether each image is usable and measured."""
     return catalog.ok & np.isfinite(looks).all(axis=1)

@@ -1,5 +1,4 @@
-"""A catalog as one self-contained HTML file: what there is, what is wrong with it, and what it will
-lead to.
+"""The page of `explore`: a catalog, what is wrong with it, and what a training would make of it.
 
 ExplorationInput ─▶ words, tables, figures, thumbnails ─▶ template ─▶ one string
 """
@@ -32,32 +31,29 @@ MOST_SAMPLES = 120  # in all
 MOST_POINTS = 12  # in the list at the top
 MOST_OF_KIND = 5  # of one kind of finding there
 
-# What the verdict calls each kind of finding: it stands after "N images". Other kinds weaken
-# nothing.
+# The words of the verdict after the number of findings, for one and for several. Findings of other
+# kinds do not change the verdict.
 _SERIOUS: Mapping[str, tuple[str, str]] = {
-    "leak": ("image is on both sides of a split", "images are on both sides of a split"),
-    "label_conflict": (
-        "image is under more than one class",
-        "images are under more than one class",
-    ),
-    "large_cluster": ("image is there very many times", "images are there very many times"),
+    "leak": ("image is in more than one split", "images are in more than one split"),
+    "label_conflict": ("image is in more than one class", "images are in more than one class"),
+    "large_cluster": ("image appears very many times", "images appear very many times"),
 }
 
 
 @dataclass(frozen=True)
 class ExplorationInput:
-    """Everything an exploration shows.
+    """Everything that an exploration shows.
 
     Args:
-        title: of the page, for example the name of the data.
-        created: when, as it is to be read.
+        title: the title of the page, for example the name of the data.
+        created: the time of the page, as `wording.timestamp` words it.
         catalog: the data, scanned.
         splits: (N,) str, one a row of the catalog, as they would be made; all "" where they could
             not be.
         findings: what is worth knowing about the data, the worst of each kind first.
         looks: (N, 3) float32: brightness 0 to 255, contrast (standard deviation) 0 to 128,
             colourfulness 0 to about 128; NaN where there is none.
-        seconds: how long it took to look at everything.
+        seconds: the time of the scan.
         input_px: the side of the network's square input; 0 where it is not known.
     """
 
@@ -84,9 +80,7 @@ class ExplorationInput:
 
 @dataclass(frozen=True)
 class Point:
-    """One thing to know before a training. `place` is a kind of finding, or the section that shows
-    it.
-    """
+    """One thing to know before training. `place` is a kind of finding, or a section of the page."""
 
     heading: str
     text: str
@@ -103,8 +97,7 @@ class ClassSample:
 
 
 def render_exploration(exploration: ExplorationInput) -> str:
-    """The exploration as one HTML document. An image that cannot be read any more is named, and
-    never stops it.
+    """The exploration as one HTML document. An image that can no longer be read is only named.
 
     Raises:
         UserError: if jinja2 is not installed.
@@ -113,10 +106,9 @@ def render_exploration(exploration: ExplorationInput) -> str:
     album = Album(catalog.files.read, repeat=True)
     hints = shortcuts(catalog, exploration.looks)
     split_counts = data_section.split_counts(catalog, splits)
-    # The order of these three is the order in which images get their thumbnails.
-    of_statuses = [finding for finding in findings if finding.kind == "rejected"]
+    # Images get their thumbnails in the order of these three until the album is full.
     groups = data_section.finding_groups(
-        [finding for finding in findings if finding not in of_statuses],
+        [finding for finding in findings if finding.kind != "rejected"],
         album,
         data_section.captions(catalog, splits),
     )
@@ -124,7 +116,7 @@ def render_exploration(exploration: ExplorationInput) -> str:
     samples = _samples(catalog, album)
     sections = [
         ("verdict", "Verdict", True),
-        ("recognised", "What was recognised", True),
+        ("recognised", "The data", True),
         ("balance", "Classes and balance", True),
         ("shapes", "Sizes and shapes", True),
         ("looks", "Light and colour", True),
@@ -135,7 +127,7 @@ def render_exploration(exploration: ExplorationInput) -> str:
         ("table", "The table", len(catalog) > 0),
     ]
     points = _points(exploration, hints)
-    said = {finding.text for finding in findings}
+    found = {finding.text for finding in findings}
     return render_document(
         "explore/page.html.jinja",
         contents=[(anchor, name) for anchor, name, there in sections if there],
@@ -147,7 +139,7 @@ def render_exploration(exploration: ExplorationInput) -> str:
         anchors={group.kind: group.anchor for group in groups},
         more_points=max(len(points) - MOST_POINTS, 0),
         catalog=catalog,
-        remarks=[remark for remark in catalog.remarks if remark not in said],
+        remarks=[remark for remark in catalog.remarks if remark not in found],
         tiles_of_data=data_section.tiles(catalog, split_counts),
         split_counts=split_counts,
         balance_lines=_balance_lines(exploration),
@@ -169,13 +161,13 @@ def render_exploration(exploration: ExplorationInput) -> str:
 
 
 def summary_lines(exploration: ExplorationInput) -> list[str]:
-    """What the page says at its top and in its sentences, for the terminal: the verdict first."""
+    """The sentences of the page for the terminal, the verdict first."""
     points = _points(exploration, shortcuts(exploration.catalog, exploration.looks))[:MOST_POINTS]
-    said = {point.text for point in points}
+    pointed = {point.text for point in points}
     return [
         _verdict(exploration),
         *(f"{point.heading}: {point.text}" for point in points),
-        *(line for line in _balance_lines(exploration) if line not in said),
+        *(line for line in _balance_lines(exploration) if line not in pointed),
         *shapes(exploration.catalog, exploration.input_px).lines,
         *looks_lines(exploration.catalog, exploration.looks),
     ]
@@ -185,32 +177,33 @@ def _verdict(exploration: ExplorationInput) -> str:
     """The whole exploration in a sentence or two."""
     catalog, usable = exploration.catalog, exploration.usable
     if not usable:
-        return "There is no image here that can be used."
+        return "There are no usable images here."
     filled = int(np.count_nonzero(catalog.counts()))
     classes = "class" if filled == 1 else "classes"
     if usable == len(catalog):
-        start = f"{images(usable)} in {filled:,} {classes}, and every file can be used."
+        start = f"{images(usable)} in {filled:,} {classes}; every file can be used."
     else:
         start = f"{usable:,} of {len(catalog):,} files can be used, in {filled:,} {classes}."
     if filled < 2:
-        return f"{start} That leaves nothing to tell apart: a training needs two classes."
+        return f"{start} Training needs at least two classes."
     counts = data_section.finding_counts(exploration.findings)
     serious = [
-        f"{counts[kind]:,} {one if counts[kind] == 1 else many}"
-        for kind, (one, many) in _SERIOUS.items()
+        f"{counts[kind]:,} {singular if counts[kind] == 1 else plural}"
+        for kind, (singular, plural) in _SERIOUS.items()
         if kind in counts
     ]
-    mend = f" Mend this first: {', '.join(serious)}." if serious else ""
+    fix = f" Fix this first: {', '.join(serious)}." if serious else ""
     if not (exploration.splits != "").any():
         return (
-            f"{start} A training would stop here, because they cannot be divided into splits.{mend}"
+            f"{start} Training would stop here, because the images cannot be divided into splits."
+            f"{fix}"
         )
-    return start + (mend or " Nothing stands in the way of a training.")
+    return start + (fix or " Nothing stands in the way of training.")
 
 
 def _points(exploration: ExplorationInput, hints: Sequence[Shortcut]) -> list[Point]:
-    """What to know and to do before a training, the worst first: the findings, the shortcuts, the
-    small classes.
+    """What to fix and to know before training: findings, shortcuts and small classes, the worst
+    first.
     """
     counts = data_section.finding_counts(exploration.findings)
     points = [
@@ -228,7 +221,8 @@ def _points(exploration: ExplorationInput, hints: Sequence[Shortcut]) -> list[Po
         point.heading in {data_section.KINDS[kind][0] for kind in _SERIOUS} for point in points
     )
     if hints:
-        more = f" And {len(hints) - 1:,} more such." if len(hints) > 1 else ""
+        more = f" There are {len(hints) - 1:,} more like it." if len(hints) > 2 else ""
+        more = " There is 1 more like it." if len(hints) == 2 else more
         points.insert(worst, Point("A possible shortcut", f"{hints[0].text}{more}", "shortcuts"))
     if line := _small_classes_line(exploration):
         points.append(Point("Small classes", line, "balance"))
@@ -236,7 +230,7 @@ def _points(exploration: ExplorationInput, hints: Sequence[Shortcut]) -> list[Po
 
 
 def _balance_lines(exploration: ExplorationInput) -> list[str]:
-    """How even the classes are, and what follows from it."""
+    """The balance of the classes, and its consequences."""
     catalog = exploration.catalog
     counts = catalog.counts()
     if np.count_nonzero(counts) < 2:
@@ -249,25 +243,26 @@ def _balance_lines(exploration: ExplorationInput) -> list[str]:
         if counts[most] == least
         else f"answering ‘{catalog.classes[most]}’"
     )
-    always = f"Always {same} would be right {percent(counts[most] / counts.sum())}"
+    share = percent(counts[most] / counts.sum())
+    always = f"Always {same} would be correct {share} of the time"
     if counts.max() > BALANCED_RATIO * least:
         lines.append(
-            f"{always}, so accuracy would mostly speak of the large classes: balanced accuracy,"
-            " which counts every class the same, will be shown first."
+            f"{always}, so accuracy would mostly reflect the large classes. Balanced accuracy, which"
+            " counts every class equally, will be shown first."
         )
     else:
         lines.append(
-            f"{always}: a model has to beat that. The classes are even enough for plain accuracy."
+            f"{always}; a model has to beat that. The classes are even enough for plain accuracy."
         )
     test = data_section.split_counts(catalog, exploration.splits)["test"]
     if test:
         low, high = wilson(0.9 * test, test)
         lines.append(
-            f"On {test:,} test {'image' if test == 1 else 'images'} an accuracy of 90\u202f% would"
-            f" be known to lie between {percent(low)} and {percent(high)}."
+            f"On {test:,} test {'image' if test == 1 else 'images'}, an accuracy of 90\u202f% would"
+            f" have a 95\u202f% interval from {percent(low)} to {percent(high)}."
         )
     elif exploration.usable:
-        lines.append("There would be no test, so nothing would say how good a model is.")
+        lines.append("There would be no test split, so nothing would show how good a model is.")
     return [*lines, line] if (line := _small_classes_line(exploration)) else lines
 
 
@@ -282,25 +277,24 @@ def _small_classes_line(exploration: ExplorationInput) -> str:
     if not few or not test.any():
         return ""
     filled = int(np.count_nonzero(counts))
-    who = "Every class" if len(few) == filled else f"{len(few):,} of {filled:,} classes"
+    classes = "Every class" if len(few) == filled else f"{len(few):,} of {filled:,} classes"
     have = "has" if len(few) in (1, filled) else "have"
     needed = int(np.ceil(TRUSTED_COUNT * counts[test > 0].sum() / test.sum()))
     return (
-        f"{who} {have} fewer than {TRUSTED_COUNT} test images ({named(few)}): the numbers of such a"
-        f" class alone will be hints, not measurements. With this split it takes about {needed:,}"
-        " images a class."
+        f"{classes} {have} fewer than {TRUSTED_COUNT} test images ({named(few)}): treat the numbers"
+        f" of such a class as hints. With this split, that many take about {needed:,} images of a"
+        " class."
     )
 
 
 def _samples(catalog: Catalog, album: Album) -> list[ClassSample]:
-    """Images of each class, spread over its files. With very many classes, of some that are spread
-    over all.
+    """Images of each class, evenly spread over its files. With very many classes, an even sample of
+    the classes.
     """
     counts = catalog.counts()
     chosen = data_section.spread(np.flatnonzero(counts), MOST_SAMPLED_CLASSES)
-    each = next(
-        (each for each in (12, 6) if each * len(chosen) <= MOST_SAMPLES), 3
-    )  # whole rows of six
+    # Whole rows of six, or half a row.
+    each = next((each for each in (12, 6) if each * len(chosen) <= MOST_SAMPLES), 3)
     paths = {
         label: [
             str(catalog.paths[row])

@@ -1,4 +1,4 @@
-"""How large the images are and how long they are against how wide, in words and drawn."""
+"""The sizes and aspect ratios of the images, in words and drawn."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from tellapart.catalog.table import Catalog
 from tellapart.report.parts import figures
 from tellapart.report.parts.wording import percent
 
-# of the aspect axis, in doublings: from four times as high as wide to four times as wide as high
+# The aspect axis in doublings: from four times as tall as wide to four times as wide as tall.
 _SPAN = 2.0
-_LONG = 2.0  # from this aspect on, half of an image lies outside its largest square
+_LONG = 2.0  # above this aspect, more than half of an image lies outside its largest square
 _SQUARE = 1.03  # up to this aspect, an image counts as square
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """What the section on sizes shows. `lines` are sentences; there are no diagrams of a single
-    size.
-    """
+    """The section on sizes. `lines` are sentences; images of a single size have no diagrams."""
 
     lines: tuple[str, ...]
     map: figures.Diagram | None
@@ -48,7 +46,7 @@ def shapes(catalog: Catalog, input_px: int) -> Shapes:
         tuple(filter(None, lines)),
         figures.size_map(widths, heights),
         figures.histogram(
-            "", aspects, (-_SPAN, _SPAN), ("4 times as high", "square", "4 times as wide")
+            "", aspects, (-_SPAN, _SPAN), ("4 times as tall", "square", "4 times as wide")
         ),
     )
 
@@ -58,47 +56,48 @@ def _range_line(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> str:
     most = int(counts.argmax())
     commonest = f"{sizes[0, most]:,} × {sizes[1, most]:,}"
     if len(counts) == 1:
-        return f"All are {commonest} pixels."
+        return f"All images are {commonest} pixels."
     areas = widths * heights
     least, largest = int(areas.argmin()), int(areas.argmax())
     low, high = np.percentile(np.minimum(widths, heights), [25, 75]).astype(int)
-    half = (
-        f"side of half of them is {low:,} to {high:,}."
+    shorter = (
+        f"half of them have a shorter side of {low:,} to {high:,}."
         if low < high
-        else f"side of most is about {low:,}."
+        else f"most of them have a shorter side of about {low:,}."
     )
     line = (
-        f"From {widths[least]:,} × {heights[least]:,} to {widths[largest]:,} × {heights[largest]:,}"
-        f" pixels; the shorter {half}"
+        f"The images have {widths[least]:,} × {heights[least]:,} to {widths[largest]:,} ×"
+        f" {heights[largest]:,} pixels; {shorter}"
     )
     share = counts[most] / len(widths)
-    return line + (f" {percent(share)} are exactly {commonest}." if share >= 0.1 else "")
+    return line + (f" {percent(share)} have exactly {commonest}." if share >= 0.1 else "")
 
 
 def _enlarged_line(widths: NDArray[np.int64], heights: NDArray[np.int64], input_px: int) -> str:
     small = int(np.count_nonzero(np.minimum(widths, heights) < input_px))
     if not small:
         return ""
-    goal = f"shorter than the network’s {input_px} pixels and will be enlarged"
+    fate = f"a side shorter than the network’s {input_px} pixels and will be enlarged"
     if small == len(widths):
-        return f"All have a side {goal}: they hold less than the network could see."
-    return f"{small:,} of {len(widths):,} {'has' if small == 1 else 'have'} a side {goal}."
+        return f"All images have {fate}: they hold less detail than the network could use."
+    return f"{small:,} of {len(widths):,} images {'has' if small == 1 else 'have'} {fate}."
 
 
 def _shape_line(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> str:
     aspects = widths / heights
-    wide, high = float((aspects > _SQUARE).mean()), float((aspects < 1 / _SQUARE).mean())
-    parts = [(wide, "wider than high"), (high, "higher than wide"), (1 - wide - high, "square")]
-    said = [f"{percent(share)} {name}" for share, name in parts if share > 1e-9]
-    line = (
-        "All are " + said[0].split("\u202f% ", 1)[1] + "."
-        if len(said) == 1
-        else ", ".join(said) + "."
-    )
-    if long := int(np.count_nonzero(np.maximum(aspects, 1 / aspects) > _LONG)):
-        are = "is" if long == 1 else "are"
+    wide, tall = float((aspects > _SQUARE).mean()), float((aspects < 1 / _SQUARE).mean())
+    shares = {"wider than tall": wide, "taller than wide": tall, "square": 1 - wide - tall}
+    shapes_there = {name: share for name, share in shares.items() if share > 1e-9}
+    if len(shapes_there) == 1:
+        line = f"All images are {next(iter(shapes_there))}."
+    else:
+        words = [f"{percent(share)} are {name}" for name, share in shapes_there.items()]
+        line = f"{', '.join(words)}."
+    long = int(np.count_nonzero(np.maximum(aspects, 1 / aspects) > _LONG))
+    if long:
+        verb = "image is" if long == 1 else "images are"
         line += (
-            f" {long:,} {are} more than twice as long as wide: much of such an image lies outside a"
-            " square."
+            f" {long:,} {verb} more than twice as long as wide: more than half of such an image lies"
+            " outside its largest square."
         )
     return line

@@ -1,6 +1,4 @@
-"""What a model could learn in place of the thing: classes that differ in size, light or file type
-alone.
-"""
+"""Shortcuts: classes that a model could tell apart by size, light or file type alone."""
 
 from __future__ import annotations
 
@@ -14,22 +12,20 @@ from numpy.typing import NDArray
 from tellapart.catalog.table import Catalog
 from tellapart.report.parts.wording import percent
 
-MIN_IMAGES = 20  # of a class and of the rest: then chance alone does not reach the thresholds
+MIN_IMAGES = 20  # of a class and of the rest; with so many, chance does not reach the thresholds
 MOST_SHORTCUTS = 12
-# How well one number tells a class from the rest (the area under the ROC curve) before it is called
-# a shortcut. Sizes should say nothing of what is to be seen; light and colour may be part of it
-# (snow, night), so they need more.
+# The area under the ROC curve, for one number and one class, above which it is called a shortcut.
+# Sizes should say nothing about the content. Light and colour may be part of it (snow, night), so
+# their threshold is higher.
 _SIZE_AUROC, _LIGHT_AUROC = 0.8, 0.9
-_MOST_HAVE, _FEW_HAVE = (
-    0.9,
-    0.1,
-)  # shares of a class and of the rest with the very same size or file type
+# The shares of a class and of the rest with the very same size or file type.
+_MOST_HAVE, _FEW_HAVE = 0.9, 0.1
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """One thing that gives a class away. `strength` is the AUROC, or the share that it would sort
-    rightly.
+    """Something that gives a class away. `strength` is the AUROC, or the balanced accuracy of
+    sorting by it.
     """
 
     text: str
@@ -40,15 +36,13 @@ class Shortcut:
 class _Measure:
     values: NDArray[np.float64]  # of the chosen images
     threshold: float
-    more: str  # what an image with a higher value is
-    less: str
-    median: Callable[[float], str]  # how a median is worded
+    more: str  # the word for an image with a higher value
+    less: str  # and with a lower one
+    median: Callable[[float], str]  # a median in words
 
 
 def shortcuts(catalog: Catalog, looks: NDArray[np.float32]) -> list[Shortcut]:
-    """What gives a class away, the surest first; none with fewer than two classes of
-    `MIN_IMAGES`.
-    """
+    """The shortcuts, the strongest first. Classes with fewer than `MIN_IMAGES` have none."""
     chosen = catalog.ok & (catalog.labels >= 0) & (catalog.widths > 0) & (catalog.heights > 0)
     counts = catalog.counts(chosen)
     large = [
@@ -60,14 +54,15 @@ def shortcuts(catalog: Catalog, looks: NDArray[np.float32]) -> list[Shortcut]:
         return []
     labels, names = catalog.labels[chosen], catalog.classes
     found = []
-    told = set()
+    exact = set()
     for column, sentence in _exact(catalog, chosen):
         for label, text, strength in _same_value(column, labels, large, sentence, names):
-            told.add(label)
+            exact.add(label)
             found.append(Shortcut(text, strength))
     for measure in _measures(catalog, chosen, looks):
         for label, text, strength in _apart(measure, labels, counts, large, names):
-            if label not in told or measure.threshold == _LIGHT_AUROC:
+            # A class of one exact size would only be found again by its size.
+            if label not in exact or measure.threshold == _LIGHT_AUROC:
                 found.append(Shortcut(text, strength))
     return sorted(found, key=lambda shortcut: -shortcut.strength)
 
@@ -75,7 +70,7 @@ def shortcuts(catalog: Catalog, looks: NDArray[np.float32]) -> list[Shortcut]:
 def auroc(
     values: NDArray[np.float64], labels: NDArray[np.int64], num_classes: int
 ) -> NDArray[np.float64]:
-    """(C,) how often an image of the class has a higher value than one of the rest; ties count
+    """(C,) how often an image of the class has a higher value than one of the rest. Ties count
     half.
 
     >>> auroc(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 1, 1]), 2).tolist()
@@ -99,7 +94,7 @@ def _exact(catalog: Catalog, chosen: NDArray[np.bool_]) -> Iterator[tuple[NDArra
     )
     yield (
         np.array(
-            [f"{ending} files" if ending else "files without an ending" for ending in endings]
+            [f"{ending} files" if ending else "files without an extension" for ending in endings]
         ),
         "are {}",
     )
@@ -112,7 +107,7 @@ def _same_value(
     sentence: str,
     names: tuple[str, ...],
 ) -> Iterator[tuple[int, str, float]]:
-    """Classes of which nearly all share a value that next to none of the rest has."""
+    """Classes whose images nearly all share a value that nearly no other image has."""
     values, place = np.unique(column, return_inverse=True)
     totals = np.bincount(place)
     for label in large:
@@ -122,7 +117,8 @@ def _same_value(
         if share >= _MOST_HAVE and rest <= _FEW_HAVE:
             what = sentence.format(values[best])
             text = (
-                f"{percent(share)} of ‘{names[label]}’ {what}; of the rest it is {percent(rest)}."
+                f"{percent(share)} of ‘{names[label]}’ {what}, against {percent(rest)} of the other"
+                " images."
             )
             yield label, text, (share + 1 - rest) / 2
 
@@ -140,7 +136,7 @@ def _measures(
         _SIZE_AUROC,
         "wider in shape",
         "narrower in shape",
-        lambda m: f"{m:.2f} times as wide as high",
+        lambda m: f"{m:.2f} times as wide as tall",
     )
     light = looks[chosen].astype(float)
     yield _Measure(light[:, 0], _LIGHT_AUROC, "brighter", "darker", lambda m: f"brightness {m:.0f}")
@@ -165,9 +161,8 @@ def _apart(
     values, labels = measure.values[known], labels[known]
     areas = auroc(values, labels, len(counts))
     two = np.count_nonzero(counts) == 2
-    for label in (
-        large[:1] if two else large
-    ):  # of two classes, what holds for one holds for the other, reversed
+    # With two classes, a shortcut of one is a shortcut of the other, reversed.
+    for label in large[:1] if two else large:
         area = float(areas[label])
         strength = max(area, 1 - area)
         if strength >= measure.threshold:  # never for NaN
@@ -181,6 +176,6 @@ def _apart(
             rival = f"‘{others[0]}’" if two else "another class"
             text = (
                 f"‘{names[label]}’ is {word} than {rival} in {percent(strength)} of all pairs of"
-                f" images: {measure.median(own)} against {measure.median(rest)} in the middle."
+                f" images: {measure.median(own)} against {measure.median(rest)} at the median."
             )
             yield label, text, strength

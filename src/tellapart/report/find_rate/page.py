@@ -1,4 +1,4 @@
-"""The page of the learning-rate finder: the loss over the rate, and the rate to begin with."""
+"""The page of the learning-rate finder: the loss over the rate, and the rate to start with."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def render_rates(
     """The finder's page as one self-contained HTML document.
 
     Args:
-        title: of the page, for example the name of the data.
-        created: when, as it is to be read.
-        rates: tried, rising; at least two.
-        losses: at each.
-        smoothed: likewise.
-        suggestion: one of them or between two; None if the loss fell nowhere.
+        title: the title of the page, for example the name of the data.
+        created: the time of the page, as `wording.timestamp` words it.
+        rates: two or more rates, rising.
+        losses: the loss at each rate.
+        smoothed: the smoothed loss at each rate.
+        suggestion: the suggested rate. None if the loss did not fall.
         ran: facts about the run, name → value.
 
     Raises:
@@ -49,20 +49,20 @@ def render_rates(
 
 
 def rate_lines(rates: Sequence[float], suggestion: float | None) -> list[str]:
-    """What the finder says, in words.
+    """The result of the finder in sentences.
 
     >>> rate_lines([1e-7, 1.0], 0.00213)[0]
-    'Begin with a learning rate of 0.0021: there the loss falls fastest.'
+    'Start with a learning rate of 0.0021, where the loss falls fastest.'
     """
     tried = f"{len(rates):,} rates were tried, from {rates[0]:.2g} to {rates[-1]:.2g}."
     if suggestion is None:
         return [
-            "The loss fell at no rate.",
-            f"{tried} More images, or another network, may show more.",
+            "The loss did not fall at any rate.",
+            f"{tried} Try more images or another network.",
         ]
     return [
-        f"Begin with a learning rate of {suggestion:.2g}: there the loss falls fastest.",
-        f"{tried} Use it with --set training.lr={suggestion:.2g}",
+        f"Start with a learning rate of {suggestion:.2g}, where the loss falls fastest.",
+        f"{tried} To use this rate, add --set training.lr={suggestion:.2g}",
     ]
 
 
@@ -72,7 +72,7 @@ def rate_chart(
     smoothed: Sequence[float],
     suggestion: float | None,
 ) -> Chart:
-    """Loss over rate, the rate on a logarithmic axis; the height is that of the smoothed curve."""
+    """Loss over rate on a logarithmic axis. The smoothed curve sets the height."""
     low, high = min(smoothed), max(smoothed)
     space = (high - low) * 0.25 or 0.5
     across, up = (
@@ -92,7 +92,7 @@ def rate_chart(
                 across.at(suggestion),
                 up.at(smoothed[nearest]),
                 6.0,
-                f"the suggestion: {suggestion:.2g}",
+                f"suggested rate: {suggestion:.2g}",
             ),
         )
     return Chart("Loss over learning rate", "learning rate", across, up, lines, dots)

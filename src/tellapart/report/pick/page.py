@@ -1,6 +1,4 @@
-"""The page of `pick`: accuracy over time an image, the table of the candidates, and which one to
-take.
-"""
+"""The page of `pick`: the advice, accuracy over time per image, and the table of candidates."""
 
 from __future__ import annotations
 
@@ -14,26 +12,29 @@ from tellapart.report.parts.document import render_document
 from tellapart.report.parts.figures import Dot
 
 _LARGEST_RADIUS, _SMALLEST_RADIUS = 9.0, 3.5
-_LABEL_HEIGHT, _LABEL_WIDTH = 11.0, 16.0  # two numbers nearer than this would be read as one
+_LABEL_HEIGHT, _LABEL_WIDTH = 11.0, 16.0  # numbers closer than this would touch
 
 
 @dataclass(frozen=True, kw_only=True)
 class PickRow:
-    """One candidate as it is shown.
+    """One candidate as the page shows it.
 
     Args:
-        accuracy, balanced, log_loss: of its probe on val.
-        ms: of the model file for an image on one thread: median and quartiles.
-        all_cores_ms: on all; None with one.
-        megabytes: of the model file.
-        parameters: of the network in it.
-        size_px: of its input.
-        licence: of the weights.
-        seconds: that measuring it took.
-        standing: how it stands to the most accurate, in words.
-        on_front: no other is as accurate and as fast.
-        within: it stays within the budget.
-        chosen: it is to be taken.
+        name: the name of the backbone.
+        accuracy: the accuracy of its probe on val.
+        balanced: the balanced accuracy, likewise.
+        log_loss: the log loss, likewise.
+        ms: milliseconds per image with the model file on one thread: median and quartiles.
+        all_cores_ms: milliseconds per image on all cores. None on a machine with one core.
+        megabytes: the size of the model file.
+        parameters: the parameters of the network in it.
+        size_px: the side of its input.
+        licence: the licence of the weights.
+        seconds: the time that the measurement took.
+        standing: the comparison with the most accurate candidate, in words.
+        on_front: whether no other candidate is both as accurate and as fast.
+        within: whether it stays within the limits.
+        chosen: whether it is recommended.
     """
 
     name: str
@@ -55,17 +56,17 @@ class PickRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PickInput:
-    """What the page tells.
+    """Everything that the page shows.
 
     Args:
-        title: of the page.
-        created: when, as it is to be read.
-        advice: the first sentence and those that explain it.
-        rows: the candidates, from fast to slow.
+        title: the title of the page.
+        created: the time of the page, as `wording.timestamp` words it.
+        advice: the recommendation, then the sentences that explain it.
+        rows: the candidates from fast to slow.
         failed: name → why it was not measured.
-        next: a command, or "".
-        uneven: the classes are so uneven that the balanced accuracy is shown too.
-        cores: of this machine.
+        next: the command to run next, or "".
+        uneven: whether the classes are so uneven that the balanced accuracy is shown too.
+        cores: the cores of this machine.
         ran: facts about the run, name → value.
     """
 
@@ -82,9 +83,7 @@ class PickInput:
 
 @dataclass(frozen=True)
 class Mark:
-    """A candidate in the plot: its dot, its error bar from `low` to `high`, and its number beside
-    it.
-    """
+    """A candidate in the plot: its dot, its error bar from `low` to `high`, and its number."""
 
     dot: Dot
     low: float
@@ -98,7 +97,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class ParetoPlot:
-    """Accuracy over milliseconds. `line` joins the front: the points of a polyline."""
+    """Accuracy over milliseconds. `line` is the Pareto front, as points of a polyline."""
 
     across: LinearAxis | LogAxis
     up: LinearAxis
@@ -125,7 +124,7 @@ def render_picking(page: PickInput) -> str:
 
 
 def candidate_lines(rows: Sequence[PickRow]) -> list[str]:
-    """A line a candidate, for a terminal."""
+    """A line for each candidate, for a terminal."""
     width = max(len(row.name) for row in rows)
     return [
         f"{'*' if row.chosen else ' '} {row.name:<{width}}  {row.accuracy}  {row.ms[0]:.3g} ms  "
@@ -135,25 +134,22 @@ def candidate_lines(rows: Sequence[PickRow]) -> list[str]:
 
 
 def pareto_plot(rows: Sequence[PickRow]) -> ParetoPlot:
-    """Accuracy with its interval over the time an image takes; a dot's area is the size of the
-    model file.
-    """
+    """Accuracy with its interval over the time per image. A dot's area is the model file's size."""
     times = [row.ms[0] for row in rows]
     low, high = min(row.accuracy.low for row in rows), max(row.accuracy.high for row in rows)
     space = 0.06 * (high - low) or 0.05
     across = _across(min(times), max(times))
     up = LinearAxis(max(low - space, 0.0), min(high + space, 1.0), BOTTOM, TOP, 100)
+    largest = max(row.megabytes for row in rows)
     marks: list[Mark] = []
     for number, row in enumerate(rows, 1):
-        marks.append(_mark(number, row, across, up, max(one.megabytes for one in rows), marks))
+        marks.append(_mark(number, row, across, up, largest, marks))
     joined = [mark.dot for mark in marks if mark.on_front]
     return ParetoPlot(across, up, tuple(marks), " ".join(f"{dot.x},{dot.y}" for dot in joined))
 
 
 def _across(least: float, most: float) -> LinearAxis | LogAxis:
-    """Doubling is the same step everywhere, where there is something to double and there are round
-    numbers to mark.
-    """
+    """A logarithmic axis if the times span more than a factor of 4, else a linear one."""
     if least >= 1 and most > 4 * least:
         return LogAxis(least / 1.3, most * 1.3, LEFT, RIGHT)
     space = 0.15 * (most - least) or most / 2
@@ -173,8 +169,8 @@ def _mark(
     text = f"{row.name}: {row.accuracy}, {row.ms[0]:.3g} ms, {row.megabytes:.3g} MB"
     label_x, label_y = round(x + radius + (8 if row.chosen else 5), 2), round(y + 4, 2)
     while any(
-        abs(o.label_x - label_x) < _LABEL_WIDTH and abs(o.label_y - label_y) < _LABEL_HEIGHT
-        for o in before
+        abs(mark.label_x - label_x) < _LABEL_WIDTH and abs(mark.label_y - label_y) < _LABEL_HEIGHT
+        for mark in before
     ):
         label_y += _LABEL_HEIGHT
     low, high = up.at(row.accuracy.low), up.at(row.accuracy.high)

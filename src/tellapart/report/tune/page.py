@@ -1,4 +1,4 @@
-"""The page of a study: what was found, what mattered, how each trial went."""
+"""The page of a study: its result, the settings that mattered, and every trial."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tellapart.evaluation.trial_row import TrialRow
 from tellapart.progress import duration
 from tellapart.report.parts.curves import Chart, chart
 from tellapart.report.parts.document import render_document
+from tellapart.report.parts.wording import images
 from tellapart.report.tune.parallel import parallel
 from tellapart.report.tune.trial_table import (
     SHARES,
@@ -22,29 +23,31 @@ from tellapart.report.tune.trial_table import (
     states,
 )
 
-FEW_TRIALS = 8  # finished; below, which setting mattered cannot be told from which trial was lucky
+FEW_TRIALS = 8  # finished; with fewer, luck cannot be told from the effect of a setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuningInput:
-    """All that the page tells.
+    """Everything that the page shows.
 
     Args:
-        metric: that decides.
-        shown: a second one, for the table.
-        judged: where, in words: "on val" or "in 5 folds".
-        count: the images of that.
-        seed: of the study.
-        keys: what is searched.
-        logs: those of them with a logarithmic range.
-        rows: by number.
-        best: the finished one that won; None: none is finished.
-        importances: key → share, empty where that is not known.
-        test: of the final training; None: there is none yet, or it has no test images.
-        looks: finals so far.
-        elsewhere: of a final training in another folder of the study: that folder's name, and its
-            test accuracy.
-        ran: facts, name → value.
+        title: the title of the page.
+        created: the time of the page, as `wording.timestamp` words it.
+        metric: the metric that decides.
+        shown: a second metric, for the table.
+        judged: where the metric is measured, in words: "on val" or "in 5 folds".
+        count: the images that it is measured on.
+        seed: the seed of the study.
+        keys: the searched settings.
+        logs: the searched settings with a logarithmic range.
+        rows: the trials by number.
+        best: the best finished trial, or None.
+        importances: key → share. Empty where it is not known.
+        test: the test scores of the final training. None without a final training or test images.
+        looks: the number of final trainings so far.
+        elsewhere: the folder and the test accuracy of a final training in another folder of the
+            study, or None.
+        ran: facts about the study, name → value.
     """
 
     title: str
@@ -71,18 +74,23 @@ def render_tuning(study: TuningInput) -> str:
     Raises:
         UserError: if jinja2 is not installed.
     """
-    contents = [("found", "What was found"), ("mattered", "What mattered"), ("history", "History")]
+    contents = [("found", "Result"), ("mattered", "Which settings mattered")]
     ranked = sorted(study.importances.items(), key=lambda pair: -pair[1])
     return render_document(
         "tune/page.html.jinja",
-        contents=[*contents, ("trials", "Trials"), ("run", "What was run")],
+        contents=[
+            *contents,
+            ("history", "History"),
+            ("trials", "Trials"),
+            ("run", "What was run"),
+        ],
         title=study.title,
         created=study.created,
         lines=summary_lines(study),
         settings=(
             {}
             if study.best is None
-            else {key: setting(of) for key, of in study.best.settings.items()}
+            else {key: setting(value) for key, value in study.best.settings.items()}
         ),
         importances=ranked,
         importance_line=_importance_line(study),
@@ -102,46 +110,48 @@ def render_tuning(study: TuningInput) -> str:
 
 
 def summary_lines(study: TuningInput) -> list[str]:
-    """What the study found, in words; the first is the verdict."""
-    best, counts = study.best, states(study.rows)
-    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    """The result of the study in sentences. The first one is the verdict."""
+    best, trials = study.best, len(study.rows)
+    counts = ", ".join(f"{count} {state}" for state, count in states(study.rows).items())
     if best is None:
-        return ["No trial has finished yet.", f"Trials: {told or 'none'}."]
+        return ["No trial has finished yet.", f"Trials: {counts or 'none'}."]
     value = score_text(study.metric, best.value)
     lines = [
         (
-            f"The best of {len(study.rows)} trials is trial {best.number}:"
-            f" {study.metric.replace('_', ' ')} {value} {study.judged} ({study.count:,} images,"
-            f" seed {study.seed})."
+            f"Trial {best.number} is the best of {trials} trial{'' if trials == 1 else 's'}:"
+            f" {study.metric.replace('_', ' ')} {value} {study.judged} ({images(study.count)}, seed"
+            f" {study.seed})."
         ),
-        f"Trials: {told}.",
+        f"Trials: {counts}.",
     ]
     if study.elsewhere:
         folder, accuracy = study.elsewhere
-        tested = f"its test accuracy is {accuracy}" if accuracy else "there are no test images"
+        tested = f"the test accuracy is {accuracy}" if accuracy else "there are no test images"
         return [
             *lines,
-            f"It was trained once more in another folder of the study, {folder}: {tested}.",
+            f"The final training is in another folder of the study, {folder}: {tested}.",
         ]
     if study.test is None:
-        return [*lines, "That is the best of many, so it is too good; there is no test score yet."]
+        return [
+            *lines,
+            "This score was used to pick the settings and is optimistic. There is no test score"
+            " yet.",
+        ]
     return [
         *lines,
         (
-            f"Trained once more, its test accuracy is {study.test.accuracy}. Quote this one: the"
-            " val score chose the settings, so it is too good."
+            f"Trained again with these settings, the test accuracy is {study.test.accuracy}. Report"
+            " this number: the validation score was used to pick the settings and is optimistic."
         ),
-        *([f"The test set has now been looked at {study.looks} times."] if study.looks > 1 else []),
+        *([f"The test set has now been used {study.looks} times."] if study.looks > 1 else []),
     ]
 
 
 def history_chart(rows: Sequence[TrialRow], metric: str) -> Chart | None:
-    """Each finished trial's value and the best so far, over the trials; None where none has
-    finished.
-    """
+    """The score of each finished trial and the best so far. None if no trial has finished."""
     finished = [row for row in rows if row.state == "finished"]
     return chart(
-        f"{_in_words(metric)} of val over trials{', %' if metric.endswith(SHARES) else ''}",
+        f"{_in_words(metric)} on val over trials{', %' if metric.endswith(SHARES) else ''}",
         "trial",
         [
             ("each trial", [(row.number, row.value) for row in finished], True),
@@ -155,19 +165,19 @@ def _importance_line(study: TuningInput) -> str:
     finished = sum(row.state == "finished" for row in study.rows)
     if finished < FEW_TRIALS:
         return (
-            f"{finished} finished trials are too few to say which setting mattered; from"
-            f" {FEW_TRIALS} on it is told."
+            f"{finished} finished trial{' is' if finished == 1 else 's are'} too few to rank the"
+            f" settings. {FEW_TRIALS} are enough."
         )
     if not study.importances:
-        return "All trials have the same value: nothing that was searched mattered."
+        return "All trials have the same score: no setting made a difference."
     return (
-        f"The share of each setting in what told the better from the worse of {finished} finished"
-        " trials, by PED-ANOVA. With few trials these shares are rough."
+        f"How much each setting separates the better from the worse of {finished} finished trials,"
+        " as a share (PED-ANOVA). With few trials these shares are rough."
     )
 
 
 def _heads(study: TuningInput) -> list[tuple[str, str, bool]]:
-    """Name, title, and whether a column holds numbers."""
+    """Each column's name and title, and whether it holds numbers."""
     scores = [(_in_words(name), name, True) for name in score_names(study.metric, study.shown)]
     searched = [(short(key), key, False) for key in study.keys]
     return [("State", "", False), *searched, ("Epochs run", "", True), ("Time", "", True), *scores]

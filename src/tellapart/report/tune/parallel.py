@@ -1,4 +1,4 @@
-"""Parallel coordinates: each trial one line across its settings to its value."""
+"""Parallel coordinates: each trial is a line across its settings to its score."""
 
 from __future__ import annotations
 
@@ -12,25 +12,19 @@ from tellapart.evaluation.trial_row import TrialRow
 from tellapart.report.parts.axes import LinearAxis, LogAxis, Tick
 from tellapart.report.tune.trial_table import score_text, setting, short
 
-TOP, BOTTOM, UNUSED, HEIGHT = (
-    34,
-    214,
-    236,
-    256,
-)  # of a rail; where a setting stands that does not count in a trial
-LEFT, LETTER = 84, 6.5  # at least, before the first rail; the width of a letter of a label
-WIDEST, NARROWEST, ROOM = 132, 96, 860  # between two rails; what a wide page has for all
+# In SVG units. A trial without a setting crosses that setting's rail at UNUSED.
+TOP, BOTTOM, UNUSED, HEIGHT = 34, 214, 236, 256
+LEFT, LETTER = 84, 6.5  # the least room before the first rail; the width of a letter of a label
+WIDEST, NARROWEST, ROOM = 132, 96, 860  # between two rails; for all rails of a wide page
 MOST_KEYS = 8
-MOST_TRIALS = 200  # lines; more would be a blot, and the best are among them
-BEST_SHARE = 0.2  # of the lines that are drawn in colour
+MOST_TRIALS = 200  # the best ones; more lines would be a blot
+BEST_SHARE = 0.2  # the share of the lines that is drawn in colour
 _LONGEST = 20  # characters of a label
 
 
 @dataclass(frozen=True)
 class Rail:
-    """One setting, upright: its name, where it stands, and its labels. `unused` is whether some
-    trial lacks it.
-    """
+    """The axis of one setting. `unused` says whether some trial does not have the setting."""
 
     name: str
     x: int
@@ -40,9 +34,7 @@ class Rail:
 
 @dataclass(frozen=True)
 class Strand:
-    """One trial: the points of a polyline, what it stands for, and how it is drawn: best, good or
-    other.
-    """
+    """One trial: the points of a polyline, its words, and how it is drawn: best, good or other."""
 
     points: str
     text: str
@@ -51,7 +43,7 @@ class Strand:
 
 @dataclass(frozen=True)
 class Parallel:
-    """The whole image. The strands that matter most are the last, so that they lie on top."""
+    """The whole plot. The best strands are the last, so that they lie on top."""
 
     rails: tuple[Rail, ...]
     strands: tuple[Strand, ...]
@@ -69,13 +61,14 @@ def parallel(
     metric: str,
     best: TrialRow | None,
 ) -> Parallel | None:
-    """The finished and the pruned trials that have a value; None where there are fewer than two.
+    """The plot of the trials that have a score. None where there are fewer than two.
 
     Args:
-        keys: the most important first; the first `MOST_KEYS` are drawn.
-        logs: those on a logarithmic rail.
-        metric: the last rail, the better the higher.
-        best: the trial that won.
+        rows: the trials.
+        keys: the searched settings, the most important first. The first `MOST_KEYS` are drawn.
+        logs: the settings on a logarithmic rail.
+        metric: the metric of the last rail, where higher is better.
+        best: the best trial, or None.
     """
     ranked = _ranked([row for row in rows if math.isfinite(row.value)], metric)[:MOST_TRIALS]
     if len(ranked) < 2:
@@ -100,14 +93,14 @@ def parallel(
             (at, place(row.settings[key]) if key in row.settings else UNUSED)
             for key, at, place in places
         ]
-        told = ", ".join(f"{short(key)} {setting(value)}" for key, value in row.settings.items())
+        words = ", ".join(f"{short(key)} {setting(value)}" for key, value in row.settings.items())
         kind = "good" if rank < BEST_SHARE * len(ranked) and row.state == "finished" else "other"
         strands.append(
             Strand(
                 " ".join(
                     f"{at},{round(height, 1)}" for at, height in [*points, (x, up(row.value))]
                 ),
-                f"trial {row.number}: {score_text(metric, row.value)}; {told}",
+                f"trial {row.number}: {score_text(metric, row.value)}; {words}",
                 "best" if best is not None and row.number == best.number else kind,
             )
         )
@@ -141,7 +134,7 @@ def _numbers(values: Sequence[float], log: bool) -> tuple[Callable[[Any], float]
 
 
 def _names(values: Sequence[Any]) -> tuple[Callable[[Any], float], tuple[Tick, ...]]:
-    """Settings that are no numbers, at even steps."""
+    """An axis of settings that are not numbers, at even steps."""
 
     def order(value: Any) -> tuple[bool, float, str]:
         is_number = _are_numbers([value])
@@ -175,6 +168,5 @@ def _value_rail(
 
 
 def _cut(text: str) -> str:
-    return (
-        text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}"
-    )  # names of one family differ at their ends
+    # Names of one family of networks differ at their ends, so the end stays.
+    return text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}"

@@ -22,9 +22,7 @@ SHARES = (
 def trials_table(
     rows: Sequence[TrialRow], keys: Sequence[str], metric: str, shown: str
 ) -> tuple[list[Row], dict[str, type]]:
-    """The table of trials for other programs, and its columns: every number in full, None where
-    there is none.
-    """
+    """The table of trials for other programs, and its columns. Numbers are not rounded."""
     names, chosen = score_names(metric, shown), f"val_{metric}_chosen"
     columns: dict[str, type] = {
         "trial": int,
@@ -75,7 +73,7 @@ def states(rows: Sequence[TrialRow]) -> dict[str, int]:
 
 
 def score_text(metric: str, value: float) -> str:
-    """A value of a metric, as it is read.
+    """The value of a metric as text.
 
     >>> score_text("accuracy", 0.9512), score_text("loss", 0.12345)
     ('95.1\u202f%', '0.1235')
@@ -84,7 +82,7 @@ def score_text(metric: str, value: float) -> str:
 
 
 def setting(value: Any) -> str:
-    """A setting as it is read.
+    """The value of a setting as text.
 
     >>> setting(0.00025134), setting(None), setting(True), setting("")
     ('0.0002513', 'none', 'true', 'none')
@@ -97,7 +95,7 @@ def setting(value: Any) -> str:
 
 
 def short(key: str) -> str:
-    """A recipe key as the head of a column.
+    """A recipe key as the heading of a column.
 
     >>> short("backbone.name"), short("training.lr")
     ('backbone', 'lr')
@@ -107,11 +105,11 @@ def short(key: str) -> str:
 
 
 def score_names(metric: str, shown: str) -> list[str]:
-    """The columns of scores: train and val, of the loss and both metrics."""
+    """The columns of scores: the loss and both metrics on train and val."""
     names = dict.fromkeys(["loss", metric, shown])
     return [f"{split}_{name}" for name in names for split in ("train", "val")]
 
 
 def _cell(value: Any) -> Any:
-    """A setting in full; one that is none is told from one that does not count."""
+    """A setting in full. "none" differs from the empty cell of a setting that does not apply."""
     return setting(value) if value in (None, "") or isinstance(value, bool) else value
