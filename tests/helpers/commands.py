@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import signal
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tellapart.cli.main import main
+from typer.main import get_command
+
+from tellapart.cli.main import app, main
+
+# A probe of images of 64 pixels: a second a training.
+SMALL = (
+    "--set",
+    "preprocessing.size_px=64",
+    "--set",
+    "head.folds=2",
+    "--set",
+    "head.c_values=0.01,0.1",
+)
+VERBS = list(get_command(app).commands)
 
 
 class CommandResult(NamedTuple):
@@ -17,6 +31,11 @@ class CommandResult(NamedTuple):
     code: int
     out: str
     err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Standard output, which must be one JSON object and nothing else."""
+        return json.loads(self.out)
 
 
 def run_command(*words: object) -> CommandResult:
@@ -39,3 +58,13 @@ def run_command(*words: object) -> CommandResult:
 def set_arguments(values: Mapping[str, object]) -> list[str]:
     """The `--set` words of recipe keys."""
     return [f"--set={key}={value}" for key, value in values.items()]
+
+
+def is_one_line(text: str) -> bool:
+    """Whether a text is an error in one line."""
+    return (
+        text.startswith("error: ")
+        and text.endswith("\n")
+        and text.count("\n") == 1
+        and "Traceback" not in text
+    )

@@ -1,0 +1,82 @@
+"""The edge towards the system: closed streams, odd names, and what steers a terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers.commands import SMALL
+from helpers.images import write_image
+from tellapart import Run
+
+
+def outside(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tellapart", *map(os.fsencode, map(str, words))]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60, **options)
+
+
+def test_a_closed_standard_input_does_not_matter(run: Run, data: Path):
+    words = [
+        sys.executable,
+        "-m",
+        "tellapart",
+        "predict",
+        str(run.model),
+        str(data / "sky" / "000.jpg"),
+        "-q",
+    ]
+    done = subprocess.run(
+        ["sh", "-c", '"$@" <&-', "sh", *words], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_has_gone_is_no_error(run: Run, data: Path):
+    words = [sys.executable, "-m", "tellapart", "predict", str(run.model), str(data), "-q"]
+    done = subprocess.run(
+        ["sh", "-c", '"$@" | true', "sh", *words], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_names_that_are_not_text_can_be_printed(run: Run, data: Path, tmp_path: Path):
+    folder = tmp_path / "caf\udce9"
+    write_image(folder / "x.jpg").rename(folder / "n\udce9w.jpg")
+    done = outside(
+        "predict", run.model, folder / "n\udce9w.jpg", "--out", folder / "t\udce9ble.csv", "-q"
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (folder / "t\udce9ble.csv").exists()
+    assert outside("predict", folder / "n\udce9w.jpg", "x.jpg").stderr.count(b"\n") == 1
+
+
+STEERING = "\x1b[31mred\x07\r\x9b2J.jpg"
+
+
+def test_a_name_cannot_steer_the_terminal_and_can_still_be_read(command, run: Run, tmp_path: Path):
+    write_image(tmp_path / "x.jpg").rename(tmp_path / STEERING)
+    result = command("predict", run.model, tmp_path / STEERING, "-q")
+    assert r"\x1b[31mred\x07" in result.out
+    assert not set("\x1b\x07\r\x9b") & set(result.out)
+
+
+def test_an_error_cannot_steer_the_terminal(command):
+    result = command("predict", STEERING, "x.jpg")
+    assert r"\x1b[31mred\x07" in result.err
+    assert not set("\x1b\x07\r\x9b") & set(result.err)
+
+
+def test_what_a_training_says_cannot_steer_the_terminal(command, photos: Path, tmp_path: Path):
+    (photos / "sky").rename(photos / f"sky{STEERING}")
+    (photos / "leaf" / STEERING).write_bytes(b"")
+    result = command("train", photos, "--out", tmp_path / "runs", *SMALL, "--name", STEERING)
+    assert not set("\x1b\x07\r\x9b") & set(result.out + result.err)
+
+
+def test_an_ascii_terminal_is_enough(run: Run, data: Path):
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    done = outside("evaluate", run.model, data, env=plain)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
