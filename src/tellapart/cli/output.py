@@ -115,10 +115,7 @@ def end_with(statuses: Mapping[str, int], *, quiet: bool) -> None:
 
 
 def _trust(scores: ClassScores) -> str:
-    if scores.trusted:
-        return ""
-    images = "image" if scores.count == 1 else "images"
-    return f"   only {scores.count} {images}: treat this as a hint"
+    return "" if scores.trusted else "   few images: only a hint"
 
 
 def print_answers(answers: Sequence[Answer], top: int) -> None:
@@ -148,10 +145,16 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
     table = Table(*heads, box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    # Names are what a reader looks for: they are not broken unless they are very long.
+    widest = max((len(row[0]) for row in cells), default=0)
+    table.columns[0].no_wrap = widest <= console.width // 3
     for row in cells:
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
-    Console().print(table)
+    console.print(table)
 
 
 def _cells(answer: Answer, top: int) -> list[str]:
