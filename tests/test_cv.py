@@ -136,9 +136,9 @@ def test_a_small_class_is_named_and_no_reason_to_refuse(catalog: Catalog, pool: 
     plan = plan_folds(catalog, few, 3, 1, 0)
     some, never = plan_remarks(catalog, plan)
     assert some.startswith(
-        "1 class is not in every fold, for want of images that differ: 'brick' (2 of 3)."
+        "1 class is not in every fold, as there are too few different images: 'brick' (2 of 3)."
     )
-    assert never.startswith("1 class is in no fold, and so never judged: 'sky' (1 image).")
+    assert never.startswith("1 class is in no fold and never judged: 'sky' (1 image).")
     assert plan_remarks(catalog, plan_folds(catalog, pool, 3, 1, 0)) == []
 
 

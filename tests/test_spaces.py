@@ -149,7 +149,7 @@ def test_a_space_survives_json():
                 "training.lr: {choices: [1], when: {training.epochs: 2}}\n"
                 "training.epochs: {choices: [2], when: {training.lr: 1}}"
             ),
-            "conditions that run in a circle",
+            "conditions that form a circle",
         ),
         ("- a", "mine.yaml holds no keys"),
         ("a: [", "mine.yaml, line 1 is not YAML"),

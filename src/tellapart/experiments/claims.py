@@ -1,9 +1,8 @@
-"""Who works on what, where several processes share a database: each piece of work has at most one
-holder.
+"""Claims on pieces of work, for processes that share a database: each piece has at most one holder.
 
 A claim is a row with its holder's number and a counter that the holder raises every few seconds.
-Whoever sees the counter stand still for long enough takes the claim over, by an UPDATE that only
-succeeds while the row is as it was seen. So no two processes ever hold the same claim, and the
+A process that sees the counter stand still for long enough takes the claim over, by an UPDATE that
+succeeds only while the row is as it was read. So no two processes ever hold the same claim, and the
 clocks of two machines are never compared.
 """
 
@@ -31,11 +30,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
-BEAT_SECONDS = 2.0
-MAKING_TRIES, MAKING_SECONDS = 5, 0.3  # where other processes make the same tables
-STALE_SECONDS = (
-    20.0  # without a beat: the holder is gone. Long enough for a process that the system holds up
-)
+BEAT_SECONDS = 2.0  # between two signs of life
+MAKING_TRIES, MAKING_SECONDS = 5, 0.3  # while other processes make the same tables
+# A holder without a beat for so long is gone. Ten beats leave room for a process that the system
+# holds up.
+STALE_SECONDS = 20.0
 
 Made = TypeVar("Made")
 
@@ -60,14 +59,15 @@ class Claims:
     def __init__(self, engine: Engine, study: str) -> None:
         self._engine, self._study = engine, study
         self._me = secrets.token_hex(16)
-        self._seen: dict[
-            int, tuple[str, int, float]
-        ] = {}  # work → holder and beat, and when they were first seen so
+        # Work → its holder and beat, and when this process first read them, by its own clock.
+        self._seen: dict[int, tuple[str, int, float]] = {}
         made_once(lambda: _CLAIMS.metadata.create_all(engine))
 
     def take(self, work: int) -> bool:
-        """Take a piece of work that nobody holds, or whose holder is gone; whether that
-        succeeded.
+        """Take a piece of work that nobody holds, or whose holder is gone.
+
+        Returns:
+            whether this process holds it now.
         """
         found = self._read(work)
         if found is None:
@@ -78,8 +78,9 @@ class Claims:
         return self._changed(work, holder, beat, self._me)
 
     def of_others(self) -> frozenset[tuple[int, str, int]]:
-        """Work, holder and beat of what others hold who are not known to be gone. What is new in
-        it, somebody did.
+        """Work, holder and beat of each claim of another process that is not known to be gone.
+
+        A row that is new since the last call is a sign of life.
         """
         query = select(_CLAIMS.c.work, _CLAIMS.c.holder, _CLAIMS.c.beat)
         with self._engine.begin() as connection:
@@ -93,12 +94,12 @@ class Claims:
         )
 
     def beat(self, work: int) -> bool:
-        """Say that this process still works on it; False: another one has taken it over."""
+        """Show that this process still works on it. False means that another has taken it over."""
         found = self._read(work)
         return found is not None and found[0] == self._me and self._changed(work, *found, self._me)
 
     def release(self, work: int) -> None:
-        """Let go of it, if this process holds it: the next one need not wait."""
+        """Give up a claim of this process, so that the next one need not wait."""
         with self._engine.begin() as connection:
             connection.execute(
                 delete(_CLAIMS).where(*self._row(work), _CLAIMS.c.holder == self._me)
@@ -122,9 +123,7 @@ class Claims:
         return True
 
     def _changed(self, work: int, holder: str, beat: int, new_holder: str) -> bool:
-        """Raise the counter, if the row is still as it was read: the database lets only one process
-        do that.
-        """
+        """Raise the counter if the row is still as it was read. Only one process can succeed."""
         as_read = (*self._row(work), _CLAIMS.c.holder == holder, _CLAIMS.c.beat == beat)
         with self._engine.begin() as connection:
             done = connection.execute(
@@ -133,37 +132,35 @@ class Claims:
         return done.rowcount == 1
 
     def _is_stale(self, work: int, holder: str, beat: int) -> bool:
-        now = time.monotonic()
-        before = self._seen.get(work)
-        if before is None or before[:2] != (holder, beat):
-            self._seen[work] = (holder, beat, now)
+        clock = time.monotonic()
+        seen = self._seen.get(work)
+        if seen is None or seen[:2] != (holder, beat):
+            self._seen[work] = (holder, beat, clock)
             return False
-        return now - before[2] > STALE_SECONDS
+        return clock - seen[2] > STALE_SECONDS
 
     def _row(self, work: int) -> tuple[ColumnElement[bool], ...]:
         return _CLAIMS.c.study == self._study, _CLAIMS.c.work == work
 
 
 class Hold:
-    """A claim that is kept alive, by a thread, while the `with` statement lasts; then it is
-    released.
+    """A claim that a thread keeps alive while the `with` statement lasts. Its end releases it.
 
     Args:
-        claims: that it was taken from.
-        work: which.
+        claims: where it was taken.
+        work: the piece of work.
     """
 
     def __init__(self, claims: Claims, work: int) -> None:
         self.lost = False
         self._claims, self._work = claims, work
-        self._lock = (
-            threading.Lock()
-        )  # a beat reads and then writes: two at once, and one would find the claim changed
+        # A beat reads and then writes. Of two at once, one would find the claim changed.
+        self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
     def is_mine(self) -> bool:
-        """Whether this process still holds it, asked now."""
+        """Ask the database whether this process still holds it."""
         with self._lock:
             self.lost |= not self._claims.beat(self._work)
         return not self.lost
@@ -187,18 +184,17 @@ class Hold:
             try:
                 if not self.is_mine():
                     return
-            except (
-                SQLAlchemyError
-            ):  # the database is away for a moment; if for long, another process takes over
+            except SQLAlchemyError:
+                # The database is away for a moment. If it stays away, another process takes over.
                 continue
 
 
 def made_once(make: Callable[[], Made]) -> Made:
-    """What `make` returns, which makes tables or rows where they are missing.
+    """Call `make`, which makes tables or rows that are missing, and return what it returns.
 
-    Two processes that begin at the same moment both find them missing, and the database lets only
-    one make them; the other looks again. PostgreSQL calls that an integrity or a programming error;
-    SQLite and MySQL an operational one, which a server that is not there is too.
+    Two processes that start at the same moment both find them missing, and the database lets only
+    one make them; the other tries again. PostgreSQL calls that an integrity or a programming error.
+    SQLite and MySQL call it an operational error, and so they call a server that is not there.
     """
     for _ in range(MAKING_TRIES - 1):
         try:

@@ -1,6 +1,4 @@
-"""What is searched where nobody says: a file a recipe in `spaces`, without what cannot be loaded
-here.
-"""
+"""The default search spaces: one file per recipe in `spaces`, without what cannot be loaded here."""
 
 from __future__ import annotations
 
@@ -16,21 +14,22 @@ BACKBONE = "backbone.name"
 
 
 def default_space(recipe: Recipe, fixed: Collection[str] = ()) -> tuple[Space, list[str]]:
-    """The space of a recipe by its name, else by its method.
+    """The space of a recipe: that of its name if there is one, else that of its method.
 
     Args:
-        fixed: keys that the user has set, which are not searched then, nor what does not go with
-            them.
+        recipe: what to search around.
+        fixed: keys that the user has set. They are not searched, nor is what does not fit them.
 
     Returns:
         the space, and the backbones that were left out of it, because their weights are neither in
         an installed package nor in the hub's cache.
 
     Raises:
-        UserError: of a range only one end goes with what is fixed.
+        UserError: only one end of a range fits the fixed keys.
     """
     names = {file.name for file in _folder().iterdir()}
-    name = next(one for one in (f"{recipe.name}.yaml", f"{recipe.method}.yaml") if one in names)
+    candidates = (f"{recipe.name}.yaml", f"{recipe.method}.yaml")
+    name = next(file for file in candidates if file in names)
     space = fitting_space(_folder().joinpath(name).read_text("utf-8"), recipe, name, fixed)
     own_weights = recipe.backbone.weights is not None or not recipe.backbone.pretrained
     left_out: list[str] = []
@@ -47,12 +46,12 @@ def default_space(recipe: Recipe, fixed: Collection[str] = ()) -> tuple[Space, l
 
 
 def space_text(name: str) -> str:
-    """The file of a recipe's own space, for tests and for those who want to begin with it."""
+    """The text of a recipe's own space file, as a start for one's own."""
     return _folder().joinpath(f"{name}.yaml").read_text("utf-8")
 
 
 def weights_are_here(name: str) -> bool:
-    """Whether a network's pretrained weights can be had without a download."""
+    """Whether a network's pretrained weights are available without a download."""
     if packaged_file(name):
         return True
     from tellapart.models.weights import in_hub_cache, timm_config

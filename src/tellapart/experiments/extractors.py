@@ -1,6 +1,4 @@
-"""Several networks that look at the same images, so that each file is decoded once for all of
-them.
-"""
+"""Extract features with several networks from each image, so that a file is decoded only once."""
 
 from __future__ import annotations
 
@@ -15,45 +13,48 @@ from tellapart.probe.embeddings import FeatureExtractor
 
 
 class Extractors:
-    """Visits a scan for several networks. One that fails drops out, and the others go on.
+    """A scan hook for several networks. If one fails it drops out, and the others go on.
 
     Args:
-        extractors: name → what computes and keeps the network's features.
+        extractors: name → what computes and keeps the features of that network.
     """
 
     def __init__(self, extractors: Mapping[str, FeatureExtractor]) -> None:
         self.failed: dict[str, str] = {}
-        self.seconds = dict.fromkeys(extractors, 0.0)  # of one core
+        self.seconds = dict.fromkeys(extractors, 0.0)  # of one core, for each network
         self._extractors = dict(extractors)
         self._lock = Lock()
 
     @property
     def working(self) -> dict[str, FeatureExtractor]:
-        """Those that have not failed."""
-        return {name: one for name, one in self._extractors.items() if name not in self.failed}
+        """The networks that have not failed."""
+        return {
+            name: extractor
+            for name, extractor in self._extractors.items()
+            if name not in self.failed
+        }
 
     def known(self, digest: str) -> bool:
-        """Whether each of them has its features of an image."""
-        return all(one.known(digest) for one in self.working.values())
+        """Whether every working network has the features of an image."""
+        return all(extractor.known(digest) for extractor in self.working.values())
 
     def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
-        """Show an image to those that do not know it."""
-        for name, one in self.working.items():
-            if one.known(digest):
+        """Compute the features of an image with each network that does not have them yet."""
+        for name, extractor in self.working.items():
+            if extractor.known(digest):
                 continue
             began = perf_counter()
             try:
-                one.visit(digest, pixels)
-            except (
-                Exception
-            ) as error:  # onnxruntime has an exception class a fault, without a common base
+                extractor.visit(digest, pixels)
+            # onnxruntime raises many classes of exception, which have no common base.
+            except Exception as error:
                 self.failed[name] = fault(error)
             with self._lock:
                 self.seconds[name] += perf_counter() - began
 
 
 def fault(error: BaseException) -> str:
-    """An error that is no message to the user, in one line.
+    """An error that was not written for the user, in one line.
 
     >>> fault(MemoryError())
     'MemoryError'

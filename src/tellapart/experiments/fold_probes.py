@@ -1,6 +1,4 @@
-"""Cross-validated probes: every fold's head is fitted on the same features, which were computed
-once.
-"""
+"""Cross-validate a probe: the head of every fold is fitted on features that were computed once."""
 
 from __future__ import annotations
 
@@ -23,8 +21,11 @@ from tellapart.progress import Advance
 
 @dataclass(frozen=True)
 class FoldProbes:
-    """The folds' heads, each with its temperature folded in, and what they say of the images they
-    held out.
+    """The heads of the folds, and their answers to the images that they never saw.
+
+    Args:
+        layers: one head per fold, scaled by its temperature.
+        out: their answers.
     """
 
     layers: tuple[Layers, ...]
@@ -39,15 +40,18 @@ def fit_fold_probes(
     options: HeadOptions,
     advance: Advance,
 ) -> FoldProbes:
-    """Fit a head for each fold on the rest of the pool, and ask it about what the fold holds out.
+    """Fit a head for each fold on the rest of the pool, and apply it to what the fold holds out.
 
-    The folds inside that rest choose the head's regularisation. A fold's answers are calibrated by
-    the temperature that suits the other folds' answers, so nothing about an image decides what is
-    said of it.
+    Folds inside that rest choose the regularisation of the head. The answers of a fold are
+    calibrated by the temperature that fits the answers of the other folds. So nothing about an
+    image decides how it is answered.
 
     Args:
         features: (N, D) of the pool.
-        known: which of these N the model file is to hold, to measure distances from.
+        known: the rows of these N that the model file will hold, to measure distances from.
+        catalog: the images.
+        plan: which fold holds which image out.
+        options: of the head.
         advance: called after each fold.
     """
     labels, num_classes = catalog.labels[plan.rows], len(catalog.classes)

@@ -1,5 +1,6 @@
-"""How long a whole model file takes for one image: the files in turns, so that a busy moment falls
-on all of them.
+"""Measure the time of whole model files for one image, in turns.
+
+The files take turns so that a busy moment of the machine falls on all of them.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ OUTPUTS = ("probabilities", "embedding", "unfamiliarity")  # what the predictor 
 def measure_latency(
     models: Mapping[str, bytes], images: Sequence[NDArray[np.uint8]], threads: int
 ) -> dict[str, Latency]:
-    """Milliseconds of each model file for a decoded image, one image at a time.
+    """Milliseconds of each model file per decoded image, one image at a time.
 
     Args:
         models: name → model file.
-        images: (H, W, 3) uint8 each, at least one; each file sees all of them in every round, after
+        images: at least one, each (H, W, 3) uint8. Each file gets all of them in every round, after
             one to warm up.
-        threads: that work on one image together.
+        threads: how many work on one image together.
     """
     sessions = {name: Session(model, threads) for name, model in models.items()}
     for session in sessions.values():
@@ -35,9 +36,8 @@ def measure_latency(
     spent: dict[str, list[float]] = {name: [] for name in sessions}
     names = list(sessions)
     for turn in range(ROUNDS):
-        for name in (
-            names[turn % len(names) :] + names[: turn % len(names)]
-        ):  # none is always the one that goes first
+        first = turn % len(names)  # another one in each round, as going first may cost or save time
+        for name in names[first:] + names[:first]:
             spent[name] += [_run(sessions[name], image) for image in images]
     return {name: _summary(values, threads) for name, values in spent.items()}
 
@@ -48,7 +48,7 @@ def _summary(values: Sequence[float], threads: int) -> Latency:
 
 
 def _run(session: Session, image: NDArray[np.uint8]) -> float:
-    """Milliseconds of one run."""
+    """The milliseconds of one run."""
     batch = image[None]
     began = perf_counter()
     session.run(batch, OUTPUTS)

@@ -1,5 +1,6 @@
-"""Out-of-fold answers: of each image what a model says that never saw it, and what these answers
-decide.
+"""Out-of-fold answers: each image is answered by a model that never saw it.
+
+They give the scores of a cross-validation, and the calibration of the final model.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.experiments.fold_plan import FoldPlan
 from tellapart.options import AnswerOptions
 
-TINIEST = np.finfo(np.float32).tiny  # below it a probability has no logarithm to speak of
+TINIEST = np.finfo(np.float32).tiny  # the smallest probability whose logarithm is taken
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,12 @@ class OutOfFold:
     Args:
         plan: which fold held which image out.
         labels: (N,) int64, the truth.
-        probs: (R, N, C) float32, as the model of that fold gives them, calibrated where it could
-            be.
+        probs: (R, N, C) float32 from the model of the fold, calibrated if that was possible.
         logits: (R, N, C) float32, before any temperature.
-        answered: (R, N) whether there is an answer: not for what no fold held out, nor for an image
-            that changed.
-        distances: (R, N) float32 to the images that the model knows; None where they were not
-            measured.
-        facts: (repeat, fold), both from 0, → how its model was made.
+        answered: (R, N) whether there is an answer. There is none for an image that no fold held
+            out, or that changed meanwhile.
+        distances: (R, N) float32 to the reference images of the model. None if not measured.
+        facts: (repeat, fold), both counted from 0, → facts about the training of its model.
     """
 
     plan: FoldPlan
@@ -47,7 +46,7 @@ class OutOfFold:
     facts: dict[tuple[int, int], dict[str, Any]]
 
     def predictions(self, catalog: Catalog, repeat: int) -> Predictions:
-        """The answers of one repeat, from 0: of each image at most one."""
+        """The answers of one repeat, counted from 0, with at most one per image."""
         answered = self.answered[repeat]
         paths = tuple(catalog.paths[self.plan.rows[answered]])
         return Predictions(
@@ -55,11 +54,11 @@ class OutOfFold:
         )
 
     def folds(self, repeat: int) -> NDArray[np.int64]:
-        """The fold of each of these answers, from 0."""
+        """The fold of each of these answers, counted from 0."""
         return np.asarray(self.plan.fold_of[repeat][self.answered[repeat]])
 
     def scores(self, catalog: Catalog) -> FoldScores:
-        """What they are worth."""
+        """The scores of the folds."""
         repeats = range(self.plan.repeats)
         return score_folds(
             [self.predictions(catalog, repeat) for repeat in repeats],
@@ -74,14 +73,16 @@ class OutOfFold:
 def calibrate_out_of_fold(
     out: OutOfFold, options: AnswerOptions, *, among: NDArray[np.bool_] | None = None
 ) -> Calibration:
-    """Temperature and thresholds for the model that is fitted on all of the pool, from answers to
-    what was held out.
+    """Temperature and thresholds for the model that is fitted on all of the pool.
+
+    They are fitted on answers to held-out images, as scikit-learn's
+    CalibratedClassifierCV(ensemble=False) does,
+    https://scikit-learn.org/stable/modules/calibration.html.
 
     Args:
-        among: (R, N) the answers to go by; None: all. Every repeat's answers count.
-
-    Source: as CalibratedClassifierCV(ensemble=False) of scikit-learn, whose calibrator is fitted so
-    too, https://scikit-learn.org/stable/modules/calibration.html.
+        out: the answers of every repeat.
+        options: what the thresholds aim at.
+        among: (R, N) the answers to use. None means all.
     """
     chosen = out.answered if among is None else out.answered & among
     truth = np.broadcast_to(out.labels, chosen.shape)[chosen]
@@ -96,8 +97,9 @@ def calibrate_out_of_fold(
 
 
 def thresholds_out_of_fold(out: OutOfFold, options: AnswerOptions) -> Calibration:
-    """Thresholds for the mean of the folds' models. Its members are calibrated, so its own
-    temperature is 1.
+    """Thresholds for the mean of the folds' models.
+
+    Its members are calibrated, so its own temperature is 1.
     """
     truth = np.broadcast_to(out.labels, out.answered.shape)[out.answered]
     return Calibration(
@@ -109,8 +111,9 @@ def thresholds_out_of_fold(out: OutOfFold, options: AnswerOptions) -> Calibratio
 
 
 def logits_of(probs: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """(N, C) the logits that became these probabilities at that temperature, but for a constant a
-    row.
+    """(N, C) logits that give these probabilities at this temperature.
+
+    They differ from the network's own by a constant per row, which a softmax does not see.
     """
     return np.asarray(np.log(np.maximum(probs, TINIEST)) * temperature, np.float32)
 
@@ -125,8 +128,6 @@ def _threshold(
 
 
 def _unfamiliar(out: OutOfFold, chosen: NDArray[np.bool_], options: AnswerOptions) -> float | None:
-    return (
-        None
-        if out.distances is None
-        else fit_unfamiliarity_scale(out.distances[chosen], options.familiar_share)
-    )
+    if out.distances is None:
+        return None
+    return fit_unfamiliarity_scale(out.distances[chosen], options.familiar_share)

@@ -1,4 +1,4 @@
-"""Which backbones are looked at: those that the user names, or a spread from fast to accurate."""
+"""The backbones to measure: those that the user names, or a choice from fast to accurate."""
 
 from __future__ import annotations
 
@@ -25,34 +25,44 @@ SHORTLIST = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One backbone to look at: what it is called here, and what it is."""
+    """One backbone to measure.
+
+    Args:
+        name: what it is called here.
+        options: what it is.
+    """
 
     name: str
     options: BackboneOptions
 
     def settings(self, stated: BackboneOptions) -> dict[str, str | None]:
-        """The recipe's keys that train with it, and their values, where the recipe states perhaps
-        another.
+        """The recipe keys to set, with their values, in order to train with it.
+
+        Args:
+            stated: the backbone that the recipe has without them.
 
         >>> Entry("cnn", BackboneOptions(name="cnn")).settings(BackboneOptions(weights="w.pth"))
         {'backbone.name': 'cnn', 'backbone.weights': None}
         """
-        own = self.options
-        weights = {"backbone.weights": own.weights} if own.weights or stated.weights else {}
-        return {"backbone.name": own.name, **weights}
+        chosen = self.options
+        weights = {"backbone.weights": chosen.weights}
+        # Weights of the recipe belong to its own backbone, so another one has to reset them.
+        named = weights if chosen.weights or stated.weights else {}
+        return {"backbone.name": chosen.name, **named}
 
 
 def entries(wanted: Sequence[str] | None, own: BackboneOptions) -> list[Entry]:
-    """What to look at, each once.
+    """The backbones to measure, each once.
 
     Args:
-        wanted: NAME or NAME=FILE of weights; None: the shortlist and the recipe's own.
-        own: of the recipe.
+        wanted: each is NAME, or NAME=FILE for its weights. None means the shortlist and the backbone
+            of the recipe.
+        own: the backbone of the recipe.
 
     Raises:
-        UserError: no list, an empty one, or an entry without a name.
+        UserError: it is not a list, it is empty, or an entry has no name.
 
-    >>> [one.name for one in entries(["resnet18", "resnet18=mine/w.pth"], BackboneOptions())]
+    >>> [entry.name for entry in entries(["resnet18", "resnet18=mine/w.pth"], BackboneOptions())]
     ['resnet18', 'resnet18 (w.pth)']
     """
     if isinstance(wanted, str):
@@ -60,7 +70,7 @@ def entries(wanted: Sequence[str] | None, own: BackboneOptions) -> list[Entry]:
     options = (
         [_options(text) for text in wanted]
         if wanted is not None
-        else [BackboneOptions(name=n) for n in SHORTLIST]
+        else [BackboneOptions(name=name) for name in SHORTLIST]
     )
     if wanted is None and own not in options:
         options.append(own)
@@ -70,12 +80,14 @@ def entries(wanted: Sequence[str] | None, own: BackboneOptions) -> list[Entry]:
             "Name some with --backbones, or leave it out for the shortlist.",
         )
     unique = list(dict.fromkeys(options))
-    often = Counter(one.name for one in unique)
-    return [Entry(_called(one, alone=often[one.name] == 1), one) for one in unique]
+    counts = Counter(backbone.name for backbone in unique)
+    return [
+        Entry(_label(backbone, alone=counts[backbone.name] == 1), backbone) for backbone in unique
+    ]
 
 
 def _options(text: str) -> BackboneOptions:
-    name, _, file = (part.strip() for part in text.partition("="))
+    name, _, file = (word.strip() for word in text.partition("="))
     if not name:
         raise UserError(
             f"{text!r} names no backbone.", "Write NAME, or NAME=FILE for weights of your own."
@@ -83,17 +95,16 @@ def _options(text: str) -> BackboneOptions:
     return BackboneOptions(name=name, weights=file or None)
 
 
-def _called(options: BackboneOptions, *, alone: bool) -> str:
-    return (
-        options.name
-        if alone or not options.weights
-        else f"{options.name} ({Path(options.weights).name})"
-    )
+def _label(options: BackboneOptions, *, alone: bool) -> str:
+    if alone or not options.weights:
+        return options.name
+    return f"{options.name} ({Path(options.weights).name})"
 
 
 def needs_hub(options: BackboneOptions) -> bool:
-    """Whether the hub has to be asked for the weights: they are neither a file, nor in a package,
-    nor in its cache.
+    """Whether the weights have to be fetched from the hub.
+
+    They need not if they are a file, or are in an installed package or in the cache of the hub.
     """
     if options.weights or packaged_file(options.name):
         return False

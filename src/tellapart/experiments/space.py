@@ -1,7 +1,6 @@
-"""What a search may choose from: recipe keys, each with a range or a list of choices, some only
-under a condition.
+"""A search space: recipe keys, each with a range or a list of choices, some under a condition.
 
-A space file is YAML, its keys those of a recipe, dotted or nested:
+A space file is YAML. Its keys are those of a recipe, dotted or nested:
 
     training.lr: {low: 1e-4, high: 1e-3, log: true}
     training.epochs: {low: 2, high: 10}
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 Value = str | int | float | bool | None
 
-# These decide what is measured, and on which images; trials that differ in them could not be
+# These keys decide what is measured and on which images. Trials that differ in them could not be
 # compared.
 FIXED = ("name", "method", "dataset", "seed", "split.", "answer.", "decoding.", "training.monitor")
 _DEFAULTS = dict(recipe_items(Recipe()))
@@ -45,14 +44,16 @@ class Parameter:
     """One recipe key that is searched.
 
     Args:
-        key: dotted.
-        choices: what it may be; empty for a range. A list, as of head.hidden, is text: "256,32".
-        low, high: the ends of a range, both in it.
-        log: equal ratios are as likely.
-        step: between values, from low on.
-        whole: the range is of whole numbers.
-        when: other key → the values of it under which this one counts; elsewhere it has its plain
-            default.
+        key: with dots.
+        choices: the values to choose from; empty for a range. A list such as that of head.hidden is
+            text: "256,32".
+        low: the lower end of a range, included.
+        high: the upper end of a range, included.
+        log: whether equal ratios are equally likely.
+        step: the distance between values, counted from low.
+        whole: whether the range has whole numbers only.
+        when: another key → its values under which this key is searched. Under other values this key
+            has its default.
     """
 
     key: str
@@ -69,7 +70,7 @@ class Parameter:
         return all(settings[key] in values for key, values in self.when.items())
 
     def holds(self, value: Value) -> bool:
-        """Whether it may have this value."""
+        """Whether this value is in the range or among the choices."""
         if self.choices:
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
         if isinstance(value, str | bool | None) or not self.low <= value <= self.high:
@@ -78,7 +79,7 @@ class Parameter:
         return math.isclose(steps, round(steps), abs_tol=1e-8)
 
     def drawn(self, trial: Trial) -> Value:
-        """The value that a trial of Optuna's has or gets."""
+        """The value of an Optuna trial, drawn if it has none yet."""
         if self.choices:
             return trial.suggest_categorical(self.key, self.choices)
         if self.whole:
@@ -89,7 +90,7 @@ class Parameter:
         return trial.suggest_float(self.key, self.low, self.high, log=self.log, step=self.step)
 
     def as_json(self) -> dict[str, Any]:
-        """As a space file would have it."""
+        """Plain values, as a space file has them."""
         values: dict[str, Any] = (
             {"choices": list(self.choices)} if self.choices else {"low": self.low}
         )
@@ -104,11 +105,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Space:
-    """All that is searched, around a recipe.
+    """A search space around a recipe.
 
     Args:
-        parameters: each behind those that its conditions name.
-        base: the recipe that has all other keys.
+        parameters: each comes after those that its conditions name.
+        base: the recipe with all other keys.
     """
 
     parameters: tuple[Parameter, ...]
@@ -116,12 +117,13 @@ class Space:
 
     @property
     def keys(self) -> list[str]:
-        """What is searched."""
+        """The keys that are searched."""
         return [parameter.key for parameter in self.parameters]
 
     def drawn(self, trial: Trial) -> dict[str, Value]:
-        """A trial's settings: what of the space counts in it. A trial that was begun earlier has
-        what it had.
+        """The settings of a trial: the keys that count in it, with their values.
+
+        A trial that was started earlier keeps its values.
         """
         values, settings = _plain_items(self.base), {}
         for parameter in self.parameters:
@@ -131,24 +133,24 @@ class Space:
         return settings
 
     def recipe(
-        self, settings: Mapping[str, Value], more: Mapping[str, Any] | None = None
+        self, settings: Mapping[str, Value], changes: Mapping[str, Any] | None = None
     ) -> Recipe:
-        """The recipe with these settings; keys of the space that do not count under them have their
-        plain defaults.
+        """The recipe with these settings. Keys of the space without a setting have their defaults.
 
         Args:
-            more: further keys to change.
+            settings: of the keys that count.
+            changes: further keys to set.
 
         Raises:
             UserError: the settings do not go together.
         """
         idle = {key: _DEFAULTS[key] for key in self.keys if key not in settings}
-        made = recipe_from({**idle, **settings, **(more or {})}, self.base)
-        made.check_used()
-        return made
+        recipe = recipe_from({**idle, **settings, **(changes or {})}, self.base)
+        recipe.check_used()
+        return recipe
 
     def own(self) -> dict[str, Value]:
-        """The recipe's own settings, as far as they lie in the space."""
+        """The settings of the base recipe, as far as they lie in the space."""
         values, own = _plain_items(self.base), {}
         for parameter in self.parameters:
             if parameter.counts(values) and parameter.holds(values[parameter.key]):
@@ -156,7 +158,7 @@ class Space:
         return own
 
     def as_json(self) -> dict[str, Any]:
-        """As a space file would have it."""
+        """Plain values, as a space file has them."""
         return {parameter.key: parameter.as_json() for parameter in self.parameters}
 
 
@@ -164,26 +166,30 @@ def read_space(text: str, base: Recipe, where: str) -> Space:
     """A space from the text of its file.
 
     Args:
-        where: the file's name, for the errors.
+        text: YAML.
+        base: the recipe to search around.
+        where: the name of the file, for error messages.
 
     Raises:
-        UserError: it is no space around this recipe, with file and key.
+        UserError: it is not a space around this recipe. The message names the file and the key.
     """
     return space_from(_read(text, where), base, where)
 
 
 def fitting_space(text: str, base: Recipe, where: str, fixed: Collection[str]) -> Space:
-    """The space of a file as far as it goes with a recipe in which some keys are fixed: without
-    these, without the choices that no longer make a recipe, and without keys that are left nothing
-    to choose.
+    """The part of a space that fits a recipe in which some keys are fixed.
+
+    It is without the fixed keys, without choices that no longer make a recipe, and without keys
+    that have nothing left to choose.
 
     Raises:
-        UserError: as `read_space`; of a range only one end goes with what is fixed.
+        UserError: as `read_space`, or only one end of a range fits the fixed keys.
     """
     space = _space(_read(text, where), base, where)
-    space = Space(tuple(one for one in space.parameters if one.key not in fixed), base)
-    fitting = (_fitting(one, space) for one in space.parameters)
-    return _checked(Space(tuple(one for one in fitting if one), base), where)
+    free = tuple(parameter for parameter in space.parameters if parameter.key not in fixed)
+    space = Space(free, base)
+    fitting = (_fitting(parameter, space) for parameter in free)
+    return _checked(Space(tuple(filter(None, fitting)), base), where)
 
 
 def space_from(values: Mapping[str, Any], base: Recipe, where: str) -> Space:
@@ -214,7 +220,7 @@ def _read(text: str, where: str) -> Mapping[str, Any]:
 
 
 def _space(values: Mapping[str, Any], base: Recipe, where: str) -> Space:
-    """The space, of which nobody has seen yet whether it fits the recipe."""
+    """The space, not yet checked against the recipe."""
     parameters = [_parameter(key, value, where) for key, value in _flat(values, where)]
     return Space(tuple(_ordered(parameters, where)), base)
 
@@ -230,7 +236,7 @@ def _flat(values: Mapping[str, Any], where: str, prefix: str = "") -> list[tuple
     keys = recipe_keys()
     for name, value in values.items():
         key = f"{prefix}{name}"
-        if isinstance(value, Mapping) and any(one.startswith(f"{key}.") for one in keys):
+        if isinstance(value, Mapping) and any(name.startswith(f"{key}.") for name in keys):
             pairs += _flat(value, where, f"{key}.")
             continue
         _known(key, where)
@@ -288,7 +294,7 @@ def _choices(key: str, values: Any, where: str) -> tuple[Value, ...]:
 
 
 def _typed(key: str, value: Any, where: str) -> Value:
-    """A choice as the recipe understands it, whether or not it goes with the rest of the recipe."""
+    """A choice as the recipe reads it, whether or not it fits the rest of the recipe."""
     *groups, name = key.split(".")
     try:
         return _plain(typed_value(key, value, _hints(groups)[name]))
@@ -297,7 +303,7 @@ def _typed(key: str, value: Any, where: str) -> Value:
 
 
 def _plain(value: Any) -> Value:
-    """A value as Optuna takes it: a list is text."""
+    """A value as Optuna takes it. A list becomes text."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
@@ -317,30 +323,32 @@ def _conditions(key: str, when: Any, where: str) -> dict[str, tuple[Value, ...]]
 
 
 def _ordered(parameters: Sequence[Parameter], where: str) -> Iterable[Parameter]:
-    """Each behind those that its conditions name."""
+    """The parameters, each after those that its conditions name."""
     of = {parameter.key: parameter for parameter in parameters}
-    left, done = dict(of), set[str]()
+    left = dict(of)
     while left:
-        ready = [one for one in left.values() if not (one.when.keys() & left.keys())]
+        ready = [
+            parameter for parameter in left.values() if not parameter.when.keys() & left.keys()
+        ]
         if not ready:
             raise _wrong(
-                where, min(left), "has conditions that run in a circle", "Take one of them out."
+                where, min(left), "has conditions that form a circle", "Remove one of them."
             )
-        for one in ready:
-            for other, values in one.when.items():
+        for parameter in ready:
+            for other, values in parameter.when.items():
                 if other in of and not all(of[other].holds(value) for value in values):
                     hint = "Name values that are in the space."
                     raise _wrong(
-                        where, one.key, f"counts under a value that {other} never has", hint
+                        where, parameter.key, f"counts under a value that {other} never has", hint
                     )
-            del left[one.key]
-            done.add(one.key)
-            yield one
+            del left[parameter.key]
+            yield parameter
 
 
 def _check(parameter: Parameter, space: Space, where: str) -> None:
-    """Each choice, and both ends of a range, make a recipe with the base and with what they count
-    under.
+    """Check that each choice, or both ends of a range, make a recipe with the base.
+
+    The keys that a parameter depends on get values under which it counts.
     """
     for value in parameter.choices or (parameter.low, parameter.high):
         try:
@@ -351,9 +359,7 @@ def _check(parameter: Parameter, space: Space, where: str) -> None:
 
 
 def _fitting(parameter: Parameter, space: Space) -> Parameter | None:
-    """The parameter with what of it makes a recipe with the base; None: it is left nothing to
-    do.
-    """
+    """The parameter with the values that make a recipe with the base; None if no choice is left."""
     own, fitting = _plain_items(space.base), []
     for value in parameter.choices or (parameter.low, parameter.high):
         with suppress(UserError):
@@ -368,7 +374,7 @@ def _fitting(parameter: Parameter, space: Space) -> Parameter | None:
 def _made(
     parameter: Parameter, value: Value, space: Space, settings: Mapping[str, Value]
 ) -> Recipe:
-    """The recipe with one value, with what that counts under, and else with these settings.
+    """The recipe with one value, with the values that it depends on, and else with these settings.
 
     Raises:
         UserError: they do not go together.
@@ -380,8 +386,8 @@ def _made(
 
 
 def _assume(parameter: Parameter, space: Space, under: dict[str, Value]) -> None:
-    """Values under which a parameter counts, and those under which these count."""
-    of = {one.key: one for one in space.parameters}
+    """Add values under which a parameter counts, and values under which those count."""
+    of = {each.key: each for each in space.parameters}
     for other, values in parameter.when.items():
         if other in of and other not in under:
             under[other] = values[0]
@@ -389,7 +395,7 @@ def _assume(parameter: Parameter, space: Space, under: dict[str, Value]) -> None
 
 
 def _counting(space: Space, settings: Mapping[str, Value]) -> dict[str, Value]:
-    """The settings that count under one another."""
+    """The settings of the keys that count, given the others."""
     values, kept = _plain_items(space.base), {}
     for parameter in space.parameters:
         counts = parameter.counts(values)
@@ -440,14 +446,14 @@ def _wrong(where: str, key: str, what: str, hint: str) -> UserError:
 
 
 def _hints(groups: Sequence[str]) -> dict[str, Any]:
-    part: Any = Recipe()
+    options: Any = Recipe()
     for group in groups:
-        part = getattr(part, group)
-    return option_types(part)
+        options = getattr(options, group)
+    return option_types(options)
 
 
 def _hint(key: str) -> Any:
-    """The type of a key; where it may also be none, the other one."""
+    """The type of a key. If None is allowed too, the other type."""
     *groups, name = key.split(".")
     hint = _hints(groups)[name]
     return typing.get_args(hint)[0] if typing.get_origin(hint) in UNIONS else hint
