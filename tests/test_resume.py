@@ -209,7 +209,7 @@ def test_a_resumed_run_warns_of_what_the_other_would_have_warned_of(data: Path, 
     whole = train(data, tmp_path / "whole", set=settings)
     resumed = train(None, resume=stopped(data, 2, tmp_path / "half", set=settings))
     assert resumed.warnings == whole.warnings
-    assert any("the splits are not of the sizes asked for" in text for text in whole.warnings)
+    assert any("the splits miss their wanted sizes" in text for text in whole.warnings)
 
 
 # ── what does not go with it ──

@@ -19,9 +19,9 @@ def test_a_class_that_is_not_in_test_is_named_with_what_to_do():
     catalog = catalog_of_labels([0] * 10 + [1])
     texts = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
     assert [text.partition(": ")[0] for text in texts] == [
-        f"1 of 2 classes have no image in {s}" for s in ("val", "test")
+        f"1 of 2 classes has no image in {s}" for s in ("val", "test")
     ]
-    assert "'c0001' (1 image). Add images of them: three a class is the least" in texts[1]
+    assert "'c0001' (1 image). Add images of them. A class needs three at least" in texts[1]
 
 
 def test_of_many_classes_that_lack_images_five_are_named():
@@ -54,7 +54,7 @@ def test_a_class_in_two_groups_is_explained_with_their_sizes():
     (text,) = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
     assert (
         text
-        == "1 of 2 classes have no image in val: 'c0000' (40 images in 2 groups; 38 are of group"
+        == "1 of 2 classes has no image in val: 'c0000' (40 images in 2 groups; 38 are of group"
         " 'p017'). Groups and copies stay whole, so a class needs three of its own: add images"
         " of other groups, or group more finely."
     )
@@ -117,7 +117,7 @@ def test_only_what_is_divided_counts_where_the_user_made_a_test_set():
     catalog = catalog_of_labels([0] * 20 + [1] * 20 + [0, 1] * 10, given=given, groups=groups)
     assert (
         findings_of(catalog)
-        == "Groups and copies stay whole, so the splits are not of the sizes asked for: "
+        == "Groups and copies stay whole, so the splits miss their wanted sizes: "
         "val has 0 images instead of 6. 2 of 2 classes cannot be in each of them: "
         "'c0000' (20 images, all of group 'a'), 'c0001' (20 images, all of group 'b'); "
         "add images of other groups, or group more finely."
@@ -141,7 +141,7 @@ def test_a_group_too_large_for_the_shares_is_told_with_what_was_reached():
     splits = make_splits(catalog, DEFAULT, 0)
     got = {split: int((splits == split).sum()) for split in ("val", "test")}
     assert missed_shares(catalog, splits, DEFAULT) == [
-        "Groups and copies stay whole, so the splits are not of the sizes asked for: "
+        "Groups and copies stay whole, so the splits miss their wanted sizes: "
         f"val has {got['val']} images instead of 30, test has {got['test']} images instead of 30. "
         "190 of 200 images are of group 'big'."
     ]
@@ -151,7 +151,7 @@ def test_a_split_that_groups_leave_empty_is_told_however_small_the_data():
     catalog = catalog_of_labels([0] * 3 + [1] * 3, groups=["a"] * 3 + ["b"] * 3)
     assert (
         findings_of(catalog)
-        == "Groups and copies stay whole, so the splits are not of the sizes asked for: val has 0"
+        == "Groups and copies stay whole, so the splits miss their wanted sizes: val has 0"
         " images instead of 2, test has 0 images instead of 2. 2 of 2 classes cannot be in each"
         " of them: 'c0000' (3 images, all of group 'a'), 'c0001' (3 images, all of group 'b');"
         " add images of other groups, or group more finely."

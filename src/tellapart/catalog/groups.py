@@ -1,12 +1,13 @@
 """Which images belong together: one patient, one camera, one burst. A group never crosses a split.
 
 column:NAME     a column of the table
-folder          the folder that an image lies in; none where that is the folder of its class
-folder:N        the N-th folder of its path, from the top; none where that is the folder of its class
-name:REGEX      what a regular expression finds in the file name: its capture called `group`, else its first
-                capture, else all that it matches; none where it matches nothing
+folder          the folder that an image lies in
+folder:N        the N-th folder of its path, from the top
+name:REGEX      what a regular expression finds in the file name: its capture called `group`, else
+                its first capture, else all that it matches
 burst           the bursts that `find_bursts` proposes
 
+The folder of an image's class is no group, and nor is a name that the expression does not match.
 Equal names are one group wherever they stand: a patient can have images of several classes.
 """
 
@@ -22,19 +23,23 @@ import numpy as np
 from tellapart.catalog.names import escape, unescape
 from tellapart.catalog.table import Catalog, Column, text_column
 from tellapart.errors import UserError
+from tellapart.phrases import count_of
 
-# Cameras shoot a burst within tenths of a second, and most write whole seconds. Who presses again
-# at the same thing takes a second or two; who walks on to the next takes longer.
+# Cameras shoot a burst within tenths of a second, and most write whole seconds. Somebody who takes
+# the same thing again needs a second or two; to walk on to the next thing takes longer.
 BURST_GAP_SECONDS = 3
 
-# Without times: three numbers in a row are seldom chance, and a session or a numbered data set runs
-# on for longer.
+# The fewest and the most images of a burst that is told by numbers alone. Three numbers in a row are
+# seldom chance, and a session or a numbered data set runs on for longer than ten.
 NUMBERED_BURST = (3, 10)
 
 
 def group(catalog: Catalog, group_by: str | None) -> Catalog:
-    """The scanned catalog with its column `groups` as `SplitOptions.group_by` asks, and a remark
-    with the numbers.
+    """The scanned catalog with its column `groups` filled, and a remark with the numbers.
+
+    Args:
+        catalog: scanned.
+        group_by: one of the forms above, as in `SplitOptions`. None leaves the groups as they are.
 
     Raises:
         UserError: no image gets a group, or all get the same one.
@@ -47,26 +52,29 @@ def group(catalog: Catalog, group_by: str | None) -> Catalog:
     stated = 0 if form == "column" else len({*catalog.groups[catalog.ok], ""} - {""})
     if stated:
         remarks.append(
-            f"The source states {_count(stated, 'group')} too; --group-by {group_by} is used"
+            f"The source states {count_of(stated, 'group')} too; --group-by {group_by} is used"
             " instead."
         )
-    remarks += _told(catalog, groups, group_by)
+    remarks += _summary(catalog, groups, group_by)
     return catalog.replace(groups=groups, remarks=tuple(remarks))
 
 
 def find_bursts(catalog: Catalog) -> list[tuple[int, ...]]:
-    """Rows that look like one capture burst each, two or more different images; a proposal, for the
-    user to accept.
+    """The rows of each likely capture burst of two or more different images. They are proposals,
+    for the user to accept.
 
-    With a capture time: the same camera, each at most BURST_GAP_SECONDS after the one before.
-    Neither size nor label nor folder need agree, as crops of one photograph keep its time. Midnight
-    to the second is a date without a time, or a clock that was never set, and counts as unknown.
+    Images with a capture time are a burst if one camera took each at most BURST_GAP_SECONDS after
+    the one before. Neither size nor label nor folder need agree, as crops of one photograph keep
+    its time. Midnight to the second is a date without a time, or a clock that was never set, and
+    counts as unknown.
 
-    Without one, running numbers are weak evidence: of 400 cats picked from a numbered data set at
-    random, 164 follow the one before. So they count only in names that a camera gave (DCF: four
-    capitals, digits or "_", then four digits, as IMG_0012.JPG), in one folder, at one size, in a
-    run as short as NUMBERED_BURST says, and with at least as many numbers missing on either side as
-    the longest run has.
+    Without times, running numbers are weak evidence: of 400 cats picked from a numbered data set at
+    random, 164 follow the one before. So they count only under four conditions:
+
+    - a camera gave the names (DCF: four capitals, digits or "_", then four digits: IMG_0012.JPG);
+    - the images lie in one folder, and are of one size;
+    - the run is as long as NUMBERED_BURST allows;
+    - on either side of it, more numbers are missing than the longest run has.
     """
     found = [*_timed(catalog), *_numbered(catalog)]
     return sorted(rows for rows in found if _images(catalog, rows) > 1)
@@ -108,64 +116,63 @@ _FORMS: dict[str, Callable[[Catalog, str], Iterable[str]]] = {
     "burst": _by_burst,
 }
 
-_WHERE_TO_LOOK = {
+_HINTS = {
     "column": (
-        "It takes a table that has this column, filled in; for a folder there are folder,"
+        "It takes a table that has this column, filled in. For a folder there are folder,"
         " name:REGEX and burst."
     ),
     "folder": (
-        "It takes the folder that an image lies in (folder:N: the N-th from the top), if it is not"
-        " the class's."
+        "It takes the folder that an image lies in (folder:N takes the N-th from the top), unless"
+        " that is the folder of the class."
     ),
     "name": (
-        "The expression is searched in the file name without its folders, upper and lower case"
-        " apart."
+        "The expression is searched in the file name without its folders. Upper and lower case"
+        " differ."
     ),
 }
 
 
-def _told(catalog: Catalog, groups: Column, group_by: str) -> list[str]:
-    """What came of the grouping, in numbers; all of usable images."""
+def _summary(catalog: Catalog, groups: Column, group_by: str) -> list[str]:
+    """A sentence on the groups of the usable images, in numbers.
+
+    Raises:
+        UserError: the grouping gives no group, or only one.
+    """
     used = groups[catalog.ok].tolist()
     sizes = Counter(used)
     loose = sizes.pop("", 0)
     if not used:
         return []
+    images = count_of(len(used), "image")
     if not sizes and group_by == "burst":
         timed = int((catalog.ok & (catalog.taken != "")).sum())
-        return [
-            f"No capture bursts were found: {timed:,} of {_count(len(used), 'image')} say when they"
-            " were taken."
-        ]
-    form = group_by.partition(":")[0]
+        return [f"No capture bursts were found: {timed:,} of {images} say when they were taken."]
     if not sizes:
         raise UserError(
-            f"--group-by {group_by} gives none of {_count(len(used), 'image')} a group, "
-            f"{catalog.paths[catalog.ok][0]!r} for one.",
-            _WHERE_TO_LOOK[form],
+            f"--group-by {group_by} gives none of {images} a group, for example"
+            f" {catalog.paths[catalog.ok][0]!r}.",
+            _HINTS[group_by.partition(":")[0]],
         )
     largest, most = sizes.most_common(1)[0]
     if most == len(used):
         raise UserError(
-            f"--group-by {group_by} puts all {_count(most, 'image')} into one group, {largest!r}, "
-            "and a group stays whole: nothing could be divided.",
+            f"--group-by {group_by} puts all {images} into one group, {largest!r}, and a group"
+            " stays whole: nothing could be divided.",
             "Group by what tells them apart, or leave --group-by out.",
         )
-    classes_of = Counter(
-        name for name, _ in set(zip(used, catalog.labels[catalog.ok].tolist(), strict=True)) if name
-    )
+    pairs = set(zip(used, catalog.labels[catalog.ok].tolist(), strict=True))
+    classes_of = Counter(name for name, _ in pairs if name)
     mixed = sum(count > 1 for count in classes_of.values())
-    text = (
-        f"Grouped by {group_by}: {_count(len(used) - loose, 'image')} in"
-        f" {_count(len(sizes), 'group')}"
-    )
-    text += (
-        f", the largest, {largest!r}, of {most:,}"
-        if most > 1
-        else ", each alone, so nothing is kept together"
-    )
-    text += f"; {mixed:,} of more than one class" if mixed else ""
-    text += f"; {_count(loose, 'image')} without a group" if loose else ""
+    grouped, number = count_of(len(used) - loose, "image"), count_of(len(sizes), "group")
+    text = f"Grouped by {group_by}: {grouped} in {number}"
+    if most > 1:
+        text += f", the largest, {largest!r}, of {most:,}"
+    else:
+        text += ", each alone, so nothing is kept together"
+    if mixed:
+        text += f"; {mixed:,} of more than one class"
+    if loose:
+        text += f"; {count_of(loose, 'image')} without a group"
     return [f"{text}."]
 
 
@@ -199,8 +206,8 @@ def _numbered(catalog: Catalog) -> Iterator[tuple[int, ...]]:
     fewest, most = NUMBERED_BURST
     for pairs in series.values():
         numbers, rows = zip(*sorted(pairs), strict=True)
-        # Nothing is before the first and after the last. Plain numbers: most series are far too
-        # short for an array.
+        # Nothing is before the first and after the last. These are plain numbers: most series are
+        # far too short for an array to be faster.
         steps = [after - number for number, after in pairwise([-most - 1, *numbers, 10_000 + most])]
         for start, end in pairwise(place for place, step in enumerate(steps) if step > 1):
             run = sorted(rows[start:end])
@@ -210,11 +217,7 @@ def _numbered(catalog: Catalog) -> Iterator[tuple[int, ...]]:
 
 
 def _images(catalog: Catalog, rows: Sequence[int]) -> int:
-    """How many different images some rows are: copies of one image are no burst."""
+    """How many different images some rows show: copies of one image are no burst."""
     return len(
         set({catalog.digests[row]: int(catalog.copies[row]) for row in reversed(rows)}.values())
     )
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one}{'s' * (number != 1)}"

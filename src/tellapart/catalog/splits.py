@@ -14,9 +14,10 @@ from tellapart.catalog.table import SPLITS, Catalog, Column, text_column
 from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers
 from tellapart.options import SplitOptions
+from tellapart.phrases import count_of
 
-# Splits whose sizes are further than this from those asked for are worth a sentence.
-MISSED_SHARE = 0.2
+# A split whose size misses the wanted one by more than both of these is worth a sentence.
+MISSED_SHARE = 0.2  # of the wanted size
 MISSED_COUNT = 5  # images
 
 SHOWN = 5  # classes in one sentence
@@ -24,18 +25,23 @@ SHOWN = 5  # classes in one sentence
 
 @dataclass(frozen=True)
 class Leak:
-    """One image, or one group, that lies in two splits. `rows` are its rows in the catalog."""
+    """One image, or one group, that lies in more than one split.
+
+    Args:
+        splits: those that it lies in.
+        rows: its rows in the catalog.
+    """
 
     splits: tuple[str, ...]
     rows: tuple[int, ...]
 
 
 def make_splits(catalog: Catalog, options: SplitOptions, seed: int) -> Column:
-    """Divide the usable images; what the source says of splits is kept as it is.
+    """Divide the usable images. Splits that the source states are kept as they are.
 
-    With no test in the source, val and test are cut from what is free; with a test, only val is.
-    Where the source has val too, nothing is cut. Images of one group, and copies of one image, go
-    to one split.
+    Val and test are cut from what is free if the source states no test, and only val if it does.
+    Nothing is cut where it states val too. Images of one group, and copies of one image, go to one
+    split.
 
     Returns:
         (N,) str: "train", "val", "test", or "" for a row whose status is not ok.
@@ -51,8 +57,8 @@ def make_splits(catalog: Catalog, options: SplitOptions, seed: int) -> Column:
 
 
 def find_leaks(catalog: Catalog, splits: Column) -> list[Leak]:
-    """Clusters with rows in more than one split, which only a split that the user brought can
-    have.
+    """Clusters with rows in more than one split. Only splits that the user brought can have
+    some.
     """
     if not _may_leak(catalog, splits):
         return []
@@ -64,15 +70,13 @@ def find_leaks(catalog: Catalog, splits: Column) -> list[Leak]:
     for row in np.flatnonzero((homes[cluster_of] > 1) & (splits != "")).tolist():
         rows_of[cluster_of[row]].append(row)
     return [
-        Leak(tuple(s for s in SPLITS if s in splits[rows]), tuple(rows))
+        Leak(tuple(split for split in SPLITS if split in splits[rows]), tuple(rows))
         for rows in rows_of.values()
     ]
 
 
 def small_classes(catalog: Catalog, splits: Column) -> list[str]:
-    """A sentence for each split that lacks a class, with what to do; a class without an image in
-    train is an error.
-    """
+    """A sentence for each of val and test that lacks a class, with what to do."""
     stated = set(catalog.given_splits[catalog.ok])
     least = 1 + sum(bool((splits == split).any()) for split in {"val", "test"} - stated)
     sentences = []
@@ -87,8 +91,8 @@ def small_classes(catalog: Catalog, splits: Column) -> list[str]:
         advice = []
         if tied != missing:
             advice.append(
-                "Add images of them: three a class is the least, thirty in test make a score to"
-                " trust."
+                "Add images of them. A class needs three at least, and thirty in test make a score"
+                " to trust."
             )
         if tied:
             number = {2: "two", 3: "three"}[least]
@@ -96,58 +100,59 @@ def small_classes(catalog: Catalog, splits: Column) -> list[str]:
                 f"Groups and copies stay whole, so a class needs {number} of its own:"
                 f" {pieces.advice}."
             )
-        of_all = f"{len(missing):,} of {len(catalog.classes):,} classes"
+        share = f"{len(missing):,} of {len(catalog.classes):,} classes"
+        verb = "has" if len(missing) == 1 else "have"
         sentences.append(
-            f"{of_all} have no image in {split}: {pieces.listed(missing, tied)}. {' '.join(advice)}"
+            f"{share} {verb} no image in {split}: {pieces.listed(missing, tied)}."
+            f" {' '.join(advice)}"
         )
     return sentences
 
 
 def missed_shares(catalog: Catalog, splits: Column, options: SplitOptions) -> list[str]:
-    """A sentence, if groups and copies keep the splits far from the shares asked for; none if all
-    is near them.
+    """A sentence, if groups and copies keep the splits far from the wanted sizes.
 
     Args:
         catalog: what `make_splits` was given.
-        splits: what it gave.
+        splits: what it returned.
         options: what it was given.
     """
     _, free, shares = _planned(catalog, options)
-    wanted = np.sum(
-        [_targets(count, list(shares.values())) for count in catalog.counts(free).tolist()], axis=0
-    )
-    pairs = {
-        split: (int((splits[free] == split).sum()), int(want))
-        for split, want in zip(shares, wanted, strict=True)
+    targets = [_targets(count, list(shares.values())) for count in catalog.counts(free).tolist()]
+    sizes = {
+        split: (int((splits[free] == split).sum()), int(wanted))
+        for split, wanted in zip(shares, np.sum(targets, axis=0), strict=True)
     }
-    del pairs["train"]
-    if not any(
-        abs(got - want) > max(MISSED_COUNT, MISSED_SHARE * want) or got == 0 < want
-        for got, want in pairs.values()
-    ):
+    del sizes["train"]
+    if not any(_is_missed(size, wanted) for size, wanted in sizes.values()):
         return []
     reached = ", ".join(
-        f"{split} has {got:,} images instead of {want:,}" for split, (got, want) in pairs.items()
+        f"{split} has {count_of(size, 'image')} instead of {wanted:,}"
+        for split, (size, wanted) in sizes.items()
     )
-    text = f"Groups and copies stay whole, so the splits are not of the sizes asked for: {reached}."
+    text = f"Groups and copies stay whole, so the splits miss their wanted sizes: {reached}."
     pieces = _Pieces(catalog, free)
     tied = pieces.tied(len(shares))
-    if tied and any(
-        got == 0 for got, _ in pairs.values()
-    ):  # of a split that is there, `small_classes` tells it
-        of_all = f"{len(tied):,} of {len(catalog.classes):,} classes"
+    # Where each split has images, `small_classes` says which classes it lacks.
+    if tied and any(size == 0 for size, _ in sizes.values()):
+        share = f"{len(tied):,} of {len(catalog.classes):,} classes"
         return [
-            f"{text} {of_all} cannot be in each of them: {pieces.listed(tied, tied)};"
+            f"{text} {share} cannot be in each of them: {pieces.listed(tied, tied)};"
             f" {pieces.advice}."
         ]
     return [f"{text} {pieces.largest()}."]
 
 
+def _is_missed(size: int, wanted: int) -> bool:
+    too_far = abs(size - wanted) > max(MISSED_COUNT, MISSED_SHARE * wanted)
+    return too_far or size == 0 < wanted
+
+
 def _planned(
     catalog: Catalog, options: SplitOptions
 ) -> tuple[Column, NDArray[np.bool_], dict[str, float]]:
-    """The splits before anything is cut, the rows that are free for it, and the share of these for
-    each split.
+    """The splits before anything is cut, which rows are free to be cut from, and the share of these
+    that each split gets.
     """
     given = catalog.given_splits
     splits = text_column(np.where(catalog.ok, given, ""))
@@ -161,11 +166,12 @@ def _planned(
 
 
 def _may_leak(catalog: Catalog, splits: Column) -> bool:
-    """False where no two rows with anything in common lie in different splits; far quicker than the
-    clusters.
+    """Whether two rows that have something in common may lie in different splits.
+
+    This is far quicker than the clusters, and for most catalogs the answer is no.
     """
     homes = splits[catalog.ok].tolist()
-    if "" in homes:  # a chain could lead through a row that lies nowhere
+    if "" in homes:  # a chain of copies could lead through a row that lies in no split
         return True
     for column in (catalog.digests, catalog.copies, catalog.groups):
         keys = column[catalog.ok].tolist()
@@ -180,7 +186,7 @@ class _Pieces:
 
     Args:
         catalog: N rows of C classes.
-        rows: (N,) those that are divided.
+        rows: (N,) which of them are divided.
     """
 
     def __init__(self, catalog: Catalog, rows: NDArray[np.bool_]) -> None:
@@ -188,29 +194,24 @@ class _Pieces:
         self._cluster_of = clusters(catalog)
         used = rows & (catalog.labels >= 0)
         size = len(catalog.classes)
-        pairs = np.unique(
-            self._cluster_of[used] * size + catalog.labels[used]
-        )  # (cluster, class), once each
+        # (cluster, class) as one number, once each.
+        pairs = np.unique(self._cluster_of[used] * size + catalog.labels[used])
         alone = np.bincount(pairs // size)[pairs // size] == 1
         self._images = catalog.counts(rows)
         self._clusters = np.bincount(pairs % size, minlength=size)
-        self._own = np.bincount(
-            pairs[alone] % size, minlength=size
-        )  # without images of another class
+        # Clusters without images of another class.
+        self._own = np.bincount(pairs[alone] % size, minlength=size)
 
     @property
     def advice(self) -> str:
         """What to do for a class that is tied."""
-        grouped = (self._catalog.groups != "").any()
-        return (
-            "add images of other groups, or group more finely"
-            if grouped
-            else "add images that differ"
-        )
+        if (self._catalog.groups != "").any():
+            return "add images of other groups, or group more finely"
+        return "add images that differ"
 
     def tied(self, least: int) -> set[int]:
-        """The labels of the classes that would have `least` pieces if clusters could be divided,
-        but have not.
+        """The labels of the classes that have fewer than `least` clusters of their own, though they
+        have as many images.
         """
         return set(np.flatnonzero(self._own < np.minimum(least, self._images)).tolist())
 
@@ -219,8 +220,8 @@ class _Pieces:
         tied.
         """
         ordered = sorted(labels, key=lambda label: (-self._images[label], label))
-        more = f" and {len(labels) - SHOWN:,} more" if len(labels) > SHOWN else ""
-        return ", ".join(self._told(label, label in tied) for label in ordered[:SHOWN]) + more
+        rest = f" and {len(labels) - SHOWN:,} more" if len(labels) > SHOWN else ""
+        return ", ".join(self._described(label, label in tied) for label in ordered[:SHOWN]) + rest
 
     def largest(self) -> str:
         """The largest cluster, with what its images are."""
@@ -231,25 +232,27 @@ class _Pieces:
         sizes = np.bincount(self._cluster_of[rows])
         return int(sizes.max()), _what_they_are(self._catalog, self._cluster_of == sizes.argmax())
 
-    def _told(self, label: int, tied: bool) -> str:
-        catalog, count, pieces = self._catalog, int(self._images[label]), int(self._clusters[label])
-        text = _count(count, "image")
+    def _described(self, label: int, tied: bool) -> str:
+        text = count_of(int(self._images[label]), "image")
         if tied:
-            mine = self._rows & (catalog.labels == label)
-            noun = "group" if (catalog.groups[mine] != "").any() else "different image"
-            most, whole = self._largest(mine)
-            if pieces > 1:
-                text += (
-                    f" in {_count(pieces, noun)}"
-                    if noun == "group"
-                    else f", {pieces:,} of them different"
-                )
-                text += f"; {most:,} are {whole}" if most > 1 else ""
-            elif most > 1:
-                text += f", all {whole}"
-            shared = pieces - int(self._own[label])
-            text += f"; {_count(shared, noun)} shared with other classes" if shared else ""
-        return f"{catalog.classes[label]!r} ({text})"
+            text += self._described_clusters(label)
+        return f"{self._catalog.classes[label]!r} ({text})"
+
+    def _described_clusters(self, label: int) -> str:
+        """What the images of a class are made of, to go on with after their number."""
+        pieces = int(self._clusters[label])
+        mine = self._rows & (self._catalog.labels == label)
+        grouped = bool((self._catalog.groups[mine] != "").any())
+        noun = "group" if grouped else "different image"
+        most, whole = self._largest(mine)
+        text = ""
+        if pieces > 1:
+            text = f" in {count_of(pieces, noun)}" if grouped else f", {pieces:,} of them different"
+            text += f"; {most:,} are {whole}" if most > 1 else ""
+        elif most > 1:
+            text = f", all {whole}"
+        shared = pieces - int(self._own[label])
+        return text + (f"; {count_of(shared, noun)} shared with other classes" if shared else "")
 
 
 def _what_they_are(catalog: Catalog, rows: NDArray[np.bool_]) -> str:
@@ -257,17 +260,13 @@ def _what_they_are(catalog: Catalog, rows: NDArray[np.bool_]) -> str:
     names = sorted(set(catalog.groups[rows & catalog.ok]) - {""})
     if not names:
         return f"copies of {catalog.paths[rows][0]!r}"
-    more = f" and {len(names) - 1:,} more that share copies with it" if len(names) > 1 else ""
-    return f"of group {names[0]!r}{more}"
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one}{'s' * (number != 1)}"
+    rest = f" and {len(names) - 1:,} more that share copies with it" if len(names) > 1 else ""
+    return f"of group {names[0]!r}{rest}"
 
 
 def _follow_stated_copies(catalog: Catalog, splits: Column) -> None:
-    """A row without a stated split goes where the user put a row of its cluster: into train, if
-    into several.
+    """Put a row without a stated split where the user put a row of its cluster. Train wins over
+    val, and val over test.
     """
     cluster_of = clusters(catalog)
     free = catalog.ok & (splits == "")
@@ -305,23 +304,22 @@ class _Needs:
 
     Args:
         groups: the labels of each cluster's images, in the order in which they will be handed out.
-        shares: of each split, train first, test last.
+        shares: the share of each split, train first, test last.
     """
 
     def __init__(self, groups: list[list[int]], shares: Sequence[float]) -> None:
         counts = Counter(label for group in groups for label in group)
         self._wanted = {label: _targets(count, shares) for label, count in counts.items()}
-        order = (
-            0,
-            *range(len(shares) - 1, 0, -1),
-        )  # when short of clusters: train first, then test, then val
+        # A class that is short of clusters gets train first, then test, then val.
+        order = (0, *range(len(shares) - 1, 0, -1))
         self._without: dict[int, list[int]] = {
-            label: [s for s in order if wanted[s]] for label, wanted in self._wanted.items()
+            label: [split for split in order if wanted[split]]
+            for label, wanted in self._wanted.items()
         }
         self._left = Counter(label for group in groups for label in set(group))
 
     def place(self, group: list[int]) -> int:
-        """The number of the split that the next cluster goes to; it counts as placed there."""
+        """The number of the split that the next cluster goes to. It counts as placed there."""
         classes = sorted(set(group))
         split = self._alone(group[0]) if len(group) == 1 else self._together(group, classes)
         for label in group:
@@ -333,17 +331,16 @@ class _Needs:
         return split
 
     def _alone(self, label: int) -> int:
-        """Single images fill up test, then val, then train, so that one more or less moves few
-        others.
+        """The split of a single image. They fill up test, then val, then train, so that one more or
+        less moves few others.
         """
         wanted = self._wanted[label]
-        return self._unless_short(
-            [label], next((s for s in range(len(wanted) - 1, 0, -1) if wanted[s] > 0), 0)
-        )
+        backwards = range(len(wanted) - 1, 0, -1)
+        return self._unless_short([label], next((s for s in backwards if wanted[s] > 0), 0))
 
     def _together(self, group: list[int], classes: list[int]) -> int:
-        """Of copies and groups, a class's largest goes to train, the others where their classes
-        want most.
+        """The split of copies or a group. The largest of a class goes to train, the others where
+        their classes want most.
         """
         if any(0 in self._without[label] for label in classes):
             return 0
@@ -355,8 +352,8 @@ class _Needs:
         )
 
     def _unless_short(self, classes: list[int], split: int) -> int:
-        """`split`, but where a class has only as many clusters left as splits that have none, one
-        of those.
+        """`split`, unless a class has only as many clusters left as splits without it: then one of
+        those.
         """
         for label in classes:
             without = self._without[label]
@@ -406,8 +403,8 @@ def make_folds(
     Whichever fold is held out, every class keeps images in the others.
 
     Returns:
-        (len(rows),) the fold that holds the row out, in [0, folds); -1 for the rows of a class that
-        is one cluster, which no fold can do without.
+        (len(rows),) the fold that holds the row out, in [0, folds). It is -1 for the rows of a class
+        that is one cluster, for no fold can do without them.
     """
     labels, cluster_of = catalog.labels[rows], clusters(catalog)[rows]
     pairs = np.unique(np.stack([labels, cluster_of]), axis=1)
@@ -418,8 +415,8 @@ def make_folds(
     for group in _in_keyed_order(catalog, rows, cluster_of, f"folds {folds}", seed):
         own = labels[group].tolist()
         if alone.isdisjoint(own):
-            # The emptiest fold for these classes; among equals the one with the fewest images in
-            # all.
+            # The emptiest fold for these classes. Among equals it is the one with the fewest
+            # images.
             load = [
                 (sum(filled[label][fold] for label in own), totals[fold]) for fold in range(folds)
             ]
@@ -429,9 +426,8 @@ def make_folds(
             for label in own:
                 filled[label][fold] += 1
     for label, counts in enumerate(filled):
-        if (
-            sum(map(bool, counts)) == 1
-        ):  # clusters that it shares with other classes brought all of it into one fold
+        # Clusters that it shares with other classes can bring all of a class into one fold.
+        if sum(map(bool, counts)) == 1:
             fold_of[cluster_of == cluster_of[labels == label][0]] = -1
     return fold_of
 
@@ -450,12 +446,7 @@ def _in_keyed_order(
     for position, cluster in enumerate(cluster_of.tolist()):
         members[cluster].append(position)
     groups, digests = list(members.values()), catalog.digests[rows].tolist()
-    chance = keyed_numbers(
-        seed, purpose, (min(digests[member] for member in group) for group in groups)
-    ).tolist()
-    return [
-        group
-        for _, group in sorted(
-            zip(chance, groups, strict=True), key=lambda pair: (-len(pair[1]), pair[0])
-        )
-    ]
+    keys = (min(digests[member] for member in group) for group in groups)
+    chance = keyed_numbers(seed, purpose, keys).tolist()
+    pairs = sorted(zip(chance, groups, strict=True), key=lambda pair: (-len(pair[1]), pair[0]))
+    return [group for _, group in pairs]
