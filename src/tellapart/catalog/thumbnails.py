@@ -1,10 +1,20 @@
-"""The thumbnail of an image: as little of it as the search for near-duplicates needs."""
+"""The thumbnail of an image: as little of it as the search for near-duplicates needs.
+
+Many of them are one array, (N, THUMBNAIL_BYTES), a thumbnail a row.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+Floats = NDArray[np.floating[Any]]  # single precision wherever there are many
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 # Fine enough to tell two shots of one thing apart, coarse enough for JPEG's noise to average out.
 GREY_SIDE = 32
@@ -32,3 +42,33 @@ def make_thumbnail(pixels: NDArray[np.uint8]) -> bytes:
     small = small.convert("YCbCr")
     colours = small.reduce(GREY_SIDE // COLOUR_SIDE).tobytes()
     return small.tobytes()[::3] + colours[1::3] + colours[2::3]
+
+
+def grey_of(thumbnails: NDArray[np.uint8], rows: Integers) -> Floats:
+    """(M, 32, 32) the grey levels of some rows, 0 to 255."""
+    return thumbnails[rows, :GREY_BYTES].reshape(-1, GREY_SIDE, GREY_SIDE).astype(np.float32)
+
+
+def detail_of(thumbnails: NDArray[np.uint8]) -> Floats:
+    """(M,) the standard deviation of the grey levels."""
+    grey = thumbnails[:, :GREY_BYTES]
+    return root_mean_square(grey - grey.mean(1, keepdims=True, dtype=np.float32))
+
+
+def mean_colours(thumbnails: NDArray[np.uint8]) -> Integers:
+    """(M, 3) the mean Y, Cb and Cr, as whole numbers."""
+    grey = thumbnails[:, :GREY_BYTES]
+    colour = thumbnails[:, GREY_BYTES:].reshape(len(thumbnails), 2, -1)
+    means: Integers = np.rint(np.column_stack([grey.mean(1), colour.mean(2)])).astype(np.int64)
+    return means
+
+
+def root_mean_square(values: Floats) -> Floats:
+    """(M,) the root mean square of each row."""
+    sizes: Floats = np.sqrt((values**2).mean(1))
+    return sizes
+
+
+def batches(count: int, size: int) -> Iterator[slice]:
+    """Slices that cover `count` rows, `size` at a time, so that memory stays bounded."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
