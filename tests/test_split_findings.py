@@ -161,7 +161,7 @@ def test_a_split_that_groups_leave_empty_is_told_however_small_the_data():
 def test_where_all_is_near_the_shares_nothing_is_told():
     catalog = catalog_of_labels([0, 1] * 200, groups=[f"g{number // 5}" for number in range(400)])
     assert findings_of(catalog) == ""
-    assert findings_of(catalog_of_labels(np.arange(20) // 2)).count("sizes asked for") == 0
+    assert findings_of(catalog_of_labels(np.arange(20) // 2)).count("wanted sizes") == 0
 
 
 @pytest.mark.parametrize(
