@@ -163,7 +163,9 @@ def test_what_the_source_states_gives_way_with_a_remark():
 
 @pytest.mark.parametrize("form", ["folder", "folder:1", "folder:3", "name:^x", "column:patient"])
 def test_where_no_image_gets_a_group_it_is_refused_with_an_example(form):
-    words = rf"--group-by {re.escape(form)} gives none of 2 images a group, for example 'cat/1.jpg'\."
+    words = (
+        rf"--group-by {re.escape(form)} gives none of 2 images a group, for example 'cat/1.jpg'\."
+    )
     with pytest.raises(UserError, match=words) as refused:
         group(photos("cat/1.jpg", "dog/1.jpg"), form)
     assert refused.value.hint
