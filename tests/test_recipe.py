@@ -369,7 +369,7 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
         ({"seed": -1}, "seed must be 0 to 2^63 - 1"),
         ({"seed": 2**63}, "seed must be 0 to 2^63 - 1"),
         ({"split.val": 1}, "split.val must be in [0, 1)"),
-        ({"split.test": 0}, "split.test must be above 0"),
+        ({"split.test": 1}, "split.test must be in [0, 1)"),
         (
             {"split.val": 0.5, "split.test": 0.5},
             "split.val plus split.test must leave something to train on",

@@ -46,7 +46,10 @@ class SplitOptions(Group):
         "The share of the images that validates, in [0, 1). With 0 there is no val and no"
         " calibration.",
     )
-    test: float = option(0.15, "The share of the images that tests, in (0, 1).")
+    test: float = option(
+        0.15,
+        "The share of the images that tests, in [0, 1). With 0 there is no test and no score.",
+    )
     group_by: str | None = option(
         None,
         f"What must stay on one side of every split: {GROUP_FORMS}. None takes the groups that a"
@@ -55,7 +58,7 @@ class SplitOptions(Group):
 
     def __post_init__(self) -> None:
         self._require("val", 0 <= self.val < 1, "must be in [0, 1)")
-        self._require("test", 0 < self.test < 1, "must be above 0 and below 1")
+        self._require("test", 0 <= self.test < 1, "must be in [0, 1)")
         left = self.val + self.test < 1
         self._require("val", left, "plus split.test must leave something to train on")
         rule = "" if self.group_by is None else _broken_group_rule(self.group_by)

@@ -121,6 +121,10 @@ class Predictor:
                 f"{name} has not the outputs that its metadata speaks of.", "Export it anew."
             )
 
+    def __reduce__(self) -> tuple[type[Predictor], tuple[bytes]]:
+        """The model file alone, for pickling and copying: a loaded graph cannot be."""
+        return Predictor, (self.graph,)
+
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self.classes[:SHOWN_CLASSES]))
         rest = len(self.classes) - SHOWN_CLASSES
