@@ -89,15 +89,15 @@ def test_a_grey_network_takes_one_channel_behind_the_same_pixels():
     )
 
 
-@pytest.mark.parametrize(("known", "neighbours"), [(12, 5), (5, 5), (3, 3), (1, 1)])
-def test_unfamiliarity_is_the_mean_distance_to_the_nearest_known_images(
-    known: int, neighbours: int
+@pytest.mark.parametrize(("references", "neighbours"), [(12, 5), (5, 5), (3, 3), (1, 1)])
+def test_unfamiliarity_is_the_mean_distance_to_the_nearest_reference_images(
+    references: int, neighbours: int
 ):
-    head = small_head(known=known, neighbours=neighbours)
+    head = small_head(references=references, neighbours=neighbours)
     out = Predictor(compose_model(small_network(), PREPROCESSING, head, small_card())).outputs(
         noise()
     )
-    cosines = head.known.astype(float) @ out.embedding / np.linalg.norm(out.embedding)
+    cosines = head.reference.astype(float) @ out.embedding / np.linalg.norm(out.embedding)
     expected = (1 - np.sort(cosines)[-neighbours:].mean()) / head.distance_scale
     assert out.unfamiliarity == pytest.approx(expected, abs=1e-5)
 

@@ -39,10 +39,10 @@ def small_network(*, with_map: bool = True, channels: int = 3) -> bytes:
 
 
 def small_head(
-    *, classes: int = 3, known: int = 12, neighbours: int = 5, hidden: tuple[int, ...] = ()
+    *, classes: int = 3, references: int = 12, neighbours: int = 5, hidden: tuple[int, ...] = ()
 ) -> Head:
     rng = np.random.default_rng(1)
-    directions = rng.normal(size=(known, WIDTH))
+    directions = rng.normal(size=(references, WIDTH))
     layers = [
         (
             rng.normal(size=(wide, narrow)).astype(np.float32),
@@ -52,7 +52,9 @@ def small_head(
     ]
     return Head(
         layers=Layers(tuple(layers[:-1]), *layers[-1]),
-        known=(directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float16),
+        reference=(directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(
+            np.float16
+        ),
         neighbours=neighbours,
         distance_scale=0.5,
     )

@@ -13,24 +13,24 @@ from tellapart.evaluation.predictions import Predictions
 
 DECISIONS = ("answered", "unsure", "unfamiliar")
 
-# Fewer val images than this cannot tell 95 % right from 80 % right.
+# Fewer val images than this cannot tell an accuracy of 95 % from one of 80 %.
 FEWEST_IMAGES = 20
 # An answer more likely wrong than right is no answer.
 LOWEST_CONFIDENCE = 0.5
 
 
 def fit_confidence_threshold(predictions: Predictions, target_accuracy: float = 0.95) -> float:
-    """The lowest confidence from which on the answers are right often enough.
+    """The lowest confidence above which the answers reach a target accuracy.
 
     Args:
-        predictions: of val, calibrated.
-        target_accuracy: in (0, 1], how often an answer that is given should be right.
+        predictions: calibrated predictions of val.
+        target_accuracy: how often an answer that is given should be right, in (0, 1].
 
     Returns:
-        In [0.5, 1], or 0 for a model of one class. The lowest confidence at which the images with
-        at least that confidence are right `target_accuracy` of the time; 0.5 where all images
-        together are. With fewer than 20 images, or where no confidence reaches the target,
-        `target_accuracy` itself (at least 0.5): then the calibrated confidence is the promise.
+        A confidence in [0.5, 1], or 0 for a model of one class. The images with at least this
+        confidence reach the target. It is 0.5 if all images together reach it. With fewer than 20
+        images, or if no confidence reaches the target, it is `target_accuracy` itself (at least
+        0.5). The calibrated confidence is then the promise.
 
     Raises:
         ValueError: if `target_accuracy` is not in (0, 1].
@@ -62,16 +62,17 @@ def fit_confidence_threshold(predictions: Predictions, target_accuracy: float = 
 
 
 def fit_unfamiliarity_scale(distances: NDArray[np.floating], quantile: float = 0.99) -> float:
-    """The distance beyond which an image is unlike the training images: unfamiliarity = distance /
-    scale.
+    """The distance beyond which an image is unlike the training images.
+
+    Unfamiliarity is a distance divided by this scale.
 
     Args:
-        distances: (N,) of val images to the training images, 0 or more.
-        quantile: in [0, 1], the share of val images that must stay familiar; between two images the
-            farther one decides. Up to 100 images that is the farthest of all.
+        distances: (N,) distances of val images to the training images, 0 or more.
+        quantile: the share of val images that must stay familiar, in [0, 1]. Between two images the
+            farther one decides; of up to 100 images the farthest decides by default.
 
     Returns:
-        Above 0, in the unit of the distances.
+        A distance above 0, in the unit of `distances`.
 
     Raises:
         ValueError: if there is no distance, or one is not finite.
@@ -90,16 +91,16 @@ def fit_unfamiliarity_scale(distances: NDArray[np.floating], quantile: float = 0
 def decide(
     probs: NDArray[np.floating], unfamiliarity: NDArray[np.floating] | None, threshold: float | None
 ) -> NDArray[np.str_]:
-    """What becomes of each image: one of DECISIONS. A number that is NaN never leads to an answer.
+    """Decide for each image whether it is answered. NaN never leads to an answer.
 
     Args:
-        probs: (N, C), rows sum to 1.
-        unfamiliarity: (N,), above 1 the image is `unfamiliar`, however sure the model is; None if
-            not measured.
-        threshold: a confidence below it is `unsure`; None if there is none.
+        probs: (N, C) probabilities; rows sum to 1.
+        unfamiliarity: (N,). An image above 1 is "unfamiliar", however sure the model is. None means
+            that it was not measured.
+        threshold: an image with a confidence below it is "unsure". None means no threshold.
 
     Returns:
-        (N,) str.
+        (N,) str, each one of DECISIONS.
 
     >>> decide(np.array([[0.9, 0.1], [0.6, 0.4], [1.0, 0.0]]), np.array([0.5, 0.5, 1.5]), 0.8).tolist()
     ['answered', 'unsure', 'unfamiliar']
@@ -117,7 +118,7 @@ class Selective:
     Args:
         coverage: the share of the images that is answered.
         accuracy_answered: the share of those answers that is right.
-        unfamiliar: images not answered because they are unlike the training images.
+        unfamiliar: how many images are not answered because they are unlike the training images.
     """
 
     coverage: Score
@@ -137,8 +138,8 @@ def selective(predictions: Predictions, threshold: float | None) -> Selective:
     """Coverage and accuracy when `decide` chooses what is answered.
 
     Args:
-        predictions: of the split to report on, with its unfamiliarity if that was measured.
-        threshold: as `fit_confidence_threshold` found it on val; None answers whatever is familiar.
+        predictions: predictions of the split to report on, with unfamiliarity if it was measured.
+        threshold: what `fit_confidence_threshold` found on val. None answers all that is familiar.
 
     >>> probs = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
     >>> print(selective(Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog")), 0.8).coverage)

@@ -1,4 +1,4 @@
-"""Logits → probabilities that mean what they say: one temperature, and the check that it worked."""
+"""Logits → calibrated probabilities: one temperature, and the check that it worked."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BLOCK_LOGITS = 1_000_000  # float64 logits worked on at once, so that memory do
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float32]:
-    """Probabilities of logits / temperature. Computed in float64: no overflow, rows sum to 1.
+    """Probabilities of logits / temperature.
 
     Args:
         logits: (N, C) or (C,), finite.
-        temperature: above 0; more than 1 makes the model less sure, less than 1 surer. Never
-            changes the answer.
+        temperature: above 0. More than 1 makes the model less sure, less than 1 surer; the answer
+            never changes.
 
     Returns:
         float32 of the same shape, in [0, 1].
@@ -37,6 +37,7 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
+    # In float64, so that nothing overflows and rows sum to 1.
     scaled = np.asarray(logits, np.float64) / temperature
     exp: NDArray[np.float64] = np.exp(scaled - scaled.max(axis=-1, keepdims=True, initial=-np.inf))
     exp /= exp.sum(axis=-1, keepdims=True)
@@ -46,20 +47,19 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
     """The temperature whose probabilities fit the labels best.
 
-    It starts from 1 and moves as far as the images give reason to: 1/T has a normal prior around 1
-    with deviation 1/2, worth an image or two. Without it, a small val that is all right would ask
-    for certainty.
+    1/T has a normal prior around 1 with deviation 1/2, which weighs as much as an image or two.
+    Without the prior, a small val without mistakes would ask for certainty.
 
     Args:
-        logits: (N, C) on images that the model was not fitted on: val.
+        logits: (N, C) of images that the model was not fitted on, which are those of val.
         labels: (N,) int64 in [0, C).
 
     Returns:
-        T in [1/20, 20] that minimises the summed cross-entropy of softmax(logits / T) plus the
-        prior's; 1 where nothing can be learned: no images, one class, or logits that are all equal.
+        The T in [1/20, 20] that minimises the summed cross-entropy of softmax(logits / T) plus the
+        prior's. It is 1 without images, with one class, or if all logits are equal.
 
     Raises:
-        ValueError: if shapes, labels or logits (NaN, infinite) cannot be used.
+        ValueError: shapes or labels do not fit, or a logit is not finite.
 
     Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2 (temperature scaling; the
     prior is ours).
@@ -76,8 +76,8 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
         return HOTTEST
     if _slope(logits, labels, high)[0] < 0:
         return COLDEST
-    # The loss is convex in b = 1/T: Newton's steps on its slope, kept inside a shrinking bracket,
-    # find it.
+    # The loss is convex in b = 1/T, so Newton's steps on its slope find the minimum. The shrinking
+    # bracket keeps a step that is too long from leaving the range.
     for _ in range(100):
         slope, curvature = _slope(logits, labels, b)
         low, high = (low, b) if slope > 0 else (b, high)
@@ -115,13 +115,13 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often the model was right, by how sure it was. All zero where a bin is empty.
+    """How often the model was right, by how sure it was. An empty bin is zero in every column.
 
     Args:
-        edges: (B + 1,) from 0 to 1; a bin holds its lower edge, the last one also confidence 1.
-        counts: (B,) int64, images.
-        confidence: (B,) their mean confidence, in [0, 1].
-        accuracy: (B,) the share of them that was right, in [0, 1].
+        edges: (B + 1,) from 0 to 1. A bin holds its lower edge; the last bin holds confidence 1 too.
+        counts: (B,) int64 images.
+        confidence: (B,) mean confidence of these images, in [0, 1].
+        accuracy: (B,) share of these images that was right, in [0, 1].
     """
 
     edges: NDArray[np.float64]
@@ -131,12 +131,11 @@ class Reliability:
 
 
 def reliability(predictions: Predictions, num_bins: int = NUM_BINS) -> Reliability:
-    """What a reliability diagram draws: images, mean confidence and accuracy of equal-width
-    confidence bins.
+    """The columns of a reliability diagram, over confidence bins of equal width.
 
     Args:
-        predictions: any number of images, also none.
-        num_bins: bins over [0, 1].
+        predictions: predictions of any number of images, also none.
+        num_bins: how many bins divide [0, 1].
 
     Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 2.
 
@@ -157,8 +156,9 @@ def reliability(predictions: Predictions, num_bins: int = NUM_BINS) -> Reliabili
 
 
 def confidence_bins(confidence: NDArray[np.float32], num_bins: int = NUM_BINS) -> NDArray[np.int64]:
-    """(N,) the equal-width bin of each confidence, in [0, num_bins); a confidence of exactly 1 is
-    in the last.
+    """(N,) the bin of each confidence, in [0, num_bins). All bins have the same width.
+
+    A confidence of exactly 1 is in the last bin.
 
     >>> confidence_bins(np.array([0.0, 0.5, 1.0], np.float32), num_bins=2).tolist()
     [0, 1, 1]
@@ -170,20 +170,20 @@ def confidence_bins(confidence: NDArray[np.float32], num_bins: int = NUM_BINS) -
 def _slope(
     logits: NDArray[np.floating], labels: NDArray[np.int64], b: float
 ) -> tuple[float, float]:
-    """First and second derivative in b of the summed cross-entropy of softmax(b * logits), and of
-    the prior.
+    """First and second derivative in b of the summed cross-entropy of softmax(b * logits), with the
+    prior's.
     """
     slope, curvature = (b - 1) / PRIOR_DEVIATION**2, 1 / PRIOR_DEVIATION**2
     rows = max(1, _BLOCK_LOGITS // logits.shape[1])
     for start in range(0, len(logits), rows):
         z = np.asarray(logits[start : start + rows], np.float64)
         z = z - z.max(axis=1, keepdims=True)  # the highest is 0: exp cannot overflow
-        of_label = z[np.arange(len(z)), labels[start : start + rows]]
+        label_z = z[np.arange(len(z)), labels[start : start + rows]]
         probs = np.exp(b * z)
         probs /= probs.sum(axis=1, keepdims=True)
         weighted = probs * z
         mean, square = weighted.sum(axis=1), np.einsum("nc,nc->n", weighted, z)
-        slope += float((mean - of_label).sum())
+        slope += float((mean - label_z).sum())
         curvature += float((square - mean**2).sum())
     return slope, curvature
 

@@ -13,23 +13,25 @@ from tellapart.evaluation.metrics import Score, proportion
 from tellapart.evaluation.predictions import Predictions
 from tellapart.progress import duration
 
-SIGNIFICANT = 0.05  # below, a difference is called real
+SIGNIFICANT = 0.05  # a difference with a p value below it is called real
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two accuracies on the same images.
+    """The accuracies of two models on the same images.
 
     Args:
-        names: what the two are called.
-        first, second: their accuracies, each with Wilson's interval.
+        names: what the two models are called.
+        first: the accuracy of the first, with Wilson's interval.
+        second: the accuracy of the second, with Wilson's interval.
         difference: second less first, a fraction in [-1, 1], with its paired 95 % interval.
-        gained: images that only the second got right.
-        lost: that only the first did.
-        p: of McNemar's exact test, two-sided: how often equals would differ by as much.
-        seconds: what the second took beyond the first; None if that is not known.
-        shipped: the name of the one that is in the model file; "" if neither is.
-        split: which images these are: "val", "test", or "" where nobody said.
+        gained: how many images only the second got right.
+        lost: how many images only the first got right.
+        p: how often two equally good models would differ this much, by McNemar's exact two-sided
+            test.
+        seconds: how much longer the second took; None if that was not measured.
+        shipped: the name of the model that is in the model file; "" if neither is.
+        split: "val" or "test", whose images these are; "" if that is not stated.
     """
 
     names: tuple[str, str]
@@ -56,7 +58,7 @@ class Comparison:
         return {"names": list(self.names), **scores, **counts, **facts}
 
     def lines(self) -> list[str]:
-        """What the comparison says, a sentence each."""
+        """The comparison in sentences."""
         spent = "" if self.seconds is None else f"{duration(self.seconds)} spent; "
         shipped = [f"{spent}shipped: {self.shipped}."] if self.shipped else []
         images = self.first.count
@@ -65,31 +67,29 @@ class Comparison:
                 f"There are no images to compare {self.names[0]} and {self.names[1]} on.",
                 *shipped,
             ]
-        (one, other), noun = self.names, f"{self.split} image{'' if images == 1 else 's'}".strip()
-        points = " to ".join(
-            f"{100 * bound:+.1f}" for bound in (self.difference.low, self.difference.high)
-        )
+        first, second = self.names
+        noun = f"{self.split} image{'' if images == 1 else 's'}".strip()
+        low, high = (f"{100 * bound:+.1f}" for bound in (self.difference.low, self.difference.high))
+        differing = self.gained + self.lost
+        plural = "" if differing == 1 else "s"
         return [
             (
-                f"On the same {images:,} {noun}: {one} {_share(self.first)}, {other}"
+                f"On the same {images:,} {noun}: {first} {_share(self.first)}, {second}"
                 f" {_share(self.second)}; difference {100 * self.difference.value:+.1f} points"
-                f" ({points})."
+                f" ({low} to {high})."
             ),
             (
-                f"Only {other} is right on {self.gained:,}, only {one} on {self.lost:,}:"
-                f" {self._verdict}."
+                f"They differ on {differing:,} image{plural} ({second} correct on {self.gained:,},"
+                f" {first} on {self.lost:,}): {self._verdict}."
             ),
             *shipped,
         ]
 
     @property
     def _verdict(self) -> str:
-        """What McNemar's test says of the difference."""
-        real = self.p < SIGNIFICANT
-        return (
-            f"{'a real difference' if real else 'which chance alone would do too'}"
-            f" ({p_in_words(self.p)})"
-        )
+        """What McNemar's test says about the difference."""
+        verdict = "a real difference" if self.p < SIGNIFICANT else "no evidence of a difference"
+        return f"{verdict} ({p_in_words(self.p)})"
 
 
 def compare(
@@ -104,11 +104,15 @@ def compare(
     """Compare two models by their answers to the same images.
 
     Args:
-        first, second: predictions of the same images in the same order, with the same labels.
-        names, seconds, shipped, split: see `Comparison`.
+        first: the predictions of one model.
+        second: those of the other, of the same images in the same order, with the same labels.
+        names: as in `Comparison`.
+        seconds: as in `Comparison`.
+        shipped: as in `Comparison`.
+        split: as in `Comparison`.
 
     Raises:
-        ValueError: these are not the same images.
+        ValueError: the images, their order or their labels differ.
 
     >>> probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
     >>> good = Predictions(probs, np.array([0, 1, 0]), ("a.jpg", "b.jpg", "c.jpg"), ("cat", "dog"))
@@ -139,7 +143,7 @@ def compare(
 
 
 def p_in_words(p: float) -> str:
-    """A p value, as it is to be read.
+    """A p value as text.
 
     >>> p_in_words(0.0312), p_in_words(1e-9)
     ('p = 0.031', 'p < 0.0001')
@@ -151,11 +155,11 @@ def paired_interval(both: float, gained: float, lost: float, count: float) -> tu
     """The 95 % interval of the difference of two shares of the same images.
 
     Args:
-        both: right in both.
-        gained: right in the second only.
-        lost: in the first only.
-        count: images, not always a whole number (an effective number of images is not), as it is
-            with `wilson`.
+        both: how many images both models got right.
+        gained: how many only the second got right.
+        lost: how many only the first got right.
+        count: how many images there are. It may be a fraction, since an effective number of images
+            is one.
 
     Returns:
         low and high of second less first; (-1, 1) without images.
@@ -169,31 +173,34 @@ def paired_interval(both: float, gained: float, lost: float, count: float) -> tu
     if not count:
         return -1.0, 1.0
     neither = max(count - both - gained - lost, 0.0)
-    rights, others = (
-        min(both + gained, count),
-        min(both + lost, count),
-    )  # rounding must not make them more than all
-    better, worse = rights / count, others / count
-    better_low, better_high = wilson(rights, count)
-    worse_low, worse_high = wilson(others, count)
+    # min: rounding of fractions must not make the successes more than all images.
+    first_right, second_right = min(both + lost, count), min(both + gained, count)
+    first, second = first_right / count, second_right / count
+    first_low, first_high = wilson(first_right, count)
+    second_low, second_high = wilson(second_right, count)
     correlation = _correlation(both, gained, lost, neither)
 
-    def reach(one: float, other: float) -> float:
-        return math.sqrt(max(one**2 - 2 * correlation * one * other + other**2, 0.0))
+    def reach(a: float, b: float) -> float:
+        return math.sqrt(max(a**2 - 2 * correlation * a * b + b**2, 0.0))
 
-    difference = better - worse
+    difference = second - first
     return (
-        max(difference - reach(better - better_low, worse_high - worse), -1.0),
-        min(difference + reach(better_high - better, worse - worse_low), 1.0),
+        max(difference - reach(second - second_low, first_high - first), -1.0),
+        min(difference + reach(second_high - second, first - first_low), 1.0),
     )
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """McNemar's exact test, two-sided: of the images on which two models differ, half favour either
-    by chance.
+    """McNemar's exact test, two-sided.
+
+    If two models are equally good, half of the images on which they differ favour either.
+
+    Args:
+        gained: how many images only the second model got right.
+        lost: how many images only the first model got right.
 
     Returns:
-        p in (0, 1]; 1 where they never differ.
+        p in (0, 1]; 1 if the models never differ.
 
     Source: McNemar 1947, https://doi.org/10.1007/BF02295996, with the binomial distribution itself.
 
@@ -208,7 +215,7 @@ def mcnemar(gained: int, lost: int) -> float:
 
 
 def _correlation(both: float, gained: float, lost: float, neither: float) -> float:
-    """Phi of the two answers, its numerator smaller by half the images where it is positive."""
+    """The phi coefficient of the two models' answers, corrected for continuity."""
     product = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
     if not product:
         return 0.0

@@ -1,4 +1,4 @@
-"""What cross-validation measured: a score for each fold, their mean and spread, and all answers
+"""The metrics of a cross-validation: of each fold, their mean and spread, and of all answers
 together.
 """
 
@@ -21,12 +21,13 @@ MEASURED = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier", "e
 
 @dataclass(frozen=True)
 class FoldScore:
-    """One fold: what a model that never saw its images said of them.
+    """The metrics of one fold: of its images, by a model that was not trained on them.
 
     Args:
-        repeat, fold: both from 1.
-        metrics: of the images that the fold held out.
-        facts: how its model was made, as plain values.
+        repeat: which repeat, counted from 1.
+        fold: which fold, counted from 1.
+        metrics: metrics of the images that the fold held out.
+        facts: how the fold's model was trained, as plain values.
     """
 
     repeat: int
@@ -36,7 +37,7 @@ class FoldScore:
 
     @property
     def count(self) -> int:
-        """Images that the fold held out."""
+        """How many images the fold held out."""
         return self.metrics.accuracy.count
 
     def as_json(self) -> dict[str, Any]:
@@ -53,13 +54,13 @@ class FoldScore:
 
 @dataclass(frozen=True)
 class FoldScores:
-    """All folds.
+    """The metrics of all folds.
 
     Args:
         each: the folds of the first repeat, then those of the next.
-        pooled: of each repeat, the metrics of all its folds' answers together: every image once.
-        folds: in how many the images were divided.
-        seed: of the division.
+        pooled: an entry a repeat: the metrics of the answers of all its folds, every image once.
+        folds: how many folds the images were divided into.
+        seed: the seed that divided them.
     """
 
     each: tuple[FoldScore, ...]
@@ -69,49 +70,53 @@ class FoldScores:
 
     @property
     def repeats(self) -> int:
-        """How often the images were divided anew."""
+        """How many times the images were divided."""
         return len(self.pooled)
 
     @property
     def mean(self) -> dict[str, float]:
-        """Metric → the mean over all folds."""
+        """Metric → its mean over all folds."""
         return {name: _mean(values) for name, values in self._values.items()}
 
     @property
     def spread(self) -> dict[str, float]:
-        """Metric → the standard deviation over all folds: how far one split's score may lie off."""
+        """Metric → its standard deviation over all folds: how far one split's score may be off."""
         return {name: _deviation(values) for name, values in self._values.items()}
 
     @property
     def together(self) -> dict[str, Score]:
-        """Metric → the value of all answers together, with the interval that its images give.
+        """Metric → its value over all answers together, with an interval.
 
-        Of several repeats it is the mean of their values and of their bounds: an image that is
-        answered five times is one image, and narrows no interval. The interval says how the value
-        would vary with other images, not with other training images: of that no unbiased estimate
-        exists.
+        With several repeats it is the mean of their values and of their bounds. An image that is
+        answered five times is still one image, so repeats do not narrow the interval. The interval
+        says how the value varies with the test images. No unbiased estimate exists of how it varies
+        with the training images.
 
         Source: Bengio & Grandvalet 2004, https://www.jmlr.org/papers/v5/grandvalet04a.html.
         """
-        return {name: _average([getattr(one, name) for one in self.pooled]) for name in MEASURED}
+        return {
+            name: _average([getattr(metrics, name) for metrics in self.pooled]) for name in MEASURED
+        }
 
     @property
     def _values(self) -> dict[str, list[float]]:
-        return {name: [getattr(one.metrics, name).value for one in self.each] for name in MEASURED}
+        return {
+            name: [getattr(fold.metrics, name).value for fold in self.each] for name in MEASURED
+        }
 
     def of_repeat(self, repeat: int) -> list[FoldScore]:
-        """The folds of one repeat, from 1."""
-        return [one for one in self.each if one.repeat == repeat]
+        """The folds of one repeat, which is counted from 1."""
+        return [fold for fold in self.each if fold.repeat == repeat]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, null where there is no number. "pooled" are all answers together."""
+        """Plain values, null where there is no number. "pooled" means all answers together."""
         return {
             "split": "out-of-fold",
             "folds": self.folds,
             "repeats": self.repeats,
             "seed": self.seed,
             "count": self.together["accuracy"].count,
-            "each": [one.as_json() for one in self.each],
+            "each": [fold.as_json() for fold in self.each],
             "mean": _plain(self.mean),
             "spread": _plain(self.spread),
             "pooled": {name: score.as_json() for name, score in self.together.items()},
@@ -119,14 +124,14 @@ class FoldScores:
         }
 
     def _repeat_as_json(self, repeat: int) -> dict[str, Any]:
-        part = FoldScores(
+        scores = FoldScores(
             tuple(self.of_repeat(repeat)), self.pooled[repeat - 1 : repeat], self.folds, self.seed
         )
         return {
             "repeat": repeat,
-            "mean": _plain(part.mean),
-            "spread": _plain(part.spread),
-            "pooled": part.pooled[0].as_json(),
+            "mean": _plain(scores.mean),
+            "spread": _plain(scores.spread),
+            "pooled": scores.pooled[0].as_json(),
         }
 
 
@@ -142,11 +147,14 @@ def score_folds(
     """Measure each fold, and each repeat's folds together.
 
     Args:
-        answers: of each repeat, one prediction an image, by the model of the fold that held it out.
-        fold_of: of each repeat, (N,) that fold, in [0, folds).
-        facts: (repeat, fold), both from 0, → what is to be said of that fold's model.
-        folds, seed: of the division; the seed also decides the bootstrap.
-        class_counts: (C,) images of each class in all that is divided; the largest is the baseline.
+        answers: an entry a repeat, with a prediction an image, by the model of the fold that held
+            it out.
+        fold_of: an entry a repeat, (N,) the fold that held each image out, in [0, folds).
+        facts: (repeat, fold), both counted from 0, → what is recorded about that fold's model.
+        folds: how many folds the images were divided into.
+        seed: the seed that divided them; it also decides the bootstrap.
+        class_counts: (C,) images of each class among all that are divided. The largest class is the
+            baseline.
     """
 
     def measured(predictions: Predictions) -> Metrics:
@@ -156,18 +164,23 @@ def score_folds(
         FoldScore(
             repeat + 1,
             fold + 1,
-            measured(part_of(said, held == fold)),
+            measured(part_of(predictions, held == fold)),
             facts.get((repeat, fold), {}),
         )
-        for repeat, (said, held) in enumerate(zip(answers, fold_of, strict=True))
+        for repeat, (predictions, held) in enumerate(zip(answers, fold_of, strict=True))
         for fold in range(folds)
     ]
     return FoldScores(tuple(each), tuple(map(measured, answers)), folds, seed)
 
 
 def part_of(predictions: Predictions, chosen: NDArray[np.bool_]) -> Predictions:
-    """The predictions of some of the images. chosen: (N,)."""
-    far = predictions.unfamiliarity
+    """The predictions of the chosen images.
+
+    Args:
+        predictions: predictions of N images.
+        chosen: (N,) whether each image is kept.
+    """
+    unfamiliarity = predictions.unfamiliarity
     return Predictions(
         predictions.probs[chosen],
         predictions.labels[chosen],
@@ -175,27 +188,27 @@ def part_of(predictions: Predictions, chosen: NDArray[np.bool_]) -> Predictions:
             path for path, wanted in zip(predictions.paths, chosen.tolist(), strict=True) if wanted
         ),
         predictions.classes,
-        None if far is None else far[chosen],
+        None if unfamiliarity is None else unfamiliarity[chosen],
     )
 
 
 def _average(scores: Sequence[Score]) -> Score:
     value, low, high = (
-        _mean([getattr(one, part) for one in scores]) for part in ("value", "low", "high")
+        _mean([getattr(score, name) for score in scores]) for name in ("value", "low", "high")
     )
     return Score(value, low, high, scores[0].count)
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of those that are numbers."""
-    known = [value for value in values if math.isfinite(value)]
-    return sum(known) / len(known) if known else math.nan
+    """The mean of the values that are finite."""
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan
 
 
 def _deviation(values: Sequence[float]) -> float:
-    """Of those that are numbers; NaN for fewer than two."""
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.std(known, ddof=1)) if len(known) > 1 else math.nan
+    """The standard deviation of the values that are finite; NaN for fewer than two."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.std(finite, ddof=1)) if len(finite) > 1 else math.nan
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, float | None]:

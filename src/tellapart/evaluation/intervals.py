@@ -25,20 +25,21 @@ Statistic = Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.float6
 
 
 def wilson(successes: float, count: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson's score interval of a share: right near 0 and 1, and for few images, where p ± 1.96 s
-    is not.
+    """Wilson's score interval of a share.
+
+    It holds near 0 and 1, and for few images, where p ± 1.96 s does not.
 
     Args:
-        successes: how many of `count` succeeded; need not be whole (an effective number of images
-            is not).
-        count: how many were tried; 0 knows nothing and gives (0, 1).
-        confidence: in (0, 1), the chance that such an interval holds the true share.
+        successes: how many of `count` succeeded. It may be a fraction, since an effective number of
+            images is one.
+        count: how many were tried; 0 gives (0, 1).
+        confidence: the chance that such an interval holds the true share, in (0, 1).
 
     Returns:
         low and high, fractions in [0, 1] with the observed share between them.
 
     Raises:
-        ValueError: if `successes` is not in [0, count].
+        ValueError: `successes` is not in [0, count].
 
     Source: Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953; compared with its rivals by
     Newcombe 1998, https://pubmed.ncbi.nlm.nih.gov/9595616/ (table I holds the examples of the
@@ -64,23 +65,23 @@ def bootstrap(
 ) -> NDArray[np.float64]:
     """The statistic on resamples of the images, drawn within each true class.
 
-    From n images of a class n - 1 are drawn, each weighing n / (n - 1): drawing n would make the
+    From n images of a class n - 1 are drawn, and each weighs n / (n - 1). Drawing n would make the
     variance too small by that factor, which halves it for a class of two. Classes of one image are
-    drawn as one class.
+    drawn as if they were one class.
 
     Args:
-        statistic: rows (B, M) and weights (M,) → (B, K); row b holds the images of one resample,
-            and weights[m] what the image in column m counts for. Called with few resamples at a
-            time.
+        statistic: rows (B, M) and weights (M,) → (B, K). Row b holds the images of one resample,
+            and weights[m] is the weight of the image in column m. It is called with a few resamples
+            at a time.
         labels: (N,) the true classes. Numbering them differently changes no draw.
         seed: the same seed gives the same resamples.
-        resamples: how many.
+        resamples: how many resamples are drawn.
 
     Returns:
-        (resamples, K).
+        (resamples, K) values of the statistic.
 
     Raises:
-        ValueError: for fewer than two images, which say nothing of how images vary.
+        ValueError: there are fewer than two images, which cannot show how images vary.
 
     Source: Rao & Wu 1988, https://doi.org/10.1080/01621459.1988.10478591 (n - 1 draws within
     strata).
@@ -98,29 +99,28 @@ def bootstrap(
     weights = np.repeat(sizes / draws, draws)
     rng = np.random.Generator(np.random.Philox(key=seed))
     chunk = max(1, _CHUNK_DRAWS // len(starts))
-    parts = []
+    values = []
     for done in range(0, resamples, chunk):
         uniform = rng.random((min(chunk, resamples - done), len(starts)))
         rows = order[starts + (uniform * widths).astype(np.int64)]
-        parts.append(statistic(rows, weights))
-    return np.concatenate(parts)
+        values.append(statistic(rows, weights))
+    return np.concatenate(values)
 
 
 def percentile_interval(
     value: float, resampled: NDArray[np.float64], confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """The middle of the resampled values, moved to the measured value and widened by the bias they
-    show.
+    """The interval of the resampled values, centred on the measured value and corrected for bias.
 
-    A resample carries the noise of the images twice. What noise moves in one direction only, as it
-    raises a calibration error, comes out higher in nearly every resample: the plain percentiles may
-    not even hold the value. The noise of the images has moved the value already, by up to
-    BIAS_REACH times as much, so the interval reaches that much further back.
+    A resample carries the noise of the images twice. Noise moves some statistics in one direction
+    only: it raises a calibration error in nearly every resample. The plain percentiles may then not
+    even hold the value. The noise of the images has already moved the value, by up to BIAS_REACH
+    times as much, so the interval reaches that much further back.
 
     Args:
         value: the statistic on the images themselves.
-        resampled: (B,) the same on the resamples. NaN gives NaN.
-        confidence: in (0, 1), the share of the resamples between the two bounds.
+        resampled: (B,) the statistic on the resamples. NaN gives NaN.
+        confidence: the share of the resamples between the two bounds, in (0, 1).
 
     Returns:
         low <= value <= high, in the unit of the statistic.

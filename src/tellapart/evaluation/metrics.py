@@ -1,6 +1,4 @@
-"""Predictions → numbers with error bars. Every number can be computed again from the predictions
-alone.
-"""
+"""Predictions → metrics with intervals. Each can be computed again from the predictions alone."""
 
 from __future__ import annotations
 
@@ -40,9 +38,10 @@ class Score:
     """A number, its 95 % interval, and the images it was measured on.
 
     Args:
-        value: NaN where there was nothing to measure; null in JSON.
-        low, high: the interval around `value`; NaN where images were too few to have one.
-        count: images.
+        value: the number; NaN if there was nothing to measure, which is null in JSON.
+        low: the lower bound; NaN if images were too few for an interval.
+        high: the upper bound; NaN if images were too few for an interval.
+        count: how many images it was measured on.
 
     >>> print(proportion(397, 400))
     99.2 % (97.8 to 99.7, 400 images)
@@ -59,8 +58,9 @@ class Score:
         return format(self)
 
     def __format__(self, spec: str) -> str:
-        """In percent, or as plain numbers in the format given, for what is no share of the
-        images.
+        """The score as text: in percent, or as plain numbers if a format is given.
+
+        A number that is no share of the images, as a loss is, needs the format.
         """
         images = f"{self.count:,} image{'' if self.count == 1 else 's'}"
         if math.isnan(self.value):
@@ -80,14 +80,14 @@ class Score:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """The numbers of one class.
+    """The metrics of one class.
 
     Args:
         name: the class.
-        count: test images of it.
-        predicted_count: test images that were called it.
+        count: how many test images it has.
+        predicted_count: how many test images were predicted to be of it.
         recall: the share of its images that was found. NaN without images.
-        precision: the share of the images called it that are it. NaN where it was never the answer.
+        precision: the share of right answers among those that named it. NaN if no answer did.
         f1: harmonic mean of both, in [0, 1]. NaN without images.
     """
 
@@ -100,7 +100,7 @@ class ClassScores:
 
     @property
     def trusted(self) -> bool:
-        """Whether there are enough test images to say much about this class."""
+        """Whether the class has enough test images for its recall to say much."""
         return is_trusted(self.count)
 
     def as_json(self) -> dict[str, Any]:
@@ -119,10 +119,10 @@ class Resampled:
     """The scores that are no plain share of images, on the images and on resamples of them.
 
     Args:
-        names: K of them, as `Metrics` has them.
-        values: (K,) on the images; NaN without any.
-        resampled: (B, K) on the resamples. Those of the same images and seed are the same, whoever
-            answered.
+        names: K names, as `Metrics` has them.
+        values: (K,) values on the images; NaN without images.
+        resampled: (B, K) values on the resamples. The resamples depend on the images and the seed
+            alone, so those of two models can be compared.
     """
 
     names: tuple[str, ...]
@@ -132,24 +132,29 @@ class Resampled:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What one split's predictions are worth.
+    """The metrics of one split. A split without images has metrics too, whose values are NaN.
 
     Args:
         accuracy: the share of right answers.
         balanced_accuracy: the mean recall of the classes that have images.
         macro_f1: the mean F1 of the classes that have images.
-        log_loss: mean of -ln(probability of the label), nats, 0 is best; probabilities below 1.2e-7
-            count as that.
-        brier: mean squared distance of the probabilities to the truth, in [0, 2], 0 is best.
-        ece: mean gap between confidence and accuracy over 15 confidence bins, in [0, 1]. Few images
-            alone make it positive: 400 from a perfectly calibrated model give about 0.04.
-        top5_accuracy: the share whose label is among the five likeliest classes; None up to five
-            classes.
-        majority_baseline: the accuracy of always answering the largest train class; None if that is
-            not known.
-        balanced_first: the classes are so uneven that balanced accuracy is the number to read
+        log_loss: the mean of -ln(probability of the label), in nats; 0 is best. Probabilities below
+            1.2e-7 count as that.
+        brier: the mean squared distance of the probabilities to the truth, in [0, 2]; 0 is best.
+        ece: the mean gap between confidence and accuracy over 15 confidence bins, in [0, 1]. Few
+            images alone make it positive: 400 from a perfectly calibrated model give about 0.04.
+        top5_accuracy: the share of images whose label is among the five likeliest classes. None
+            means that there are at most five classes.
+        majority_baseline: the accuracy of always answering the largest train class. None means that
+            the train counts were not given.
+        balanced_first: whether the classes are so uneven that balanced accuracy should be read
             first.
         per_class: one entry a class, in class order.
+
+    >>> print(run.metrics.accuracy)
+    100.0 % (61.0 to 100.0, 6 images)
+    >>> [scores.name for scores in run.metrics.per_class]
+    ['brick', 'leaf', 'sky']
     """
 
     accuracy: Score
@@ -185,17 +190,19 @@ def measure(
     class_counts: NDArray[np.int64] | None = None,
     resampled: Resampled | None = None,
 ) -> Metrics:
-    """Every number of one split, with its 95 % interval.
+    """Measure one split: every metric, with its 95 % interval.
 
-    Shares of images have Wilson's interval, the others a stratified bootstrap. The order of the
-    images and the numbering of the classes change nothing. A split without images gives NaN (null
-    in JSON) and the interval 0 to 1, or none; a class without images is listed and left out of the
-    means. Mistakes of a kind that did not happen are unknown to a bootstrap: with a handful of
-    mistakes the upper bounds of log loss and Brier score are too low.
+    Shares of images have Wilson's interval, the others that of a stratified bootstrap. The order of
+    the images and the numbering of the classes change nothing. A split without images gives NaN
+    (null in JSON), with the interval 0 to 1 or none. A class without images is listed, and left out
+    of the means.
+
+    A bootstrap does not know mistakes of a kind that did not happen. With a handful of mistakes the
+    upper bounds of log loss and Brier score are therefore too low.
 
     Args:
-        predictions: any number of images, also none.
-        seed: of the bootstrap; moves the bounds a little, never the values.
+        predictions: predictions of any number of images, also none.
+        seed: decides the resamples. It moves the bounds a little, never the values.
         baseline_label: the class that `majority_baseline` always answers, in [0, C). Default: the
             largest of `class_counts`; without these there is no baseline.
         class_counts: (C,) the images of each class in train. They decide `balanced_first`: classes
@@ -205,7 +212,7 @@ def measure(
             then not used.
 
     Raises:
-        ValueError: if `baseline_label` or `class_counts` does not fit the classes.
+        ValueError: `baseline_label` or `class_counts` does not fit the classes.
 
     Source: log loss and Brier score as in Gneiting & Raftery 2007,
     https://doi.org/10.1198/016214506000001437; ECE as in Guo et al. 2017,
@@ -244,7 +251,7 @@ def measure(
 
 
 def confusion(predictions: Predictions) -> NDArray[np.int64]:
-    """(C, C) images by true class (row) and answer (column).
+    """(C, C) counts of images by true class (row) and predicted class (column).
 
     >>> probs = np.array([[0.9, 0.1], [0.7, 0.3]], np.float32)
     >>> confusion(Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))).tolist()
@@ -256,7 +263,9 @@ def confusion(predictions: Predictions) -> NDArray[np.int64]:
 
 
 def is_trusted(count: int) -> bool:
-    """Whether so many images of a class say much about it. The one rule, for pages, lines and JSON.
+    """Whether so many images of a class say much about it.
+
+    Pages, printed lines and JSON all go by this rule.
 
     >>> is_trusted(29), is_trusted(30)
     (False, True)
@@ -265,8 +274,12 @@ def is_trusted(count: int) -> bool:
 
 
 def resample(predictions: Predictions, seed: int = 0, resamples: int = RESAMPLES) -> Resampled:
-    """The scores that are no plain share of images, on the images and on stratified resamples of
-    them.
+    """The scores that are no plain share of images, on the images and on stratified resamples.
+
+    Args:
+        predictions: predictions of any number of images. With fewer than two there is no resample.
+        seed: the same seed and images give the same resamples.
+        resamples: how many resamples are drawn.
     """
     predictions = _by_path(predictions)
     count, missing = len(predictions), np.full((1, len(_HIGHEST)), math.nan)
@@ -281,11 +294,15 @@ def resample(predictions: Predictions, seed: int = 0, resamples: int = RESAMPLES
 
 
 def proportion(successes: int, count: int) -> Score:
-    """A share of images with Wilson's interval; NaN between 0 and 1 for no images."""
+    """A share of images with Wilson's interval. Without images the value is NaN, between 0 and 1.
+
+    >>> print(proportion(19, 20))
+    95.0 % (76.4 to 99.1, 20 images)
+    """
     return Score(successes / count if count else math.nan, *wilson(successes, count), count)
 
 
-# What the bootstrap measures, and how high each can be.
+# What the bootstrap measures, and the highest value of each.
 _HIGHEST = {
     "balanced_accuracy": 1.0,
     "macro_f1": 1.0,
@@ -295,11 +312,11 @@ _HIGHEST = {
 }
 
 
-def _bootstrapped(predictions: Predictions, found: Resampled) -> dict[str, Score]:
+def _bootstrapped(predictions: Predictions, drawn: Resampled) -> dict[str, Score]:
     """The scores that are no plain share of images."""
     scores = {}
     for name, value, resampled in zip(
-        found.names, found.values.tolist(), found.resampled.T, strict=True
+        drawn.names, drawn.values.tolist(), drawn.resampled.T, strict=True
     ):
         low, high = percentile_interval(value, resampled)
         scores[name] = Score(value, max(low, 0.0), min(high, _HIGHEST[name]), len(predictions))
@@ -319,7 +336,8 @@ def _statistic(predictions: Predictions) -> Statistic:
     num_classes = len(predictions.classes)
 
     def statistic(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        # Weighted counts by class, (B, C): never a (B, C, C) table.
+        # Weighted counts by class, (B, C). A (B, C, C) table would not fit into memory for many
+        # classes.
         support = _totals(labels[rows], weights, num_classes)
         called = _totals(predicted[rows], weights, num_classes)
         right = _totals(labels[rows], weights * correct[rows], num_classes)
@@ -340,8 +358,9 @@ def _statistic(predictions: Predictions) -> Statistic:
 def _totals(
     groups: NDArray[np.int64], weights: NDArray[np.float64], num_groups: int
 ) -> NDArray[np.float64]:
-    """groups (B, M) in [0, G), weights (M,) or (B, M) → the weight of each group in each row, (B,
-    G).
+    """(B, G) the weight of each group in each row, of groups (B, M) in [0, G).
+
+    The weights are (M,) or (B, M).
     """
     cells = groups + num_groups * np.arange(len(groups))[:, None]
     spread = np.broadcast_to(weights, groups.shape)
@@ -350,8 +369,9 @@ def _totals(
 
 
 def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
-    """No narrower than Wilson's interval at the effective number of images: without mistakes
-    nothing varies.
+    """The score with an interval no narrower than Wilson's at the effective number of images.
+
+    Without mistakes nothing varies in a bootstrap, so its interval has no width.
 
     Source of the effective number, 1 / sum of squared weights: Kish 1965, "Survey Sampling",
     section 11.7.
@@ -363,9 +383,7 @@ def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
 
 
 def _by_path(predictions: Predictions) -> Predictions:
-    """The same predictions sorted by path: a resample is the same images in whatever order they
-    came.
-    """
+    """The same predictions sorted by path, so that a resample does not depend on their order."""
     order = np.array(sorted(range(len(predictions)), key=predictions.paths.__getitem__), np.int64)
     paths = tuple(predictions.paths[row] for row in order)
     return Predictions(
@@ -391,8 +409,8 @@ def _per_class(predictions: Predictions) -> tuple[ClassScores, ...]:
 
 
 def _uneven(counts: NDArray[np.int64]) -> bool:
-    seen = counts[counts > 0]
-    return bool(seen.size and seen.max() > BALANCED_RATIO * seen.min())
+    present = counts[counts > 0]
+    return bool(present.size and present.max() > BALANCED_RATIO * present.min())
 
 
 def _finite(number: float) -> float | None:

@@ -1,5 +1,5 @@
-"""Several models on the same images, pair by pair: every score and every class, corrected for how
-many are asked.
+"""Several models on the same images, pair by pair: each metric and each class, with corrected p
+values.
 
 predictions ─▶ aligned ─▶ Metrics each, resampled alike ─▶ a Pair for every two ─▶ Holm's correction
 """
@@ -38,23 +38,25 @@ from tellapart.evaluation.significance import (
 
 LOSSES = frozenset({"log_loss", "brier", "ece"})
 
-# So many standard errors must a difference have to be found 4 times of 5: 1.96 for the test, 0.84
-# for the chance.
+# A difference of so many standard errors is found 4 times out of 5: 1.96 for the test, 0.84 for the
+# power.
 _FOUND_ERRORS = 2.8
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One number of two models on the same images.
+    """One metric, or the recall of one class, of two models on the same images.
 
     Args:
-        name: of the metric, as `Metrics` has it; or the class whose recall it is.
-        first, second: what each has.
+        name: the metric, as `Metrics` calls it, or the class.
+        first: the score of the first model.
+        second: the score of the second model.
         difference: second less first, with its paired 95 % interval.
-        p: how often equals would differ by as much, two-sided, corrected by Holm for all that was
-            asked along with it.
-        p_alone: the same, had nothing else been asked.
-        test: which gave it: McNemar's, exact, or the bootstrap on resamples that both share.
+        p: how often two equally good models would differ this much, two-sided. It is Holm-corrected
+            for all differences of its family.
+        p_alone: the same without the correction.
+        test: which test gave p: McNemar's exact one, or the bootstrap on resamples that both models
+            share.
         is_loss: whether less is better.
     """
 
@@ -69,23 +71,24 @@ class Difference:
 
     @property
     def found(self) -> bool:
-        """Whether chance alone would hardly do this."""
+        """Whether the difference is significant."""
         return self.p < SIGNIFICANT
 
     @property
     def gain(self) -> float:
-        """By how much the second is better; negative where it is worse."""
+        """By how much the second model is better; negative if it is worse."""
         return -self.difference.value if self.is_loss else self.difference.value
 
     @property
     def smallest_found(self) -> float:
-        """How large a difference must be to be found 4 times of 5 on so many images."""
+        """The smallest difference that as many images would find 4 times out of 5."""
         return _FOUND_ERRORS * (self.difference.high - self.difference.low) / (2 * 1.96)
 
     @property
     def images_needed(self) -> float:
-        """How many images like these would find a difference of this size 4 times of 5; infinite
-        for none.
+        """How many images like these would find a difference of this size 4 times out of 5.
+
+        It is infinite if there is no difference.
         """
         size = abs(self.difference.value)
         return self.difference.count * (self.smallest_found / size) ** 2 if size else math.inf
@@ -103,16 +106,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two of the models.
+    """Two of the models, compared.
 
     Args:
-        places: which, by their place among all.
-        names: what they are called.
-        metrics: the one that decides first, then the others.
-        classes: the recall of every class that has images, in class order; `is_trusted` says of
-            which it means much.
-        lost: (K,) rows that only the first got right.
-        gained: (K,) those that only the second did.
+        places: the positions of the two among all models.
+        names: what the two are called.
+        metrics: the differences of the metrics; the one that decides comes first.
+        classes: the differences in recall of every class that has images, in class order.
+            `is_trusted` says which of them have enough images.
+        lost: (K,) rows that only the first model got right.
+        gained: (K,) rows that only the second model got right.
     """
 
     places: tuple[int, int]
@@ -128,27 +131,36 @@ class Pair:
         return self.metrics[0]
 
     def metrics_as_json(self, **facts: Any) -> list[dict[str, Any]]:
-        """An entry a metric, the main one first. facts: what each entry says beside its numbers."""
+        """An entry a metric, the main one first; `facts` are added to each entry."""
         names = {"names": list(self.names)}
         return [
-            {"metric": one.name, **one.as_json(), **names, "main": one is self.main, **facts}
-            for one in self.metrics
+            {
+                "metric": metric.name,
+                **metric.as_json(),
+                **names,
+                "main": metric is self.main,
+                **facts,
+            }
+            for metric in self.metrics
         ]
 
     def classes_as_json(self, **facts: Any) -> list[dict[str, Any]]:
-        """An entry a class; "trusted" is false where its images are too few."""
+        """An entry a class; "trusted" is false if its images are too few."""
         names = {"names": list(self.names)}
         return [
-            {"class": one.name, "metric": "recall", **one.as_json(), **names}
-            | {"trusted": is_trusted(one.difference.count), **facts}
-            for one in self.classes
+            {"class": recall.name, "metric": "recall", **recall.as_json(), **names}
+            | {"trusted": is_trusted(recall.difference.count), **facts}
+            for recall in self.classes
         ]
 
 
 @dataclass(frozen=True)
 class Paired:
-    """All of them: the metrics of each model, and every two, those with the first model before the
-    others.
+    """All models, compared.
+
+    Args:
+        metrics: the metrics of each model.
+        pairs: every two models; pairs with the first model come first.
     """
 
     metrics: tuple[Metrics, ...]
@@ -157,7 +169,7 @@ class Paired:
 
 @dataclass(frozen=True)
 class _Model:
-    """What is worked out once of a model, however many pairs it is in."""
+    """What is computed once for a model, however many pairs it is in."""
 
     name: str
     predictions: Predictions
@@ -167,15 +179,19 @@ class _Model:
 
 
 def aligned(predictions: Predictions, like: Predictions) -> Predictions:
-    """The same predictions, images and classes in the order of another model's.
+    """The same predictions, with images and classes in the order of another model's.
+
+    Args:
+        predictions: the predictions to reorder.
+        like: the predictions whose order is taken.
 
     Raises:
-        ValueError: these are other images, labels or classes.
+        ValueError: the images, labels or classes are not the same.
 
     >>> probs = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
-    >>> one = Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))
+    >>> straight = Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))
     >>> turned = Predictions(probs, np.array([0, 1]), ("b.jpg", "a.jpg"), ("dog", "cat"))
-    >>> aligned(turned, like=one).probs.tolist()
+    >>> aligned(turned, like=straight).probs.tolist()
     [[0.5, 0.5], [0.25, 0.75]]
     """
     places = {path: row for row, path in enumerate(predictions.paths)}
@@ -194,27 +210,29 @@ def aligned(predictions: Predictions, like: Predictions) -> Predictions:
 def compare_all(
     predictions: Sequence[Predictions], names: Sequence[str], *, seed: int = 0
 ) -> Paired:
-    """Every two of several models, by their answers to the same images.
+    """Compare every two of several models by their answers to the same images.
 
-    The accuracy decides: one question a pair. Where the classes are so uneven that it mostly speaks
-    of the largest, the balanced accuracy does. The other scores are a second family of questions,
-    the classes a third; Holm's correction keeps the chance of any false finding in a family at 5 %.
+    Accuracy decides, or balanced accuracy if the classes are so uneven that accuracy mostly
+    measures the largest. The deciding metric is one family of tests, the other metrics a second, the
+    classes a third. Holm's correction keeps the chance of any false finding in a family at 5 %.
 
     Args:
-        predictions: two or more, of the same images, as `aligned` makes them; at least two images.
-        names: what each is called.
-        seed: of the resamples, which all models share.
+        predictions: predictions of two or more models, of at least two images, as `aligned` gives
+            them.
+        names: what each model is called.
+        seed: decides the resamples, which all models share.
 
     Raises:
-        ValueError: these are not the same images in the same order, or fewer than two.
+        ValueError: the images or their order are not the same, or there are fewer than two.
     """
     first = predictions[0]
-    same = (one.paths == first.paths and one.classes == first.classes for one in predictions)
-    if not all(same) or any(not np.array_equal(one.labels, first.labels) for one in predictions):
-        raise _not_the_same()
+    for other in predictions[1:]:
+        same = other.paths == first.paths and other.classes == first.classes
+        if not same or not np.array_equal(other.labels, first.labels):
+            raise _not_the_same()
     if len(first) < 2:
         raise ValueError(f"a comparison needs at least 2 images, got {len(first)}")
-    models = [_model(one, name, seed) for one, name in zip(predictions, names, strict=True)]
+    models = [_model(answers, name, seed) for answers, name in zip(predictions, names, strict=True)]
     pairs = [_pair(models, places) for places in combinations(range(len(models)), 2)]
     return Paired(tuple(model.metrics for model in models), _corrected(pairs))
 
@@ -233,7 +251,7 @@ def _pair(models: Sequence[_Model], places: tuple[int, int]) -> Pair:
     return Pair(
         places=places,
         names=(first.name, second.name),
-        metrics=tuple(sorted(metrics, key=lambda one: one.name != main)),
+        metrics=tuple(sorted(metrics, key=lambda metric: metric.name != main)),
         classes=tuple(_class_differences(first, second)),
         lost=np.flatnonzero(first.correct & ~second.correct),
         gained=np.flatnonzero(second.correct & ~first.correct),
@@ -244,7 +262,7 @@ def _metric_differences(first: _Model, second: _Model) -> list[Difference]:
     differences = [_shares("accuracy", first.correct, second.correct)]
     differences += [_bootstrapped(first, second, name) for name in first.drawn.names]
     if first.metrics.top5_accuracy is not None:
-        hits = (top5_hits(one.predictions) for one in (first, second))
+        hits = (top5_hits(model.predictions) for model in (first, second))
         differences.append(_shares("top5_accuracy", *hits))
     return differences
 
@@ -257,7 +275,7 @@ def _class_differences(first: _Model, second: _Model) -> Iterable[Difference]:
 
 
 def _shares(name: str, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Difference:
-    """The difference of two shares of the same images; first, second: (N,) which count."""
+    """The difference of two shares of the same images; first and second are (N,), who is right."""
     both, count = int((first & second).sum()), len(first)
     gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
     difference = Score((gained - lost) / count, *paired_interval(both, gained, lost, count), count)
@@ -273,7 +291,9 @@ def _bootstrapped(first: _Model, second: _Model, name: str) -> Difference:
     low, high = percentile_interval(value, resampled)
     p = bootstrap_p(value, resampled)
     is_loss = name in LOSSES
-    if not is_loss:  # of answers, as accuracy is: a few that changed must not look like a certainty
+    # Balanced accuracy and F1 are of answers, as accuracy is: a few that changed must not look like
+    # a certainty.
+    if not is_loss:
         down, up = balanced_reach(first.correct, second.correct, labels)
         low, high = max(min(low, value + down), -1.0), min(max(high, value + up), 1.0)
         p = max(
@@ -295,16 +315,17 @@ def _corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
         lambda pair: pair.classes,
     )
     main, others, classes = (
-        iter(holm([one.p_alone for pair in pairs for one in of(pair)])) for of in families
+        iter(holm([difference.p_alone for pair in pairs for difference in family(pair)]))
+        for family in families
     )
     return tuple(
         replace(
             pair,
             metrics=tuple(
-                replace(one, p=next(others if place else main))
-                for place, one in enumerate(pair.metrics)
+                replace(metric, p=next(others if place else main))
+                for place, metric in enumerate(pair.metrics)
             ),
-            classes=tuple(replace(one, p=next(classes)) for one in pair.classes),
+            classes=tuple(replace(recall, p=next(classes)) for recall in pair.classes),
         )
         for pair in pairs
     )

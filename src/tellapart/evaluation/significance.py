@@ -1,4 +1,4 @@
-"""How sure a difference of two models is, and how sure it stays where many are asked for."""
+"""How sure a difference between two models is, also where many differences are tested."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from tellapart.evaluation.intervals import BIAS_REACH, CONFIDENCE
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Each p corrected so that the chance of any false finding among all is no more than that of
-    one test.
+    """Each p value corrected for how many there are.
+
+    The chance of any false finding among all is then no more than that of one test.
 
     Source: Holm 1979, https://www.jstor.org/stable/4615733.
 
@@ -30,19 +31,18 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def bootstrap_p(value: float, resampled: NDArray[np.float64]) -> float:
-    """The two-sided p value that belongs to `percentile_interval`: below 0.05 where the 95 %
-    interval leaves 0 out.
+    """The two-sided p value that belongs to `percentile_interval`.
 
-    Where no resample reaches 0, the normal distribution of their spread says how far away it is:
-    1,000 resamples alone cannot give less than 0.002, of which a correction for many questions
-    would leave nothing.
+    It is below 0.05 if the 95 % interval leaves 0 out. If no resample reaches 0, the normal
+    distribution of their spread says how far away 0 is. 1,000 resamples alone cannot give less than
+    0.002, which would not survive a correction for many tests.
 
     Args:
-        value: the difference.
-        resampled: (B,) the same on resamples.
+        value: the difference on the images themselves.
+        resampled: (B,) the difference on the resamples.
 
     Returns:
-        p in [0, 1]; 1 where no resample differs.
+        p in [0, 1]; 1 if no resample differs.
 
     >>> bootstrap_p(0.5, np.linspace(-0.5, 1.5, 999)), bootstrap_p(0.0, np.zeros(999))
     (0.502, 1.0)
@@ -59,15 +59,17 @@ def bootstrap_p(value: float, resampled: NDArray[np.float64]) -> float:
 
 
 def interval_p(value: float, low: float, high: float) -> float:
-    """The two-sided p value of a normal distribution whose 95 % interval reaches as far towards 0
-    as this one.
+    """The two-sided p value of a difference, from how far its 95 % interval reaches towards 0.
+
+    The reach is taken for that of a normal distribution.
 
     Args:
         value: the difference.
-        low, high: its 95 % interval, low <= value <= high.
+        low: the lower bound of its 95 % interval, at most `value`.
+        high: the upper bound, at least `value`.
 
     Returns:
-        p in [0, 1]: below 0.05 where the interval leaves 0 out, above it where it holds 0.
+        p in [0, 1]: below 0.05 if the interval leaves 0 out, above it if the interval holds 0.
 
     >>> interval_p(0.0, -0.1, 0.3), round(interval_p(0.2, 0.0, 0.9), 3), interval_p(0.2, 0.1, 0.9) < 0.0001
     (1.0, 0.05, True)
@@ -81,14 +83,14 @@ def interval_p(value: float, low: float, high: float) -> float:
 def balanced_reach(
     first: NDArray[np.bool_], second: NDArray[np.bool_], labels: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """How far the 95 % interval of a difference of balanced accuracies reaches down and up, by
-    Newcombe's method.
+    """How far the 95 % interval of a difference of balanced accuracies reaches down and up.
 
-    As many images as would give shares of that spread stand for those that there are: without
-    changes nothing varies in a bootstrap, and yet nobody knows that there are none.
+    Newcombe's method is applied at the effective number of images. It is needed because nothing
+    varies in a bootstrap if two models answer alike, although they might differ on other images.
 
     Args:
-        first, second: (N,) who is right.
+        first: (N,) whether the first model is right.
+        second: (N,) whether the second model is right.
         labels: (N,) the truth; N is at least 1.
 
     Returns:
@@ -110,7 +112,7 @@ def balanced_reach(
 
 
 def smallest_p(decided: int) -> float:
-    """The least that the p of a test by signs can be: of so many coins, all fall on one side.
+    """The least p value that a sign test can give: all of `decided` coins fall on one side.
 
     >>> smallest_p(0), smallest_p(1), smallest_p(6)
     (1.0, 1.0, 0.03125)

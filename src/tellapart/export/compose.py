@@ -1,8 +1,7 @@
-"""Graphs put together: preprocessing before the network, the head behind it. Nothing is computed
-twice anywhere.
+"""Graphs put together: preprocessing before the network, the head behind it.
 
 pixels ─▶ crop, resize, normalise ─▶ network ─▶ embedding ─▶ head ─▶ probabilities
-uint8 (N, H, W, 3)                      │           └─▶ distance to known images ─▶ unfamiliarity
+uint8 (N, H, W, 3)                      │           └─▶ distance to the reference ─▶ unfamiliarity
                                         └─ features ─▶ activation_map
 """
 
@@ -28,24 +27,26 @@ IR_VERSION = 9  # readable by onnxruntime from 1.17 on
 
 @dataclass(frozen=True)
 class Head:
-    """The layers on the embedding, standardisation and temperature folded in, and the known images.
+    """The layers on the embedding, and the reference that unfamiliarity is measured against.
 
     Args:
-        layers: D → C; the softmax of their logits is the answer.
-        known: (K, D) float16, unit length: embeddings of training images.
-        neighbours: how many of the nearest known images the distance is the mean of.
+        layers: D → C, with standardisation and temperature folded in; the softmax of their logits
+            is the answer.
+        reference: (K, D) float16 of unit length: embeddings of training images.
+        neighbours: how many of the nearest reference embeddings the distance is the mean of.
         distance_scale: the distance that counts as unfamiliarity 1.
     """
 
     layers: Layers
-    known: NDArray[np.float16]
+    reference: NDArray[np.float16]
     neighbours: int
     distance_scale: float
 
 
 def compose_features(network: bytes, preprocessing: Preprocessing) -> bytes:
-    """pixels (N, H, W, 3) uint8 → embedding (N, D), and features where there are any: the model
-    file's first half.
+    """The first half of a model file: pixels (N, H, W, 3) uint8 → embedding (N, D).
+
+    It gives the feature map too, if the network has one.
     """
     graph = _Graph(onnx.load_from_string(network))
     graph.preprocess(preprocessing)
@@ -55,8 +56,9 @@ def compose_features(network: bytes, preprocessing: Preprocessing) -> bytes:
 def compose_model(
     network: bytes, preprocessing: Preprocessing, head: Head, card: ModelCard
 ) -> bytes:
-    """The model file: preprocessing, network, head and card in one sealed graph. Same inputs, same
-    bytes.
+    """The model file: preprocessing, network, head and card in one sealed graph.
+
+    The same inputs give the same bytes.
     """
     graph = _Graph(onnx.load_from_string(network))
     graph.preprocess(preprocessing)
@@ -65,8 +67,9 @@ def compose_model(
 
 
 def cut_at(model: bytes, name: str, outputs: Sequence[str]) -> bytes:
-    """The part of a model file behind one of its values: `name` → `outputs`. The nodes are the
-    file's own.
+    """The part of a model file that computes `outputs` from one of its values, `name`.
+
+    The nodes are the file's own, so the gate checks what is shipped.
     """
     whole = onnx.load_from_string(model)
     return bytes(
@@ -100,7 +103,7 @@ class _Graph:
         return name
 
     def preprocess(self, preprocessing: Preprocessing) -> None:
-        """Square, resize as uint8, then cast: resizing floats would overshoot to −34…289."""
+        """Square, resize and normalise the pixels, and feed them to the network."""
         square = (
             PIXELS
             if preprocessing.mode == "squash"
@@ -123,6 +126,8 @@ class _Graph:
             coordinate_transformation_mode="half_pixel",
             **cubic,
         )
+        # Cast after the resize: bicubic on floats would overshoot to −34…289, where uint8 saturates
+        # as Pillow does.
         as_float = self._add("Cast", [resized], "resized_float", to=TensorProto.FLOAT)
         levels = self._luminance(as_float) if preprocessing.grey else as_float
         mean, std = (
@@ -212,7 +217,7 @@ class _Graph:
         return self._add("Gemm", [value, *constants], "logits", transB=1)
 
     def _unfamiliarity(self, head: Head) -> None:
-        """1 − mean cosine to the nearest known images, in units of the scale."""
+        """1 − mean cosine to the nearest reference embeddings, in units of the scale."""
         length = self._add(
             "ReduceL2", [EMBEDDING, self._constant("axis_1", [1])], "length", keepdims=1
         )
@@ -220,13 +225,14 @@ class _Graph:
             "Max", [length, self._constant("least", 1e-12, np.float32)], "length_above_0"
         )
         direction = self._add("Div", [EMBEDDING, length], "direction")
-        known = self._add(
+        # Half the bytes in the file; the rounding moves a cosine by less than 0.001.
+        reference = self._add(
             "Cast",
-            [self._constant("known", head.known, np.float16)],
-            "known_float",
+            [self._constant("reference", head.reference, np.float16)],
+            "reference_float",
             to=TensorProto.FLOAT,
         )
-        cosines = self._add("Gemm", [direction, known], "cosines", transB=1)
+        cosines = self._add("Gemm", [direction, reference], "cosines", transB=1)
         count = self._constant("neighbours", [head.neighbours])
         self._nodes.append(
             helper.make_node(
@@ -244,8 +250,9 @@ class _Graph:
         )
 
     def _activation_map(self) -> onnx.ValueInfoProto:
-        """What each place adds to the answer's logit: the mean over the map, plus the bias, is that
-        logit.
+        """How much each place adds to the answer's logit.
+
+        The mean over the map, plus the bias, is that logit.
         """
         height, width = (_shape(self.network_outputs[1])[axis] for axis in (2, 3))
         best = self._add("ArgMax", ["probabilities"], "best", axis=1, keepdims=0)

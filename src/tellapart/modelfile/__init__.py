@@ -1,1 +1,1 @@
-"""What the shipped file is, and the predictor that users run. No torch here."""
+"""The model file that is shipped, and the predictor that runs it. No torch here."""

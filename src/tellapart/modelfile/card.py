@@ -1,9 +1,8 @@
-"""What a model file says of itself, and the seal that shows that it is whole.
+"""The metadata of a model file, and the seal that shows that the file is whole.
 
 The card lies in the ONNX metadata, one JSON value a key, so any ONNX tool can read it. The seal is
-the file's last field: the SHA-256 of all bytes before it. ONNX is protobuf, where a message may be
-continued by appending fields, so sealing is appending and the check needs neither onnx nor a
-parser.
+the file's last field: the SHA-256 of all bytes before it. ONNX is protobuf, in which appending a
+field continues a message. So the seal is appended, and checking it needs neither onnx nor a parser.
 """
 
 from __future__ import annotations
@@ -26,16 +25,20 @@ class ModelCard:
 
     Args:
         classes: C names; the position is the column of `probabilities`.
+        preprocessing: what the graph does to the pixels before the network.
+        temperature: the logits were divided by it; 1 if there was no val to fit it on.
+        calibration_count: how many images the temperature and the thresholds were fitted on.
+        confidence_threshold: an answer below it is "unsure"; None if there was no val.
+        detects_unfamiliar: whether `unfamiliarity` above 1 means "unfamiliar". It needs val.
         train_counts: (C,) train images of each class.
-        preprocessing: done inside the graph, stated here.
-        temperature: the logits were divided by it; 1 where there was no val to fit it on.
-        calibration_count: val images that the temperature and the thresholds were fitted on.
-        confidence_threshold: an answer below it is "unsure"; None where there was no val.
-        detects_unfamiliar: whether `unfamiliarity` above 1 means "unfamiliar"; not without val.
-        max_pixels: width x height above which an image is `too_large`.
-        digests: SHA-256 of recipe, catalog and weights.
-        licences: of the weights, with their source.
-        versions: of tellapart and of what made the file.
+        backbone: the name of the network.
+        max_pixels: width times height above which an image is "too_large".
+        digests: the SHA-256 of recipe, catalog and weights.
+        licences: the licence of the weights, and their source.
+        versions: the versions of tellapart and of the packages that wrote the file.
+
+    >>> predictor.card.backbone, predictor.card.train_counts
+    ('tf_efficientnet_lite0', (8, 8, 8))
     """
 
     classes: tuple[str, ...]
@@ -52,7 +55,7 @@ class ModelCard:
     versions: Mapping[str, str]
 
     def as_metadata(self) -> dict[str, str]:
-        """Key → JSON text, for ONNX's metadata_props."""
+        """The card as key → JSON text, for ONNX's metadata_props."""
         values = {
             "tellapart": FORMAT,
             "classes": self.classes,
@@ -76,10 +79,10 @@ class ModelCard:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> ModelCard:
-        """What `as_metadata` gave.
+        """The card whose `as_metadata` gave this metadata.
 
         Raises:
-            UserError: it is of another format, or a key is missing.
+            UserError: the metadata has another format, or a key is missing.
         """
         try:
             values: dict[str, Any] = {key: json.loads(metadata[key]) for key in _KEYS}

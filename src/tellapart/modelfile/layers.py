@@ -1,4 +1,5 @@
-"""A head as numbers: what the probe fits, what training ends with, and what the model file holds.
+"""The weights of a head: fitted by the probe or trained by gradient, and held by the model file.
+
 No torch here.
 """
 
@@ -12,13 +13,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Layers:
-    """A head as numbers.
+    """The weights of a head.
 
     Args:
-        hidden: (weight (H, D), bias (H,)) of each layer before the last one, float32; a ReLU
-            follows each.
-        weight: (C, H) float32, of the last layer.
-        bias: (C,) float32.
+        hidden: (weight (H, D), bias (H,)) float32 of each layer before the last one. A ReLU follows
+            each.
+        weight: (C, H) float32 of the last layer.
+        bias: (C,) float32 of the last layer.
+
+    >>> Layers((), np.eye(2, dtype=np.float32), np.zeros(2, np.float32)).logits(np.ones((1, 2))).tolist()
+    [[1.0, 1.0]]
     """
 
     hidden: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
@@ -26,16 +30,16 @@ class Layers:
     bias: NDArray[np.float32]
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, D) → (N, C)."""
+        """(N, D) embeddings → (N, C) logits."""
         for weight, bias in self.hidden:
             features = np.maximum(features @ weight.T + bias, 0)
         return features @ self.weight.T + self.bias
 
     def softened(self) -> Layers:
-        """The same answers by weights of the size of a new layer's, so hardly surer than chance.
+        """The head with the same answers, but with weights as small as those of a new layer.
 
-        What gradient training begins with: large weights would pass large, ill-directed changes
-        down to a network that they were not learned with. The size is that of torch's `nn.Linear`,
+        Gradient training begins with it. Large weights would send large gradients into a network
+        that they were not learned with. The size is that of torch's `nn.Linear`, whose weights are
         uniform in ± 1 / sqrt(inputs).
 
         >>> sure = Layers((), np.array([[-3.0], [4.0]], np.float32), np.zeros(2, np.float32))
@@ -46,7 +50,7 @@ class Layers:
         return self.scaled(max(1.0, size / new))
 
     def scaled(self, temperature: float) -> Layers:
-        """The head whose logits are these, divided by the temperature."""
+        """The head whose logits are divided by a temperature."""
         weight, bias = (
             np.asarray(values / temperature, np.float32) for values in (self.weight, self.bias)
         )

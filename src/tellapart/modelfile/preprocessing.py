@@ -1,4 +1,6 @@
-"""From an image of any size to the network's square input: decided once, stored with the model."""
+"""From an image of any size to the network's square input: decided once, and stored with the
+model.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,24 @@ LUMINANCE = (0.299, 0.587, 0.114)  # of R, G and B: ITU-R BT.601, as Pillow's "L
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How pixels become the network's input. The graph of the model file does the same, in the same
-    integers.
+    """How pixels become the network's input.
+
+    The graph of the model file does the same, with the same integers.
 
     Args:
-        mode: "crop" cuts the centre square out and resizes it once; "squash" resizes without a cut,
-            changing the shape; "pad" adds grey bars until the image is square.
-        share_permille: thousandths of the short side that "crop" keeps. An integer, so that no
-            rounding differs.
-        size_px: side of the square that the network takes.
-        filter: of the resize; both are antialiased.
-        mean, std: of each RGB channel, for pixels in [0, 1].
-        grey: the network takes one channel, the luminance; its mean and std are the means over the
-            three channels.
+        mode: "crop" cuts out the centre square and resizes it. "squash" resizes the whole image,
+            which changes its shape. "pad" adds grey bars until the image is square.
+        share_permille: thousandths of the short side that "crop" keeps. It is an integer, so that
+            Python and the graph round alike.
+        size_px: the side of the square that the network takes.
+        filter: the filter of the resize, with antialiasing.
+        mean: the mean of each RGB channel, for pixels in [0, 1].
+        std: the standard deviation of each RGB channel, for pixels in [0, 1].
+        grey: whether the network takes one channel, the luminance. Its mean and std are the means
+            over the three channels.
+
+    >>> print(Preprocessing(share_permille=875))
+    centre square, 87.5 % of the short side, bicubic to 224 px
     """
 
     mode: Literal["crop", "squash", "pad"] = "crop"
@@ -41,27 +48,31 @@ class Preprocessing:
 
     @property
     def bar_level(self) -> int:
-        """The grey of the bars of "pad": near zero for the network."""
+        """The grey level of the bars of "pad", which is near zero after normalisation."""
         return round(255 * sum(self.mean) / 3)
 
     @property
     def channels(self) -> int:
-        """How many the network takes."""
+        """How many channels the network takes."""
         return 1 if self.grey else 3
 
     @property
     def channel_mean(self) -> tuple[float, ...]:
-        """Of each channel that the network takes."""
+        """The mean of each channel that the network takes."""
         return (sum(self.mean) / 3,) if self.grey else self.mean
 
     @property
     def channel_std(self) -> tuple[float, ...]:
-        """Likewise."""
+        """The standard deviation of each channel that the network takes."""
         return (sum(self.std) / 3,) if self.grey else self.std
 
     def resized(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 → (S, S, 3) uint8, by Pillow: the reference that the graph is held
-        against.
+        """(H, W, 3) uint8 → (S, S, 3) uint8, by Pillow.
+
+        The parity gate compares the graph with this.
+
+        >>> Preprocessing(size_px=32).resized(np.zeros((48, 64, 3), np.uint8)).shape
+        (32, 32, 3)
         """
         square = self._square(pixels)
         method = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[
@@ -73,8 +84,12 @@ class Preprocessing:
         return np.asarray(across.resize((self.size_px, self.size_px), method))
 
     def normalised(self, resized: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(S, S, 3) uint8 → (C, S, S) float32, as the network takes it: C is 3, or 1 where it is
-        grey.
+        """(S, S, 3) uint8 → (C, S, S) float32, as the network takes it.
+
+        C is 3, or 1 if the network takes grey images.
+
+        >>> Preprocessing(grey=True).normalised(np.zeros((32, 32, 3), np.uint8)).shape
+        (1, 32, 32)
         """
         mean, std = np.array(self.channel_mean, np.float32), np.array(self.channel_std, np.float32)
         levels = resized.astype(np.float32)
@@ -97,12 +112,12 @@ class Preprocessing:
         return pixels
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for the model file."""
+        """The fields as plain values, for the model file."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """What `as_json` gave."""
+        """The preprocessing whose `as_json` gave these values."""
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def __str__(self) -> str:

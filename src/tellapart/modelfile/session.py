@@ -1,6 +1,4 @@
-"""A graph, ready to run on uint8 images. Training, prediction and the gate all run graphs through
-here.
-"""
+"""A loaded ONNX graph. Training, prediction and the gate all run their graphs through here."""
 
 from __future__ import annotations
 
@@ -12,26 +10,24 @@ from numpy.typing import NDArray
 
 from tellapart.errors import UserError
 
-os.environ.setdefault(
-    "ORT_DISABLE_TELEMETRY", "1"
-)  # read at the import: else onnxruntime 1.31 asks its maker's server
+# Read when onnxruntime is imported. Without it, onnxruntime 1.31 contacts its maker's server.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
 
 class Session:
-    """A loaded graph that one thread or many may run; each run uses one core, unless more threads
-    are asked for.
+    """A loaded graph that many threads may run at once.
 
-    One image at a time on each core is as fast as a batch on a CPU, and images of any size need no
-    padding.
+    By default each run uses one core. On a CPU one image at a time on each core is as fast as a
+    batch, and images of any size need no padding.
 
     Args:
-        model: a serialised ONNX graph, self-contained.
-        threads: that work on one run together.
+        model: a serialised, self-contained ONNX graph.
+        threads: how many threads work on one run together.
 
     Raises:
-        UserError: onnxruntime does not accept it.
+        UserError: onnxruntime does not accept the graph.
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
@@ -62,21 +58,24 @@ class Session:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The graph's metadata, key → text."""
+        """The graph's metadata: key → text."""
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
     @property
     def outputs(self) -> list[str]:
-        """Names of the outputs."""
+        """The names of the outputs."""
         return [output.name for output in self._session.get_outputs()]
 
     def width(self, output: str) -> int | str | None:
-        """The last axis of an output, as the graph states it; None without that output."""
-        shapes = {one.name: one.shape for one in self._session.get_outputs()}
+        """The last axis of an output, as the graph states it; None if there is no such output."""
+        shapes = {value.name: value.shape for value in self._session.get_outputs()}
         return shapes[output][-1] if shapes.get(output) else None
 
     def run(self, batch: NDArray[np.generic], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
-        """The chosen outputs for a batch: (N, H, W, 3) uint8, or whatever the graph's first input
-        is.
+        """The chosen outputs for a batch.
+
+        Args:
+            batch: (N, H, W, 3) uint8, or what the graph's first input is.
+            outputs: the names of the outputs wanted.
         """
         return list(self._session.run(list(outputs), {self._input: batch}))

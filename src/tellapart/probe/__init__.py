@@ -1,3 +1,4 @@
-"""The probe: a head fitted on the embeddings of a frozen backbone, calibrated, on features that are
-computed once.
+"""The probe: a calibrated head, fitted on the embeddings of a frozen backbone.
+
+The embeddings are computed once, and kept.
 """

@@ -1,4 +1,4 @@
-"""Features: each image through the graph once, on the occasion of the scan."""
+"""The embeddings of the images, computed during the scan, so that each file is read once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tellapart.modelfile.session import Session
 
 
 class FeatureExtractor:
-    """Visits a scan: whatever decodes goes through the graph, unless its features are kept already.
+    """A scan hook that runs a graph on each image, unless its embedding is in the store already.
 
     Args:
-        graph: pixels (1, H, W, 3) uint8 → embedding (1, D).
-        store: where features are kept.
+        graph: a graph from pixels (1, H, W, 3) uint8 to an embedding (1, D).
+        store: where embeddings are kept between runs.
     """
 
     def __init__(self, graph: bytes, store: FeatureStore) -> None:
@@ -28,7 +28,7 @@ class FeatureExtractor:
         self._features: dict[str, NDArray[np.float32]] = {}
 
     def known(self, digest: str) -> bool:
-        """Whether the features of an image are kept."""
+        """Whether the embedding of an image is computed or in the store."""
         if digest not in self._features:
             kept = self._store.get(self.graph_digest, digest)
             if kept is not None:
@@ -36,14 +36,14 @@ class FeatureExtractor:
         return digest in self._features
 
     def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
-        """Compute the features of one image, and keep them."""
+        """Compute the embedding of one image, and keep it."""
         features = self._session.run(pixels[None], ["embedding"])[0][0]
         self._features[digest] = features
         self._store.put(self.graph_digest, digest, features)
         self.computed += 1
 
     def of(self, catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(len(rows), D) the features of scanned images."""
+        """(len(rows), D) the embeddings of scanned images."""
         if not len(rows):
             return np.zeros((0, len(next(iter(self._features.values())))), np.float32)
         return np.stack([self._features[digest] for digest in catalog.digests[rows]])

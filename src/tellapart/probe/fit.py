@@ -1,4 +1,4 @@
-"""The probe: a multinomial logistic regression on the features of a frozen backbone."""
+"""The probe: a multinomial logistic regression on the embeddings of a frozen backbone."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tellapart.threads import map_ahead
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-ONE_FOLD_FROM = (
-    4_000_000  # images x classes; from there on one fold is held out, not each: it says enough
-)
-MOST_STEPS = 300  # of L-BFGS; a fit that needs more is as good as done
+# Images times classes. From there on only one fold is held out: on so many images one fold is
+# precise enough to choose C by, and each fold costs a fit.
+ONE_FOLD_FROM = 4_000_000
+MAX_STEPS = 300  # of L-BFGS; a fit that needs more changes its answers hardly any further
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Probe:
     """A fitted head: standardisation and regression folded into one linear layer.
 
     Args:
-        layers: embedding (D,) → C logits; none of them hidden.
-        c: the chosen C of scikit-learn: larger is less regularised.
-        fold_losses: c → mean cross-entropy on what the folds held out, calibrated; empty without
-            folds.
+        layers: embedding (D,) → C logits, without hidden layers.
+        c: the chosen C of scikit-learn; larger is less regularised.
+        fold_losses: C → mean cross-entropy, calibrated, of the images that the folds held out. It
+            is empty if there are no folds.
     """
 
     layers: Layers
@@ -40,7 +40,7 @@ class Probe:
     fold_losses: dict[float, float]
 
     def as_json(self) -> dict[str, Any]:
-        """How it was chosen, as plain values."""
+        """How C was chosen, as plain values."""
         losses = {f"{c:g}": loss for c, loss in self.fold_losses.items()}
         return {"c": self.c, "fold_losses": losses}
 
@@ -52,16 +52,17 @@ def fit_probe(
     num_classes: int,
     options: HeadOptions,
 ) -> Probe:
-    """Fit the head on train; its regularisation is the one with the lowest loss on what the folds
-    held out.
+    """Fit the head on train, with the C that has the lowest loss on the images held out by folds.
 
     Args:
-        features: (N, D) of train.
-        labels: (N,) int64 in [0, C), every class present.
-        fold_of: (N,) which fold holds a row out; -1: none does.
+        features: (N, D) embeddings of train.
+        labels: (N,) int64 in [0, C); every class is present.
+        fold_of: (N,) which fold holds a row out; -1 means that none does.
+        num_classes: how many classes there are.
+        options: the values of C to try, and the weighting of the classes.
 
     Raises:
-        UserError: the features are not finite.
+        UserError: the embeddings are not finite.
     """
     if not np.isfinite(features).all():
         raise UserError(
@@ -73,10 +74,10 @@ def fit_probe(
     std[std < 1e-6] = 1  # a feature that never changes says nothing
     scaled = np.ascontiguousarray((features - mean) / std, np.float32)
     c_values = sorted(options.c_values)
-    # One BLAS thread a fit, the fits side by side: two threads in one small product wait for each
-    # other.
+    # One BLAS thread a fit, and the fits in parallel: threads in one small product mostly wait for
+    # each other.
     with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that MOST_STEPS were reached
+        warnings.simplefilter("ignore")  # about MAX_STEPS being reached
         fold_losses = (
             _fold_losses(scaled, labels, fold_of, c_values, options) if len(c_values) > 1 else {}
         )
@@ -101,11 +102,11 @@ def _fold_losses(
     c_values: list[float],
     options: HeadOptions,
 ) -> dict[float, float]:
-    """Strength → mean cross-entropy of the held-out images, at the temperature that suits them.
+    """C → mean cross-entropy of the held-out images, at the temperature that suits them.
 
-    The temperature makes the comparison one of knowledge: otherwise a strong regularisation, which
-    knows as much but says it more softly, would lose. From strong to weak, each fit starts at the
-    last; two rises in a row end it.
+    Without the temperature a strong regularisation would lose only because it is less sure, not
+    because it knows less. C goes from small to large, so that each fit can start at the last one.
+    Two rises in a row end the search.
     """
     if len(labels) * (labels.max() + 1) >= ONE_FOLD_FROM:
         fold_of = np.where(fold_of == 0, 0, -1)
@@ -128,8 +129,8 @@ def _fold_losses(
         for fold, values in by_fold.items():
             logits[fold_of == fold] = values
         losses[c] = _calibrated_loss(logits[held_out], labels[held_out], weights)
-        last = list(losses.values())[-3:]
-        if len(last) == 3 and last[0] < last[1] < last[2]:
+        recent = list(losses.values())[-3:]
+        if len(recent) == 3 and recent[0] < recent[1] < recent[2]:
             break
     return losses
 
@@ -138,8 +139,8 @@ def _calibrated_loss(
     logits: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> float:
     probs = softmax(logits, fit_temperature(logits, labels))
-    surprise = -np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-7))
-    return float(np.average(surprise, weights=weights))
+    losses = -np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-7))
+    return float(np.average(losses, weights=weights))
 
 
 def _logits(model: LogisticRegression, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -154,7 +155,7 @@ def _regression(options: HeadOptions, c: float) -> LogisticRegression:
     from sklearn.linear_model import LogisticRegression
 
     weighting = None if options.weighting == "none" else "balanced"
-    return LogisticRegression(C=c, class_weight=weighting, max_iter=MOST_STEPS, warm_start=True)
+    return LogisticRegression(C=c, class_weight=weighting, max_iter=MAX_STEPS, warm_start=True)
 
 
 def _image_weights(labels: NDArray[np.int64], options: HeadOptions) -> NDArray[np.float64]:

@@ -1,6 +1,4 @@
-"""From fitted layers to the head of the model file: calibrated, with thresholds, fitted on val
-alone.
-"""
+"""From fitted layers to the head of the model file, with the calibration and thresholds of val."""
 
 from __future__ import annotations
 
@@ -14,22 +12,24 @@ from tellapart.export.compose import Head
 from tellapart.modelfile.layers import Layers
 from tellapart.options import AnswerOptions
 
-NEIGHBOURS = 5
+NEIGHBOURS = 5  # the mean of several is less noisy than the nearest alone
 
 
 def calibrate(
     layers: Layers,
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
-    known: NDArray[np.float16],
+    reference: NDArray[np.float16],
     options: AnswerOptions,
 ) -> Calibration:
-    """Temperature, threshold of confidence and threshold of distance.
+    """Fit the temperature and the thresholds of confidence and distance on val.
 
     Args:
-        features: (N, D) of val; N may be 0.
-        labels: (N,) int64.
-        known: (K, D) as in the head.
+        layers: the fitted head, not calibrated yet.
+        features: (N, D) embeddings of val; N may be 0.
+        labels: (N,) int64, the truth.
+        reference: (K, D) as in the head.
+        options: the accuracy that answers should reach, and the share of val that is familiar.
     """
     count = len(labels)
     if not count:
@@ -48,34 +48,48 @@ def calibrate(
         count=count,
         confidence_threshold=fit_confidence_threshold(val, options.target_accuracy),
         unfamiliar_distance=fit_unfamiliarity_scale(
-            distances(features, known), options.familiar_share
+            distances(features, reference), options.familiar_share
         ),
     )
 
 
-def build_head(layers: Layers, known: NDArray[np.float16], calibration: Calibration) -> Head:
-    """The head with the temperature folded in."""
+def build_head(layers: Layers, reference: NDArray[np.float16], calibration: Calibration) -> Head:
+    """The head of the model file, with the temperature folded in."""
     return Head(
         layers=layers.scaled(calibration.temperature),
-        known=known,
-        neighbours=min(NEIGHBOURS, len(known)),
+        reference=reference,
+        neighbours=min(NEIGHBOURS, len(reference)),
         distance_scale=calibration.unfamiliar_distance or 1.0,
     )
 
 
 def reference_directions(features: NDArray[np.float32]) -> NDArray[np.float16]:
-    """(K, D) float32 → the same at unit length, in half the bytes."""
+    """(K, D) embeddings at unit length, in half the bytes, as the head holds them.
+
+    >>> reference_directions(np.array([[3.0, 4.0]], np.float32)).round(2).tolist()
+    [[0.60009765625, 0.7998046875]]
+    """
     lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     return np.asarray(features / lengths, np.float16)
 
 
-def distances(features: NDArray[np.float32], known: NDArray[np.float16]) -> NDArray[np.float32]:
-    """(N,) how far images are from the known ones: 1 − mean cosine to the nearest. In [0, 2].
+def distances(features: NDArray[np.float32], reference: NDArray[np.float16]) -> NDArray[np.float32]:
+    """(N,) how far images are from the training images, in [0, 2].
+
+    The distance is 1 − mean cosine to the nearest reference embeddings.
+
+    Args:
+        features: (N, D) embeddings.
+        reference: (K, D) as `reference_directions` gives it.
 
     Source: Sun et al. 2022, https://arxiv.org/abs/2204.06507: the distance to the nearest
     neighbours, at unit length.
+
+    >>> reference = reference_directions(np.eye(2, dtype=np.float32)[:1])
+    >>> distances(np.array([[2.0, 0.0], [0.0, 3.0]], np.float32), reference).tolist()
+    [0.0, 1.0]
     """
     lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    count = min(NEIGHBOURS, len(known))
-    cosines = (features / lengths) @ known.astype(np.float32).T
+    count = min(NEIGHBOURS, len(reference))
+    cosines = (features / lengths) @ reference.astype(np.float32).T
     return np.asarray(1 - np.sort(cosines, axis=1)[:, -count:].mean(axis=1), np.float32)
