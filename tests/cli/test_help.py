@@ -11,6 +11,7 @@ import pytest
 import tellapart
 from helpers.commands import VERBS
 from tellapart import Run
+from tellapart.jobs.runs import COLUMNS
 
 # ── help ──
 
@@ -33,6 +34,11 @@ def test_every_default_is_said_in_the_same_way(command, verb: str):
     text = " ".join(command(verb, "--help").out.split())
     assert "[default:" not in text
     assert "by default" not in text
+
+
+def test_the_columns_of_runs_are_listed(command):
+    text = " ".join(command("runs", "--help").out.split())
+    assert f"Columns: {', '.join(COLUMNS)}." in text
 
 
 def test_the_verbs_are_these(command):

@@ -133,10 +133,26 @@ def tune(
     ] = None,
     trials: Annotated[
         int | None,
-        option("Number of trials in the whole study, over all processes.", metavar="N"),
+        option(
+            "Number of trials in the whole study, over all processes. A new study needs this or"
+            " --budget.",
+            metavar="N",
+        ),
     ] = None,
-    budget: Budget = None,
-    recipe: Recipe = None,
+    budget: Annotated[
+        str | None,
+        option(
+            "A time limit for this command with its final training, as 90s, 20m or 2h.",
+            metavar="TIME",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        option(
+            "The recipe to search around: its name or a YAML file. Default: the study's, or probe.",
+            metavar="RECIPE",
+        ),
+    ] = None,
     space: Annotated[
         Path | None,
         option(
@@ -152,7 +168,7 @@ def tune(
     metric: Annotated[
         str | None,
         option(
-            "What to rank trials by: loss, accuracy, balanced_accuracy, precision, recall, f1 or"
+            "What to rank trials by, on val: loss, accuracy, balanced_accuracy, precision, recall, f1 or"
             " top5_accuracy. Default: loss for a probe, else the recipe's training.monitor.",
             metavar="METRIC",
         ),
@@ -175,7 +191,8 @@ def tune(
     storage: Annotated[
         str | None,
         option(
-            "A database that several machines share. Default: a file in the study's folder.",
+            "A database that several machines share, as postgresql://USER@HOST/NAME. Default: a"
+            " file in the study's folder.",
             metavar="URL",
         ),
     ] = None,
@@ -295,7 +312,7 @@ def runs(
     ] = Path("runs"),
     sort: Annotated[
         str | None,
-        option("Sort by a column of --out, or by a recipe key. Default: date.", metavar="COLUMN"),
+        option("The column or recipe key to sort by. Default: date.", metavar="COLUMN"),
     ] = None,
     descending: Annotated[
         bool | None,
@@ -308,8 +325,8 @@ def runs(
     where: Annotated[
         list[str] | None,
         option(
-            "List only runs that pass a filter: recipe=finetune, 'accuracy>0.9', 'run=*photos*'."
-            " Compares a column of --out or a recipe key. May be repeated.",
+            "List only runs where this holds for a column or a recipe key: recipe=finetune,"
+            " 'accuracy>0.9', 'run=*photos*'. May be repeated.",
             metavar="FILTER",
         ),
     ] = None,
@@ -319,7 +336,12 @@ def runs(
     out: Table = None,
     json_: Json = False,
 ) -> None:
-    """List the runs of a folder with their scores; sort and filter them; show what differs."""
+    """List the runs of a folder with their scores; sort and filter them; show what differs.
+
+    Columns: run, recipe, backbone, state, accuracy, accuracy_low,
+    accuracy_high, test_images, val_accuracy, val_accuracy_low,
+    val_accuracy_high, val_images, seconds, splits, seed, date.
+    """
     listed = tellapart.list_runs(
         folder, sort=sort, descending=descending, where=where or (), settings=settings, out=out
     )
@@ -341,7 +363,7 @@ def runs(
 def compare(
     folders: Annotated[
         list[Path],
-        argument("Finished runs. The first is the one to compare with.", "RUNS..."),
+        argument("Finished runs. The first is the one to compare with.", "RUNS"),
     ],
     out: Annotated[
         Path | None,

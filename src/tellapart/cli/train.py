@@ -12,7 +12,6 @@ import tellapart
 from tellapart.cli.help import Verb, argument, examples, flag, option
 from tellapart.cli.options import (
     DATA_HELP,
-    Budget,
     Data,
     GroupBy,
     Json,
@@ -65,7 +64,14 @@ def train(
     splits: Splits = None,
     group_by: GroupBy = None,
     set_: Set = None,
-    budget: Budget = None,
+    budget: Annotated[
+        str | None,
+        option(
+            "A time limit for the whole command, as 90s, 20m or 1h30m, for recipes that train by"
+            " gradient.",
+            metavar="TIME",
+        ),
+    ] = None,
     strict: Strict = False,
     resume: Resume = None,
     accept_changes: Annotated[

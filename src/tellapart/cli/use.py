@@ -38,7 +38,7 @@ def predict(
     images: Annotated[
         list[str],
         argument(
-            "Files, folders and patterns. - reads a list of files from standard input.", "IMAGES..."
+            "Files, folders and patterns. - reads a list of files from standard input.", "IMAGES"
         ),
     ],
     out: Table = None,
