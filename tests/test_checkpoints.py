@@ -4,6 +4,7 @@ them, bit for bit.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ from tellapart.training.checkpoints import (
     most_bytes,
 )
 from tellapart.training.optimizer_state import load_optimizer, optimizer_tensors
+from tellapart.training.state import CheckpointFacts, Progress
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": lambda groups: torch.optim.SGD(groups, lr=0.1),
@@ -451,3 +453,8 @@ def test_the_state_of_other_parameters_is_refused_whole(sizes: list[int]):
         load_optimizer(mine, *optimizer_tensors(adam(sizes)))
     after = optimizer_tensors(mine)[0]
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_facts_of_a_checkpoint_are_the_fields_of_the_progress():
+    fields = {field.name for field in dataclasses.fields(Progress)}
+    assert set(CheckpointFacts.__annotations__) == fields

@@ -332,7 +332,7 @@ def test_a_loss_that_is_not_finite_ends_it_with_step_and_rate(data: Path, tmp_pa
     said = run_command(*words, *set_arguments({**SHORT, "training.lr": 1e9}))
     assert said.code == 2
     assert said.err.count("\n") == 1
-    assert "(learning rate 1e+09): the training has gone astray. Lower training.lr" in said.err
+    assert "(learning rate 1e+09): the training has diverged. Lower training.lr" in said.err
 
 
 def test_without_data_and_network_it_is_said_what_is_wanted_and_where_to_put_it(

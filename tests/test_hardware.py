@@ -29,7 +29,7 @@ def test_a_single_process_gathers_and_sums_what_it_has():
 def test_a_single_process_wraps_nothing_and_waits_for_nobody():
     hardware, module = Hardware(TrainingOptions()), nn.Linear(2, 1)
     assert hardware.wrapped(module) is module
-    with hardware.writer_first(), hardware.silent(module):
+    with hardware.writer_first(), hardware.no_sync(module):
         hardware.backward(module(torch.ones(1, 2)).sum())
     hardware.leave_if_helper()
     assert module.weight.grad.tolist() == [[1.0, 1.0]]
@@ -39,7 +39,7 @@ def test_a_single_process_wraps_nothing_and_waits_for_nobody():
     ("precision", "dtype"), [("full", torch.float32), ("bf16", torch.bfloat16)]
 )
 def test_the_forward_pass_has_the_precision_asked_for(precision: str, dtype: torch.dtype):
-    with Hardware(TrainingOptions(precision=precision)).precise():
+    with Hardware(TrainingOptions(precision=precision)).autocast():
         assert nn.Linear(2, 1)(torch.ones(1, 2)).dtype == dtype
 
 

@@ -77,7 +77,7 @@ def test_images_are_normalised_as_in_the_model_file(catalog: Catalog, grey: bool
 def test_labels_are_those_of_the_positions(catalog: Catalog):
     batch = batch_of(inputs_of(catalog), np.array([5, 0, 2, 5]))
     assert batch.labels.tolist() == batch.targets.tolist() == [2, 0, 1, 2]
-    assert batch.there.tolist() == [True] * 4
+    assert batch.present.tolist() == [True] * 4
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -125,7 +125,7 @@ def test_a_lost_image_is_missing_from_its_batch_alone(tmp_path: Path):
     whole = batch_of(inputs_of(catalog, BY_CHANCE), epoch=0).inputs
     (folder / "leaf" / "000.jpg").unlink()
     batch = batch_of(inputs_of(catalog, BY_CHANCE, held_bytes=0), epoch=0)
-    assert batch.there.tolist() == [True, True, False, True, True, True]
+    assert batch.present.tolist() == [True, True, False, True, True, True]
     assert batch.labels.tolist() == [0, 0, 1, 2, 2]
     assert torch.equal(batch.inputs, whole[[0, 1, 3, 4, 5]])
 
@@ -135,7 +135,7 @@ def test_a_batch_of_lost_images_is_empty(tmp_path: Path):
     catalog = scan_folder(folder)
     (folder / "leaf" / "000.jpg").unlink()
     batch = batch_of(inputs_of(catalog, BY_CHANCE, held_bytes=0), np.array([2]), epoch=0)
-    assert (len(batch.inputs), len(batch.labels), batch.there.tolist()) == (0, 0, [False])
+    assert (len(batch.inputs), len(batch.labels), batch.present.tolist()) == (0, 0, [False])
 
 
 @pytest.mark.parametrize("augmentation", [BY_CHANCE, AugmentationOptions(mixup=1.0, cutmix=1.0)])
@@ -160,7 +160,9 @@ def test_batches_that_are_made_at_once_have_the_bits_of_each_alone(
         (alone,) = inputs.batches([group])
         for name in ("inputs", "labels", "targets"):
             assert torch.equal(getattr(together, name), getattr(alone, name))
-        assert together.there.tolist() == alone.there.tolist() == (group.positions != 2).tolist()
+        assert (
+            together.present.tolist() == alone.present.tolist() == (group.positions != 2).tolist()
+        )
         assert together.inputs.is_contiguous(memory_format=memory_format)
 
 

@@ -115,6 +115,6 @@ def test_a_lost_image_is_missing_from_its_batches(tmp_path: Path):
     (folder / "leaf" / "000.jpg").unlink()
     kept = kept_of(catalog, trunk_of("all"), inputs_of(catalog, held_bytes=0))
     some, none = kept.batches([Group(np.array([4, 2, 0]), view=0), Group(np.array([2]), view=0)])
-    assert some.there.tolist() == [True, False, True]
+    assert some.present.tolist() == [True, False, True]
     assert some.labels.tolist() == [2, 0]
     assert (len(some.inputs), len(none.inputs)) == (2, 0)

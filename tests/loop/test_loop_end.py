@@ -40,7 +40,7 @@ def test_a_loss_that_is_no_number_stops_it_with_step_and_rate(
     with pytest.raises(UserError) as caught:
         run_fit(tmp_path, data, changes, into=outcomes)
     step, lr = re.search(
-        r"at step (\d+) \(learning rate (\S+)\): the training has gone astray", str(caught.value)
+        r"at step (\d+) \(learning rate (\S+)\): the training has diverged", str(caught.value)
     ).groups()
     started = next(
         event for event in reversed(outcomes[0].events) if event.name == "iteration_started"
@@ -101,7 +101,7 @@ def test_what_the_loss_does_not_show_is_found_within_ten_steps(
         "training.freeze_batch_norm": True,
         "training.epochs": 1,
     }
-    with pytest.raises(UserError, match=r"holds NaN or infinity at step 10 .*gone astray"):
+    with pytest.raises(UserError, match=r"holds NaN or infinity at step 10 .*diverged"):
         run_fit(
             tmp_path, data, changes, callbacks=[at("iteration_completed", 3, poison)], into=outcomes
         )

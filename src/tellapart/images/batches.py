@@ -46,13 +46,13 @@ class Batch:
         inputs: (B, …) float32.
         labels: (B,) int64.
         targets: the labels, or (B, C) shares of the classes where images were mixed.
-        there: (B,) bool, which samples of the group these are.
+        present: (B,) bool, which samples of the group are in it; the others are lost.
     """
 
     inputs: Tensor
     labels: Tensor
     targets: Tensor
-    there: NDArray[np.bool_]
+    present: NDArray[np.bool_]
 
 
 class Inputs(Protocol):
@@ -107,17 +107,17 @@ class ImageInputs:
         """One batch for each group; a lost image is missing from its own."""
         joined = list(_joined(groups, self._at_once))
         decoded = self._images.batches([group.positions for group, _ in joined])
-        for (group, sizes), (pixels, there) in zip(joined, decoded, strict=True):
-            labels = self._labels[group.positions[there]].to(self._device)
-            keys = None if group.keys is None else group.keys[there]
-            yield from _parted(self._batch(torch.from_numpy(pixels), labels, keys, there), sizes)
+        for (group, sizes), (pixels, present) in zip(joined, decoded, strict=True):
+            labels = self._labels[group.positions[present]].to(self._device)
+            keys = None if group.keys is None else group.keys[present]
+            yield from _parted(self._batch(torch.from_numpy(pixels), labels, keys, present), sizes)
 
     def _batch(
         self,
         pixels: Tensor,
         labels: Tensor,
         keys: NDArray[np.uint64] | None,
-        there: NDArray[np.bool_],
+        present: NDArray[np.bool_],
     ) -> Batch:
         images = pixels.to(self._device, non_blocking=True).permute(
             0, 3, 1, 2
@@ -135,7 +135,7 @@ class ImageInputs:
         inputs = (
             floats.sub(self._mean).div_(self._std).contiguous(memory_format=self._memory_format)
         )
-        return Batch(inputs, labels, targets, there)
+        return Batch(inputs, labels, targets, present)
 
 
 def _joined(groups: Sequence[Group], most: int) -> Iterator[tuple[Group, list[int]]]:
@@ -168,8 +168,8 @@ def _parted(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
         yield batch
         return
     end = 0
-    for there in np.split(batch.there, np.cumsum(sizes)[:-1]):
-        begin, end = end, end + int(there.sum())
+    for present in np.split(batch.present, np.cumsum(sizes)[:-1]):
+        begin, end = end, end + int(present.sum())
         yield Batch(
-            batch.inputs[begin:end], batch.labels[begin:end], batch.targets[begin:end], there
+            batch.inputs[begin:end], batch.labels[begin:end], batch.targets[begin:end], present
         )

@@ -2,10 +2,10 @@
 content.
 
     step-000000001200.<32 hex>.safetensors     all that the next step needs; the newest two are kept
-    best-000000001000.<32 hex>.safetensors     the best network so far, for as long as a kept step refers to it
+    best-000000001000.<32 hex>.safetensors     the best network so far, while a kept step refers to it
 
-A file is written whole before an older one goes, so at every moment after the first there is one to
-go on from. What was damaged is found by its name, before anything of its content is believed.
+A new file is written whole before an older one is removed. So once the first is written, there is
+always one to go on from. The name shows damage before anything of the content is believed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -25,28 +25,24 @@ from torch import Tensor
 from tellapart.errors import Refused, reason_of
 from tellapart.progress import Console
 from tellapart.runs.identity import VERSION
+from tellapart.training.state import CheckpointFacts
 from tellapart.writing import write_whole
 
 FORMAT = 1
 STEPS_KEPT = 2
 
-_KEY = (  # one text in the metadata: of several, the order would differ from file to file
-    "tellapart.checkpoint"
-)
+# The metadata has one text only: the order of several would differ from file to file.
+_KEY = "tellapart.checkpoint"
 _FIELDS = {"format", "tellapart", "run", "kind", "step", "facts"}
 _NAME = re.compile(r"(step|best)-([0-9]{12})\.([0-9a-f]{32})\.safetensors")
-_PART = re.compile(
-    r"\.(step|best)-[0-9]{12}\.[0-9a-f]{2}\.\w+\.part"
-)  # what a killed `write_whole` leaves
-
+# The name of what a killed `write_whole` leaves.
+_PART = re.compile(r"\.(step|best)-[0-9]{12}\.[0-9a-f]{2}\.\w+\.part")
 
 _WHAT_TO_DO = "Put a good copy there, or train anew without --resume."
 
 
 class _UnusableError(Exception):
-    """Why a file is no checkpoint to go on from: the rest of a sentence that begins with its
-    name.
-    """
+    """A file is no checkpoint to go on from. The reason ends a sentence that begins with its name."""
 
 
 class NotFinite(ValueError):
@@ -58,15 +54,15 @@ class Checkpoint:
     """A checkpoint, read and found whole.
 
     Args:
-        step: optimizer steps done.
+        step: the optimizer steps that were done.
         tensors: name → values, contiguous, on the CPU.
-        facts: plain values, as JSON gives them back.
-        file: where it is.
+        facts: its plain values.
+        file: its path.
     """
 
     step: int
     tensors: Mapping[str, Tensor]
-    facts: Mapping[str, Any]
+    facts: CheckpointFacts
     file: Path
 
 
@@ -74,30 +70,31 @@ class Checkpoints:
     """The checkpoints of one run; only one process at a time may save.
 
     Args:
-        folder: where they are; made by the first save.
-        run_id: of the run; the checkpoints of another run are refused.
-        console: is told of each one that cannot be used.
+        folder: where they are. The first save makes it.
+        run_id: the id of the run. The checkpoints of another run are refused.
+        console: where each one that cannot be used is named.
     """
 
     def __init__(self, folder: Path, run_id: str, console: Console) -> None:
         self.folder = folder
         self._run_id = run_id
         self._console = console
-        self._good: dict[
-            str, str | None
-        ] = {}  # names of those to keep, oldest first → the best that each refers to
+        # The names of those to keep, oldest first → the best network that each refers to.
+        self._good: dict[str, str | None] = {}
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Write the state after `step`, then remove what it makes superfluous. The same state again
-        changes nothing.
+        """Write the state after `step`, then remove what it makes superfluous.
+
+        To save the same state again changes nothing.
 
         Args:
-            facts: plain values; `best` names the file that `save_best` returned, where there is
-                one.
+            step: the optimizer steps that are done.
+            tensors: of the network and the optimizer.
+            facts: plain values. `best` names the file that `save_best` returned, if there is one.
 
         Raises:
-            NotFinite: a tensor is not finite.
-            Refused: the disk is full. Neither touches an older checkpoint.
+            NotFinite: a tensor is not finite. Older checkpoints stay as they are.
+            Refused: the disk is full. Older checkpoints stay as they are.
         """
         name = self._write("step", step, tensors, facts)
         before = [other for other in self._good if _step(other) < step][1 - STEPS_KEPT :]
@@ -105,13 +102,14 @@ class Checkpoints:
         self._prune(step)
 
     def save_best(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-        """Write the best network so far; returns its file's name, which belongs into the facts of
-        the next `save`.
+        """Write the best network so far, and return the name of its file.
+
+        The name belongs into the facts of the next `save`.
         """
         return self._write("best", step, tensors, facts)
 
     def newest(self) -> Checkpoint | None:
-        """The last checkpoint that can be used, or None where none was ever written.
+        """The last checkpoint that can be used. None means that none was ever written.
 
         Raises:
             Refused: there are checkpoints, but none can be used.
@@ -134,7 +132,7 @@ class Checkpoints:
         return None
 
     def load_best(self, name: str) -> Checkpoint:
-        """The best network, by the name that `save_best` gave.
+        """The best network, by the name that `save_best` returned.
 
         Raises:
             Refused: it is gone or damaged.
@@ -145,7 +143,9 @@ class Checkpoints:
             raise Refused(f"{self.folder / name} {reason}.", _WHAT_TO_DO) from None
 
     def _check_best(self, found: Checkpoint) -> None:
-        """Without the best network that it refers to, a checkpoint cannot end as it should."""
+        """Read the best network that a checkpoint refers to: without it, the run could not end with
+        its best.
+        """
         best = found.facts.get("best")
         if best is not None:
             try:
@@ -176,7 +176,7 @@ class Checkpoints:
         return name
 
     def _read(self, name: str) -> Checkpoint:
-        """The file of that name, or _UnusableError with the reason."""
+        """Read the file of that name; an _UnusableError has the reason if it cannot be used."""
         match = _NAME.fullmatch(name)
         if not match:
             raise _UnusableError("is no name of a checkpoint")
@@ -196,12 +196,16 @@ class Checkpoints:
         if (about["kind"], about["step"]) != (match[1], int(match[2])):
             raise _UnusableError(f"was renamed (it holds {about['kind']} {about['step']})")
         return Checkpoint(
-            about["step"], safetensors.torch.load(data), about["facts"], self.folder / name
+            about["step"],
+            safetensors.torch.load(data),
+            cast(CheckpointFacts, about["facts"]),
+            self.folder / name,
         )
 
     def _prune(self, step: int) -> None:
-        """Remove what no kept checkpoint needs, up to `step`; later ones, which could not be used,
-        are left alone.
+        """Remove what no kept checkpoint needs, up to `step`.
+
+        Later ones stay: they could not be used, and only the user knows why.
         """
         bests = self._names("best")
         keep = {*self._good, *self._good.values(), max(bests, default="")}
@@ -214,7 +218,7 @@ class Checkpoints:
             (self.folder / name).unlink()
 
     def _clear_parts(self) -> None:
-        """Remove what killed processes left half-written, before it adds up."""
+        """Remove what killed processes left half-written, so that it does not add up."""
         for path in self.folder.glob(".*.part"):
             if _PART.fullmatch(path.name):
                 path.unlink()
@@ -230,13 +234,13 @@ class Checkpoints:
 
 
 def most_bytes(model_bytes: int, optimizer_bytes: int) -> int:
-    """What the checkpoints take at most, while one more is being written."""
+    """The largest size of all checkpoints together, while one more is being written."""
     steps, bests = STEPS_KEPT + 1, STEPS_KEPT + 2
     return steps * (model_bytes + optimizer_bytes) + bests * model_bytes
 
 
 def _plain(name: str, tensor: Tensor) -> Tensor:
-    """A copy that shares no memory, contiguous, on the CPU; finite, where it could be otherwise."""
+    """A contiguous copy on the CPU that shares no memory, and that was checked to be finite."""
     values = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     if values.is_floating_point() and not values.isfinite().all():
         raise NotFinite(f"{name} holds NaN or infinity.")
@@ -252,9 +256,9 @@ def _step(name: str) -> int:
 
 
 def _about(data: bytes) -> dict[str, Any]:
-    """What a checkpoint says of itself, every field of it, or _UnusableError.
+    """The fields of a checkpoint's metadata, or _UnusableError.
 
-    In a safetensors file eight bytes say the length of the JSON text behind them.
+    A safetensors file begins with eight bytes that give the length of the JSON text behind them.
     """
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

@@ -1,6 +1,4 @@
-"""Whatever the training runs on: one process or many, CPU, CUDA, MPS or XLA, as accelerate finds
-it.
-"""
+"""The hardware of a training, as accelerate finds it: one process or many, CPU, CUDA, MPS or XLA."""
 
 from __future__ import annotations
 
@@ -25,15 +23,14 @@ _PRECISIONS = {"full": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 class Hardware:
-    """The device of this process, and its place among the others. One of them, the writer, writes
-    all files.
+    """The device of this process, and its place among the others.
 
-    Not every process trains on the same samples: of each batch, each takes its own part.
+    One process, the writer, writes all files. Each process takes its own share of every batch.
     """
 
     def __init__(self, options: TrainingOptions) -> None:
-        # accelerate keeps one state a process, and would refuse a second training with another
-        # precision.
+        # accelerate keeps one state for a whole process. It would refuse a second training with
+        # another precision.
         if AcceleratorState._shared_state:
             AcceleratorState._reset_state()
         self.accelerator = Accelerator(mixed_precision=_PRECISIONS[options.precision])
@@ -42,7 +39,7 @@ class Hardware:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors of this process live."""
+        """The device that holds the tensors of this process."""
         device: torch.device = self.accelerator.device
         return device
 
@@ -53,52 +50,48 @@ class Hardware:
 
     @property
     def share(self) -> tuple[int, int]:
-        """Which process this is, of how many."""
+        """The number of this process, from 0, and how many there are."""
         return self.accelerator.process_index, self.accelerator.num_processes
 
     @property
-    def told(self) -> str:
-        """What the bits of a training depend on: "cpu, 1 process", for one."""
+    def description(self) -> str:
+        """Device and processes in words, as "cpu, 1 process". A training's last bits depend on them."""
         world = self.share[1]
         return f"{self.device.type}, {world} process{'es' * (world > 1)}"
 
     def wrapped(self, module: nn.Module) -> nn.Module:
-        """The module as it is called in training: with several processes, one that adds up their
-        gradients.
-        """
+        """The module as training calls it. With several processes it averages their gradients."""
         module.to(self.device)
         return module if self.share[1] == 1 else _prepared(self.accelerator, module)
 
-    def precise(self) -> AbstractContextManager[None]:
-        """What the forward pass runs in: autocast, where another precision than full was chosen."""
+    def autocast(self) -> AbstractContextManager[None]:
+        """The context of a forward pass. It casts where another precision than full was chosen."""
         return (
             nullcontext()
             if self.accelerator.mixed_precision == "no"
             else _autocast(self.accelerator)
         )
 
-    def silent(self, module: nn.Module) -> AbstractContextManager[None]:
-        """What all parts of a batch but the last run in: the processes wait with adding up their
-        gradients.
+    def no_sync(self, module: nn.Module) -> AbstractContextManager[None]:
+        """The context of all parts of a batch but the last: the processes do not exchange their
+        gradients yet, which would cost a transfer a part.
         """
         return nullcontext() if self.share[1] == 1 else _no_sync(self.accelerator, module)
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients, scaled where the precision needs it."""
+        """Compute the gradients, scaled where the precision needs it."""
         self.accelerator.backward(loss)
 
     @property
-    def scaling(self) -> dict[str, Any]:
-        """By what the gradients of fp16 are scaled, plain values; nothing with another
-        precision.
-        """
+    def scaler_state(self) -> dict[str, Any]:
+        """The state of fp16's gradient scaler, as plain values. Other precisions have none."""
         scaler = self.accelerator.scaler
         return dict(scaler.state_dict()) if scaler else {}
 
-    def scale_on(self, scaling: Mapping[str, Any]) -> None:
-        """Go on with what `scaling` gave."""
-        if scaling:
-            self.accelerator.scaler.load_state_dict(scaling)
+    def load_scaler_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with what `scaler_state` gave."""
+        if state:
+            self.accelerator.scaler.load_state_dict(state)
 
     def summed(self, value: float) -> float:
         """The sum of a number over all processes."""
@@ -113,13 +106,13 @@ class Hardware:
         """The smallest of a number over all processes."""
         if self.share[1] == 1:
             return value
-        every: Tensor = self.accelerator.gather(
+        values: Tensor = self.accelerator.gather(
             torch.tensor([value], dtype=torch.float32, device=self.device)
         )
-        return float(every.min().item())
+        return float(values.min().item())
 
     def of_writer(self, value: T) -> T:
-        """What the writer has, in every process."""
+        """The writer's value, in every process."""
         if self.share[1] == 1:
             return value
         values = [value]
@@ -127,28 +120,23 @@ class Hardware:
         return values[0]
 
     def gathered(self, rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-        """Rows that the processes took in turn, put together again: (count, C)."""
+        """Put the rows together that the processes took in turn: (count, C)."""
         world = self.share[1]
         if world == 1:
             return rows
         most = -(-count // world)
         padded = np.zeros((most, rows.shape[1]), np.float32)
         padded[: len(rows)] = rows
-        every: Tensor = self.accelerator.gather(torch.from_numpy(padded).to(self.device))
-        return np.asarray(
-            every.cpu()
-            .numpy()
-            .reshape(world, most, -1)
-            .swapaxes(0, 1)
-            .reshape(world * most, -1)[:count]
-        )
+        gathered: Tensor = self.accelerator.gather(torch.from_numpy(padded).to(self.device))
+        by_process = gathered.cpu().numpy().reshape(world, most, -1)
+        return np.asarray(by_process.swapaxes(0, 1).reshape(world * most, -1)[:count])
 
     def writer_first(self) -> AbstractContextManager[None]:
-        """What the writer does before the others begin with it."""
+        """A context that the writer goes through before the others enter it."""
         return nullcontext() if self.share[1] == 1 else _writer_first(self.accelerator)
 
     def leave_if_helper(self) -> None:
-        """The processes that only helped to learn end here: one writes what comes next."""
+        """End the processes that only helped to train: the writer alone does what comes next."""
         self.accelerator.wait_for_everyone()
         if not self.is_writer:
             raise SystemExit(0)

@@ -1,6 +1,4 @@
-"""Ctrl-C and SIGTERM while a network learns: the step is finished, the checkpoint saved, and then
-the run ends.
-"""
+"""Ctrl-C and SIGTERM during training: the step is finished, a checkpoint is saved, and the run ends."""
 
 from __future__ import annotations
 
@@ -10,34 +8,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-PATIENCE_SECONDS = (
-    5.0  # for a step to finish; a longer one is abandoned, and the last checkpoint is what is left
-)
+# A step that takes longer to finish is abandoned; the last checkpoint is what is left then.
+PATIENCE_SECONDS = 5.0
 
 
-class StopAsked:
+class StopRequest:
     """Whether somebody asked the run to stop."""
 
     def __init__(self) -> None:
-        self.now = False
+        self.received = False
 
     def __call__(self, signal_number: int, frame: FrameType | None) -> None:
-        """What a signal does: the first one asks; a second one, or a step that takes too long, ends
-        it at once.
+        """Handle a signal. The first one asks; a second one, or a step that takes too long, ends
+        the run at once.
         """
-        if self.now:
+        if self.received:
             raise KeyboardInterrupt
-        self.now = True
+        self.received = True
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
 
 
 @contextmanager
-def stop_asked() -> Iterator[StopAsked]:
-    """Watch for SIGINT and SIGTERM. Only the main thread can; elsewhere nothing is watched, and
-    nothing is asked.
+def stop_requests() -> Iterator[StopRequest]:
+    """Watch for SIGINT and SIGTERM. Python lets only the main thread do so; elsewhere no request
+    is ever received.
     """
-    stop = StopAsked()
+    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

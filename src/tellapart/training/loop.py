@@ -1,11 +1,18 @@
-"""The loop: one optimizer step after the other, and at each epoch's end a look at val.
+"""The loop: one optimizer step after the other, and an evaluation on val at each epoch's end.
 
-    for each epoch:    what learns in it; its samples in their order, a function of (seed, epoch, image)
-        for each batch:    loss, gradients, step         → callbacks
-        scores on val, the best network kept             → callbacks, checkpoint
+    for each epoch:        what learns in it         phases.py, models/stages.py
+                           its samples in order      images/sampling.py: by (seed, epoch, image)
+        for each batch:    its images, augmented     images/batches.py, images/augmentation.py
+                           the rate of the step      schedules.py
+                           loss, backward, step      step.py, with losses.py and optimizers.py
+                           events                    events.py → callbacks.py, trackers.py
+        scores on val      predict_images            phases.py
+        the best network and the state are saved     checkpoints.py, state.py, optimizer_state.py
 
-Killed anywhere, it goes on from the last checkpoint and ends with the same bits; but for a budget,
-which hangs on time.
+`loss.backward()` is called in step.py: `Stepper._gradients`, by way of `Hardware.backward`.
+
+A training that is killed goes on from its last checkpoint and ends with the same bits. With a time
+budget it does not, since the number of its steps depends on time.
 """
 
 from __future__ import annotations
@@ -31,50 +38,53 @@ from tellapart.training.budget import Pace
 from tellapart.training.checkpoints import Checkpoint, Checkpoints, NotFinite
 from tellapart.training.events import Callback, Event, EventName, wants_stop
 from tellapart.training.hardware import Hardware
-from tellapart.training.interruption import StopAsked, stop_asked
+from tellapart.training.interruption import StopRequest, stop_requests
 from tellapart.training.phases import Phase, TrainingData, predict_images, scores_of
 from tellapart.training.runtime import RuntimeSettings, running
 from tellapart.training.schedules import rate_at
 from tellapart.training.state import Progress
 from tellapart.training.step import Stepper
 
-FINITE_EVERY = 10  # steps between two looks at all weights and statistics
-AGREE_EVERY = 10  # steps between two questions whether all processes are to stop
+FINITE_EVERY = 10  # steps between two checks of all weights and statistics
+# Steps between two exchanges of whether all processes are to stop: each one costs them a wait.
+AGREE_EVERY = 10
 BY_CALLBACK = "a callback stopped it"
 
 
 class StatefulCallback(Protocol):
-    """A callback that remembers something from step to step."""
+    """A callback that remembers something from event to event."""
 
     name: str
 
     def __call__(self, event: Event) -> object:
-        """One event."""
+        """Take one event."""
 
     def state(self) -> dict[str, Any]:
-        """What it remembers, as plain values."""
+        """Give what it remembers, as plain values."""
         ...
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Remember that."""
+        """Go on with what `state` gave."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What the loop works with, and does not change.
+    """The surroundings of the loop, which it uses and does not change.
 
     Args:
-        checkpoints: where the state goes.
-        resumed: the one to go on from; None: from the beginning.
-        moves: that were found invariant, for the record.
+        hardware: what it runs on.
+        checkpoints: where the state is saved.
+        resumed: the checkpoint to go on from. None begins at the beginning.
+        moves: the flips and turns that were found invariant, for the record.
         callbacks: called at every event; one that returns "stop" or False ends the training after
             the step, as early stopping does.
-        metrics: name → function of the predictions; computed each epoch.
+        metrics: name → function of the predictions. All are computed each epoch.
         extensions: the user's own losses, optimizers, schedules and transforms.
-        deadline: by `time.monotonic`; the loop is over there, its last evaluation included. None:
-            it takes the time that it takes.
-        how_to_resume: the command, for whoever interrupts it.
-        write_history: given all rows after each epoch.
+        deadline: by `time.monotonic`, when the loop and its last evaluation are over. None means
+            that it takes the time that it needs.
+        how_to_resume: the command that goes on with the run, for messages.
+        write_history: called with all rows after each epoch.
+        console: where notes are printed.
     """
 
     hardware: Hardware
@@ -97,14 +107,13 @@ def fit(
     runtime: RuntimeSettings,
     context: Context,
 ) -> Progress:
-    """Train the classifier; it ends as the best network by val, or without val as the last one.
+    """Train the classifier. It ends as the best network by val, or without val as the last one.
 
     Raises:
-        UserError: the loss is no longer finite; an unknown metric for the best; not even a small
-            part of a batch fits into the memory.
-        Refused: too many images were changed meanwhile, the disk is full, or no checkpoint can be
-            used.
-        Interrupted: somebody asked it to stop; the state is saved.
+        UserError: the loss is no longer finite, `training.monitor` names no metric, or not even a
+            small part of a batch fits into the memory.
+        Refused: too many images changed meanwhile, the disk is full, or no checkpoint can be used.
+        Interrupted: somebody asked it to stop. The state is saved.
     """
     choose("metric for training.monitor:", recipe.training.monitor, context.metrics)
     if data.val is None and recipe.training.patience is not None:
@@ -112,14 +121,14 @@ def fit(
             "training.patience has no val to watch.",
             "Leave it out, or give split.val a share of the images.",
         )
-    with torch.random.fork_rng(), running(runtime), stop_asked() as stop:
+    with torch.random.fork_rng(), running(runtime), stop_requests() as stop:
         loop = _Loop(classifier, data, recipe, runtime, context, stop)
         loop.run()
         return loop.progress
 
 
 class _Loop:
-    """The loop's state. A class only because so much of it lives from step to step."""
+    """The loop's state. It is a class only because so much of it lives from step to step."""
 
     def __init__(
         self,
@@ -128,59 +137,54 @@ class _Loop:
         recipe: Recipe,
         runtime: RuntimeSettings,
         context: Context,
-        stop: StopAsked,
+        stop: StopRequest,
     ) -> None:
-        self.classifier, self.data, self.recipe, self.options = (
-            classifier,
-            data,
-            recipe,
-            recipe.training,
-        )
+        self.classifier, self.data, self.options = classifier, data, recipe.training
         self.context, self.hardware, self.stop = context, context.hardware, stop
         self.stepper = Stepper(
             classifier, data, recipe, self.hardware, runtime, context.console, context.extensions
         )
-        self.judging = {
-            split: (
-                runtime.looking_seconds * len(images) / self.hardware.share[1]
-            )  # until it is measured
+        # The seconds of evaluating each split: a guess until they are measured.
+        self.eval_seconds = {
+            split: runtime.looking_seconds * len(images) / self.hardware.share[1]
             for split, images in (("train", data.train), ("val", data.val or ()))
         }
         self.pace = Pace(self.options.batch_size * runtime.seconds / self.hardware.share[1])
-        self.rate: float | None = None  # of the head, at the last step of this session
+        self.rate: float | None = None  # the head's at the last step of this session
         self.callback_stops = False
-        self.progress = (
-            self._begun(runtime)
-            if context.resumed is None
-            else self._restored(context.resumed, runtime)
-        )
+        if context.resumed is None:
+            self.progress = self._begun(runtime)
+        else:
+            self.progress = self._restored(context.resumed, runtime)
         self.began = time.monotonic() - self.progress.seconds
         self.saved_at = time.monotonic()
 
     def _begun(self, runtime: RuntimeSettings) -> Progress:
         per_epoch = len(batch_bounds(len(self.data.train), self.options.batch_size))
         if self.context.deadline is not None and time.monotonic() >= self.context.deadline:
-            self.context.console.say("note: The time is up before the first step; one is made")
+            self.context.console.say(
+                "note: The time budget is used up before training begins; it makes one step"
+            )
         return Progress(
             classes=list(self.data.train.classes),
             steps=self.options.epochs * per_epoch,
             per_epoch=per_epoch,
             runtime=runtime.as_json(),
-            hardware=self.hardware.told,
+            hardware=self.hardware.description,
             parts=self.options.accumulation,
             moves=list(self.context.moves),
         )
 
     def _restored(self, checkpoint: Checkpoint, runtime: RuntimeSettings) -> Progress:
         progress = Progress.from_facts(checkpoint.facts)
-        now = runtime.as_json(), self.hardware.told
-        if (progress.runtime, progress.hardware) != now:
+        current = runtime.as_json(), self.hardware.description
+        if (progress.runtime, progress.hardware) != current:
             self.context.console.say(
                 "note: It goes on with other hardware, threads or kernels: the last bits may differ"
             )
-            progress.runtime, progress.hardware = now
+            progress.runtime, progress.hardware = current
         self.stepper.parts = progress.parts
-        self.hardware.scale_on(progress.scaling)
+        self.hardware.load_scaler_state(progress.scaling)
         _load(self.classifier, checkpoint)
         self.stepper.load_optimizer_state(checkpoint)
         for callback in self._stateful():
@@ -189,21 +193,22 @@ class _Loop:
         return progress
 
     def _plan(self) -> None:
-        """Under a budget: as many steps as there is time for at the pace so far, the same in all
-        processes.
+        """Plan as many steps as a budget has time for at the pace so far, the same in all processes.
 
-        Until there is a pace, the plan stays what it was: all epochs, or what an interrupted
+        Until a pace is measured, the plan stays as it was: all epochs, or those that an interrupted
         session planned.
         """
         progress, deadline = self.progress, self.context.deadline
         if deadline is None or not self.pace.measured:
             return
-        judging = self.judging["val"] + self.judging["train"] * self.options.evaluate_train
-        left = deadline - time.monotonic()
-        more = self.pace.steps_in(
-            left, judging, self.judging["val"], progress.per_epoch, progress.batch
+        evaluating = (
+            self.eval_seconds["val"] + self.eval_seconds["train"] * self.options.evaluate_train
         )
-        steps = max(1, progress.step, progress.epoch * progress.per_epoch + more)
+        left = deadline - time.monotonic()
+        fitting = self.pace.steps_in(
+            left, evaluating, self.eval_seconds["val"], progress.per_epoch, progress.batch
+        )
+        steps = max(1, progress.step, progress.epoch * progress.per_epoch + fitting)
         progress.steps = int(self.hardware.least(min(steps, self._most_steps)))
 
     @property
@@ -211,8 +216,8 @@ class _Loop:
         return self.options.epochs * self.progress.per_epoch
 
     def run(self) -> None:
-        """From wherever the progress is to the end."""
-        self._tell("run_started")
+        """Train from wherever the progress is to the end."""
+        self._report("run_started")
         if self.context.resumed is None:
             self._save()
         phase = None
@@ -220,21 +225,19 @@ class _Loop:
             before, phase = phase, self.stepper.phases.of(self.progress.epoch)
             if phase is not before:
                 self.pace.openings = phase.views or 0
-            self._tell("epoch_started")
+            self._report("epoch_started")
             self._end_epoch(phase, cut=self._make_epoch(phase))
-        if (
-            self.progress.best and self.hardware.is_writer
-        ):  # the others end here, and may know of an older one only
+        # The other processes end here, and may know of an older best network only.
+        if self.progress.best and self.hardware.is_writer:
             _load(self.classifier, self.context.checkpoints.load_best(self.progress.best))
         self.classifier.eval()
-        self._tell("run_completed")
+        self._report("run_completed")
 
     def _make_epoch(self, phase: Phase) -> bool:
-        """The steps that are left of it; returns whether a budget cut it short."""
+        """Make the steps that are left of the epoch; return whether it was cut short."""
         progress = self.progress
-        if (
-            progress.batch and progress.step == progress.steps
-        ):  # it was interrupted behind its last step
+        if progress.batch and progress.step == progress.steps:
+            # The session before was interrupted between the last step and its evaluation.
             return progress.batch < progress.per_epoch
         began, is_first = time.monotonic(), True
         for batch, weight in self.stepper.batches(phase, progress.epoch, progress.batch):
@@ -247,18 +250,17 @@ class _Loop:
         return False
 
     def _iterate(self, phase: Phase, batch: Batch, weight: float) -> None:
-        """One optimizer step; none where all images of the batch are lost."""
+        """Make one optimizer step; skip it where all images of the batch are lost."""
         progress = self.progress
-        if (
-            not len(batch.labels) and self.hardware.share[1] > 1
-        ):  # the other processes would wait for ever
+        if not len(batch.labels) and self.hardware.share[1] > 1:
+            # The other processes would wait for this one's gradients for ever.
             raise Refused(
-                "All images of a process's part of a batch were changed while they were used.",
+                "All images of a process's part of a batch changed while they were used.",
                 f"Put them back, or go on without them: {self.context.how_to_resume}"
                 " --accept-changes",
             )
         self.rate = lr = self._rate_at(progress.step)
-        self._tell("iteration_started", lr=lr)
+        self._report("iteration_started", lr=lr)
         loss = (
             self.stepper.step(phase, batch, weight, progress.step, lr)
             if len(batch.labels)
@@ -273,16 +275,17 @@ class _Loop:
             progress.loss_sum += loss
             progress.loss_count += 1
         progress.batch += 1
-        self._tell("iteration_completed", loss=loss, lr=lr)
+        self._report("iteration_completed", loss=loss, lr=lr)
 
     def _check_finite(self) -> None:
-        """The loss of the next batch would not show it: statistics of BatchNorm, say, are not used
-        in training.
+        """Look for NaN and infinity in the network.
+
+        The loss of the next batch would not show all of it: training does not use the running
+        statistics of BatchNorm.
         """
-        state = self.classifier.state_dict().items()
         wrong = [
             name
-            for name, tensor in state
+            for name, tensor in self.classifier.state_dict().items()
             if tensor.is_floating_point() and not tensor.isfinite().all()
         ]
         if self._agreed(bool(wrong)):
@@ -307,15 +310,15 @@ class _Loop:
             self._save()
 
     def _is_late(self, *splits: str) -> bool:
-        """Whether the deadline leaves no more than the time to evaluate these."""
-        judging = sum(self.judging[split] for split in splits)
-        return (
-            self.context.deadline is not None and time.monotonic() + judging > self.context.deadline
-        )
+        """Whether the deadline leaves no more than the time to evaluate these splits."""
+        if self.context.deadline is None:
+            return False
+        evaluating = sum(self.eval_seconds[split] for split in splits)
+        return time.monotonic() + evaluating > self.context.deadline
 
     def _stop_if_asked(self) -> None:
         progress = self.progress
-        if self._agreed(self.stop.now):
+        if self._agreed(self.stop.received):
             self._save()
             raise Interrupted(
                 f"Interrupted after step {progress.step:,} of {progress.steps:,}; the state is"
@@ -324,6 +327,7 @@ class _Loop:
             )
 
     def _agreed(self, wish: bool) -> bool:
+        """Whether any process wishes it. All processes must ask at the same step."""
         return self.hardware.summed(float(wish)) > 0
 
     def _end_epoch(self, phase: Phase, *, cut: bool) -> None:
@@ -349,7 +353,7 @@ class _Loop:
             fewer = cut or progress.epoch < self.options.epochs
             if fewer if progress.done else self._agreed(self._is_late("val")):
                 progress.ended = "the time was up"
-        self._tell("epoch_completed", loss=row["loss"], scores=scores)
+        self._report("epoch_completed", loss=row["loss"], scores=scores)
         if self._agreed(self.callback_stops) and not progress.done:
             progress.ended = BY_CALLBACK
         self._save()
@@ -358,7 +362,7 @@ class _Loop:
         self._stop_if_asked()
 
     def _scores(self, phase: Phase) -> dict[str, float]:
-        self.stepper.phases.rest()
+        self.stepper.phases.eval()
         scores: dict[str, float] = {}
         late = self._is_late("train", "val")
         for split, images, inputs, wanted in (
@@ -375,12 +379,12 @@ class _Loop:
                 with self._finite():
                     predictions = predict_images(phase, images, inputs, self.hardware)
                 scores |= scores_of(predictions, split, self.context.metrics)
-                self.judging[split] = time.monotonic() - began
-        self.stepper.phases.teach()
+                self.eval_seconds[split] = time.monotonic() - began
+        self.stepper.phases.train()
         return scores
 
     def _judge(self, scores: Mapping[str, float]) -> None:
-        """Keep the network if it is the best by val."""
+        """Save the network if it is the best by val so far."""
         progress, name = self.progress, self.options.monitor
         if self.data.val is None:
             return
@@ -397,11 +401,11 @@ class _Loop:
                 )
 
     def _save(self) -> None:
-        """The state as it is now, in a checkpoint."""
+        """Save the state in a checkpoint."""
         self.progress.seconds = time.monotonic() - self.began
         self.progress.parts = self.stepper.parts
-        self.progress.scaling = self.hardware.scaling
-        self.progress.callbacks = {one.name: one.state() for one in self._stateful()}
+        self.progress.scaling = self.hardware.scaler_state
+        self.progress.callbacks = {callback.name: callback.state() for callback in self._stateful()}
         if self.hardware.is_writer:
             tensors, plain = self.stepper.optimizer_state()
             network = self.classifier.state_dict()
@@ -412,7 +416,7 @@ class _Loop:
 
     @contextmanager
     def _finite(self) -> Iterator[None]:
-        """A number in it that is none ends the training."""
+        """End the training where a tensor or an answer turns out not to be finite."""
         try:
             yield
         except NotFinite as error:
@@ -422,13 +426,13 @@ class _Loop:
         progress = self.progress
         return UserError(
             f"{what} at step {progress.step:,} (learning rate {self._lr():g}): the training has"
-            " gone astray.",
+            " diverged.",
             "Lower training.lr, add training.warmup_steps or training.clip_norm; tellapart"
             " find-rate suggests a rate.",
         )
 
     def _lr(self) -> float:
-        """The rate of the head at the last step."""
+        """The learning rate of the head at the last step."""
         return self._rate_at(max(self.progress.step - 1, 0)) if self.rate is None else self.rate
 
     def _rate_at(self, step: int) -> float:
@@ -439,10 +443,12 @@ class _Loop:
 
     def _stateful(self) -> list[StatefulCallback]:
         return [
-            cast(StatefulCallback, one) for one in self.context.callbacks if hasattr(one, "state")
+            cast(StatefulCallback, callback)
+            for callback in self.context.callbacks
+            if hasattr(callback, "state")
         ]
 
-    def _tell(
+    def _report(
         self,
         name: EventName,
         *,
@@ -478,7 +484,7 @@ class _Loop:
 
 
 def _load(classifier: Classifier, checkpoint: Checkpoint) -> None:
-    """The network's tensors of a checkpoint, all of them and in their layout."""
+    """Load the network's tensors of a checkpoint, each into the memory layout that it has here."""
     names = classifier.state_dict()
     missing = names.keys() - checkpoint.tensors.keys()
     if missing:

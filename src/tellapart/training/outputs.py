@@ -1,6 +1,4 @@
-"""A frozen part runs once: its outputs are kept, for as many augmented views of each image as asked
-for.
-"""
+"""The outputs of a frozen part, which runs once and is kept: a few augmented views of each image."""
 
 from __future__ import annotations
 
@@ -14,8 +12,8 @@ from torch import Tensor, nn
 from tellapart.images.batches import Batch, Group, ImageInputs
 from tellapart.images.sampling import sample_keys
 
-# images at a time, always the same ones together: then the outputs have the same bits on every
-# resume
+# So many images run at a time, always the same ones together: the outputs then have the same bits
+# on every resume.
 CHUNK = 16
 
 
@@ -24,8 +22,8 @@ class KeptInputs:
 
     Args:
         inputs: the images that the trunk takes.
-        trunk: frozen; images → outputs (N, …).
-        keys: (N,) of the images, as from `image_keys`.
+        trunk: the frozen part, images → outputs (N, …).
+        keys: (N,) of the images, as `image_keys` gives them.
         labels: (N,) int64.
     """
 
@@ -45,11 +43,11 @@ class KeptInputs:
         """One batch for each group: the outputs for its view."""
         for group in groups:
             outputs = self._view(group.view)
-            there = ~self._lost[group.positions]
-            chosen = torch.from_numpy(group.positions[there])
+            present = ~self._lost[group.positions]
+            chosen = torch.from_numpy(group.positions[present])
             labels = self._labels[chosen].to(outputs.device)
             inputs = outputs[chosen.to(outputs.device)].contiguous(memory_format=_format(outputs))
-            yield Batch(inputs, labels, labels, there)
+            yield Batch(inputs, labels, labels, present)
 
     def _view(self, view: int | None) -> Tensor:
         if view not in self._outputs:
@@ -60,24 +58,23 @@ class KeptInputs:
     def _computed(self, view: int | None) -> Tensor:
         keys = None if view is None else sample_keys(self._keys, view)
         positions = np.array_split(np.arange(len(self._keys)), -(-len(self._keys) // CHUNK))
-        groups = [Group(part, None if keys is None else keys[part]) for part in positions]
+        groups = [Group(chunk, None if keys is None else keys[chunk]) for chunk in positions]
         outputs: Tensor | None = None
         for group, batch in zip(groups, self._inputs.batches(groups), strict=True):
-            self._lost[group.positions[~batch.there]] = True
-            if not batch.there.any():
+            self._lost[group.positions[~batch.present]] = True
+            if not batch.present.any():
                 continue
-            part: Tensor = self._trunk(batch.inputs)
+            values: Tensor = self._trunk(batch.inputs)
             if outputs is None:
-                shape = (len(self._keys), *part.shape[1:])
-                outputs = torch.zeros(shape, device=part.device).contiguous(
-                    memory_format=_format(part)
-                )
-            outputs[torch.from_numpy(group.positions[batch.there]).to(part.device)] = part
+                empty = torch.zeros((len(self._keys), *values.shape[1:]), device=values.device)
+                outputs = empty.contiguous(memory_format=_format(values))
+            rows = torch.from_numpy(group.positions[batch.present]).to(values.device)
+            outputs[rows] = values
         assert outputs is not None, "no image is left"
         return outputs
 
 
 def _format(values: Tensor) -> torch.memory_format:
-    """The layout of a batch, which the part behind it is fastest with."""
+    """The memory layout of a batch, in which the layers behind it are fastest."""
     last = values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format

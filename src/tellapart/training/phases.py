@@ -1,4 +1,4 @@
-"""What learns in an epoch and what it is fed, as the recipe freezes it."""
+"""The phases of a training: which part of the network learns in an epoch, and on what inputs."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from tellapart.training.outputs import KeptInputs
 from tellapart.training.runtime import RuntimeSettings
 
 EVALUATED_AT_ONCE = 32  # images
-_LOST = -1.0  # what stands where a lost image's probabilities would: no network gives it
+_LOST = -1.0  # marks the row of a lost image: no network gives this probability
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What there is to learn from, at the network's size. `val` is None where the run has none."""
+    """The images to learn from, at the network's size. `val` is None where the run has none."""
 
     train: Images
     val: Images | None
@@ -45,13 +45,15 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Phase:
-    """The network of one epoch.
+    """The part of the network that runs in an epoch, and its inputs.
 
     Args:
-        module: inputs → logits, as it is called in training.
-        plain: the same, of this process alone.
-        train, val: their inputs.
-        views: how many augmented views are kept; None: none is.
+        module: inputs → logits, as training calls it.
+        plain: the same module without the exchange of gradients between processes.
+        train: the inputs of the train images.
+        val: the inputs of the val images.
+        views: how many augmented views of a frozen part's outputs are kept. None means that
+            nothing is kept, and the whole network runs.
     """
 
     module: nn.Module
@@ -61,13 +63,13 @@ class Phase:
     views: int | None
 
     def groups(self, plan: Epoch, epoch: int, slices: list[slice]) -> list[Group]:
-        """What each batch of an epoch is made of."""
+        """The groups of samples that the batches of an epoch are made of."""
         view = None if self.views is None else epoch % self.views
         return [Group(plan.positions[part], plan.keys[part], view) for part in slices]
 
 
 class Phases:
-    """The phase of each epoch. It is made anew only where another part of the network begins to
+    """The phase of each epoch. A new one begins only where another part of the network begins to
     learn.
     """
 
@@ -83,12 +85,8 @@ class Phases:
     ) -> None:
         memory_format = runtime.torch_format
         self._kept_bytes, self._console = runtime.kept_bytes, console
-        self._classifier, self._training_data, self._recipe, self._hardware = (
-            classifier,
-            data,
-            recipe,
-            hardware,
-        )
+        self._classifier, self._training_data = classifier, data
+        self._recipe, self._hardware = recipe, hardware
         classifier.to(hardware.device, memory_format=memory_format)  # type: ignore[call-overload]
         self._train, self._val = (
             ImageInputs(
@@ -108,7 +106,7 @@ class Phases:
         self._trial = trial.to(hardware.device).contiguous(memory_format=memory_format)
         self._views = min(recipe.freeze.views or 0, recipe.training.epochs)
         if not recipe.augmentation.changes_anything:
-            self._views = min(self._views, 1)  # all would be alike
+            self._views = min(self._views, 1)  # all views would be alike
         self._check_cuts()
 
     def of(self, epoch: int) -> Phase:
@@ -118,68 +116,56 @@ class Phases:
             self._upto = upto
             learn_from(self._classifier, upto)
             set_modes(self._classifier, self._recipe.freeze.batch_norm)
-            self._phase = self._made(upto)
-        self.teach()
+            self._phase = self._begin(upto)
+        self.train()
         return self._phase
 
-    def teach(self) -> None:
-        """Training mode, for what learns."""
+    def train(self) -> None:
+        """Put what learns into training mode."""
         set_modes(self._classifier, self._recipe.freeze.batch_norm)
         if self._phase and self._phase.views is not None:
-            self._phase.plain.train()  # the tail's own containers; all in it learns
+            self._phase.plain.train()  # also its own containers: all in the tail learns
         if self._recipe.training.freeze_batch_norm:
             for module in self._classifier.modules():
-                if isinstance(module, _BatchNorm) and all(
-                    one.requires_grad for one in module.parameters()
-                ):
+                learns = all(parameter.requires_grad for parameter in module.parameters())
+                if isinstance(module, _BatchNorm) and learns:
                     module.eval()
 
-    def rest(self) -> None:
-        """Evaluation mode, for all."""
+    def eval(self) -> None:
+        """Put the whole network into evaluation mode."""
         self._classifier.eval()
         if self._phase:
             self._phase.plain.eval()
 
     def _check_cuts(self) -> None:
-        """Find now what else would end the training at an epoch in which more begins to learn."""
+        """Try all cuts now: one that fails would end the training at an epoch in its middle."""
         freeze, epochs = self._recipe.freeze, self._recipe.training.epochs
-        begins = (
-            [0, *(done for done, _ in unfreezing(freeze) if done < epochs)] if self._views else []
-        )
+        if not self._views:
+            return
+        begins = [0, *(done for done, _ in unfreezing(freeze) if done < epochs)]
         for upto in {frozen_upto(freeze, self._stages, epoch) for epoch in begins}:
             if upto is not None:
                 split_at(self._classifier.embedder, upto, self._trial)
 
-    def _made(self, upto: str | None) -> Phase:
+    def _begin(self, upto: str | None) -> Phase:
         if upto is not None and self._views:
             trunk, tail = split_at(self._classifier.embedder, upto, self._trial)
             if views := self._views_that_fit(trunk.eval(), self._views):
                 plain = nn.Sequential(tail, self._classifier.head)
                 train = self._kept(self._train, trunk, self._training_data.train)
-                val = (
-                    self._kept(self._val, trunk, self._training_data.val)
-                    if self._training_data.val
-                    else None
-                )
-                return Phase(self._hardware.wrapped(plain), plain, train, val, views)
+                val = self._training_data.val
+                kept_val = self._kept(self._val, trunk, val) if val else None
+                return Phase(self._hardware.wrapped(plain), plain, train, kept_val, views)
         module = self._hardware.wrapped(self._classifier)
-        return Phase(
-            module,
-            self._classifier,
-            self._train,
-            self._val if self._training_data.val else None,
-            None,
-        )
+        val_inputs = self._val if self._training_data.val else None
+        return Phase(module, self._classifier, self._train, val_inputs, None)
 
     @torch.no_grad()
     def _views_that_fit(self, trunk: nn.Module, asked: int) -> int:
-        """How many views of a trunk's outputs the memory holds, at most as many as are asked
-        for.
-        """
+        """How many views of a trunk's outputs the memory holds, at most as many as asked for."""
         num_bytes: int = trunk(self._trial)[0].nbytes
-        left = self._kept_bytes // num_bytes - (
-            len(self._training_data.val) if self._training_data.val else 0
-        )
+        num_val = len(self._training_data.val) if self._training_data.val else 0
+        left = self._kept_bytes // num_bytes - num_val
         fitting = left // len(self._training_data.train) - self._recipe.training.evaluate_train
         views = max(0, min(asked, fitting))
         if views < asked:
@@ -195,37 +181,36 @@ class Phases:
 
 @torch.no_grad()
 def predict_images(phase: Phase, images: Images, inputs: Inputs, hardware: Hardware) -> Predictions:
-    """What the network, in evaluation mode, says of all images of a split that are not lost.
+    """The network's predictions for all images of a split that are not lost.
+
+    The network is in evaluation mode.
 
     Raises:
-        NotFinite: it says what is no number.
+        NotFinite: a probability is NaN or infinite.
     """
     rank, world = hardware.share
     own = np.arange(rank, len(images), world)
-    groups = [
-        Group(part) for part in np.split(own, range(EVALUATED_AT_ONCE, len(own), EVALUATED_AT_ONCE))
-    ]
+    bounds = range(EVALUATED_AT_ONCE, len(own), EVALUATED_AT_ONCE)
+    groups = [Group(positions) for positions in np.split(own, bounds)]
     rows = []
     for group, batch in zip(groups, inputs.batches(groups), strict=True):
         probs = np.full((len(group.positions), len(images.classes)), _LOST, np.float32)
-        if batch.there.any():
-            with hardware.precise():
+        if batch.present.any():
+            with hardware.autocast():
                 logits = phase.plain(batch.inputs)
-            probs[batch.there] = probabilities(logits).cpu().numpy()
+            probs[batch.present] = probabilities(logits).cpu().numpy()
         rows.append(probs)
     probs = hardware.gathered(np.concatenate(rows), len(images))
-    there = probs[:, 0] != _LOST
+    present = probs[:, 0] != _LOST
     if not np.isfinite(probs).all():
-        raise NotFinite("What the network answers holds NaN.")
-    paths = tuple(
-        path for path, is_there in zip(images.paths, there.tolist(), strict=True) if is_there
-    )
-    return Predictions(probs[there], images.labels[there], paths, images.classes)
+        raise NotFinite("What the network predicts holds NaN.")
+    paths = tuple(images.paths[position] for position in np.flatnonzero(present).tolist())
+    return Predictions(probs[present], images.labels[present], paths, images.classes)
 
 
 def scores_of(
     predictions: Predictions, split: str, metrics: Mapping[str, Metric]
 ) -> dict[str, float]:
-    """Every metric by its name, "val_accuracy" for one. What is no finite number is left out."""
+    """Every metric of a split by its name, as "val_accuracy". One that is not finite is left out."""
     scores = {f"{split}_{name}": float(metric(predictions)) for name, metric in metrics.items()}
     return {name: value for name, value in scores.items() if math.isfinite(value)}

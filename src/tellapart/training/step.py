@@ -29,16 +29,15 @@ from tellapart.training.optimizers import build_optimizer, set_rate
 from tellapart.training.phases import Phase, Phases, TrainingData
 from tellapart.training.runtime import RuntimeSettings
 
-MOST_PARTS = (
-    32  # times smaller than asked for: how far a batch is cut where the memory does not suffice
-)
+# Into how many times more parts than asked for a batch is cut where the memory does not suffice.
+MOST_PARTS = 32
 
 
 class Stepper:
     """A network, its optimizer, and the batches of every epoch.
 
-    Args:
-        parts: in how many a batch is worked on; more, once the memory did not suffice.
+    `parts` is the number of parts in which a batch is worked on. It grows where the memory does not
+    suffice.
     """
 
     def __init__(
@@ -55,17 +54,13 @@ class Stepper:
         self._classifier = classifier
         self.phases = Phases(classifier, data, recipe, hardware, runtime, console, extensions)
         self.parts = recipe.training.accumulation
-        self._options, self._hardware, self._train, self._console = (
-            recipe.training,
-            hardware,
-            data.train,
-            console,
-        )
+        self._options, self._hardware = recipe.training, hardware
+        self._train, self._console = data.train, console
         self._image_losses = build_loss(recipe.training, extensions.losses)
         self.optimizer = self._optimizer(classifier, extensions)
         own = recipe.training.optimizer in extensions.optimizers
         self._first_options = group_options(self.optimizer) if own else None
-        self._storable = not own  # whether the optimizer's state was seen to fit into a checkpoint
+        self._storable = not own  # whether its state is known to fit into a checkpoint
         self._keys = image_keys(recipe.seed, data.train.paths)
         self._chance = int(keyed_numbers(recipe.seed, "network", [str(hardware.share[0])])[0])
         if self._options.sampling == "weighted" and not data.train.weights.any():
@@ -81,22 +76,23 @@ class Stepper:
     def _optimizer(self, classifier: Classifier, extensions: Extensions) -> Optimizer:
         groups = parameter_groups(classifier, self._options)
         optimizer = build_optimizer(groups, self._options, extensions.optimizers)
-        if self._options.precision == "fp16":  # only there a gradient scaler is needed
+        if self._options.precision == "fp16":  # the one precision that needs a gradient scaler
             optimizer = self._hardware.accelerator.prepare_optimizer(optimizer)
         return optimizer
 
     def batches(self, phase: Phase, epoch: int, begin: int = 0) -> Iterator[tuple[Batch, float]]:
-        """The batches of an epoch, and what the images of each count for, those of all processes.
+        """The batches of an epoch, each with the weight of its images in all processes.
 
         Args:
+            phase: what learns in the epoch.
             epoch: from 0.
-            begin: the number of a batch in it.
+            begin: the number of the batch to begin at.
         """
         plan = plan_epoch(self._keys, self._train.labels, self._train.weights, epoch, self._options)
         bounds = batch_bounds(len(plan.positions), self._options.batch_size)[begin:]
         rank, world = self._hardware.share
-        # A last batch may hold fewer samples than there are processes: the rest work on its first
-        # one, for nothing.
+        # A last batch may hold fewer samples than there are processes. The rest work on its first
+        # sample, with an infinite weight: the processes must all take the step together.
         own = [
             slice(start + (rank if rank < stop - start else 0), stop, world)
             for start, stop in bounds
@@ -111,30 +107,35 @@ class Stepper:
             yield batch, self._weight(labels) if rank < stop - start else math.inf
 
     def _weight(self, labels: Tensor) -> float:
-        """What images count for together."""
+        """The sum of the weights of images."""
         if self._class_weights is None:
             return float(len(labels))
         return float(self._class_weights[labels.to(self._class_weights.device)].sum())
 
     def step(self, phase: Phase, batch: Batch, weight: float, number: int, lr: float) -> float:
-        """Move every weight once; returns the mean loss of the batch. If that is not finite,
-        nothing is moved.
+        """Change every parameter once, and return the mean loss of the batch.
+
+        Nothing changes if that loss is not finite.
 
         Args:
-            weight: what the batch's images count for.
-            number: of the step, from 0.
-            lr: of the head.
+            phase: what learns.
+            batch: its images.
+            weight: the sum of the weights of the batch's images.
+            number: the number of the step, from 0.
+            lr: the learning rate of the head.
         """
         set_rate(self.optimizer, lr)
         loss = self._gradients_that_fit(phase, batch, weight, number)
         if math.isfinite(loss):
             if self._options.clip_norm:
                 parameters = [
-                    one for group in self.optimizer.param_groups for one in group["params"]
+                    parameter
+                    for group in self.optimizer.param_groups
+                    for parameter in group["params"]
                 ]
                 self._hardware.accelerator.clip_grad_norm_(parameters, self._options.clip_norm)
             self.optimizer.step()
-            if not self._storable:  # found out now, not at a checkpoint after a minute of work
+            if not self._storable:  # better found now than at a checkpoint a minute later
                 self.optimizer_state()
                 self._storable = True
         return loss
@@ -160,9 +161,8 @@ class Stepper:
         seed = (self._chance + number) % 2**63
         torch.default_generator.manual_seed(seed)
         if self._hardware.device.type != "cpu":
-            torch.manual_seed(
-                seed
-            )  # of all devices; it costs half a millisecond, which a small network would feel
+            # This seeds all devices. It takes half a millisecond, which a small network would feel.
+            torch.manual_seed(seed)
 
     def _gradients_that_fit(self, phase: Phase, batch: Batch, weight: float, number: int) -> float:
         while True:
@@ -175,44 +175,41 @@ class Stepper:
                 if "more than 1 value per channel" not in str(error):
                     raise
                 raise UserError(
-                    "BatchNorm has nothing to measure: a single image is worked on at once, and is"
+                    "BatchNorm has nothing to measure: it sees a single image at a time, which is"
                     " one pixel there.",
                     "Raise training.batch_size, lower training.accumulation, or set"
                     " training.freeze_batch_norm=true.",
                 ) from None
 
     def _gradients(self, phase: Phase, batch: Batch, weight: float) -> float:
-        """The batch's loss; its gradients are in the parameters."""
+        """Compute the batch's gradients, which are in the parameters then; return its loss."""
         self.optimizer.zero_grad(set_to_none=True)
         world = self._hardware.share[1]
         total = 0.0
-        parts = [(batch.inputs, batch.targets)]
-        if self.parts > 1:
-            parts = list(
-                zip(batch.inputs.chunk(self.parts), batch.targets.chunk(self.parts), strict=True)
-            )
+        parts = list(
+            zip(batch.inputs.chunk(self.parts), batch.targets.chunk(self.parts), strict=True)
+            if self.parts > 1
+            else [(batch.inputs, batch.targets)]
+        )
         for number, (inputs, targets) in enumerate(parts, 1):
-            with self._hardware.silent(phase.module) if number < len(parts) else nullcontext():
+            with self._hardware.no_sync(phase.module) if number < len(parts) else nullcontext():
                 loss = self._loss(phase, inputs, targets) / weight
-                self._hardware.backward(
-                    loss * world
-                )  # the processes' gradients are averaged, and are to be added
+                # The processes' gradients are averaged, and have to be added: hence times world.
+                self._hardware.backward(loss * world)
             total += float(loss.item())
         return self._hardware.summed(total)
 
     def _loss(self, phase: Phase, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The sum over a part of a batch, each image by its weight."""
-        with self._hardware.precise():
+        """The sum of the losses of a part of a batch, each image by its weight."""
+        with self._hardware.autocast():
             losses = self._image_losses(phase.module(inputs), targets)
-        return (
-            losses.sum()
-            if self._class_weights is None
-            else (losses @ image_weights(targets, self._class_weights))
-        )
+        if self._class_weights is None:
+            return losses.sum()
+        return losses @ image_weights(targets, self._class_weights)
 
     def _work_in_smaller_parts(self, error: RuntimeError, count: int) -> None:
-        """Cut batches in halves until they fit into the memory; whatever else the error is goes on
-        its way.
+        """Work on batches in twice as many parts if the memory did not suffice; raise any other
+        error again.
         """
         text = str(error).lower()
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in text:
