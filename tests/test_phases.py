@@ -51,7 +51,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     )
 
 
-def learners_of(
+def phases_of(
     data: TrainingData, kept_bytes: int = PLENTY, **changes: object
 ) -> tuple[Phases, Classifier]:
     recipe = small_recipe({key.replace("__", "."): value for key, value in changes.items()})
@@ -153,7 +153,7 @@ def test_unfreezing_changes_what_learns(
 def test_what_learns_is_in_training_mode_and_all_rests_for_val(
     data: TrainingData, views: int | None
 ):
-    phases, classifier = learners_of(
+    phases, classifier = phases_of(
         data, backbone__name="cnn", freeze__upto="blocks.1", freeze__views=views
     )
     phase = phases.of(0)
@@ -170,7 +170,7 @@ def test_what_learns_is_in_training_mode_and_all_rests_for_val(
 
 def test_each_part_has_its_own_word_for_the_statistics_of_norms(data: TrainingData):
     frozen = {"freeze__upto": "blocks.1", "freeze__batch_norm": False}
-    phases, classifier = learners_of(
+    phases, classifier = phases_of(
         data, backbone__name="cnn", **frozen, training__freeze_batch_norm=True
     )
     phases.of(0)
@@ -179,7 +179,7 @@ def test_each_part_has_its_own_word_for_the_statistics_of_norms(data: TrainingDa
 
 
 def test_a_learner_is_made_anew_only_where_another_part_begins_to_learn(data: TrainingData):
-    phases, _ = learners_of(
+    phases, _ = phases_of(
         data, freeze__upto="all", freeze__unfreeze=("2:blocks.3",), freeze__views=1
     )
     first, second, third, fourth = (phases.of(epoch) for epoch in range(4))
@@ -192,14 +192,14 @@ def test_a_learner_is_made_anew_only_where_another_part_begins_to_learn(data: Tr
 
 def test_views_are_shown_in_turn_and_are_never_more_than_epochs(data: TrainingData):
     views = {"freeze__upto": "all", "freeze__views": 9, "augmentation__flip": 0.5}
-    phases, _ = learners_of(data, **views, training__epochs=2)
+    phases, _ = phases_of(data, **views, training__epochs=2)
     phase = phases.of(0)
     assert isinstance(phase.train, KeptInputs)
     assert phase.views == 2
 
 
 def test_of_images_that_nothing_changes_one_view_is_kept(data: TrainingData):
-    phases, _ = learners_of(data, freeze__upto="all", freeze__views=4)
+    phases, _ = phases_of(data, freeze__upto="all", freeze__views=4)
     assert phases.of(0).views == 1
 
 
@@ -216,7 +216,7 @@ def test_a_network_that_cannot_be_cut_where_it_thaws_is_told_before_any_epoch(
     }
     changes |= {f"freeze.{name}": value for name, value in frozen.items()}
     with pytest.raises(UserError, match="cannot be cut behind patch_embed"):
-        learners_of(
+        phases_of(
             data,
             freeze__views=2,
             **{key.replace(".", "__"): value for key, value in changes.items()},
@@ -225,7 +225,7 @@ def test_a_network_that_cannot_be_cut_where_it_thaws_is_told_before_any_epoch(
 
 def test_a_network_on_kept_outputs_answers_as_the_whole_one(data: TrainingData):
     (kept, _), (whole, _) = (
-        learners_of(data, backbone__name="cnn", freeze__upto="blocks.1", freeze__views=views)
+        phases_of(data, backbone__name="cnn", freeze__upto="blocks.1", freeze__views=views)
         for views in (2, None)
     )
     answers = [predicted(phases, data).probs for phases in (kept, whole)]
@@ -251,7 +251,7 @@ def test_views_are_not_kept_of_mixed_images(data: TrainingData, kind: str):
     with pytest.raises(
         UserError, match=r"freeze.views keeps images one by one, so it does not go with"
     ):
-        learners_of(data, freeze__upto="all", freeze__views=1, **{f"augmentation__{kind}": 0.2})
+        phases_of(data, freeze__upto="all", freeze__views=1, **{f"augmentation__{kind}": 0.2})
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_as_many_views_are_kept_as_fit_into_the_memory(
     num_images = 2 * len(data.train) + len(data.val) + spare
     options = {"freeze__upto": "all", "freeze__views": 2, "augmentation__flip": 0.5}
     options["training__evaluate_train"] = evaluates_train
-    phases, _ = learners_of(data, kept_bytes=num_images * 84 * 4, **options)
+    phases, _ = phases_of(data, kept_bytes=num_images * 84 * 4, **options)
     assert phases.of(0).views == views
 
 
@@ -272,7 +272,7 @@ def test_where_no_view_fits_the_outputs_are_computed_anew_and_that_is_said(
     data: TrainingData, capsys: pytest.CaptureFixture[str]
 ):
     options = {"freeze__upto": "all", "freeze__views": 2, "augmentation__flip": 0.5}
-    phases, classifier = learners_of(data, kept_bytes=100, **options)
+    phases, classifier = phases_of(data, kept_bytes=100, **options)
     assert phases.of(0).plain is classifier
     assert "kept for 0 views instead of 2" in capsys.readouterr().err
 
@@ -290,7 +290,7 @@ def test_predictions_are_those_of_each_image_alone(
     data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("tellapart.training.phases.EVALUATED_AT_ONCE", 4)
-    phases, classifier = learners_of(data)
+    phases, classifier = phases_of(data)
     found = predicted(phases, data)
     ((pixels, _),) = data.val.batches([np.arange(6)])
     images = torch.from_numpy(np.stack([data.preprocessing.normalised(one) for one in pixels]))
@@ -305,15 +305,15 @@ def test_a_lost_image_is_in_no_prediction(tmp_path: Path):
     catalog = scan_folder(folder)
     (folder / "brick" / "002.jpg").unlink()
     data = training_data_of(catalog, held_bytes=0)
-    found = predicted(learners_of(data)[0], data)
+    found = predicted(phases_of(data)[0], data)
     assert found.paths == ("brick/001.jpg", *data.val.paths[2:])
     assert found.labels.tolist() == [0, 1, 1, 2, 2]
 
 
 def test_an_answer_that_is_no_number_is_not_taken_for_a_lost_image(data: TrainingData):
-    phases, classifier = learners_of(data)
+    phases, classifier = phases_of(data)
     classifier.head[-1].weight.data[0, 0] = torch.nan
-    with pytest.raises(NotFinite, match="What the network answers holds NaN"):
+    with pytest.raises(NotFinite, match="What the network predicts holds NaN"):
         predicted(phases, data)
 
 

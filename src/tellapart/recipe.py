@@ -69,7 +69,7 @@ class Recipe:
 
     @property
     def by_gradient(self) -> bool:
-        """Whether the network learns by gradient: there is a loop with epochs, events and metrics."""
+        """Whether the network learns by gradient: in epochs, with events and metrics."""
         return self.method != "probe"
 
     @property

@@ -1,8 +1,8 @@
-"""Callbacks for the loop: what a person sees of a training, and its history.
+"""The callbacks that print a training and draw its progress, and its history as a table.
 
-A callback is called with each `Event`. One that remembers something between two of them is an
-object with a name, `state()` and `load()`, which the loop keeps in its checkpoints: a resumed run
-prints what the other would have printed.
+A callback is called with each `Event`. One that remembers something between two events is an object
+with a name, `state()` and `load()`, and the loop saves its state in the checkpoints. So a resumed
+run prints what the run would have printed without a stop.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from tellapart.training.events import Callback, Event
 
 
 class RunningMean:
-    """The mean of the numbers since it was last taken."""
+    """The mean of the numbers that came since it was last taken."""
 
     def __init__(self) -> None:
         self._sum, self._count = 0.0, 0
 
     def add(self, value: float) -> None:
-        """One more number."""
+        """Add a number."""
         self._sum += value
         self._count += 1
 
     def take(self) -> float:
-        """The mean of at least one number; the next one begins anew."""
+        """Return the mean of the numbers, at least one, and begin anew."""
         mean = self._sum / self._count
         self._sum, self._count = 0.0, 0
         return mean
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {"sum": self._sum, "count": self._count}
 
     def load(self, state: Mapping[str, float]) -> None:
@@ -43,12 +43,11 @@ class RunningMean:
 
 
 class PrintLosses:
-    """Prints the mean loss of every so many batches of an epoch: "epoch 1, batch 2,000: loss
-    2.105".
+    """Prints the mean loss of every few batches: "epoch 1, batch 2,000: loss 2.105".
 
     Args:
-        console: what prints.
-        every: batches. What is left over at the end of an epoch is not printed.
+        console: where it prints.
+        every: the number of batches. What is left over at an epoch's end is not printed.
     """
 
     name = "print_losses"
@@ -58,7 +57,7 @@ class PrintLosses:
         self._losses = RunningMean()
 
     def __call__(self, event: Event) -> None:
-        """Add this batch's loss, and print when it is time."""
+        """Add the loss of a batch, and print the mean when it is time."""
         if event.name != "iteration_completed" or event.loss is None:
             return
         if event.batch == 1:
@@ -70,7 +69,7 @@ class PrintLosses:
             )
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return self._losses.state()
 
     def load(self, state: Mapping[str, float]) -> None:
@@ -79,11 +78,10 @@ class PrintLosses:
 
 
 class KeepLog:
-    """Keeps what was said in the checkpoints, so that the log of a resumed run begins where the run
-    did.
+    """Keeps the printed lines in the checkpoints, so that a resumed run's log is whole.
 
     Args:
-        console: what was said, and is to be said.
+        console: has the lines that were printed, and gets those of the session before.
     """
 
     name = "log"
@@ -92,23 +90,23 @@ class KeepLog:
         self._console = console
 
     def __call__(self, event: Event) -> None:
-        """Nothing: only the state counts."""
+        """Do nothing: only the state counts."""
 
     def state(self) -> dict[str, list[str]]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {"lines": list(self._console.lines)}
 
     def load(self, state: Mapping[str, list[str]]) -> None:
-        """Put the earlier lines before those of now."""
+        """Put the earlier lines before those of this session."""
         self._console.lines[:0] = state["lines"]
 
 
 class ShowProgress:
-    """A bar for each epoch, where no losses are printed.
+    """Draws a bar for each epoch, where no losses are printed.
 
     Args:
-        console: what draws it.
-        batches: of a whole epoch.
+        console: where it draws.
+        batches: the number of batches of a whole epoch.
     """
 
     def __init__(self, console: Console, batches: int) -> None:
@@ -131,35 +129,36 @@ class ShowProgress:
             self.close()
 
     def close(self) -> None:
-        """Take the bar away, as is needed too where a run stops in the middle of an epoch."""
+        """Take the bar away. A run that stops in the middle of an epoch needs that too."""
         self._bar.close()
         self._advance = None
 
 
 def print_epochs(console: Console, batch_size: int) -> Callback:
-    """A line at the end of each epoch: loss, scores, rate, and images a second without the
-    evaluation.
+    """Print a line at the end of each epoch: loss, scores, rate and speed.
+
+    The speed is in images a second, without the time of the evaluation.
     """
     began, ended = (0, 0.0), (0, 0.0)
 
     def callback(event: Event) -> None:
         nonlocal began, ended
-        now = event.step, event.seconds
+        reached = event.step, event.seconds
         if event.name in ("run_started", "epoch_started"):
-            began = ended = now
+            began = ended = reached
         elif event.name == "iteration_completed":
-            ended = now
+            ended = reached
         elif event.name == "epoch_completed":
             done, seconds = (last - first for last, first in zip(ended, began, strict=True))
             speed = f", {done * batch_size / seconds:,.0f} images/s" if done and seconds > 0 else ""
             console.say(f"{epoch_line(event)}{speed}")
-            began = ended = now
+            began = ended = reached
 
     return callback
 
 
 def epoch_line(event: Event) -> str:
-    """An epoch in one line.
+    """Describe an epoch in one line.
 
     >>> at = dict(epoch=2, epochs=5, step=80, steps=200, lr=0.001, seconds=9.5, network=None)
     >>> epoch_line(Event(name="epoch_completed", loss=0.41237, scores={"val_accuracy": 0.85}, **at))
@@ -176,8 +175,9 @@ def epoch_line(event: Event) -> str:
 
 
 def history_csv(rows: Sequence[Mapping[str, float]]) -> str:
-    """The content of `history.csv`: a row an epoch, floats to their last digit, empty where there
-    is no number.
+    """The content of `history.csv`: a row an epoch, floats to their last digit.
+
+    A cell is empty where an epoch has no such number.
 
     >>> history_csv([{"epoch": 1, "loss": 0.1}, {"epoch": 2, "val_loss": 0.3}]).splitlines()
     ['epoch,loss,val_loss', '1,0.1,', '2,,0.3']

@@ -42,7 +42,7 @@ _WHAT_TO_DO = "Put a good copy there, or train anew without --resume."
 
 
 class _UnusableError(Exception):
-    """A file is no checkpoint to go on from. The reason ends a sentence that begins with its name."""
+    """A file is no checkpoint to go on from. The reason goes on from the file's name."""
 
 
 class NotFinite(ValueError):

@@ -1,4 +1,4 @@
-"""The hardware of a training, as accelerate finds it: one process or many, CPU, CUDA, MPS or XLA."""
+"""The hardware of a training, as accelerate finds it: one process or many, on any device."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Hardware:
 
     @property
     def description(self) -> str:
-        """Device and processes in words, as "cpu, 1 process". A training's last bits depend on them."""
+        """Device and processes in words, as "cpu, 1 process". The last bits depend on them."""
         world = self.share[1]
         return f"{self.device.type}, {world} process{'es' * (world > 1)}"
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: the step is finished, a checkpoint is saved, and the run ends."""
+"""Ctrl-C and SIGTERM during training: the step is finished, the state saved, and the run ends."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which flips and turns a set of images does not mind: measured with the probe, not assumed.
+"""The flips and turns under which a set of images stays what it is: measured with the probe.
 
-A cat upside down is rarely seen, a solar cell has no top, and a left-right flip of a digit is
-another sign. The probe, fitted on images as they are, shows it: where what is flipped is as
-familiar to it, its loss on val stays the same.
+A cat is rarely seen upside down, a solar cell has no top, and a digit flipped left-right is another
+sign. The probe was fitted on images as they are. Where flipped images are as familiar to it, its
+loss on val stays the same.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tellapart.models.classifier import Classifier
 from tellapart.options import AugmentationOptions
 from tellapart.training.losses import probabilities
 
-MOST_IMAGES = 200  # of val
+MOST_IMAGES = 200  # the most val images that are measured
 AT_ONCE = 16
-MOST_RISE = 0.02  # of the mean loss, in nats
-MOST_DEVIATIONS = 2.0  # of the mean rise from none, image by image
-CHANCE = 0.5  # with which an invariant move is made
+MOST_RISE = 0.02  # the largest rise of the mean loss, in nats
+MOST_DEVIATIONS = 2.0  # the largest rise in its own standard errors
+CHANCE = 0.5  # the probability of an invariant move
 
 MOVES: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "flip": ("left-right flips", lambda images: images.flip(3)),
@@ -35,12 +35,13 @@ MOVES: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
 
 
 def invariant_moves(classifier: Classifier, inputs: Inputs, count: int) -> list[str]:
-    """The names of the moves, as in `AugmentationOptions`, that do not raise the loss of a
-    classifier.
+    """The moves that do not raise the loss of a classifier, by their names in
+    `AugmentationOptions`.
 
     Args:
-        classifier: fitted on images as they are, and not on these.
-        inputs: of `count` labelled images.
+        classifier: fitted on other images, as they are.
+        inputs: labelled images.
+        count: the number of these images.
     """
     chosen = np.linspace(0, count - 1, min(count, MOST_IMAGES)).astype(np.int64)
     groups = [Group(chosen[start : start + AT_ONCE]) for start in range(0, len(chosen), AT_ONCE)]
@@ -58,9 +59,7 @@ def invariant_moves(classifier: Classifier, inputs: Inputs, count: int) -> list[
 
 
 def with_moves(augmentation: AugmentationOptions, moves: list[str]) -> AugmentationOptions:
-    """The augmentation with these moves added, where the recipe does not say how often they are
-    made.
-    """
+    """The augmentation with these moves added where the recipe does not set their probability."""
     added: dict[str, Any] = {name: getattr(augmentation, name) or CHANCE for name in moves}
     return replace(augmentation, **added)
 
@@ -68,15 +67,15 @@ def with_moves(augmentation: AugmentationOptions, moves: list[str]) -> Augmentat
 def _losses(
     classifier: Classifier, batches: list[tuple[Tensor, Tensor]], move: Callable[[Tensor], Tensor]
 ) -> NDArray[np.float64]:
-    of_label = [
+    label_probs = [
         probabilities(classifier(move(inputs))).gather(1, labels[:, None])
         for inputs, labels in batches
     ]
-    return -np.log(np.maximum(torch.cat(of_label).cpu().numpy()[:, 0].astype(np.float64), 1e-7))
+    return -np.log(np.maximum(torch.cat(label_probs).cpu().numpy()[:, 0].astype(np.float64), 1e-7))
 
 
 def _invariant(rises: NDArray[np.float64]) -> bool:
-    """Whether the mean rise is small, and no more than chance.
+    """Whether the mean rise is small, and no larger than chance would make it.
 
     >>> _invariant(np.array([0.01, -0.01, 0.0])), _invariant(np.array([0.3, 0.1, 0.2]))
     (True, False)

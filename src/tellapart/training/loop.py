@@ -193,7 +193,7 @@ class _Loop:
         return progress
 
     def _plan(self) -> None:
-        """Plan as many steps as a budget has time for at the pace so far, the same in all processes.
+        """Plan as many steps as a budget has time for, the same number in all processes.
 
         Until a pace is measured, the plan stays as it was: all epochs, or those that an interrupted
         session planned.

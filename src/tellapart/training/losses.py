@@ -1,8 +1,8 @@
-"""Losses image by image, and what each image counts for.
+"""Losses image by image, and the weight of each image.
 
-The loss of a batch is the sum of `losses * weights` over the sum of `weights`, both over the whole
-batch. Both add up over the parts that a batch is worked on in, and over the processes that share
-it, so neither changes a gradient.
+The loss of a batch is the sum of `losses * weights` divided by the sum of `weights`, both over the
+whole batch. Both sums add up over the parts of a batch and over the processes that share it. So
+neither parts nor processes change a gradient.
 """
 
 from __future__ import annotations
@@ -56,11 +56,10 @@ def image_losses(logits: Tensor, targets: Tensor, options: TrainingOptions) -> T
         logits: (N, C), or (N, 1) for two classes with `loss=bce`: the logit of the second class.
         targets: labels (N,) int64 in [0, C), or (N, C) float shares of the classes, as MixUp makes
             them.
-        options: `loss` and `label_smoothing`. bce with C logits asks of each class by itself
-            whether it is there.
+        options: `loss` and `label_smoothing`. bce with C logits decides each class by itself.
 
     Returns:
-        (N,) float32; of bce with C logits the mean over the classes.
+        (N,) float32. bce with C logits gives the mean over the classes.
 
     >>> [round(loss, 3) for loss in image_losses(torch.zeros(2, 4), torch.tensor([0, 3]), TrainingOptions()).tolist()]
     [1.386, 1.386]
@@ -79,11 +78,11 @@ def image_losses(logits: Tensor, targets: Tensor, options: TrainingOptions) -> T
 
 
 def image_weights(targets: Tensor, class_weights: Tensor | None) -> Tensor:
-    """What each image counts for: its class's weight; of a mixed one the mean of its classes'.
+    """The weight of each image: its class's, or for a mixed image the mean of its classes'.
 
     Args:
         targets: (N,) int64 or (N, C) float, as for `image_losses`.
-        class_weights: (C,) float32; None: every image counts 1.
+        class_weights: (C,) float32. None means that every image counts 1.
 
     Returns:
         (N,) float32.
@@ -99,12 +98,12 @@ def image_weights(targets: Tensor, class_weights: Tensor | None) -> Tensor:
 
 
 def class_weights(counts: NDArray[np.int64], options: HeadOptions) -> Tensor | None:
-    """The weight of each class by its train images; None where every image counts the same.
+    """The weight of each class by its train images. None means that every image counts the same.
 
     Args:
-        counts: (C,) train images of each class; a class without any is never asked for.
-        options: `weighting`; balanced is N / (C * count), as in scikit-learn: the images of each
-            class weigh the same together.
+        counts: (C,) train images of each class. The weight of a class without any is never used.
+        options: `weighting`. balanced is N / (C * count), as in scikit-learn: together, the images
+            of each class weigh the same.
 
     Returns:
         (C,) float32 or None.
@@ -118,11 +117,10 @@ def class_weights(counts: NDArray[np.int64], options: HeadOptions) -> Tensor | N
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """(N, C) logits → (N, C) probabilities by softmax; (N, 1) → (N, 2), the second column that of
-    the logit.
+    """Turn logits (N, C) into probabilities (N, C) by softmax, and (N, 1) into (N, 2).
 
-    C logits trained with bce are put through softmax too, as in the model file: the answer is the
-    same one.
+    The second of two columns is that of the single logit. C logits trained with bce go through
+    softmax too, as in the model file: the most probable class is the same.
 
     >>> probabilities(torch.zeros(1, 1)).tolist()
     [[0.5, 0.5]]

@@ -14,7 +14,8 @@ from tellapart.extensions import OptimizerFactory
 from tellapart.options import TrainingOptions
 from tellapart.recipe import own_choices
 
-# Where torch has one kernel for the whole step: on a CPU 2 to 3 times as fast for small networks.
+# The devices for which torch has one kernel for the whole step. On a CPU it makes the step of a
+# small network 2 to 3 times as fast.
 FUSED_DEVICES = frozenset(("cpu", "cuda", "mps", "xpu"))
 
 
@@ -103,11 +104,11 @@ def _needs_closure(optimizer: Optimizer) -> bool:
 
 
 def _begin_momenta(optimizer: Optimizer, args: object, kwargs: object) -> None:
-    """Zeros for what has no momentum yet, from which it becomes what torch would begin with, the
-    gradient.
+    """Give zeros to parameters that have no momentum yet. The first step makes the gradient of
+    them, with which torch would begin.
 
-    The fused kernel fails where some parameters of a group have one and others, unfrozen later,
-    have not.
+    torch's fused kernel fails where some parameters of a group have a momentum and others, unfrozen
+    later, do not.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:

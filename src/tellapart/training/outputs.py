@@ -1,4 +1,4 @@
-"""The outputs of a frozen part, which runs once and is kept: a few augmented views of each image."""
+"""The outputs of a frozen part, which runs once: a few augmented views of each image are kept."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Phases:
         hardware: Hardware,
         runtime: RuntimeSettings,
         console: Console,
-        extensions: Extensions,
+        extensions: Extensions | None = None,
     ) -> None:
         memory_format = runtime.torch_format
         self._kept_bytes, self._console = runtime.kept_bytes, console
@@ -95,7 +95,7 @@ class Phases:
                 recipe.augmentation,
                 device=hardware.device,
                 memory_format=memory_format,
-                transforms=extensions.transforms,
+                transforms=(extensions or Extensions()).transforms,
             )
             for images in (data.train, data.val or data.train)
         )
@@ -211,6 +211,6 @@ def predict_images(phase: Phase, images: Images, inputs: Inputs, hardware: Hardw
 def scores_of(
     predictions: Predictions, split: str, metrics: Mapping[str, Metric]
 ) -> dict[str, float]:
-    """Every metric of a split by its name, as "val_accuracy". One that is not finite is left out."""
+    """Every metric of a split by its name, as "val_accuracy". Those not finite are left out."""
     scores = {f"{split}_{name}": float(metric(predictions)) for name, metric in metrics.items()}
     return {name: value for name, value in scores.items() if math.isfinite(value)}

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-STOP_RATIO = 4.0  # over the lowest loss so far; from there on it diverges
-_RECENT = 5  # losses whose mean is compared with the lowest such mean
-# of the smoothing, as a share of the rates: batches are noisy, and the slope is what counts
+STOP_RATIO = 4.0  # a loss so many times the lowest one so far means that it diverges
+_RECENT = 5  # the mean of so many losses is compared with the lowest such mean
+# The width of the smoothing, as a share of the rates: batches are noisy, and the slope counts.
 _WIDTH = 0.05
 
 
 @dataclass(frozen=True)
 class RateCurve:
-    """What a range test saw.
+    """The result of a range test.
 
     Args:
-        rates: (M,) tried, rising.
-        losses: (M,) of the batch at each rate, before the step.
-        smoothed: (M,) likewise.
-        suggestion: the rate at which the smoothed loss fell fastest; None if it fell nowhere.
+        rates: (M,) rates that were tried, rising.
+        losses: (M,) the loss of the batch at each rate, before the step.
+        smoothed: (M,) the same losses, smoothed.
+        suggestion: the rate at which the smoothed loss fell fastest. None means that it never fell.
     """
 
     rates: NDArray[np.float64]
@@ -39,10 +39,11 @@ def range_test(
     loss diverges.
 
     Args:
-        step: one training step at a rate; gives the loss of its batch. What it trains is of no use
-            afterwards.
-        low, high: the first and the last rate.
-        count: steps at most.
+        step: makes one training step at a rate and returns the loss of its batch. The network that
+            it trains is of no use afterwards.
+        low: the first rate.
+        high: the last rate.
+        count: the largest number of steps.
 
     Raises:
         ValueError: the range is empty.
@@ -69,16 +70,17 @@ def range_test(
         if recent > STOP_RATIO * lowest:
             break
     seen, tried = np.array(losses), rates[: len(losses)]
-    # The last losses may be thousands of times the others: cut off, they do not reach back through
-    # the smoothing.
+    # The last losses may be thousands of times the others. They are cut off, or the smoothing would
+    # carry them back to earlier rates.
     highest = max([*losses[:_RECENT], STOP_RATIO * lowest])
     smoothed = _smoothed(np.minimum(seen, highest), _WIDTH * count)
     return RateCurve(tried, seen, smoothed, _steepest(tried, smoothed))
 
 
 def _smoothed(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-    """Means weighted by a bell of this standard deviation, counted in values; at the ends of those
-    that are there.
+    """Means weighted by a bell curve whose standard deviation is `width` values.
+
+    At the ends, the mean is over the values that exist.
     """
     places = np.arange(len(values))
     bells = np.exp(-(((places[:, None] - places) / width) ** 2) / 2)
@@ -87,7 +89,7 @@ def _smoothed(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
 
 
 def _steepest(rates: NDArray[np.float64], losses: NDArray[np.float64]) -> float | None:
-    """Where the loss falls fastest over the logarithm of the rate, on the way to its lowest
+    """The rate at which the loss falls fastest over the logarithm of the rate, before its lowest
     point.
     """
     lowest = int(losses.argmin()) if len(losses) else 0

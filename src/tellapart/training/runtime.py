@@ -1,9 +1,9 @@
-"""How a network runs fastest on this CPU: threads, memory format and kernels, measured on it, not
-assumed.
+"""The threads, memory format and kernels with which a network runs fastest on this CPU. They are
+measured, not assumed.
 
 Two threads were four times slower than one for a network of 60,000 parameters, and nearly twice as
 fast for others. The same network took a fifth less time without oneDNN, whose calls have a fixed
-cost; larger ones take twice as much.
+cost. Larger networks take twice as long without it.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ from tellapart.models.trial import trial_tensor
 from tellapart.options import TrainingOptions
 from tellapart.threads import usable_cores
 
-TRIAL_IMAGES = 16  # at most, in a trial step
-TRIAL_STEPS = 3  # at least
-TRIAL_SECONDS = (
-    0.1  # at least: a step of a small network is over before a busy machine shows itself
-)
-HOPELESS = 1.3  # times slower than the best in its first step: not tried further
-SMALL_STEP_SECONDS = 0.01  # a step that takes longer has little of the fixed cost of oneDNN's calls
+TRIAL_IMAGES = 16  # the most images in a trial step
+TRIAL_STEPS = 3  # the fewest trial steps
+# The shortest trial: a step of a small network is over before a busy machine shows itself.
+TRIAL_SECONDS = 0.1
+HOPELESS = 1.3  # a way that is so many times slower in its first step is not tried further
+# In a step that takes longer, the fixed cost of oneDNN's calls hardly counts.
+SMALL_STEP_SECONDS = 0.01
 
-LOOKING_SHARE = 0.4  # of the time that an image takes in training
+LOOKING_SHARE = 0.4  # an evaluated image takes this share of the time that it takes in training
 
 MemoryFormat = Literal["contiguous", "channels_last"]
 
 
 @dataclass(frozen=True)
 class RuntimeSettings:
-    """How the network runs. Another choice gives the same numbers but for their last bits.
+    """How the network runs. Other settings give the same numbers but for their last bits.
 
     Args:
-        threads: of torch.
-        seconds: of one image in training, as measured; 0 where nothing was measured.
-        kept_bytes: of memory that the outputs of a frozen part may take.
+        threads: the threads of torch.
+        memory_format: the layout of images and weights in memory.
+        seconds: the time of one image in training; 0 where nothing was measured.
+        kept_bytes: the memory that the outputs of a frozen part may take.
         onednn: whether torch calls oneDNN's kernels rather than its own.
     """
 
@@ -54,32 +55,33 @@ class RuntimeSettings:
 
     @property
     def torch_format(self) -> torch.memory_format:
-        """The memory format by torch's name."""
+        """The memory format as torch names it."""
         return {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[
             self.memory_format
         ]
 
     @property
     def looking_seconds(self) -> float:
-        """Of one image that the network only answers for, by its time in training."""
+        """The seconds of evaluating one image, estimated from its time in training."""
         return LOOKING_SHARE * self.seconds
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The settings as plain values."""
         return asdict(self)
 
 
 def choose_runtime(
     module: nn.Module, shape: tuple[int, int, int], options: TrainingOptions, device: torch.device
 ) -> RuntimeSettings:
-    """The fastest way among those that the options leave open. On another device than the CPU
-    nothing is measured.
+    """Measure the fastest settings among those that the options leave open.
+
+    On another device than the CPU nothing is measured.
 
     Args:
-        module: images (N, C, S, S) float32 → logits; it stays as it is, a copy is tried.
-        shape: (C, S, S).
-        options: threads and memory_format, where they are set.
-        device: that it will train on.
+        module: images (N, C, S, S) float32 → logits. It stays as it is, for a copy is tried.
+        shape: (C, S, S) of the images.
+        options: `threads` and `memory_format`, where they are set.
+        device: the device that it will train on.
     """
     threads = [options.threads] if options.threads else sorted({1, usable_cores()})
     formats: list[MemoryFormat] = ["channels_last", "contiguous"]
@@ -102,8 +104,9 @@ def _fastest(
     best: RuntimeSettings,
     candidates: list[RuntimeSettings],
 ) -> RuntimeSettings:
-    """The best, or a candidate whose step takes less time than the best's; `seconds` is of one
-    step.
+    """The best settings so far, or a candidate whose step takes less time.
+
+    `seconds` is the time of a whole step here.
     """
     for candidate in candidates:
         seconds = _seconds(module, shape, candidate, best.seconds)
@@ -114,7 +117,7 @@ def _fastest(
 
 @contextmanager
 def running(runtime: RuntimeSettings) -> Iterator[None]:
-    """Torch with these threads and kernels."""
+    """Run torch with these threads and kernels."""
     threads, onednn = torch.get_num_threads(), torch.backends.mkldnn.enabled
     torch.set_num_threads(runtime.threads)
     torch.backends.mkldnn.enabled = onednn and runtime.onednn  # type: ignore[assignment]
@@ -128,7 +131,7 @@ def running(runtime: RuntimeSettings) -> Iterator[None]:
 def _seconds(
     module: nn.Module, shape: tuple[int, int, int, int], candidate: RuntimeSettings, best: float
 ) -> float:
-    """Of one training step, the fastest of several behind one that warms up."""
+    """The seconds of a training step: the fastest of several, after one that warms up."""
     trial = deepcopy(module).train().to(memory_format=candidate.torch_format)
     images = trial_tensor(*shape).contiguous(memory_format=candidate.torch_format)
     fastest = float("inf")

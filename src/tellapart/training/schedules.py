@@ -1,5 +1,5 @@
-"""The learning rate of every optimizer step, as a pure function of the step: a resumed run asks and
-goes on.
+"""The learning rate of every optimizer step, as a pure function of the step: nothing has to be
+restored when a run is resumed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from tellapart.extensions import Schedule
 from tellapart.options import TrainingOptions
 from tellapart.recipe import own_choices
 
-# Those of torch's OneCycleLR, which are those of fastai.
+# The numbers of torch's OneCycleLR, which are fastai's.
 RISING_SHARE, FIRST_DIVISOR, LAST_DIVISOR = 0.3, 25.0, 1e4
 
-LONGEST_WARMUP = 0.25  # of the steps: a short training would else never leave it
+# The longest warm-up, as a share of the steps: a short training would never leave it otherwise.
+LONGEST_WARMUP = 0.25
 
 
 def rate_at(
@@ -29,19 +30,19 @@ def rate_at(
     """The learning rate of one optimizer step, as a multiple of `training.lr`.
 
     Args:
-        step: from 0.
-        steps: of the whole training.
-        steps_per_epoch: for the milestones of multi_step, which are epochs done.
-        options: `schedule` and what goes with it. one_cycle moves the rate alone: the momentum
-            stays as it is, where torch's OneCycleLR moves it against the rate.
+        step: the number of the step, from 0.
+        steps: the steps of the whole training.
+        steps_per_epoch: the steps of an epoch. The milestones of multi_step are in epochs.
+        options: `schedule` and what goes with it. one_cycle changes the rate alone. torch's
+            OneCycleLR changes the momentum against it.
         schedules: the user's own, by name.
 
     Raises:
         UserError: there is no such schedule, or the user's own gives no rate.
 
     Returns:
-        A multiple, 1 at the peak. The warm-up rises in equal parts, in a quarter of the steps at
-        most, and the schedule begins when it is over.
+        A multiple, 1 at the peak. The warm-up rises in equal parts, in at most a quarter of the
+        steps. The schedule begins when it is over.
 
     Source: one_cycle: Smith & Topin 2017, https://arxiv.org/abs/1708.07120; cosine: Loshchilov &
     Hutter 2016, https://arxiv.org/abs/1608.03983, without restarts.
@@ -73,7 +74,7 @@ def rate_curve(
     most: int = 400,
     schedules: Mapping[str, Schedule] | None = None,
 ) -> tuple[tuple[float, float], ...]:
-    """Epochs done and the learning rate there, at `most` steps or fewer: what a report draws.
+    """Pairs of epochs done and learning rate, at `most` steps or fewer, for a report to draw.
 
     >>> rate_curve(2, 2, TrainingOptions(schedule="constant", lr=0.1))
     ((0.0, 0.1), (0.5, 0.1))
@@ -108,7 +109,7 @@ def _own_rate(
 
 
 def _one_cycle(step: int, steps: int) -> float:
-    """Up in a third of the steps, then down to next to nothing, both along a cosine."""
+    """Up in a third of the steps, then down to almost nothing, both along a cosine."""
     first, last = 1 / FIRST_DIVISOR, 1 / FIRST_DIVISOR / LAST_DIVISOR
     peak, end = RISING_SHARE * steps - 1, steps - 1
     if step <= peak:

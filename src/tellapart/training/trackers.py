@@ -1,4 +1,4 @@
-"""Where numbers go while a training runs: TensorBoard in the run folder, and every service that
+"""Trackers, to which numbers go while a training runs: TensorBoard, and every service that
 accelerate knows.
 """
 
@@ -16,12 +16,12 @@ from tellapart.training.events import Event
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-PROJECT = "tellapart"  # what the services file the runs under
-# TensorBoard's folder in the run; `tensorboard --logdir runs` shows it as NAME-OF-THE-RUN/events
+PROJECT = "tellapart"  # the project under which the services file the runs
+# TensorBoard's folder in the run. `tensorboard --logdir runs` shows it as NAME-OF-THE-RUN/events.
 EVENTS = "events"
 
-_PACKAGES = {"comet_ml": "comet-ml"}  # where a tracker's name is not that of its package
-# The argument of each that takes the run's name.
+_PACKAGES = {"comet_ml": "comet-ml"}  # trackers whose package has another name
+# The argument of each tracker that takes the run's name.
 _RUN_NAMES = {
     "wandb": "name",
     "trackio": "name",
@@ -30,7 +30,7 @@ _RUN_NAMES = {
     "clearml": "task_name",
 }
 # ClearML would take over standard output, the command line's arguments and torch.save.
-_MORE = {
+_OPTIONS = {
     "clearml": {
         "auto_connect_streams": False,
         "auto_connect_arg_parser": False,
@@ -44,15 +44,15 @@ def check_trackers(names: Sequence[str]) -> None:
     """Refuse, before any work, a tracker that could not be started.
 
     Raises:
-        UserError: accelerate does not know it (it has given up Neptune), or its package is not
+        UserError: accelerate does not know it (it no longer knows Neptune), or its package is not
             installed.
     """
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-    here = {str(name) for name in get_available_trackers()}
+    installed = {str(name) for name in get_available_trackers()}
     for name in names:
         choose("tracker", name, LOGGER_TYPE_TO_CLASS)
-        if name not in here:
+        if name not in installed:
             package = _PACKAGES.get(name, name)
             raise UserError(
                 f"The tracker {name!r} needs {package}, which is not installed.",
@@ -68,27 +68,27 @@ def trackers(
     config: Mapping[str, Any],
     first_step: int = 0,
 ) -> Iterator[None]:
-    """Trackers that `accelerator.log` writes to, inside a `with`; at its end they are finished.
+    """Start the trackers that `accelerator.log` writes to; finish them at the end of the `with`.
 
-    All but TensorBoard get the run's name and recipe in their own fields.
+    All but TensorBoard get the run's name and its recipe in fields of their own.
 
     Args:
-        accelerator: without trackers of its own.
+        accelerator: one without trackers.
         run: the run folder.
         names: checked by `check_trackers`.
-        config: the recipe, flat: key → value.
-        first_step: optimizer steps done; where a run is resumed, what was written of later ones is
-            not shown twice.
+        config: the recipe, dotted key → value.
+        first_step: the optimizer steps that are done. What a resumed run had logged of later steps
+            is not shown twice.
 
     Raises:
-        UserError: one does not start: it has no account or server, say.
+        UserError: a tracker does not start. It may lack an account or a server.
     """
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     try:
         for name in names:
             tracker = _tracker(LOGGER_TYPE_TO_CLASS[name], name, run, first_step)
-            with _told(name):
+            with _refusing(name):
                 tracker.start()
                 accelerator.trackers.append(tracker)
                 # TensorBoard would show a recipe as one more run, in a folder named by the time.
@@ -102,36 +102,36 @@ def trackers(
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Whatever goes wrong in it, in words."""
+def _refusing(name: str) -> Iterator[None]:
+    """Turn whatever a service raises into a UserError."""
     try:
         yield
     except Exception as error:  # each service has errors of its own
-        told = one_line(error) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise UserError(
-            f"The tracker {name!r} does not start ({told}).",
-            "Give it what it wants, an account or a server, or leave it out of training.trackers.",
+            f"The tracker {name!r} does not start ({reason}).",
+            "Give it the account or server that it needs, or leave it out of training.trackers.",
         ) from error
 
 
 def _tracker(kind: Any, name: str, run: Path, first_step: int) -> Any:
-    """Made here, not by accelerate's `init_trackers`, which would give all of them the same
-    name.
+    """Build a tracker.
+
+    accelerate's own `init_trackers` would give all trackers the same name.
     """
     if name == "tensorboard":
         return kind(EVENTS, run, purge_step=first_step + 1 if first_step else None)
     place = (run,) if kind.requires_logging_directory else ()
     named = {_RUN_NAMES[name]: run.name} if name in _RUN_NAMES else {}
-    return kind(PROJECT, *place, **named, **_MORE.get(name, {}))
+    return kind(PROJECT, *place, **named, **_OPTIONS.get(name, {}))
 
 
 class TrackScalars:
-    """A callback: "train/loss" and "train/lr" every few steps, "val/accuracy" and its like once an
-    epoch.
+    """Logs "train/loss" and "train/lr" every few steps, and "val/accuracy" and the like each epoch.
 
     Args:
-        accelerator: inside `trackers`.
-        every: optimizer steps between two losses; each is the mean of what lies between.
+        accelerator: used inside `trackers`.
+        every: the optimizer steps between two losses. Each loss is the mean over these steps.
     """
 
     name = "track_scalars"
@@ -141,7 +141,7 @@ class TrackScalars:
         self._losses = RunningMean()
 
     def __call__(self, event: Event) -> None:
-        """Log what this moment tells."""
+        """Log the numbers of an event."""
         if event.name == "iteration_completed" and event.loss is not None:
             self._losses.add(event.loss)
             if event.step % self._every == 0 or event.step == event.steps:
@@ -163,8 +163,7 @@ class TrackScalars:
 
 
 def scalar_steps(steps: int) -> int:
-    """How many optimizer steps lie between two logged losses: a thousand points are as many as a
-    screen shows.
+    """The optimizer steps between two logged losses: a screen shows about a thousand points.
 
     >>> scalar_steps(25_000), scalar_steps(40)
     (25, 1)
@@ -173,8 +172,9 @@ def scalar_steps(steps: int) -> int:
 
 
 def _scalar(key: str) -> str:
-    """The scalar of a score. That of a whole evaluation of train is not the mean of its batches'
-    losses.
+    """The scalar under which a score is logged.
+
+    The loss of a whole evaluation of train is not the mean of its batches' losses, "train/loss".
 
     >>> _scalar("val_accuracy"), _scalar("train_loss")
     ('val/accuracy', 'evaluated train/loss')
