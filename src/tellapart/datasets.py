@@ -1,5 +1,5 @@
-"""The public data sets that recipes are for: fetched once into the cache folder, never used before
-their checksum.
+"""The public data sets that recipes are for. They are fetched once into the cache folder, and used
+only if their checksum is right.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.writing import disk_error
 
-LOOK_SECONDS = 5.0  # whether the server answers at all
-READ_SECONDS = 30.0  # for the next piece of a download
+ANSWER_SECONDS = 5.0  # to wait for any answer of the server
+READ_SECONDS = 30.0  # to wait for the next piece of a download
 PIECE_BYTES = 2**20
 
 
@@ -29,7 +29,7 @@ class Dataset:
     """A file that somebody publishes.
 
     Args:
-        url: where; its last part is the file's name.
+        url: where it is published. The last part is the file's name.
         size: in bytes.
         digest: its SHA-256.
     """
@@ -40,7 +40,7 @@ class Dataset:
 
     @property
     def path(self) -> Path:
-        """Where it is kept, or where the user can put it."""
+        """Where the file is kept, and where the user can put it."""
         return cache_folder() / "datasets" / self.url.rpartition("/")[2]
 
 
@@ -84,10 +84,11 @@ def dataset_of(recipe: Recipe) -> Dataset:
 
 
 def fetch(dataset: Dataset, console: Console) -> Path:
-    """Its file: from the cache folder, else downloaded into it. One process at a time may do this.
+    """The file of a data set, downloaded into the cache folder if it is not there. One process at a
+    time may do this.
 
     Raises:
-        UserError: there is no network, with what is wanted, from where, and where to put it.
+        UserError: there is no network. The message says what to fetch and where to put it.
         Refused: the file is not the published one.
     """
     if not dataset.path.exists():
@@ -98,12 +99,12 @@ def fetch(dataset: Dataset, console: Console) -> Path:
 
 
 def _download(dataset: Dataset, console: Console) -> None:
-    """Fetch into a file beside the final one, from where an earlier attempt stopped; check it;
+    """Fetch into a file beside the final one, from where an earlier attempt stopped. Check it, and
     rename it.
     """
     part = dataset.path.with_name(dataset.path.name + ".part")
     if _size(part) < dataset.size:
-        _look(dataset)
+        _check_server(dataset)
         console.say(f"Downloading {dataset.url} ({dataset.size:,} bytes) into {part.parent}")
         _fetch_all(dataset, part, console)
     if _digest_of(part) != dataset.digest:
@@ -113,12 +114,11 @@ def _download(dataset: Dataset, console: Console) -> None:
 
 
 def _fetch_all(dataset: Dataset, part: Path, console: Console) -> None:
-    """One request after the other, each going on where the one before broke off, as long as each
-    brings something.
+    """Send one request after the other, as long as each brings something. Each goes on where the
+    one before broke off.
     """
-    with console.track(
-        f"{dataset.path.name}, MiB", (dataset.size - _size(part)) // PIECE_BYTES
-    ) as advance:
+    missing_mib = (dataset.size - _size(part)) // PIECE_BYTES
+    with console.track(f"{dataset.path.name}, MiB", missing_mib) as advance:
         while (before := _size(part)) < dataset.size:
             reason = "the connection was closed"
             try:
@@ -132,25 +132,27 @@ def _fetch_all(dataset: Dataset, part: Path, console: Console) -> None:
 
 
 def _pieces(dataset: Dataset, start: int) -> Iterator[bytes]:
-    """The file from `start` on, also from a server that only sends whole files; never more than it
-    should hold.
+    """The pieces of the file from `start` on, and never more than it should hold. A server may send
+    only whole files.
     """
     with _open(dataset, {"Range": f"bytes={start}-"}, READ_SECONDS) as response:
         place = start if response.status == http.client.PARTIAL_CONTENT else 0
-        while place < dataset.size and (
-            piece := response.read(min(PIECE_BYTES, dataset.size - place))
-        ):
+        while place < dataset.size:
+            piece = response.read(min(PIECE_BYTES, dataset.size - place))
+            if not piece:
+                return
             place += len(piece)
             if place > start:
-                yield piece[-(place - start) :] if place - start < len(piece) else piece
+                # Of a whole file, the first piece may begin before `start`.
+                yield piece[max(0, len(piece) - (place - start)) :]
 
 
-def _look(dataset: Dataset) -> None:
-    """One short look whether the server answers: without a network that is said within seconds."""
+def _check_server(dataset: Dataset) -> None:
+    """Check that the server answers at all, so that a missing network is reported within seconds."""
     try:
-        _open(dataset, {}, LOOK_SECONDS, method="HEAD").close()
+        _open(dataset, {}, ANSWER_SECONDS, method="HEAD").close()
     except urllib.error.HTTPError:
-        return  # it answered; what it says to the download itself counts
+        return  # it answered; only what it says to the download itself counts
     except (OSError, http.client.HTTPException) as error:
         raise _missing(dataset, _reason(error)) from None
 
@@ -203,6 +205,6 @@ def _missing(dataset: Dataset, reason: str) -> UserError:
 def _not_published(dataset: Dataset, found: Path) -> Refused:
     return Refused(
         f"{found} is not the published file: its SHA-256 is not {dataset.digest}.",
-        f"It was not used. Fetch {dataset.url} anew ({dataset.size:,} bytes) and put it at"
+        f"It was not used. Fetch {dataset.url} again ({dataset.size:,} bytes) and put it at"
         f" {dataset.path}",
     )

@@ -38,8 +38,8 @@ class InputsRejected(UserError):
 
 
 class Interrupted(UserError):
-    """The user stopped the work. What was finished is kept, and running the command again goes on
-    from it.
+    """The user stopped the work. What was finished is kept, and the same command goes on from
+    it.
     """
 
     kind = "interrupted"
@@ -61,7 +61,7 @@ class Fault(UserError):
 
 
 def one_line(words: object, most: int = 200) -> str:
-    """What others say, an error of a library say, in one line of so many characters at most.
+    """The words of others, such as an error of a library, in one line of at most `most` characters.
 
     >>> one_line(ValueError("No key.\\n  See the manual."))
     'No key. See the manual.'
@@ -101,16 +101,15 @@ def choose(kind: str, name: str, options: Collection[str]) -> str:
     holding = sorted((option for option in options if name and name in option), key=len)
     close = difflib.get_close_matches(name, options, n=count) or holding[:count]
     hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-    listed = (
-        f"Choose one of: {', '.join(sorted(options))}."
-        if few
-        else f"There are {len(options):,} to choose from."
-    )
-    raise UserError(f"Unknown {kind} {name!r}.", f"{hint}{listed}")
+    if few:
+        hint += f"Choose one of: {', '.join(sorted(options))}."
+    else:
+        hint += f"There are {len(options):,} to choose from."
+    raise UserError(f"Unknown {kind} {name!r}.", hint)
 
 
 def require(ok: bool, name: str, got: object, rule: str) -> None:
-    """Check one option at birth.
+    """Check the value of one option when it is set.
 
     >>> require(False, "seed", -1, "must be 0 or more")
     Traceback (most recent call last):

@@ -1,7 +1,7 @@
 """Randomness by key, never by stream.
 
-Every random decision is a function of the seed, what it is for, and the image. So the number of
-workers, a resume, or an image more in the folder never changes what happens to the others.
+Every random decision is a function of the seed, its purpose, and the image. So the number of workers,
+a resume, or one more image in the folder never changes what happens to the other images.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 def keyed_numbers(seed: int, purpose: str, keys: Iterable[str]) -> NDArray[np.uint64]:
-    """One random number a key, the same whatever the other keys are.
+    """A random number for each key, which does not depend on the other keys.
 
     Returns:
         (N,) uint64, uniform over the whole range.
@@ -34,7 +34,7 @@ def keyed_numbers(seed: int, purpose: str, keys: Iterable[str]) -> NDArray[np.ui
 
 
 def mixed_keys(keys: NDArray[np.uint64], *numbers: int) -> NDArray[np.uint64]:
-    """Other keys, one for each key and all the numbers, as far from each other as random ones.
+    """A new key for each key, mixed with all the numbers. New keys are as different as random ones.
 
     Source: the finaliser of SplitMix64, Steele et al. 2014,
     https://doi.org/10.1145/2660193.2660195.
@@ -61,9 +61,8 @@ def keyed_uniform(keys: NDArray[np.uint64], purpose: str, columns: int = 1) -> N
     """
     start = int.from_bytes(blake2b(purpose.encode(), digest_size=8).digest(), "little")
     numbers = np.stack([mixed_keys(keys, start, column) for column in range(columns)], axis=1)
-    return (numbers >> np.uint64(11)).astype(
-        np.float64
-    ) / 2.0**53  # as many bits as a float64 holds
+    # As many bits as a float64 holds.
+    return (numbers >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
 _ALL = 2**64 - 1

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Advance(Protocol):
-    """Called once for each thing that is done."""
+    """A function that is called after each thing that is done."""
 
     def __call__(self) -> None:
-        """One more is done."""
+        """Count one more as done."""
 
 
 class Console:
-    """Says things to the person who waits, and remembers them for the run's log.
+    """Tells the person who waits what happens, and keeps it for the run's log.
 
     Args:
-        quiet: keep the lines for the log, print none.
+        quiet: keep the lines for the log, and print none.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -34,7 +34,7 @@ class Console:
         self._terminal: RichConsole | None = None
 
     def say(self, line: str) -> None:
-        """One line, now."""
+        """Print one line, and keep it with the time of day."""
         line = shown(line)
         self.lines.append(f"{time.strftime('%H:%M:%S')} {line}")
         if not self.quiet:
@@ -44,7 +44,9 @@ class Console:
 
     @contextmanager
     def track(self, label: str, total: int) -> Iterator[Advance]:
-        """A bar with the time left; where standard error is no terminal, a line now and then."""
+        """A bar with the time left. Where standard error is no terminal it is a line now and
+        then.
+        """
         if self.quiet or not total:
             yield lambda: None
         elif self._rich().is_terminal:
@@ -105,7 +107,7 @@ class _Lines:
 
 
 def wrapped(line: str, width: int) -> str:
-    r"""A line for a terminal, wrapped at words; left to itself it would be cut inside them.
+    r"""A line wrapped at words, as a terminal would cut it inside them.
 
     A word that is wider than the terminal, a path for example, stays in one piece.
 
@@ -123,8 +125,8 @@ def wrapped(line: str, width: int) -> str:
 
 
 def shown(text: str) -> str:
-    r"""Text as it may be printed: what could steer a terminal, turn the writing round or is no text
-    gets an escape.
+    r"""Text that may be printed. Characters that could steer a terminal, turn the writing round, or
+    are no text are escaped.
 
     >>> print(shown("a\nb\x1b[2J"))
     a\x0ab\x1b[2J

@@ -1,7 +1,7 @@
 """Rows as a table: CSV, JSON Lines or Parquet, written whole.
 
-In CSV a cell that a spreadsheet would run as a formula (it starts with = + - @ ' or a control
-character) is written with one apostrophe before it; taking that away gives the exact text back.
+A spreadsheet runs a CSV cell as a formula if it starts with = + - @ ' or a control character. Such a
+cell is written with one apostrophe before it. Without the apostrophe it is the exact text again.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def check_table_name(path: Path) -> None:
 
 
 def write_table(path: Path, rows: Sequence[Row], columns: Columns) -> None:
-    """Write the table whole; the ending of `path` says which kind."""
+    """Write the table whole. The ending of `path` decides its kind."""
     write_whole(path, _WRITERS[path.suffix.lower()](rows, columns))
 
 
 def to_frame(rows: Sequence[Row], columns: Columns) -> polars.DataFrame:
-    """The table as a polars data frame; its `to_pandas` makes one for pandas.
+    """The table as a polars data frame. Its `to_pandas` makes one for pandas.
 
     Raises:
         UserError: polars is not installed.
@@ -54,9 +54,8 @@ def to_frame(rows: Sequence[Row], columns: Columns) -> polars.DataFrame:
 
 def _csv(rows: Sequence[Row], columns: Columns) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(
-        text, lineterminator="\r\n"
-    )  # RFC 4180; then a name with a line break of any kind is quoted
+    # RFC 4180. Names with a line break of any kind are then quoted.
+    writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([_cell(name) for name in columns])
     writer.writerows([_cell(row[name]) for name in columns] for row in rows)
     return text.getvalue().encode()

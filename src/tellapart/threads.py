@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which in a container can be fewer than the machine has."""
+    """How many cores this process may use. In a container they can be fewer than the machine's."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -29,8 +29,8 @@ def map_ahead(
     workers: int | None = None,
     ahead: int = 4,
 ) -> Generator[Result, None, None]:
-    """Like `map`, on threads, with at most `workers * ahead` results waiting. The order is that of
-    `items`.
+    """Like `map`, but on threads. Results come in the order of the items, and at most `workers *
+    ahead` of them wait.
 
     Closing the iterator, or an error, drops what has not begun.
 

@@ -1,4 +1,4 @@
-"""The one way a file of ours comes into being: whole, or not at all."""
+"""The one way in which tellapart writes a file: whole, or not at all."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tellapart.errors import Refused, UserError, reason_of
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
-    """Put `data` at `path`: a reader, or a crash at any moment, sees the old file or the new one,
+    """Write a file. A reader, and whoever looks after a crash, sees the old file or the new one,
     never a part.
 
-    The temporary file lies in the target's own folder: a rename is atomic only within one file
-    system.
+    The temporary file lies in the target's own folder, because a rename is atomic only within one
+    file system.
 
     Raises:
-        Refused: the disk is full; the old file is untouched.
+        Refused: the disk is full. The old file is untouched.
         UserError: the folder cannot be written to.
     """
     content = data.encode() if isinstance(data, str) else data
@@ -44,13 +44,12 @@ def write_whole(path: Path, data: bytes | str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut. Windows cannot open a folder, and needs no
-    such call.
+    """Make a rename in `folder` survive a power cut.
 
-    Some network file systems cannot do it, and a folder may be writable but not readable: the file
-    is there already.
+    It does nothing where the file system cannot do it, or where the folder may not be read: the
+    file is there already.
     """
-    if os.name == "nt":
+    if os.name == "nt":  # Windows cannot open a folder, and needs no such call
         return
     try:
         handle = os.open(folder, os.O_RDONLY)
@@ -81,8 +80,8 @@ def disk_error(error: OSError, path: Path, num_bytes: int) -> UserError:
 
 
 def _umask() -> int:
-    # Reading the umask means setting it; mkstemp makes private files, and ours are to be ordinary
-    # ones.
+    # mkstemp makes private files, and these are to be ordinary ones. The umask can only be read by
+    # setting it.
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -1,5 +1,5 @@
-"""What the user names to be predicted: files, folders, patterns, or a list on standard input →
-files, in order.
+"""From what the user names for a prediction to files, in order: files, folders, patterns, or a list
+on standard input.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tellapart.catalog.names import is_junk, unescape
+from tellapart.catalog.paths import is_folder
 from tellapart.catalog.walk import Walk
 
 
 def expand_inputs(arguments: Sequence[str], standard_input: BinaryIO) -> list[Path]:
-    """The files that are meant, in the order of the arguments; within a folder, sorted, junk left
-    out.
+    """The files that the arguments mean, in their order. Those of a folder are sorted, and junk is
+    left out.
+
+    A file that does not exist, and a folder that cannot be read, stays in the list: it gets its own
+    row, with the status that says so.
 
     Args:
-        arguments: a file, a folder (with all below it), a pattern with * ? or [ ] of files and
-            folders, or "-" for a list of files on standard input, one a line, or ended by NUL as
-            `find -print0` writes them.
+        arguments: each a file, a folder (with all below it), a pattern with * ? or [ ] of files and
+            folders, or "-". "-" means a list of files on standard input, one a line, or ended by
+            NUL as `find -print0` writes them.
         standard_input: read only for "-".
-
-    A file that does not exist, and a folder that cannot be read, is kept: it gets its own row, with
-    the status that says so.
     """
     return [path for argument in arguments for path in _expand(argument, standard_input)]
 
@@ -40,16 +41,14 @@ def _expand(argument: str, standard_input: BinaryIO) -> Iterator[Path]:
 
 
 def _listed(data: bytes) -> Iterator[Path]:
-    lines = (
-        data.split(b"\0")
-        if b"\0" in data
-        else [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    )
+    # A name may hold "\r", but Windows ends lines with it.
+    separator, ending = (b"\0", b"") if b"\0" in data else (b"\n", b"\r")
+    lines = (line.removesuffix(ending) for line in data.split(separator))
     yield from (Path(os.fsdecode(line)) for line in lines if line.strip())
 
 
 def _matching(pattern: str) -> Iterator[Path]:
-    # "**" gives what is in a folder too, so that the folder itself is not meant.
+    # "**" matches what is in a folder too, so the folder itself would count twice.
     meant = (
         match
         for match in sorted(glob.glob(pattern, recursive=True))
@@ -69,8 +68,9 @@ def _all_in(place: str) -> Iterator[Path]:
 
 
 def _is_left_behind(match: str) -> bool:
-    return is_junk(os.path.basename(os.path.normpath(match)), folder=os.path.isdir(match))
+    return is_junk(os.path.basename(os.path.normpath(match)), folder=is_folder(match))
 
 
 def _is_file(path: str) -> bool:
-    return not os.path.isdir(path)
+    """Whether a path is to be read as a file, though there may be none: it gets a status then."""
+    return not is_folder(path)

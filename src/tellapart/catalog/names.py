@@ -1,4 +1,4 @@
-"""File names as text: one reversible escape at the catalog's edge, and which names are junk."""
+"""File names as text: one escape that can be undone, and which names are junk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import re
 from pathlib import Path
 
-# Left by operating systems, editors and archivers; never an image of the user's, never a class.
+from tellapart.catalog.paths import can_list, is_folder
+
+# Operating systems, editors and archivers leave these. They are never the user's images or classes.
 JUNK_FOLDERS = frozenset(
     {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 )
@@ -27,15 +29,14 @@ def escape(name: str) -> str:
     r"""A name as the file system gives it (undecodable bytes as surrogates) → text that any file
     can hold.
 
-    A backslash is doubled and an undecodable byte becomes `\xNN`, so `unescape` gives back the
-    exact name.
+    A backslash is doubled, and an undecodable byte becomes `\xNN`. `unescape` gives back the exact
+    name.
 
     >>> escape(os.fsdecode(b"caf\xe9.jpg"))
     'caf\\xe9.jpg'
     """
-    if os.name == "nt" or (
-        name.isascii() and "\\" not in name
-    ):  # on Windows "\" separates, and every name is text
+    # On Windows "\" separates, and every name is text.
+    if os.name == "nt" or (name.isascii() and "\\" not in name):
         return name
     doubled = name.replace("\\", "\\\\")
     return re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", doubled)
@@ -49,19 +50,16 @@ def unescape(text: str) -> str:
     """
     if os.name == "nt" or "\\" not in text:
         return text
-    pattern = r"\\(\\|x[0-9a-f]{2})"
-    return re.sub(
-        pattern,
-        lambda match: "\\" if match[1] == "\\" else chr(0xDC00 + int(match[1][1:], 16)),
-        text,
-    )
+    return re.sub(r"\\(\\|x[0-9a-f]{2})", _unescaped, text)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return "\\" if match[1] == "\\" else chr(0xDC00 + int(match[1][1:], 16))
 
 
 def nearest_path(path: Path, otherwise: str = "Check the path.") -> str:
-    """For a path that does not exist: which one beside it may have been meant."""
+    """A hint for a path that does not exist: which one beside it the user may have meant."""
     folder = path.absolute().parent
-    siblings = (
-        os.listdir(folder) if os.access(folder, os.R_OK | os.X_OK) and folder.is_dir() else []
-    )
+    siblings = os.listdir(folder) if is_folder(folder) and can_list(folder) else []
     close = difflib.get_close_matches(path.name, siblings, n=1)
     return f"Did you mean {path.parent / close[0]}?" if close else otherwise
