@@ -34,7 +34,7 @@ WRONG = {
     "misspelt folder": (["train", "PHOTO"], "Did you mean"),
     "value out of range": (
         ["train", "DATA", "--set", "split.test=1.5"],
-        "must be above 0 and below 1, got 1.5",
+        "must be in [0, 1), got 1.5",
     ),
     "value of another type": (
         ["train", "DATA", "--set", "head.folds=many"],

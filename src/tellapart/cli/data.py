@@ -12,7 +12,7 @@ import tellapart
 from tellapart.cli.help import Verb, examples, flag, option
 from tellapart.cli.options import Data, GroupBy, Json, Quiet, Recipe, Seed, Set
 from tellapart.cli.output import end_with, print_found
-from tellapart.cli.values import goes_with, goes_without, settings
+from tellapart.cli.values import goes_with, goes_without, page_for, settings
 
 verbs = typer.Typer()
 verb = partial(verbs.command, cls=Verb, rich_help_panel="Data")
@@ -81,25 +81,40 @@ def explore(
 
     Needs no torch.
     """
-    shared: dict[str, Any] = {"out": out, "set": settings(set_), "quiet": quiet}
+    shared: dict[str, Any] = {"set": settings(set_), "quiet": quiet}
     if augment is not None:
         goes_without("--augment", ctx, "data out seed set_ image json_ quiet")
         from tellapart.jobs.augment import show_augmented
 
-        shown = show_augmented(data, recipe=augment, image=image, seed=seed, **shared)
+        shown = show_augmented(
+            data,
+            recipe=augment,
+            image=image,
+            out=page_for(out, data, "augment"),
+            seed=seed,
+            **shared,
+        )
         print_found(shown.as_json(), shown.lines(), shown.page, json_)
         return
     if check:
         goes_without("--check", ctx, "data out recipe set_ image model json_ quiet")
         from tellapart.jobs.check import check as check_image
 
-        steps = check_image(data, image=image, model=model, recipe=recipe or "probe", **shared)
+        steps = check_image(
+            data,
+            image=image,
+            model=model,
+            out=page_for(out, data, "check"),
+            recipe=recipe or "probe",
+            **shared,
+        )
         print_found(steps.as_json(), steps.lines(), steps.page, json_)
         return
     goes_with("--check or --augment", ctx, "image")
     goes_with("--check", ctx, "model")
     exploration = tellapart.explore(
         data,
+        out=page_for(out, data, "explore"),
         table=table,
         recipe=recipe or "probe",
         seed=seed,

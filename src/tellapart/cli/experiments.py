@@ -38,7 +38,7 @@ from tellapart.cli.output import (
     print_table,
     results_only,
 )
-from tellapart.cli.values import goes_without, seconds, settings
+from tellapart.cli.values import goes_without, page_for, seconds, settings
 
 verbs = typer.Typer()
 verb = partial(verbs.command, cls=Verb, rich_help_panel="Experiments")
@@ -287,7 +287,7 @@ def pick(
         max_mb=max_mb,
         budget_seconds=None if budget is None else seconds(budget),
         recipe=recipe or "probe",
-        out=out,
+        out=page_for(out, data, "pick"),
         seed=seed,
         splits=splits,
         group_by=group_by,
@@ -391,6 +391,11 @@ def compare(
 ) -> None:
     """Test whether one run is better than another on the same images, and show where they differ."""
     compared = tellapart.compare_runs(
-        folders, out=out, data=data, split=split, seed=seed, quiet=quiet
+        folders,
+        out=out or Path("compare.html"),
+        data=data,
+        split=split,
+        seed=seed,
+        quiet=quiet,
     )
     print_found(compared.as_json(), compared.lines, compared.page, json_)

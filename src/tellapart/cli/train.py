@@ -35,7 +35,7 @@ from tellapart.cli.output import (
     print_table,
     results_only,
 )
-from tellapart.cli.values import budget_settings, goes_with, goes_without, settings
+from tellapart.cli.values import budget_settings, goes_with, goes_without, page_for, settings
 from tellapart.errors import UserError
 
 verbs = typer.Typer()
@@ -147,7 +147,14 @@ def find_rate(
     """Try learning rates from tiny to huge in one short training, and suggest training.lr."""
     from tellapart.jobs.find_rate import find_rate as find
 
-    found = find(data, recipe=recipe, out=out, seed=seed, set=settings(set_), quiet=quiet)
+    found = find(
+        data,
+        recipe=recipe,
+        out=page_for(out, data, "rates"),
+        seed=seed,
+        set=settings(set_),
+        quiet=quiet,
+    )
     print_found(found.as_json(), found.lines, found.page, json_)
 
 

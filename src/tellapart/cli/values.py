@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -39,6 +40,17 @@ def seconds(text: str) -> float:
     if not total:
         raise UserError(f"--budget {text} is not a time.", "Write one like 90s, 20m or 1h30m.")
     return total
+
+
+def page_for(out: Path | None, data: Path, what: str) -> Path:
+    """Where the page of a verb goes: where the user wants it, or into the current folder.
+
+    >>> print(page_for(None, Path("pets/photos"), "explore"))
+    photos-explore.html
+    """
+    from tellapart.catalog.sources import name_of
+
+    return out or Path(f"{name_of(data)}-{what}.html")
 
 
 def budget_settings(
