@@ -38,6 +38,9 @@ def example_names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "tellapart": tellapart,
         "photos": photos,
         "run": run,
+        "other_run": tellapart.train(
+            photos, set=SMALL | {"preprocessing.mode": "squash"}, out=folder / "runs", quiet=True
+        ),
         "predictor": run.predictor(),
         "SMALL": SMALL,
     }

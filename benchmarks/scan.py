@@ -35,7 +35,7 @@ from pathlib import Path
 from tellapart.catalog.duplicates import find_copies, link_copies
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
-from tellapart.pipeline.looking import memory_for
+from tellapart.pipeline.data import scan_memory
 from tellapart.recipe import Recipe
 from tellapart.threads import usable_cores
 
@@ -50,7 +50,7 @@ def lap(name):
 recipe = Recipe()
 catalog = read_source(Path(sys.argv[1]))
 lap("source")
-with memory_for(catalog, recipe) as memory:
+with scan_memory(catalog, recipe) as memory:
     lap("memory")
     catalog = scan(catalog, max_pixels=recipe.decoding.max_pixels, memory=memory)
     lap("scan")

@@ -17,9 +17,9 @@ from PIL import Image
 
 from tellapart.decoding import decode_file
 from tellapart.errors import UserError
-from tellapart.images.augmentation import augment
+from tellapart.images.augmentation import augment as augmented_batch
 from tellapart.images.sampling import image_keys, sample_keys
-from tellapart.jobs.augment import EPOCHS, MIXED_BATCHES, show_augmented
+from tellapart.jobs.augment import EPOCHS, MIXED_BATCHES, augment
 from tellapart.modelfile.preprocessing import LUMINANCE
 from tellapart.models.backbones import find_preprocessing
 from tellapart.options import AugmentationOptions, FreezeOptions, PreprocessingOptions
@@ -35,9 +35,7 @@ RECIPE = Recipe(
 
 def shown(data: Path, recipe: Recipe = RECIPE, **options: object):
     """What was shown, and the page."""
-    found = show_augmented(
-        data, recipe=recipe, out=data.parent / "page.html", quiet=True, **options
-    )
+    found = augment(data, recipe=recipe, out=data.parent / "page.html", quiet=True, **options)
     return found, found.page.read_text()
 
 
@@ -65,7 +63,9 @@ def test_the_page_shows_the_pixels_that_a_training_sees(photos: Path):
     assert np.array_equal(rows[:, 0], originals)
     keys = sample_keys(image_keys(RECIPE.seed, found.images), 3)
     tensors = torch.from_numpy(originals).permute(0, 3, 1, 2)
-    epoch = augment(tensors, keys, RECIPE.augmentation, preprocessing.mean).permute(0, 2, 3, 1)
+    epoch = augmented_batch(tensors, keys, RECIPE.augmentation, preprocessing.mean).permute(
+        0, 2, 3, 1
+    )
     assert np.array_equal(rows[:, 4], (255 * epoch.numpy()).round())
 
 
@@ -196,14 +196,14 @@ def test_the_answer_for_scripts_names_page_recipe_and_images(photos: Path):
 
 def test_a_recipe_without_augmentation_is_refused_before_anything_is_read(tmp_path: Path):
     with pytest.raises(UserError, match=r"'probe' changes no image.*--set augmentation\.flip"):
-        show_augmented(tmp_path / "nowhere", recipe="probe", quiet=True)
+        augment(tmp_path / "nowhere", recipe="probe", quiet=True)
 
 
 def test_the_page_is_called_after_the_data(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    assert show_augmented(photos, recipe=RECIPE, quiet=True).page == Path("photos-augment.html")
+    assert augment(photos, recipe=RECIPE, quiet=True).page is None
 
 
 def test_a_file_of_somebody_else_is_not_overwritten(photos: Path):

@@ -18,6 +18,7 @@ import pytest
 import tellapart
 from helpers.catalogs import scan_folder
 from helpers.images import KINDS, write_classes, write_image, write_tiny
+from helpers.models import small_card
 from helpers.runs import SHORT, StopAt, history_of, metrics_of
 from tellapart import UserError
 from tellapart.catalog.splits import make_splits
@@ -39,6 +40,7 @@ from tellapart.jobs.cv import by_gradient, fold_runs
 from tellapart.jobs.cv.cross_validate import cross_validate
 from tellapart.jobs.cv.result import CrossValidated
 from tellapart.options import AnswerOptions, HeadOptions, SplitOptions
+from tellapart.pipeline.request import Request
 from tellapart.recipe import recipe_from
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.saved_predictions import read_predictions
@@ -386,7 +388,7 @@ def test_val_of_an_earlier_run_is_divided_too_and_without_a_test_the_page_says_s
 ):
     catalog = scan_folder(data)
     splits = text_column("val" if path.endswith("1.jpg") else "train" for path in catalog.paths)
-    save_splits(RunFolder(tmp_path), catalog, splits)
+    save_splits(RunFolder(tmp_path), catalog.with_splits(splits))
     done = cross(data, tmp_path / "runs", splits=tmp_path)
     assert len(polars.read_parquet(done.path / "folds.parquet")) == 36
     assert done.metrics.accuracy.count == 0 and done.as_json()["test"]["accuracy"]["value"] is None
@@ -470,22 +472,20 @@ def test_its_page_has_the_curves_the_experiment_and_the_folds_reports(whole: Cro
 
 def stop_in(monkeypatch: pytest.MonkeyPatch, fold: str, step: int) -> None:
     """Interrupt the run of a fold after a step, as Ctrl-C does."""
-    honest = fold_runs.train
+    honest = fold_runs.train_network
 
-    def interrupted(*words: Any, callbacks: list[Any], **options: Any) -> Any:
-        stop = [StopAt(step, signal.SIGINT)] if options.get("name") == fold else []
-        return honest(*words, callbacks=[*callbacks, *stop], **options)
+    def interrupted(request: Request, *words: Any, callbacks: list[Any], **options: Any) -> Any:
+        stop = [StopAt(step, signal.SIGINT)] if request.name == fold else []
+        return honest(request, *words, callbacks=[*callbacks, *stop], **options)
 
-    monkeypatch.setattr(fold_runs, "train", interrupted)
+    monkeypatch.setattr(fold_runs, "train_network", interrupted)
 
 
 def interrupt_at(where: str) -> Callable[[pytest.MonkeyPatch], None]:
     def stop(*words: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    module = {"fit_network": by_gradient, "write_results": by_gradient, "read_fold": fold_runs}[
-        where
-    ]
+    module = {"fit_network": by_gradient, "write_results": by_gradient, "fold_of": fold_runs}[where]
     return lambda patch: patch.setattr(module, where, stop)
 
 
@@ -504,7 +504,7 @@ def interrupted(
 STOPS = {
     "in the first fold": lambda patch: stop_in(patch, "fold-1", 1),
     "in the second fold": lambda patch: stop_in(patch, "fold-2", 2),
-    "between two folds": interrupt_at("read_fold"),
+    "between two folds": interrupt_at("fold_of"),
     "before the last training": interrupt_at("fit_network"),
     "before the results": interrupt_at("write_results"),
 }
@@ -603,8 +603,17 @@ def test_every_repeat_has_its_own_runs(tmp_path: Path):
 
 
 def fold_run(best_epoch: int, moves: list[str]) -> fold_runs.FoldRun:
-    training = {"best_epoch": best_epoch, "epochs": 9, "invariant_moves": moves}
-    return fold_runs.FoldRun(Path("x"), said([0], [1]), {"training": training}, ())
+    return fold_runs.FoldRun(
+        path=Path("x"),
+        predictions=said([0], [1]),
+        history=(),
+        training={"best_epoch": best_epoch, "epochs": 9, "invariant_moves": moves},
+        calibration={},
+        shipped="",
+        counts={},
+        seconds=1.0,
+        card=small_card(),
+    )
 
 
 def test_what_most_folds_found_is_settled_in_the_last_training():

@@ -5,9 +5,7 @@ it.
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from helpers.pages import HOSTILE, Page
 from tellapart.errors import UserError
 from tellapart.jobs.find_rate import FoundRate, find_rate
+from tellapart.pipeline import rate_test
 from tellapart.report.find_rate.page import rate_chart, rate_lines, render_rates
 from tellapart.training.rate_finder import range_test
 
@@ -97,9 +96,7 @@ def test_without_a_fall_the_words_say_so():
 @pytest.fixture
 def found(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FoundRate:
     """A search over a made-up loss, on real images."""
-    monkeypatch.setitem(
-        sys.modules, "tellapart.pipeline.gradient", SimpleNamespace(training_step=lambda *_: fall)
-    )
+    monkeypatch.setattr(rate_test, "training_step", lambda *_: fall)
     return find_rate(photos, out=tmp_path / "rates.html", quiet=True)
 
 
@@ -117,8 +114,7 @@ def test_a_recipe_without_a_rate_is_refused(photos: Path):
 def test_a_loss_that_is_never_finite_is_refused(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    never = SimpleNamespace(training_step=lambda *_: lambda _: math.nan)
-    monkeypatch.setitem(sys.modules, "tellapart.pipeline.gradient", never)
+    monkeypatch.setattr(rate_test, "training_step", lambda *_: lambda _: math.nan)
     with pytest.raises(UserError, match="not finite, even at the lowest rate"):
         find_rate(photos, out=tmp_path / "rates.html", quiet=True)
     assert not (tmp_path / "rates.html").exists()

@@ -31,7 +31,7 @@ def test_a_single_process_wraps_nothing_and_waits_for_nobody():
     assert hardware.wrapped(module) is module
     with hardware.writer_first(), hardware.no_sync(module):
         hardware.backward(module(torch.ones(1, 2)).sum())
-    hardware.leave_if_helper()
+    hardware.wait()
     assert module.weight.grad.tolist() == [[1.0, 1.0]]
 
 

@@ -477,7 +477,7 @@ def test_where_all_fail_the_reasons_are_told(photos: Path, offline: list[str], t
 def test_one_that_fails_on_the_images_is_named(
     photos: Path, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    fit = jobs_candidates.fit_probe
+    fit = jobs_candidates.fit_train
     calls = iter([MemoryError(), None])
 
     def failing(*words: object) -> object:
@@ -485,7 +485,7 @@ def test_one_that_fails_on_the_images_is_named(
             raise error
         return fit(*words)
 
-    monkeypatch.setattr(jobs_candidates, "fit_probe", failing)
+    monkeypatch.setattr(jobs_candidates, "fit_train", failing)
     picked = pick(photos, backbones=files, out=tmp_path / "pick.html", quiet=True)
     assert picked.failed == {"test_efficientnet": "MemoryError"}
     assert list(accuracies(picked)) == ["test_resnet"]

@@ -25,7 +25,7 @@ from tellapart import Answer, Predictor, Run, UserError
 from tellapart.catalog.names import unescape
 from tellapart.cli.main import main
 from tellapart.decoding import decode_file
-from tellapart.jobs.predict import predict_files
+from tellapart.jobs.predict import predict
 from tellapart.modelfile.answers import write_answers
 from tellapart.progress import Console
 
@@ -91,7 +91,7 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 
 
 def test_bad_files_between_good_ones_have_rows_of_their_own(run: Run, mixed: list[Path]):
-    _, answers = predict_files(run.model, mixed, console=QUIET)
+    answers = predict(run.model, mixed, quiet=True).answers
     assert [answer.path for answer in answers] == [str(path) for path in mixed]
     assert [answer.status for answer in answers] == [
         "ok",
@@ -220,7 +220,7 @@ def test_a_image_unlike_all_others_is_unfamiliar_and_a_known_one_is_not(
 
 @pytest.mark.parametrize("name", ["answers.csv", "answers.jsonl", "answers.parquet"])
 def test_a_table_has_these_columns_and_one_row_an_input(run: Run, mixed: list[Path], name: str):
-    predict_files(run.model, mixed, out=Path(name), console=QUIET)
+    predict(run.model, mixed, out=Path(name), quiet=True)
     read = {".csv": polars.read_csv, ".jsonl": polars.read_ndjson, ".parquet": polars.read_parquet}[
         Path(name).suffix
     ]
@@ -232,7 +232,7 @@ def test_a_table_has_these_columns_and_one_row_an_input(run: Run, mixed: list[Pa
 
 @pytest.mark.parametrize("name", ["answers.csv", "answers.jsonl", "answers.parquet"])
 def test_every_kind_of_table_says_the_same(run: Run, mixed: list[Path], name: str):
-    _, answers = predict_files(run.model, mixed, out=Path(name), console=QUIET)
+    answers = predict(run.model, mixed, out=Path(name), quiet=True).answers
     read = {".csv": polars.read_csv, ".jsonl": polars.read_ndjson, ".parquet": polars.read_parquet}[
         Path(name).suffix
     ]
@@ -246,7 +246,7 @@ def test_every_kind_of_table_says_the_same(run: Run, mixed: list[Path], name: st
 
 
 def test_rows_that_are_not_ok_are_empty_behind_their_note(run: Run, mixed: list[Path]):
-    predict_files(run.model, mixed, out=Path("answers.csv"), console=QUIET)
+    predict(run.model, mixed, out=Path("answers.csv"), quiet=True)
     bad = [list(row.values())[3:] for row in rows_of(Path("answers.csv")) if row["status"] != "ok"]
     assert bad == [[""] * 6] * 3
 
@@ -258,7 +258,7 @@ def test_a_name_that_a_spreadsheet_would_run_is_neutralised_and_comes_back(
     run: Run, here: Path, name: str
 ):
     write_image(here / "x.jpg", 1).rename(here / name)
-    predict_files(run.model, [Path(name)], out=Path("answers.csv"), console=QUIET)
+    predict(run.model, [Path(name)], out=Path("answers.csv"), quiet=True)
     (row,) = rows_of(Path("answers.csv"))
     assert row["path"].startswith("'")
     assert plain(row["path"]) == name
@@ -285,7 +285,7 @@ NAMES = {
 @pytest.mark.parametrize("table", ["answers.csv", "answers.jsonl", "answers.parquet"])
 def test_every_name_comes_back_exactly(run: Run, here: Path, name: str, table: str):
     write_image(here / "x.jpg", 1).rename(here / name)
-    predict_files(run.model, [Path(name), Path("nowhere")], out=Path(table), console=QUIET)
+    predict(run.model, [Path(name), Path("nowhere")], out=Path(table), quiet=True)
     rows = {
         ".csv": lambda: [{**row, "path": plain(row["path"])} for row in rows_of(Path(table))],
         ".jsonl": lambda: [json.loads(line) for line in Path(table).read_bytes().split(b"\n")[:-1]],
@@ -322,14 +322,12 @@ def test_classes_named_like_formulas_are_no_formulas(here: Path):
 @pytest.mark.parametrize("name", ["answers.txt", "answers", "answers.csv.gz"])
 def test_an_unknown_kind_of_table_is_refused_before_any_work(mixed: list[Path], name: str):
     with pytest.raises(UserError, match=r"Unknown kind of table .+ \.csv, \.jsonl, \.parquet"):
-        predict_files(
-            Path("no model is needed to know that.onnx"), mixed, out=Path(name), console=QUIET
-        )
+        predict(Path("no model is needed to know that.onnx"), mixed, out=Path(name), quiet=True)
 
 
 def test_a_table_takes_the_place_of_an_older_one_whole(run: Run, mixed: list[Path], here: Path):
     Path("answers.csv").write_text("old")
-    predict_files(run.model, mixed, out=Path("answers.csv"), console=QUIET)
+    predict(run.model, mixed, out=Path("answers.csv"), quiet=True)
     assert len(rows_of(Path("answers.csv"))) == 6
     assert [file.name for file in here.iterdir() if ".part" in file.name] == []
 
@@ -343,7 +341,7 @@ def test_a_fault_in_the_middle_leaves_the_older_table(
     Path("answers.csv").write_text("old")
     monkeypatch.setattr(Predictor, "outputs", broken)
     with pytest.raises(KeyboardInterrupt):
-        predict_files(run.model, mixed, out=Path("answers.csv"), console=QUIET)
+        predict(run.model, mixed, out=Path("answers.csv"), quiet=True)
     assert Path("answers.csv").read_text() == "old"
 
 
@@ -351,7 +349,7 @@ def test_nothing_to_predict_is_said(run: Run):
     with pytest.raises(
         UserError, match=r"There is nothing to predict\. Name images, folders or patterns"
     ):
-        predict_files(run.model, [], console=QUIET)
+        predict(run.model, [], quiet=True)
 
 
 # ── what may be named, on the command line ──

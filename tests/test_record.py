@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,12 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import compose_model
 from tellapart.export.gate import Parity
 from tellapart.export.graph_cache import ExportedNetwork
+from tellapart.pipeline.data import Data
 from tellapart.pipeline.record import Trained, write_beginning, write_results, write_run
+from tellapart.pipeline.request import Request
+from tellapart.pipeline.services import Services, open_services
+from tellapart.pipeline.ship import Shipped
 from tellapart.probe.fit import Probe
-from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.saved_splits import read_splits
@@ -30,6 +34,7 @@ from tellapart.runs.saved_splits import read_splits
 BEGINNING = {"recipe.yaml", "environment.json", "catalog.parquet", "splits.parquet"}
 RESULTS = {
     "model.onnx",
+    "head.safetensors",
     "predictions-val.parquet",
     "predictions-test.parquet",
     "metrics.json",
@@ -50,77 +55,83 @@ def parts(tmp_path: Path) -> dict[str, object]:
     test = Predictions(
         np.eye(3, dtype=np.float32), np.arange(3), tuple(catalog.paths[2::3]), catalog.classes
     )
-    return {
-        "recipe": Recipe(),
-        "catalog": catalog,
-        "splits": text_column(["train", "val", "test"] * 3),
-        "findings": (),
-        "network": ExportedNetwork(
+    catalog = catalog.with_splits(text_column(["train", "val", "test"] * 3))
+    shipped = Shipped(
+        network=ExportedNetwork(
             small_network(), PREPROCESSING, "hand", "none needed", "0" * 64, {}
         ),
-        "calibration": Calibration(1.0, 3, 0.5, 0.5),
-        "parity": Parity(3, 0.0, 0.0, 0.0, 0),
-        "val": test,
-        "test": test,
-        "metrics": measure(test, seed=0),
-        "model": compose_model(small_network(), PREPROCESSING, small_head(), small_card()),
-    }
+        model=compose_model(small_network(), PREPROCESSING, small_head(), small_card()),
+        card=small_card(),
+        layers=small_head().layers,
+        calibration=Calibration(1.0, 3, 0.5, 0.5),
+        parity=Parity(3, 0.0, 0.0, 0.0, 0),
+        val=test,
+        test=test,
+        metrics=measure(test, seed=0),
+        changed=(),
+    )
+    data = Data(catalog, (), catalog.splits_digest)
+    return {"recipe": Recipe(), "data": data, "shipped": shipped}
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    with open_services(quiet=True) as services:
+        yield services
+
+
+def request_in(folder: Path) -> Request:
+    return Request(recipe=Recipe(), source=folder / "data", name="data", runs=folder / "runs")
 
 
 def metrics_of(run: Path) -> dict[str, object]:
     return json.loads((run / "metrics.json").read_text())
 
 
-def seconds() -> dict[str, float]:
-    return {"all": 1.0}
-
-
-def test_a_probe_run_is_written_at_once(parts: dict[str, object], tmp_path: Path):
+def test_a_probe_run_is_written_at_once(
+    parts: dict[str, object], tmp_path: Path, services: Services
+):
     probe = Probe(small_head().layers, 0.1, {0.1: 0.5, 1.0: 0.7})
-    run = write_run(
-        Trained(**parts, probe=probe), tmp_path / "runs", "data", Console(quiet=True), seconds
-    )
+    run = write_run(Trained(**parts, probe=probe), request_in(tmp_path), services)
     assert {file.name for file in run.iterdir()} == BEGINNING | RESULTS
     assert metrics_of(run)["probe"] == {"c": 0.1, "fold_losses": {"0.1": 0.5, "1": 0.7}}
     assert not {"training", "comparison"} & metrics_of(run).keys()
 
 
-def test_a_gradient_run_is_written_in_two_parts(parts: dict[str, object], tmp_path: Path):
+def test_a_gradient_run_is_written_in_two_parts(
+    parts: dict[str, object], tmp_path: Path, services: Services
+):
     (tmp_path / "run").mkdir()
     run = RunFolder(tmp_path / "run", tmp_path / "run")
-    digest = write_beginning(run, parts["recipe"], parts["catalog"], parts["splits"])
+    catalog, test = parts["data"].catalog, parts["shipped"].test
+    write_beginning(run, parts["recipe"], catalog)
     assert {file.name for file in run.path.iterdir()} == BEGINNING
-    assert (read_splits(run.path).of(parts["catalog"]) == parts["splits"]).all()
-    facts, verdict = (
-        {"steps": 120, "network": "lenet"},
-        compare(parts["test"], parts["test"], shipped="probe"),
-    )
-    write_results(
-        run,
-        Trained(**parts, training=facts, comparison=verdict),
-        "data",
-        digest,
-        Console(quiet=True),
-        seconds,
-    )
+    assert (read_splits(run.path).of(catalog) == catalog.splits).all()
+    facts, verdict = {"steps": 120, "network": "lenet"}, compare(test, test, shipped="probe")
+    trained = Trained(**parts, training=facts, comparison=verdict)
+    write_results(run, trained, "data", services)
     metrics = metrics_of(run.path)
     assert (metrics["training"], metrics["comparison"]) == (facts, verdict.as_json())
     assert "probe" not in metrics
-    assert metrics["splits"]["hash"] == digest
+    assert metrics["splits"]["hash"] == catalog.splits_digest
     assert "lenet" in (run.path / "report.html").read_text()
 
 
-def test_the_results_may_be_written_a_second_time(parts: dict[str, object], tmp_path: Path):
+def test_the_results_may_be_written_a_second_time(
+    parts: dict[str, object], tmp_path: Path, services: Services
+):
     (tmp_path / "run").mkdir()
     run, trained = RunFolder(tmp_path / "run", tmp_path / "run"), Trained(**parts)
-    digest = write_beginning(run, trained.recipe, trained.catalog, trained.splits)
+    write_beginning(run, trained.recipe, trained.data.catalog)
     for _ in range(2):
-        write_results(run, trained, "data", digest, Console(quiet=True), seconds)
+        write_results(run, trained, "data", services)
     assert {file.name for file in run.path.iterdir()} == BEGINNING | RESULTS
 
 
-def test_the_environment_names_what_training_hangs_on(parts: dict[str, object], tmp_path: Path):
-    run = write_run(Trained(**parts), tmp_path / "runs", "data", Console(quiet=True), seconds)
+def test_the_environment_names_what_training_hangs_on(
+    parts: dict[str, object], tmp_path: Path, services: Services
+):
+    run = write_run(Trained(**parts), request_in(tmp_path), services)
     assert {"torch", "torchvision", "timm", "accelerate"} <= json.loads(
         (run / "environment.json").read_text()
     )["packages"].keys()

@@ -135,7 +135,7 @@ def test_the_command_line_ends_with_four_and_goes_on_with_the_command_that_it_na
 
 
 @pytest.mark.parametrize(
-    ("where", "step"), [("fitting.fit", None), ("training.ship", 18), ("record.render", 18)]
+    ("where", "step"), [("gradient.fit", None), ("gradient.ship", 18), ("record.render", 18)]
 )
 def test_an_interruption_before_the_first_step_or_after_the_last_loses_nothing(
     data: Path,
@@ -149,7 +149,7 @@ def test_an_interruption_before_the_first_step_or_after_the_last_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"tellapart.jobs.{where}", interrupted)
+        patch.setattr(f"tellapart.pipeline.{where}", interrupted)
         with pytest.raises(Interrupted, match="what was learned is kept") as stop:
             train(data, tmp_path)
     (run,) = tmp_path.iterdir()

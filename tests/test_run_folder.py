@@ -27,7 +27,7 @@ from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.pipeline import record
 from tellapart.recipe import recipe_from
-from tellapart.runs.folder import RunFolder, new_run, open_run, reopen_run
+from tellapart.runs.folder import RunFolder, new_run, reopen_run, start_run
 from tellapart.runs.identity import FORMAT, VERSION, RunIdentity, new_identity
 from tellapart.writing import write_whole
 
@@ -38,6 +38,7 @@ FILES = {
     "log.txt",
     "metrics.json",
     "model.onnx",
+    "head.safetensors",
     "predictions-test.parquet",
     "predictions-val.parquet",
     "recipe.yaml",
@@ -332,7 +333,7 @@ def begin(run: RunFolder) -> None:
 
 
 def test_a_run_that_can_be_resumed_is_there_from_its_beginning(tmp_path: Path):
-    run = open_run(tmp_path / "runs", "x", begin)
+    run = start_run(tmp_path / "runs", "x", begin)
     assert [path.name for path in run.path.iterdir()] == ["run.json"]
     run.write("history.csv", "epoch")
     again = reopen_run(run.path)
@@ -346,12 +347,12 @@ def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path):
         raise Refused("in the middle")
 
     with pytest.raises(Refused, match="in the middle"):
-        open_run(tmp_path, "x", half)
+        start_run(tmp_path, "x", half)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_is_finished_when_its_log_is_written(tmp_path: Path):
-    run = open_run(tmp_path, "x", begin)
+    run = start_run(tmp_path, "x", begin)
     run.write_json("metrics.json", {})
     assert not run.finished
     run.write("log.txt", "done")
@@ -374,7 +375,7 @@ def test_what_is_no_run_folder_is_not_resumed(photos: Path, where: str):
 
 @pytest.mark.parametrize("content", [None, b"", b"[1]", b"\xff"])
 def test_a_damaged_file_of_a_run_is_said(tmp_path: Path, content: bytes | None):
-    run = open_run(tmp_path, "x", begin)
+    run = start_run(tmp_path, "x", begin)
     (run.path / "run.json").unlink()
     if content is not None:
         (run.path / "run.json").write_bytes(content)
@@ -383,7 +384,7 @@ def test_a_damaged_file_of_a_run_is_said(tmp_path: Path, content: bytes | None):
 
 
 def test_what_killed_processes_left_is_cleared(tmp_path: Path):
-    run = open_run(tmp_path, "x", begin)
+    run = start_run(tmp_path, "x", begin)
     (run.path / ".history.csv.k2j3_x8a.part").write_text("half")
     run.clear_parts()
     assert [path.name for path in run.path.iterdir()] == ["run.json"]

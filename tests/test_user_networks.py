@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from tellapart.pipeline.backbone import TorchSide
 from torch import Tensor, nn
 
 from helpers.catalogs import scan_folder
@@ -32,7 +33,6 @@ from tellapart.models.to_onnx import export_backbone, export_trained
 from tellapart.models.trial import trial_images
 from tellapart.models.zoo import BackboneFacts, backbones
 from tellapart.options import BackboneOptions, FreezeOptions, HeadOptions, PreprocessingOptions
-from tellapart.pipeline.backbone import TorchSide
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.training.phases import TrainingData

@@ -1,62 +1,186 @@
-r"""From a folder of images to an image classifier that you can trust and ship.
+"""From a folder of images to an image classifier that you can trust and ship.
 
->>> sorted(__all__)
-['Answer', 'Predictor', 'Recipe', 'Run', 'UserError', 'compare_runs', 'cross_validate', 'evaluate',
-'explore', \ 'list_runs', 'load', 'pick', 'train', 'tune']
+    import tellapart
+
+    run = tellapart.train("photos/")  # checked, measured and written to runs/
+    print(run)  # the score and where the report is
+    tellapart.load(run.model).predict("new.jpg").answer
+
+The verbs are functions: train, cross_validate, tune, pick, explore, check, augment, find_rate,
+evaluate, predict, load, list_runs, compare_runs, recipes and backbones. Everything that they take,
+return or raise is a name of this module too.
+
+>>> all(getattr(tellapart, name) for name in tellapart.__all__)
+True
 """
 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
-    from tellapart.errors import UserError
-    from tellapart.jobs.compare import compare_runs
+    from tellapart.catalog.findings import Finding
+    from tellapart.catalog.sources import Source
+    from tellapart.catalog.table import Catalog
+    from tellapart.errors import InputsRejected, Interrupted, Refused, UserError
+    from tellapart.estimator import ImageClassifier
+    from tellapart.evaluation.metrics import Metrics, Score
+    from tellapart.evaluation.predictions import Predictions
+    from tellapart.extensions import Network
+    from tellapart.jobs.augment import Augmented, augment
+    from tellapart.jobs.check import Check, check
+    from tellapart.jobs.compare import RunComparison, compare_runs
     from tellapart.jobs.cv.cross_validate import cross_validate
-    from tellapart.jobs.evaluate import evaluate
-    from tellapart.jobs.explore import explore
-    from tellapart.jobs.pick.pick import pick
-    from tellapart.jobs.runs import list_runs
-    from tellapart.jobs.train import Run, train
-    from tellapart.jobs.tune.tune import tune
+    from tellapart.jobs.cv.result import CrossValidated
+    from tellapart.jobs.evaluate import Evaluation, evaluate
+    from tellapart.jobs.explore import Exploration, explore
+    from tellapart.jobs.find_rate import FoundRate, find_rate
+    from tellapart.jobs.pick.pick import Picked, pick
+    from tellapart.jobs.predict import Predicted, predict
+    from tellapart.jobs.runs import RunList, list_runs
+    from tellapart.jobs.train import train
+    from tellapart.jobs.tune.tune import Tuned, tune
     from tellapart.modelfile.predictor import Answer, Predictor, load
+    from tellapart.models.zoo import BackboneFacts, backbones
+    from tellapart.pipeline.run import Run
     from tellapart.recipe import Recipe
+    from tellapart.recipe_keys import RecipeKey, RecipeSummary, recipes
+    from tellapart.training.events import Callback, Event
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "Augmented",
+    "BackboneFacts",
+    "Callback",
+    "Catalog",
+    "Check",
+    "CrossValidated",
+    "Evaluation",
+    "Event",
+    "Exploration",
+    "Finding",
+    "FoundRate",
+    "ImageClassifier",
+    "InputsRejected",
+    "Interrupted",
+    "Metrics",
+    "Network",
+    "Picked",
+    "Predicted",
+    "Predictions",
     "Predictor",
     "Recipe",
+    "RecipeKey",
+    "RecipeSummary",
+    "Refused",
     "Run",
+    "RunComparison",
+    "RunList",
+    "Score",
+    "Source",
+    "Tuned",
     "UserError",
+    "augment",
+    "backbones",
+    "check",
     "compare_runs",
     "cross_validate",
     "evaluate",
     "explore",
+    "find_rate",
     "list_runs",
     "load",
     "pick",
+    "predict",
+    "recipes",
     "train",
     "tune",
 ]
 
 # Loaded when first used: `import tellapart` and `tellapart --help` touch neither numpy nor torch.
-_HOME = {
-    "Answer": "tellapart.modelfile.predictor",
-    "Predictor": "tellapart.modelfile.predictor",
-    "Recipe": "tellapart.recipe",
-    "Run": "tellapart.jobs.train",
-    "UserError": "tellapart.errors",
-    "compare_runs": "tellapart.jobs.compare",
-    "cross_validate": "tellapart.jobs.cv.cross_validate",
-    "evaluate": "tellapart.jobs.evaluate",
-    "explore": "tellapart.jobs.explore",
-    "list_runs": "tellapart.jobs.runs",
-    "load": "tellapart.modelfile.predictor",
-    "pick": "tellapart.jobs.pick.pick",
-    "train": "tellapart.jobs.train",
-    "tune": "tellapart.jobs.tune.tune",
+_HOMES = {
+    "catalog.findings": ("Finding",),
+    "catalog.sources": ("Source",),
+    "catalog.table": ("Catalog",),
+    "errors": (
+        "InputsRejected",
+        "Interrupted",
+        "Refused",
+        "UserError",
+    ),
+    "estimator": ("ImageClassifier",),
+    "evaluation.metrics": (
+        "Metrics",
+        "Score",
+    ),
+    "evaluation.predictions": ("Predictions",),
+    "extensions": ("Network",),
+    "jobs.augment": (
+        "Augmented",
+        "augment",
+    ),
+    "jobs.check": (
+        "Check",
+        "check",
+    ),
+    "jobs.compare": (
+        "RunComparison",
+        "compare_runs",
+    ),
+    "jobs.cv.cross_validate": ("cross_validate",),
+    "jobs.cv.result": ("CrossValidated",),
+    "jobs.evaluate": (
+        "Evaluation",
+        "evaluate",
+    ),
+    "jobs.explore": (
+        "Exploration",
+        "explore",
+    ),
+    "jobs.find_rate": (
+        "FoundRate",
+        "find_rate",
+    ),
+    "jobs.pick.pick": (
+        "Picked",
+        "pick",
+    ),
+    "jobs.predict": (
+        "Predicted",
+        "predict",
+    ),
+    "jobs.runs": (
+        "RunList",
+        "list_runs",
+    ),
+    "jobs.train": ("train",),
+    "jobs.tune.tune": (
+        "Tuned",
+        "tune",
+    ),
+    "modelfile.predictor": (
+        "Answer",
+        "Predictor",
+        "load",
+    ),
+    "models.zoo": (
+        "BackboneFacts",
+        "backbones",
+    ),
+    "pipeline.run": ("Run",),
+    "recipe": ("Recipe",),
+    "recipe_keys": (
+        "RecipeKey",
+        "RecipeSummary",
+        "recipes",
+    ),
+    "training.events": (
+        "Callback",
+        "Event",
+    ),
 }
+_HOME = {name: f"tellapart.{module}" for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:

@@ -34,7 +34,7 @@ from tellapart.jobs.train import train
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-    from tellapart.jobs.train import Run
+    from tellapart.pipeline.run import Run
     from tellapart.recipe import Recipe
 
 _GIVE_IMAGES = (

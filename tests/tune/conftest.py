@@ -17,7 +17,9 @@ from helpers.studies import SPACE, bowl
 from tellapart.evaluation.trial_row import TrialRow
 from tellapart.experiments import study as study_room
 from tellapart.experiments.study import database_of, open_storage
-from tellapart.jobs.tune import tune as tuning
+from tellapart.jobs.tune import search
+from tellapart.jobs.tune.study import OpenStudy
+from tellapart.pipeline.services import Services
 
 
 @pytest.fixture(scope="session")
@@ -65,16 +67,20 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """No training: `trial` makes up a trial's outcome, and `finals` lists the trials that were
     trained at the end.
     """
-    world = SimpleNamespace(trial=bowl, finals=[])
+    untested = SimpleNamespace(accuracy=SimpleNamespace(count=0))
+    world = SimpleNamespace(trial=bowl, finals=[], metrics=untested)
 
-    def final(work: Any, best: TrialRow) -> Path:
+    def final(opened: OpenStudy, best: TrialRow, services: Services) -> SimpleNamespace:
         world.finals.append(best.number)
-        folder = work.opened.run.path / "best" / f"trial-{best.number:04}"
+        folder = opened.run.path / "best" / f"trial-{best.number:04}"
         folder.mkdir(parents=True)
-        return folder
+        return opened_final(folder)
 
-    monkeypatch.setattr(tuning, "run_trial", lambda *of: world.trial(*of))
-    monkeypatch.setattr(tuning._Work, "_final_run", final)
-    monkeypatch.setattr(tuning, "_measured", lambda run: None)
-    monkeypatch.setattr(tuning, "POLL_SECONDS", 0.01)
+    def opened_final(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(path=folder, metrics=world.metrics)
+
+    monkeypatch.setattr(search, "run_trial", lambda *of: world.trial(*of))
+    monkeypatch.setattr(search, "train_final", final)
+    monkeypatch.setattr(search, "open_final", opened_final)
+    monkeypatch.setattr(search, "POLL_SECONDS", 0.01)
     return world

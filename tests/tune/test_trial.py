@@ -7,7 +7,6 @@ import math
 import signal
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -17,9 +16,10 @@ from tellapart.errors import Interrupted
 from tellapart.evaluation.scores import loss
 from tellapart.jobs.cv.cross_validate import cross_validate
 from tellapart.jobs.tune import trial as trials
-from tellapart.jobs.tune.trial import Outcome, Stopped
+from tellapart.jobs.tune.trial import BEHIND, OUT_OF_TIME, Outcome
 from tellapart.jobs.tune.tune import tune
 from tellapart.runs.saved_predictions import read_predictions
+from tellapart.training.events import Event
 
 
 def test_a_trial_that_was_stopped_is_no_run_to_go_on_with(tmp_path: Path):
@@ -36,39 +36,43 @@ def test_a_trial_that_was_stopped_is_no_run_to_go_on_with(tmp_path: Path):
     assert not list(tmp_path.glob("*/checkpoints"))
 
 
+def fold_outcomes(monkeypatch: pytest.MonkeyPatch, outcomes: list[Outcome]) -> SimpleNamespace:
+    """A bench of three folds, whose trainings end with these outcomes one after the other."""
+    following = iter(outcomes)
+    monkeypatch.setattr(trials, "train_fold", lambda *_: next(following))
+    return SimpleNamespace(folds=SimpleNamespace(folds=3), divisions=lambda: range(3))
+
+
+def ended(value: float) -> Outcome:
+    return Outcome(value=value, scores={"val_loss": value}, epochs=5)
+
+
 def test_of_folds_the_mean_counts_and_a_trial_behind_ends_early(monkeypatch: pytest.MonkeyPatch):
-    values = iter([1.0, 2.0, 6.0])
-    monkeypatch.setattr(
-        trials,
-        "_by_gradient",
-        lambda *_: Outcome(value=(value := next(values)), scores={"val_loss": value}),
-    )
-    bench = SimpleNamespace(folds=SimpleNamespace(folds=3), divisions=lambda: range(3))
+    bench = fold_outcomes(monkeypatch, [ended(1.0), ended(2.0), ended(6.0)])
     reported: list[tuple[int, float]] = []
     watch = SimpleNamespace(lost=False, report=lambda *report: bool(reported.append(report)))
     assert trials.run_trial(bench, RECIPE, watch).value == 3.0
     assert reported == [(1, 1.0), (2, 1.5)]
-    values = iter([1.0])
-    with pytest.raises(Stopped, match="behind the median"):
-        trials.run_trial(bench, RECIPE, SimpleNamespace(lost=False, report=lambda *_: True))
+    bench = fold_outcomes(monkeypatch, [ended(1.0)])
+    behind = SimpleNamespace(lost=False, report=lambda *_: True)
+    assert trials.run_trial(bench, RECIPE, behind).stopped == BEHIND
 
 
 @pytest.mark.parametrize(("complete", "mean"), [([], math.nan), ([1.0, 2.0], 1.5)])
 def test_of_folds_that_are_stopped_by_time_the_complete_ones_count(
     monkeypatch: pytest.MonkeyPatch, complete: list[float], mean: float
 ):
-    values = iter(complete)
+    late = Outcome(value=9.0, epochs=1, stopped=OUT_OF_TIME)
+    bench = fold_outcomes(monkeypatch, [*map(ended, complete), late])
+    watch = SimpleNamespace(lost=False, report=lambda *_: False)
+    outcome = trials.run_trial(bench, RECIPE, watch)
+    assert outcome.stopped == OUT_OF_TIME
+    assert outcome.value == pytest.approx(mean, nan_ok=True)
 
-    def fold(*_: object) -> Outcome:
-        if (value := next(values, None)) is None:
-            raise Stopped("the time was up", Outcome(value=9.0, epochs=1))
-        return Outcome(value=value, scores={"val_loss": value}, epochs=5)
 
-    monkeypatch.setattr(trials, "_by_gradient", fold)
-    bench = SimpleNamespace(folds=SimpleNamespace(folds=3), divisions=lambda: range(3))
-    with pytest.raises(Stopped, match="the time was up") as stopped:
-        trials.run_trial(bench, RECIPE, SimpleNamespace(lost=False, report=lambda *_: False))
-    assert stopped.value.outcome.value == pytest.approx(mean, nan_ok=True)
+def test_a_trial_that_another_process_took_over_is_abandoned(monkeypatch: pytest.MonkeyPatch):
+    bench = fold_outcomes(monkeypatch, [ended(1.0)])
+    assert trials.run_trial(bench, RECIPE, SimpleNamespace(lost=True)).abandoned
 
 
 def test_a_study_of_probes_ends_with_a_tested_model(photos: Path):
@@ -126,19 +130,16 @@ def test_trials_by_gradient_go_on_from_their_checkpoints(
         "set": {**TINY, "split.val": 0.2},
     }
     whole = tune(tiny, **options, out=tiny.parent / "whole", quiet=True)
-    judge = trials._Judge.__call__
+    judge = trials.Judge.__call__
 
-    def interrupts(self: trials._Judge, event: Any) -> None:
-        judge(self, event)
-        if self._watch.number == 1 and (event.name, event.epoch, event.batch) == (
-            "iteration_completed",
-            2,
-            2,
-        ):
-            monkeypatch.setattr(trials._Judge, "__call__", judge)
+    def interrupts(self: trials.Judge, event: Event) -> str | None:
+        place = (self.watch.number, event.name, event.epoch, event.batch)
+        if place == (1, "iteration_completed", 2, 2):
+            monkeypatch.setattr(trials.Judge, "__call__", judge)
             signal.raise_signal(signal.SIGINT)
+        return judge(self, event)
 
-    monkeypatch.setattr(trials._Judge, "__call__", interrupts)
+    monkeypatch.setattr(trials.Judge, "__call__", interrupts)
     with pytest.raises(Interrupted, match="Go on with: tellapart tune --study"):
         tune(tiny, **options, out=tiny.parent / "cut", quiet=True)
     (folder,) = (tiny.parent / "cut").iterdir()

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from helpers.studies import bowl, search, trials_of
 from tellapart.cli.main import app
 from tellapart.errors import Interrupted, UserError
+from tellapart.jobs.tune import search as searching
 from tellapart.jobs.tune import tune as tuning
-from tellapart.jobs.tune.trial import Bench, Outcome, Stopped, Watch
+from tellapart.jobs.tune.trial import BEHIND, Bench, Outcome, Watch
 from tellapart.recipe import Recipe
 
 
@@ -145,7 +146,7 @@ def test_a_stopped_trial_keeps_its_value_and_is_never_the_best(
 ):
     def trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
         if watch.number == 1:
-            raise Stopped("behind the median of the others", Outcome(value=-5.0, epochs=1))
+            return Outcome(value=-5.0, epochs=1, stopped=BEHIND)
         return bowl(bench, recipe, watch)
 
     made_up.trial = trial
@@ -158,7 +159,7 @@ def test_no_trial_sees_a_test_image(tiny: Path, space: Path, made_up: SimpleName
     seen: list[Bench] = []
     made_up.trial = lambda bench, recipe, watch: seen.append(bench) or bowl(bench, recipe, watch)
     search(tiny, space, trials=1)
-    assert set(seen[0].splits) == {"train", "val", ""}
+    assert set(seen[0].catalog.splits) == {"train", "val", ""}
 
 
 def test_folds_judge_every_image_but_those_of_test_once(
@@ -169,8 +170,8 @@ def test_folds_judge_every_image_but_those_of_test_once(
     tuned = search(tiny, space, trials=1, folds=3)
     divisions = list(seen[0].divisions())
     assert len(divisions) == 3
-    held_out = sum((np.asarray(splits) == "val").astype(int) for splits in divisions)
-    assert (held_out == (seen[0].splits != "")).all()
+    held_out = sum((catalog.splits == "val").astype(int) for catalog in divisions)
+    assert (held_out == (seen[0].catalog.splits != "")).all()
     assert "in 3 folds" in tuned.lines[0]
 
 
@@ -193,9 +194,8 @@ def test_a_budget_ends_before_the_trials_do(
     tiny: Path, space: Path, made_up: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ):
     moments = iter(range(10**6))
-    monkeypatch.setattr(
-        tuning, "time", SimpleNamespace(monotonic=lambda: next(moments), strftime=lambda _: "")
-    )
+    monkeypatch.setattr(searching, "clock", lambda: next(moments))
+    monkeypatch.setattr(tuning, "clock", lambda: next(moments))
     assert 1 < len(search(tiny, space, trials=1000, budget_seconds=100).rows) < 50
 
 
@@ -206,9 +206,9 @@ def test_a_budget_ends_although_every_trial_fails(
         raise MemoryError("no room")
 
     made_up.trial = trial
-    monkeypatch.setattr(tuning, "HOPELESS", 3)
+    monkeypatch.setattr(searching, "HOPELESS", 3)
     with pytest.raises(
-        UserError, match=r"None of 1 trials has finished; one failed with: MemoryError: no room"
+        UserError, match=r"None of 1 trial has finished; one failed with: MemoryError: no room"
     ):
         search(tiny, space, budget_seconds=0.01)
     with pytest.raises(UserError, match="None of 3 trials has finished"):

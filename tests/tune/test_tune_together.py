@@ -14,10 +14,10 @@ from sqlalchemy.exc import OperationalError
 
 from helpers.studies import RECIPE, SPACE, bowl, search
 from tellapart.errors import Refused, UserError
+from tellapart.evaluation.metrics import proportion
 from tellapart.experiments import claims
 from tellapart.experiments.space import read_space
 from tellapart.experiments.study import database_of, open_or_create
-from tellapart.jobs.tune import tune as tuning
 from tellapart.jobs.tune.trial import Bench, Outcome, Watch
 from tellapart.jobs.tune.tune import tune
 from tellapart.recipe import Recipe
@@ -127,8 +127,7 @@ def test_a_database_that_goes_away_ends_the_search_but_no_trial(
 def test_a_final_training_in_another_folder_is_told_with_its_score(
     tiny: Path, space: Path, made_up: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ):
-    measured = SimpleNamespace(accuracy="90.0 % (80.0 to 95.0, 50 images)", as_json=dict)
-    monkeypatch.setattr(tuning, "_measured", lambda run: run and measured)
+    made_up.metrics = SimpleNamespace(accuracy=proportion(45, 50), as_json=dict)
     monkeypatch.setattr(
         time, "strftime", lambda *_: "20261101-080000"
     )  # both folders of the same second
@@ -139,7 +138,7 @@ def test_a_final_training_in_another_folder_is_told_with_its_score(
     assert (
         other.lines[-1]
         == f"The final training is in another folder of the study, {first.path.name}: the test"
-        " accuracy is 90.0 % (80.0 to 95.0, 50 images)."
+        f" accuracy is {proportion(45, 50)}."
     )
 
 

@@ -84,9 +84,7 @@ def explore(
     shared: dict[str, Any] = {"set": settings(set_), "quiet": quiet}
     if augment is not None:
         goes_without("--augment", ctx, "data out seed set_ image json_ quiet")
-        from tellapart.jobs.augment import show_augmented
-
-        shown = show_augmented(
+        shown = tellapart.augment(
             data,
             recipe=augment,
             image=image,
@@ -98,9 +96,7 @@ def explore(
         return
     if check:
         goes_without("--check", ctx, "data out recipe set_ image model json_ quiet")
-        from tellapart.jobs.check import check as check_image
-
-        steps = check_image(
+        steps = tellapart.check(
             data,
             image=image,
             model=model,

@@ -53,7 +53,9 @@ def print_json(values: dict[str, Any]) -> None:
     typer.echo(json.dumps(values, allow_nan=False))
 
 
-def print_found(values: dict[str, Any], lines: Sequence[str], page: Path, json_: bool) -> None:
+def print_found(
+    values: dict[str, Any], lines: Sequence[str], page: Path | None, json_: bool
+) -> None:
     """Print what a verb found, and the page that shows it."""
     if json_:
         print_json(values)

@@ -35,7 +35,14 @@ from tellapart.cli.output import (
     print_table,
     results_only,
 )
-from tellapart.cli.values import budget_settings, goes_with, goes_without, page_for, settings
+from tellapart.cli.values import (
+    budget_settings,
+    goes_with,
+    goes_without,
+    is_first_process,
+    page_for,
+    settings,
+)
 from tellapart.errors import UserError
 
 verbs = typer.Typer()
@@ -102,7 +109,7 @@ def train(
             accept_changes=accept_changes,
             quiet=quiet,
         )
-    if run is None:  # a helper process: only the first of several writes and prints
+    if not is_first_process():  # of several that train together, one prints
         return
     if json_:
         print_json(run.as_json())
@@ -145,9 +152,7 @@ def find_rate(
     quiet: Quiet = False,
 ) -> None:
     """Try learning rates from tiny to huge in one short training, and suggest training.lr."""
-    from tellapart.jobs.find_rate import find_rate as find
-
-    found = find(
+    found = tellapart.find_rate(
         data,
         recipe=recipe,
         out=page_for(out, data, "rates"),

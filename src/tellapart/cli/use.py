@@ -50,24 +50,19 @@ def predict(
 ) -> None:
     """Classify images: one row per file, in the order given. Needs no torch."""
     from tellapart.catalog.inputs import expand_inputs
-    from tellapart.jobs.predict import count_statuses, predict_files
-    from tellapart.modelfile.answers import answer_row
-    from tellapart.progress import Console
 
     files = expand_inputs(images, sys.stdin.buffer if sys.stdin else io.BytesIO())
-    predictor, answers = predict_files(model, files, out=out, console=Console(quiet=quiet))
-    statuses = count_statuses(answers)
-    if json_:
-        rows = [
-            answer_row(answer, predictor.classes) | {"top": answer.top(top)} for answer in answers
-        ]
-        result = {"out": escape(str(out)), "rows": len(rows)} if out else {"answers": rows}
-        print_json({"statuses": statuses, **result})
+    predicted = tellapart.predict(model, files, out=out, quiet=quiet)
+    count = len(predicted.answers)
+    if json_ and out:
+        print_json({"statuses": predicted.statuses, "out": escape(str(out)), "rows": count})
+    elif json_:
+        print_json(predicted.as_json(top))
     elif out:
-        echo(f"{len(answers):,} {'row' if len(answers) == 1 else 'rows'} written to {out}")
+        echo(f"{count:,} row{'s' * (count != 1)} written to {out}")
     else:
-        print_answers(answers, top)
-    end_with(statuses, quiet=quiet or json_)
+        print_answers(predicted.answers, top)
+    end_with(predicted.statuses, quiet=quiet or json_)
 
 
 @verb(epilog=examples("evaluate runs/20261121-101500-photos more-photos/"))

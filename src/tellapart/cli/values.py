@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,6 +74,11 @@ def budget_settings(
             "Leave it out, or take another recipe: --recipe finetune.",
         )
     return {"training.budget_minutes": minutes}
+
+
+def is_first_process() -> bool:
+    """Whether this process prints the result. Of several that train together the first one does."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def goes_without(option: str, ctx: typer.Context, allowed: str) -> None:

@@ -5,33 +5,29 @@ trained.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.names import escape
-from tellapart.catalog.sources import read_source
+from tellapart.catalog.sources import Source, name_of, read_source
 from tellapart.catalog.table import Catalog
 from tellapart.decoding import STATUSES, Decoded, decode
 from tellapart.errors import UserError, choose
-from tellapart.jobs.explore import check_page
 from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
 from tellapart.options import COMPANIONS, AugmentationOptions
-from tellapart.pipeline.looking import name_of
+from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 from tellapart.report.augment.page import AugmentedImage, MixedImage, render_augmented
 from tellapart.report.parts.wording import percent
-from tellapart.writing import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,13 +37,18 @@ EPOCHS = 8
 MIXED_BATCHES = 3
 
 
-@dataclass(frozen=True)
-class Augmented:
-    """What was shown: the page, and the paths of its images. `augmentation` holds the options that
-    do something.
+@dataclass(frozen=True, kw_only=True)
+class Augmented(WithPage):
+    """Train images as a recipe's augmentation makes them.
+
+    Args:
+        recipe: its name.
+        images: the paths of the images shown.
+        augmentation: the options that do something.
+        html: the page.
+        page: where it was written; None where no file was asked for.
     """
 
-    page: Path
     recipe: str
     images: tuple[str, ...]
     augmentation: Mapping[str, Any]
@@ -58,17 +59,17 @@ class Augmented:
         return [f"{name:<{width}}  {value}" for name, value in self.augmentation.items()]
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The JSON object that `--json` prints."""
         return {
             "recipe": self.recipe,
             "augmentation": dict(self.augmentation),
             "images": list(self.images),
-            "page": escape(str(self.page)),
+            "page": None if self.page is None else escape(str(self.page)),
         }
 
 
-def show_augmented(
-    data: str | PathLike[str],
+def augment(
+    data: Source,
     *,
     recipe: str | Recipe,
     image: str | None = None,
@@ -77,63 +78,70 @@ def show_augmented(
     set: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> Augmented:
-    """Write a page with some train images, each as the network will see it in the first epochs.
+    """Show some train images, each as the network will see it in the first epochs.
 
     Args:
-        data: any source that `train` takes.
-        image: its path within the source; some of each class by default.
-        out: the page; `<name of the data>-augment.html` in the current folder by default.
-        recipe, seed, set: as for `train`. The same seed gives the versions that a training sees.
+        data: the images, in any form that `train` takes.
+        recipe: the recipe whose augmentation is shown.
+        image: its path within the data. Default: some images of each class.
+        out: the HTML page to write. None writes no file; `Augmented.save` writes it later.
+        seed: the seed of the augmentation. The same seed gives the versions that a training sees.
+            Default: the recipe's.
+        set: recipe keys and their values.
         quiet: print nothing.
 
     Raises:
         UserError: a recipe without augmentation; no such source or image; or an image that cannot
             be used.
+
+    >>> shown = tellapart.augment(photos, recipe="finetune", quiet=True)
+    >>> len(shown.images) > 0
+    True
     """
     console = Console(quiet=quiet)
     options = load_recipe(recipe, set, {"seed": seed})
     augmentation = _with_candidates(options.augmentation)
     if not augmentation.changes_anything:
-        message = f"The recipe {options.name!r} changes no image: it has no augmentation."
         raise UserError(
-            message,
+            f"The recipe {options.name!r} changes no image: it has no augmentation.",
             "Take another, or set one: --set augmentation.flip=0.5 (with method=fit or finetune).",
         )
-    source = Path(data)
-    page = Path(out) if out else Path(f"{name_of(source)}-augment.html")
-    check_page(page)
+    name = name_of(data)
+    check_page(out)
     from tellapart.models.backbones import find_preprocessing
 
-    catalog = read_source(source, group_column=options.split.group_column)
+    catalog = read_source(data, group_column=options.split.group_column)
     preprocessing = find_preprocessing(options.backbone, options.preprocessing)
     is_mixed = bool(augmentation.mixup or augmentation.cutmix)
     wanted = 1 if image is not None and not is_mixed else MOST_IMAGES
     order, max_pixels = _rows(catalog, image, options.seed), options.decoding.max_pixels
     rows, pixels = _read(catalog, order, preprocessing, max_pixels, wanted, image)
     shown = 1 if image is not None else len(rows)
-    epochs = min(
-        options.freeze.views or EPOCHS, EPOCHS
-    )  # of kept views, the first one comes again after the last
-    batch = _Batch(
-        catalog, rows, pixels, preprocessing, replace(options, augmentation=augmentation)
-    )
+    # Of kept views, the first one comes again after the last.
+    epochs = min(options.freeze.views or EPOCHS, EPOCHS)
+    augmented = replace(options, augmentation=augmentation)
+    batch = _Batch(catalog, rows, pixels, preprocessing, augmented)
     facts = {**_used(augmentation), "before that": str(preprocessing), "seed": options.seed}
     html = render_augmented(
-        f"{name_of(source)}, augmented by {options.name}",
-        time.strftime("%d %B %Y, %H:%M"),
+        f"{name}, augmented by {options.name}",
+        timestamp(),
         batch.images(shown, epochs),
         [batch.mixed(epoch) for epoch in range(MIXED_BATCHES)] if is_mixed else [],
-        {name.replace("_", " "): str(value) for name, value in facts.items()},
+        {key.replace("_", " "): str(value) for key, value in facts.items()},
         measured=augmentation.invariant,
         views=options.freeze.views,
     )
-    write_whole(page, html)
-    told = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+    page = write_page(out, html)
     console.say(
-        f"{name_of(source)}: {catalog.source}; {shown} of {len(catalog):,} files shown, in {told}"
+        f"{name}: {catalog.source}; {shown} of {len(catalog):,} files shown, in {epochs}"
+        f" epoch{'s' * (epochs != 1)}"
     )
     return Augmented(
-        page, options.name, tuple(catalog.paths[rows[:shown]].tolist()), _used(augmentation)
+        recipe=options.name,
+        images=tuple(catalog.paths[rows[:shown]].tolist()),
+        augmentation=_used(augmentation),
+        html=html,
+        page=page,
     )
 
 
@@ -192,8 +200,8 @@ class _Batch:
         targets = torch.eye(len(self._names))[torch.from_numpy(self._labels)]
         images, shares = mix(seen, targets, keys, self._augmentation)
         return [
-            MixedImage(pixels, _shares(self._names, of_one))
-            for pixels, of_one in zip(self._shown(images), shares.tolist(), strict=True)
+            MixedImage(pixels, _shares(self._names, row))
+            for pixels, row in zip(self._shown(images), shares.tolist(), strict=True)
         ]
 
     def _augmented(self, epoch: int) -> tuple[Tensor, NDArray[np.uint64]]:

@@ -3,57 +3,65 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.names import escape
-from tellapart.catalog.sources import read_source
+from tellapart.catalog.sources import Source, name_of
 from tellapart.catalog.table import Catalog
 from tellapart.decoding import NOTES, STATUSES, Decoded, decode
 from tellapart.errors import UserError, choose
 from tellapart.export.compose import EMBEDDING, PIXELS, PREPROCESSED, compose_features, cut_at
-from tellapart.jobs.explore import check_page
+from tellapart.extensions import Extensions
 from tellapart.modelfile.predictor import Answer, load
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
-from tellapart.pipeline.backbone import TorchSide
-from tellapart.pipeline.looking import name_of
+from tellapart.pipeline.data import read_catalog
+from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
+from tellapart.pipeline.probe import LoadedBackbone
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 from tellapart.report.check.page import Step, render_steps, step_lines
-from tellapart.writing import write_whole
 
 MOST_CLASSES = 5  # of the answer
 
 
-@dataclass(frozen=True)
-class Check:
-    """One image's way. `steps` in order; `page` shows them."""
+@dataclass(frozen=True, kw_only=True)
+class Check(WithPage):
+    """One image's way from its file to the network's numbers.
+
+    Args:
+        image: its path in the data.
+        steps: in order.
+        html: the page that shows them.
+        page: where it was written; None where no file was asked for.
+    """
 
     image: str
     steps: tuple[Step, ...]
-    page: Path
 
     def lines(self) -> list[str]:
         """The steps for a terminal."""
         return step_lines(self.steps)
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The JSON object that `--json` prints."""
         steps = [{"name": step.name, "text": step.text, **step.facts} for step in self.steps]
-        return {"image": self.image, "steps": steps, "page": escape(str(self.page))}
+        return {
+            "image": self.image,
+            "steps": steps,
+            "page": None if self.page is None else escape(str(self.page)),
+        }
 
 
 def check(
-    data: str | PathLike[str],
+    data: Source,
     *,
     image: str | None = None,
     model: str | PathLike[str] | None = None,
@@ -65,49 +73,49 @@ def check(
     """Walk one image from its file to the network's numbers, and to the answer if a model is given.
 
     Args:
-        data: any source that `train` takes.
-        image: its path within the source; the first that can be used by default.
-        model: a model file or run folder; else the recipe's backbone, without a head.
-        out: the page; `<name of the data>-check.html` in the current folder by default.
-        recipe, set: as for `train`.
+        data: the images, in any form that `train` takes.
+        image: its path within the data. Default: the first image that can be used.
+        model: a model file or run folder. Default: the recipe's backbone, without a head.
+        out: the HTML page to write. None writes no file; `Check.save` writes it later.
+        recipe: the recipe whose preprocessing and backbone are shown.
+        set: recipe keys and their values.
         quiet: print nothing.
+
+    Returns:
+        The steps, and the page that shows them.
 
     Raises:
         UserError: no such source, image or model; or the image cannot be used, with the reason.
+
+    >>> [step.name for step in tellapart.check(photos, quiet=True).steps]
+    ['File', 'Decoded', 'Resized', 'Normalised', 'Embedding']
     """
     console = Console(quiet=quiet)
     options = load_recipe(recipe, set)
-    source = Path(data)
-    page = Path(out) if out else Path(f"{name_of(source)}-check.html")
-    check_page(page)
-    catalog = read_source(source, group_column=options.split.group_column)
-    console.say(
-        f"{name_of(source)}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)}"
-        " classes"
-    )
+    check_page(out)
+    catalog = read_catalog(data, name_of(data), options, console)
     row, content, decoded = _image(catalog, image, options.decoding.max_pixels)
     pixels = decoded.pixels
     assert pixels is not None
 
     if model:
         predictor = load(model)
-        preprocessing, features = predictor.card.preprocessing, predictor.graph
+        preprocessing, graph = predictor.card.preprocessing, predictor.graph
     else:
-        network = TorchSide(options, console).exported()
-        preprocessing, features = (
-            network.preprocessing,
-            compose_features(network.graph, network.preprocessing),
-        )
+        network = LoadedBackbone(options, console, Extensions()).exported()
+        preprocessing = network.preprocessing
+        graph = compose_features(network.graph, preprocessing)
     steps = [
         _file_step(catalog, row, content, decoded),
         _decoded_step(decoded, pixels),
-        *_preprocessing_steps(preprocessing, pixels, features),
-        _embedding_step(features, pixels),
+        *_preprocessing_steps(preprocessing, pixels, graph),
+        _embedding_step(graph, pixels),
     ]
     if model:
         steps.append(_answer_step(catalog, row, predictor.predict_one(pixels)))
-    write_whole(page, render_steps(catalog.paths[row], time.strftime("%d %B %Y, %H:%M"), steps))
-    return Check(catalog.paths[row], tuple(steps), page)
+    html = render_steps(catalog.paths[row], timestamp(), steps)
+    page = write_page(out, html)
+    return Check(image=catalog.paths[row], steps=tuple(steps), html=html, page=page)
 
 
 def _image(catalog: Catalog, wanted: str | None, max_pixels: int) -> tuple[int, bytes, Decoded]:

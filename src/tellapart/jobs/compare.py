@@ -5,7 +5,6 @@ Needs no torch.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -19,8 +18,9 @@ from tellapart.decoding import Decoded
 from tellapart.errors import Refused, UserError, choose
 from tellapart.evaluation.paired import Pair, Paired, aligned, compare_all
 from tellapart.evaluation.predictions import Predictions
-from tellapart.jobs.explore import check_page
+from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.pipeline.request import how_to_go_on
+from tellapart.pipeline.run import Run
 from tellapart.progress import Console, duration
 from tellapart.report.compare.differences import verdicts
 from tellapart.report.compare.page import (
@@ -34,15 +34,14 @@ from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import PastRun, differing_settings, past_run, read_digests, read_history
 from tellapart.runs.identity import RunIdentity
 from tellapart.runs.saved_predictions import read_predictions
-from tellapart.writing import write_whole
 
 MOST_RUNS = 9  # more lines than these look alike in one image
 MOST_PATHS = 100  # of one kind of disagreement, in JSON
 SPLITS = ("test", "val")
 
 
-@dataclass(frozen=True)
-class RunComparison:
+@dataclass(frozen=True, kw_only=True)
+class RunComparison(WithPage):
     """What came out of a comparison of runs.
 
     Args:
@@ -54,7 +53,8 @@ class RunComparison:
         paired: the metrics of each, and every two compared.
         settings: recipe keys in which the runs differ → the value of each.
         lines: the page's own words, for a terminal.
-        page: the HTML page.
+        html: the page.
+        page: where it was written; None where no file was asked for.
     """
 
     runs: tuple[PastRun, ...]
@@ -65,7 +65,6 @@ class RunComparison:
     paired: Paired
     settings: Mapping[str, Sequence[Any]]
     lines: tuple[str, ...]
-    page: Path
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -73,7 +72,7 @@ class RunComparison:
         return self.paired.pairs
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The JSON object that `--json` prints."""
         facts: dict[str, Any] = {"split": self.split, "seed": self.seed}
         return {
             "metrics": [entry for pair in self.pairs for entry in pair.metrics_as_json(**facts)],
@@ -89,7 +88,7 @@ class RunComparison:
             ],
             "count": len(self.predictions[0]),
             **facts,
-            "page": escape(str(self.page)),
+            "page": None if self.page is None else escape(str(self.page)),
         }
 
     def _disagreement(self, pair: Pair) -> dict[str, Any]:
@@ -105,7 +104,7 @@ class RunComparison:
 
 
 def compare_runs(
-    runs: Sequence[str | PathLike[str]],
+    runs: Sequence[str | PathLike[str] | Run],
     *,
     out: str | PathLike[str] | None = None,
     data: str | PathLike[str] | None = None,
@@ -113,26 +112,33 @@ def compare_runs(
     seed: int = 0,
     quiet: bool = False,
 ) -> RunComparison:
-    """Compare finished runs by their answers to the same images, and write the page that shows it.
+    """Compare finished runs by their answers to the same images.
 
     Args:
-        runs: two or more run folders; each is compared with the first, and with each other.
-        out: the page; `compare.html` in the current folder by default.
-        data: where the images are, to show those on which the runs disagree; by default where a run
-            says it is.
-        split: "test", or "val", with which the runs were chosen.
-        seed: of the bootstrap.
+        runs: two or more run folders, or `Run`s. Each is compared with the first, and with each
+            other.
+        out: the HTML page to write. None writes no file; `RunComparison.save` writes it later.
+        data: where the images are, to show those on which the runs disagree. Default: where a run
+            says they are.
+        split: "test", or "val", on which the runs were chosen.
+        seed: the seed of the bootstrap.
         quiet: print nothing.
+
+    Returns:
+        The differences with their intervals and p-values, and the page that shows them.
 
     Raises:
         UserError: no such run, one that is not finished, or too few runs.
         Refused: the runs were not tested on the same images: others, other contents, classes or
             labels.
+
+    >>> comparison = tellapart.compare_runs([run, other_run], quiet=True)
+    >>> comparison.letters, comparison.split
+    (('A', 'B'), 'test')
     """
     console = Console(quiet=quiet)
     choose("split", split, SPLITS)
-    page = Path(out) if out else Path("compare.html")
-    check_page(page)
+    check_page(out)
     past = [past_run(path) for path in _distinct(runs)]
     predictions, digests = _same_images(past, split)
     console.say(f"Comparing {len(past)} runs on {len(predictions[0]):,} {split} images")
@@ -144,26 +150,35 @@ def compare_runs(
     )
     given = ComparisonInput(
         title=" and ".join(dict.fromkeys(run.name for run in past)),
-        created=time.strftime("%d %B %Y, %H:%M"),
+        created=timestamp(),
         split=split,
         seed=seed,
         runs=tuple(
-            _compared(*one, settings, place)
-            for place, one in enumerate(zip(past, letters, predictions, strict=True))
+            _compared(*run, settings, place)
+            for place, run in enumerate(zip(past, letters, predictions, strict=True))
         ),
         paired=paired,
         remarks=(*_remarks(past), *remarks),
         read=read,
     )
     lines = tuple(comparison_lines(given))
-    write_whole(page, render_comparison(given))
+    html = render_comparison(given)
     return RunComparison(
-        tuple(past), letters, split, seed, tuple(predictions), paired, settings, lines, page
+        runs=tuple(past),
+        letters=letters,
+        split=split,
+        seed=seed,
+        predictions=tuple(predictions),
+        paired=paired,
+        settings=settings,
+        lines=lines,
+        html=html,
+        page=write_page(out, html),
     )
 
 
-def _distinct(runs: Sequence[str | PathLike[str]]) -> list[Path]:
-    paths = [Path(run) for run in runs]
+def _distinct(runs: Sequence[str | PathLike[str] | Run]) -> list[Path]:
+    paths = [run.path if isinstance(run, Run) else Path(run) for run in runs]
     if not 2 <= len(paths) <= MOST_RUNS:
         raise UserError(
             f"2 to {MOST_RUNS} runs can be compared, got {len(paths)}.", "Name their folders."
@@ -260,7 +275,7 @@ def _reader(
         folder = RunFolder(run.path)
         if folder.has("run.json"):
             source = RunIdentity.from_json(folder.read_json("run.json")).data_of(run.path)
-            if source.exists():
+            if source is not None and source.exists():
                 try:
                     return _checked(source, digests)
                 except UserError as error:

@@ -7,13 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
+from tellapart.catalog.sources import Source, name_of, read_source
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError, choose
 from tellapart.evaluation.abstention import Selective, selective
@@ -21,6 +20,7 @@ from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.modelfile.scan_predictions import Answers
+from tellapart.pipeline.request import as_source
 from tellapart.progress import Console
 
 
@@ -47,7 +47,7 @@ class Evaluation:
     seed: int
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The JSON object that `--json` prints."""
         return {
             "test": self.metrics.as_json(),
             "answering": self.answering.as_json(),
@@ -61,7 +61,7 @@ class Evaluation:
 
 def evaluate(
     model: str | PathLike[str] | Predictor,
-    data: str | PathLike[str],
+    data: Source,
     *,
     seed: int = 0,
     quiet: bool = False,
@@ -70,21 +70,28 @@ def evaluate(
 
     Args:
         model: a model file, a run folder, or a loaded predictor.
-        data: any source that `train` takes. Where it has a test split, that is measured, else all
-            of it.
-        seed: of the bootstrap intervals.
+        data: labelled images, in any form that `train` takes. Where it has a test split, that is
+            measured, else all of it.
+        seed: the seed of the bootstrap intervals.
         quiet: print nothing.
+
+    Returns:
+        The metrics with their intervals, and the predictions they are computed from.
 
     Raises:
         UserError: no such file or source, or a class that the model does not know.
+
+    >>> evaluation = tellapart.evaluate(run.model, photos, quiet=True)
+    >>> evaluation.split, len(evaluation.predictions)
+    ('all', 36)
     """
     console = Console(quiet=quiet)
     predictor = model if isinstance(model, Predictor) else load(model)
-    catalog = read_source(Path(data))
+    catalog = read_source(as_source(data))
     has_test = bool((catalog.given_splits == "test").any())
     measured = catalog.rows(catalog.given_splits == "test") if has_test else catalog
     console.say(
-        f"{data}: {catalog.source}; measuring on {'its test split' if has_test else 'all'},"
+        f"{name_of(data)}: {catalog.source}; measuring on {'its test split' if has_test else 'all'},"
         f" {len(measured):,} files"
     )
     measured = _with_classes_of(predictor, measured)
@@ -101,11 +108,7 @@ def evaluate(
         console.say(f"note: {warning}")
     train_counts = predictor.card.train_counts
     return Evaluation(
-        metrics=measure(
-            predictions,
-            seed=seed,
-            class_counts=np.array(train_counts),
-        ),
+        metrics=measure(predictions, seed=seed, class_counts=np.array(train_counts)),
         answering=selective(predictions, predictor.card.confidence_threshold),
         predictions=predictions,
         statuses=measured.status_counts,

@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from tellapart.cache.packages import PACKAGES
 from tellapart.catalog.appearance import measure_appearance
 from tellapart.catalog.duplicates import thumbnails_of
+from tellapart.catalog.findings import Finding
 from tellapart.catalog.names import escape
 from tellapart.catalog.scan import drop_empty_classes
-from tellapart.catalog.sources import read_source
+from tellapart.catalog.sources import Source, name_of
 from tellapart.catalog.splits import make_splits
-from tellapart.catalog.table import SPLITS, Catalog, Column, text_column
+from tellapart.catalog.table import SPLITS, Catalog, Column
 from tellapart.errors import UserError
+from tellapart.pipeline.data import read_catalog, scan_files, scan_memory
 from tellapart.pipeline.findings import HARMFUL, find_all, refuse_findings
-from tellapart.pipeline.looking import look_through, memory_for, name_of
+from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.progress import Console, duration
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 from tellapart.report.explore.page import ExplorationInput, render_exploration, summary_lines
-from tellapart.report.parts.data_section import Finding
 from tellapart.tables import check_table_name, write_table
-from tellapart.writing import write_whole
 
 COLUMNS: Mapping[str, type] = {
     "path": str,
@@ -50,52 +50,55 @@ COLUMNS: Mapping[str, type] = {
 }
 
 
-@dataclass(frozen=True)
-class Exploration:
+@dataclass(frozen=True, kw_only=True)
+class Exploration(WithPage):
     """What was found out about the data.
 
     Args:
-        catalog: the data, scanned.
-        splits: (N,) str, what a training with the same options would use; "" all over where it
-            would refuse.
-        looks: (N, 3) float32, brightness, contrast and colourfulness, as `catalog.looks.looks`
-            defines them.
-        findings: the worst kinds first.
+        catalog: the data, scanned. Its splits are what a training with the same options would use;
+            "" everywhere where it would refuse.
+        appearance: (N, 3) float32, brightness, contrast and colourfulness, as
+            `catalog.appearance.measure_appearance` defines them.
+        findings: what there is to say about the data, the worst kinds first.
         lines: the page's own words, for a terminal; the verdict first.
-        page: the HTML page.
+        html: the page.
+        page: where it was written; None where no file was asked for.
         seconds: the whole exploration.
     """
 
     catalog: Catalog
-    splits: Column
-    looks: NDArray[np.float32]
+    appearance: NDArray[np.float32]
     findings: tuple[Finding, ...]
     lines: tuple[str, ...]
-    page: Path
     seconds: float
 
+    @property
+    def splits(self) -> Column:
+        """(N,) str, the split of each row."""
+        return self.catalog.splits
+
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The JSON object that `--json` prints."""
         catalog = self.catalog
         return {
             "source": catalog.source,
             "files": len(catalog),
             "usable": int(catalog.ok.sum()),
             "classes": dict(zip(catalog.classes, catalog.counts().tolist(), strict=True)),
-            "splits": {split: int((self.splits == split).sum()) for split in SPLITS},
+            "splits": {split: len(catalog.split(split)) for split in SPLITS},
             "statuses": catalog.status_counts,
             "ignored": dict(catalog.ignored),
             "findings": [
-                {"kind": one.kind, "text": one.text, "sets": list(map(list, one.sets))}
-                for one in self.findings
+                {"kind": finding.kind, "text": finding.text, "sets": list(map(list, finding.sets))}
+                for finding in self.findings
             ],
-            "page": escape(str(self.page)),
+            "page": None if self.page is None else escape(str(self.page)),
             "seconds": self.seconds,
         }
 
 
 def explore(
-    data: str | PathLike[str],
+    data: Source,
     *,
     out: str | PathLike[str] | None = None,
     table: str | PathLike[str] | None = None,
@@ -106,88 +109,83 @@ def explore(
     set: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> Exploration:
-    """Look at every image of a source, and write what there is to know of them into one HTML page.
+    """Inspect every image of a source, and find out what there is to know about the set.
 
     Args:
-        data: any source that `train` takes.
-        out: the page; `<name of the data>-explore.html` in the current folder by default.
-        table: a .csv, .jsonl or .parquet to be written too, with one row a file.
-        recipe, seed, group_by, set: as for `train`; they decide the splits that are shown.
+        data: the images, in any form that `train` takes.
+        out: the HTML page to write. None writes no file; `Exploration.save` writes it later.
+        table: a .csv, .jsonl or .parquet to write too, with one row a file.
+        recipe: the recipe whose split options decide the splits that are shown.
+        seed: the seed of the splits. Default: the recipe's.
+        group_by: what must stay on one side of the split, as for `train`.
         strict: refuse, after the page is written, if anything but remarks and proposals was found.
+        set: recipe keys and their values.
         quiet: print nothing.
+
+    Returns:
+        The catalog, the findings and the page. `train` takes the catalog as its data.
 
     Raises:
         UserError: no such source, or nothing can be written there.
         Refused: under `strict`.
+
+    >>> exploration = tellapart.explore(photos, quiet=True)
+    >>> len(exploration.catalog), exploration.catalog.classes
+    (36, ('brick', 'leaf', 'sky'))
     """
     console, start = Console(quiet=quiet), time.monotonic()
     options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
-    source = Path(data)
-    called = name_of(source)
-    page = Path(out) if out else Path(f"{called}-explore.html")
-    check_page(page)
+    name = name_of(data)
+    check_page(out)
     if table:
         check_table_name(Path(table))
 
-    catalog = read_source(source, group_column=options.split.group_column)
-    console.say(
-        f"{called}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes"
-    )
-    with memory_for(catalog, options) as memory:
-        catalog = look_through(catalog, options, memory, console)
-        measured = np.full((len(catalog), 3), np.nan, np.float32)
-        measured[catalog.ok] = measure_appearance(
+    catalog = read_catalog(data, name, options, console)
+    with scan_memory(catalog, options) as memory:
+        catalog = scan_files(catalog, options, memory, console)
+        appearance = np.full((len(catalog), 3), np.nan, np.float32)
+        appearance[catalog.ok] = measure_appearance(
             thumbnails_of(catalog, np.flatnonzero(catalog.ok), memory)
         )
-    catalog, splits = _divided(catalog, options)
-    findings = find_all(catalog, splits, options.split)
+    catalog = _divided(catalog, options)
+    findings = find_all(catalog, options.split)
     seconds = round(time.monotonic() - start, 2)
-    found = ExplorationInput(
-        title=called,
-        created=time.strftime("%d %B %Y, %H:%M"),
+    shown = ExplorationInput(
+        title=name,
+        created=timestamp(),
         catalog=catalog.replace(remarks=()),  # they are among the findings
-        splits=splits,
+        splits=catalog.splits,
         findings=findings,
-        looks=measured,
+        looks=appearance,
         seconds=seconds,
         input_px=_input_px(options),
     )
-    write_whole(page, render_exploration(found))
+    html = render_exploration(shown)
     exploration = Exploration(
-        catalog, splits, measured, findings, tuple(summary_lines(found)), page, seconds
+        catalog=catalog,
+        appearance=appearance,
+        findings=findings,
+        lines=tuple(summary_lines(shown)),
+        html=html,
+        page=write_page(out, html),
+        seconds=seconds,
     )
     if table:
         write_table(Path(table), _rows(exploration), COLUMNS)
-    console.say(f"Looked at after {duration(seconds)}")
+    console.say(f"Explored in {duration(seconds)}")
     if strict:
         refuse_findings(findings, HARMFUL)
     return exploration
 
 
-def check_page(page: Path) -> None:
-    """Refuse, before any work, a page that cannot be written, or that would replace somebody else's
-    file.
-
-    Raises:
-        UserError: it is a folder, or a file that was not written by an exploration.
-    """
-    if page.is_dir():
-        raise UserError(
-            f"{page} is a folder.", f"Name a file in it, for example {page / 'explore.html'}."
-        )
-    if page.exists() and b'name="generator" content="tellapart"' not in page.read_bytes()[:4096]:
-        raise UserError(
-            f"{page} is there already, and is no page of ours.", "Choose another name with --out."
-        )
-
-
-def _divided(catalog: Catalog, options: Recipe) -> tuple[Catalog, Column]:
-    """The catalog and its splits as a training would use them; where it would refuse, why."""
+def _divided(catalog: Catalog, options: Recipe) -> Catalog:
+    """The catalog with the splits that a training would use; where it would refuse, why."""
     try:
-        return (kept := drop_empty_classes(catalog)), make_splits(kept, options.split, options.seed)
+        kept = drop_empty_classes(catalog)
+        return kept.with_splits(make_splits(kept, options.split, options.seed))
     except UserError as error:
         remark = f"A training would stop here: {error}"
-        return catalog.replace(remarks=(*catalog.remarks, remark)), text_column([""] * len(catalog))
+        return catalog.replace(remarks=(*catalog.remarks, remark))
 
 
 def _input_px(options: Recipe) -> int:
@@ -199,7 +197,7 @@ def _input_px(options: Recipe) -> int:
 def _rows(exploration: Exploration) -> list[dict[str, Any]]:
     catalog = exploration.catalog
     names = [*catalog.classes, ""]  # label -1 takes the last
-    measured = exploration.looks.T.astype(float).tolist()
+    measured = exploration.appearance.T.astype(float).tolist()
     return [
         dict(zip(COLUMNS, values, strict=True))
         for values in zip(

@@ -6,24 +6,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tellapart.cache import FeatureStore, cache_folder
 from tellapart.catalog.names import escape
-from tellapart.catalog.scan import drop_empty_classes
-from tellapart.catalog.sources import read_source
-from tellapart.catalog.splits import make_splits
+from tellapart.catalog.sources import Source, name_of
 from tellapart.errors import UserError
-from tellapart.jobs.explore import check_page
-from tellapart.pipeline.looking import look_through, memory_for, name_of
-from tellapart.progress import Console
+from tellapart.extensions import Extensions
+from tellapart.pipeline.data import Data, divide, read_data, scan_images
+from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
+from tellapart.pipeline.probe import fit_train, frozen_for
+from tellapart.pipeline.request import new_request
+from tellapart.pipeline.services import open_services
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 from tellapart.report.find_rate.page import rate_lines, render_rates
-from tellapart.writing import write_whole
 
 if TYPE_CHECKING:
     from tellapart.training.rate_finder import RateCurve
@@ -31,15 +27,19 @@ if TYPE_CHECKING:
 STEPS = 100  # at most; of a batch each
 
 
-@dataclass(frozen=True)
-class FoundRate:
-    """What the finder found. `suggestion` is None where the loss fell at no rate; `page` shows the
-    curve.
+@dataclass(frozen=True, kw_only=True)
+class FoundRate(WithPage):
+    """What the learning-rate test found.
+
+    Args:
+        suggestion: the rate to begin with; None where the loss fell at no rate.
+        curve: the loss over the rate.
+        html: the page that shows it.
+        page: where it was written; None where no file was asked for.
     """
 
     suggestion: float | None
     curve: RateCurve
-    page: Path
 
     @property
     def lines(self) -> list[str]:
@@ -47,15 +47,15 @@ class FoundRate:
         return rate_lines(self.curve.rates.tolist(), self.suggestion)
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
-        curve = {
-            name: getattr(self.curve, name).tolist() for name in ("rates", "losses", "smoothed")
-        }
-        return {"suggestion": self.suggestion, **curve, "page": escape(str(self.page))}
+        """The JSON object that `--json` prints."""
+        names = ("rates", "losses", "smoothed")
+        curve = {name: getattr(self.curve, name).tolist() for name in names}
+        page = None if self.page is None else escape(str(self.page))
+        return {"suggestion": self.suggestion, **curve, "page": page}
 
 
 def find_rate(
-    data: str | PathLike[str],
+    data: Source,
     *,
     recipe: str | Recipe = "finetune",
     out: str | PathLike[str] | None = None,
@@ -63,66 +63,48 @@ def find_rate(
     set: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> FoundRate:
-    """Try learning rates on the train images, and say with which to begin. Nothing that was trained
-    is kept.
+    """Try learning rates on the train images, and suggest one. Nothing that was trained is kept.
 
     Args:
-        data: any source that `train` takes.
-        recipe, set: as for `train`; the recipe must train by gradient. Its own `training.lr` plays
-            no part.
-        out: the page; `<name of the data>-rates.html` in the current folder by default.
-        seed: of every random decision; the recipe's by default.
+        data: the images, in any form that `train` takes.
+        recipe: the recipe, which must train by gradient. Its own `training.lr` plays no part.
+        out: the HTML page to write. None writes no file; `FoundRate.save` writes it later.
+        seed: the seed of every random decision. Default: the recipe's.
+        set: recipe keys and their values.
         quiet: print nothing.
+
+    Returns:
+        The suggestion, the curve and the page.
 
     Raises:
         UserError: something that the user can fix, for example that the loss is not finite at any
             rate.
+
+    >>> found = tellapart.find_rate(photos, recipe="cifar10-cnn", quiet=True)
+    >>> found.suggestion is None or 1e-7 < found.suggestion < 10
+    True
     """
-    console, start = Console(quiet=quiet), time.monotonic()
+    start = time.monotonic()
     options = load_recipe(recipe, set, {"seed": seed})
-    if options.method == "probe":
+    if not options.by_gradient:
         raise UserError(
             f"The recipe {options.name!r} has no learning rate.",
             "Choose one with --recipe, as finetune.",
         )
-    source = Path(data)
-    page = Path(out) if out else Path(f"{name_of(source)}-rates.html")
-    check_page(page)
+    check_page(out)
+    request = new_request(data, options, out=".", name=None, splits=None, strict=False)
 
-    split, training = options.split, options.training
-    catalog = read_source(
-        source, group_column=split.group_column, weight_column=training.weight_column
-    )
-    console.say(
-        f"{name_of(source)}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)}"
-        " classes"
-    )
+    from tellapart.pipeline.rate_test import rate_curve_of
 
-    from tellapart.jobs.cv.pool import frozen_backbone, probe_on
-    from tellapart.pipeline.gradient import training_step
-    from tellapart.training.rate_finder import range_test
-
-    with FeatureStore(cache_folder()) as store, memory_for(catalog, options) as memory:
-        features = (
-            frozen_backbone(options, store, console).features
-            if options.method == "finetune"
-            else None
-        )
-        catalog = drop_empty_classes(look_through(catalog, options, memory, console, hook=features))
-        splits = make_splits(catalog, options.split, options.seed)
-        probe = (
-            probe_on(features, catalog, np.flatnonzero(splits == "train"), options)
-            if features
-            else None
-        )
-    step = training_step(catalog, splits, options, probe, console)
-    with console.track("Trying rates", STEPS) as advance:
-
-        def counted(rate: float) -> float:
-            advance()
-            return step(rate)
-
-        curve = range_test(counted, count=STEPS)
+    with open_services(quiet=quiet) as services:
+        console = services.console
+        catalog = read_data(request, console)
+        frozen = frozen_for(options, services, request.extensions)
+        hook = frozen.features if frozen else None
+        catalog = divide(request, scan_images(request, catalog, console, hook), console)
+        probe = fit_train(frozen, catalog, options) if frozen else None
+        data_in_hand = Data(catalog, (), catalog.splits_digest)
+        curve = rate_curve_of(data_in_hand, options, probe, services, Extensions(), steps=STEPS)
     if len(curve.rates) < 2:
         raise UserError(
             "The loss is not finite, even at the lowest rate.",
@@ -136,6 +118,7 @@ def find_rate(
         "seconds": f"{time.monotonic() - start:.1f}",
     }
     points = (curve.rates.tolist(), curve.losses.tolist(), curve.smoothed.tolist())
-    created = time.strftime("%d %B %Y, %H:%M")
-    write_whole(page, render_rates(name_of(source), created, *points, curve.suggestion, ran))
-    return FoundRate(curve.suggestion, curve, page)
+    html = render_rates(name_of(data), timestamp(), *points, curve.suggestion, ran)
+    return FoundRate(
+        suggestion=curve.suggestion, curve=curve, html=html, page=write_page(out, html)
+    )

@@ -2,42 +2,110 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from tellapart.catalog.inputs import expand_inputs
 from tellapart.errors import UserError
-from tellapart.modelfile.answers import write_answers
-from tellapart.modelfile.predictor import Answer, Predictor, load
+from tellapart.modelfile.answers import answer_row, answers_frame, write_answers
+from tellapart.modelfile.predictor import Answer, Image, Predictor, load
 from tellapart.progress import Console
 from tellapart.tables import check_table_name
 
+if TYPE_CHECKING:
+    import polars
 
-def predict_files(
-    model: Path, files: Sequence[Path], *, out: Path | None = None, console: Console
-) -> tuple[Predictor, list[Answer]]:
-    """The predictor and its answers, one a file, in order; written whole to `out` if that is given.
+
+@dataclass(frozen=True)
+class Predicted:
+    """The answers of a model file.
+
+    Args:
+        answers: one an image, in the order of the images.
+        classes: C names, in the order of the model's columns.
+        table: where they were written; None where no file was asked for.
+    """
+
+    answers: tuple[Answer, ...]
+    classes: tuple[str, ...]
+    table: Path | None = None
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """Status → number of answers, sorted by name."""
+        return dict(sorted(Counter(answer.status for answer in self.answers).items()))
+
+    def to_frame(self) -> polars.DataFrame:
+        """A polars data frame with the columns of the table that `predict` writes."""
+        return answers_frame(self.answers, self.classes)
+
+    def as_json(self, top: int = 1) -> dict[str, Any]:
+        """The JSON object that `--json` prints, with the `top` most probable classes of each."""
+        rows = [answer_row(answer, self.classes) for answer in self.answers]
+        tops = [answer.top(top) for answer in self.answers]
+        answers = [{**row, "top": best} for row, best in zip(rows, tops, strict=True)]
+        return {"statuses": self.statuses, "answers": answers}
+
+
+def predict(
+    model: str | PathLike[str] | Predictor,
+    images: Image | Iterable[Image],
+    *,
+    out: str | PathLike[str] | None = None,
+    quiet: bool = False,
+) -> Predicted:
+    """Answer images, one row an image, in their order.
+
+    Args:
+        model: a model file, a run folder, or a loaded predictor.
+        images: one image or several, in any form that `Predictor.predict` takes. Text may also name
+            a folder, for all images in it, or a pattern with * ? or [ ].
+        out: a .csv, .jsonl or .parquet to write.
+        quiet: show no progress.
+
+    Returns:
+        The answers. A file that is no usable image gets one whose status says why.
 
     Raises:
-        UserError: no model, no files, or a table of a kind that cannot be written.
+        UserError: no model, no images, or a table of a kind that cannot be written.
+
+    >>> predicted = tellapart.predict(run.model, str(photos / "sky"), quiet=True)
+    >>> len(predicted.answers), predicted.statuses
+    (12, {'ok': 12})
     """
     if out:
-        check_table_name(out)
-    if not files:
+        check_table_name(Path(out))
+    console = Console(quiet=quiet)
+    inputs = _inputs(images)
+    if not inputs:
         raise UserError(
             "There is nothing to predict.", "Name images, folders or patterns, or - for a list."
         )
-    predictor = load(model)
+    predictor = model if isinstance(model, Predictor) else load(model)
     answers = []
-    with console.track("Predicting", len(files)) as advance:
-        for answer in predictor.predict_each(files):
+    with console.track("Predicting", len(inputs)) as advance:
+        for answer in predictor.predict_each(inputs):
             answers.append(answer)
             advance()
     if out:
-        write_answers(out, answers, predictor.classes)
-    return predictor, answers
+        write_answers(Path(out), answers, predictor.classes)
+    return Predicted(tuple(answers), predictor.classes, Path(out) if out else None)
 
 
-def count_statuses(answers: Sequence[Answer]) -> dict[str, int]:
-    """Status → number of answers, sorted by name."""
-    return dict(sorted(Counter(answer.status for answer in answers).items()))
+def _inputs(images: Image | Iterable[Image]) -> list[Image]:
+    """The images one by one, folders and patterns expanded."""
+    single = isinstance(images, str | PathLike) or not isinstance(images, Iterable)
+    if single or isinstance(images, bytes | bytearray | memoryview) or hasattr(images, "shape"):
+        images = [images]  # type: ignore[list-item]
+    expanded: list[Image] = []
+    for image in images:  # type: ignore[union-attr]
+        if isinstance(image, str):
+            expanded += expand_inputs([image], io.BytesIO())
+        else:
+            expanded.append(image)
+    return expanded

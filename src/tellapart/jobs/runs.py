@@ -152,18 +152,22 @@ def list_runs(
     there.
 
     Args:
-        folder: that holds runs; or a study's, for its trials.
-        sort: a column of `COLUMNS` or a recipe key; the newest run first by default. Runs without a
-            value come last.
-        descending: the largest first; by default for accuracies and dates.
+        folder: the folder that holds runs, or a study's, for its trials.
+        sort: a column of `COLUMNS` or a recipe key. Default: the date, the newest run first. Runs
+            without a value come last.
+        descending: the largest first. Default: true for accuracies and dates.
         where: only runs for which all of these hold: "recipe=finetune", "accuracy>0.9",
             "training.lr<=1e-3", "run=*photos*" (* for any text). A run without the value does not
             match.
         settings: add every recipe key in which the runs differ.
-        out: a table to be written too: .csv, .jsonl or .parquet.
+        out: a table to write too: .csv, .jsonl or .parquet.
 
     Raises:
-        UserError: no such folder; an unknown column or key, a filter that is none.
+        UserError: no such folder, an unknown column or key, or text that is no filter.
+
+    >>> listed = tellapart.list_runs(run.path.parent, where=["recipe=probe"])
+    >>> listed.runs[0].state
+    'finished'
     """
     place = Path(folder)
     if out:

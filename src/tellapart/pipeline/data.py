@@ -1,139 +1,153 @@
-"""The first part of a training: the data read, looked at and divided, and what there is to say of
-it.
-"""
+"""The data of a training: read, scanned, divided, and what there is to say about it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from tellapart.catalog.scan import drop_empty_classes
-from tellapart.catalog.sources import read_source
+from tellapart.cache import ScanMemory, cache_folder
+from tellapart.catalog.duplicates import link_copies
+from tellapart.catalog.findings import Finding
+from tellapart.catalog.groups import group
+from tellapart.catalog.inspect import ScanHook
+from tellapart.catalog.scan import drop_empty_classes, scan
+from tellapart.catalog.sources import Source, read_source
 from tellapart.catalog.splits import make_splits
-from tellapart.catalog.table import Catalog, Column
+from tellapart.catalog.table import Catalog
 from tellapart.datasets import fetch
 from tellapart.pipeline.findings import find_all, refuse_findings
-from tellapart.pipeline.learned import Learned
-from tellapart.pipeline.looking import look_through, memory_for
-from tellapart.pipeline.record import Trained
-from tellapart.pipeline.request import Order
-from tellapart.pipeline.ship import Shipped, reference_rows
-from tellapart.probe.embeddings import FeatureExtractor
+from tellapart.pipeline.pages import source_line
+from tellapart.pipeline.request import Request
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
-from tellapart.report.parts.data_section import Finding
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The data, looked at and divided."""
+class Data:
+    """The data in hand: scanned and divided.
+
+    Args:
+        catalog: with its splits.
+        findings: what there is to say about it, the worst kinds first.
+        splits_digest: the hash of the splits as they were made. Images that change during the run
+            leave their split later; the hash stays.
+    """
 
     catalog: Catalog
-    splits: Column
     findings: tuple[Finding, ...]
+    splits_digest: str
+
+    def without(self, paths: Sequence[str]) -> Data:
+        """The same data, where these images belong to no split because they changed."""
+        if not paths:
+            return self
+        splits = self.catalog.splits.copy()
+        splits[np.isin(self.catalog.paths, paths)] = ""
+        findings = (*self.findings, changed_finding(paths))
+        return replace(self, catalog=self.catalog.with_splits(splits), findings=findings)
 
 
-def read_data(order: Order, console: Console) -> Catalog:
-    """What there is. Its line is the first that is printed."""
-    if order.dataset:
-        fetch(order.dataset, console)
-    split, training = order.recipe.split, order.recipe.training
-    catalog = read_source(
-        order.source, group_column=split.group_column, weight_column=training.weight_column
+def divided(catalog: Catalog, findings: tuple[Finding, ...] = ()) -> Data:
+    """A catalog whose splits are set, as data in hand."""
+    return Data(catalog, findings, catalog.splits_digest)
+
+
+def load_data(request: Request, console: Console, hook: ScanHook | None = None) -> Data:
+    """Read, scan and divide the data, and say what there is to say about it.
+
+    Args:
+        hook: sees each image while it is decoded, so that no file is read twice.
+
+    Raises:
+        UserError: no such source, or too few images.
+        Refused: saved splits do not fit the data, or the request is strict about a finding.
+    """
+    catalog = divide(
+        request, scan_images(request, read_data(request, console), console, hook), console
     )
-    console.say(
-        f"{order.name}: {catalog.source}; {len(catalog):,} files, {len(catalog.classes)} classes"
-    )
+    findings = find_all(catalog, request.recipe.split if request.own_splits else None)
+    tell_findings(findings, request, console)
+    digest = request.splits.digest if request.splits and request.run else catalog.splits_digest
+    return Data(catalog, findings, digest)
+
+
+def read_data(request: Request, console: Console) -> Catalog:
+    """Which images there are. Its line is the first that a verb prints."""
+    if request.dataset:
+        fetch(request.dataset, console)
+    return read_catalog(request.source, request.name, request.recipe, console)
+
+
+def read_catalog(source: Source, name: str, recipe: Recipe, console: Console) -> Catalog:
+    """Which images a source holds, before the scan."""
+    columns = recipe.split.group_column, recipe.training.weight_column
+    catalog = read_source(source, group_column=columns[0], weight_column=columns[1])
+    console.say(source_line(name, catalog))
     return catalog
 
 
-def look(
-    order: Order, catalog: Catalog, features: FeatureExtractor | None, console: Console
-) -> tuple[Catalog, Column]:
-    """Every file looked at, and the images divided."""
-    with memory_for(catalog, order.recipe) as memory:
-        catalog = drop_empty_classes(
-            look_through(catalog, order.recipe, memory, console, hook=features)
-        )
-    how = f"; features computed for {features.computed:,}, kept for the rest" if features else ""
-    console.say(f"{int(catalog.ok.sum()):,} images read{how}")
-    return catalog, divide(order, catalog, console)
+def scan_images(
+    request: Request, catalog: Catalog, console: Console, hook: ScanHook | None = None
+) -> Catalog:
+    """Inspect every file; classes without a usable image are dropped."""
+    with scan_memory(catalog, request.recipe) as memory:
+        catalog = drop_empty_classes(scan_files(catalog, request.recipe, memory, console, hook))
+    computed = getattr(hook, "computed", None)
+    features = (
+        "" if computed is None else f"; features computed for {computed:,}, kept for the rest"
+    )
+    console.say(f"{int(catalog.ok.sum()):,} images read{features}")
+    return catalog
 
 
-def divide(order: Order, catalog: Catalog, console: Console) -> Column:
-    """The split of each image: as it was saved, or made."""
-    saved = order.saved_splits_of(catalog, console)
-    return make_splits(catalog, order.recipe.split, order.recipe.seed) if saved is None else saved
+def scan_memory(catalog: Catalog, recipe: Recipe) -> ScanMemory:
+    """What earlier scans of this source remember; a context manager that closes it."""
+    return ScanMemory(cache_folder(), catalog.files.place, recipe.decoding.max_pixels)
 
 
-def look_and_tell(
-    order: Order, catalog: Catalog, features: FeatureExtractor | None, console: Console
-) -> Seen:
-    """Every file looked at, the images divided, and what there is to say of both."""
-    catalog, splits = look(order, catalog, features, console)
-    return Seen(catalog, splits, find_and_tell(order, catalog, splits, console))
+def scan_files(
+    catalog: Catalog,
+    recipe: Recipe,
+    memory: ScanMemory,
+    console: Console,
+    hook: ScanHook | None = None,
+) -> Catalog:
+    """The catalog scanned, with near-duplicates linked and groups named."""
+    limit = recipe.decoding.max_pixels
+    with console.track("Reading images", len(catalog)) as advance:
+        catalog = scan(catalog, max_pixels=limit, hook=hook, memory=memory, advance=advance)
+    return group(link_copies(catalog, memory), recipe.split.group_by)
 
 
-def find_and_tell(
-    order: Order, catalog: Catalog, splits: Column, console: Console
-) -> tuple[Finding, ...]:
-    """What there is to say of the data, and said."""
-    findings = find_all(catalog, splits, order.recipe.split if order.own_splits else None)
-    tell_findings(findings, order, console)
-    return findings
+def divide(request: Request, catalog: Catalog, console: Console) -> Catalog:
+    """The catalog with its splits: as they were saved, or made now."""
+    saved = request.divide(catalog, console)
+    if saved is not None:
+        return saved
+    return catalog.with_splits(make_splits(catalog, request.recipe.split, request.recipe.seed))
 
 
-def tell_findings(findings: tuple[Finding, ...], order: Order, console: Console) -> None:
-    """Say each finding; end here if the order is strict about one of them."""
+def tell_findings(findings: Sequence[Finding], request: Request, console: Console) -> None:
+    """Say each finding.
+
+    Raises:
+        Refused: the request is strict, and one of them is a leak or a label conflict.
+    """
     for finding in findings:
         console.say(f"note: {finding.text}")
-    if order.strict:
+    if request.strict:
         refuse_findings(findings)
 
 
-def look_again(learned: Learned, seen: Seen, recipe: Recipe, console: Console) -> Seen:
-    """The trained network's features of all that is measured; what has changed since the scan is
-    left out and named.
-    """
-    catalog, splits = seen.catalog, seen.splits
-    rows = np.flatnonzero(np.isin(splits, ("val", "test")))
-    known = reference_rows(catalog, splits, learned.width, recipe.seed)
-    gone = learned.look(catalog, np.concatenate([rows, known]), recipe.decoding.max_pixels, console)
-    if not gone:
-        return seen
-    left = splits.copy()
-    left[np.isin(catalog.paths, gone)] = ""
-    return replace(seen, splits=left, findings=(*seen.findings, changed_finding(gone)))
-
-
-def changed_finding(paths: list[str]) -> Finding:
+def changed_finding(paths: Sequence[str]) -> Finding:
     """That images changed during the run."""
     shown = ", ".join(map(repr, paths[:5])) + (" …" if len(paths) > 5 else "")
-    return Finding(
-        "changed",
-        f"{len(paths):,} images were changed during the run, and are left out: {shown}.",
-        (),
-    )
+    text = f"{len(paths):,} images were changed during the run, and are left out: {shown}."
+    return Finding("changed", text, ())
 
 
-def trained_of(order: Order, seen: Seen, shipped: Shipped, **learned: Any) -> Trained:
-    """All that a training is to write down; `learned` are the fields of `Trained` that tell how it
-    learned.
-    """
-    changed = (changed_finding(list(shipped.changed)),) if shipped.changed else ()
-    return Trained(
-        recipe=order.recipe,
-        catalog=seen.catalog,
-        splits=seen.splits,
-        findings=(*seen.findings, *changed),
-        network=shipped.network,
-        calibration=shipped.calibration,
-        parity=shipped.parity,
-        val=shipped.val,
-        test=shipped.test,
-        metrics=shipped.metrics,
-        model=shipped.model,
-        **learned,
-    )
+def changed_paths(before: Catalog, now: Catalog) -> list[str]:
+    """The paths of images that are no longer what an earlier scan saw; both have the same rows."""
+    return list(before.paths[(now.digests != before.digests) | ~now.ok])

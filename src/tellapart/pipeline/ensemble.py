@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.scan import scan
-from tellapart.catalog.table import Catalog, Column
+from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import Calibration
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.ensemble import compose_ensemble
@@ -21,9 +21,9 @@ from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.scan_predictions import Answers
-from tellapart.pipeline.learned import Embed
-from tellapart.pipeline.record import card_for
-from tellapart.pipeline.ship import Shipped, gate_rows, measure_test
+from tellapart.pipeline.data import changed_paths
+from tellapart.pipeline.probe import Embed
+from tellapart.pipeline.ship import Shipped, card_for, gate_rows, measure_test
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 
@@ -45,22 +45,20 @@ class Member:
     digest: str
 
 
-def ensemble_network(members: Sequence[Member], one: ExportedNetwork) -> ExportedNetwork:
-    """What must be said of the members' weights, of which those of `one` are the first's."""
+def ensemble_network(members: Sequence[Member], first: ExportedNetwork) -> ExportedNetwork:
+    """What must be said of the members' weights, given the first member's network."""
     digests = list(dict.fromkeys(member.digest for member in members))
     if len(digests) == 1:
-        return one
+        return first
     digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    return replace(
-        one, graph=b"", digest=digest, source=f"{len(digests)} networks, each {one.source}"
-    )
+    source = f"{len(digests)} networks, each {first.source}"
+    return replace(first, graph=b"", digest=digest, source=source)
 
 
 def ship_ensemble(
     members: Sequence[Member],
     network: ExportedNetwork,
     catalog: Catalog,
-    splits: Column,
     recipe: Recipe,
     calibration: Calibration,
     console: Console,
@@ -69,28 +67,40 @@ def ship_ensemble(
 
     Args:
         network: as `ensemble_network` gives it.
-        splits: "train" is what the folds divided.
-        calibration: found on out-of-fold answers; its temperature is 1, for the members have
+        catalog: its train split is what the folds divided.
+        calibration: found on out-of-fold answers. Its temperature is 1, for the members have
             theirs.
 
     Raises:
-        Refused: the file does not agree with the mean of the members in torch; nothing may be
+        Refused: the file does not agree with the mean of the members in torch. Nothing may be
             written then.
         UserError: the members cannot be merged.
     """
-    card = card_for(catalog, splits, network, recipe, calibration)
+    card = card_for(catalog, network, recipe, calibration)
     card = replace(card, backbone=f"mean of {len(members)} {card.backbone}")
     model = compose_ensemble([member.model for member in members], card)
-    rows = gate_rows(catalog, splits, recipe.seed)
+    rows = gate_rows(catalog, recipe.seed)
     images, changed = _images(catalog, rows, recipe.decoding.max_pixels)
-    said = _by_torch(members, network.preprocessing, images)
-    parity = check_probabilities(model, network.preprocessing, images, said)
-    test, gone = _measured(Predictor(model), catalog, np.flatnonzero(splits == "test"), console)
-    nothing = Predictions(
-        np.zeros((0, len(catalog.classes)), np.float32), np.zeros(0, np.int64), (), catalog.classes
+    wanted = _by_torch(members, network.preprocessing, images)
+    parity = check_probabilities(model, network.preprocessing, images, wanted)
+    test, gone = _measured(Predictor(model), catalog, catalog.split("test"), console)
+    num_classes = len(catalog.classes)
+    val = Predictions(
+        np.zeros((0, num_classes), np.float32), np.zeros(0, np.int64), (), catalog.classes
     )
     metrics = measure_test(test, card, recipe.seed)
-    return Shipped(network, model, calibration, parity, nothing, test, metrics, (*changed, *gone))
+    return Shipped(
+        network=network,
+        model=model,
+        card=card,
+        layers=None,
+        calibration=calibration,
+        parity=parity,
+        val=val,
+        test=test,
+        metrics=metrics,
+        changed=(*changed, *gone),
+    )
 
 
 def _images(
@@ -106,29 +116,27 @@ def _images(
 def _by_torch(
     members: Sequence[Member], preprocessing: Preprocessing, images: Sequence[NDArray[np.uint8]]
 ) -> NDArray[np.float32]:
-    """(N, C) the mean of what the members say in torch, behind Pillow's resize."""
+    """(N, C) the mean of the members' probabilities in torch, behind Pillow's resize."""
     inputs = [preprocessing.normalised(preprocessing.resized(pixels)) for pixels in images]
-    said: dict[
-        str, NDArray[np.float32]
-    ] = {}  # digest of the weights → embeddings: probes share them
+    embeddings: dict[str, NDArray[np.float32]] = {}  # by the weights' digest: probes share them
     for member in members:
-        if member.digest not in said:
-            said[member.digest] = np.stack(member.embed(inputs))
-    each = [probabilities(member.layers, said[member.digest]) for member in members]
-    return np.asarray(np.mean(each, axis=0), np.float32)
+        if member.digest not in embeddings:
+            embeddings[member.digest] = np.stack(member.embed(inputs))
+    probs = [probabilities(member.layers, embeddings[member.digest]) for member in members]
+    return np.asarray(np.mean(probs, axis=0), np.float32)
 
 
 def _measured(
     predictor: Predictor, catalog: Catalog, rows: NDArray[np.int64], console: Console
 ) -> tuple[Predictions, list[str]]:
-    """What the whole file says of some rows, from the files as they are now; and the paths of those
-    that changed.
+    """The whole file's predictions for some rows, from the files as they are now, and the paths of
+    images that changed.
     """
     chosen = np.zeros(len(catalog), bool)
     chosen[rows] = True
     part, answers = catalog.rows(chosen), Answers(predictor)
+    limit = predictor.card.max_pixels
     with console.track("Measuring the model file", len(part)) as advance:
-        now = scan(part, max_pixels=predictor.card.max_pixels, hook=answers, advance=advance)
-    same = (now.digests == part.digests) & now.ok
-    left = part.rows(same)
-    return answers.predictions(left), list(part.paths[~same])
+        now = scan(part, max_pixels=limit, hook=answers, advance=advance)
+    changed = changed_paths(part, now)
+    return answers.predictions(part.rows(~np.isin(part.paths, changed))), changed

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tellapart.catalog.duplicates import Copies, find_copies
+from tellapart.catalog.findings import Finding
 from tellapart.catalog.groups import find_bursts
 from tellapart.catalog.splits import find_leaks, missed_shares, small_classes
 from tellapart.catalog.table import Catalog, Column
 from tellapart.decoding import STATUSES
 from tellapart.errors import Refused
 from tellapart.options import SplitOptions
-from tellapart.report.parts.data_section import Finding
 
 REFUSED = (
     "leak",
@@ -25,22 +25,21 @@ LARGE_COUNT = 5  # in a small set, two copies are more than that share already
 
 
 def find_all(
-    catalog: Catalog, splits: Column, options: SplitOptions | None, *, needs_val: bool = True
+    catalog: Catalog, options: SplitOptions | None, *, needs_val: bool = True
 ) -> tuple[Finding, ...]:
     """Leaks first, then label conflicts, copies, rejected files, proposals and remarks.
 
     Args:
-        splits: (N,) str as `make_splits` gives them; "" all over where there are none.
         options: that the splits were made with; None for those of an earlier run.
         needs_val: whether it is worth a remark that there is no val.
     """
-    copies = find_copies(catalog)
+    copies, splits = find_copies(catalog), catalog.splits
     remarks = catalog.remarks
     if (splits != "").any():
         missed = missed_shares(catalog, splits, options) if options else ()
         remarks = (*remarks, *missed, *small_classes(catalog, splits), *_missing(splits, needs_val))
     return (
-        *_leaks(catalog, splits),
+        *_leaks(catalog),
         *_conflicts(catalog, [one for one in copies if one.conflict]),
         *_large(catalog, copies),
         *_near(catalog, [one for one in copies if not one.exact and not one.conflict]),
@@ -62,8 +61,8 @@ def refuse_findings(findings: Iterable[Finding], kinds: Sequence[str] = REFUSED)
             raise Refused(finding.text, "Mend it, or leave --strict out.")
 
 
-def _leaks(catalog: Catalog, splits: Column) -> list[Finding]:
-    leaks = find_leaks(catalog, splits)
+def _leaks(catalog: Catalog) -> list[Finding]:
+    leaks = find_leaks(catalog, catalog.splits)
     if not leaks:
         return []
     between = sorted({" and ".join(leak.splits) for leak in leaks})

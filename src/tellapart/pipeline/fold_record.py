@@ -64,15 +64,18 @@ def write_folds(run: RunFolder, catalog: Catalog, folded: Folded) -> None:
             "fold": [fold + 1 if fold >= 0 else None for fold in plan.fold_of.ravel().tolist()],
         },
     )
-    said = [out.predictions(catalog, repeat) for repeat in range(plan.repeats)]
-    classes, probs = np.array(catalog.classes, object), np.concatenate([one.probs for one in said])
+    repeats = [out.predictions(catalog, repeat) for repeat in range(plan.repeats)]
+    classes = np.array(catalog.classes, object)
+    probs = np.concatenate([predictions.probs for predictions in repeats])
     run.write_table(
         "predictions-folds.parquet",
         {
-            "path": [path for one in said for path in one.paths],
-            "label": np.concatenate([classes[one.labels] for one in said]),
-            "answer": np.concatenate([classes[one.predicted] for one in said]),
-            "repeat": np.repeat(np.arange(1, plan.repeats + 1), [len(one) for one in said]),
+            "path": [path for predictions in repeats for path in predictions.paths],
+            "label": np.concatenate([classes[predictions.labels] for predictions in repeats]),
+            "answer": np.concatenate([classes[predictions.predicted] for predictions in repeats]),
+            "repeat": np.repeat(
+                np.arange(1, plan.repeats + 1), [len(predictions) for predictions in repeats]
+            ),
             "fold": np.concatenate([out.folds(repeat) for repeat in range(plan.repeats)]) + 1,
             **{f"p:{name}": probs[:, column] for column, name in enumerate(catalog.classes)},
         },

@@ -1,60 +1,53 @@
-"""Gradient training: from images and a recipe to a learned classifier, in a run folder that can be
-resumed.
+"""Gradient training: from images in hand and a recipe to a trained model, in a run folder that can
+be resumed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
-import numpy as np
-import torch
-
 from tellapart.cache import FeatureStore
-from tellapart.catalog.table import Catalog, Column
+from tellapart.catalog.table import Catalog
 from tellapart.errors import choose
-from tellapart.evaluation.scores import METRICS, Metric
+from tellapart.evaluation.comparison import Comparison, compare
+from tellapart.evaluation.scores import METRICS, accuracy, loss
 from tellapart.export.compose import compose_features
-from tellapart.images.batches import ImageInputs
-from tellapart.images.sampling import batch_bounds
-from tellapart.images.store import Images, memory_for_images
-from tellapart.models.backbones import Backbone, find_preprocessing, load_backbone
-from tellapart.models.classifier import Classifier, build_classifier
-from tellapart.models.stages import frozen_upto, learn_from, stage_names
+from tellapart.extensions import Extensions
+from tellapart.models.backbones import Backbone
+from tellapart.models.classifier import Classifier
 from tellapart.models.to_onnx import at_rest, export_trained
-from tellapart.pipeline.learned import Learned
-from tellapart.pipeline.request import Order, how_to_resume
-from tellapart.probe.embeddings import FeatureExtractor
-from tellapart.probe.fit import Probe
-from tellapart.progress import Console, duration
-from tellapart.recipe import Recipe, recipe_items
-from tellapart.runs.folder import RunFolder, check_room
-from tellapart.training.callbacks import (
-    KeepLog,
-    PrintLosses,
-    ShowProgress,
-    history_csv,
-    print_epochs,
+from tellapart.pipeline.data import Data
+from tellapart.pipeline.open import OpenRun
+from tellapart.pipeline.probe import TrainedModel
+from tellapart.pipeline.record import Trained, write_results
+from tellapart.pipeline.request import Request, how_to_resume
+from tellapart.pipeline.services import Services
+from tellapart.pipeline.ship import measured_rows, ship
+from tellapart.pipeline.training_setup import (
+    build_network,
+    deadline_of,
+    hold_images,
+    measured_runtime,
+    own_callbacks,
+    start_from,
 )
+from tellapart.probe.embeddings import FeatureExtractor
+from tellapart.progress import Console, duration
+from tellapart.recipe import Recipe
+from tellapart.runs.folder import check_room
+from tellapart.training.callbacks import history_csv
 from tellapart.training.checkpoints import Checkpoint, Checkpoints, most_bytes
 from tellapart.training.events import Callback
 from tellapart.training.hardware import Hardware
-from tellapart.training.invariant import MOVES, invariant_moves, with_moves
+from tellapart.training.invariant import with_moves
 from tellapart.training.loop import Context, fit
 from tellapart.training.phases import TrainingData
-from tellapart.training.runtime import RuntimeSettings, choose_runtime, running
 from tellapart.training.schedules import rate_curve
 from tellapart.training.state import Progress
-from tellapart.training.step import Stepper
-from tellapart.training.trackers import TrackScalars, check_trackers, scalar_steps, trackers
-
-# What the end of a run takes, for a budget: the export and the report, and a look at each image
-# that is measured on.
-ENDING_SECONDS = 15.0
-DECODING_SECONDS = 0.003  # an image
+from tellapart.training.trackers import check_trackers
 
 
 @dataclass(frozen=True)
@@ -62,125 +55,216 @@ class Fitted:
     """A trained network.
 
     Args:
-        learned: as it is shipped.
-        progress: how it went.
-        facts: for the record.
-        rates: epochs done and rate there.
+        model: the network with its head, as it may be shipped.
+        progress: how the training went.
+        facts: for the record, plain values.
+        rates: epochs done and the learning rate there.
     """
 
-    learned: Learned
+    model: TrainedModel
     progress: Progress
     facts: Mapping[str, Any]
     rates: tuple[tuple[float, float], ...]
 
-    @property
-    def recorded(self) -> dict[str, Any]:
-        """What `Trained` takes of it, by its fields' names."""
-        return {
-            "history": tuple(self.progress.history),
-            "rates": self.rates,
-            "training": self.facts,
-        }
 
-
-def check_fit(recipe: Recipe, metrics: Mapping[str, Metric]) -> None:
+def check_fit(recipe: Recipe, extensions: Extensions) -> None:
     """Refuse, before any work, what no data is needed to see.
 
     Raises:
-        UserError: an unknown metric for the best, or a tracker that cannot be started.
+        UserError: `training.monitor` names no metric, or a tracker cannot be started.
     """
-    choose("metric for training.monitor:", recipe.training.monitor, {**METRICS, **metrics})
+    known = {**METRICS, **extensions.metrics}
+    choose("metric for training.monitor:", recipe.training.monitor, known)
     check_trackers(recipe.training.trackers)
 
 
-def fit_network(
-    order: Order,
-    run: RunFolder,
-    catalog: Catalog,
-    splits: Column,
+def train_network(
+    request: Request,
+    run: OpenRun,
+    data: Data,
+    services: Services,
     hardware: Hardware,
-    store: FeatureStore,
-    console: Console,
     *,
-    probe: Probe | None = None,
+    start: TrainedModel | None = None,
     callbacks: Sequence[Callback] = (),
-    metrics: Mapping[str, Metric] | None = None,
-) -> Fitted:
-    """Train by gradient, from the beginning or from where the run was interrupted.
+) -> Trained | None:
+    """Train by gradient on images in hand, and write the run: what `train`, a fold and the best
+    trial of a study have in common.
 
     Args:
-        probe: the head to begin with, softened; None: new numbers.
-        callbacks: the user's.
-        metrics: the user's, by name, beside the ordinary ones.
+        data: scanned and divided.
+        start: the probe that the training starts from. None means a new head.
+
+    Returns:
+        What was learned; None in a process that only helps another one that writes.
+    """
+    fitted = fit_network(request, run, data, services, hardware, start=start, callbacks=callbacks)
+    if fitted is None:
+        return None
+    return finish_network(request, run, data, services, fitted, start=start)
+
+
+def finish_network(
+    request: Request,
+    run: OpenRun,
+    data: Data,
+    services: Services,
+    fitted: Fitted,
+    *,
+    start: TrainedModel | None = None,
+) -> Trained:
+    """Ship the better of the trained network and the probe that it started from, and write the
+    run.
+    """
+    recipe, console, clock = request.recipe, services.console, services.clock
+    data = embed_measured(fitted.model, data, recipe, console)
+    clock.lap("features")
+    model, comparison = fitted.model, None
+    if start is not None:
+        model, comparison = _better(start, fitted, data.catalog, console)
+    shipped = ship(model, data.catalog, recipe, services.store)
+    clock.lap("model file")
+    trained = Trained(
+        recipe=recipe,
+        data=data,
+        shipped=shipped,
+        probe=start.probe if start else None,
+        history=tuple(fitted.progress.history),
+        rates=fitted.rates,
+        training=fitted.facts,
+        comparison=comparison,
+    )
+    write_results(run.folder, trained, request.name, services)
+    return trained
+
+
+def embed_measured(model: TrainedModel, data: Data, recipe: Recipe, console: Console) -> Data:
+    """Embed all images that the model file is measured on by a network that has just been trained.
+
+    Its embeddings are those of the shipped graph, not those of the loop: the files are read again
+    on purpose. Images that changed since the scan are left out and named.
+    """
+    rows = measured_rows(data.catalog, model.width, recipe.seed)
+    changed = model.embed_anew(data.catalog, rows, recipe.decoding.max_pixels, console)
+    return data.without(changed)
+
+
+def _better(
+    start: TrainedModel, fitted: Fitted, catalog: Catalog, console: Console
+) -> tuple[TrainedModel, Comparison]:
+    """The better of probe and fine-tuned network on val, and how they compare on test."""
+    val, test = catalog.split("val"), catalog.split("test")
+    probe_val, tuned_val = (model.predictions(catalog, val) for model in (start, fitted.model))
+    # Equal accuracy on few images is common; then the one with the lower loss is the better.
+    improved = not len(val) or (accuracy(tuned_val), -loss(tuned_val)) > (
+        accuracy(probe_val),
+        -loss(probe_val),
+    )
+    if not len(val):
+        console.say("note: There is no val to choose by: the fine-tuned network is shipped")
+    rows = test if len(test) else val
+    comparison = compare(
+        start.predictions(catalog, rows),
+        fitted.model.predictions(catalog, rows),
+        ("probe", "fine-tuned"),
+        seconds=fitted.progress.seconds,
+        shipped="fine-tuned" if improved else "probe",
+        split="test" if len(test) else "val",
+    )
+    return fitted.model if improved else start, comparison
+
+
+def fit_network(
+    request: Request,
+    run: OpenRun,
+    data: Data,
+    services: Services,
+    hardware: Hardware,
+    *,
+    start: TrainedModel | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Fitted | None:
+    """Train by gradient, from the beginning or from the newest checkpoint of the run.
+
+    Returns:
+        The trained network; None in a process that only helps another one that writes.
 
     Raises:
-        UserError, Refused, Interrupted: as `training.fit.fit`.
+        UserError, Refused, Interrupted: as `training.loop.fit`.
     """
-    recipe = order.recipe
-    run_id = (
-        order.identity.id
-        if order.identity
-        else str(run.read_json("run.json")["id"])
-        if hardware.is_writer
-        else ""
+    recipe, catalog, console = request.recipe, data.catalog, services.console
+    checkpoints = Checkpoints(run.folder.path / "checkpoints", run.id, console)
+    resumed = checkpoints.newest() if run.resumed else None
+    _say_the_beginning(recipe, run, resumed, console)
+    backbone, classifier = build_network(recipe, len(catalog.classes), console, request.extensions)
+    _check_sizes(recipe, request, backbone, classifier, console)
+    training_data = hold_images(recipe, catalog, backbone, console)
+    runtime = measured_runtime(recipe, classifier, training_data, hardware, resumed, services)
+    if resumed:
+        moves = list(resumed.facts["moves"])
+    else:
+        moves = start_from(start, recipe, classifier, training_data, runtime, console)
+    recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
+    num_final = len(catalog.split("val")) + len(catalog.split("test"))
+    spent = resumed.facts["seconds"] if resumed else 0.0
+    with ExitStack() as stack:
+        own = own_callbacks(stack, recipe, run, hardware, training_data, resumed, console)
+        context = Context(
+            hardware=hardware,
+            checkpoints=checkpoints,
+            resumed=resumed,
+            moves=moves,
+            callbacks=[*own, *callbacks],
+            metrics={**METRICS, **request.extensions.metrics},
+            extensions=request.extensions,
+            deadline=deadline_of(request, runtime, num_final, spent),
+            how_to_resume=how_to_resume(run.folder.path),
+            write_history=lambda rows: run.folder.write("history.csv", history_csv(rows)),
+            console=console,
+        )
+        if hardware.is_writer and (resumed is None or resumed.facts["history"]):
+            context.write_history(resumed.facts["history"] if resumed else [])
+        progress = fit(classifier, training_data, recipe, runtime, context)
+    hardware.wait()
+    services.clock.lap("training")
+    if not hardware.is_writer:
+        return None
+    _say_the_end(progress, recipe, console)
+    return Fitted(
+        model=_model(classifier, backbone, services.store),
+        progress=progress,
+        facts=_facts(progress, classifier, backbone, hardware, training_data),
+        rates=_rates(progress, recipe, request.extensions),
     )
-    checkpoints = Checkpoints(run.path / "checkpoints", run_id, console)
-    resumed = checkpoints.newest() if order.run else None
-    if order.run and resumed is None:
-        console.say("There is no checkpoint yet: it begins at the beginning")
-    elif resumed:
+
+
+def _say_the_beginning(
+    recipe: Recipe, run: OpenRun, resumed: Checkpoint | None, console: Console
+) -> None:
+    if resumed:
         console.say(f"Going on from step {resumed.step:,}")
+    elif run.resumed:
+        console.say("There is no checkpoint yet: the training begins at the beginning")
     for key, why in recipe.idle.items():
         console.say(f"note: {key} does nothing, since {why}")
-    backbone, classifier = _network(recipe, len(catalog.classes), console)
+
+
+def _check_sizes(
+    recipe: Recipe, request: Request, backbone: Backbone, classifier: Classifier, console: Console
+) -> None:
+    """See that holes are smaller than images, and that the checkpoints have room on the disk."""
     side, hole = backbone.preprocessing.size_px, recipe.augmentation.dropout_px
     if recipe.augmentation.dropout and hole >= side:
         console.say(
             f"note: augmentation.dropout_px={hole} blackens whole images, which are {side} px wide"
         )
     weights_bytes = sum(tensor.nbytes for tensor in classifier.state_dict().values())
-    check_room(order.runs, most_bytes(weights_bytes, 2 * weights_bytes))
-    data = _training_data(recipe, catalog, splits, backbone, console)
-    runtime = _runtime(recipe, classifier, data, hardware, resumed, console)
-    moves = (
-        list(resumed.facts["moves"])
-        if resumed
-        else _begin_at(probe, recipe, classifier, data, runtime, console)
-    )
-    recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
-    num_final = int(np.isin(splits, ("val", "test")).sum())
-    with ExitStack() as stack:
-        context = Context(
-            hardware=hardware,
-            checkpoints=checkpoints,
-            resumed=resumed,
-            moves=moves,
-            callbacks=[
-                *_callbacks(stack, recipe, run, hardware, data, resumed, console),
-                *callbacks,
-            ],
-            metrics={**METRICS, **(metrics or {})},
-            deadline=_deadline(
-                order, runtime, num_final, resumed.facts["seconds"] if resumed else 0.0
-            ),
-            how_to_resume=how_to_resume(run.path),
-            write_history=lambda rows: run.write("history.csv", history_csv(rows)),
-            console=console,
-        )
-        if hardware.is_writer and (resumed is None or resumed.facts["history"]):
-            context.write_history(resumed.facts["history"] if resumed else [])
-        progress = fit(classifier, data, recipe, runtime, context)
-    hardware.leave_if_helper()
-    _say_the_end(progress, recipe, console)
-    return Fitted(
-        learned=_learned(classifier, backbone, store),
-        progress=progress,
-        facts=_facts(progress, classifier, backbone, hardware, data),
-        rates=_rates(progress, recipe),
-    )
+    check_room(request.runs, most_bytes(weights_bytes, 2 * weights_bytes))
 
 
-def _rates(progress: Progress, recipe: Recipe) -> tuple[tuple[float, float], ...]:
+def _rates(
+    progress: Progress, recipe: Recipe, extensions: Extensions
+) -> tuple[tuple[float, float], ...]:
     """Epochs done and the learning rate there, as far as the training came; none where the history
     alone knows.
     """
@@ -188,188 +272,29 @@ def _rates(progress: Progress, recipe: Recipe) -> tuple[tuple[float, float], ...
         progress.steps < recipe.training.epochs * progress.per_epoch
     ):  # a budget, whose plan changed on the way
         return ()
-    curve = rate_curve(progress.steps, progress.per_epoch, recipe.training)
+    curve = rate_curve(
+        progress.steps,
+        progress.per_epoch,
+        recipe.training,
+        schedules=extensions.schedules,
+    )
     return tuple(
         (epochs, rate) for epochs, rate in curve if epochs * progress.per_epoch < progress.step
     )
 
 
-def training_step(
-    catalog: Catalog, splits: Column, recipe: Recipe, probe: Probe | None, console: Console
-) -> Callable[[float], float]:
-    """What does one training step after the other at the rates it is given, and returns each one's
-    mean loss.
-
-    It begins as `fit_network` does.
-    """
-    hardware = Hardware(recipe.training)
-    backbone, classifier = _network(recipe, len(catalog.classes), console)
-    data = _training_data(recipe, catalog, splits, backbone, console)
-    runtime = _runtime(recipe, classifier, data, hardware, None, console)
-    moves = _begin_at(probe, recipe, classifier, data, runtime, console)
-    recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
-    data = replace(data, val=None)
-    stepper = Stepper(classifier, data, recipe, hardware, runtime, console)
-    phase = stepper.phases.of(0)
-    batches = (
-        (batch, weight) for epoch in count() for batch, weight in stepper.batches(phase, epoch)
-    )
-    numbers = count()
-
-    def step(lr: float) -> float:
-        batch, weight = next(batches)
-        with running(runtime):
-            return stepper.step(phase, batch, weight, next(numbers), lr)
-
-    return step
-
-
-def _network(recipe: Recipe, num_classes: int, console: Console) -> tuple[Backbone, Classifier]:
-    console.say(f"Loading {recipe.backbone.name}")
-    preprocessing = find_preprocessing(recipe.backbone, recipe.preprocessing)
-    backbone = load_backbone(recipe.backbone, preprocessing, recipe.seed)
-    return backbone, build_classifier(backbone, recipe.head, num_classes, recipe.seed)
-
-
-def _training_data(
-    recipe: Recipe, catalog: Catalog, splits: Column, backbone: Backbone, console: Console
-) -> TrainingData:
-    held_bytes = memory_for_images(recipe.training.memory_share)
-
-    def images(split: str) -> Images:
-        return Images(
-            catalog,
-            np.flatnonzero(splits == split),
-            backbone.preprocessing,
-            max_pixels=recipe.decoding.max_pixels,
-            held_bytes=held_bytes,
-            most_lost=recipe.decoding.lost_share,
-            console=console,
-        )
-
-    return TrainingData(
-        images("train"), images("val") if (splits == "val").any() else None, backbone.preprocessing
-    )
-
-
-def _runtime(
-    recipe: Recipe,
-    classifier: Classifier,
-    data: TrainingData,
-    hardware: Hardware,
-    resumed: Checkpoint | None,
-    console: Console,
-) -> RuntimeSettings:
-    if resumed:
-        before = RuntimeSettings(**resumed.facts["runtime"])
-        if recipe.training.threads in (None, before.threads):
-            return before
-    preprocessing = data.preprocessing
-    shape = (preprocessing.channels, preprocessing.size_px, preprocessing.size_px)
-    learn_from(classifier, frozen_upto(recipe.freeze, stage_names(classifier.embedder.network), 0))
-    kept_bytes = int(hardware.least(memory_for_images(recipe.training.memory_share)))
-    runtime = choose_runtime(classifier, shape, recipe.training, hardware.device)
-    runtime = hardware.of_writer(
-        replace(runtime, kept_bytes=kept_bytes)
-    )  # one layout of the weights for all
-    where = "held in memory" if data.train.held else "decoded as they come"
-    console.say(
-        f"{len(data.train):,} train images, {where}; {runtime.threads}"
-        f" thread{'s' * (runtime.threads > 1)},"
-        f" {runtime.memory_format.replace('_', ' ')}{'' if runtime.onednn else ', without oneDNN'}"
-    )
-    return runtime
-
-
-def _begin_at(
-    probe: Probe | None,
-    recipe: Recipe,
-    classifier: Classifier,
-    data: TrainingData,
-    runtime: RuntimeSettings,
-    console: Console,
-) -> list[str]:
-    """Give the classifier the probe's head, softened; returns the flips and turns that the probe
-    finds invariant.
-    """
-    if probe is None:
-        return []
-    moves: list[str] = []
-    if recipe.augmentation.invariant and data.val is None:
-        console.say(
-            "note: There is no val to measure on which flips and turns are invariant: none is added"
-        )
-    elif recipe.augmentation.invariant and data.val is not None:
-        how = data.preprocessing, recipe.augmentation, torch.device("cpu"), runtime.torch_format
-        classifier.load_layers(probe.layers)
-        with running(runtime):
-            moves = invariant_moves(classifier, ImageInputs(data.val, *how), len(data.val))
-        told = ", ".join(MOVES[name][0] for name in moves) or "none"
-        console.say(f"Flips and turns that the probe does not mind, by val: {told}")
-    classifier.load_layers(probe.layers.softened())
-    return moves
-
-
-def _deadline(order: Order, runtime: RuntimeSettings, num_final: int, spent: float) -> float | None:
-    minutes = order.recipe.training.budget_minutes
-    if minutes is None:
-        return None
-    ending = ENDING_SECONDS + num_final * (DECODING_SECONDS + runtime.looking_seconds)
-    return order.began + 60 * minutes - ending - spent
-
-
-def _callbacks(
-    stack: ExitStack,
-    recipe: Recipe,
-    run: RunFolder,
-    hardware: Hardware,
-    data: TrainingData,
-    resumed: Checkpoint | None,
-    console: Console,
-) -> list[Callback]:
-    """What prints and records, in the process that writes."""
-    if not hardware.is_writer:
-        return []
-    training = recipe.training
-    per_epoch = len(batch_bounds(len(data.train), training.batch_size))
-    callbacks: list[Callback] = [KeepLog(console), print_epochs(console, training.batch_size)]
-    if training.print_every:
-        callbacks.append(PrintLosses(console, training.print_every))
-    else:
-        bar = ShowProgress(console, per_epoch)
-        stack.callback(bar.close)
-        callbacks.append(bar)
-    if training.trackers:
-        first = resumed.step if resumed else 0
-        plain = int | float | str
-        config = {
-            key: value if isinstance(value, plain) else str(value)
-            for key, value in recipe_items(recipe)
-        }
-        stack.enter_context(
-            trackers(hardware.accelerator, run.path, training.trackers, config, first)
-        )
-        callbacks.append(
-            TrackScalars(hardware.accelerator, scalar_steps(per_epoch * training.epochs))
-        )
-    return callbacks
-
-
 def _say_the_end(progress: Progress, recipe: Recipe, console: Console) -> None:
     if progress.ended:
         console.say(f"Ended after step {progress.step:,}: {progress.ended}")
-    kept = (
-        f"; best by val {recipe.training.monitor}: epoch {progress.best_epoch}"
-        if progress.best
-        else ""
-    )
+    monitor, best = recipe.training.monitor, progress.best_epoch
+    kept = f"; the best by val {monitor} is epoch {best}" if progress.best else ""
     console.say(f"{progress.step:,} steps in {duration(progress.seconds)}{kept}")
 
 
-def _learned(classifier: Classifier, backbone: Backbone, store: FeatureStore) -> Learned:
+def _model(classifier: Classifier, backbone: Backbone, store: FeatureStore) -> TrainedModel:
     network = export_trained(classifier.embedder, backbone.preprocessing, backbone.weights)
     features = FeatureExtractor(compose_features(network.graph, network.preprocessing), store)
-    return Learned(
+    return TrainedModel(
         network=network,
         layers=classifier.layers(),
         features=features,
@@ -390,7 +315,7 @@ def _facts(
         "best_epoch": progress.best_epoch,
         "ended_early": progress.ended or None,
         "seconds": round(progress.seconds, 1),
-        "parameters": sum(one.numel() for one in classifier.parameters()),
+        "parameters": sum(parameter.numel() for parameter in classifier.parameters()),
         "weights": backbone.weights.source,
         "train_images": len(data.train),
         "held_in_memory": data.train.held,

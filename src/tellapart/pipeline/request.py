@@ -1,21 +1,20 @@
-"""What is to be trained: a new run as the user asked for it, or the rest of one that was
-interrupted.
-"""
+"""What is to be trained: a new run as the user asks for it, or the rest of one that was stopped."""
 
 from __future__ import annotations
 
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tellapart.catalog.table import Catalog, Column
+from tellapart.catalog.sources import Source, name_of
+from tellapart.catalog.table import Catalog
 from tellapart.datasets import Dataset, dataset_of
 from tellapart.errors import UserError
-from tellapart.pipeline.looking import name_of
+from tellapart.extensions import Extensions
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
@@ -24,62 +23,62 @@ from tellapart.runs.identity import RunIdentity
 from tellapart.runs.saved_splits import ACCEPT_CHANGES, SavedSplits, read_splits
 
 TYPICAL_RUN_BYTES = 32_000_000
-RESTORE = "Restore the data, or begin anew: the folds that are done were made of what it was."
-CROSS_VALIDATION = "cv"  # in the options of a run that is one: folds, repeats and ensemble
+RESTORE = "Restore the data, or begin anew: the finished folds were made of the data as it was."
+CROSS_VALIDATION = "cv"  # the option of run.json that makes a run one: folds, repeats and ensemble
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """One training.
+class Request:
+    """One training, as it is asked for.
 
     Args:
+        recipe: how to train.
         source: the data.
-        name: of the run.
+        name: what the run is called.
         runs: the folder that holds runs.
-        dataset: what is to be fetched to `source` first; None: the data is the user's.
-        splits: to use again; None: they are made.
+        dataset: a public data set that is fetched to `source` first. None means the data is the
+            user's.
+        splits: saved splits to use again. None means that new ones are made.
+        own_splits: whether the splits are, or were, made in this run.
         strict: refuse data with leaks or label conflicts.
-        accept_changes: go on though the data is not what it was.
-        run, identity: of the run that is resumed; None: a new one begins.
-        verb: of the command that goes on with it.
-        began: when the command did, by `time.monotonic`.
+        accept_changes: go on although the data is not what it was.
+        run: the run folder that is resumed. None means that a new one begins.
+        identity: what that folder's run.json says.
+        verb: the command that goes on with the run.
+        extensions: the user's own networks, losses, metrics and so on, by name.
+        began: when the command did, by `time.monotonic`. A budget counts from there.
     """
 
     recipe: Recipe
-    source: Path
+    source: Source
     name: str
     runs: Path
     dataset: Dataset | None = None
     splits: SavedSplits | None = None
+    own_splits: bool = True
     strict: bool = False
     accept_changes: bool = False
     run: RunFolder | None = None
     identity: RunIdentity | None = None
     verb: str = "train"
+    extensions: Extensions = field(default_factory=Extensions)
     began: float = field(default_factory=time.monotonic)
 
-    @property
-    def own_splits(self) -> bool:
-        """Whether the splits were made in this run, not in an earlier one."""
-        return bool(self.identity.options["own_splits"]) if self.identity else self.splits is None
-
-    def saved_splits_of(self, catalog: Catalog, console: Console) -> Column | None:
-        """The splits that are used again, as they fit the data; None where new ones are to be
-        made.
-        """
+    def divide(self, catalog: Catalog, console: Console) -> Catalog | None:
+        """The catalog with the saved splits; None where new ones are to be made."""
         if self.splits is None:
             return None
         if self.run is None:
-            return self.splits.of(catalog)
+            return catalog.with_splits(self.splits.of(catalog))
         hint = ACCEPT_CHANGES if self.verb == "train" else RESTORE
         splits = self.splits.of(catalog, accept_changes=self.accept_changes, hint=hint)
         for change in self.splits.changes(catalog):
             console.say(f"note: {change}; the run goes on without")
-        return splits
+        return catalog.with_splits(splits)
 
 
-def new_order(
-    data: str | PathLike[str] | None,
+def new_request(
+    data: Source | None,
     recipe: Recipe,
     *,
     out: str | PathLike[str],
@@ -87,41 +86,46 @@ def new_order(
     splits: str | PathLike[str] | None,
     strict: bool,
     verb: str = "train",
-) -> Order:
+    extensions: Extensions | None = None,
+) -> Request:
     """A new run. Without data it is the recipe's public data set."""
     dataset = dataset_of(recipe) if data is None else None
-    source = dataset.path if dataset else Path(data or "")
+    source: Source = dataset.path if dataset else as_source(data)
     check_room(Path(out), TYPICAL_RUN_BYTES)
-    return Order(
+    return Request(
         recipe=recipe,
         source=source,
         dataset=dataset,
         name=name or name_of(source),
         runs=Path(out),
         splits=read_splits(Path(splits)) if splits else None,
+        own_splits=splits is None,
         strict=strict,
         verb=verb,
+        extensions=extensions or Extensions(),
     )
 
 
-def resumed_order(
+def resumed_request(
     resume: str | PathLike[str],
-    data: str | PathLike[str] | None,
+    data: Source | None,
     *,
     accept_changes: bool = False,
     given: Mapping[str, Any],
     verb: str = "train",
-) -> Order:
+    extensions: Extensions | None = None,
+) -> Request:
     """The rest of a run.
 
     Args:
         resume: its folder.
-        data: where the data is now; None: where it was, seen from the run folder.
+        data: where the data is now. None means where it was, seen from the run folder.
         given: options that describe a new run, and so do not go with it; none may be set.
+        extensions: the user's own parts, which the run needs again.
 
     Raises:
         UserError: it is no run that can be resumed; its data is not where it was; an option that
-            does not go with it.
+            does not go with it; one of the user's own parts is missing.
     """
     wrong = [
         name for name, value in given.items() if value not in (None, {}) and value is not False
@@ -139,23 +143,44 @@ def resumed_order(
         raise UserError(
             f"{run.path} is {what}.", f"Go on with: {how_to_resume(run.path, verb=right)}"
         )
-    source = Path(data) if data is not None else identity.data_of(run.path)
-    if not (source.exists() or run.finished):
-        raise UserError(
-            f"The data of {run.path} is not where it was ({source}).",
-            f"Say where it is: {how_to_resume(run.path, 'DATA', verb=verb)}",
-        )
-    return Order(
-        recipe=load_recipe(str(run.path / "recipe.yaml")),
-        source=source,
+    (extensions or Extensions()).check_given(identity.options.get("extensions", {}))
+    recipe = load_recipe(str(run.path / "recipe.yaml"), extensions=extensions)
+    return Request(
+        recipe=recipe,
+        source=_source_of(run, identity, data, verb),
         name=identity.name,
         runs=run.path.parent,
         splits=read_splits(run.path),
+        own_splits=bool(identity.options["own_splits"]),
         accept_changes=accept_changes,
         run=run,
         identity=identity,
         verb=verb,
+        extensions=extensions or Extensions(),
     )
+
+
+def as_source(data: Source | None) -> Source:
+    """Data as the catalog reads it: text and path-likes become paths."""
+    return Path(data) if isinstance(data, str | PathLike) else data  # type: ignore[return-value]
+
+
+def _source_of(run: RunFolder, identity: RunIdentity, data: Source | None, verb: str) -> Source:
+    """The data of a run that is resumed, where it is now."""
+    if data is not None:
+        return as_source(data)
+    source = identity.data_of(run.path)
+    if source is None and not run.finished:
+        raise UserError(
+            f"The data of {run.path} was given in Python, in memory.",
+            f"Give it again: tellapart.train(data, resume={str(run.path)!r})",
+        )
+    if not (source is None or source.exists() or run.finished):
+        raise UserError(
+            f"The data of {run.path} is not where it was ({source}).",
+            f"Say where it is: {how_to_resume(run.path, 'DATA', verb=verb)}",
+        )
+    return source or run.path
 
 
 def _verb_of(identity: RunIdentity) -> str:
@@ -163,10 +188,38 @@ def _verb_of(identity: RunIdentity) -> str:
 
 
 def how_to_go_on(run: RunFolder) -> str:
-    """The command that goes on with a run that `open_run` began, by its own verb."""
+    """The command that goes on with a resumable run, by its own verb."""
     return how_to_resume(run.path, verb=_verb_of(RunIdentity.from_json(run.read_json("run.json"))))
 
 
 def how_to_resume(run: Path, *words: str, verb: str = "train") -> str:
     """The command that goes on with a run, as a shell takes it."""
     return shlex.join(["tellapart", verb, *words, "--resume", str(run)])
+
+
+def inside(
+    request: Request, recipe: Recipe, runs: Path, name: str, *, resumed: Path | None = None
+) -> Request:
+    """The request of a run inside a run: a fold, a trial.
+
+    Its data is in hand, so nothing is read, and its splits are not its own. A budget counts from
+    now.
+
+    Args:
+        runs: the folder that holds the inner runs.
+        resumed: the folder of the inner run, if it was begun before.
+    """
+    folder = RunFolder(resumed) if resumed else None
+    return replace(
+        request,
+        recipe=recipe,
+        runs=runs,
+        name=name,
+        splits=None,
+        own_splits=False,
+        accept_changes=False,
+        run=folder,
+        identity=RunIdentity.from_json(folder.read_json("run.json")) if folder else None,
+        verb="train",
+        began=time.monotonic(),
+    )

@@ -1,54 +1,62 @@
-"""From what was learned to the file that is shipped: calibrated on val, held against torch,
-measured on test.
+"""From a trained model to the file that is shipped: calibrated on val, held against torch, measured
+on test.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
-from tellapart.catalog.table import Catalog, Column
+from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import Calibration
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
-from tellapart.export.compose import EMBEDDING, compose_model, cut_at
+from tellapart.export.compose import EMBEDDING, Head, compose_model, cut_at
 from tellapart.export.gate import Parity, check_parity, check_reported
 from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.export.references import torch_references
 from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.card import ModelCard
+from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.session import Session
-from tellapart.pipeline.learned import Learned
-from tellapart.pipeline.record import card_for
+from tellapart.pipeline.probe import TrainedModel
 from tellapart.probe.head import build_head, calibrate, reference_directions
-from tellapart.recipe import Recipe
+from tellapart.recipe import Recipe, recipe_values
+from tellapart.runs.identity import VERSION
 
 GATE_IMAGES = 64
-# test images whose reported answer is compared with the shipped file's, from the file on disk
-REPORTED_IMAGES = 16
-# training images whose embeddings the file holds, to measure how far a new one is from them
-MOST_REFERENCES = 2000
-MOST_REFERENCES_NUMBERS = 2_560_000  # in all of these embeddings together
+REPORTED_IMAGES = 16  # test images whose reported answer is compared with the file's, from disk
+MOST_REFERENCES = 2000  # train images whose embeddings the file holds, for the unfamiliarity
+MOST_REFERENCE_NUMBERS = 2_560_000  # in all of these embeddings together
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shipped:
     """A model file and its numbers.
 
     Args:
-        network: with what must be said of its weights.
-        model: the bytes.
-        val, test: what the file says of these splits.
-        metrics: of test.
-        changed: images that were left out of a check, for they are no longer what they were.
+        network: the backbone, with what must be said of its weights. An ensemble has no graph here.
+        model: the bytes of the model file.
+        card: what the model file says of itself.
+        layers: the calibrated head; None where several models share the file.
+        calibration: what was decided on val, or out of fold.
+        parity: how far the file is from torch.
+        val: the file's predictions for the val split.
+        test: the file's predictions for the test split.
+        metrics: of the test split; NaN without test images.
+        changed: images that were left out of a check, because they are no longer what they were.
     """
 
     network: ExportedNetwork
     model: bytes
+    card: ModelCard
+    layers: Layers | None
     calibration: Calibration
     parity: Parity
     val: Predictions
@@ -57,118 +65,151 @@ class Shipped:
     changed: tuple[str, ...]
 
 
-def reference_rows(catalog: Catalog, splits: Column, width: int, seed: int) -> NDArray[np.int64]:
-    """The train images whose embeddings, `width` numbers each, the file is to hold."""
-    most = min(MOST_REFERENCES, max(1, MOST_REFERENCES_NUMBERS // width))
-    return _chosen(catalog, np.flatnonzero(splits == "train"), most, "known", seed)
+def card_for(
+    catalog: Catalog, network: ExportedNetwork, recipe: Recipe, calibration: Calibration
+) -> ModelCard:
+    """The model file's card. It names neither time nor place: equal trainings give equal files."""
+    values = json.dumps(recipe_values(recipe), sort_keys=True)
+    return ModelCard(
+        classes=catalog.classes,
+        preprocessing=network.preprocessing,
+        temperature=calibration.temperature,
+        calibration_count=calibration.count,
+        confidence_threshold=calibration.confidence_threshold,
+        detects_unfamiliar=calibration.unfamiliar_distance is not None,
+        train_counts=tuple(catalog.counts(catalog.splits == "train").tolist()),
+        backbone=recipe.backbone.name,
+        max_pixels=recipe.decoding.max_pixels,
+        digests={
+            "recipe": hashlib.sha256(values.encode()).hexdigest(),
+            "catalog": catalog.digest,
+            "weights": network.digest,
+        },
+        licences={"weights": network.licence, "weights source": network.source},
+        versions={"tellapart": VERSION, **network.versions},
+    )
+
+
+def reference_rows(catalog: Catalog, width: int, seed: int) -> NDArray[np.int64]:
+    """The train images whose embeddings, `width` numbers each, the model file holds."""
+    most = min(MOST_REFERENCES, max(1, MOST_REFERENCE_NUMBERS // width))
+    # The key stays "known": it is part of which images a seed chooses.
+    return _chosen(catalog, catalog.split("train"), most, "known", seed)
+
+
+def measured_rows(catalog: Catalog, width: int, seed: int) -> NDArray[np.int64]:
+    """The rows whose embeddings `ship` needs: val, test and the reference images."""
+    measured = np.flatnonzero(np.isin(catalog.splits, ("val", "test")))
+    return np.concatenate([measured, reference_rows(catalog, width, seed)])
 
 
 def ship(
-    learned: Learned,
+    model: TrainedModel,
     catalog: Catalog,
-    splits: Column,
     recipe: Recipe,
     store: FeatureStore,
     calibration: Calibration | None = None,
 ) -> Shipped:
-    """Make the model file, and measure it.
+    """Make the model file, hold it against torch, and measure it.
 
     Args:
-        learned: has looked at val, test and the known rows.
-        splits: "" for images that are left out.
-        calibration: found on out-of-fold answers; None: val decides.
+        model: has embedded `measured_rows`.
+        catalog: with its splits; "" for images that are left out.
+        calibration: found on out-of-fold answers. None means that val decides.
 
     Raises:
-        Refused: the file does not agree with torch; nothing may be written then.
+        Refused: the file does not agree with torch. Nothing may be written then.
     """
-    network, features, seed = learned.network, learned.features, recipe.seed
-    val_rows, test_rows = (np.flatnonzero(splits == split) for split in ("val", "test"))
-    known = reference_directions(
-        features.of(catalog, reference_rows(catalog, splits, learned.width, seed))
-    )
-    if calibration is None:
-        val_features = features.of(catalog, val_rows)
-        calibration = calibrate(
-            learned.layers, val_features, catalog.labels[val_rows], known, recipe.answer
-        )
-    head = build_head(learned.layers, known, calibration)
-    card = card_for(catalog, splits, network, recipe, calibration)
-    model = compose_model(network.graph, network.preprocessing, head, card)
+    network, features, seed = model.network, model.features, recipe.seed
+    val_rows, test_rows = catalog.split("val"), catalog.split("test")
+    head, calibration = calibrated_head(model, catalog, recipe, calibration)
+    card = card_for(catalog, network, recipe, calibration)
+    file = compose_model(network.graph, network.preprocessing, head, card)
 
-    checked = gate_rows(catalog, splits, seed)
+    rows, limit = gate_rows(catalog, seed), recipe.decoding.max_pixels
     references, changed = torch_references(
-        catalog,
-        checked,
-        network,
-        features.graph_digest,
-        store,
-        learned.embed,
-        recipe.decoding.max_pixels,
+        catalog, rows, network, features.graph_digest, store, model.embed, limit
     )
-    parity = check_parity(model, head, network.preprocessing, references)
+    parity = check_parity(file, head, network.preprocessing, references)
 
-    # The metrics are those of the shipped file: its own nodes behind the embedding, run on the
-    # embeddings that its own nodes before it gave in the scan. For some test images that is held
+    # The metrics are those of the shipped file: its own nodes behind the embedding run on the
+    # embeddings that its own nodes before it gave in the scan. For some test images this is held
     # against the whole file, from disk.
-    tail = Session(cut_at(model, EMBEDDING, ["probabilities", "unfamiliarity"]))
+    tail = Session(cut_at(file, EMBEDDING, ["probabilities", "unfamiliarity"]))
     val, test = (
-        _answers(tail, catalog, rows, learned, card.detects_unfamiliar)
+        _predictions(tail, catalog, rows, model, card.detects_unfamiliar)
         for rows in (val_rows, test_rows)
     )
-    changed += check_reported(
-        Predictor(model),
-        catalog,
-        _chosen(catalog, test_rows, REPORTED_IMAGES, "reported", seed),
-        test,
-    )
+    reported = _chosen(catalog, test_rows, REPORTED_IMAGES, "reported", seed)
+    changed += check_reported(Predictor(file), catalog, reported, test)
     metrics = measure_test(test, card, seed)
-    return Shipped(network, model, calibration, parity, val, test, metrics, tuple(changed))
+    return Shipped(
+        network=network,
+        model=file,
+        card=card,
+        layers=head.layers,
+        calibration=calibration,
+        parity=parity,
+        val=val,
+        test=test,
+        metrics=metrics,
+        changed=tuple(changed),
+    )
+
+
+def calibrated_head(
+    model: TrainedModel, catalog: Catalog, recipe: Recipe, calibration: Calibration | None = None
+) -> tuple[Head, Calibration]:
+    """The head of the model file, and what decided its temperature and thresholds."""
+    features = model.features
+    rows = reference_rows(catalog, model.width, recipe.seed)
+    reference = reference_directions(features.of(catalog, rows))
+    if calibration is None:
+        val = catalog.split("val")
+        calibration = calibrate(
+            model.layers, features.of(catalog, val), catalog.labels[val], reference, recipe.answer
+        )
+    return build_head(model.layers, reference, calibration), calibration
 
 
 def measure_test(test: Predictions, card: ModelCard, seed: int) -> Metrics:
-    """The numbers of the test split, beside those of always answering the largest class of
-    train.
-    """
-    counts = np.array(card.train_counts)
-    return measure(test, seed=seed, class_counts=counts)
+    """The numbers of the test split, beside those of always answering the largest train class."""
+    return measure(test, seed=seed, class_counts=np.array(card.train_counts))
 
 
-def gate_rows(catalog: Catalog, splits: Column, seed: int) -> NDArray[np.int64]:
-    """The images that the model file is held against torch on: of val, or of train where there is
-    no val.
-    """
-    rows = np.flatnonzero(splits == ("val" if (splits == "val").any() else "train"))
-    return _chosen(catalog, rows, GATE_IMAGES, "gate", seed)
+def gate_rows(catalog: Catalog, seed: int) -> NDArray[np.int64]:
+    """The images that the model file is held against torch on: of val, or of train without val."""
+    val = catalog.split("val")
+    return _chosen(catalog, val if len(val) else catalog.split("train"), GATE_IMAGES, "gate", seed)
 
 
 def _chosen(
     catalog: Catalog, rows: NDArray[np.int64], most: int, purpose: str, seed: int
 ) -> NDArray[np.int64]:
     """At most `most` of the rows, chosen by seed and content."""
-    return rows[
-        np.argsort(keyed_numbers(seed, purpose, catalog.digests[rows]), kind="stable")[:most]
-    ]
+    order = np.argsort(keyed_numbers(seed, purpose, catalog.digests[rows]), kind="stable")
+    return rows[order[:most]]
 
 
-def _answers(
+def _predictions(
     tail: Session,
     catalog: Catalog,
     rows: NDArray[np.int64],
-    learned: Learned,
+    model: TrainedModel,
     measures_distance: bool,
 ) -> Predictions:
-    """What the model file says of one split."""
-    answers = [
+    """The model file's predictions for some rows."""
+    outputs = [
         tail.run(embedding[None], ["probabilities", "unfamiliarity"])
-        for embedding in learned.features.of(catalog, rows)
+        for embedding in model.features.of(catalog, rows)
     ]
-    num_classes = len(catalog.classes)
+    far = np.array([unfamiliarity[0] for _, unfamiliarity in outputs], np.float32)
     return Predictions(
-        probs=np.array([probs[0] for probs, _ in answers], np.float32).reshape(-1, num_classes),
+        probs=np.array([probs[0] for probs, _ in outputs], np.float32).reshape(
+            -1, len(catalog.classes)
+        ),
         labels=catalog.labels[rows],
         paths=tuple(catalog.paths[rows]),
         classes=catalog.classes,
-        unfamiliarity=(
-            np.array([far[0] for _, far in answers], np.float32) if measures_distance else None
-        ),
+        unfamiliarity=far if measures_distance else None,
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.errors import Interrupted, Refused, UserError
+from tellapart.errors import Refused, UserError
 from tellapart.evaluation.predictions import Predictions
 from tellapart.writing import disk_error, sync_folder, write_whole
 
@@ -37,6 +37,11 @@ class RunFolder:
     def __init__(self, path: Path, partial: Path | None = None) -> None:
         self.path = path
         self._place = partial or path
+
+    @property
+    def place(self) -> Path:
+        """Where the files are now: beside `path`, until the run has its name."""
+        return self._place
 
     @property
     def finished(self) -> bool:
@@ -139,7 +144,7 @@ def new_run(runs: Path, name: str, *, needs_bytes: int = 0) -> Iterator[RunFolde
         raise
 
 
-def open_run(
+def start_run(
     runs: Path, name: str, begin: Callable[[RunFolder], None], *, needs_bytes: int = 0
 ) -> RunFolder:
     """A run folder that is there from the beginning of a long training, so that it can be resumed.
@@ -155,23 +160,8 @@ def open_run(
     return RunFolder(run.path)
 
 
-@contextmanager
-def nothing_begun(run: RunFolder) -> Iterator[None]:
-    """Around the start of a training: where a setting forbids it before the first checkpoint, the
-    run goes again.
-    """
-    try:
-        yield
-    except (Interrupted, Refused):
-        raise
-    except UserError:
-        if not any((run.path / "checkpoints").glob("step-*")):
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise
-
-
 def reopen_run(path: Path) -> RunFolder:
-    """The folder of a run that `open_run` began.
+    """The folder of a run that `start_run` began.
 
     Raises:
         UserError: it is no run folder, or that of a run that was made whole.

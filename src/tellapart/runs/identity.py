@@ -25,19 +25,21 @@ class RunIdentity:
         id: hexadecimal, random; its checkpoints hold it too.
         name: what the run is called.
         data: from the run folder to the data, escaped; an absolute path only where there is no
-            relative one.
+            relative one. None means that the data was given in memory.
         options: of the verb, beside the recipe: plain values.
         tellapart: the version that made it.
     """
 
     id: str
     name: str
-    data: str
+    data: str | None
     options: Mapping[str, Any]
     tellapart: str = VERSION
 
-    def data_of(self, run: Path) -> Path:
+    def data_of(self, run: Path) -> Path | None:
         """Where the data is, if run folder and data were moved together or not at all."""
+        if self.data is None:
+            return None
         return Path(os.path.normpath(os.path.join(os.path.realpath(run), unescape(self.data))))
 
     def as_json(self) -> dict[str, Any]:
@@ -74,16 +76,22 @@ class RunIdentity:
         return cls(**{name: value for name, value in values.items() if name != "format"})
 
 
-def new_identity(run: Path, *, name: str, data: Path, options: Mapping[str, Any]) -> RunIdentity:
-    """The identity of a run that begins now; `run` is its folder's final path."""
+def new_identity(run: Path, *, name: str, data: object, options: Mapping[str, Any]) -> RunIdentity:
+    """The identity of a run that begins now.
+
+    Args:
+        run: its folder's final path.
+        name: what it is called.
+        data: where its data is; anything but a path is data in memory, which has no place.
+        options: of the verb, plain values.
+    """
+    place = escape(_relative(run, data)) if isinstance(data, Path) else None
+    return RunIdentity(id=secrets.token_hex(16), name=name, data=place, options=dict(options))
+
+
+def _relative(run: Path, data: Path) -> str:
     here, there = os.path.realpath(run), os.path.realpath(data)
     try:
-        place = os.path.relpath(there, here)
+        return Path(os.path.relpath(there, here)).as_posix()
     except ValueError:  # on another drive of Windows
-        place = there
-    return RunIdentity(
-        id=secrets.token_hex(16),
-        name=name,
-        data=escape(Path(place).as_posix()),
-        options=dict(options),
-    )
+        return Path(there).as_posix()

@@ -18,14 +18,18 @@ else:
     import fcntl
 
 
+class InUse(UserError):
+    """Another process trains in that run folder."""
+
+
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
     """Hold the lock of a run folder. The system takes it back when its process ends, however that
     ends.
 
     Raises:
-        UserError: another process trains there; its number is in the message. Or the lock cannot be
-            made.
+        InUse: another process trains there; its number is in the message.
+        UserError: the lock cannot be made.
     """
     path = run / "checkpoints" / "lock"
     try:
@@ -37,7 +41,7 @@ def locked(run: Path) -> Iterator[None]:
         try:
             _lock(file)
         except OSError:
-            raise UserError(
+            raise InUse(
                 f"{run} is being trained by {_holder(file)}.",
                 "Wait until it has ended, or stop it, and try again.",
             ) from None

@@ -28,17 +28,17 @@ RESTORE_CLASSES = "Restore the classes, or train anew: a label never changes its
 _COLUMNS = ["path", "sha256", "class", "split"]
 
 
-def save_splits(run: RunFolder, catalog: Catalog, splits: Column) -> str:
-    """Write splits.parquet, with the weight of each image; returns the hash of the splits."""
-    rows = [(*row, split) for row, split in zip(_used(catalog), splits[catalog.ok], strict=True)]
+def save_splits(run: RunFolder, catalog: Catalog) -> None:
+    """Write splits.parquet, with the weight of each image."""
+    splits = catalog.splits[catalog.ok]
+    rows = [(*row, split) for row, split in zip(_used(catalog), splits, strict=True)]
     digest = splits_hash(rows)
     columns = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
     # Leaks that the user's own split holds are no violation when it is used again.
-    origin = "leaky" if find_leaks(catalog, splits) else "clean"
+    origin = "leaky" if find_leaks(catalog, catalog.splits) else "clean"
     classes = json.dumps(catalog.classes, ensure_ascii=False)
     about = {HASH_KEY: digest, ORIGIN_KEY: origin, CLASSES_KEY: classes}
     run.write_table("splits.parquet", {**columns, "weight": catalog.weights[catalog.ok]}, about)
-    return digest
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class SavedSplits:
     classes: tuple[str, ...]
     leaky: bool
     weights: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """The hash of the splits as they were saved."""
+        return splits_hash(self.rows.values())
 
     def of(
         self, catalog: Catalog, *, accept_changes: bool | None = None, hint: str = SPLIT_ANEW

@@ -135,11 +135,9 @@ class Hardware:
         """A context that the writer goes through before the others enter it."""
         return nullcontext() if self.share[1] == 1 else _writer_first(self.accelerator)
 
-    def leave_if_helper(self) -> None:
-        """End the processes that only helped to train: the writer alone does what comes next."""
+    def wait(self) -> None:
+        """Wait until all processes are here."""
         self.accelerator.wait_for_everyone()
-        if not self.is_writer:
-            raise SystemExit(0)
 
 
 def _prepared(accelerator: Accelerator, module: nn.Module) -> nn.Module:

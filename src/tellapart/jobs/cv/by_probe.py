@@ -1,96 +1,87 @@
-"""Cross-validation of a probe: all folds share the features that are computed once, and no fold has
-a folder.
-"""
+"""Cross-validation of a probe: all folds share the features, which are computed once."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tellapart.cache import FeatureStore
-from tellapart.catalog.names import escape
 from tellapart.experiments.fold_probes import FoldProbes, fit_fold_probes
 from tellapart.experiments.out_of_fold import calibrate_out_of_fold, thresholds_out_of_fold
 from tellapart.export.compose import compose_model
-from tellapart.jobs.cv.pool import Asked, Frozen, frozen_backbone, look_at_pool, refit_probe
-from tellapart.jobs.cv.result import (
-    CrossValidated,
-    cross_validated,
-    ensemble_made,
-    folded_of,
-    refit_made,
-)
-from tellapart.pipeline.clock import Clock
-from tellapart.pipeline.data import Seen, trained_of
+from tellapart.jobs.cv.pool import FoldOptions, load_pool
+from tellapart.jobs.cv.result import CrossValidated, Making, ensemble_making, refit_making
+from tellapart.pipeline.data import Data
 from tellapart.pipeline.ensemble import Member, ensemble_network, ship_ensemble
-from tellapart.pipeline.record import card_for, write_run
-from tellapart.pipeline.request import Order
-from tellapart.pipeline.ship import Shipped, reference_rows, ship
+from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
+from tellapart.pipeline.record import Trained, write_run
+from tellapart.pipeline.request import Request
+from tellapart.pipeline.services import Services
+from tellapart.pipeline.ship import Shipped, card_for, reference_rows, ship
 from tellapart.probe.head import build_head, reference_directions
-from tellapart.progress import Console
 
 
-def cross_probe(
-    order: Order, asked: Asked, store: FeatureStore, console: Console, clock: Clock
+def cross_validate_probe(
+    request: Request, options: FoldOptions, services: Services
 ) -> CrossValidated:
-    """From the order to the finished run folder, which appears whole."""
-    recipe = order.recipe
-    frozen = frozen_backbone(recipe, store, console)
-    clock.lap("network")
-    seen, plan = look_at_pool(order, asked, frozen.features, console)
+    """From the request to the finished run folder, which appears whole."""
+    recipe, clock, console = request.recipe, services.clock, services.console
+    frozen = frozen_for(recipe, services, request.extensions)
+    assert frozen
+    data, plan = load_pool(request, options, frozen.features, console)
     clock.lap("features")
-    catalog, features = seen.catalog, frozen.features.of(seen.catalog, plan.rows)
-    known = reference_rows(catalog, seen.splits, features.shape[1], recipe.seed)
+    catalog, features = data.catalog, frozen.features.of(data.catalog, plan.rows)
+    references = reference_rows(catalog, features.shape[1], recipe.seed)
     with console.track("Fitting the folds", plan.folds * plan.repeats) as advance:
         probes = fit_fold_probes(
-            features, np.searchsorted(plan.rows, known), catalog, plan, recipe.head, advance
+            features,
+            np.searchsorted(plan.rows, references),
+            catalog,
+            plan,
+            recipe.head,
+            advance,
         )
     clock.lap("folds")
-    if asked.ensemble:
-        shipped, probe = _probes_together(order, seen, frozen, probes, console), None
-        made = ensemble_made(plan)
+    making: Making
+    if options.ensemble:
+        shipped, probe = _ship_together(request, data, frozen, probes, services), None
+        making = ensemble_making(plan)
     else:
-        learned, probe = refit_probe(order, seen, plan, frozen)
+        model = fit_train(frozen, catalog, recipe)
         calibration = calibrate_out_of_fold(probes.out, recipe.answer)
-        shipped = ship(learned, catalog, seen.splits, recipe, store, calibration)
-        made = refit_made(plan, {"method": "probe"}, "a head fitted on all images but the test set")
+        shipped, probe = ship(model, catalog, recipe, services.store, calibration), model.probe
+        how = "a head fitted on all images but the test set"
+        making = refit_making(plan, {"method": "probe"}, how)
     clock.lap("model file")
-    folded = folded_of(catalog, probes.out, made)
-    trained = trained_of(order, seen, shipped, folds=folded, probe=probe)
-    path = write_run(trained, order.runs, escape(order.name), console, clock.seconds)
-    return cross_validated(path, trained, clock)
+    folded = making.folded(catalog, probes.out)
+    trained = Trained(recipe=recipe, data=data, shipped=shipped, probe=probe, folds=folded)
+    return CrossValidated.open(write_run(trained, request, services))
 
 
-def _probes_together(
-    order: Order, seen: Seen, frozen: Frozen, probes: FoldProbes, console: Console
+def _ship_together(
+    request: Request,
+    data: Data,
+    frozen: FrozenBackbone,
+    probes: FoldProbes,
+    services: Services,
 ) -> Shipped:
-    """The folds' heads behind one backbone. What is unfamiliar they share too: it depends on no
-    head.
+    """The folds' heads behind one backbone.
+
+    They share what is unfamiliar too, since that depends on no head.
     """
-    catalog, recipe, network = seen.catalog, order.recipe, frozen.network
+    catalog, recipe, network = data.catalog, request.recipe, frozen.network
     width = int(probes.layers[0].weight.shape[1])
-    known = frozen.features.of(catalog, reference_rows(catalog, seen.splits, width, recipe.seed))
+    rows = reference_rows(catalog, width, recipe.seed)
+    references = reference_directions(frozen.features.of(catalog, rows))
     calibration = thresholds_out_of_fold(probes.out, recipe.answer)
-    card = card_for(catalog, seen.splits, network, recipe, calibration)
+    card = card_for(catalog, network, recipe, calibration)
+    heads = [build_head(layers, references, calibration) for layers in probes.layers]
     members = [
         Member(
-            compose_model(
-                network.graph,
-                network.preprocessing,
-                build_head(layers, reference_directions(known), calibration),
-                card,
-            ),
+            compose_model(network.graph, network.preprocessing, head, card),
             layers,
-            frozen.torch_side.embed,
+            frozen.embed,
             network.digest,
         )
-        for layers in probes.layers
+        for head, layers in zip(heads, probes.layers, strict=True)
     ]
-    return ship_ensemble(
-        members,
-        ensemble_network(members, network),
-        catalog,
-        seen.splits,
-        recipe,
-        calibration,
-        console,
-    )
+    together = ensemble_network(members, network)
+    return ship_ensemble(members, together, catalog, recipe, calibration, services.console)

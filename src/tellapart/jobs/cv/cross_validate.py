@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
 from os import PathLike
 from typing import Any
 
-from tellapart.cache import FeatureStore, cache_folder
+from tellapart.catalog.sources import Source
 from tellapart.errors import UserError
 from tellapart.experiments.fold_plan import check_numbers
-from tellapart.jobs.cv.by_probe import cross_probe
-from tellapart.jobs.cv.pool import Asked
-from tellapart.jobs.cv.result import CrossValidated, cross_validated_before
-from tellapart.pipeline.clock import Clock
-from tellapart.pipeline.request import CROSS_VALIDATION, Order, new_order, resumed_order
-from tellapart.progress import Console
+from tellapart.jobs.cv.by_probe import cross_validate_probe
+from tellapart.jobs.cv.pool import FoldOptions
+from tellapart.jobs.cv.result import CrossValidated
+from tellapart.pipeline.request import CROSS_VALIDATION, Request, new_request, resumed_request
+from tellapart.pipeline.services import open_services
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 
 
 def cross_validate(
-    data: str | PathLike[str] | None = None,
+    data: Source | None = None,
     *,
     folds: int = 5,
     repeats: int = 1,
@@ -44,24 +42,40 @@ def cross_validate(
     resume: str | PathLike[str] | None = None,
     quiet: bool = False,
 ) -> CrossValidated:
-    """Cross-validate a recipe, then make one model of all images but the test set, and test it
-    once.
+    """Cross-validate a recipe, then make one model of all images but the test set, and test it once.
 
-    The run folder is that of an ordinary training, whose train split is all that the folds divide,
-    with folds.parquet, predictions-folds.parquet and, where the recipe trains by gradient, a run a
-    fold under folds/.
+    The run folder is that of an ordinary training whose train split is all that the folds divide.
+    It also holds folds.parquet, predictions-folds.parquet and, where the recipe trains by gradient,
+    a run for each fold under folds/. The data is only read, never changed.
 
     Args:
-        data, recipe, out, name, seed, splits, group_by, strict, set: as for `train`; of `splits`,
-            val is divided with train. A budget of the recipe holds for each fold.
-        folds: in how many the images are divided.
+        data: what to train on, in any form that `train` takes.
+        folds: into how many parts the images are divided.
         repeats: how often they are divided anew.
-        ensemble: ship the folds' models as one file, rather than train one more on all.
+        recipe: the name of a recipe, a YAML file, or a Recipe. Its budget holds for each fold.
+        ensemble: ship the folds' models as one file, rather than train one more on all images.
+        out: the folder that holds runs.
+        name: what to call the run. Default: the data's name.
+        seed: the seed of every random decision. Default: the recipe's.
+        splits: the splits of an earlier run. Its test set stays the test set; its val is divided
+            with train.
+        group_by: what must stay in one fold, as for `train`.
+        strict: refuse data with leaks or label conflicts, rather than report them.
+        set: recipe keys and their values.
         resume: the folder of a cross-validation by gradient that was stopped, to go on with it.
         quiet: print nothing.
 
+    Returns:
+        The finished cross-validation.
+
     Raises:
-        UserError: something that the user can fix. The data is only read, never changed.
+        UserError: something that the user can fix.
+        Refused, Interrupted: as for `train`.
+
+    >>> small = {"preprocessing.size_px": 64}
+    >>> folds = tellapart.cross_validate(photos, folds=3, set=small, quiet=True)
+    >>> len(folds.folds), 0 <= folds.mean["accuracy"] <= 1
+    (3, True)
     """
     check_numbers(folds, repeats)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -69,12 +83,11 @@ def cross_validate(
             "tellapart cv runs in one process.",
             "Start it without accelerate launch; on a GPU it uses the first.",
         )
-    console, clock = Console(quiet=quiet), Clock()
-    asked = Asked(folds, repeats, ensemble)
+    options = FoldOptions(folds, repeats, ensemble)
     if resume is None:
-        options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
-        order = new_order(
-            data, options, out=out, name=name, splits=splits, strict=strict, verb="cv"
+        loaded = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
+        request = new_request(
+            data, loaded, out=out, name=name, splits=splits, strict=strict, verb="cv"
         )
     else:
         given = {
@@ -85,35 +98,25 @@ def cross_validate(
             "strict": strict,
             "set": set,
         }
-        order = resumed_order(resume, data, given=given, verb="cv")
-        asked = _as_begun(order, asked)
-    with ExitStack() as held:
-        store = held.enter_context(FeatureStore(cache_folder()))
-        if order.recipe.method == "probe":
-            return cross_probe(order, asked, store, console, clock)
-        return _by_gradient(order, asked, store, console, clock, held)
+        request = resumed_request(resume, data, given=given, verb="cv")
+        options = _as_begun(request, options)
+    with open_services(quiet=quiet) as services:
+        if not request.recipe.by_gradient:
+            return cross_validate_probe(request, options, services)
+        from tellapart.jobs.cv.by_gradient import cross_validate_network
+
+        return cross_validate_network(request, options, services)
 
 
-def _as_begun(order: Order, asked: Asked) -> Asked:
-    """What the run that is resumed was asked for, of which nothing else may be asked now."""
-    assert order.run and order.identity
-    begun = Asked(**order.identity.options[CROSS_VALIDATION])
-    if asked not in (begun, Asked(5, 1, False)):
+def _as_begun(request: Request, options: FoldOptions) -> FoldOptions:
+    """What the run that is resumed was asked for; nothing else may be asked now."""
+    assert request.run and request.identity
+    begun = FoldOptions(**request.identity.options[CROSS_VALIDATION])
+    if options not in (begun, FoldOptions()):
+        ensemble = ", as an ensemble" if begun.ensemble else ""
         raise UserError(
-            f"{order.run.path} has {begun.folds} folds and {begun.repeats} repeats"
-            f"{', as an ensemble' if begun.ensemble else ''}, and a resumed run keeps its"
-            " settings.",
+            f"{request.run.path} has {begun.folds} folds and {begun.repeats} repeats{ensemble}, and"
+            " a resumed run keeps its settings.",
             "Leave them out.",
         )
     return begun
-
-
-def _by_gradient(
-    order: Order, asked: Asked, store: FeatureStore, console: Console, clock: Clock, held: ExitStack
-) -> CrossValidated:
-    from tellapart.jobs.cv.by_gradient import cross_train
-
-    if order.run and order.run.finished:
-        console.say(f"{order.run.path} is finished: nothing is left to do")
-        return cross_validated_before(order.run)
-    return cross_train(order, asked, store, console, clock, held)

@@ -1,5 +1,6 @@
-"""Folds by gradient: each is an ordinary run in the folder of the cross-validation, made, resumed
-or read back.
+"""Folds by gradient: each is an ordinary run in the folder of the cross-validation.
+
+A fold is trained on the images in hand. Its run folder is the record, and the way to resume it.
 """
 
 from __future__ import annotations
@@ -7,17 +8,14 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 
 from tellapart.catalog.names import escape
-from tellapart.catalog.table import Catalog
+from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.errors import Refused
 from tellapart.evaluation.fold_scores import FoldScores
 from tellapart.evaluation.predictions import Predictions
@@ -25,158 +23,205 @@ from tellapart.evaluation.scores import accuracy, loss
 from tellapart.experiments.fold_plan import FoldPlan, fold_splits, repeat_seed
 from tellapart.experiments.out_of_fold import OutOfFold, logits_of
 from tellapart.export.graph_cache import ExportedNetwork
-from tellapart.jobs.train import train
-from tellapart.modelfile.layers import Layers
+from tellapart.modelfile.card import ModelCard
 from tellapart.modelfile.predictor import load
-from tellapart.models.backbones import load_backbone
-from tellapart.models.classifier import build_classifier
 from tellapart.models.to_onnx import at_rest
+from tellapart.pipeline.data import Data
 from tellapart.pipeline.ensemble import Member
-from tellapart.pipeline.learned import Embed
-from tellapart.pipeline.request import Order
+from tellapart.pipeline.findings import find_all
+from tellapart.pipeline.gradient import train_network
+from tellapart.pipeline.head_file import read_head
+from tellapart.pipeline.open import open_run
+from tellapart.pipeline.probe import FrozenBackbone, fit_train
+from tellapart.pipeline.record import Trained
+from tellapart.pipeline.request import Request, inside
+from tellapart.pipeline.services import Services
+from tellapart.pipeline.torch_module import trained_embedder
 from tellapart.progress import Console
 from tellapart.recipe import Recipe, recipe_items
 from tellapart.report.parts.wording import decimal, percent
 from tellapart.runs.folder import PART, RunFolder
 from tellapart.runs.history import read_history
 from tellapart.runs.saved_predictions import read_predictions
-from tellapart.runs.saved_splits import save_splits
 from tellapart.training.callbacks import epoch_line
-from tellapart.training.checkpoints import Checkpoints
 from tellapart.training.events import Callback, Event
+from tellapart.training.hardware import Hardware
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FoldRun:
     """A finished fold.
 
     Args:
         path: its run folder.
-        answers: of its model file to what the fold holds out.
-        metrics: its metrics.json.
+        predictions: of its model file, for the images that the fold holds out.
         history: a row an epoch.
+        training: the facts about its training.
+        calibration: temperature and distance of its model file.
+        shipped: "probe" or "fine-tuned" where the fold chose between the two; else empty.
+        counts: split → number of images.
+        seconds: the whole fold.
+        card: of its model file.
     """
 
     path: Path
-    answers: Predictions
-    metrics: Mapping[str, Any]
+    predictions: Predictions
     history: tuple[Mapping[str, float], ...]
-
-    @property
-    def shipped(self) -> str:
-        """ "probe" or "fine-tuned" where the fold chose between the two; else empty."""
-        return str(self.metrics.get("comparison", {}).get("shipped", ""))
+    training: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+    shipped: str
+    counts: Mapping[str, int]
+    seconds: float
+    card: ModelCard = field(repr=False)
 
     @property
     def best_epoch(self) -> int:
         """The epoch whose network was kept: without val the last one."""
-        facts = self.metrics["training"]
-        return int(facts["best_epoch"] or facts["epochs"])
+        return int(self.training["best_epoch"] or self.training["epochs"])
 
     @property
     def moves(self) -> list[str]:
-        """The flips and turns that it found invariant."""
-        return list(self.metrics["training"]["invariant_moves"])
+        """The flips and turns to which its probe was invariant."""
+        return list(self.training["invariant_moves"])
 
     def facts(self, run: Path) -> dict[str, Any]:
-        """What is to be said of it, as plain values; `run` is the folder of the
-        cross-validation.
+        """What is recorded of it, plain values.
+
+        Args:
+            run: the folder of the cross-validation.
         """
-        row, counts = self.history[self.best_epoch - 1], self.metrics["splits"]["counts"]
-        scores = {
-            "train_loss": row.get("train_loss", row["loss"]),
-            **{
-                name: row[name]
-                for name in ("train_accuracy", "val_loss", "val_accuracy")
-                if name in row
-            },
-        }
+        row = self.history[self.best_epoch - 1]
+        names = ("train_accuracy", "val_loss", "val_accuracy")
         return {
             "run": escape(self.path.relative_to(run).as_posix()),
-            "train_images": counts["train"],
-            "val_images": counts["val"],
-            "epochs": self.metrics["training"]["epochs"],
+            "train_images": self.counts["train"],
+            "val_images": self.counts["val"],
+            "epochs": self.training["epochs"],
             "best_epoch": self.best_epoch,
-            **scores,
+            "train_loss": row.get("train_loss", row["loss"]),
+            **{name: row[name] for name in names if name in row},
             **({"shipped": self.shipped} if self.shipped else {}),
-            "seconds": self.metrics["seconds"]["all"],
+            "seconds": self.seconds,
         }
 
+    @property
+    def network(self) -> ExportedNetwork:
+        """What must be said of its network's weights; without the graph."""
+        versions = self.card.versions
+        return ExportedNetwork(
+            graph=b"",
+            preprocessing=self.card.preprocessing,
+            source=self.card.licences["weights source"],
+            licence=self.card.licences["weights"],
+            digest=self.card.digests["weights"],
+            versions={name: text for name, text in versions.items() if name != "tellapart"},
+        )
 
-def make_fold_runs(
-    order: Order, run: RunFolder, catalog: Catalog, plan: FoldPlan, console: Console
+
+def train_folds(
+    request: Request,
+    folder: Path,
+    data: Data,
+    plan: FoldPlan,
+    frozen: FrozenBackbone | None,
+    services: Services,
 ) -> list[FoldRun]:
-    """Every fold's run, in the plan's order: what is finished is read back, the rest is resumed or
-    made.
+    """Every fold's run, in the plan's order: finished ones are read, the others trained.
+
+    Args:
+        folder: of the cross-validation. This process holds its lock.
+        frozen: has embedded the images, where the recipe starts at a probe.
 
     Raises:
-        Interrupted, UserError, Refused: as `train`.
+        Interrupted, UserError, Refused: as a training.
     """
-    folder = run.path / "folds"
-    for rest in folder.glob(f".*{PART}"):
-        shutil.rmtree(
-            rest
-        )  # of a fold that was killed before it began; this process holds the folder's lock
-    return [
-        _made(order, folder, catalog, plan, repeat, fold, console) for repeat, fold in plan.each
-    ]
+    folder = folder / "folds"
+    for rest in folder.glob(f".*{PART}"):  # of a fold that was killed before it began
+        shutil.rmtree(rest)
+    trainer = _FoldTrainer(request, folder, data.catalog, plan, frozen, services)
+    return [trainer.fold_run(repeat, fold) for repeat, fold in plan.each]
 
 
-def _made(
-    order: Order,
-    folder: Path,
-    catalog: Catalog,
-    plan: FoldPlan,
-    repeat: int,
-    fold: int,
-    console: Console,
-) -> FoldRun:
-    name, told = plan.name(repeat, fold), plan.told(repeat, fold)
-    path = _begun(folder).get(name)
-    if path is None or not RunFolder(path).finished:
-        console.say(f"{told}: {'goes on' if path else 'begins'}")
-        callbacks = [_tell_epochs(console, told)]
-        if path is not None:
-            train(order.source, resume=path, quiet=True, callbacks=callbacks)
+@dataclass(frozen=True)
+class _FoldTrainer:
+    """Trains the folds of one cross-validation."""
+
+    request: Request
+    folder: Path
+    catalog: Catalog
+    plan: FoldPlan
+    frozen: FrozenBackbone | None
+    services: Services
+
+    def fold_run(self, repeat: int, fold: int) -> FoldRun:
+        """One fold: read where it is finished, else gone on with or begun."""
+        console, label = self.services.console, self.plan.told(repeat, fold)
+        path = _begun_runs(self.folder).get(self.plan.name(repeat, fold))
+        if path and RunFolder(path).finished:
+            done = read_fold(path)
         else:
-            recipe = replace(order.recipe, seed=repeat_seed(plan.seed, repeat))
-            with TemporaryDirectory() as place:
-                splits = fold_splits(catalog, plan, repeat, fold, recipe.split)
-                save_splits(RunFolder(Path(place)), catalog, splits)
-                options: dict[str, Any] = {
-                    "recipe": recipe,
-                    "out": folder,
-                    "name": name,
-                    "splits": place,
-                }
-                path = train(order.source, **options, quiet=True, callbacks=callbacks).path
-    done = read_fold(path)
-    console.say(
-        f"{told}: accuracy {percent(accuracy(done.answers))}, log loss {loss(done.answers):.3f} on "
-        f"{len(done.answers):,} images; best epoch {done.best_epoch} of {len(done.history)}"
-    )
-    return done
+            console.say(f"{label}: {'goes on' if path else 'begins'}")
+            done = self._trained(repeat, fold, path)
+        console.say(
+            f"{label}: accuracy {percent(accuracy(done.predictions))}, log loss"
+            f" {loss(done.predictions):.3f} on {len(done.predictions):,} images; best epoch"
+            f" {done.best_epoch} of {len(done.history)}"
+        )
+        return done
+
+    def _trained(self, repeat: int, fold: int, path: Path | None) -> FoldRun:
+        recipe = replace(self.request.recipe, seed=repeat_seed(self.plan.seed, repeat))
+        request = inside(
+            self.request, recipe, self.folder, self.plan.name(repeat, fold), resumed=path
+        )
+        splits = fold_splits(self.catalog, self.plan, repeat, fold, recipe.split)
+        catalog = self.catalog.with_splits(splits)
+        data = Data(catalog, find_all(catalog, None), catalog.splits_digest)
+        services = self.services.silent()
+        callback = _say_epochs(self.services.console, self.plan.told(repeat, fold))
+        with open_run(request) as run:
+            start = fit_train(self.frozen, catalog, recipe) if self.frozen else None
+            run.begin(data)
+            hardware = Hardware(recipe.training)
+            trained = train_network(
+                request, run, data, services, hardware, start=start, callbacks=[callback]
+            )
+            assert trained  # one process trains the folds
+            return fold_of(trained, run.folder.path, services.clock.seconds()["all"])
 
 
-def _begun(folder: Path) -> dict[str, Path]:
+def _begun_runs(folder: Path) -> dict[str, Path]:
     """The runs of folds that are there, by their names."""
-    found = {}
-    for path in sorted(folder.glob("*/run.json")):
-        found[str(RunFolder(path.parent).read_json("run.json")["name"])] = path.parent
-    return found
+    return {
+        str(RunFolder(file.parent).read_json("run.json")["name"]): file.parent
+        for file in sorted(folder.glob("*/run.json"))
+    }
 
 
-def _tell_epochs(console: Console, told: str) -> Callback:
+def _say_epochs(console: Console, label: str) -> Callback:
     def callback(event: Event) -> None:
         if event.name == "epoch_completed":
-            few = {
-                name: value
-                for name, value in event.scores.items()
-                if name in ("val_loss", "val_accuracy")
-            }
-            console.say(f"{told}, {epoch_line(replace(event, scores=few))}")
+            names = event.scores.keys() & {"val_loss", "val_accuracy"}
+            few = {name: value for name, value in event.scores.items() if name in names}
+            console.say(f"{label}, {epoch_line(replace(event, scores=few))}")
 
     return callback
+
+
+def fold_of(trained: Trained, path: Path, seconds: float) -> FoldRun:
+    """A fold that has just been trained."""
+    shipped, catalog = trained.shipped, trained.data.catalog
+    return FoldRun(
+        path=path,
+        predictions=shipped.test,
+        history=trained.history,
+        training=trained.training,
+        calibration=shipped.calibration.as_json(),
+        shipped=trained.comparison.shipped if trained.comparison else "",
+        counts={split: len(catalog.split(split)) for split in SPLITS},
+        seconds=seconds,
+        card=shipped.card,
+    )
 
 
 def read_fold(path: Path) -> FoldRun:
@@ -189,70 +234,64 @@ def read_fold(path: Path) -> FoldRun:
     if not rows:
         raise Refused(f"{path / 'history.csv'} is gone or damaged.", "Put a good copy there.")
     metrics = RunFolder(path).read_json("metrics.json")
-    return FoldRun(path, read_predictions(path / "predictions-test.parquet"), metrics, tuple(rows))
+    return FoldRun(
+        path=path,
+        predictions=read_predictions(path / "predictions-test.parquet"),
+        history=tuple(rows),
+        training=metrics["training"],
+        calibration=metrics["calibration"],
+        shipped=str(metrics.get("comparison", {}).get("shipped", "")),
+        counts=metrics["splits"]["counts"],
+        seconds=metrics["seconds"]["all"],
+        card=load(path).card,
+    )
 
 
-def answers_of(runs: Sequence[FoldRun], plan: FoldPlan, catalog: Catalog, run: Path) -> OutOfFold:
-    """The folds' answers, each image's where the plan has it. One that changed meanwhile has no
-    answer.
+def out_of_fold(
+    runs: Sequence[FoldRun], plan: FoldPlan, catalog: Catalog, folder: Path
+) -> OutOfFold:
+    """The folds' answers, each image's where the plan has it.
+
+    An image that changed meanwhile has no answer.
     """
     place = {path: position for position, path in enumerate(catalog.paths[plan.rows])}
     shape = (plan.repeats, len(plan.rows))
     probs = np.zeros((*shape, len(catalog.classes)), np.float32)
     logits, far, answered = np.zeros_like(probs), np.zeros(shape, np.float32), np.zeros(shape, bool)
-    for (repeat, _), one in zip(plan.each, runs, strict=True):
-        rows = np.array([place[path] for path in one.answers.paths], np.int64)
-        calibration = one.metrics["calibration"]
+    for (repeat, _), run in zip(plan.each, runs, strict=True):
+        predictions, calibration = run.predictions, run.calibration
+        rows = np.array([place[path] for path in predictions.paths], np.int64)
         answered[repeat, rows] = True
-        probs[repeat, rows] = one.answers.probs
-        logits[repeat, rows] = logits_of(one.answers.probs, calibration["temperature"])
-        if one.answers.unfamiliarity is not None:
-            far[repeat, rows] = one.answers.unfamiliarity * calibration["unfamiliar_distance"]
-    measured = all(one.answers.unfamiliarity is not None for one in runs)
-    facts = {where: one.facts(run) for where, one in zip(plan.each, runs, strict=True)}
-    return OutOfFold(
-        plan, catalog.labels[plan.rows], probs, logits, answered, far if measured else None, facts
-    )
-
-
-def network_of(one: FoldRun) -> ExportedNetwork:
-    """What must be said of a fold's network, from its model file; without the graph."""
-    card = load(one.path).card
-    return ExportedNetwork(
-        graph=b"",
-        preprocessing=card.preprocessing,
-        source=card.licences["weights source"],
-        licence=card.licences["weights"],
-        digest=card.digests["weights"],
-        versions={name: version for name, version in card.versions.items() if name != "tellapart"},
-    )
+        probs[repeat, rows] = predictions.probs
+        logits[repeat, rows] = logits_of(predictions.probs, calibration["temperature"])
+        if predictions.unfamiliarity is not None:
+            far[repeat, rows] = predictions.unfamiliarity * calibration["unfamiliar_distance"]
+    measured = all(run.predictions.unfamiliarity is not None for run in runs)
+    facts = {place: run.facts(folder) for place, run in zip(plan.each, runs, strict=True)}
+    labels = catalog.labels[plan.rows]
+    return OutOfFold(plan, labels, probs, logits, answered, far if measured else None, facts)
 
 
 def experiment_of(recipe: Recipe, scores: FoldScores, runs: Sequence[FoldRun]) -> dict[str, str]:
-    """The row of the table of experiments: the settings that are usually tried, and what came of
-    them.
-    """
+    """The row of the table of experiments: the settings that people vary, and their scores."""
     plain = dict(recipe_items(Recipe()))
     augmentation = [
         f"{key.removeprefix('augmentation.').replace('_', ' ')} {value}"
         for key, value in recipe_items(recipe)
         if key.startswith("augmentation.") and value != plain[key]
     ]
-    facts = [one.facts for one in scores.each]
+    facts = [fold.facts for fold in scores.each]
 
     def mean(name: str) -> float:
-        return (
-            float(np.mean([one[name] for one in facts]))
-            if all(name in one for one in facts)
-            else math.nan
-        )
+        values = [fold.get(name, math.nan) for fold in facts]
+        return float(np.mean(values))
 
     return {
         "Backbone": recipe.backbone.name,
         "Rate": f"{recipe.training.lr:g}",
         "Epochs": str(recipe.training.epochs),
         "Augmentation": ", ".join(augmentation) or "none",
-        "Size, px": str(load(runs[0].path).card.preprocessing.size_px),
+        "Size, px": str(runs[0].card.preprocessing.size_px),
         "Train loss": decimal(mean("train_loss")),
         "Train accuracy": percent(mean("train_accuracy")),
         "Val loss": decimal(mean("val_loss")),
@@ -262,49 +301,16 @@ def experiment_of(recipe: Recipe, scores: FoldScores, runs: Sequence[FoldRun]) -
     }
 
 
-def member_of(one: FoldRun, recipe: Recipe, by_probe: Embed | None, console: Console) -> Member:
-    """A fold's model as a member of an ensemble.
+def member_of(fold: FoldRun, request: Request, frozen: FrozenBackbone | None) -> Member:
+    """A fold's model as a member of an ensemble, from its record.
 
-    Args:
-        by_probe: what the frozen backbone says in torch, for a fold that shipped the probe.
+    The networks of all folds are not held in memory while the folds train: they may be many.
     """
-    model = (one.path / "model.onnx").read_bytes()
-    embed = (
-        by_probe if by_probe and one.shipped == "probe" else _trained_network(one, recipe, console)
-    )
-    return Member(model, _layers_of(model), embed, load(one.path).card.digests["weights"])
-
-
-def _layers_of(model: bytes) -> Layers:
-    """The head of a model file, with its temperature."""
-    graph = onnx.load_from_string(model).graph
-    values = {one.name: one for one in graph.initializer}
-    numbers = {
-        name: numpy_helper.to_array(one)
-        for name, one in values.items()
-        if not name.startswith("network/")
-    }
-    count = sum(name.startswith("hidden_") and name.endswith("_weight") for name in numbers)
-    hidden = [
-        (numbers[f"hidden_{one}_weight"], numbers[f"hidden_{one}_bias"])
-        for one in range(1, count + 1)
-    ]
-    return Layers(tuple(hidden), numbers["weight"], numbers["bias"])
-
-
-def _trained_network(one: FoldRun, recipe: Recipe, console: Console) -> Embed:
-    """The network that a fold kept, in torch."""
-    card = load(one.path).card
-    backbone = load_backbone(recipe.backbone, card.preprocessing, recipe.seed)
-    classifier = build_classifier(backbone, recipe.head, len(card.classes), recipe.seed)
-    identity = RunFolder(one.path).read_json("run.json")["id"]
-    checkpoints = Checkpoints(one.path / "checkpoints", identity, console)
-    kept = checkpoints.newest()
-    if kept is None:
-        raise Refused(
-            f"The checkpoints of {one.path} are gone.", "Put them back, or leave --ensemble out."
-        )
-    if best := kept.facts["best"]:
-        kept = checkpoints.load_best(best)
-    classifier.load_state_dict({name: kept.tensors[name] for name in classifier.state_dict()})
-    return at_rest(classifier.embedder).embed
+    folder = RunFolder(fold.path)
+    if frozen and fold.shipped == "probe":
+        embed = frozen.embed
+    else:
+        networks = request.extensions.networks
+        embed = at_rest(trained_embedder(folder, request.recipe, fold.card, networks)).embed
+    model = (fold.path / "model.onnx").read_bytes()
+    return Member(model, read_head(folder), embed, fold.card.digests["weights"])

@@ -1,24 +1,21 @@
-"""What a cross-validation comes to: how its model was made, its record, and what the caller
-gets.
-"""
+"""What a cross-validation comes to: how its model was made, and what the caller gets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tellapart.catalog.names import escape
 from tellapart.catalog.table import Catalog
+from tellapart.errors import UserError
 from tellapart.evaluation.fold_scores import FoldScore, FoldScores
 from tellapart.evaluation.metrics import Metrics
 from tellapart.experiments.fold_plan import FoldPlan
 from tellapart.experiments.out_of_fold import OutOfFold
-from tellapart.jobs.train import finished_run
-from tellapart.pipeline.clock import Clock
 from tellapart.pipeline.fold_record import Folded, read_scores
-from tellapart.pipeline.record import Trained
+from tellapart.pipeline.run import Run
 from tellapart.report.parts.wording import percent
 from tellapart.report.run.folds import fold_lines
 from tellapart.runs.folder import RunFolder
@@ -29,37 +26,75 @@ class CrossValidated:
     """A finished cross-validation.
 
     Args:
-        path: the run folder.
-        model: the model file in it.
-        report: its HTML page.
-        classes: C names, in the order of the model's columns.
+        run: the run that holds the model file, the report and the test scores.
         scores: of the folds.
-        metrics: of the model file on the test split; NaN without test images.
-        statuses: status → number of files.
-        seconds: of all, and of the steps.
-        warnings: what the user should know, a sentence each.
         made: how the model file was made, a sentence each.
     """
 
-    path: Path
-    model: Path
-    report: Path
-    classes: tuple[str, ...]
+    run: Run
     scores: FoldScores
-    metrics: Metrics
-    statuses: Mapping[str, int]
-    seconds: Mapping[str, float]
-    warnings: tuple[str, ...]
     made: tuple[str, ...]
 
+    @classmethod
+    def open(cls, path: str | PathLike[str]) -> CrossValidated:
+        """The cross-validation in a run folder.
+
+        Raises:
+            UserError: no finished run, or one that is no cross-validation.
+            Refused: a file of it is gone or damaged.
+        """
+        run = Run.open(path)
+        folder = RunFolder(run.path)
+        record = folder.read_json("metrics.json").get("folds")
+        if record is None:
+            raise UserError(
+                f"{path} is one training, and no cross-validation.", "Open it with Run.open."
+            )
+        return cls(run, read_scores(folder, record), tuple(record["model"]["text"]))
+
     @property
-    def page(self) -> Path:
-        """The HTML page."""
-        return self.report
+    def path(self) -> Path:
+        """The run folder."""
+        return self.run.path
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.run.model
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.run.report
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """C names, in the order of the model's columns."""
+        return self.run.classes
+
+    @property
+    def metrics(self) -> Metrics:
+        """The model file's metrics on the test split."""
+        return self.run.metrics
+
+    @property
+    def statuses(self) -> Mapping[str, int]:
+        """Status → number of files."""
+        return self.run.statuses
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Seconds of each step, and "all"."""
+        return self.run.seconds
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know, a sentence each."""
+        return self.run.warnings
 
     @property
     def folds(self) -> tuple[FoldScore, ...]:
-        """A score block each, those of the first repeat first."""
+        """The scores of each fold, those of the first repeat first."""
         return self.scores.each
 
     @property
@@ -74,102 +109,80 @@ class CrossValidated:
 
     @property
     def lines(self) -> list[str]:
-        """What it says, for a terminal."""
+        """Summary lines for the terminal."""
         headline = "balanced_accuracy" if self.scores.pooled[0].balanced_first else "accuracy"
-        each = [percent(getattr(one.metrics, headline).value) for one in self.folds]
-        shown = ", ".join(each[:10]) + (f", … ({len(each)} in all)" if len(each) > 10 else "")
+        values = [percent(getattr(fold.metrics, headline).value) for fold in self.folds]
+        more = f", … ({len(values)} in all)" if len(values) > 10 else ""
+        shown = ", ".join(values[:10]) + more
         return [*fold_lines(self.scores, headline), f"Fold by fold: {shown}.", *self.made]
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
-        scores = self.scores.as_json()
+        """The JSON object that `--json` prints."""
+        run, scores = self.run.as_json(), self.scores.as_json()
+        del run["comparison"], run["seed"]
         return {
-            "run": escape(str(self.path)),
-            "model": escape(str(self.model)),
-            "report": escape(str(self.report)),
-            "classes": list(self.classes),
+            **run,
             "folds": scores.pop("each"),
             "num_folds": scores.pop("folds"),
             "split_of_folds": scores.pop("split"),
             **scores,
-            "test": self.metrics.as_json(),
             "made": list(self.made),
-            "statuses": dict(self.statuses),
-            "warnings": list(self.warnings),
-            "seconds": self.seconds["all"],
-            "steps": {name: value for name, value in self.seconds.items() if name != "all"},
         }
 
+    def __str__(self) -> str:
+        first, second = str(self.run).split("\n")
+        mean, spread = self.mean["accuracy"], self.spread["accuracy"]
+        folds = f"{len(self.folds)} folds: accuracy {percent(mean)} ± {percent(spread)}"
+        return f"{first}; {folds}\n{second}"
 
-Made = tuple[
-    dict[str, Any], tuple[str, ...], int
-]  # plain values, the same in sentences, members of an ensemble
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<li>{line}</li>" for line in self.lines)
+        return f"{self.run._repr_html_()}<ul>{lines}</ul>"
 
 
-def refit_made(plan: FoldPlan, facts: Mapping[str, Any], what: str) -> Made:
-    """How a model was made that learned from all of the pool."""
+@dataclass(frozen=True)
+class Making:
+    """How the model file of a cross-validation was made.
+
+    Args:
+        facts: plain values, for metrics.json.
+        sentences: the same for a person.
+        members: how many models the file holds; 0 for one that was trained on all images.
+    """
+
+    facts: Mapping[str, Any]
+    sentences: tuple[str, ...]
+    members: int = 0
+
+    def folded(self, catalog: Catalog, out: OutOfFold, **shown: Any) -> Folded:
+        """The record of the folds."""
+        return Folded(
+            out=out,
+            scores=out.scores(catalog),
+            made=self.facts,
+            sentences=self.sentences,
+            members=self.members,
+            **shown,
+        )
+
+
+def refit_making(plan: FoldPlan, facts: Mapping[str, Any], what: str) -> Making:
+    """How a model was made that learned from the whole pool."""
     text = (
-        f"The model file is {what}. Its temperature and its thresholds are those that suit the"
-        f" out-of-fold answers. It learned from {len(plan.rows):,} images, the folds' models from"
-        " fewer."
+        f"The model file is {what}. Its temperature and its thresholds are fitted on the out-of-fold"
+        f" answers. It learned from {len(plan.rows):,} images, the folds' models from fewer."
     )
-    return {"by": "refit", "images": len(plan.rows), **facts}, (text,), 0
+    return Making({"by": "refit", "images": len(plan.rows), **facts}, (text,))
 
 
-def ensemble_made(plan: FoldPlan) -> Made:
+def ensemble_making(plan: FoldPlan) -> Making:
     """How a model was made of the folds' own."""
     members = plan.folds * plan.repeats
     text = (
-        f"The model file is the mean of the probabilities of the {members} folds' models, in one"
-        " graph. Its thresholds are those that suit the out-of-fold answers. The scores of the"
-        " folds are those of its members, one by one."
+        f"The model file gives the mean of the probabilities of the {members} folds' models, in one"
+        " graph. Its thresholds are fitted on the out-of-fold answers. The scores of the folds are"
+        " those of its members, one by one."
     )
-    return {"by": "ensemble", "members": members}, (text,), members
-
-
-def folded_of(catalog: Catalog, out: OutOfFold, made: Made, **shown: Any) -> Folded:
-    """The record of the folds."""
-    facts, sentences, members = made
-    return Folded(
-        out=out,
-        scores=out.scores(catalog),
-        made=facts,
-        sentences=sentences,
-        members=members,
-        **shown,
-    )
-
-
-def cross_validated(path: Path, trained: Trained, clock: Clock) -> CrossValidated:
-    """What the caller gets."""
-    assert trained.folds
-    return CrossValidated(
-        path=path,
-        model=path / "model.onnx",
-        report=path / "report.html",
-        classes=trained.catalog.classes,
-        scores=trained.folds.scores,
-        metrics=trained.metrics,
-        statuses=trained.catalog.status_counts,
-        seconds=clock.seconds(),
-        warnings=tuple(finding.text for finding in trained.findings),
-        made=trained.folds.sentences,
-    )
-
-
-def cross_validated_before(run: RunFolder) -> CrossValidated:
-    """What a finished run said when it ended, from its folder alone."""
-    before = finished_run(run)
-    record = run.read_json("metrics.json")["folds"]
-    return CrossValidated(
-        path=before.path,
-        model=before.model,
-        report=before.report,
-        classes=before.classes,
-        scores=read_scores(run, record),
-        metrics=before.metrics,
-        statuses=before.statuses,
-        seconds=before.seconds,
-        warnings=before.warnings,
-        made=tuple(record["model"]["text"]),
-    )
+    return Making({"by": "ensemble", "members": members}, (text,), members)

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from tellapart.cache import FeatureStore
 from tellapart.cache.packages import PACKAGES
 from tellapart.catalog.scan import drop_empty_classes, scan
-from tellapart.catalog.splits import make_folds
-from tellapart.catalog.table import Catalog, Column
+from tellapart.catalog.table import Catalog
 from tellapart.decoding import Decoded, decode
 from tellapart.errors import Refused, UserError
 from tellapart.evaluation.metrics import Metrics, measure
@@ -27,17 +26,15 @@ from tellapart.experiments.extractors import Extractors, fault
 from tellapart.experiments.shortlist import Entry, needs_hub
 from tellapart.export.compose import EMBEDDING, compose_features, compose_model
 from tellapart.export.graph_cache import ExportedNetwork, kept_network
+from tellapart.extensions import Extensions
 from tellapart.modelfile.session import Session
-from tellapart.pipeline.backbone import TorchSide
-from tellapart.pipeline.data import divide, find_and_tell
-from tellapart.pipeline.learned import predictions_by
-from tellapart.pipeline.looking import look_through, memory_for
-from tellapart.pipeline.record import card_for
-from tellapart.pipeline.request import Order
-from tellapart.pipeline.ship import reference_rows
+from tellapart.pipeline.data import divide, scan_files, scan_memory, tell_findings
+from tellapart.pipeline.findings import find_all
+from tellapart.pipeline.probe import FrozenBackbone, LoadedBackbone, fit_train, predictions_by
+from tellapart.pipeline.request import Request
+from tellapart.pipeline.services import Services
+from tellapart.pipeline.ship import calibrated_head, card_for
 from tellapart.probe.embeddings import FeatureExtractor
-from tellapart.probe.fit import fit_probe
-from tellapart.probe.head import build_head, calibrate, reference_directions
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.threads import usable_cores
@@ -45,7 +42,7 @@ from tellapart.threads import usable_cores
 TIMED = 3  # images that tell how long the features of all will take
 SAMPLE_BYTES = 100_000_000  # of decoded images held at a time
 FEATURE_BYTES = (
-    1_000_000_000  # of features held at a time; where all need more, the images are read in turns
+    1_000_000_000  # of features at a time; where all need more, images are read in turns
 )
 WIDEST = 2048  # numbers in an embedding; few backbones have more
 
@@ -71,9 +68,8 @@ class Loaded:
     def parameters(self) -> int:
         """Numbers in the network's graph."""
         constants = onnx.load_from_string(self.network.graph).graph.initializer
-        return int(
-            sum(np.prod(one.dims) for one in constants if one.data_type == onnx.TensorProto.FLOAT)
-        )
+        floats = (tensor for tensor in constants if tensor.data_type == onnx.TensorProto.FLOAT)
+        return int(sum(np.prod(tensor.dims) for tensor in floats))
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,7 @@ def load_each(
             continue
         began = time.monotonic()
         try:
-            network = TorchSide(recipes[entry], console).exported()
+            network = LoadedBackbone(recipes[entry], console, Extensions()).exported()
         except Exception as error:  # whatever is wrong with one, the others go on
             failed[entry.name] = (
                 f"{_reason(error)}{_install(entry)}" if away[entry] else _reason(error)
@@ -202,11 +198,8 @@ def decoded(
     Very large ones are fewer: they end when `SAMPLE_BYTES` are reached.
     """
     total = 0
-    for row in (
-        np.unique(np.linspace(0, len(catalog) - 1, most).astype(int)).tolist()
-        if len(catalog)
-        else ()
-    ):
+    spread = np.linspace(0, len(catalog) - 1, most if len(catalog) else 0)
+    for row in np.unique(spread.astype(int)).tolist():
         data = catalog.files.read(str(catalog.paths[row]))
         if isinstance(data, Decoded) or total > SAMPLE_BYTES:
             continue
@@ -216,54 +209,58 @@ def decoded(
             yield data, pixels
 
 
-def look_with_each(
-    order: Order,
+def fit_candidates(
+    request: Request,
     catalog: Catalog,
     loaded: Sequence[Loaded],
     failed: dict[str, str],
-    store: FeatureStore,
-    console: Console,
-) -> tuple[Catalog, Column, list[Fitted]]:
-    """The data looked at and divided, and the candidates fitted; of those that fail, `failed` gets
-    the reason.
+    services: Services,
+) -> tuple[Catalog, list[Fitted]]:
+    """Scan and divide the data, and fit the candidates.
 
-    As many candidates as memory allows look at each image when it is decoded.
+    As many candidates as memory allows embed each image when it is decoded.
+
+    Args:
+        failed: gets the reason for each candidate that fails.
     """
-    recipe, at_once = order.recipe, max(1, FEATURE_BYTES // (4 * WIDEST * max(len(catalog), 1)))
-    splits: Column | None = None
+    recipe, console = request.recipe, services.console
+    at_once = max(1, FEATURE_BYTES // (4 * WIDEST * max(len(catalog), 1)))
     fitted: list[Fitted] = []
     for start in range(0, len(loaded), at_once):
-        part = loaded[start : start + at_once]
+        candidates = loaded[start : start + at_once]
         extractors = Extractors(
-            {one.name: FeatureExtractor(one.features_graph, store) for one in part}
+            {
+                candidate.name: FeatureExtractor(candidate.features_graph, services.store)
+                for candidate in candidates
+            }
         )
-        with memory_for(catalog, recipe) as memory:
-            if splits is None:
+        with scan_memory(catalog, recipe) as memory:
+            if start == 0:
                 catalog = drop_empty_classes(
-                    look_through(catalog, recipe, memory, console, hook=extractors)
+                    scan_files(catalog, recipe, memory, console, extractors)
                 )
-                splits = _divided(order, catalog, console)
+                catalog = _divided(request, catalog, console)
             else:
+                limit = recipe.decoding.max_pixels
                 with console.track("Reading images", len(catalog)) as advance:
-                    limit = recipe.decoding.max_pixels
                     again = scan(
                         catalog, max_pixels=limit, hook=extractors, memory=memory, advance=advance
                     )
                 _check_same(catalog, again)
-        fitted += _fitted(part, extractors, catalog, splits, failed, console)
-    assert splits is not None
-    return catalog, splits, fitted
+        fitted += _fit_each(candidates, extractors, catalog, failed, console)
+    return catalog, fitted
 
 
-def _divided(order: Order, catalog: Catalog, console: Console) -> Column:
-    splits = divide(order, catalog, console)
-    find_and_tell(order, catalog, splits, console)
-    if not (splits == "val").any():
+def _divided(request: Request, catalog: Catalog, console: Console) -> Catalog:
+    catalog = divide(request, catalog, console)
+    findings = find_all(catalog, request.recipe.split if request.own_splits else None)
+    tell_findings(findings, request, console)
+    if not len(catalog.split("val")):
         raise UserError(
             "There are no val images to pick by.",
             "Set some apart, for example --set split.val=0.15",
         )
-    return splits
+    return catalog
 
 
 def _check_same(before: Catalog, now: Catalog) -> None:
@@ -275,49 +272,46 @@ def _check_same(before: Catalog, now: Catalog) -> None:
         )
 
 
-def _fitted(
-    part: Sequence[Loaded],
+def _fit_each(
+    candidates: Sequence[Loaded],
     extractors: Extractors,
     catalog: Catalog,
-    splits: Column,
     failed: dict[str, str],
     console: Console,
 ) -> list[Fitted]:
     done = []
     failed |= extractors.failed
-    with console.track("Fitting probes", len(part)) as advance:
-        for one in part:
-            features = extractors.working.get(one.name)
+    with console.track("Fitting probes", len(candidates)) as advance:
+        for candidate in candidates:
+            features = extractors.working.get(candidate.name)
             if features is not None:
                 try:
-                    looked = one.seconds + extractors.seconds[one.name] / usable_cores()
-                    fitted = _fit(one, features, catalog, splits)
-                    done.append(replace(fitted, seconds=looked + fitted.seconds))
+                    seconds = extractors.seconds[candidate.name] / usable_cores()
+                    fitted = _fit(candidate, features, catalog, console)
+                    total = candidate.seconds + seconds + fitted.seconds
+                    done.append(replace(fitted, seconds=total))
                 except (UserError, MemoryError, RuntimeError) as error:
-                    failed[one.name] = _reason(error)
+                    failed[candidate.name] = _reason(error)
             advance()
     return done
 
 
-def _fit(loaded: Loaded, features: FeatureExtractor, catalog: Catalog, splits: Column) -> Fitted:
-    """The probe of a candidate that has looked at the images, and its model file. Test images are
-    not read.
+def _fit(
+    candidate: Loaded, features: FeatureExtractor, catalog: Catalog, console: Console
+) -> Fitted:
+    """The probe of a candidate that has embedded the images, and its model file.
+
+    Test images are not read.
     """
-    began, recipe = time.monotonic(), loaded.recipe
-    train, val = (np.flatnonzero(splits == split) for split in ("train", "val"))
-    folds = make_folds(catalog, train, recipe.head.folds, recipe.seed)
-    train_features, val_features = features.of(catalog, train), features.of(catalog, val)
-    probe = fit_probe(
-        train_features, catalog.labels[train], folds, len(catalog.classes), recipe.head
-    )
-    known = reference_directions(
-        features.of(catalog, reference_rows(catalog, splits, train_features.shape[1], recipe.seed))
-    )
-    calibration = calibrate(probe.layers, val_features, catalog.labels[val], known, recipe.answer)
-    card = card_for(catalog, splits, loaded.network, recipe, calibration)
-    head = build_head(probe.layers, known, calibration)
-    model = compose_model(loaded.network.graph, loaded.network.preprocessing, head, card)
-    said = predictions_by(head.layers, val_features, catalog, val)
-    counts = catalog.counts(splits == "train")
-    metrics = measure(said, seed=recipe.seed, class_counts=counts)
-    return Fitted(loaded, model, said, metrics, time.monotonic() - began)
+    began, recipe, network = time.monotonic(), candidate.recipe, candidate.network
+    embed = LoadedBackbone(recipe, console, Extensions()).embed
+    frozen = FrozenBackbone(network=network, features=features, embed=embed)
+    model = fit_train(frozen, catalog, recipe)
+    head, calibration = calibrated_head(model, catalog, recipe)
+    card = card_for(catalog, network, recipe, calibration)
+    file = compose_model(network.graph, network.preprocessing, head, card)
+    val = catalog.split("val")
+    predictions = predictions_by(head.layers, features.of(catalog, val), catalog, val)
+    counts = catalog.counts(catalog.splits == "train")
+    metrics = measure(predictions, seed=recipe.seed, class_counts=counts)
+    return Fitted(candidate, file, predictions, metrics, time.monotonic() - began)

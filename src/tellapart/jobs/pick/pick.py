@@ -7,16 +7,16 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from os import PathLike, fspath
+from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.cache import FeatureStore, cache_folder
 from tellapart.catalog.names import escape
+from tellapart.catalog.sources import Source
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.errors import UserError
 from tellapart.experiments.latency import IMAGES, ROUNDS, measure_latency
@@ -31,31 +31,31 @@ from tellapart.experiments.pareto import (
     standings,
 )
 from tellapart.experiments.shortlist import entries
-from tellapart.jobs.explore import check_page
 from tellapart.jobs.pick.candidates import (
     Fitted,
     check_names,
     decoded,
+    fit_candidates,
     in_time,
     load_each,
-    look_with_each,
 )
 from tellapart.options import BackboneOptions
 from tellapart.pipeline.data import read_data
-from tellapart.pipeline.request import Order, new_order
+from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
+from tellapart.pipeline.request import Request, new_request
+from tellapart.pipeline.services import open_services
 from tellapart.progress import Console, duration
 from tellapart.recipe import Recipe, flat_items, option_text
 from tellapart.recipe_files import load_recipe
 from tellapart.report.parts.wording import images as images_in_words
 from tellapart.report.pick.page import PickInput, PickRow, candidate_lines, render_picking
 from tellapart.threads import usable_cores
-from tellapart.writing import write_whole
 
 RUNS = 2 * (ROUNDS * IMAGES + 1)  # of each model file, on one thread and on all
 
 
-@dataclass(frozen=True)
-class Picked:
+@dataclass(frozen=True, kw_only=True)
+class Picked(WithPage):
     """Which backbone to take.
 
     Args:
@@ -67,7 +67,9 @@ class Picked:
         counts: images of each split; val was measured on.
         statuses: files of each status.
         seed: of splits and probes.
-        seconds: it all took.
+        seconds: how long it took.
+        html: the page.
+        page: where it was written; None where no file was asked for.
     """
 
     advice: Advice
@@ -78,7 +80,6 @@ class Picked:
     counts: Mapping[str, int]
     statuses: Mapping[str, int]
     seed: int
-    page: Path
     seconds: float
 
     @property
@@ -128,7 +129,7 @@ class Picked:
         return [*lines, *([f"next      {self.next}"] if self.next else [])]
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The JSON object that `--json` prints."""
         chosen, against = self.advice.chosen, self.standings
         flags = {row.name: {"front": row.on_front, "within": row.within} for row in self.rows}
         return {
@@ -143,13 +144,13 @@ class Picked:
             ],
             "failed": dict(self.failed),
             "statuses": dict(self.statuses),
-            "page": escape(str(self.page)),
+            "page": None if self.page is None else escape(str(self.page)),
             "seconds": self.seconds,
         }
 
 
 def pick(
-    data: str | PathLike[str],
+    data: Source,
     *,
     backbones: Sequence[str] | None = None,
     max_ms: float | None = None,
@@ -171,24 +172,36 @@ def pick(
     reads them.
 
     Args:
-        data: any source that `train` takes.
-        backbones: what to look at, NAME or NAME=FILE of weights; None: a spread from fast to
+        data: the images, in any form that `train` takes.
+        backbones: what to try, NAME or NAME=FILE of weights. None means a spread from fast to
             accurate, of which those are measured whose weights are here or can be fetched.
-        max_ms, max_mb: what a model file may cost at most: milliseconds an image on one thread,
-            megabytes.
-        budget_seconds: how long this may take, about; the slowest are left out.
-        recipe, seed, splits, group_by, strict, set: as for `train`; the recipe begins at a probe.
-        out: the page; `<name of the data>-pick.html` in the current folder by default.
+        max_ms: the most milliseconds that an image may take, on one thread.
+        max_mb: the largest size of a model file, in megabytes.
+        budget_seconds: about how long this may take; the slowest backbones are left out.
+        recipe: the recipe, which must start at a probe.
+        out: the HTML page to write. None writes no file; `Picked.save` writes it later.
+        seed: the seed of splits and probes. Default: the recipe's.
+        splits: the splits of an earlier run.
+        group_by: what must stay on one side of the split, as for `train`.
+        strict: refuse data with leaks or label conflicts, rather than report them.
+        set: recipe keys and their values.
         quiet: print nothing.
+
+    Returns:
+        The advice, the candidates, the command that trains with the one to take, and the page.
 
     Raises:
         UserError: something that the user can fix, for example that no backbone can be measured, or
             there is no val.
+
+    >>> small = {"preprocessing.size_px": 64}
+    >>> picked = tellapart.pick(photos, backbones=["tf_efficientnet_lite0"], set=small, quiet=True)
+    >>> picked.advice.chosen.name
+    'tf_efficientnet_lite0'
     """
-    console, began = Console(quiet=quiet), time.monotonic()
-    budget = _budget(max_ms, max_mb, budget_seconds)
+    began, budget = time.monotonic(), _budget(max_ms, max_mb, budget_seconds)
     options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
-    if options.method == "fit":
+    if not options.starts_at_probe:
         raise UserError(
             f"The recipe {options.name!r} has no probe.",
             "Choose one with --recipe, as probe or finetune.",
@@ -196,27 +209,24 @@ def pick(
     others = {key: value for key, value in flat_items(set or {}) if not key.startswith("backbone.")}
     stated = load_recipe(recipe, others).backbone
     wanted = entries(backbones, options.backbone)
-    order = new_order(
-        data, options, out=Path(out or ".").parent, name=None, splits=splits, strict=strict
-    )
-    page = Path(out) if out else Path(f"{order.name}-pick.html")
-    check_page(page)
-    catalog = read_data(order, console)
-    if backbones is not None:
-        check_names(wanted, options)
-    loaded, failed = load_each(wanted, options, console)
-    _check_any(loaded, failed)
-    with FeatureStore(cache_folder()) as store:
+    runs = Path(out or ".").parent
+    request = new_request(data, options, out=runs, name=None, splits=splits, strict=strict)
+    check_page(out)
+    with open_services(quiet=quiet) as services:
+        console = services.console
+        catalog = read_data(request, console)
+        if backbones is not None:
+            check_names(wanted, options)
+        loaded, failed = load_each(wanted, options, console)
+        _check_any(loaded, failed)
         if budget_seconds is not None:
-            loaded, late = in_time(
-                loaded, catalog, store, began + budget_seconds - time.monotonic(), RUNS
-            )
-            failed |= dict.fromkeys(
-                late, f"It would not fit in {budget_seconds:g} seconds. Pick again to go on."
-            )
-        catalog, splits_of, fitted = look_with_each(order, catalog, loaded, failed, store, console)
+            left = began + budget_seconds - time.monotonic()
+            loaded, late = in_time(loaded, catalog, services.store, left, RUNS)
+            reason = f"It would not fit in {budget_seconds:g} seconds. Pick again to go on."
+            failed |= dict.fromkeys(late, reason)
+        catalog, fitted = fit_candidates(request, catalog, loaded, failed, services)
     _check_any(fitted, failed)
-    images = _sample(catalog.rows(splits_of == "val"), options)
+    images = _sample(catalog.rows(catalog.splits == "val"), options)
     candidates = _measured(fitted, images, console)
     advice = advise(candidates, budget)
     given = {"recipe": recipe, "seed": seed, "splits": splits, "group-by": group_by}
@@ -225,15 +235,15 @@ def pick(
         candidates=candidates,
         failed=failed,
         budget=budget,
-        next=_next(data, given, strict, others, stated, fitted, advice),
-        counts={split: int((splits_of == split).sum()) for split in SPLITS},
+        next=_next(request, given, strict, others, stated, fitted, advice),
+        counts={split: len(catalog.split(split)) for split in SPLITS},
         statuses=catalog.status_counts,
         seed=options.seed,
-        page=page,
         seconds=round(time.monotonic() - began, 1),
+        html="",
     )
-    write_whole(page, render_picking(_page(picked, order, catalog, images)))
-    return picked
+    html = render_picking(_page(picked, request, catalog, images))
+    return replace(picked, html=html, page=write_page(out, html))
 
 
 def _budget(max_ms: float | None, max_mb: float | None, seconds: float | None) -> Budget:
@@ -268,33 +278,32 @@ def _measured(
     fitted: Sequence[Fitted], images: Sequence[NDArray[np.uint8]], console: Console
 ) -> tuple[Candidate, ...]:
     """The candidates with their latencies, from fast to slow."""
-    models, cores = {one.loaded.name: one.model for one in fitted}, usable_cores()
-    console.say(
-        f"Timing {len(models)} model files on {len(images)} val images, {ROUNDS} times, in turns"
-    )
+    models = {candidate.loaded.name: candidate.model for candidate in fitted}
+    cores, many = usable_cores(), f"{len(models)} model file{'s' * (len(models) != 1)}"
+    console.say(f"Timing {many} on {len(images)} val images, {ROUNDS} times, in turns")
     alone = measure_latency(models, images, 1)
     spread = measure_latency(models, images, cores) if cores > 1 else {}
     candidates = [
         Candidate(
-            name=one.loaded.name,
-            val=one.val,
-            metrics=one.metrics,
-            latency=alone[one.loaded.name],
-            spread=spread.get(one.loaded.name),
-            megabytes=len(one.model) / 1e6,
-            parameters=one.loaded.parameters,
-            size_px=one.loaded.network.preprocessing.size_px,
-            licence=one.loaded.network.licence,
-            source=one.loaded.network.source,
-            seconds=one.seconds,
+            name=probe.loaded.name,
+            val=probe.val,
+            metrics=probe.metrics,
+            latency=alone[probe.loaded.name],
+            spread=spread.get(probe.loaded.name),
+            megabytes=len(probe.model) / 1e6,
+            parameters=probe.loaded.parameters,
+            size_px=probe.loaded.network.preprocessing.size_px,
+            licence=probe.loaded.network.licence,
+            source=probe.loaded.network.source,
+            seconds=probe.seconds,
         )
-        for one in fitted
+        for probe in fitted
     ]
-    return tuple(sorted(candidates, key=lambda one: one.latency.median))
+    return tuple(sorted(candidates, key=lambda candidate: candidate.latency.median))
 
 
 def _next(
-    data: str | PathLike[str],
+    request: Request,
     given: Mapping[str, Any],
     strict: bool,
     others: Mapping[str, Any],
@@ -310,7 +319,8 @@ def _next(
     """
     if advice.chosen is None:
         return ""
-    words = ["tellapart", "train", fspath(data)]
+    data = request.source
+    words = ["tellapart", "train", str(data) if isinstance(data, Path) else "DATA"]
     for name, value in given.items():
         if (
             value is not None
@@ -319,20 +329,21 @@ def _next(
         ):
             words += [f"--{name}", str(value)]
     words += ["--strict"] if strict else []
-    (chosen,) = (one.loaded for one in fitted if one.loaded.name == advice.chosen.name)
+    loaded = {probe.loaded.name: probe.loaded for probe in fitted}
+    chosen = loaded[advice.chosen.name]
     for key, value in {**others, **chosen.entry.settings(stated)}.items():
         words += ["--set", f"{key}={option_text(value)}"]
     return shlex.join(words)
 
 
 def _page(
-    picked: Picked, order: Order, catalog: Catalog, images: Sequence[NDArray[np.uint8]]
+    picked: Picked, request: Request, catalog: Catalog, images: Sequence[NDArray[np.uint8]]
 ) -> PickInput:
-    recipe, cores = order.recipe, usable_cores()
-    sizes = sorted({f"{one.shape[1]} × {one.shape[0]}" for one in images})
+    recipe, cores = request.recipe, usable_cores()
+    sizes = sorted({f"{pixels.shape[1]} × {pixels.shape[0]}" for pixels in images})
     return PickInput(
-        title=order.name,
-        created=time.strftime("%d %B %Y, %H:%M"),
+        title=request.name,
+        created=timestamp(),
         advice=picked.advice.lines,
         rows=picked.rows,
         failed=picked.failed,
@@ -351,7 +362,7 @@ def _page(
             ),
             "their sizes, pixels": ", ".join(sizes),
             "cores": str(cores),
-            **{f"weights of {one.name}": one.source for one in picked.candidates},
+            **{f"weights of {candidate.name}": candidate.source for candidate in picked.candidates},
             "took": duration(picked.seconds),
         },
     )

@@ -5,47 +5,51 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tellapart.cache import FeatureStore
-from tellapart.catalog.scan import scan
-from tellapart.catalog.table import Catalog, Column
+from tellapart.catalog.table import Catalog, text_column
 from tellapart.errors import UserError
 from tellapart.evaluation.calibration import fit_temperature
 from tellapart.evaluation.scores import METRICS, better
 from tellapart.experiments.fold_plan import FoldPlan, pool_of
 from tellapart.experiments.fold_probes import fit_fold_probes
-from tellapart.jobs.cv.pool import frozen_backbone, probe_on
-from tellapart.jobs.train import train
+from tellapart.experiments.study import tenths_of
 from tellapart.modelfile.layers import Layers
-from tellapart.pipeline.learned import predictions_by
-from tellapart.pipeline.looking import memory_for
+from tellapart.pipeline.data import Data
+from tellapart.pipeline.findings import find_all
+from tellapart.pipeline.probe import (
+    FrozenBackbone,
+    fit_train,
+    frozen_backbone,
+    predictions_by,
+)
+from tellapart.pipeline.request import Request, inside
+from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import reference_rows
-from tellapart.probe.embeddings import FeatureExtractor
-from tellapart.progress import Advance, Console
+from tellapart.progress import Advance
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import read_history
-from tellapart.runs.lock import locked
-from tellapart.runs.saved_splits import save_splits
+from tellapart.runs.lock import InUse
 
 if TYPE_CHECKING:
     from tellapart.training.events import Event
 
-QUIET = Console(quiet=True)
+OUT_OF_TIME = "the time was up"
+BEHIND = "behind the median of the others"
 
 
 class Watch(Protocol):
-    """What a trial tells of itself while it runs."""
+    """What a trial reports to while it runs."""
 
     @property
     def number(self) -> int:
-        """Of the trial."""
+        """The number of the trial."""
 
     @property
     def lost(self) -> bool:
@@ -56,7 +60,7 @@ class Watch(Protocol):
         """Step → value, so far."""
 
     def report(self, step: int, value: float) -> bool:
-        """How it goes; returns whether to stop."""
+        """Report a value; returns whether the trial should stop."""
         ...
 
 
@@ -65,43 +69,50 @@ class Bench:
     """What all trials of a study are measured on.
 
     Args:
-        source: the data.
-        catalog: looked at.
-        splits: "" for test images.
-        metric: that decides.
-        shown: a second one for the table.
-        folds: of all but the test images, one of which judges while the others train; None: val
-            decides.
+        request: what a training of the study is asked for.
+        catalog: with "" as the split of test images.
+        metric: what trials are ranked by.
+        shown: a second metric for the table.
+        folds: of all but the test images, one of which judges while the others train. None means
+            that val judges.
         folder: of the study's trials, for those that have run folders.
+        services: store, console and clock of the verb.
         stop_at: when, by `time.monotonic`, a trial is stopped for want of time; None: never.
+        clock: tells the time.
     """
 
-    source: Path
+    request: Request
     catalog: Catalog
-    splits: Column
     metric: str
     shown: str
     folds: FoldPlan | None
     folder: Path
-    store: FeatureStore
+    services: Services
     stop_at: float | None = None
+    clock: Callable[[], float] = time.monotonic
 
     @property
     def count(self) -> int:
-        """The images by which a trial is judged."""
-        return int(
-            (self.splits == "val").sum() if self.folds is None else (self.folds.fold_of >= 0).sum()
-        )
-
-    def divisions(self) -> Iterator[Column]:
-        """The splits that a trial trains with, one after the other."""
+        """The number of images by which a trial is judged."""
         if self.folds is None:
-            yield self.splits
+            return len(self.catalog.split("val"))
+        return int((self.folds.fold_of >= 0).sum())
+
+    def divisions(self) -> Iterator[Catalog]:
+        """The catalogs that a trial trains with, one after the other."""
+        if self.folds is None:
+            yield self.catalog
             return
         for repeat, fold in self.folds.each:
-            splits = self.splits.copy()
+            splits = self.catalog.splits.copy()
             splits[self.folds.rows] = np.where(self.folds.fold_of[repeat] == fold, "val", "train")
-            yield splits
+            yield self.catalog.with_splits(splits)
+
+
+def without_test(catalog: Catalog) -> Catalog:
+    """The catalog as trials get it: test images belong to no split."""
+    splits = np.where(catalog.splits == "test", "", catalog.splits)
+    return catalog.with_splits(text_column(splits.tolist()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,16 +120,20 @@ class Outcome:
     """How a trial ended.
 
     Args:
-        value: of the metric.
+        value: of the metric; NaN where there is none yet.
         scores: "train_loss", "val_loss" and so on, for the table.
-        epochs: that it trained.
+        epochs: how many it trained.
         run: the name of its run folder, or "".
+        stopped: why it was stopped early; empty where it was not.
+        abandoned: whether another process has taken the trial over.
     """
 
-    value: float
+    value: float = math.nan
     scores: Mapping[str, float] = field(default_factory=dict)
     epochs: int | None = None
     run: str = ""
+    stopped: str = ""
+    abandoned: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -127,226 +142,247 @@ class Outcome:
         return {"scores": scores, "epochs": self.epochs, "run": self.run}
 
 
-class Stopped(Exception):
-    """The trial was stopped early: it has an outcome, of what was trained."""
-
-    def __init__(self, reason: str, outcome: Outcome) -> None:
-        super().__init__(reason)
-        self.reason, self.outcome = reason, outcome
-
-
-class Abandoned(Exception):
-    """Another process has taken the trial over."""
+ABANDONED = Outcome(abandoned=True)
 
 
 def run_trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
     """Train with the recipe, and judge it.
 
     Raises:
-        Stopped: it will not win.
-        Abandoned: it is another process's now.
         Interrupted: the user stops the study.
     """
-    if recipe.method == "probe":
-        return _probe(bench, recipe, watch)
+    if not recipe.by_gradient:
+        return _by_probe(bench, recipe, watch)
     outcomes: list[Outcome] = []
-    for fold, splits in enumerate(bench.divisions()):
-        _check_ours(watch)
-        try:
-            outcomes.append(_by_gradient(bench, recipe, splits, fold, watch))
-        except Stopped as stopped:
-            if bench.folds is None:
-                raise
-            raise Stopped(
-                stopped.reason, _mean(outcomes)
-            ) from None  # one fold, half trained, is no mean of all
+    for fold, catalog in enumerate(bench.divisions()):
+        if watch.lost:
+            return ABANDONED
+        outcome = train_fold(bench, recipe, catalog, fold, watch)
+        if outcome.abandoned or (outcome.stopped and bench.folds is None):
+            return outcome
+        if outcome.stopped:  # a fold that is half trained does not belong into a mean
+            return replace(_mean(outcomes), stopped=outcome.stopped)
+        outcomes.append(outcome)
         if bench.folds and fold + 1 < bench.folds.folds:
             mean = _mean(outcomes)
             if watch.report(fold + 1, mean.value):
-                raise Stopped("behind the median of the others", mean)
+                return replace(mean, stopped=BEHIND)
     return _mean(outcomes)
 
 
 def _mean(outcomes: list[Outcome]) -> Outcome:
     """The mean over folds; NaN without one."""
     if not outcomes:
-        return Outcome(value=math.nan)
+        return Outcome()
+    first = outcomes[0]
     scores = {
-        name: float(np.mean([one.scores.get(name, math.nan) for one in outcomes]))
-        for name in outcomes[0].scores
+        name: float(np.mean([outcome.scores.get(name, math.nan) for outcome in outcomes]))
+        for name in first.scores
     }
-    value = float(np.mean([one.value for one in outcomes]))
-    return Outcome(value=value, scores=scores, epochs=outcomes[0].epochs, run=outcomes[0].run)
+    value = float(np.mean([outcome.value for outcome in outcomes]))
+    return Outcome(value=value, scores=scores, epochs=first.epochs, run=first.run)
 
 
-def _check_ours(watch: Watch) -> None:
-    if watch.lost:
-        raise Abandoned
-
-
-def _probe(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
-    """Heads on features, which all trials with the same backbone and the same preprocessing
-    share.
-    """
-    features = frozen_backbone(recipe, bench.store, QUIET).features
-    _look(bench, recipe, features)
-    heads = _heads(bench, recipe, features, lambda: _check_ours(watch))
-    divisions = zip(heads, bench.divisions(), strict=True)
-    return _mean([_scored(bench, layers, splits, features) for layers, splits in divisions])
-
-
-def _heads(
-    bench: Bench, recipe: Recipe, features: FeatureExtractor, advance: Advance
-) -> Sequence[Layers]:
-    """A head for each division, calibrated as `train` or `cv` would: what is shipped is what is to
-    be judged.
-    """
-    catalog = bench.catalog
+def _by_probe(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
+    """Heads on features, which all trials with one backbone and preprocessing share."""
+    frozen = _embedded(bench, recipe)
     if bench.folds is None:
-        train, val = (np.flatnonzero(bench.splits == split) for split in ("train", "val"))
-        layers = probe_on(features, catalog, train, recipe).layers
-        return [
-            layers.scaled(
-                fit_temperature(layers.logits(features.of(catalog, val)), catalog.labels[val])
-            )
-        ]
-    pool = features.of(catalog, bench.folds.rows)
-    known = np.searchsorted(
-        bench.folds.rows, reference_rows(catalog, pool_of(bench.splits), pool.shape[1], recipe.seed)
-    )
-    return fit_fold_probes(pool, known, catalog, bench.folds, recipe.head, advance).layers
+        heads: Sequence[Layers] | None = [_val_head(bench, recipe, frozen)]
+    else:
+        heads = _fold_heads(bench, recipe, frozen, bench.folds, watch)
+    if heads is None or watch.lost:
+        return ABANDONED
+    divisions = zip(heads, bench.divisions(), strict=True)
+    return _mean([_scored(bench, layers, catalog, frozen) for layers, catalog in divisions])
 
 
-def _scored(bench: Bench, layers: Layers, splits: Column, features: FeatureExtractor) -> Outcome:
-    """What a head is worth on train and on val."""
-    scores: dict[str, float] = {}
-    for split in ("train", "val"):
-        rows = np.flatnonzero(splits == split)
-        said = predictions_by(layers, features.of(bench.catalog, rows), bench.catalog, rows)
-        scores |= {
-            f"{split}_{name}": METRICS[name](said) for name in {"loss", bench.metric, bench.shown}
-        }
-    return Outcome(value=scores[f"val_{bench.metric}"], scores=scores)
-
-
-def _look(bench: Bench, recipe: Recipe, features: FeatureExtractor) -> None:
-    """The features of all images but those of test."""
-    part = bench.catalog.rows(np.asarray(bench.splits != ""))
-    with memory_for(part, recipe) as memory:
-        now = scan(part, max_pixels=recipe.decoding.max_pixels, hook=features, memory=memory)
-    changed = part.paths[(now.digests != part.digests) | ~now.ok]
-    if len(changed):
+def _embedded(bench: Bench, recipe: Recipe) -> FrozenBackbone:
+    """The trial's frozen backbone, which has embedded all images but those of test."""
+    services, extensions = bench.services.silent(), bench.request.extensions
+    frozen = frozen_backbone(recipe, services.store, services.console, extensions)
+    rows = np.flatnonzero(bench.catalog.splits != "")
+    changed = frozen.embed_rows(bench.catalog, rows, recipe, services.console)
+    if changed:
         raise UserError(
             f"{len(changed):,} images were changed during the study ({changed[0]!r}).",
             "Restore them, or begin anew.",
         )
+    return frozen
 
 
-def _by_gradient(bench: Bench, recipe: Recipe, splits: Column, fold: int, watch: Watch) -> Outcome:
-    """An ordinary run in the study's folder, new or gone on with; its checkpoints go when it is
-    over.
+def _val_head(bench: Bench, recipe: Recipe, frozen: FrozenBackbone) -> Layers:
+    """A head, calibrated on val as `train` would: what is shipped is what is judged."""
+    catalog = bench.catalog
+    layers, val = fit_train(frozen, catalog, recipe).layers, catalog.split("val")
+    logits = layers.logits(frozen.features.of(catalog, val))
+    return layers.scaled(fit_temperature(logits, catalog.labels[val]))
+
+
+class _Lost(Exception):
+    """Another process has taken the trial over; raised and caught in this module alone."""
+
+
+def _fold_heads(
+    bench: Bench, recipe: Recipe, frozen: FrozenBackbone, folds: FoldPlan, watch: Watch
+) -> Sequence[Layers] | None:
+    """A head for each fold, calibrated as `cv` would; None where the trial was taken over."""
+    catalog = bench.catalog
+    pool = frozen.features.of(catalog, folds.rows)
+    divided = catalog.with_splits(pool_of(catalog.splits))
+    rows = np.searchsorted(folds.rows, reference_rows(divided, pool.shape[1], recipe.seed))
+
+    def advance() -> None:
+        if watch.lost:
+            raise _Lost
+
+    step: Advance = advance
+    try:
+        return fit_fold_probes(pool, rows, catalog, folds, recipe.head, step).layers
+    except _Lost:
+        return None
+
+
+def _scored(bench: Bench, layers: Layers, catalog: Catalog, frozen: FrozenBackbone) -> Outcome:
+    """The scores of a head on train and on val."""
+    scores: dict[str, float] = {}
+    for split in ("train", "val"):
+        rows = catalog.split(split)
+        predictions = predictions_by(layers, frozen.features.of(catalog, rows), catalog, rows)
+        for name in {"loss", bench.metric, bench.shown}:
+            scores[f"{split}_{name}"] = METRICS[name](predictions)
+    return Outcome(value=scores[f"val_{bench.metric}"], scores=scores)
+
+
+def train_fold(bench: Bench, recipe: Recipe, catalog: Catalog, fold: int, watch: Watch) -> Outcome:
+    """Train by gradient with one division of the images, and judge it on val.
+
+    It is an ordinary run in the study's folder, new or gone on with, on the images in hand. Its
+    checkpoints go when it is over.
     """
     folded = bench.folds is not None
     name = f"trial-{watch.number:04}" + f"-fold-{fold + 1}" * folded
-    begun = next(
-        (run for run in sorted(bench.folder.glob(f"*-{name}")) if not run.name.startswith(".")),
-        None,
-    )
-    callback = _Judge(bench, watch, prunes=not folded)
-    if begun:
-        _check_free(begun)
-        run = train(bench.source, resume=begun, callbacks=[callback], quiet=True)
-    else:
-        kept = bench.folder / (f"fold-{fold + 1}" if folded else "")
-        save_splits(RunFolder(kept), bench.catalog, splits)
-        run = train(
-            bench.source,
-            recipe=recipe,
-            splits=kept,
-            out=bench.folder,
-            name=name,
-            callbacks=[callback],
-            quiet=True,
-        )
-    outcome = _outcome_of(run.path, bench.metric)
-    clear_checkpoints(bench.folder, name)
+    resumed = begun_run(bench.folder, name)
+    request = inside(bench.request, recipe, bench.folder, name, resumed=resumed)
+    try:
+        outcome = _trained(bench, request, catalog, Judge(bench, watch, prunes=not folded))
+    except InUse:  # its process has lost the trial, and does not know it yet
+        return ABANDONED
+    if not outcome.abandoned:
+        clear_checkpoints(bench.folder, name)
     return outcome
 
 
-class _Judge:
-    """Listens to a training, and stops it when it will not win, or the time is up."""
+def _trained(bench: Bench, request: Request, catalog: Catalog, judge: Judge) -> Outcome:
+    """Train in the run folder of a trial, from wherever that stands."""
+    from tellapart.pipeline.gradient import finish_network, fit_network
+    from tellapart.pipeline.open import open_run
+    from tellapart.training.hardware import Hardware
+    from tellapart.training.loop import BY_CALLBACK
+
+    recipe, services = request.recipe, bench.services.silent()
+    with open_run(request) as run:
+        path = run.folder.path
+        if run.finished:
+            return _outcome_of(read_history(path), bench.metric, path.name)
+        data = Data(catalog, find_all(catalog, None), catalog.splits_digest)
+        frozen = _embedded(bench, recipe) if recipe.starts_at_probe else None
+        start = fit_train(frozen, catalog, recipe) if frozen else None
+        run.begin(data)
+        hardware = Hardware(recipe.training)
+        fitted = fit_network(request, run, data, services, hardware, start=start, callbacks=[judge])
+        assert fitted  # one process runs a trial
+        history, name = fitted.progress.history, run.folder.path.name
+        if judge.outcome:
+            return judge.outcome
+        if fitted.progress.ended == BY_CALLBACK:  # by an earlier session, killed since
+            return replace(_outcome_of(history, bench.metric, ""), stopped=BEHIND)
+        finish_network(request, run, data, services, fitted, start=start)
+        return _outcome_of(history, bench.metric, name)
+
+
+class Judge:
+    """A callback that stops a training when it will not win, or the time is up.
+
+    Attributes:
+        outcome: how the trial ended, once the judge has stopped it.
+    """
 
     def __init__(self, bench: Bench, watch: Watch, *, prunes: bool) -> None:
-        self._bench, self._watch, self._prunes = bench, watch, prunes
+        self.outcome: Outcome | None = None
+        self._bench, self.watch, self._prunes = bench, watch, prunes
         self._best: float | None = None
-        self._last = Outcome(value=math.nan)
+        self._last = Outcome()
         if prunes:
             for value in watch.reported.values():
                 self._best = value if better(bench.metric, value, self._best) else self._best
 
-    def __call__(self, event: Event) -> None:
-        if self._watch.lost:
-            raise Abandoned
+    def __call__(self, event: Event) -> str | None:
+        """Judge the training at an event; "stop" ends it."""
+        if self.outcome is None:
+            self.outcome = self._judged(event)
+        return "stop" if self.outcome else None
+
+    def _judged(self, event: Event) -> Outcome | None:
+        """How the trial ends here; None if it goes on."""
+        if self.watch.lost:
+            return ABANDONED
         if event.name == "epoch_completed":
-            self._judge(event)
-        elif (
-            event.name == "iteration_completed"
-            and self._bench.stop_at
-            and time.monotonic() > self._bench.stop_at
-        ):
-            raise Stopped("the time was up", self._last)
+            return self._at_epoch(event)
+        stop_at = self._bench.stop_at
+        if event.name == "iteration_completed" and stop_at and self._bench.clock() > stop_at:
+            return replace(self._last, stopped=OUT_OF_TIME)
+        return None
 
-    def _judge(self, event: Event) -> None:
-        from tellapart.experiments.study import tenths_of
-
-        value = event.scores.get(f"val_{self._bench.metric}", math.nan)
-        if better(self._bench.metric, value, self._best):
+    def _at_epoch(self, event: Event) -> Outcome | None:
+        metric = self._bench.metric
+        value = event.scores.get(f"val_{metric}", math.nan)
+        if better(metric, value, self._best):
             self._best = value
         best = math.nan if self._best is None else self._best
-        self._last = Outcome(
-            value=best, scores=_with_loss(event.scores, event.loss), epochs=event.epoch
-        )
+        scores = _with_loss(event.scores, event.loss)
+        self._last = Outcome(value=best, scores=scores, epochs=event.epoch)
         if not self._prunes or math.isnan(best):
-            return
-        behind = [self._watch.report(tenth, best) for tenth in tenths_of(event.epoch, event.epochs)]
+            return None
+        tenths = tenths_of(event.epoch, event.epochs)
+        behind = [self.watch.report(tenth, best) for tenth in tenths]
         if any(behind) and event.epoch < event.epochs:
-            raise Stopped("behind the median of the others", self._last)
+            return replace(self._last, stopped=BEHIND)
+        return None
 
 
 def _with_loss(scores: Mapping[str, float], loss: float | None) -> dict[str, float]:
     return {**({} if loss is None else {"train_loss": loss}), **scores}
 
 
-def _outcome_of(run: Path, metric: str) -> Outcome:
-    """The best epoch of a finished run, by its history."""
-    rows = read_history(run)
-    best: dict[str, float] | None = None
-    for row in rows:
-        if better(
-            metric, row.get(f"val_{metric}", math.nan), best[f"val_{metric}"] if best else None
-        ):
+def _outcome_of(history: Sequence[Mapping[str, float]], metric: str, run: str) -> Outcome:
+    """The best epoch of a training, by its history."""
+    best: Mapping[str, float] | None = None
+    for row in history:
+        value = row.get(f"val_{metric}", math.nan)
+        if better(metric, value, best[f"val_{metric}"] if best else None):
             best = row
     if best is None:
         raise UserError(f"The run has no val {metric}.", "See its log.txt.")
-    scores = _with_loss(
-        {name: best[name] for name in best if name.startswith(("train_", "val_"))}, best.get("loss")
+    scores = {name: best[name] for name in best if name.startswith(("train_", "val_"))}
+    return Outcome(
+        value=best[f"val_{metric}"],
+        scores=_with_loss(scores, best.get("loss")),
+        epochs=len(history),
+        run=run,
     )
-    return Outcome(value=best[f"val_{metric}"], scores=scores, epochs=len(rows), run=run.name)
 
 
-def _check_free(run: Path) -> None:
-    """See that nobody trains there, who then has lost the trial and does not know it yet."""
-    try:
-        with locked(run):
-            return
-    except UserError:
-        raise Abandoned from None
+def begun_run(folder: Path, name: str) -> Path | None:
+    """The run of that name that was begun in a folder of runs, if there is one."""
+    files = sorted(folder.glob(f"*-{name}/run.json"))
+    return next((file.parent for file in files if not file.parent.name.startswith(".")), None)
 
 
 def clear_checkpoints(folder: Path, name: str) -> None:
-    """Remove the checkpoints of a trial that is over, and what a killed process left of its
-    beginning: a study of many trials would fill the disk with them. One that was stopped is then no
-    run to go on with.
+    """Remove the checkpoints of a trial that is over, and what a killed process left of its start.
+
+    A study of many trials would fill the disk with them. A trial that was stopped is then no run to
+    go on with.
     """
     for run in folder.glob(f"*-{name}"):
         if not RunFolder(run).finished:

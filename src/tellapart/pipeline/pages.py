@@ -1,0 +1,79 @@
+"""What verbs that write a page share: where it goes, when it was made, and the line on its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+from tellapart.catalog.table import Catalog
+from tellapart.errors import UserError
+from tellapart.report.parts.wording import timestamp
+from tellapart.writing import write_whole
+
+__all__ = ["WithPage", "check_page", "source_line", "timestamp", "write_page"]
+
+_GENERATOR = b'name="generator" content="tellapart"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithPage:
+    """A result that has an HTML page.
+
+    Args:
+        html: the page, one self-contained document.
+        page: where it was written; None where no file was asked for.
+    """
+
+    html: str = field(repr=False)
+    page: Path | None = None
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the page; returns where.
+
+        Raises:
+            UserError: the path is a folder, or a file that was not written by tellapart.
+        """
+        check_page(Path(path))
+        write_whole(Path(path), self.html)
+        return Path(path)
+
+
+def check_page(out: str | PathLike[str] | None) -> None:
+    """Refuse, before any work, a page that would replace somebody else's file.
+
+    Args:
+        out: where the page is wanted. None means that no file is written.
+
+    Raises:
+        UserError: it is a folder, or a file that was not written by tellapart.
+    """
+    if out is None:
+        return
+    page = Path(out)
+    if page.is_dir():
+        raise UserError(
+            f"{page} is a folder.", f"Name a file in it, for example {page / 'page.html'}."
+        )
+    if page.exists() and _GENERATOR not in page.read_bytes()[:4096]:
+        raise UserError(
+            f"{page} is there already, and is no page of ours.",
+            "Choose another name with --out.",
+        )
+
+
+def write_page(out: str | PathLike[str] | None, html: str) -> Path | None:
+    """Write a page whole where it is wanted; returns its path."""
+    if out is None:
+        return None
+    write_whole(Path(out), html)
+    return Path(out)
+
+
+def source_line(name: str, catalog: Catalog) -> str:
+    """How the data was recognised, and how much of it there is."""
+    classes = len(catalog.classes)
+    return (
+        f"{name}: {catalog.source}; {len(catalog):,} file{'s' * (len(catalog) != 1)},"
+        f" {classes:,} class{'es' * (classes != 1)}"
+    )

@@ -1,0 +1,208 @@
+"""The probe: a frozen backbone, the features of the images, and a head on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.cache import FeatureStore
+from tellapart.catalog.scan import scan
+from tellapart.catalog.splits import make_folds
+from tellapart.catalog.table import Catalog
+from tellapart.evaluation.calibration import softmax
+from tellapart.evaluation.predictions import Predictions
+from tellapart.export.compose import compose_features
+from tellapart.export.graph_cache import ExportedNetwork, keep_network, kept_network
+from tellapart.extensions import Extensions
+from tellapart.modelfile.layers import Layers
+from tellapart.pipeline.data import changed_paths, scan_memory
+from tellapart.pipeline.services import Services
+from tellapart.probe.embeddings import FeatureExtractor
+from tellapart.probe.fit import Probe, fit_probe
+from tellapart.progress import Console
+from tellapart.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tellapart.models.backbones import Backbone, Embedder
+
+Embed = Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenBackbone:
+    """A backbone without a head.
+
+    Args:
+        network: the backbone as a graph.
+        features: the hook that computes and keeps its embeddings while images are scanned.
+        embed: preprocessed images (C, S, S) → embeddings (D,), by torch.
+    """
+
+    network: ExportedNetwork
+    features: FeatureExtractor
+    embed: Embed
+
+    def with_head(self, layers: Layers, probe: Probe | None = None) -> TrainedModel:
+        """The backbone with a head, which a probe may have fitted."""
+        return TrainedModel(
+            network=self.network,
+            features=self.features,
+            embed=self.embed,
+            layers=layers,
+            probe=probe,
+        )
+
+    def embed_rows(
+        self, catalog: Catalog, rows: NDArray[np.int64], recipe: Recipe, console: Console
+    ) -> list[str]:
+        """Compute the features of these rows, unless they are kept.
+
+        Files that an earlier scan remembers and whose features are kept are not read.
+
+        Returns:
+            The paths of images that are no longer what the catalog says.
+        """
+        chosen = np.zeros(len(catalog), bool)
+        chosen[rows] = True
+        part = catalog.rows(chosen)
+        limit = recipe.decoding.max_pixels
+        with (
+            scan_memory(part, recipe) as memory,
+            console.track("Embedding images", len(part)) as advance,
+        ):
+            now = scan(part, max_pixels=limit, hook=self.features, memory=memory, advance=advance)
+        return changed_paths(part, now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel(FrozenBackbone):
+    """A classifier in parts, ready to be shipped.
+
+    Args:
+        layers: the head, not yet calibrated.
+        probe: how the head was fitted, where it is a probe.
+    """
+
+    layers: Layers
+    probe: Probe | None = None
+
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding."""
+        first = self.layers.hidden[0][0] if self.layers.hidden else self.layers.weight
+        return int(first.shape[1])
+
+    def predictions(self, catalog: Catalog, rows: NDArray[np.int64]) -> Predictions:
+        """Its predictions for images whose features are computed, not yet calibrated."""
+        return predictions_by(self.layers, self.features.of(catalog, rows), catalog, rows)
+
+    def embed_anew(
+        self, catalog: Catalog, rows: NDArray[np.int64], max_pixels: int, console: Console
+    ) -> list[str]:
+        """Read images once more for a network that training has changed, and embed them.
+
+        The scan that fed the training knows nothing of the new network. Reading the files again
+        also finds those that changed meanwhile.
+
+        Returns:
+            The paths of images that are no longer what they were.
+        """
+        chosen = np.zeros(len(catalog), bool)
+        chosen[rows] = True
+        part = catalog.rows(chosen)
+        with console.track("Embedding images with the trained network", len(part)) as advance:
+            now = scan(part, max_pixels=max_pixels, hook=self.features, advance=advance)
+        return changed_paths(part, now)
+
+
+def predictions_by(
+    layers: Layers, features: NDArray[np.float32], catalog: Catalog, rows: NDArray[np.int64]
+) -> Predictions:
+    """The predictions of a head by features (N, D); as confident as its layers are."""
+    probs = softmax(layers.logits(features).astype(np.float32))
+    return Predictions(probs, catalog.labels[rows], tuple(catalog.paths[rows]), catalog.classes)
+
+
+def frozen_backbone(
+    recipe: Recipe, store: FeatureStore, console: Console, extensions: Extensions
+) -> FrozenBackbone:
+    """The recipe's backbone; no image is embedded yet.
+
+    The graph of an earlier training is used again where it can be. Torch is loaded only where it
+    must be, so that a second training with the same backbone needs none.
+    """
+    loaded = LoadedBackbone(recipe, console, extensions)
+    network = loaded.exported()
+    graph = compose_features(network.graph, network.preprocessing)
+    features = FeatureExtractor(graph, store)
+    return FrozenBackbone(network=network, features=features, embed=loaded.embed)
+
+
+def fit_head(
+    frozen: FrozenBackbone, catalog: Catalog, rows: NDArray[np.int64], recipe: Recipe
+) -> TrainedModel:
+    """The backbone with a head fitted on these rows; folds among them choose its C."""
+    folds = make_folds(catalog, rows, recipe.head.folds, recipe.seed)
+    features = frozen.features.of(catalog, rows)
+    num_classes = len(catalog.classes)
+    probe = fit_probe(features, catalog.labels[rows], folds, num_classes, recipe.head)
+    return frozen.with_head(probe.layers, probe)
+
+
+def fit_train(frozen: FrozenBackbone, catalog: Catalog, recipe: Recipe) -> TrainedModel:
+    """The backbone with a head fitted on the train split."""
+    return fit_head(frozen, catalog, catalog.split("train"), recipe)
+
+
+def frozen_for(recipe: Recipe, services: Services, extensions: Extensions) -> FrozenBackbone | None:
+    """The frozen backbone of a recipe that starts at a probe; None for the others."""
+    if not recipe.starts_at_probe:
+        return None
+    frozen = frozen_backbone(recipe, services.store, services.console, extensions)
+    services.clock.lap("network")
+    return frozen
+
+
+class LoadedBackbone:
+    """The backbone as a graph and in torch, where torch loads it only when it is first needed."""
+
+    def __init__(self, recipe: Recipe, console: Console, extensions: Extensions) -> None:
+        self._recipe, self._console, self._extensions = recipe, console, extensions
+
+    def exported(self) -> ExportedNetwork:
+        """The backbone as a graph: kept from an earlier training, or made now."""
+        own = self._recipe.backbone.name in self._extensions.networks
+        # The name of the user's own network says nothing of its weights: it is exported each time.
+        kept = None if own else kept_network(self._recipe.backbone, self._recipe.preprocessing)
+        if kept:
+            return kept
+        from tellapart.models.to_onnx import export_backbone
+
+        network = export_backbone(self._backbone, self._module)
+        if not own:
+            keep_network(network, self._recipe.backbone, self._recipe.preprocessing)
+        return network
+
+    def embed(self, images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Preprocessed images (C, S, S) → their embeddings (D,)."""
+        return self._module.embed(images)
+
+    @cached_property
+    def _backbone(self) -> Backbone:
+        self._console.say(f"Loading {self._recipe.backbone.name}")
+        from tellapart.models.backbones import find_preprocessing, load_backbone
+
+        recipe, networks = self._recipe, self._extensions.networks
+        preprocessing = find_preprocessing(recipe.backbone, recipe.preprocessing, networks)
+        return load_backbone(recipe.backbone, preprocessing, networks=networks)
+
+    @cached_property
+    def _module(self) -> Embedder:
+        from tellapart.models.backbones import embedder
+
+        return embedder(self._backbone)

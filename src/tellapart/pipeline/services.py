@@ -1,0 +1,82 @@
+"""What every step works with: the store of features, the console and the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tellapart.cache import FeatureStore, cache_folder
+from tellapart.progress import Console
+from tellapart.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tellapart.training.runtime import RuntimeSettings
+
+
+class Clock:
+    """Seconds of each step, and of all since the clock was made."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+        self._steps: dict[str, float] = {}
+
+    def lap(self, step: str) -> None:
+        """End a step, and begin the next one. A step of the same name is added to."""
+        now = time.monotonic()
+        self._steps[step] = round(self._steps.get(step, 0.0) + now - self._last, 2)
+        self._last = now
+
+    def seconds(self) -> dict[str, float]:
+        """Step → seconds, and "all" up to now."""
+        return {**self._steps, "all": round(time.monotonic() - self._start, 2)}
+
+
+@dataclass(frozen=True)
+class Services:
+    """What every step of a training works with.
+
+    Args:
+        store: keeps features by content, for this training and later ones.
+        console: prints progress, and remembers it for the run's log.
+        clock: measures the steps.
+        runtimes: the runtime settings that were measured before. Folds and trials share them, for
+            measuring takes longer than many steps.
+    """
+
+    store: FeatureStore
+    console: Console
+    clock: Clock = field(default_factory=Clock)
+    runtimes: dict[Hashable, RuntimeSettings] = field(default_factory=dict)
+
+    def runtime_of(self, recipe: Recipe, measure: Callable[[], RuntimeSettings]) -> RuntimeSettings:
+        """The fastest runtime settings for a recipe's network, measured once in this process."""
+        training = recipe.training
+        key = (
+            recipe.backbone,
+            recipe.preprocessing,
+            recipe.head,
+            recipe.freeze,
+            training.batch_size,
+            training.accumulation,
+            training.precision,
+            training.threads,
+            training.memory_format,
+        )
+        if key not in self.runtimes:
+            self.runtimes[key] = measure()
+        return self.runtimes[key]
+
+    def silent(self) -> Services:
+        """The same store, with a clock and a silent console of its own: for a run inside a run."""
+        return replace(self, console=Console(quiet=True), clock=Clock())
+
+
+@contextmanager
+def open_services(*, quiet: bool) -> Iterator[Services]:
+    """Services for one verb; the store is closed at the end."""
+    console, clock = Console(quiet=quiet), Clock()
+    with FeatureStore(cache_folder()) as store:
+        yield Services(store, console, clock)

@@ -1,0 +1,184 @@
+"""What gradient training works with: the network, the images, the runtime settings, the callbacks."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+
+import torch
+
+from tellapart.catalog.table import Catalog
+from tellapart.extensions import Extensions
+from tellapart.images.batches import ImageInputs
+from tellapart.images.sampling import batch_bounds
+from tellapart.images.store import Images, memory_for_images
+from tellapart.models.backbones import Backbone, find_preprocessing, load_backbone
+from tellapart.models.classifier import Classifier, build_classifier
+from tellapart.models.stages import frozen_upto, learn_from, stage_names
+from tellapart.pipeline.open import OpenRun
+from tellapart.pipeline.probe import TrainedModel
+from tellapart.pipeline.request import Request
+from tellapart.pipeline.services import Services
+from tellapart.progress import Console
+from tellapart.recipe import Recipe, recipe_items
+from tellapart.training.callbacks import KeepLog, PrintLosses, ShowProgress, print_epochs
+from tellapart.training.checkpoints import Checkpoint
+from tellapart.training.events import Callback
+from tellapart.training.hardware import Hardware
+from tellapart.training.invariant import MOVES, invariant_moves
+from tellapart.training.phases import TrainingData
+from tellapart.training.runtime import RuntimeSettings, choose_runtime, running
+from tellapart.training.trackers import TrackScalars, scalar_steps, trackers
+
+# What the end of a run takes, for a budget: the export and the report, and decoding and embedding
+# each image that is measured.
+ENDING_SECONDS = 15.0
+DECODING_SECONDS = 0.003  # an image
+
+
+def build_network(
+    recipe: Recipe, num_classes: int, console: Console, extensions: Extensions
+) -> tuple[Backbone, Classifier]:
+    """The recipe's backbone, and a classifier of it with a new head."""
+    console.say(f"Loading {recipe.backbone.name}")
+    networks = extensions.networks
+    preprocessing = find_preprocessing(recipe.backbone, recipe.preprocessing, networks)
+    backbone = load_backbone(recipe.backbone, preprocessing, recipe.seed, networks)
+    return backbone, build_classifier(backbone, recipe.head, num_classes, recipe.seed)
+
+
+def hold_images(
+    recipe: Recipe, catalog: Catalog, backbone: Backbone, console: Console
+) -> TrainingData:
+    """The images of train and val at the network's size."""
+    held_bytes = memory_for_images(recipe.training.memory_share)
+
+    def images(split: str) -> Images:
+        return Images(
+            catalog,
+            catalog.split(split),
+            backbone.preprocessing,
+            max_pixels=recipe.decoding.max_pixels,
+            held_bytes=held_bytes,
+            most_lost=recipe.decoding.lost_share,
+            console=console,
+        )
+
+    val = images("val") if len(catalog.split("val")) else None
+    return TrainingData(images("train"), val, backbone.preprocessing)
+
+
+def measured_runtime(
+    recipe: Recipe,
+    classifier: Classifier,
+    data: TrainingData,
+    hardware: Hardware,
+    resumed: Checkpoint | None,
+    services: Services,
+) -> RuntimeSettings:
+    """Threads, memory format and kernels: those of the checkpoint, or the fastest ones."""
+    if resumed:
+        before = RuntimeSettings(**resumed.facts["runtime"])
+        if recipe.training.threads in (None, before.threads):
+            return before
+    preprocessing = data.preprocessing
+    shape = (preprocessing.channels, preprocessing.size_px, preprocessing.size_px)
+    learn_from(classifier, frozen_upto(recipe.freeze, stage_names(classifier.embedder.network), 0))
+    kept_bytes = int(hardware.least(memory_for_images(recipe.training.memory_share)))
+    runtime = services.runtime_of(
+        recipe, lambda: choose_runtime(classifier, shape, recipe.training, hardware.device)
+    )
+    # The weights have one layout in all processes.
+    runtime = hardware.of_writer(replace(runtime, kept_bytes=kept_bytes))
+    where = "held in memory" if data.train.held else "decoded as they come"
+    kernels = "" if runtime.onednn else ", without oneDNN"
+    services.console.say(
+        f"{len(data.train):,} train images, {where}; {runtime.threads}"
+        f" thread{'s' * (runtime.threads > 1)}, {runtime.memory_format.replace('_', ' ')}{kernels}"
+    )
+    return runtime
+
+
+def start_from(
+    start: TrainedModel | None,
+    recipe: Recipe,
+    classifier: Classifier,
+    data: TrainingData,
+    runtime: RuntimeSettings,
+    console: Console,
+) -> list[str]:
+    """Give the classifier the probe's head, softened; returns the flips and turns that the probe
+    finds invariant.
+    """
+    if start is None:
+        return []
+    moves: list[str] = []
+    if recipe.augmentation.invariant and data.val is None:
+        console.say(
+            "note: There is no val to measure on which flips and turns are invariant: none is added"
+        )
+    elif recipe.augmentation.invariant and data.val is not None:
+        # Val images are not augmented: the user's transforms are not needed to see them.
+        augmentation = replace(recipe.augmentation, transforms=())
+        device, layout = torch.device("cpu"), runtime.torch_format
+        inputs = ImageInputs(data.val, data.preprocessing, augmentation, device, layout)
+        classifier.load_layers(start.layers)
+        with running(runtime):
+            moves = invariant_moves(classifier, inputs, len(data.val))
+        names = ", ".join(MOVES[name][0] for name in moves) or "none"
+        console.say(f"Augmentation chosen on val, by what the probe does not mind: {names}")
+    classifier.load_layers(start.layers.softened())
+    return moves
+
+
+def deadline_of(
+    request: Request, runtime: RuntimeSettings, num_final: int, spent: float
+) -> float | None:
+    """When the loop must end under a budget, by `time.monotonic`; None without a budget.
+
+    Args:
+        num_final: images that are still to be measured after the loop.
+        spent: seconds in the loop of earlier sessions of a resumed run.
+    """
+    minutes = request.recipe.training.budget_minutes
+    if minutes is None:
+        return None
+    ending = ENDING_SECONDS + num_final * (DECODING_SECONDS + runtime.looking_seconds)
+    return request.began + 60 * minutes - ending - spent
+
+
+def own_callbacks(
+    stack: ExitStack,
+    recipe: Recipe,
+    run: OpenRun,
+    hardware: Hardware,
+    data: TrainingData,
+    resumed: Checkpoint | None,
+    console: Console,
+) -> list[Callback]:
+    """What prints and records, in the process that writes."""
+    if not hardware.is_writer:
+        return []
+    training = recipe.training
+    per_epoch = len(batch_bounds(len(data.train), training.batch_size))
+    callbacks: list[Callback] = [KeepLog(console), print_epochs(console, training.batch_size)]
+    if training.print_every:
+        callbacks.append(PrintLosses(console, training.print_every))
+    else:
+        bar = ShowProgress(console, per_epoch)
+        stack.callback(bar.close)
+        callbacks.append(bar)
+    if training.trackers:
+        first = resumed.step if resumed else 0
+        plain = int | float | str
+        config = {
+            key: value if isinstance(value, plain) else str(value)
+            for key, value in recipe_items(recipe)
+        }
+        stack.enter_context(
+            trackers(hardware.accelerator, run.folder.path, training.trackers, config, first)
+        )
+        callbacks.append(
+            TrackScalars(hardware.accelerator, scalar_steps(per_epoch * training.epochs))
+        )
+    return callbacks
