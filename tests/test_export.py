@@ -345,7 +345,7 @@ def test_a_cache_that_cannot_be_written_to_is_no_reason_to_stop(own_folder: Path
 def test_of_very_many_networks_the_newest_are_kept(
     own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(graphs, "MOST_KEPT", 2)
+    monkeypatch.setattr(graphs, "MAX_KEPT", 2)
     each = [replace(OPTIONS[1], size_px=size) for size in (32, 64, 96)]
     for age, options in zip((30, 20, 10), each, strict=True):
         keep_network(NETWORK, OPTIONS[0], options)

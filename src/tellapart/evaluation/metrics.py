@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,10 @@ from tellapart.evaluation.intervals import (
     wilson,
 )
 from tellapart.evaluation.predictions import Predictions
+from tellapart.tables import to_frame
+
+if TYPE_CHECKING:
+    import polars
 
 # Below this many images a class's recall is uncertain by more than 17 points either way.
 TRUSTED_COUNT = 30
@@ -168,9 +172,27 @@ class Metrics:
     balanced_first: bool
     per_class: tuple[ClassScores, ...]
 
+    def to_frame(self) -> polars.DataFrame:
+        """The metrics of the classes as a polars data frame, one row a class.
+
+        The columns are class, count, predicted_count, recall and precision with their bounds
+        (recall_low, …), f1 and trusted. A number that does not exist is null.
+
+        Raises:
+            UserError: polars is not installed.
+
+        >>> run.metrics.to_frame().select("class", "count", "recall").rows()
+        [('brick', 2, 1.0), ('leaf', 2, 1.0), ('sky', 2, 1.0)]
+        """
+        rows = [_class_row(scores) for scores in self.per_class]
+        kinds: dict[str, type] = {"class": str, "count": int, "predicted_count": int}
+        bounded = [f"{name}{bound}" for name in ("recall", "precision") for bound in _BOUNDS]
+        return to_frame(rows, {**kinds, **dict.fromkeys([*bounded, "f1"], float), "trusted": bool})
+
     def as_json(self) -> dict[str, Any]:
-        """`{"accuracy": {"value", "low", "high", "count"}, …, "per_class": […]}`, numbers finite or
-        null.
+        """`{"accuracy": {"value", "low", "high", "count"}, …, "per_class": […]}`.
+
+        Numbers are finite or null.
         """
         scores = {
             name: field.as_json() if isinstance(field, Score) else field
@@ -406,6 +428,24 @@ def _per_class(predictions: Predictions) -> tuple[ClassScores, ...]:
         )
         for name, support, called, right, class_f1 in zip(*columns, strict=True)
     )
+
+
+_BOUNDS = ("", "_low", "_high")
+
+
+def _class_row(scores: ClassScores) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "class": scores.name,
+        "count": scores.count,
+        "predicted_count": scores.predicted_count,
+        "f1": _finite(scores.f1),
+        "trusted": scores.trusted,
+    }
+    for name in ("recall", "precision"):
+        score: Score = getattr(scores, name)
+        numbers = (score.value, score.low, score.high)
+        row |= {name + bound: _finite(n) for bound, n in zip(_BOUNDS, numbers, strict=True)}
+    return row
 
 
 def _uneven(counts: NDArray[np.int64]) -> bool:

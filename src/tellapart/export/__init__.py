@@ -1,3 +1,4 @@
-"""Network → graph, graph → model file, and the gate in between. Needs torch or onnx, but for what
-is kept.
+"""Network → graph, graph → model file, and the gate in between.
+
+It needs onnx; what is in the cache needs no torch.
 """

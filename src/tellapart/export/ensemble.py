@@ -4,8 +4,8 @@
 pixels ───┼─▶ member 2 ─▶ probabilities ─┼─▶ mean
           └─▶ …                          ┘
 
-What the members have in common is there once: constants of equal value, and nodes that do the same
-with the same. So probes share their backbone, and networks their preprocessing.
+What the members have in common is stored once: constants of equal value, and nodes with the same
+operator and inputs. So probes share their backbone, and networks their preprocessing.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ PROBABILITIES, UNFAMILIARITY, ACTIVATION_MAP, BEST = (
     "activation_map",
     "best",
 )
-MOST_BYTES = 2**31 - 1  # that a protobuf message, and so a model file, can hold
+MAX_BYTES = 2**31 - 1  # the most that a protobuf message, and so a model file, can hold
 
 
 def compose_ensemble(members: Sequence[bytes], card: ModelCard) -> bytes:
-    """One model file of several. Same members, same bytes.
+    """Merge several model files into one. The same members give the same bytes.
 
-    Its outputs: the mean of the members' calibrated probabilities; the mean of their unfamiliarity;
-    their embeddings side by side, one that they share once; and where each has a map, the mean of
-    what each place adds, in each member, to the logit of the answer that all give together.
+    Its probabilities and its unfamiliarity are the means of the members'. Its embedding is theirs
+    side by side, with an embedding that members share only once. If every member has an activation
+    map, its map is the mean of theirs, for the answer that all give together.
 
     Args:
         members: model files with the same classes and preprocessing.
+        card: the metadata of the merged file.
 
     Raises:
         UserError: the members are too large for one file, or their networks branch.
@@ -45,17 +46,19 @@ def compose_ensemble(members: Sequence[bytes], card: ModelCard) -> bytes:
     models = [onnx.load_from_string(member) for member in members]
     merged = _Merged()
     names = [merged.add(model.graph) for model in models]
-    merged.join("Mean", [one[PROBABILITIES] for one in names], PROBABILITIES)
-    merged.join("Mean", dict.fromkeys(one[UNFAMILIARITY] for one in names), UNFAMILIARITY)
-    merged.join("Concat", dict.fromkeys(one[EMBEDDING] for one in names), EMBEDDING, axis=1)
+    # Each member has one vote, also if two are alike. A distance or an embedding that members share
+    # is one value, and counts once.
+    merged.join("Mean", [values[PROBABILITIES] for values in names], PROBABILITIES)
+    merged.join("Mean", dict.fromkeys(values[UNFAMILIARITY] for values in names), UNFAMILIARITY)
+    merged.join("Concat", dict.fromkeys(values[EMBEDDING] for values in names), EMBEDDING, axis=1)
     outputs = [PROBABILITIES, EMBEDDING, UNFAMILIARITY]
     if all(ACTIVATION_MAP in {output.name for output in model.graph.output} for model in models):
         best = merged.append(
             helper.make_node("ArgMax", [PROBABILITIES], [BEST], name=BEST, axis=1, keepdims=0)
         )
         maps = [
-            merged.add_map(model.graph, {**one, BEST: best})
-            for model, one in zip(models, names, strict=True)
+            merged.add_map(model.graph, {**values, BEST: best})
+            for model, values in zip(models, names, strict=True)
         ]
         merged.join("Mean", maps, ACTIVATION_MAP)
         outputs.append(ACTIVATION_MAP)
@@ -63,18 +66,17 @@ def compose_ensemble(members: Sequence[bytes], card: ModelCard) -> bytes:
 
 
 class _Merged:
-    """A graph that others are added to, each node and each constant once."""
+    """A graph to which others are added, each node and each constant once."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
-        self._known: dict[
-            object, list[str]
-        ] = {}  # what a constant is, or a node does → the names of its values
+        # What a constant is, or what a node does → the names of its values.
+        self._values: dict[object, list[str]] = {}
         self._taken = {PIXELS, PROBABILITIES, UNFAMILIARITY, EMBEDDING, ACTIVATION_MAP, BEST}
 
     def add(self, graph: onnx.GraphProto) -> dict[str, str]:
-        """Add a member but for its map; returns what its values are called here."""
+        """Add a member without its map; returns its name of each value → the name here."""
         names = {PIXELS: PIXELS, "": ""}
         for constant in graph.initializer:
             names[constant.name] = self._constant(constant)
@@ -83,15 +85,13 @@ class _Merged:
         return names
 
     def add_map(self, graph: onnx.GraphProto, names: dict[str, str]) -> str:
-        """Add the nodes of a member's map, for an answer that is not its own; returns the map's
-        name.
-        """
+        """Add a member's map, for the answer of all members; returns the name of the map."""
         only_map = _map_nodes(graph) - {BEST}
         self._add([node for node in graph.node if node.name in only_map], names)
         return names[ACTIVATION_MAP]
 
     def join(self, operator: str, values: Iterable[str], output: str, **attributes: int) -> None:
-        """A node on one value of each member; on a single one nothing is to be done."""
+        """Add a node that joins one value of each member. A single value is passed on as it is."""
         inputs = list(values)
         if len(inputs) == 1:
             self.append(helper.make_node("Identity", inputs, [output], name=output))
@@ -99,7 +99,7 @@ class _Merged:
             self.append(helper.make_node(operator, inputs, [output], name=output, **attributes))  # type: ignore[arg-type]
 
     def append(self, node: onnx.NodeProto) -> str:
-        """A node under its own name; returns that of its output."""
+        """Add a node under its own name; returns the name of its output."""
         self._nodes.append(node)
         return str(node.output[0])
 
@@ -108,35 +108,33 @@ class _Merged:
             if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
                 raise UserError(
                     f"This network branches ({node.op_type}), and cannot be merged with others.",
-                    "Leave --ensemble out: then one model is trained on all.",
+                    "Leave --ensemble out, and one model is trained on all images.",
                 )
             inputs = [names[name] for name in node.input]
-            does = (node.domain, node.op_type, tuple(inputs), len(node.output), _attributes(node))
-            if does not in self._known:
+            key = (node.domain, node.op_type, tuple(inputs), len(node.output), _attributes(node))
+            if key not in self._values:
                 copy = onnx.NodeProto()
                 copy.CopyFrom(node)
                 copy.input[:] = inputs
                 copy.output[:] = [self._free(name) for name in node.output]
                 copy.name = copy.output[0]
                 self._nodes.append(copy)
-                self._known[does] = list(copy.output)
-            names.update(zip(node.output, self._known[does], strict=True))
+                self._values[key] = list(copy.output)
+            names.update(zip(node.output, self._values[key], strict=True))
 
     def _constant(self, constant: onnx.TensorProto) -> str:
         content = hashlib.sha256(numpy_helper.to_array(constant).tobytes()).digest()
-        is_ = (constant.data_type, tuple(constant.dims), content)
-        if is_ not in self._known:
+        key = (constant.data_type, tuple(constant.dims), content)
+        if key not in self._values:
             copy = onnx.TensorProto()
             copy.CopyFrom(constant)
             copy.name = self._free(constant.name)
             self._constants.append(copy)
-            self._known[is_] = [copy.name]
-        return self._known[is_][0]
+            self._values[key] = [copy.name]
+        return self._values[key][0]
 
     def _free(self, name: str) -> str:
-        """The name, or with a number behind it where it is taken. An output that nobody asks for
-        stays without one.
-        """
+        """The name, with a number behind it if it is taken. An unused output has no name."""
         if not name:
             return name
         free, number = name, 1
@@ -149,9 +147,9 @@ class _Merged:
     def serialised(
         self, models: Sequence[onnx.ModelProto], outputs: Sequence[str], card: ModelCard
     ) -> bytes:
-        """The checked graph, without what none of its outputs needs."""
+        """The checked graph, without nodes that no output needs."""
         nodes, constants = self._needed(outputs)
-        if sum(len(constant.raw_data) for constant in constants) > MOST_BYTES:
+        if sum(len(constant.raw_data) for constant in constants) > MAX_BYTES:
             raise UserError("These models are too large for one file.", "Leave --ensemble out.")
         first = models[0].graph
         seams = [value for value in first.value_info if value.name == PREPROCESSED]
@@ -176,7 +174,7 @@ class _Merged:
     def _outputs(
         self, models: Sequence[onnx.ModelProto], outputs: Sequence[str]
     ) -> list[onnx.ValueInfoProto]:
-        """As the members state them, but for the width of the embeddings side by side."""
+        """The outputs as the members state them, with the width of the joined embeddings."""
         stated = {output.name: output for output in models[0].graph.output}
         (joined,) = [node for node in self._nodes if node.output[0] == EMBEDDING]
         width = stated[EMBEDDING].type.tensor_type.shape.dim[1].dim_value * len(joined.input)
@@ -195,11 +193,11 @@ class _Merged:
 
 
 def _map_nodes(graph: onnx.GraphProto) -> set[str]:
-    """The nodes that only the map needs: those behind the answer that is the best."""
-    found, names = {BEST}, set[str]()
+    """The nodes that only the map needs: the one that finds the best answer, and all behind it."""
+    values, names = {BEST}, set[str]()
     for node in graph.node:
-        if found.intersection(node.output) or found.intersection(node.input):
-            found.update(node.output)
+        if values.intersection(node.output) or values.intersection(node.input):
+            values.update(node.output)
             names.add(node.name)
     return names
 

@@ -1,6 +1,4 @@
-"""The parity gate: no model file is written unless it agrees with torch on the user's own
-images.
-"""
+"""The parity gate: a model file is written only if it agrees with torch on the user's own images."""
 
 from __future__ import annotations
 
@@ -23,22 +21,23 @@ from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
 from tellapart.threads import map_ahead
 
-# largest allowed difference of a probability, and how far apart two answers must be to count
+# The largest allowed differences of a probability. From files the resizes differ too, so more is
+# allowed; two classes whose probabilities are closer than that may change places.
 FROM_FILES = 0.01
 FROM_TENSORS = 0.001
-BATCH = 7  # odd, so that no kernel's favourite size hides a fault
+BATCH = 7  # odd, so that a kernel for batches of 4 or 8 cannot hide a fault
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far the model file is from torch, in probability. All are largest differences.
+    """How far the model file is from torch: the largest differences of a probability.
 
     Args:
-        images: how many were compared.
-        from_files: from the image as decoded, torch behind Pillow's resize.
-        from_tensors: from the same preprocessed tensor.
-        batched: between a batch of 7 images of one size and one at a time, through the whole file.
-        changed_answers: answers that differ where torch's top two are more than 0.01 apart.
+        images: how many images were compared.
+        from_files: the difference from decoded images, which Pillow resizes for torch.
+        from_tensors: the difference from the same preprocessed tensors.
+        batched: the difference between a batch of 7 images and the same images one at a time.
+        changed_answers: how many answers differ although torch's top two are more than 0.01 apart.
     """
 
     images: int
@@ -49,7 +48,7 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether the file may be written."""
+        """Whether the model file may be written."""
         return (
             self.from_files <= FROM_FILES
             and self.changed_answers == 0
@@ -65,10 +64,16 @@ class Parity:
 def check_parity(
     model: bytes, head: Head, preprocessing: Preprocessing, references: Sequence[Reference]
 ) -> Parity:
-    """Hold a model file of one network and one head against torch.
+    """Compare a model file of one network and one head with torch.
+
+    Args:
+        model: the bytes of the model file.
+        head: the head in it.
+        preprocessing: the preprocessing in it.
+        references: images with their embeddings by torch.
 
     Raises:
-        Refused: it does not agree; nothing may be written then.
+        Refused: they do not agree, so nothing may be written.
     """
     torch_probs = probabilities(
         head.layers, np.stack([reference.embedding for reference in references])
@@ -84,21 +89,23 @@ def check_probabilities(
     images: Sequence[NDArray[np.uint8]],
     torch_probs: NDArray[np.float32],
 ) -> Parity:
-    """Hold a model file against what torch says.
+    """Compare a model file with torch's probabilities.
 
     Args:
-        images: N of them, (H, W, 3) uint8.
-        torch_probs: (N, C) of the same, behind Pillow's resize.
+        model: the bytes of the model file.
+        preprocessing: the preprocessing in it.
+        images: N images, each (H, W, 3) uint8.
+        torch_probs: (N, C) torch's probabilities for these images, resized by Pillow.
 
     Raises:
-        Refused: it does not agree; nothing may be written then.
+        Refused: they do not agree, so nothing may be written.
     """
     predictor = Predictor(model)
     tail = Session(cut_at(model, PREPROCESSED, ["probabilities"]))
     resized = np.stack([preprocessing.resized(pixels) for pixels in images])
     tensors = np.stack([preprocessing.normalised(image) for image in resized])
     file_probs = _each(lambda pixels: predictor.outputs(pixels).probs[None], images)
-    some = resized[: 2 * BATCH]
+    few = resized[: 2 * BATCH]
     ordered = np.sort(torch_probs, axis=1)
     clear = ordered[:, -1] - ordered[:, -2] > FROM_FILES
     parity = Parity(
@@ -106,14 +113,14 @@ def check_probabilities(
         from_files=_largest(file_probs, torch_probs),
         from_tensors=max(
             _largest(
-                _each(lambda part: tail.run(part, ["probabilities"])[0], _parts(tensors, size)),
+                _each(lambda chunk: tail.run(chunk, ["probabilities"])[0], _chunks(tensors, size)),
                 torch_probs,
             )
             for size in (1, BATCH)
         ),
         batched=_largest(
-            _each(predictor.run_batch, _parts(some, BATCH)),
-            _each(predictor.run_batch, _parts(some, 1)),
+            _each(predictor.run_batch, _chunks(few, BATCH)),
+            _each(predictor.run_batch, _chunks(few, 1)),
         ),
         changed_answers=int(
             (clear & (file_probs.argmax(axis=1) != torch_probs.argmax(axis=1))).sum()
@@ -130,38 +137,42 @@ def check_probabilities(
 
 
 def probabilities(layers: Layers, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, D) embeddings → (N, C), by the layers of a head."""
-    with np.errstate(
-        invalid="ignore", over="ignore"
-    ):  # what is not finite fails the gate, and needs no warning
+    """(N, D) embeddings → (N, C) probabilities, by the layers of a head."""
+    # What is not finite fails the gate, and needs no warning.
+    with np.errstate(invalid="ignore", over="ignore"):
         return softmax(layers.logits(embeddings))
 
 
 def _each(run: Callable[[Any], NDArray[np.float32]], inputs: Sequence[Any]) -> NDArray[np.float32]:
-    """(N, C) the rows that `run` gives for each of the inputs, in their order."""
+    """(N, C) the rows that `run` gives for each input, in their order."""
     return np.concatenate(list(map_ahead(run, inputs)))
 
 
-def _parts(rows: NDArray[np.generic], size: int) -> list[NDArray[np.generic]]:
+def _chunks(rows: NDArray[np.generic], size: int) -> list[NDArray[np.generic]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _largest(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    difference = np.abs(one - other)
+def _largest(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    difference = np.abs(first - second)
     return float(difference.max()) if np.isfinite(difference).all() else float("inf")
 
 
 def check_reported(
     predictor: Predictor, catalog: Catalog, rows: NDArray[np.int64], reported: Predictions
 ) -> list[str]:
-    """That the predictor, given the files as they are now, says of some rows of the catalog what is
-    to be reported.
+    """Check that the predictor repeats the reported probabilities, from the files as they are now.
+
+    Args:
+        predictor: the loaded model file.
+        catalog: the scanned images.
+        rows: the rows of the catalog to check.
+        reported: the predictions that the report shows.
 
     Returns:
-        The paths of those left out: images that were changed since the scan.
+        The paths that were left out, because their images changed since the scan.
 
     Raises:
-        Refused: it says something else, or each of the images was changed.
+        Refused: a probability differs, or every image was changed.
     """
     position = {path: row for row, path in enumerate(reported.paths)}
     changed = []

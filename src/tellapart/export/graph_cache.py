@@ -1,7 +1,7 @@
-"""Exported networks, kept in the user's cache folder. No torch here: a second training needs none.
+"""Exported networks in the user's cache folder. No torch here: a second training needs none.
 
-Pretrained ones only: a network that began at random numbers, or was trained, is never wanted a
-second time.
+Only pretrained networks are kept. One that began at random numbers, or was trained, is never wanted
+a second time.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ from tellapart.options import BackboneOptions, PreprocessingOptions
 from tellapart.recipe import Recipe, recipe_values
 from tellapart.writing import write_whole
 
-FORMAT = 2  # of what is kept; raise it when an older cache must not be used
-MOST_KEPT = 32  # networks, of some 20 MB each; a search over sizes and crops exports many
+FORMAT = 2  # raise it when an older cache must not be used
+MAX_KEPT = 32  # networks of about 20 MB each; a search over sizes and crops exports many
 
 
 @dataclass(frozen=True)
 class ExportedNetwork:
-    """A network as a graph, with all that must be said of it.
+    """A network as a graph, with what the model card states about it.
 
     Args:
-        graph: input (N, C, S, S) float32 → embedding (N, D), and features (N, D, h, w) where it has
-            them.
-        preprocessing: how it wants its images.
-        source, licence, digest: of the weights.
-        versions: of what wrote the graph.
+        graph: input (N, C, S, S) float32 → embedding (N, D), and features (N, D, h, w) if it has a
+            feature map.
+        preprocessing: how the network takes its images.
+        source: where the weights come from.
+        licence: the licence of the weights.
+        digest: the SHA-256 of the weights.
+        versions: the versions of the packages that wrote the graph.
     """
 
     graph: bytes
@@ -48,7 +50,7 @@ class ExportedNetwork:
 def kept_network(
     backbone: BackboneOptions, preprocessing: PreprocessingOptions
 ) -> ExportedNetwork | None:
-    """The exported network of these options, if it is kept and whole."""
+    """The exported network of these options; None if it is not in the cache, or damaged there."""
     if not backbone.pretrained:
         return None
     folder = _folder(backbone, preprocessing)
@@ -58,15 +60,16 @@ def kept_network(
         if hashlib.sha256(graph).hexdigest() != card.pop("graph_digest"):
             return None
         return ExportedNetwork(graph, Preprocessing.from_json(card.pop("preprocessing")), **card)
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: it is made anew
-        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not there, or damaged: the caller exports the network again
 
 
 def keep_network(
     network: ExportedNetwork, backbone: BackboneOptions, preprocessing: PreprocessingOptions
 ) -> None:
-    """Keep an exported network, if it is pretrained. The card is written last: without it, nothing
-    is there. A cache that cannot be written to is no reason to stop.
+    """Keep an exported network, if it is pretrained.
+
+    A cache that cannot be written to is no reason to stop.
     """
     if not backbone.pretrained:
         return
@@ -80,6 +83,7 @@ def keep_network(
         "versions": dict(network.versions),
     }
     try:
+        # The card is written last: a graph without a card is not used.
         write_whole(folder / "network.onnx", network.graph)
         write_whole(folder / "card.json", json.dumps(card, indent=1))
     except UserError:
@@ -89,7 +93,7 @@ def keep_network(
 
 def _forget_oldest(networks: Path) -> None:
     cards = sorted(networks.glob("*/card.json"), key=lambda card: card.stat().st_mtime)
-    for card in cards[:-MOST_KEPT]:
+    for card in cards[:-MAX_KEPT]:
         shutil.rmtree(card.parent, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""What torch makes of some of the user's images: the other side of the gate's comparison."""
+"""The embeddings that torch gives some of the user's images, for the gate to compare with."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from tellapart.export.graph_cache import ExportedNetwork
 
 @dataclass(frozen=True)
 class Reference:
-    """One image, (H, W, 3) uint8, and the embedding (D,) float32 that torch gives it behind
-    Pillow's resize.
+    """One image with its embedding by torch.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        embedding: (D,) float32, of the image as Pillow resizes it.
     """
 
     pixels: NDArray[np.uint8]
@@ -34,17 +37,20 @@ def torch_references(
     by_torch: Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]],
     max_pixels: int,
 ) -> tuple[list[Reference], list[str]]:
-    """References for rows of the catalog, and the paths of those left out: images that were changed
-    since the scan.
+    """The references for rows of the catalog, and the paths of images that changed since the scan.
 
     Args:
-        by_torch: preprocessed images (C, S, S) float32 → their embeddings (D,); called only for
-            images whose reference is not kept. What is kept is keyed by graph and weights: it is
-            torch's answer for this network.
-        max_pixels: as in the scan.
+        catalog: the scanned images.
+        rows: the rows of the catalog that are wanted.
+        network: the exported network.
+        graph_digest: the SHA-256 of its graph with preprocessing.
+        store: where embeddings are kept between runs, by graph and weights.
+        by_torch: preprocessed images (C, S, S) float32 → their embeddings (D,). It is called only
+            for images whose embedding is not in the store.
+        max_pixels: the limit of the scan.
 
     Raises:
-        Refused: each of them was changed.
+        Refused: every image was changed.
     """
     key = f"torch:{graph_digest}:{network.digest}"
     preprocessing = network.preprocessing
@@ -70,9 +76,7 @@ def torch_references(
 
 
 def pixels_now(catalog: Catalog, row: int, max_pixels: int) -> NDArray[np.uint8] | None:
-    """(H, W, 3) uint8, the pixels of a scanned image; None where its file is no longer what the
-    scan saw.
-    """
+    """(H, W, 3) uint8 pixels of a scanned image; None if its file changed since the scan."""
     try:
         return unchanged_pixels(catalog.files, catalog.paths[row], catalog.digests[row], max_pixels)
     except Refused:
@@ -80,14 +84,14 @@ def pixels_now(catalog: Catalog, row: int, max_pixels: int) -> NDArray[np.uint8]
 
 
 def refuse_if_all(changed: Sequence[str], rows: NDArray[np.int64]) -> None:
-    """A file may change while it is used, but where every one did, nothing is left to check with.
+    """Refuse to go on if every image changed, for then nothing is left to check with.
 
     Raises:
-        Refused: as many paths as rows.
+        Refused: there are as many changed paths as rows.
     """
     if changed and len(changed) == len(rows):
         raise Refused(
             f"All {len(changed)} images to check the model file with were changed meanwhile,"
-            f" {changed[0]} for one.",
-            "Leave the data alone, and run the command again.",
+            f" for example {changed[0]}.",
+            "Leave the data as it is, and run the command again.",
         )
