@@ -25,9 +25,10 @@ from recording import about
 
 from tellapart.evaluation.comparison import SIGNIFICANT, mcnemar
 from tellapart.evaluation.intervals import wilson
-from tellapart.evaluation.metrics import measure, resample
+from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.paired import Pair, compare_all
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.resampling import resample
 
 MILLION = 1_000_000
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier", "ece")

@@ -9,23 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.evaluation.calibration import NUM_BINS, confidence_bins
-from tellapart.evaluation.formulas import (
-    class_counts,
-    f1_ratio,
-    image_distances,
-    image_losses,
-    ratio,
-    top5_hits,
-)
-from tellapart.evaluation.intervals import (
-    RESAMPLES,
-    Statistic,
-    bootstrap,
-    percentile_interval,
-    wilson,
-)
+from tellapart.evaluation.formulas import class_counts, f1_ratio, top5_hits
+from tellapart.evaluation.intervals import percentile_interval, wilson
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.resampling import HIGHEST, Resampled, resample
 from tellapart.tables import to_frame
 
 if TYPE_CHECKING:
@@ -116,22 +103,6 @@ class ClassScores:
             "f1": _finite(self.f1),
         }
         return {**counts, **scores, "trusted": self.trusted}
-
-
-@dataclass(frozen=True)
-class Resampled:
-    """The scores that are no plain share of images, on the images and on resamples of them.
-
-    Args:
-        names: K names, as `Metrics` has them.
-        values: (K,) values on the images; NaN without images.
-        resampled: (B, K) values on the resamples. The resamples depend on the images and the seed
-            alone, so those of two models can be compared.
-    """
-
-    names: tuple[str, ...]
-    values: NDArray[np.float64]
-    resampled: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -295,26 +266,6 @@ def is_trusted(count: int) -> bool:
     return count >= TRUSTED_COUNT
 
 
-def resample(predictions: Predictions, seed: int = 0, resamples: int = RESAMPLES) -> Resampled:
-    """The scores that are no plain share of images, on the images and on stratified resamples.
-
-    Args:
-        predictions: predictions of any number of images. With fewer than two there is no resample.
-        seed: the same seed and images give the same resamples.
-        resamples: how many resamples are drawn.
-    """
-    predictions = _by_path(predictions)
-    count, missing = len(predictions), np.full((1, len(_HIGHEST)), math.nan)
-    statistic = _statistic(predictions)
-    values = statistic(np.arange(count)[None], np.ones(count)) if count else missing
-    resampled = (
-        bootstrap(statistic, predictions.labels, seed=seed, resamples=resamples)
-        if count > 1
-        else missing
-    )
-    return Resampled(tuple(_HIGHEST), values[0], resampled)
-
-
 def proportion(successes: int, count: int) -> Score:
     """A share of images with Wilson's interval. Without images the value is NaN, between 0 and 1.
 
@@ -324,16 +275,6 @@ def proportion(successes: int, count: int) -> Score:
     return Score(successes / count if count else math.nan, *wilson(successes, count), count)
 
 
-# What the bootstrap measures, and the highest value of each.
-_HIGHEST = {
-    "balanced_accuracy": 1.0,
-    "macro_f1": 1.0,
-    "log_loss": math.inf,
-    "brier": 2.0,
-    "ece": 1.0,
-}
-
-
 def _bootstrapped(predictions: Predictions, drawn: Resampled) -> dict[str, Score]:
     """The scores that are no plain share of images."""
     scores = {}
@@ -341,53 +282,10 @@ def _bootstrapped(predictions: Predictions, drawn: Resampled) -> dict[str, Score
         drawn.names, drawn.values.tolist(), drawn.resampled.T, strict=True
     ):
         low, high = percentile_interval(value, resampled)
-        scores[name] = Score(value, max(low, 0.0), min(high, _HIGHEST[name]), len(predictions))
+        scores[name] = Score(value, max(low, 0.0), min(high, HIGHEST[name]), len(predictions))
     for name in ("balanced_accuracy", "macro_f1"):
         scores[name] = _at_least_wilson(scores[name], predictions.labels)
     return scores
-
-
-def _statistic(predictions: Predictions) -> Statistic:
-    """Rows (B, M) and weights (M,) → (B, 5), the columns of _HIGHEST."""
-    labels, predicted, correct = predictions.labels, predictions.predicted, predictions.correct
-    losses, distances = image_losses(predictions), image_distances(predictions)
-    gaps, bins = (
-        predictions.confidence - correct.astype(np.float64),
-        confidence_bins(predictions.confidence),
-    )
-    num_classes = len(predictions.classes)
-
-    def statistic(rows: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        # Weighted counts by class, (B, C). A (B, C, C) table would not fit into memory for many
-        # classes.
-        support = _totals(labels[rows], weights, num_classes)
-        called = _totals(predicted[rows], weights, num_classes)
-        right = _totals(labels[rows], weights * correct[rows], num_classes)
-        gap = _totals(bins[rows], weights * gaps[rows], NUM_BINS)
-        present, total = (support > 0).sum(axis=1), weights.sum()
-        recall = ratio(right, support)
-        f1 = np.where(support > 0, f1_ratio(right, support, called), 0)
-        means = [
-            losses[rows] @ weights / total,
-            distances[rows] @ weights / total,
-            np.abs(gap).sum(axis=1) / total,
-        ]
-        return np.stack([recall.sum(axis=1) / present, f1.sum(axis=1) / present, *means], axis=1)
-
-    return statistic
-
-
-def _totals(
-    groups: NDArray[np.int64], weights: NDArray[np.float64], num_groups: int
-) -> NDArray[np.float64]:
-    """(B, G) the weight of each group in each row, of groups (B, M) in [0, G).
-
-    The weights are (M,) or (B, M).
-    """
-    cells = groups + num_groups * np.arange(len(groups))[:, None]
-    spread = np.broadcast_to(weights, groups.shape)
-    totals = np.bincount(cells.ravel(), weights=spread.ravel(), minlength=len(groups) * num_groups)
-    return totals.astype(np.float64, copy=False).reshape(len(groups), num_groups)
 
 
 def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
@@ -402,15 +300,6 @@ def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
     effective = len(counts) ** 2 / (1 / counts).sum() if len(counts) else 0.0
     low, high = wilson(min(score.value, 1.0) * effective if effective else 0, effective)
     return replace(score, low=float(np.fmin(score.low, low)), high=float(np.fmax(score.high, high)))
-
-
-def _by_path(predictions: Predictions) -> Predictions:
-    """The same predictions sorted by path, so that a resample does not depend on their order."""
-    order = np.array(sorted(range(len(predictions)), key=predictions.paths.__getitem__), np.int64)
-    paths = tuple(predictions.paths[row] for row in order)
-    return Predictions(
-        predictions.probs[order], predictions.labels[order], paths, predictions.classes
-    )
 
 
 def _per_class(predictions: Predictions) -> tuple[ClassScores, ...]:

@@ -20,14 +20,13 @@ from tellapart.evaluation.formulas import top5_hits
 from tellapart.evaluation.intervals import percentile_interval
 from tellapart.evaluation.metrics import (
     Metrics,
-    Resampled,
     Score,
     is_trusted,
     measure,
     proportion,
-    resample,
 )
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.resampling import Resampled, resample
 from tellapart.evaluation.significance import (
     balanced_reach,
     bootstrap_p,
