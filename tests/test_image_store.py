@@ -113,7 +113,7 @@ def test_too_many_lost_images_are_refused(folder: Path, catalog: Catalog, held_b
     taken(images_of(catalog, held_bytes=held_bytes, most_lost=2 / 6), [np.arange(6)])
     with pytest.raises(
         Refused,
-        match=r"2 of 6 images were changed while they were used, 'leaf/00.*decoding.lost_sh",
+        match=r"2 of 6 images changed while they were used, 'leaf/00.*decoding.lost_sh",
     ):
         taken(images_of(catalog, held_bytes=held_bytes, most_lost=0.3), [np.arange(6)])
 

@@ -61,6 +61,9 @@ error.
 class Network:
     """A network of your own, without its classifier.
 
+    A network that `timm.register_model` added needs no `Network`: backbone.name takes its name, and
+    what timm knows of it holds.
+
     Args:
         build: an `nn.Module`, which is copied, or a function that returns one. It takes images
             (N, 3, S, S) float32, or (N, 1, S, S) with preprocessing.grey. It returns embeddings

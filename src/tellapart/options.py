@@ -79,7 +79,7 @@ class BackboneOptions(Group):
 
     name: str = option(
         "tf_efficientnet_lite0",
-        "A network: any name that timm knows, lenet, cnn, or one that networks={…} gives in Python.",
+        "The network: any name of timm's, lenet or cnn. networks={…} adds your own in Python.",
     )
     pretrained: bool = option(
         True, "Whether the network begins at pretrained weights. False begins at random numbers."

@@ -18,9 +18,8 @@ from tellapart.images.store import Images
 from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
 from tellapart.options import AugmentationOptions
 
-JOINED_PIXELS = (
-    2**17
-)  # of so many pixels small batches are made at once: the work that each one costs is done once
+# Small batches are joined up to so many pixels, so that the fixed cost of each is paid once.
+JOINED_PIXELS = 2**17
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Group:
 
     Args:
         positions: (B,) into the images.
-        keys: (B,) uint64, for what chance decides; None: nothing by chance.
-        view: which of the kept views it shows, where views are kept; None: the image as it is.
+        keys: (B,) uint64, from which the augmentation is drawn. None means no augmentation.
+        view: the number of the kept view that it shows. None means the image as it is.
     """
 
     positions: NDArray[np.int64]
@@ -40,7 +39,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step learns from.
+    """The inputs and targets of one step.
 
     Args:
         inputs: (B, …) float32.
@@ -56,7 +55,7 @@ class Batch:
 
 
 class Inputs(Protocol):
-    """Where batches come from."""
+    """A source of batches."""
 
     def batches(self, groups: Sequence[Group]) -> Iterator[Batch]:
         """One batch for each group; a lost image is missing from its own."""
@@ -67,9 +66,11 @@ class ImageInputs:
     """Batches of images.
 
     Args:
-        images: of one split.
-        preprocessing: its mean, std and grey; the images are resized already.
-        augmentation: what groups with keys go through.
+        images: the images of one split.
+        preprocessing: gives mean, std and grey. The images are resized already.
+        augmentation: applied to groups with keys.
+        device: where the batches are needed.
+        memory_format: the memory layout of their inputs.
         transforms: the user's own, by name.
 
     Raises:
@@ -93,7 +94,8 @@ class ImageInputs:
         self._labels = torch.from_numpy(images.labels)
         self._augmentation = augmentation if augmentation.changes_anything else None
         self._mixes = bool(augmentation.mixup or augmentation.cutmix)
-        self._at_once = 1 if self._mixes else JOINED_PIXELS // preprocessing.size_px**2  # images
+        # Images; those of joined batches would be mixed with each other's.
+        self._at_once = 1 if self._mixes else JOINED_PIXELS // preprocessing.size_px**2
         self._device, self._memory_format = device, memory_format
         self._fill = preprocessing.mean
         self._mean, self._std = (
@@ -110,7 +112,7 @@ class ImageInputs:
         for (group, sizes), (pixels, present) in zip(joined, decoded, strict=True):
             labels = self._labels[group.positions[present]].to(self._device)
             keys = None if group.keys is None else group.keys[present]
-            yield from _parted(self._batch(torch.from_numpy(pixels), labels, keys, present), sizes)
+            yield from _split(self._batch(torch.from_numpy(pixels), labels, keys, present), sizes)
 
     def _batch(
         self,
@@ -119,9 +121,8 @@ class ImageInputs:
         keys: NDArray[np.uint64] | None,
         present: NDArray[np.bool_],
     ) -> Batch:
-        images = pixels.to(self._device, non_blocking=True).permute(
-            0, 3, 1, 2
-        )  # channels last in memory
+        # A permutation alone: in memory, the channels stay last.
+        images = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
         targets = labels
         if self._augmentation is None or keys is None or not len(labels):
             floats = images.float().div_(255)
@@ -139,22 +140,21 @@ class ImageInputs:
 
 
 def _joined(groups: Sequence[Group], most: int) -> Iterator[tuple[Group, list[int]]]:
-    """Groups that follow each other as one, of at most so many samples where they are more than
-    one; and their sizes.
+    """Join groups that follow each other, up to `most` samples; give each with its groups' sizes.
 
-    What becomes of an image hangs on its key alone, so the samples are the same, to the last bit.
+    Augmentation depends on an image's key alone, so the samples are the same to the last bit.
     """
     waiting: list[Group] = []
     for group in groups:
-        if waiting and sum(len(one.positions) for one in waiting) + len(group.positions) > most:
-            yield _one(waiting)
+        if waiting and sum(len(other.positions) for other in waiting) + len(group.positions) > most:
+            yield _merged(waiting)
             waiting = []
         waiting.append(group)
     if waiting:
-        yield _one(waiting)
+        yield _merged(waiting)
 
 
-def _one(groups: Sequence[Group]) -> tuple[Group, list[int]]:
+def _merged(groups: Sequence[Group]) -> tuple[Group, list[int]]:
     keys = [group.keys for group in groups if group.keys is not None]
     positions = np.concatenate([group.positions for group in groups])
     return Group(positions, np.concatenate(keys) if keys else None), [
@@ -162,8 +162,8 @@ def _one(groups: Sequence[Group]) -> tuple[Group, list[int]]:
     ]
 
 
-def _parted(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
-    """The batches of the groups that were joined."""
+def _split(batch: Batch, sizes: Sequence[int]) -> Iterator[Batch]:
+    """The batches of the groups that had been joined."""
     if len(sizes) == 1:
         yield batch
         return

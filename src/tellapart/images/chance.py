@@ -1,6 +1,6 @@
-"""What happens by chance: drawn from an image's own key, so that no other image has a say in it.
+"""Random numbers drawn from an image's own key, so that other images have no influence on them.
 
-All take `keys`, (N,) uint64, one an image, and what the number is for.
+All functions take `keys`, (N,) uint64, one for each image, and the purpose of the numbers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def fractions(keys: NDArray[np.uint64], purpose: str, columns: int = 1) -> NDArr
 
 
 def chosen(keys: NDArray[np.uint64], purpose: str, probability: float) -> NDArray[np.bool_]:
-    """(N,): which images it happens to."""
+    """(N,) whether it happens to each image."""
     if not probability:
         return np.zeros(len(keys), np.bool_)
     return fractions(keys, purpose)[:, 0] < probability
@@ -26,11 +26,11 @@ def chosen(keys: NDArray[np.uint64], purpose: str, probability: float) -> NDArra
 def around(
     keys: NDArray[np.uint64], purpose: str, centre: float, spread: float
 ) -> NDArray[np.float64]:
-    """(N,), uniform in centre ± spread."""
+    """(N,) uniform in centre ± spread."""
     return centre + spread * (2 * fractions(keys, purpose)[:, 0] - 1)
 
 
 def generator_of(key: np.uint64, purpose: str) -> np.random.Generator:
-    """A stream of numbers for one image, where it needs more than a few."""
+    """A stream of numbers for an image that needs more than a few."""
     seed = int(fractions(np.array([key]), purpose)[0, 0] * 2**53)
     return np.random.Generator(np.random.Philox(key=seed))

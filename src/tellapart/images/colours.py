@@ -1,6 +1,6 @@
-"""What colours become: brightness, contrast, saturation and hue, and the published policies.
+"""Changes of colour: brightness, contrast, saturation and hue, and the published policies.
 
-The formulas are torchvision's, with a factor for each image; the order is always the same.
+The formulas are torchvision's, with a factor for each image. Their order is always the same.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from torch import Tensor
 from tellapart.images.chance import around
 from tellapart.options import AugmentationOptions
 
-RAND_OPERATIONS = 2  # of RandAugment, and how strong they are: torchvision's own choice
+# The number and the strength of RandAugment's operations, as torchvision chose them.
+RAND_OPERATIONS = 2
 RAND_MAGNITUDE = 9
 
 
-def coloured(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions) -> Tensor:
-    """(B, 3, S, S) float32 in [0, 1], likewise; may be changed in place."""
+def change_colours(
+    images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions
+) -> Tensor:
+    """Change the colours of images (B, 3, S, S) float32 in [0, 1], perhaps in place."""
     if options.brightness:
         images.mul_(_factors(images, keys, "brightness", options.brightness)).clamp_(0, 1)
     if options.contrast:
-        # Line by line first: one sum over a whole image is divided among threads, so its rounding
-        # is theirs.
+        # Line by line first: torch divides one sum over a whole image among threads, and the
+        # rounding would depend on their number.
         mean = _grey(images).mean(dim=3, keepdim=True).mean(dim=2, keepdim=True)
         images = _blended(mean, images, _factors(images, keys, "contrast", options.contrast))
     if options.saturation:
@@ -38,25 +41,25 @@ def coloured(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOpti
     return images
 
 
-def by_policy(
+def apply_policy(
     images: Tensor,
     keys: NDArray[np.uint64],
     policy: Literal["trivial", "rand"],
     fill: tuple[float, float, float],
 ) -> Tensor:
-    """TrivialAugment (Müller and Hutter 2021) or RandAugment (Cubuk et al. 2019), by torchvision,
-    in place.
+    """Apply torchvision's TrivialAugment or RandAugment in place.
 
-    Both draw from torch's own generator. It is seeded by each image's key and put back after;
-    nothing else may draw from it meanwhile, on another thread for example.
+    Source: Müller and Hutter 2021, https://arxiv.org/abs/2103.10158, and Cubuk et al. 2019,
+    https://arxiv.org/abs/1909.13719.
+
+    Both draw from torch's own generator, which is seeded by each image's key and put back after.
+    Nothing else may draw from it meanwhile, as another thread might.
     """
     change = _policy(policy, tuple(255 * value for value in fill))
     levels = images.mul(255).round_().to(torch.uint8)
     with torch.random.fork_rng(devices=[]):
         for row, key in enumerate(keys.tolist()):
-            torch.default_generator.manual_seed(
-                key
-            )  # torch.manual_seed would seed every device too
+            torch.default_generator.manual_seed(key)  # torch.manual_seed would seed all devices
             images[row] = change(levels[row])
     return images.div_(255)
 
@@ -79,7 +82,7 @@ def _turned_hue(images: Tensor, turns: NDArray[np.float64]) -> Tensor:
     from torchvision.transforms.v2.functional import adjust_hue
 
     return torch.stack(
-        [adjust_hue(one, turn) for one, turn in zip(images, turns.tolist(), strict=True)]
+        [adjust_hue(image, turn) for image, turn in zip(images, turns.tolist(), strict=True)]
     )
 
 
@@ -88,9 +91,9 @@ def _policy(policy: str, fill: tuple[float, ...]) -> Callable[[Tensor], Tensor]:
     from torchvision.transforms import v2
 
     shared = {"interpolation": v2.InterpolationMode.BILINEAR, "fill": list(fill)}
-    made: Callable[[Tensor], Tensor] = (
+    change: Callable[[Tensor], Tensor] = (
         v2.TrivialAugmentWide(**shared)
         if policy == "trivial"
         else v2.RandAugment(RAND_OPERATIONS, RAND_MAGNITUDE, **shared)
     )
-    return made
+    return change

@@ -1,4 +1,4 @@
-"""Where pixels go: moves that keep every pixel as it is, then at most one resampling."""
+"""Moves that keep every pixel as it is, then at most one interpolation."""
 
 from __future__ import annotations
 
@@ -11,44 +11,42 @@ from torch.nn.functional import grid_sample
 from tellapart.images.chance import around, chosen, fractions
 from tellapart.options import AugmentationOptions
 
-CROP_RATIO = (
-    4 / 3
-)  # width by height of a crop is between 1 / this and this, as RandomResizedCrop has it
-MOST_ATTEMPTS = 10  # to draw a crop that fits, after which it is the whole image
+# Width by height of a crop is between 1 / this and this, as in torchvision's RandomResizedCrop.
+CROP_RATIO = 4 / 3
+MOST_ATTEMPTS = 10  # if none of so many draws fits, the crop is the whole image
 
 
-def moved(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions) -> Tensor:
-    """Shifted, flipped and turned by whole pixels: (B, 3, S, S) of any type, none of its values
-    changed.
-    """
+def shift_and_flip(
+    images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions
+) -> Tensor:
+    """Shift, flip and turn images (B, 3, S, S) of any type by whole pixels. No value changes."""
     flips = chosen(keys, "flip", options.flip)
     upturned = chosen(keys, "flip vertical", options.flip_vertical)
     turned = chosen(keys, "quarter turn", options.quarter_turn)
-    turns = (
-        turned * (1 + (3 * fractions(keys, "quarter turns")[:, 0]).astype(np.int64))
-        if turned.any()
-        else turned
-    )
+    turns = turned.astype(np.int64)
+    if turned.any():
+        turns *= 1 + (3 * fractions(keys, "quarter turns")[:, 0]).astype(np.int64)
     rows = np.flatnonzero(flips | upturned | turned).tolist()
     result = _shifted(images, keys, options.shift_px) if options.shift_px else images
     if rows and result is images:
         result = images.clone()
-    # One by one, and only the chosen: five times as fast as torch.where on all of them.
+    # One by one, and only the chosen images: five times as fast as torch.where on all of them.
     for row in rows:
         axes = [2] * int(flips[row]) + [1] * int(upturned[row])
-        one = result[row].flip(axes)
-        result[row] = one.rot90(int(turns[row]), (1, 2)) if turned[row] else one
+        image = result[row].flip(axes)
+        result[row] = image.rot90(int(turns[row]), (1, 2)) if turned[row] else image
     return result
 
 
-def resampled(
+def crop_and_rotate(
     images: Tensor,
     keys: NDArray[np.uint64],
     options: AugmentationOptions,
     fill: tuple[float, float, float],
 ) -> Tensor:
-    """Cropped and rotated, in place: (B, 3, S, S) float32 in [0, 1], each image interpolated once
-    or not at all.
+    """Crop and rotate images (B, 3, S, S) float32 in [0, 1] in place.
+
+    Each image is interpolated once or not at all.
     """
     rotated = chosen(keys, "rotate", options.rotate)
     cropped = np.full(len(keys), options.crop_area is not None)
@@ -63,9 +61,7 @@ def resampled(
 
 
 def _shifted(images: Tensor, keys: NDArray[np.uint64], most: int) -> Tensor:
-    """Each image cut out of a larger one, which goes on beyond the border as in a mirror laid on
-    its edge.
-    """
+    """Cut each image out of a larger one, which is the image reflected at its border."""
     side = images.shape[-1]
     most = min(most, side)
     tall = torch.cat([images[:, :, :most].flip(2), images, images[:, :, -most:].flip(2)], 2)
@@ -80,9 +76,7 @@ def _shifted(images: Tensor, keys: NDArray[np.uint64], most: int) -> Tensor:
 def _maps(
     keys: NDArray[np.uint64], rotated: NDArray[np.bool_], options: AugmentationOptions
 ) -> NDArray[np.float32]:
-    """(N, 2, 3): where each place of the result comes from, in coordinates that run from -1 to
-    1.
-    """
+    """(N, 2, 3) maps from places of the result to places of the image, from -1 to 1."""
     half, centre = _crops(keys, options.crop_area)
     angles = np.radians(around(keys, "angle", 0, options.rotate_degrees)) * rotated
     cos, sin = np.cos(angles), np.sin(angles)
@@ -93,8 +87,9 @@ def _maps(
 def _crops(
     keys: NDArray[np.uint64], least: float | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N, 2) half the width and height of what is kept, and (N, 2) its centre; a whole image is 1,
-    1 around 0, 0.
+    """(N, 2) half the width and height of each crop, and (N, 2) its centre.
+
+    A whole image has half sides 1, 1 around the centre 0, 0.
     """
     half, centre = np.ones((len(keys), 2)), np.zeros((len(keys), 2))
     open_rows = np.arange(len(keys) if least is not None else 0)
@@ -115,7 +110,7 @@ def _crops(
 def _sampled(
     images: Tensor, maps: NDArray[np.float32], fill: tuple[float, float, float] | None
 ) -> Tensor:
-    """Bilinear; beyond the edge the image's mirror image, or the colour `fill`."""
+    """Interpolate bilinearly. Beyond the edge lies the reflected image, or the colour `fill`."""
     side = images.shape[-1]
     line = (2 * torch.arange(side, device=images.device) + 1) / side - 1
     across, down, start = torch.from_numpy(maps).to(images.device)[:, :, :, None, None].unbind(2)
@@ -123,7 +118,7 @@ def _sampled(
     grid = (across * line + down * line[:, None] + start).permute(0, 2, 3, 1)
     if fill is None:
         return grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    # What lies outside is taken as 0, so the fill is made 0 meanwhile.
+    # grid_sample takes 0 for what lies outside, so the fill is made 0 meanwhile.
     colour = torch.tensor(fill, device=images.device)[:, None, None]
     return (
         grid_sample(images - colour, grid, padding_mode="zeros", align_corners=False)

@@ -1,4 +1,4 @@
-"""Parts of an image that are taken away."""
+"""Holes: parts of an image that are blackened or replaced by noise."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ from torch import Tensor
 from tellapart.images.chance import chosen, fractions, generator_of
 from tellapart.options import AugmentationOptions
 
-ERASED_AREA = (
-    0.02,
-    0.33,
-)  # share of the image, and height by width: as torchvision's RandomErasing has them
+# The share of the image, and height by width, as in torchvision's RandomErasing.
+ERASED_AREA = (0.02, 0.33)
 ERASED_RATIO = (0.3, 3.3)
-MOST_ATTEMPTS = 10  # to draw a rectangle that fits, after which none is erased
+MOST_ATTEMPTS = 10  # if no rectangle of so many draws fits, none is erased
 
 
-def punched(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions) -> Tensor:
-    """Square holes, black as albumentations' CoarseDropout has them, each wholly inside the image;
-    in place.
+def punch_holes(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions) -> Tensor:
+    """Blacken square holes in place, as albumentations' CoarseDropout does.
 
-    A hole larger than the image is the image.
+    Each hole lies wholly inside the image. A hole larger than the image covers it.
     """
     side = images.shape[-1]
     hole = min(options.dropout_px, side)
@@ -37,8 +34,10 @@ def punched(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptio
     return images
 
 
-def erased(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions) -> Tensor:
-    """One rectangle of noise, each value uniform in [0, 1); in place.
+def erase_rectangles(
+    images: Tensor, keys: NDArray[np.uint64], options: AugmentationOptions
+) -> Tensor:
+    """Replace one rectangle by noise in place, each value uniform in [0, 1).
 
     Source: Zhong et al. 2017, https://arxiv.org/abs/1708.04896.
     """
@@ -53,7 +52,7 @@ def erased(images: Tensor, keys: NDArray[np.uint64], options: AugmentationOption
 
 
 def _rectangle(generator: np.random.Generator, side: int) -> tuple[int, int]:
-    """Height and width, both below `side`; 0, 0 where none was found that fits."""
+    """Height and width, both below `side`. 0, 0 means that no draw fits."""
     for _ in range(MOST_ATTEMPTS):
         area = side * side * generator.uniform(*ERASED_AREA)
         ratio = math.exp(generator.uniform(math.log(ERASED_RATIO[0]), math.log(ERASED_RATIO[1])))

@@ -1,6 +1,4 @@
-"""Which images a step is made on: the order of an epoch, a function of seed, epoch and image
-alone.
-"""
+"""The order of an epoch's images: a function of seed, epoch and image alone."""
 
 from __future__ import annotations
 
@@ -18,8 +16,8 @@ _ORDER, _SAMPLE, _DRAW = 1, 2, 3
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: the positions of its samples in their order, and each sample's key for all that
-    chance decides.
+    """One epoch: the positions of its samples in their order, and a key for each sample's random
+    decisions.
 
     Args:
         positions: (M,) int64 into the images of train.
@@ -31,8 +29,10 @@ class Epoch:
 
 
 def batch_bounds(count: int, size: int) -> list[tuple[int, int]]:
-    """Where the batches of an epoch begin and end. A last one of a single sample joins the one
-    before it: alone it would give BatchNorm nothing to measure.
+    """The beginnings and ends of an epoch's batches.
+
+    A last batch of a single sample joins the one before it: alone, it would give BatchNorm nothing
+    to measure.
 
     >>> batch_bounds(9, 4), batch_bounds(10, 4)
     ([(0, 4), (4, 9)], [(0, 4), (4, 8), (8, 10)])
@@ -44,13 +44,14 @@ def batch_bounds(count: int, size: int) -> list[tuple[int, int]]:
 
 
 def image_keys(seed: int, paths: Iterable[str]) -> NDArray[np.uint64]:
-    """(N,) what each image's random decisions begin from."""
+    """(N,) the key of each image, from which its random decisions begin."""
     return keyed_numbers(seed, "picture", paths)
 
 
 def sample_keys(images: NDArray[np.uint64], epoch: int, occurrence: int = 0) -> NDArray[np.uint64]:
-    """(N,) the keys of images in an epoch; `occurrence` counts how often an image came before in
-    it.
+    """(N,) the keys of images in an epoch.
+
+    `occurrence` counts how often an image came in the epoch before.
     """
     return mixed_keys(images, _SAMPLE, epoch, occurrence)
 
@@ -65,10 +66,11 @@ def plan_epoch(
     """The samples of an epoch: every image once, or as many drawn with replacement.
 
     Args:
-        images: (N,) from `image_keys`.
+        images: (N,) keys, from `image_keys`.
         labels: (N,) int64.
         weights: (N,) not negative, for sampling=weighted.
-        epoch: counted from 0.
+        epoch: the number of the epoch, from 0.
+        options: `sampling`.
     """
     if options.sampling == "shuffled":
         order = np.argsort(mixed_keys(images, _ORDER, epoch), kind="stable")
@@ -87,7 +89,7 @@ def plan_epoch(
 
 
 def _occurrences(positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each value came before.
+    """How often each value came before, place by place.
 
     >>> _occurrences(np.array([5, 2, 5, 5, 2])).tolist()
     [0, 0, 1, 2, 1]

@@ -1,5 +1,6 @@
-"""The images of one split at the network's size: decoded once and held where they fit in memory,
-else each time.
+"""The images of one split at the network's size.
+
+They are decoded once and held where they fit into memory, and decoded each time elsewhere.
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ Pixels = NDArray[np.uint8]
 
 
 class Images:
-    """Images (S, S, 3) uint8, by position: the M-th is that of row `rows[M]` of the catalog.
+    """Images (S, S, 3) uint8 by position: the M-th is that of row `rows[M]` of the catalog.
 
-    An image that is no longer what the scan saw is lost: it is named once, and no other stands in
-    for it.
+    An image that is no longer what the scan saw is lost. It is named once, and no other image
+    replaces it.
 
     Args:
+        catalog: the scanned images.
+        rows: of the catalog.
         preprocessing: crops and resizes.
         max_pixels: as in the scan.
-        held_bytes: how much memory they may take; above it, each is decoded whenever it is asked
-            for.
-        most_lost: share of them that may be lost.
+        held_bytes: the memory that they may take. Beyond it, an image is decoded whenever it is
+            needed.
+        most_lost: the share of them that may be lost.
+        console: where lost images are named.
     """
 
     def __init__(
@@ -67,23 +71,21 @@ class Images:
 
     @property
     def held(self) -> bool:
-        """Whether they are in memory."""
+        """Whether the images are in memory."""
         return self._held is not None
 
     def batches(
         self, groups: Sequence[NDArray[np.int64]]
     ) -> Iterator[tuple[Pixels, NDArray[np.bool_]]]:
-        """For each group of positions, the images (K, S, S, 3) that are not lost, and which of the
-        group they are.
-        """
+        """For each group of positions: its images (K, S, S, 3) that are not lost, and their mask."""
         if self._held is not None:
             for group in groups:
-                there = np.ones(len(group), bool)
+                present = np.ones(len(group), bool)
                 if self.lost:
-                    there = np.array(
+                    present = np.array(
                         [position not in self.lost for position in group.tolist()], bool
                     )
-                yield self._held[group[there]], there
+                yield self._held[group[present]], present
             return
         size = self._preprocessing.size_px
         with closing(
@@ -91,9 +93,9 @@ class Images:
         ) as decoded:
             for group in groups:
                 found = [next(decoded) for _ in group]
-                there = np.array([pixels is not None for pixels in found], bool)
+                present = np.array([pixels is not None for pixels in found], bool)
                 kept = [pixels for pixels in found if pixels is not None]
-                yield np.array(kept, np.uint8).reshape(len(kept), size, size, 3), there
+                yield np.array(kept, np.uint8).reshape(len(kept), size, size, 3), present
 
     def _decoded_all(self, size: int) -> Pixels:
         held = np.empty((len(self), size, size, 3), np.uint8)
@@ -111,7 +113,8 @@ class Images:
         try:
             pixels = unchanged_pixels(self._files, path, self._digests[position], self._max_pixels)
         except Refused:
-            with self._losing:  # drawn twice, an image may be decoded by two threads at once
+            # Two threads may decode an image at once, as it may be drawn twice.
+            with self._losing:
                 if position not in self.lost:
                     self._lose(position, path)
             return None
@@ -125,12 +128,12 @@ class Images:
         self._console.say(f"note: {self.lost[position]}")
         if len(self.lost) > self._most_lost * len(self):
             raise Refused(
-                f"{len(self.lost):,} of {len(self):,} images were changed while they were used,"
-                f" {path!r} for one.",
+                f"{len(self.lost):,} of {len(self):,} images changed while they were used, {path!r}"
+                " among them.",
                 "Leave the data alone and run the command again, or raise decoding.lost_share.",
             )
 
 
 def memory_for_images(share: float) -> int:
-    """Bytes of memory that are `share` of what is free now."""
+    """`share` of the memory that is free, in bytes."""
     return int(share * psutil.virtual_memory().available)

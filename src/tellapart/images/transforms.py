@@ -16,7 +16,7 @@ from tellapart.extensions import Transform
 from tellapart.images.chance import fractions
 
 
-def by_transforms(
+def apply_transforms(
     images: Tensor, keys: NDArray[np.uint64], transforms: Sequence[tuple[str, Transform]]
 ) -> Tensor:
     """Images through the user's transforms, one after the other.

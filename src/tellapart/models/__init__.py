@@ -1,3 +1,1 @@
-"""Networks: timm's and our own, their weights, loaded safely, their heads and stages. Needs
-torch.
-"""
+"""Networks: timm's, our own and the user's; their weights, heads and stages. Needs torch."""

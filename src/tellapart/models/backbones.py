@@ -1,4 +1,4 @@
-"""Backbones: a network without its classifier, its weights, and how it wants its images."""
+"""Backbones: a network without its classifier, its weights, and the preprocessing of its images."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ class Backbone:
 
 
 class Embedder(nn.Module):
-    """(N, C, S, S) float32 → embedding (N, D), and where the network ends in mean pooling, features
-    (N, D, h, w).
+    """Images (N, C, S, S) float32 → embeddings (N, D).
+
+    A network that ends in mean pooling gives its feature map (N, D, h, w) too.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -45,15 +46,13 @@ class Embedder(nn.Module):
         self.has_map = False
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The embedding, then the feature map if there is one."""
+        """The embeddings, then the feature maps if there are any."""
         features = self.network.forward_features(images)  # type: ignore[operator]
         embedding = self.network.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return (embedding, features) if self.has_map else (embedding,)
 
     def embed(self, images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Preprocessed images (C, S, S) → their embeddings (D,), side by side on one thread
-        each.
-        """
+        """Embed preprocessed images (C, S, S): (D,) each, several at once on a thread each."""
         with one_thread():
             return list(map_ahead(self._embed_one, images))
 
@@ -64,8 +63,9 @@ class Embedder(nn.Module):
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread: for single images two of them wait for each other, for seconds on a busy
-    machine.
+    """Run torch on one thread.
+
+    With single images two threads wait for each other, for seconds on a busy machine.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -80,7 +80,7 @@ def find_preprocessing(
     wanted: PreprocessingOptions,
     networks: Mapping[str, Network] | None = None,
 ) -> Preprocessing:
-    """How a network was trained to see images, with the recipe's changes.
+    """The preprocessing that a network was trained with, with the recipe's changes.
 
     Args:
         options: the network's name.
@@ -88,8 +88,8 @@ def find_preprocessing(
         networks: the user's own, by name. Names that `timm.register_model` added need not be here.
 
     Raises:
-        UserError: an unknown network (with the nearest right names), or one of tellapart's own at
-            another size or with pretrained weights, of which it has none.
+        UserError: the network is unknown, or it is one of tellapart's own at another size or with
+            pretrained weights, of which it has none.
     """
     networks = networks or {}
     if options.name in networks:
@@ -117,14 +117,21 @@ def load_backbone(
     seed: int = 0,
     networks: Mapping[str, Network] | None = None,
 ) -> Backbone:
-    """The network with its weights; without pretrained ones, with numbers that the seed decides.
+    """The network with its weights, or with random numbers that the seed decides.
 
-    Where it takes one channel, the weights of its first layer are summed over the three that they
-    were made for; where its size is fixed by position embeddings, these are resampled to the size
-    wanted.
+    A network that takes one channel has the weights of its first layer summed over the three that
+    they were made for. Position embeddings that fix a network's size are resampled to the size that
+    is wanted.
+
+    Args:
+        options: the network's name and its weights.
+        preprocessing: the size and channels of its images.
+        seed: decides the numbers of a network without pretrained weights.
+        networks: the user's own, by name.
 
     Raises:
-        UserError: no weights, weights of another network, or a network that cannot take this size.
+        UserError: there are no weights, they are another network's, or the network cannot take
+            images of this size.
     """
     networks = networks or {}
     with drawn_from(seed, "backbone"):
@@ -141,7 +148,7 @@ def load_backbone(
 
 
 def embedder(backbone: Backbone) -> Embedder:
-    """The backbone as what is exported; whether it has a feature map is found out by trying."""
+    """The backbone as the module that is exported. A trial shows whether it has a feature map."""
     module = Embedder(backbone.network).eval()
     with torch.inference_mode(), one_thread():
         trial = trial_images(backbone.preprocessing)
@@ -156,7 +163,7 @@ def embedder(backbone: Backbone) -> Embedder:
 
 
 def _own_preprocessing(config: Any) -> Preprocessing:
-    """As a timm network was trained."""
+    """The preprocessing that a timm network was trained with."""
     return Preprocessing(
         share_permille=round(1000 * config.crop_pct),
         size_px=config.input_size[-1],
@@ -213,7 +220,8 @@ def _known_config(name: str, networks: Mapping[str, Network] | None = None) -> A
     """timm's configuration of a network, by its name with or without the tag of its weights.
 
     Args:
-        networks: the user's own, whose names may be the nearest to an unknown one.
+        name: the network's.
+        networks: the user's own, whose names may be the nearest to an unknown name.
     """
     architecture, _, tag = name.partition(".")
     deprecated = timm.models.get_deprecated_models()
@@ -268,21 +276,20 @@ def _timm_network(
 
 
 def _filled(name: str, config: Any, shape: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
-    """The network with these weights by timm's own rules, which know each network's older names and
-    how to change the first layer and the position embeddings.
+    """The network with these weights, loaded by timm's own rules.
+
+    They know each network's older names, and how to change the first layer and the position
+    embeddings.
     """
     classifier = config.classifier if isinstance(config.classifier, str) else "classifier"
     rows = tensors.get(f"{classifier}.weight")
-    num_classes = (
-        0 if rows is None else len(rows)
-    )  # as in the file, for then timm misses nothing silently
+    num_classes = 0 if rows is None else len(rows)  # as in the file: else timm drops it silently
     source = {"state_dict": tensors, "num_classes": num_classes, "label_offset": 0}
     network: nn.Module = timm.create_model(
         name, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=source, **shape
     )
-    network.pretrained_cfg = network.default_cfg = (
-        config.to_dict()
-    )  # without the tensors, which would be held twice
+    # Without the tensors, which would be held in memory twice.
+    network.pretrained_cfg = network.default_cfg = config.to_dict()
     return network
 
 
@@ -291,14 +298,12 @@ def _wrong_weights(
 ) -> UserError:
     right = timm.create_model(name).state_dict()
     wrong = [key for key in right if key not in tensors or tensors[key].shape != right[key].shape]
-    reason = (
-        f"{len(wrong)} tensors differ, {wrong[0]!r} for one"
-        if wrong
-        else str(error).splitlines()[-1].strip()
-    )
+    reason = str(error).splitlines()[-1].strip()
+    if wrong:
+        reason = f"{len(wrong)} tensors differ, {wrong[0]!r} among them"
     return UserError(
         f"The weights ({weights.source}) are not those of {name}: {reason}.",
-        "Give the weights of this network, or name the network that they are of.",
+        "Give the weights of this network, or name the network that they belong to.",
     )
 
 

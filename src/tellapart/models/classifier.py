@@ -22,8 +22,8 @@ class Classifier(nn.Module):
 
     Args:
         embedder: images (N, C_in, S, S) float32 → embedding (N, D).
-        head: embedding (N, D) → logits (N, C), or (N, 1) of the second of two classes. Linear
-            layers with ReLU between them.
+        head: embedding (N, D) → logits (N, C), or (N, 1) for the second of two classes. It has
+            linear layers with ReLU between them.
     """
 
     def __init__(self, embedder: Embedder, head: nn.Sequential) -> None:
@@ -36,11 +36,12 @@ class Classifier(nn.Module):
         return self.head(self.embedder(images)[0])  # type: ignore[no-any-return]
 
     def layers(self) -> Layers:
-        """The head as numbers. One logit z becomes the two -z/2 and z/2, whose softmax is [1 - p,
-        p].
+        """The head as numbers.
+
+        One logit z becomes the two -z/2 and z/2, whose softmax is [1 - p, p].
         """
         *hidden, (weight, bias) = [
-            (one.weight.detach(), one.bias.detach()) for one in self._linears()
+            (linear.weight.detach(), linear.bias.detach()) for linear in self._linears()
         ]
         if len(bias) == 1:
             weight, bias = torch.cat([-weight / 2, weight / 2]), torch.cat([-bias / 2, bias / 2])
@@ -52,8 +53,9 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def load_layers(self, layers: Layers) -> None:
-        """Begin at this head, which has as many layers, of the same widths: what `layers` gave, or
-        a probe's.
+        """Begin at this head: what `layers` gave, or a probe's.
+
+        It has as many layers as this one, of the same widths.
         """
         weight, bias = torch.from_numpy(layers.weight), torch.from_numpy(layers.bias)
         linears = self._linears()
@@ -77,7 +79,7 @@ def build_classifier(
     """A backbone with a new head, whose first numbers the seed decides.
 
     Raises:
-        UserError: one logit for more or fewer than two classes.
+        UserError: one logit is asked for, and there are not two classes.
     """
     if options.logits == "one" and num_classes != 2:
         raise UserError(

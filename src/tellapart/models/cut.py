@@ -1,4 +1,4 @@
-"""A network cut in two at a stage: what runs once and is kept, and what learns on its outputs."""
+"""A network cut in two at a stage: a trunk that runs once, and a tail that learns from it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ CLOSE = 1e-4
 
 
 def split_at(embedder: Embedder, stage: str, trial: Tensor) -> tuple[nn.Module, nn.Module]:
-    """The network up to and including a stage, and the rest of it. Both share their parameters with
-    the embedder.
+    """The network up to and including a stage, and the rest of it.
+
+    Both share their parameters with the embedder.
 
     Args:
-        stage: one of `stage_names`, or "all": then the trunk is the embedder, and the tail does
+        embedder: the whole network.
+        stage: one of `stage_names`, or "all". Then the trunk is the embedder, and the tail does
             nothing.
         trial: (N, C, S, S) images on which the cut is tried.
 
     Returns:
-        trunk: images (N, C, S, S) → the stage's outputs (N, …). tail: these → embedding (N, D).
+        The trunk, images (N, C, S, S) → the stage's outputs (N, …), and the tail, these outputs →
+        embeddings (N, D).
 
     Raises:
-        UserError: no such stage, or the two together do not give what the embedder gives.
+        UserError: there is no such stage, or the two together do not give what the embedder gives.
     """
     choose("stage", stage, ("all", *stage_names(embedder.network)))
     if stage == "all":
@@ -49,7 +52,7 @@ def split_at(embedder: Embedder, stage: str, trial: Tensor) -> tuple[nn.Module, 
 
 
 class _Reached(Exception):
-    """What the last stage of a trunk gives; nothing behind it is computed."""
+    """Carries the outputs of a trunk's last stage out of it, so that nothing behind is computed."""
 
     def __init__(self, outputs: Tensor) -> None:
         super().__init__()
@@ -66,7 +69,7 @@ class _Last(nn.Module):
 
 
 class _Path(nn.Module):
-    """Through the embedder: to the embedding, or to where it ends earlier."""
+    """Runs the embedder: to its embedding, or to the stage where it ends earlier."""
 
     def __init__(self, embedder: Embedder) -> None:
         super().__init__()
@@ -80,7 +83,7 @@ class _Path(nn.Module):
 
 
 def _ending_behind(module: nn.Module, path: list[str]) -> nn.Module:
-    """A shallow copy along the path, whose end is the last to run."""
+    """A shallow copy along the path, in which the path's end is the last to run."""
     if not path:
         return _Last(module)
     return _with_children(
@@ -99,9 +102,8 @@ def _beginning_behind(module: nn.Module, path: list[str]) -> nn.Module:
     tail = _with_children(
         module, {**skipped, path[0]: _beginning_behind(module.get_submodule(path[0]), path[1:])}
     )
-    if hasattr(
-        tail, "_pos_embed"
-    ):  # what timm's vision transformers do between two modules, before the blocks
+    # timm's vision transformers add positions between two modules, ahead of the blocks.
+    if hasattr(tail, "_pos_embed"):
         tail._pos_embed = _unchanged  # type: ignore[assignment]
     return tail
 
@@ -114,7 +116,7 @@ def _with_children(module: nn.Module, changed: dict[str, nn.Module]) -> nn.Modul
 
 @contextmanager
 def _still(module: nn.Module) -> Iterator[None]:
-    """In eval mode, and after it as before: a trial must not move the statistics of BatchNorm."""
+    """Put a module into evaluation mode for a trial, which must not move BatchNorm's statistics."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -133,4 +135,4 @@ def _same(whole: nn.Module, trunk: nn.Module, tail: nn.Module, trial: Tensor) ->
         with torch.inference_mode(), one_thread():
             return torch.allclose(tail(trunk(trial)), whole(trial), rtol=CLOSE, atol=CLOSE)
     except (RuntimeError, TypeError, AttributeError, ValueError, AssertionError):
-        return False  # what lies behind met other shapes, or more than one tensor, than it takes
+        return False  # the tail met other shapes, or more than one tensor, than it takes

@@ -1,4 +1,4 @@
-"""The networks written here, for images of 32 x 32; they have the interface of timm's."""
+"""The networks written here, for images of 32 x 32, with the interface of timm's networks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class BlockNetwork(nn.Module):
     """Blocks one after the other, then a linear classifier on all their outputs.
 
     Args:
-        blocks: in forward order; each is a stage.
-        num_features: what they give for one image, flattened.
-        num_classes: of the classifier; 0: none.
+        blocks: in forward order. Each is a stage.
+        num_features: the number of values that they give for an image, flattened.
+        num_classes: the outputs of the classifier. 0 means that there is none.
     """
 
     def __init__(self, blocks: nn.Sequential, num_features: int, num_classes: int) -> None:
@@ -29,18 +29,19 @@ class BlockNetwork(nn.Module):
         self.reset_classifier(num_classes)
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Another classifier; of 0 classes, none."""
+        """Replace the classifier. 0 classes remove it."""
         self.classifier = (
             nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         )
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """(N, C, 32, 32) → what the last block gives."""
+        """Images (N, C, 32, 32) → the outputs of the last block."""
         return self.blocks(images)  # type: ignore[no-any-return]
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """What the last block gives → logits (N, classes), or before the classifier (N,
-        num_features).
+        """The outputs of the last block → logits (N, classes).
+
+        With `pre_logits` they are the embeddings (N, num_features) before the classifier.
         """
         embedding = features.flatten(1)
         return embedding if pre_logits else self.classifier(embedding)
@@ -89,8 +90,9 @@ OWN_NETWORKS: dict[str, Callable[..., BlockNetwork]] = {"lenet": lenet, "cnn": c
 
 @contextmanager
 def drawn_from(seed: int, purpose: str) -> Iterator[None]:
-    """Whatever torch draws inside is a function of the seed and the purpose, and nothing outside is
-    changed by it.
+    """Make all that torch draws inside a function of the seed and the purpose.
+
+    The generator outside is not changed by it.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(keyed_numbers(seed, purpose, ["torch"])[0]))

@@ -1,6 +1,4 @@
-"""The stages of a network: which of them learn, how fast, and the cut between what is kept and what
-learns.
-"""
+"""The stages of a network: which of them learn, and at what rate."""
 
 from __future__ import annotations
 
@@ -20,16 +18,17 @@ OPENED = ("blocks", "stages", "layers", "features")  # containers whose children
 
 
 def stage_names(network: nn.Module) -> tuple[str, ...]:
-    """What `freeze.upto` takes, in forward order: the parts of a network that have parameters."""
+    """The names that `freeze.upto` takes, in forward order: the stages that have parameters."""
     return tuple(name for name, part in _parts(network) if _has_parameters(part))
 
 
 def learn_from(classifier: Classifier, upto: str | None) -> None:
-    """The backbone up to and including the stage `upto` ("all": the whole of it) does not learn,
-    all else does.
+    """Freeze the backbone up to and including the stage `upto`, and let all else learn.
+
+    "all" freezes the whole backbone, and None freezes nothing.
 
     Raises:
-        UserError: no such stage.
+        UserError: there is no such stage.
     """
     frozen = _number_frozen(stage_names(classifier.embedder.network), upto)
     for parameter in classifier.head.parameters():
@@ -39,14 +38,16 @@ def learn_from(classifier: Classifier, upto: str | None) -> None:
 
 
 def set_modes(classifier: Classifier, freeze_batch_norm: bool) -> None:
-    """Train mode for what learns, eval mode for what does not: there, nothing is dropped by chance,
-    and the statistics of BatchNorm are still or moving.
+    """Put what learns into training mode, and what is frozen into evaluation mode.
+
+    In evaluation mode dropout drops nothing. The statistics of BatchNorm stay as they are there,
+    unless `freeze_batch_norm` is false.
     """
     network = classifier.embedder.network
     classifier.train()
     network.train(any(parameter.requires_grad for parameter in network.parameters()))
     learns = False
-    for _, part in _parts(network):  # what has no parameters goes with the stage before it
+    for _, part in _parts(network):  # a part without parameters goes with the stage before it
         learns = _learns(part) if _has_parameters(part) else learns
         part.train(learns)
     if not freeze_batch_norm:
@@ -55,30 +56,32 @@ def set_modes(classifier: Classifier, freeze_batch_norm: bool) -> None:
 
 
 def unfreezing(options: FreezeOptions) -> list[tuple[int, str]]:
-    """(epochs done, stage that learns from then on with all behind it, or share that does not) of
-    each step.
+    """The steps of `freeze.unfreeze` as pairs of epochs done and stage.
+
+    From then on the stage and all behind it learn. A share, as "40%", stays frozen instead.
     """
     pairs = (step.split(":", 1) for step in options.unfreeze)
     return [(int(epochs), stage) for epochs, stage in pairs]
 
 
 def frozen_upto(options: FreezeOptions, stages: Sequence[str], epochs_done: int) -> str | None:
-    """The last stage that does not learn after so many epochs, by its name, as `learn_from` takes
-    it.
+    """The last stage that does not learn after so many epochs, as `learn_from` takes it.
 
     Args:
+        options: `upto` and `unfreeze`.
         stages: `stage_names` of the network.
+        epochs_done: the number of epochs that are done.
 
     Raises:
-        UserError: a stage that the network does not have, or steps that are not later and further
-            down each.
+        UserError: the network has no such stage, or a step does not come later or does not let more
+            learn than the step before it.
 
     >>> options = FreezeOptions(upto="all", unfreeze=("2:layer4", "4:all"))
     >>> [frozen_upto(options, ["conv1", "layer3", "layer4"], done) for done in (1, 2, 3, 4)]
     ['all', 'layer3', 'layer3', None]
     """
     frozen, epochs_before = _number_frozen(stages, options.upto), 0
-    now = options.upto if options.upto in (None, "all") else stages[frozen - 1] if frozen else None
+    last = options.upto if options.upto in (None, "all") else stages[frozen - 1]
     for epochs, stage in unfreezing(options):
         left = 0 if stage == "all" else _number_frozen(stages, stage) - (not stage.endswith("%"))
         if epochs <= epochs_before or left >= frozen:
@@ -90,16 +93,16 @@ def frozen_upto(options: FreezeOptions, stages: Sequence[str], epochs_done: int)
             )
         frozen, epochs_before = left, epochs
         if epochs <= epochs_done:
-            now = stages[left - 1] if left else None
-    return now
+            last = stages[left - 1] if left else None
+    return last
 
 
 def parameter_groups(classifier: Classifier, options: TrainingOptions) -> list[dict[str, Any]]:
-    """Groups for a torch optimizer: "params", and "scale", a multiple of the rate.
+    """Groups for a torch optimizer: "params", and "scale", the multiple of the learning rate.
 
-    The head's is 1, the last stage's `backbone_lr`, and each stage's is that of the next one times
-    `layer_decay`. Every parameter is in one group, also those that do not learn now: they may
-    later.
+    The scale is 1 for the head and `backbone_lr` for the last stage. Each stage has that of the
+    next one times `layer_decay`. Every parameter is in one group, also while it is frozen: it may
+    learn later.
     """
     network = classifier.embedder.network
     last = len(stage_names(network)) - 1
@@ -113,8 +116,9 @@ def parameter_groups(classifier: Classifier, options: TrainingOptions) -> list[d
 
 
 def _parts(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The children in the order of their registration, which is the forward order; containers of
-    blocks opened.
+    """The children of a network in the order of their registration, which is the forward order.
+
+    A container of blocks gives its blocks instead of itself.
     """
     if isinstance(network, UserNetwork):
         inner = list(_parts(network.body))
@@ -131,15 +135,15 @@ def _parts(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _depths(network: nn.Module) -> list[tuple[nn.Parameter, int]]:
-    """Each parameter of the backbone once, with the number of its stage; what is in no stage goes
-    with the first.
+    """Each parameter of the backbone once, with the number of its stage.
+
+    A parameter that is in no stage goes with the first.
     """
     stages = stage_names(network)
+    # In reverse, so that a parameter that stages share goes with the first of them.
     depth_of = {
         parameter: depth
-        for depth, stage in reversed(
-            list(enumerate(stages))
-        )  # what stages share goes with the first of them
+        for depth, stage in reversed(list(enumerate(stages)))
         for parameter in network.get_submodule(stage).parameters()
     }
     return [(parameter, depth_of.get(parameter, 0)) for parameter in network.parameters()]

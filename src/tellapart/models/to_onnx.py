@@ -25,11 +25,11 @@ from tellapart.models.trial import trial_tensor
 from tellapart.models.weights import Weights, tensors_digest
 
 OPSET = 18  # the first whose Resize knows antialiasing
-CLOSE = 1e-3  # largest difference from torch, as a share of the largest value
+CLOSE = 1e-3  # the largest difference from torch, as a share of the largest value
 
 
 def export_backbone(backbone: Backbone, module: Embedder) -> ExportedNetwork:
-    """The backbone as a graph, with what must be said of its weights.
+    """Export the backbone as a graph, with the source and licence of its weights.
 
     Raises:
         UserError: it cannot be written as ONNX.
@@ -48,12 +48,13 @@ def export_backbone(backbone: Backbone, module: Embedder) -> ExportedNetwork:
 def export_trained(
     module: Embedder, preprocessing: Preprocessing, began: Weights
 ) -> ExportedNetwork:
-    """A trained network as a graph. The network itself stays as it is, and in the mode that it is
-    in.
+    """Export a trained network as a graph. The network itself stays as it is, and in its mode.
 
     Args:
-        began: the weights that the training began from; their licence is that of what came of them.
-            Without tensors it began at random numbers.
+        module: the network.
+        preprocessing: of its images.
+        began: the weights that the training began from. Their licence holds for the result too.
+            Weights without tensors mean that it began at random numbers.
 
     Raises:
         UserError: it cannot be written as ONNX.
@@ -67,9 +68,7 @@ def export_trained(
 
 
 def at_rest(module: Embedder) -> Embedder:
-    """A copy that only looks at images: on the CPU, in eval mode, float32, its tensors in the
-    ordinary layout.
-    """
+    """A copy for evaluation: on the CPU, float32, its tensors in the ordinary memory layout."""
     still = deepcopy(module).requires_grad_(False).eval()
     return still.to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
 
@@ -91,9 +90,9 @@ def export_network(module: Embedder, size_px: int, channels: int = 3) -> bytes:
     """The network as a self-contained ONNX graph: input (N, C, S, S) float32 → embedding (N, D),
     features (N, D, h, w).
 
-    Two ways are tried, and the first that says what torch says, at batch 1 and 2, is taken. Tracing
-    takes a second where the newer exporter takes ten. PyTorch calls tracing deprecated; where it is
-    gone or fails, the newer is left.
+    Two exporters are tried, and the first whose graph agrees with torch at batch 1 and 2 is taken.
+    Tracing takes a second where the newer exporter takes ten. PyTorch calls tracing deprecated, so
+    the newer one is there for when tracing is gone or fails.
 
     Raises:
         UserError: no way writes this network rightly.
@@ -103,9 +102,8 @@ def export_network(module: Embedder, size_px: int, channels: int = 3) -> bytes:
     for way in (_trace, _export_by_dynamo):
         try:
             with warnings.catch_warnings(), torch.inference_mode(), one_thread():
-                warnings.simplefilter(
-                    "ignore"
-                )  # of tracing and deprecation, about what is checked below
+                # They are about tracing and deprecation, and the graph is checked below.
+                warnings.simplefilter("ignore")
                 graph = _serialised(
                     way(module, trial), [tuple(output.shape) for output in module(trial)]
                 )
@@ -165,9 +163,9 @@ def _trace(module: Embedder, trial: torch.Tensor) -> onnx.ModelProto:
 
 
 def _with_fixed_padding(module: Embedder, trial: torch.Tensor) -> Embedder:
-    """A copy whose "same" paddings are constants. They depend on the size of the input, which is
-    fixed here; computed in the graph, they would keep onnxruntime from folding them into the
-    convolutions, which are a third faster so.
+    """A copy whose "same" paddings are constants, as the size of the input is fixed here.
+
+    onnxruntime folds constant paddings into the convolutions, which are a third faster then.
     """
     copy = deepcopy(module)
     convolutions = [
@@ -176,7 +174,7 @@ def _with_fixed_padding(module: Embedder, trial: torch.Tensor) -> Embedder:
     sizes: dict[nn.Module, list[int]] = {}
     hooks = [
         child.register_forward_pre_hook(
-            lambda one, inputs: sizes.__setitem__(one, list(inputs[0].shape[2:]))
+            lambda layer, inputs: sizes.__setitem__(layer, list(inputs[0].shape[2:]))
         )
         for _, child in convolutions
     ]
@@ -205,7 +203,7 @@ def _with_fixed_padding(module: Embedder, trial: torch.Tensor) -> Embedder:
 def _export_by_dynamo(module: Embedder, trial: torch.Tensor) -> onnx.ModelProto:
     program = torch.onnx.export(
         module,
-        (trial,),  # of two: a batch of 1 would be taken for a constant
+        (trial,),  # a batch of two: the exporter would take a batch of 1 for a constant
         dynamo=True,
         external_data=False,
         verbose=False,

@@ -25,11 +25,11 @@ class UserNetwork(nn.Module):
         self.body = body
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """What the user's module gives."""
+        """The outputs of the user's module."""
         return self.body(images)  # type: ignore[no-any-return]
 
     def forward_head(self, features: Tensor, pre_logits: bool = True) -> Tensor:
-        """What the user's module gives → embeddings (N, D)."""
+        """The outputs of the user's module → embeddings (N, D)."""
         return features.mean(dim=(2, 3)) if features.ndim == 4 else features
 
     def forward(self, images: Tensor) -> Tensor:

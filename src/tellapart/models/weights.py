@@ -1,8 +1,7 @@
-"""Pretrained weights: from an installed package, a file, the cache, then one attempt at the hub.
-Never a pickle's code.
+"""Pretrained weights: from an installed package, a file, the cache, or one attempt at the hub.
 
-Where they came from, their licence and their SHA-256 travel with them into the run and the model
-file.
+No pickle's code is ever run. The source of the weights, their licence and their SHA-256 travel with
+them into the run and the model file.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ HUB_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Weights:
-    """A network's tensors and what must be said of them.
+    """A network's tensors, and where they come from.
 
     Args:
         tensors: name → tensor, as the file has them.
-        source: package, file or hub repository; "none" where the network begins at random numbers.
-        licence: as its publisher states it; "unknown" for a file of the user's; "" where there is
-            no file.
-        digest: SHA-256 of the file; "random:SEED" where there is none.
-        by_order: the names are another library's; the tensors match one to one, in order.
-        of_user: the network is one of the user's own, which came with these numbers.
+        source: a package, file or hub repository. "none" means random numbers.
+        licence: as its publisher states it. It is "unknown" for the user's file, and "" for random
+            numbers.
+        digest: the SHA-256 of the file. It is "random:SEED" for random numbers.
+        by_order: whether the names are another library's, and the tensors match in their order.
+        of_user: whether the network is the user's own, which came with these numbers.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -52,13 +51,12 @@ def find_weights(name: str, config: Mapping[str, Any], file: str | None = None) 
     """The pretrained weights of a timm network.
 
     Args:
-        name: the timm name.
-        config: the network's pretrained configuration, for the hub's repository and the licence.
-        file: a .safetensors or .pth file that the user gave; nothing else is tried then.
+        name: the network's name at timm.
+        config: its pretrained configuration, which names the hub's repository and the licence.
+        file: a .safetensors or .pth file that the user gave. Nothing else is tried then.
 
     Raises:
-        UserError: none found, with every place that was tried and what to do; or the file cannot be
-            used.
+        UserError: no weights are found in any of the places, or the file cannot be used.
         Refused: a packaged file is not the one that was published.
     """
     if file:
@@ -79,15 +77,15 @@ def timm_config(name: str) -> Any:
 
 
 def hub_address(config: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Repository and file of a network's weights at the hub, by its pretrained configuration; None:
-    it has none.
+    """Repository and file of a network's weights at the hub. None means that there are none.
+
+    Args:
+        config: the network's pretrained configuration.
     """
     repository = config.get("hf_hub_id")
-    return (
-        (str(repository), str(config.get("hf_hub_filename") or "model.safetensors"))
-        if repository
-        else None
-    )
+    if not repository:
+        return None
+    return str(repository), str(config.get("hf_hub_filename") or "model.safetensors")
 
 
 def in_hub_cache(config: Mapping[str, Any]) -> bool | None:
@@ -106,8 +104,9 @@ def licence_of(config: Mapping[str, Any]) -> str:
 
 
 def tensors_digest(module: nn.Module) -> str:
-    """SHA-256 over all tensors of a network, in the order of their names: the same numbers, the
-    same digest.
+    """SHA-256 over all tensors of a network, in the order of their names.
+
+    The same numbers have the same digest.
     """
     total = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
@@ -149,8 +148,8 @@ def _from_hub(name: str, config: Mapping[str, Any]) -> Weights:
 
 
 def _check_hub(name: str, repository: str) -> None:
-    """One short look whether there is a network: the hub's own client tries for half a minute
-    without one.
+    """Find out fast whether the hub can be reached: without a network, its own client tries for
+    half a minute.
     """
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
@@ -164,7 +163,7 @@ def _check_hub(name: str, repository: str) -> None:
         with urllib.request.urlopen(request, timeout=HUB_SECONDS):  # noqa: S310
             return
     except urllib.error.HTTPError:
-        return  # it answered
+        return  # any answer shows that it can be reached
     except OSError:
         raise _not_found(name, repository, "no network") from None
 
@@ -180,9 +179,7 @@ def _not_found(name: str, repository: str, reason: str) -> UserError:
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], str]:
-    """Tensors and SHA-256 of a weights file. A file that would have to run code to load is
-    refused.
-    """
+    """Tensors and SHA-256 of a weights file. A file that would run code to load is refused."""
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if path.suffix == ".safetensors":

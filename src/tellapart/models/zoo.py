@@ -1,4 +1,4 @@
-"""Which backbones there are, and what a user wants to know before choosing one."""
+"""The list of backbones, with what a user wants to know before choosing one."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _facts(name: str, *, counted: bool) -> BackboneFacts:
 
 
 def _weights(name: str, config: dict[str, Any]) -> tuple[str, str]:
-    """Where they are, and their licence."""
+    """The place of a network's weights, and their licence."""
     if packaged_file(name):
         return f"package {PACKAGES[name].pip_name}", PACKAGES[name].licence
     here = in_hub_cache(config)
@@ -93,7 +93,7 @@ def _weights(name: str, config: dict[str, Any]) -> tuple[str, str]:
 
 
 def _count_parameters(name: str) -> int | None:
-    """Built without memory for its numbers; None where a network cannot be built so."""
+    """Count parameters without memory for them. None means that a network cannot be built so."""
     try:
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
