@@ -77,7 +77,7 @@ class Images:
     def batches(
         self, groups: Sequence[NDArray[np.int64]]
     ) -> Iterator[tuple[Pixels, NDArray[np.bool_]]]:
-        """For each group of positions: its images (K, S, S, 3) that are not lost, and their mask."""
+        """For each group of positions: its images (K, S, S, 3) that are not lost, and a mask."""
         if self._held is not None:
             for group in groups:
                 present = np.ones(len(group), bool)
