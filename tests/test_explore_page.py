@@ -248,7 +248,7 @@ def test_sizes_are_told_with_what_will_be_enlarged(exploration):
     )
     assert "The images have 100 × 90 to 4,000 × 3,000 pixels" in lines
     assert "1 of 120 images has a side shorter than the network’s 224 pixels" in lines
-    assert "98.3\u202f% are exactly 640 × 480" in lines
+    assert "98.3\u202f% have exactly 640 × 480" in lines
 
 
 def test_one_size_needs_no_diagram(exploration):
