@@ -74,7 +74,7 @@ def test_a_range_without_rates_is_our_mistake(arguments: dict[str, float]):
 def test_the_chart_marks_the_suggestion_on_a_logarithmic_axis():
     chart = rate_chart([1e-4, 1e-2, 1.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0], 1e-2)
     assert chart.dots[0].x == (chart.across.start + chart.across.end) / 2
-    assert [tick.text for tick in chart.across.ticks] == ["1e-4", "1e-3", "0.01", "0.1", "1"]
+    assert [tick.text for tick in chart.across.ticks] == ["1e-4", "0.001", "0.01", "0.1", "1"]
     assert [line.name for line in chart.lines] == ["each batch", "smoothed"]
 
 

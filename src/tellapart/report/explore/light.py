@@ -13,7 +13,7 @@ from tellapart.catalog.table import Catalog
 from tellapart.report.explore.shortcuts import MIN_IMAGES
 from tellapart.report.parts import figures
 from tellapart.report.parts.gallery import Album, Shot
-from tellapart.report.parts.wording import percent
+from tellapart.report.parts.wording import images, percent
 
 LOOKS = ("brightness", "contrast", "colourfulness")  # the columns of `looks`
 _TOPS = (255, 128, 128)
@@ -92,7 +92,9 @@ def looks_lines(catalog: Catalog, looks: Looks) -> list[str]:
         f"nearly flat (contrast under {FLAT})": contrast < FLAT,
     }
     counts = [
-        f"{np.count_nonzero(chosen):,} {name}" for name, chosen in odd.items() if chosen.any()
+        f"{images(int(chosen.sum()))} {'is' if chosen.sum() == 1 else 'are'} {name}"
+        for name, chosen in odd.items()
+        if chosen.any()
     ]
     odd_line = ", ".join(counts) or "No image is very dark, very bright or nearly flat"
     return [

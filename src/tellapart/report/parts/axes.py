@@ -87,7 +87,7 @@ class LogAxis:
         >>> [tick.text for tick in LogAxis(90, 1100, 0, 100).ticks]
         ['100', '200', '500', '1,000']
         >>> [tick.text for tick in LogAxis(1e-5, 1, 0, 100).ticks]
-        ['1e-5', '1e-4', '1e-3', '0.01', '0.1', '1']
+        ['1e-5', '1e-4', '0.001', '0.01', '0.1', '1']
         """
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         pairs = [
@@ -110,7 +110,7 @@ def _written(factor: int, power: int) -> str:
     >>> _written(2, 3), _written(5, -2), _written(1, -4)
     ('2,000', '0.05', '1e-4')
     """
-    if power < -2:
+    if power < -3:
         return f"{factor}e{power}"
     return f"{factor * 10**power:,}" if power >= 0 else f"{factor * 10.0**power:g}"
 

@@ -163,8 +163,8 @@ def baseline_line(metrics: Metrics, majority: str) -> str:
     if share <= metrics.majority_baseline.value:
         return f"always answering ‘{majority}’ would be correct {value} of the time"
     return (
-        f"always answering ‘{majority}’, the largest class of train, would be correct {value} of"
-        f" the time, always ‘{name}’ {percent(share)}"
+        f"always answering ‘{majority}’ would be correct {value} of the time, always ‘{name}’"
+        f" {percent(share)}"
     )
 
 
