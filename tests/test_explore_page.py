@@ -270,7 +270,9 @@ def test_dark_bright_and_grey_images_are_counted_and_shown(exploration):
     looks = exploration.looks.copy()
     looks[:4, 0], looks[5, 0], looks[:6, 2] = 10, 250, 0
     lines = " ".join(looks_lines(exploration.catalog, looks))
-    assert "4 images are very dark (brightness under 30), 1 image is very bright (over 225)" in lines
+    assert (
+        "4 images are very dark (brightness under 30), 1 image is very bright (over 225)" in lines
+    )
     assert "6 of 120 images are grey, most often in ‘ant’ (10.0\u202f%)" in lines
     ends = extremes(exploration.catalog, looks, Album(exploration.catalog.files.read))
     assert [end.heading for end in ends] == ["Darkest", "Brightest", "Flattest", "Least colour"]
