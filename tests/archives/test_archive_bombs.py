@@ -12,7 +12,7 @@ import zipfile
 import pytest
 
 from helpers.archives import ONE, TWO_CLASSES, make_archive, make_tar, make_zip
-from tellapart.catalog import archives, files
+from tellapart.catalog import archive_index, files
 from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
 
@@ -70,17 +70,17 @@ def test_overlapping_entries_are_refused(pack):
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_more_entries_than_the_limit_are_refused(pack, kind, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_ENTRIES", 100)
+    monkeypatch.setattr(archive_index, "MAX_ENTRIES", 100)
     with pytest.raises(UserError, match="holds more than 100 files"):
         read_source(pack(make_archive(kind, {f"cat/{n}": b"" for n in range(101)})))
 
 
-@pytest.mark.parametrize("limits", [{"MAX_ENTRIES": 100}, {"_MAX_ZIP_DIRECTORY": 5000}])
+@pytest.mark.parametrize("limits", [{"MAX_ENTRIES": 100}, {"MAX_ZIP_DIRECTORY": 5000}])
 def test_a_directory_of_a_zip_beyond_the_limits_is_refused_before_it_is_read(
     pack, monkeypatch, limits
 ):
     for name, limit in limits.items():
-        monkeypatch.setattr(archives, name, limit)
+        monkeypatch.setattr(archive_index, name, limit)
     many = make_zip({f"cat/{n}": b"" for n in range(101)})
     monkeypatch.setattr(zipfile.ZipInfo, "__init__", None)
     with pytest.raises(
@@ -91,7 +91,7 @@ def test_a_directory_of_a_zip_beyond_the_limits_is_refused_before_it_is_read(
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_more_folders_than_the_limit_are_refused(pack, kind, monkeypatch):
-    monkeypatch.setattr(archives, "_MAX_FOLDERS", 100)
+    monkeypatch.setattr(archive_index, "MAX_FOLDERS", 100)
     with pytest.raises(UserError, match="or 100 folders"):
         read_source(pack(make_archive(kind, {f"cat/{n}/{n}": b"" for n in range(101)})))
 
