@@ -12,7 +12,7 @@ import zipfile
 import pytest
 
 from helpers.archives import ONE, TWO_CLASSES, make_archive, make_tar, make_zip
-from tellapart.catalog import archive_index, files
+from tellapart.catalog import archive_index, packed
 from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
 
@@ -34,14 +34,14 @@ def test_a_member_that_unpacks_to_more_than_it_states_is_corrupt(pack):
 def test_a_packed_tar_that_unpacks_to_a_thousand_times_its_size_is_refused(
     pack, pack_it, monkeypatch, spent
 ):
-    monkeypatch.setattr(files, "IN_MEMORY_BYTES", 2**20)
+    monkeypatch.setattr(packed, "IN_MEMORY_BYTES", 2**20)
     bomb = pack_it(make_tar({"cat/1.bmp": bytes(2**24)}))
     with spent(), pytest.raises(UserError, match="unpacks to more than 200 times its size"):
         read_source(pack(bomb))
 
 
 def test_a_packed_tar_beyond_the_limit_is_refused(pack, monkeypatch):
-    monkeypatch.setattr(files, "MAX_UNPACKED_BYTES", 2**20)
+    monkeypatch.setattr(packed, "MAX_UNPACKED_BYTES", 2**20)
     with pytest.raises(UserError, match=r"unpacks to more than 0\.0 GiB"):
         read_source(pack(gzip.compress(make_tar({"cat/1.bmp": random.Random(0).randbytes(2**21)}))))
 
@@ -50,7 +50,7 @@ def test_a_full_temporary_folder_is_refused_in_one_line(pack, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(packed, "IN_MEMORY_BYTES", 10)
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(
         UserError, match=r"could not be unpacked \(no space left on device\). Make room"

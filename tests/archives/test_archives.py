@@ -11,7 +11,7 @@ import pytest
 
 from helpers.archives import ONE, TWO_CLASSES, UNSAFE, make_archive, make_tar, make_zip
 from helpers.images import write_classes
-from tellapart.catalog import files
+from tellapart.catalog import files, packed
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
@@ -117,7 +117,7 @@ def test_many_threads_read_the_right_bytes(pack, kind):
 
 
 def test_an_archive_larger_than_the_memory_set_aside_is_read_from_disk(pack, monkeypatch):
-    monkeypatch.setattr(files, "IN_MEMORY_BYTES", 10_000)
+    monkeypatch.setattr(packed, "IN_MEMORY_BYTES", 10_000)
     members = {f"{name}/1.bin": random.Random(name).randbytes(9_000) for name in "ab"}
     catalog = read_source(pack(gzip.compress(make_tar(members))))
     assert {path: catalog.files.read(path) for path in catalog.paths} == members
@@ -153,7 +153,7 @@ def test_nothing_is_created_anywhere_near(photos, pack, kind, tmp_path, monkeypa
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setattr(files, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(packed, "IN_MEMORY_BYTES", 1000)
     monkeypatch.chdir(tmp_path)
     before = {name: (name.lstat().st_mode, name.lstat().st_size) for name in tmp_path.rglob("*")}
     scan(read_source(path), max_pixels=10**8)

@@ -28,16 +28,11 @@ from tellapart.catalog.archive_index import (
     tar_entries,
     zip_entries,
 )
-from tellapart.catalog.files import (
-    AGAIN,
+from tellapart.catalog.files import AGAIN, Damage, Item, Store, file_stamp, open_store
+from tellapart.catalog.packed import (
     BOMB_RATIO,
-    Damage,
-    Item,
-    Store,
     broken,
-    file_stamp,
     keep,
-    open_store,
     packed_head,
     packing,
     unpack,

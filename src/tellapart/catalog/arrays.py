@@ -22,7 +22,8 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.files import AGAIN, READ_IT, Store, Tree, packing, unpack
+from tellapart.catalog.files import AGAIN, READ_IT, Store, Tree
+from tellapart.catalog.packed import packing, unpack
 from tellapart.decoding import MAX_FILE_BYTES, Decoded
 from tellapart.errors import UserError, reason_of
 

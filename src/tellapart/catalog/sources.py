@@ -20,7 +20,7 @@ from tellapart.catalog.archives import ArchiveFiles, open_archive
 from tellapart.catalog.arrays import find_arrays, is_idx, is_named_like_arrays, refuse_pickles
 from tellapart.catalog.by_path import catalog_by_path
 from tellapart.catalog.entries import SPLIT_NAMES
-from tellapart.catalog.files import READ_IT, open_store, packed_head, packing
+from tellapart.catalog.files import READ_IT, open_store
 from tellapart.catalog.in_memory import ImageInMemory, read_pairs
 from tellapart.catalog.layouts import read_arrays, read_tree
 from tellapart.catalog.manifest import (
@@ -32,6 +32,7 @@ from tellapart.catalog.manifest import (
     read_manifest,
 )
 from tellapart.catalog.names import escape, nearest_path
+from tellapart.catalog.packed import packed_head, packing
 from tellapart.catalog.paths import can_list, exists, is_file, is_folder
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.catalog.walk import Walk
