@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -17,7 +18,8 @@ def write_head(run: RunFolder, layers: Layers) -> None:
     tensors = {"weight": layers.weight, "bias": layers.bias}
     for number, (weight, bias) in enumerate(layers.hidden):
         tensors |= {f"hidden.{number}.weight": weight, f"hidden.{number}.bias": bias}
-    run.write(HEAD, save(tensors))
+    # safetensors writes the memory as it lies, and scikit-learn's coefficients lie column by column.
+    run.write(HEAD, save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}))
 
 
 def read_head(run: RunFolder) -> Layers:
