@@ -50,9 +50,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", ["probe", "fitted"])
-def test_the_torch_module_answers_as_the_model_file_does(
-    kind: str, request: pytest.FixtureRequest
-):
+def test_the_torch_module_answers_as_the_model_file_does(kind: str, request: pytest.FixtureRequest):
     run: Run = request.getfixturevalue(kind)
     image = sorted((run.path.parent.parent / "photos").rglob("*.*g"))[0]
     wanted = run.predictor().probabilities(image)[0]
@@ -67,7 +65,7 @@ def test_the_torch_module_is_in_evaluation_mode_and_does_not_learn(fitted: Run):
 
 def test_a_run_whose_checkpoints_are_gone_has_no_torch_module(fitted: Run, tmp_path: Path):
     (fitted.path / "checkpoints").rename(tmp_path / "checkpoints")
-    with pytest.raises(Refused, match="The checkpoints of .* are gone"):
+    with pytest.raises(Refused, match=r"The checkpoints of .* are gone"):
         fitted.torch_module()
     (tmp_path / "checkpoints").rename(fitted.path / "checkpoints")
 

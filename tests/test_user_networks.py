@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from tellapart.pipeline.backbone import TorchSide
 from torch import Tensor, nn
 
 from helpers.catalogs import scan_folder
@@ -33,6 +32,7 @@ from tellapart.models.to_onnx import export_backbone, export_trained
 from tellapart.models.trial import trial_images
 from tellapart.models.zoo import BackboneFacts, backbones
 from tellapart.options import BackboneOptions, FreezeOptions, HeadOptions, PreprocessingOptions
+from tellapart.pipeline.probe import LoadedBackbone
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.training.phases import TrainingData
@@ -211,7 +211,8 @@ def test_its_graph_is_never_kept_under_its_name(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path))
     recipe, console = Recipe(backbone=BackboneOptions(name="mine")), Console(quiet=True)
     networks = [Network(Scaled(factor), width=8, size_px=32) for factor in (1.0, 2.0)]
-    graphs = [TorchSide(recipe, console, {"mine": one}).exported().graph for one in networks]
+    own = [Extensions(networks={"mine": network}) for network in networks]
+    graphs = [LoadedBackbone(recipe, console, parts).exported().graph for parts in own]
     assert graphs[0] != graphs[1]
     assert not (tmp_path / "networks").exists()
 
