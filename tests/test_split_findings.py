@@ -17,7 +17,7 @@ DEFAULT = SplitOptions()
 
 def test_a_class_that_is_not_in_test_is_named_with_what_to_do():
     catalog = catalog_of_labels([0] * 10 + [1])
-    texts = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
+    texts = small_classes(catalog.with_splits(make_splits(catalog, DEFAULT, 0)))
     assert [text.partition(": ")[0] for text in texts] == [
         f"1 of 2 classes has no image in {s}" for s in ("val", "test")
     ]
@@ -26,22 +26,28 @@ def test_a_class_that_is_not_in_test_is_named_with_what_to_do():
 
 def test_of_many_classes_that_lack_images_five_are_named():
     catalog = catalog_of_labels(range(30), given=["train"] * 29 + ["test"])
-    assert "and 24 more" in small_classes(catalog, catalog.given_splits)[0]
+    assert "and 24 more" in small_classes(catalog.with_splits(catalog.given_splits))[0]
 
 
 def test_where_no_class_lacks_a_image_nothing_is_said():
     catalog = catalog_of_labels([0, 1] * 10)
-    assert small_classes(catalog, make_splits(catalog, DEFAULT, 0)) == []
+    assert small_classes(catalog.with_splits(make_splits(catalog, DEFAULT, 0))) == []
 
 
 def test_a_split_that_is_not_there_at_all_is_no_matter_of_small_classes():
-    assert small_classes(catalog_of_labels([0, 1]), text_column(["train", "train"])) == []
+    splits = text_column(["train", "train"])
+    assert small_classes(catalog_of_labels([0, 1]).with_splits(splits)) == []
 
 
 def findings_of(catalog, options=DEFAULT):
     """What is said of the splits that are made, in one text."""
     splits = make_splits(catalog, options, 0)
-    return " ".join([*small_classes(catalog, splits), *missed_shares(catalog, splits, options)])
+    return " ".join(
+        [
+            *small_classes(catalog.with_splits(splits)),
+            *missed_shares(catalog.with_splits(splits), options),
+        ]
+    )
 
 
 # ── what groups keep from being divided ──
@@ -51,7 +57,7 @@ def test_a_class_in_two_groups_is_explained_with_their_sizes():
     catalog = catalog_of_labels(
         [0] * 40 + [1] * 100, groups=["p017"] * 38 + ["p3"] * 2 + [""] * 100
     )
-    (text,) = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
+    (text,) = small_classes(catalog.with_splits(make_splits(catalog, DEFAULT, 0)))
     assert (
         text
         == "1 of 2 classes has no image in val: 'c0000' (40 images in 2 groups; 38 are of group"
@@ -62,7 +68,7 @@ def test_a_class_in_two_groups_is_explained_with_their_sizes():
 
 def test_a_class_in_one_group_lacks_both():
     catalog = catalog_of_labels([0] * 40 + [1] * 100, groups=["p017"] * 40 + [""] * 100)
-    texts = small_classes(catalog, make_splits(catalog, DEFAULT, 0))
+    texts = small_classes(catalog.with_splits(make_splits(catalog, DEFAULT, 0)))
     assert len(texts) == 2
     assert "'c0000' (40 images, all of group 'p017')" in texts[1]
 
@@ -100,7 +106,7 @@ def test_groups_that_a_class_shares_with_another_are_counted():
     catalog = catalog_of_labels(
         [0] * 90 + [1] * 3, groups=[f"g{number % 3}" for number in range(93)]
     )
-    text, _ = small_classes(catalog, text_column(["test", "val", *["train"] * 91]))
+    text, _ = small_classes(catalog.with_splits(text_column(["test", "val", *["train"] * 91])))
     assert "'c0001' (3 images in 3 groups; 3 groups shared with other classes)" in text
 
 
@@ -108,7 +114,7 @@ def test_of_a_split_that_the_user_made_no_groups_are_blamed():
     catalog = catalog_of_labels(
         [0] * 10 + [1] * 10, groups=["g"] * 20, given=["train"] * 19 + ["test"]
     )
-    (text,) = small_classes(catalog, catalog.given_splits)
+    (text,) = small_classes(catalog.with_splits(catalog.given_splits))
     assert "'c0000' (10 images). Add images of them" in text
 
 
@@ -126,10 +132,8 @@ def test_only_what_is_divided_counts_where_the_user_made_a_test_set():
 
 def test_the_classes_with_most_images_are_named_first_and_both_reasons_given():
     labels = [0] + [1] * 9 + [2] * 40
-    texts = small_classes(
-        catalog := catalog_of_labels(labels, groups=[""] + ["g"] * 9 + [""] * 40),
-        make_splits(catalog, DEFAULT, 0),
-    )
+    catalog = catalog_of_labels(labels, groups=[""] + ["g"] * 9 + [""] * 40)
+    texts = small_classes(catalog.with_splits(make_splits(catalog, DEFAULT, 0)))
     assert "'c0001' (9 images, all of group 'g'), 'c0000' (1 image). Add images" in texts[0]
     assert "a class needs three of its own" in texts[0]
 
@@ -140,7 +144,7 @@ def test_a_group_too_large_for_the_shares_is_told_with_what_was_reached():
     )
     splits = make_splits(catalog, DEFAULT, 0)
     got = {split: int((splits == split).sum()) for split in ("val", "test")}
-    assert missed_shares(catalog, splits, DEFAULT) == [
+    assert missed_shares(catalog.with_splits(splits), DEFAULT) == [
         "Groups and copies stay whole, so the splits miss their wanted sizes: "
         f"val has {got['val']} images instead of 30, test has {got['test']} images instead of 30. "
         "190 of 200 images are of group 'big'."

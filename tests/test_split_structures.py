@@ -58,7 +58,7 @@ def test_no_cluster_crosses_and_every_class_is_trained_whatever_the_structure(ro
         np.where(named, catalog.groups, np.arange(len(catalog))),
     ):
         assert homes(splits, together) == 1
-    assert find_leaks(catalog, splits) == []
+    assert find_leaks(catalog.with_splits(splits)) == []
     assert counts(catalog, splits)[:, 0].all()
     assert (splits == make_splits(catalog, SplitOptions(val=val), seed)).all()
 
@@ -72,7 +72,7 @@ def test_leaks_are_the_clusters_with_rows_in_two_splits_whatever_the_structure(r
     splits, cluster_of = text_column(homes_of[: len(catalog)]), clusters(catalog)
     lie_in = {cluster: set(splits[cluster_of == cluster]) - {""} for cluster in cluster_of.tolist()}
     leaky = {cluster for cluster, where in lie_in.items() if len(where) > 1}
-    assert {cluster_of[leak.rows[0]] for leak in find_leaks(catalog, splits)} == leaky
+    assert {cluster_of[leak.rows[0]] for leak in find_leaks(catalog.with_splits(splits))} == leaky
 
 
 @settings(max_examples=100)
@@ -80,8 +80,8 @@ def test_leaks_are_the_clusters_with_rows_in_two_splits_whatever_the_structure(r
 def test_there_is_something_to_say_of_every_structure_in_few_sentences(rows, val):
     catalog, options = structure(rows), SplitOptions(val=val)
     splits = make_splits(catalog, options, 0)
-    assert len(small_classes(catalog, splits)) <= 2
-    assert len(missed_shares(catalog, splits, options)) <= 1
+    assert len(small_classes(catalog.with_splits(splits))) <= 2
+    assert len(missed_shares(catalog.with_splits(splits), options)) <= 1
 
 
 @settings(max_examples=100)
@@ -117,6 +117,6 @@ def test_a_hundred_thousand_images_of_a_thousand_classes_are_divided_in_seconds(
     catalog = catalog_of_labels(np.arange(100_000) % 1000, contents=np.arange(100_000) // 1.01 // 1)
     start = time.process_time()
     splits = make_splits(catalog, DEFAULT, 0)
-    assert find_leaks(catalog, splits) == []
+    assert find_leaks(catalog.with_splits(splits)) == []
     make_folds(catalog, np.flatnonzero(splits == "train"), 5, 0)
     assert time.process_time() - start < 20

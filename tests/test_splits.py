@@ -161,7 +161,7 @@ def test_copies_of_one_image_go_to_one_split_and_one_fold():
     folds = make_folds(catalog, np.arange(120), 5, 0)
     assert homes(splits, catalog.digests) == 1
     assert homes(folds, catalog.digests) == 1
-    assert find_leaks(catalog, splits) == []
+    assert find_leaks(catalog.with_splits(splits)) == []
 
 
 def test_a_group_never_crosses():
@@ -272,7 +272,7 @@ def test_a_leaky_split_of_the_users_is_kept_and_reported():
     )
     splits = make_splits(catalog, DEFAULT, 0)
     assert list(splits) == given
-    leaks = [(leak.splits, leak.rows) for leak in find_leaks(catalog, splits)]
+    leaks = [(leak.splits, leak.rows) for leak in find_leaks(catalog.with_splits(splits))]
     assert leaks == [(("train", "val", "test"), (0, 1, 2)), (("train", "test"), (4, 5))]
 
 

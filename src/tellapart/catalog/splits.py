@@ -56,13 +56,13 @@ def make_splits(catalog: Catalog, options: SplitOptions, seed: int) -> Column:
     return splits
 
 
-def find_leaks(catalog: Catalog, splits: Column) -> list[Leak]:
+def find_leaks(catalog: Catalog) -> list[Leak]:
     """Clusters with rows in more than one split. Only splits that the user brought can have
     some.
     """
-    if not _may_leak(catalog, splits):
+    if not _may_leak(catalog):
         return []
-    cluster_of = clusters(catalog)
+    cluster_of, splits = clusters(catalog), catalog.splits
     homes = np.zeros(len(catalog), np.int64)  # cluster → in how many splits it is
     for split in SPLITS:
         homes[np.unique(cluster_of[splits == split])] += 1
@@ -75,9 +75,9 @@ def find_leaks(catalog: Catalog, splits: Column) -> list[Leak]:
     ]
 
 
-def small_classes(catalog: Catalog, splits: Column) -> list[str]:
+def small_classes(catalog: Catalog) -> list[str]:
     """A sentence for each of val and test that lacks a class, with what to do."""
-    stated = set(catalog.given_splits[catalog.ok])
+    stated, splits = set(catalog.given_splits[catalog.ok]), catalog.splits
     least = 1 + sum(bool((splits == split).any()) for split in {"val", "test"} - stated)
     sentences = []
     for split in ("val", "test"):
@@ -109,18 +109,17 @@ def small_classes(catalog: Catalog, splits: Column) -> list[str]:
     return sentences
 
 
-def missed_shares(catalog: Catalog, splits: Column, options: SplitOptions) -> list[str]:
+def missed_shares(catalog: Catalog, options: SplitOptions) -> list[str]:
     """A sentence, if groups and copies keep the splits far from the wanted sizes.
 
     Args:
-        catalog: what `make_splits` was given.
-        splits: what it returned.
-        options: what it was given.
+        catalog: divided by `make_splits`.
+        options: what `make_splits` was given.
     """
     _, free, shares = _planned(catalog, options)
     targets = [_targets(count, list(shares.values())) for count in catalog.counts(free).tolist()]
     sizes = {
-        split: (int((splits[free] == split).sum()), int(wanted))
+        split: (int((catalog.splits[free] == split).sum()), int(wanted))
         for split, wanted in zip(shares, np.sum(targets, axis=0), strict=True)
     }
     del sizes["train"]
@@ -165,12 +164,12 @@ def _planned(
     return splits, free, {"train": 1 - sum(cut.values()), **cut}
 
 
-def _may_leak(catalog: Catalog, splits: Column) -> bool:
+def _may_leak(catalog: Catalog) -> bool:
     """Whether two rows that have something in common may lie in different splits.
 
     This is far quicker than the clusters, and for most catalogs the answer is no.
     """
-    homes = splits[catalog.ok].tolist()
+    homes = catalog.splits[catalog.ok].tolist()
     if "" in homes:  # a chain of copies could lead through a row that lies in no split
         return True
     for column in (catalog.digests, catalog.copies, catalog.groups):

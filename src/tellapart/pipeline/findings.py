@@ -36,8 +36,8 @@ def find_all(
     copies, splits = find_copies(catalog), catalog.splits
     remarks = catalog.remarks
     if (splits != "").any():
-        missed = missed_shares(catalog, splits, options) if options else ()
-        remarks = (*remarks, *missed, *small_classes(catalog, splits), *_missing(splits, needs_val))
+        missed = missed_shares(catalog, options) if options else ()
+        remarks = (*remarks, *missed, *small_classes(catalog), *_missing(splits, needs_val))
     return (
         *_leaks(catalog),
         *_conflicts(catalog, [one for one in copies if one.conflict]),
@@ -62,7 +62,7 @@ def refuse_findings(findings: Iterable[Finding], kinds: Sequence[str] = REFUSED)
 
 
 def _leaks(catalog: Catalog) -> list[Finding]:
-    leaks = find_leaks(catalog, catalog.splits)
+    leaks = find_leaks(catalog)
     if not leaks:
         return []
     between = sorted({" and ".join(leak.splits) for leak in leaks})

@@ -141,7 +141,7 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
         "splits": {
             "hash": trained.data.splits_digest,
             "counts": {split: len(catalog.split(split)) for split in SPLITS},
-            "leaks": len(find_leaks(catalog, catalog.splits)),
+            "leaks": len(find_leaks(catalog)),
         },
         "warnings": [finding.text for finding in trained.findings],
         "seed": trained.recipe.seed,

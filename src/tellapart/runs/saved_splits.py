@@ -35,7 +35,7 @@ def save_splits(run: RunFolder, catalog: Catalog) -> None:
     digest = splits_hash(rows)
     columns = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
     # Leaks that the user's own split holds are no violation when it is used again.
-    origin = "leaky" if find_leaks(catalog, catalog.splits) else "clean"
+    origin = "leaky" if find_leaks(catalog) else "clean"
     classes = json.dumps(catalog.classes, ensure_ascii=False)
     about = {HASH_KEY: digest, ORIGIN_KEY: origin, CLASSES_KEY: classes}
     run.write_table("splits.parquet", {**columns, "weight": catalog.weights[catalog.ok]}, about)
@@ -133,7 +133,7 @@ class SavedSplits:
         return {path for path in changed if self.rows[path][3] == "train"}
 
     def _check_leaks(self, catalog: Catalog, splits: Column) -> None:
-        leaks = find_leaks(catalog, splits)
+        leaks = find_leaks(catalog.with_splits(splits))
         if leaks and not self.leaky:
             raise Refused(
                 f"{self.file} would put {len(leaks)} images or groups on two sides of the split, "

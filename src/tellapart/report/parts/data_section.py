@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.findings import Finding as Finding
+from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.decoding import NOTES, STATUSES
 from tellapart.report.parts.gallery import Album, Shot
