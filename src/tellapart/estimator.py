@@ -5,7 +5,6 @@ X, y ─ pairs of image and class name ─▶ train ─▶ Run ─▶ Predictor 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -34,7 +33,7 @@ from tellapart.jobs.train import train
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-    from tellapart.pipeline.run import Run
+    from tellapart.catalog.sources import Source
     from tellapart.recipe import Recipe
 
 _GIVE_IMAGES = (
@@ -124,9 +123,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
                 f" {labels.tolist()[0]!r}."
             )
         names = [str(label) for label in self.classes_.tolist()]
-        images = _trainable(images)
-        self.run_ = _train(
-            [(image, names[place]) for image, place in zip(images, places, strict=True)],
+        pairs = zip(_trainable(images), (names[place] for place in places), strict=True)
+        self.run_ = train(
+            cast("Source", list(pairs)),
             recipe=self.recipe,
             set={"split.test": 0, **(self.set or {})},
             seed=self.seed,
@@ -230,29 +229,3 @@ def _in_memory(image: Image) -> Image:
 
 
 _HELD_FORMS = (bytes, bytearray, memoryview, np.ndarray, PillowImage.Image)
-
-
-def _train(pairs: list[tuple[Image, str]], **options: Any) -> Run:
-    """Temporary: until `train` takes images in memory, they are written as files."""
-    if isinstance(pairs[0][0], str | os.PathLike):
-        with tempfile.TemporaryDirectory() as folder:
-            table = Path(folder) / "images.jsonl"
-            rows = [
-                {"path": os.path.abspath(cast("str", image)), "label": label}
-                for image, label in pairs
-            ]
-            table.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            return train(table, **options)
-    with tempfile.TemporaryDirectory() as folder:
-        rows = []
-        for number, (image, label) in enumerate(pairs):
-            path = Path(folder) / f"{number:07}.png"
-            pixels = decode_input(image).pixels
-            if pixels is None:
-                path.write_bytes(b"")
-            else:
-                PillowImage.fromarray(pixels).save(path)
-            rows.append({"path": path.name, "label": label})
-        table = Path(folder) / "images.jsonl"
-        table.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return train(table, **options)

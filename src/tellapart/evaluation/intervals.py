@@ -115,7 +115,7 @@ def percentile_interval(
     A resample carries the noise of the images twice. Noise moves some statistics in one direction
     only: it raises a calibration error in nearly every resample. The plain percentiles may then not
     even hold the value. The noise of the images has already moved the value, by up to BIAS_REACH
-    times as much, so the interval reaches that much further back.
+    times as much. The interval therefore reaches that much further back.
 
     Args:
         value: the statistic on the images themselves.

@@ -1,4 +1,4 @@
-"""What the model said about one split. Metrics, audit and report read this and nothing else."""
+"""The predictions of a model for one split. Metrics, audit and report read this and nothing else."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the model said about one split.
+    """The predictions of a model for one split, with the truth.
 
     Args:
-        probs: (N, C) float32, rows sum to 1. Calibrated, as the model file gives them.
+        probs: (N, C) float32 calibrated probabilities, as the model file gives them; rows sum to 1.
         labels: (N,) int64 in [0, C), the truth.
-        paths: N files, relative to the catalog's root, same order as probs.
-        classes: C names, the column order of probs.
-        unfamiliarity: (N,) float32, or None. Above 1 the image is unlike the training images.
+        paths: N paths, relative to the root of the data, in the order of `probs`.
+        classes: C names, in the order of the columns of `probs`.
+        unfamiliarity: (N,) float32. An image above 1 is unlike the training images. None means that
+            it was not measured.
 
     >>> probs = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
     >>> predictions = Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))
@@ -53,7 +54,7 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(N,) the most probable class of each image; the first of equals."""
+        """(N,) the most probable class of each image. Of equal classes it is the first."""
         return self.probs.argmax(axis=1) if len(self) else np.zeros(0, np.int64)
 
     @property
@@ -63,7 +64,7 @@ class Predictions:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """(N,) whether the answer is the label."""
+        """(N,) whether the most probable class is the label."""
         return np.asarray(self.predicted == self.labels)
 
     def to_frame(self) -> polars.DataFrame:

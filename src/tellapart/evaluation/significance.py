@@ -85,8 +85,8 @@ def balanced_reach(
 ) -> tuple[float, float]:
     """How far the 95 % interval of a difference of balanced accuracies reaches down and up.
 
-    Newcombe's method is applied at the effective number of images. It is needed because nothing
-    varies in a bootstrap if two models answer alike, although they might differ on other images.
+    Newcombe's method is applied at the effective number of images. If two models answer alike,
+    nothing varies in a bootstrap, although they might differ on other images.
 
     Args:
         first: (N,) whether the first model is right.

@@ -187,7 +187,7 @@ class _Graph:
         )
 
     def answer(self, head: Head) -> list[onnx.ValueInfoProto]:
-        """The head; the model file's outputs."""
+        """Add the head; returns the outputs of the model file."""
         self._add("Softmax", [self._logits(head.layers)], "probabilities", axis=1)
         self._unfamiliarity(head)
         embedding, *features = self.network_outputs
@@ -201,7 +201,7 @@ class _Graph:
         return outputs
 
     def _logits(self, layers: Layers) -> str:
-        """The layers, one after the other."""
+        """Add the layers of the head; returns the name of the logits."""
         value = EMBEDDING
         for number, (weight, bias) in enumerate(layers.hidden, 1):
             constants = [

@@ -34,7 +34,7 @@ def compose_ensemble(members: Sequence[bytes], card: ModelCard) -> bytes:
 
     Its probabilities and its unfamiliarity are the means of the members'. Its embedding is theirs
     side by side, with an embedding that members share only once. If every member has an activation
-    map, its map is the mean of theirs, for the answer that all give together.
+    map, its map is the mean of theirs. It explains the answer that all give together.
 
     Args:
         members: model files with the same classes and preprocessing.

@@ -30,8 +30,8 @@ class ExportedNetwork:
     """A network as a graph, with what the model card states about it.
 
     Args:
-        graph: input (N, C, S, S) float32 → embedding (N, D), and features (N, D, h, w) if it has a
-            feature map.
+        graph: input (N, C, S, S) float32 → embedding (N, D). A network with a feature map gives
+            features (N, D, h, w) too.
         preprocessing: how the network takes its images.
         source: where the weights come from.
         licence: the licence of the weights.

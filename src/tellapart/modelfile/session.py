@@ -20,7 +20,7 @@ class Session:
     """A loaded graph that many threads may run at once.
 
     By default each run uses one core. On a CPU one image at a time on each core is as fast as a
-    batch, and images of any size need no padding.
+    batch. Images of any size then need no padding.
 
     Args:
         model: a serialised, self-contained ONNX graph.
