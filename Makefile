@@ -17,7 +17,7 @@ test: $(INSTALLED)  ## the whole suite, doctests included
 test-oldest:  ## the suite with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear $(OLDEST_VENV)
 	$(OLDEST_VENV)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(OLDEST_VENV)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --group dev --editable ".[train]"
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --group dev --group docs --editable ".[train]"
 	$(OLDEST_VENV)/bin/python -m pytest
 
 check: lint types rooms test  ## all that a commit must pass
@@ -47,8 +47,7 @@ audit: $(INSTALLED)  ## known advisories of what is installed; asks a public dat
 	$(BIN)/pip-audit --skip-editable
 
 docs: $(INSTALLED)  ## the documentation site in build/docs; a warning is an error
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
-	$(BIN)/python docs/build.py
+	$(BIN)/python docs/make_site.py
 
 bench: $(INSTALLED)  ## DATA=folder: speed against the ordinary way
 	$(BIN)/python benchmarks/speed.py $(DATA)
@@ -66,5 +65,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed, this is ' + sys.version) if sys.version_info < (3, 11) else 0"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[train]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group docs --editable ".[train]"
 	touch $@

@@ -1,6 +1,6 @@
 """Pages of the reference that are read from the code: the command line, the recipe keys, and Python.
 
-Each function returns the Markdown of one page. `build.py` writes them beside the other pages.
+Each function returns the Markdown of one page. `make_site.py` writes them beside the other pages.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import inspect
 import re
 import typing
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import tellapart
@@ -47,6 +48,7 @@ def click_commands() -> dict[str, Any]:
 
     from tellapart.cli.verbs import app
 
+    import_module("tellapart.cli.main")  # the verbs of all modules have joined after this
     group: Any = get_command(app)
     return {name: command for name, command in group.commands.items() if not command.hidden}
 
@@ -59,15 +61,12 @@ def example_lines(epilog: str) -> list[str]:
 
 
 def _parameters(command: Any) -> Iterator[str]:
-    rows = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
     yield f"`tellapart {command.name} {usage(command)}`"
     yield ""
-    yield "| | default | what it means |"
-    yield "|---|---|---|"
-    for parameter in rows:
-        default = default_text(parameter)
-        meaning = cell(plain(getattr(parameter, "help", "") or ""))
-        yield f"| `{cell(spelling(parameter))}` | {cell(default)} | {meaning} |"
+    yield "| | what it means |"
+    yield "|---|---|"
+    for parameter in command.params:
+        yield f"| `{cell(spelling(parameter))}` | {cell(plain(parameter.help))} |"
 
 
 def usage(command: Any) -> str:
@@ -99,14 +98,6 @@ def _kind(parameter: Any) -> str:
     )
 
 
-def default_text(parameter: Any) -> str:
-    """The default of a parameter, where the help does not say it."""
-    default = parameter.default
-    if callable(default) or default in (None, False, ()) or isinstance(default, bool):
-        return ""
-    return f"`{default}`"
-
-
 def recipe_keys() -> str:
     """The page of the recipe keys: one table for each group, then the files of the recipes."""
     lines = [
@@ -119,22 +110,18 @@ def recipe_keys() -> str:
         "`tellapart recipes NAME` lists the keys of one recipe with its values.",
     ]
     for group, keys in _key_groups().items():
-        lines += [
-            "",
-            f"## {group}",
-            "",
-            "| key | default | takes | what it means |",
-            "|---|---|---|---|",
-        ]
-        for key in keys:
-            lines.append(
-                f"| `{key.name}` | `{cell(option_text(key.default)) or ' '}` | {cell(key.takes)} |"
-                f" {cell(key.help)}{_read_by(key.name)} |"
-            )
+        lines += ["", f"## {group}", "", "| key | takes | what it means |", "|---|---|---|"]
+        lines += [_key_row(key) for key in keys]
     lines += ["", "## Recipe files", "", "These are the recipes that come with tellapart."]
     for name in recipe_names():
         lines += ["", f"### {name}", "", "```yaml", recipe_text(name).rstrip(), "```"]
     return "\n".join(lines) + "\n"
+
+
+def _key_row(key: RecipeKey) -> str:
+    default = f"`{cell(option_text(key.default))}`" if option_text(key.default) else "empty"
+    meaning = f"{cell(key.help)}{_read_by(key.name)}"
+    return f"| `{key.name}` | {cell(key.takes)}; default {default} | {meaning} |"
 
 
 def _key_groups() -> dict[str, list[RecipeKey]]:
@@ -171,47 +158,50 @@ def python_api() -> str:
 
 
 def _entry(name: str, value: Any) -> list[str]:
-    text = inspect.cleandoc(getattr(value, "__doc__", None) or "")
+    """A name's signature and docstring; of a type that is only an alias, what it stands for."""
+    if typing.get_origin(value) is not None:
+        meaning = re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(value)).replace("typing.", "")
+        return ["```text", f"{name} = {meaning}", "```"]
     signature = _signature(name, value)
     code = ["```text", signature, "```", ""] if signature else []
-    if typing.get_origin(value) is not None or not (inspect.isclass(value) or callable(value)):
-        return [*code, f"`{value}`" if not isinstance(value, property) else docstring(text)]
-    return [*code, docstring(text)]
+    return [*code, docstring(inspect.cleandoc(value.__doc__ or ""))]
 
 
 def _signature(name: str, value: Any) -> str:
+    """A function or class as it is called; "" for what cannot be called."""
     if isinstance(value, property):
         return ""
     try:
         signature = inspect.signature(value)
     except (TypeError, ValueError):
         return ""
-    parameters = [
-        str(parameter).replace("'", "").replace("<factory>", "…")
-        for parameter in signature.parameters.values()
-        if parameter.name not in ("self", "cls")
-    ]
-    plain_star = [
-        "*"
-        for parameter in signature.parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    ][:1]
-    keywords = sum(
-        parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        for parameter in signature.parameters.values()
-    )
-    if plain_star and not any(text.startswith("*") for text in parameters):
-        parameters.insert(len(parameters) - keywords, "*")
-    returned = signature.return_annotation
-    arrow = (
-        ""
-        if returned is inspect.Signature.empty or inspect.isclass(value)
-        else f" -> {_type(returned)}"
-    )
+    parameters: list[str] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not any(
+            text.startswith("*") for text in parameters
+        ):
+            parameters.append("*")
+        if parameter.name not in ("self", "cls"):
+            parameters.append(_parameter(parameter))
+    annotation = signature.return_annotation
+    hidden = annotation is signature.empty or inspect.isclass(value)
+    arrow = "" if hidden else f" -> {_type(annotation)}"
     one_line = f"{name}({', '.join(parameters)}){arrow}"
     if len(one_line) <= 80:
         return one_line
     return "\n".join([f"{name}(", *(f"    {text}," for text in parameters), f"){arrow}"])
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    text = f"{stars}{parameter.name}"
+    if parameter.annotation is not parameter.empty:
+        text += f": {_type(parameter.annotation)}"
+    if parameter.default is parameter.empty:
+        return text
+    # The default of a field that is made anew each time says nothing to a reader.
+    default = "…" if "factory" in repr(parameter.default) else repr(parameter.default)
+    return f"{text} = {default}"
 
 
 def _type(annotation: Any) -> str:
