@@ -3,4 +3,6 @@
 import pytest
 
 # Their assertions then say what differed, as those of the test modules do.
-pytest.register_assert_rewrite("helpers.pages", "helpers.runs", "helpers.training")
+pytest.register_assert_rewrite(
+    "helpers.documentation", "helpers.pages", "helpers.runs", "helpers.training"
+)
