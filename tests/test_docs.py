@@ -29,18 +29,6 @@ from helpers.documentation import (
 )
 from tellapart.recipe import recipe_keys
 
-# Pages whose names of the Python interface are not all there yet.
-WAITING = {
-    "coming-from/autogluon.md",
-    "how-to/data-in-memory.md",
-    "how-to/own-metric.md",
-    "how-to/own-network.md",
-    "how-to/scikit-learn.md",
-    "how-to/torch-module.md",
-    "reference/run-folder.md",
-    "own-network-and-metric",
-}
-
 # Blocks that show other tools' code, fetch something, or start servers. Each says why above itself.
 NOT_RUN = 15
 
@@ -87,7 +75,7 @@ def nav_pages(entry: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if runs_something(page) and page_name(page) not in WAITING],
+    [page for page in PAGES if runs_something(page)],
     ids=page_name,
 )
 def test_the_code_of_a_page_runs_as_it_stands(page: Path, tmp_path: Path) -> None:
@@ -126,11 +114,7 @@ def test_a_marker_is_one_of_the_known_ones() -> None:
 # ── the notebooks ──
 
 
-@pytest.mark.parametrize(
-    "notebook",
-    [path for path in NOTEBOOKS if path.stem not in WAITING],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_bottom(notebook: Path, tmp_path: Path) -> None:
     run_notebook(notebook, tmp_path)
 

@@ -120,7 +120,7 @@ def write_working_folder(folder: Path) -> Path:
 
 def run_page(page: Path, folder: Path) -> None:
     """Run what a page runs, in order and in one namespace, with `folder` as the current one."""
-    namespace: dict[str, object] = {"__name__": "page"}
+    namespace: dict[str, object] = {"__name__": "__main__"}
     with contextlib.chdir(folder):
         for block in blocks(page, "python", "sh"):
             if block.language == "python" and not block.skipped:
@@ -137,7 +137,7 @@ def code_cells(notebook: Path) -> list[str]:
 
 def run_notebook(notebook: Path, folder: Path) -> None:
     """Run the cells of a notebook in order, with `folder` as the current one."""
-    namespace: dict[str, object] = {"__name__": "notebook"}
+    namespace: dict[str, object] = {"__name__": "__main__"}
     with contextlib.chdir(folder):
         for number, code in enumerate(code_cells(notebook), 1):
             exec(compile(code, f"{notebook.name}, code cell {number}", "exec"), namespace)
