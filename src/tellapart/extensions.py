@@ -175,11 +175,10 @@ class Extensions:
                 f"{kind}={{{', '.join(f'{name!r}: …' for name in names)}}}"
                 for kind, names in missing.items()
             )
-            count = sum(map(len, missing.values()))
+            them = "them" if sum(map(len, missing.values())) > 1 else "it"
             raise UserError(
                 f"This run uses {words}.",
-                f"Pass {'them' if count > 1 else 'it'} to train(resume=…) again; the command line"
-                " cannot.",
+                f"Pass {them} to train(resume=…) again; the command line cannot.",
             )
 
     def unused_by(self, recipe: Recipe) -> list[str]:
@@ -189,16 +188,21 @@ class Extensions:
         ["losses={'focal': …} is not used, since training.loss is cross_entropy"]
         """
         used = self.used_by(recipe)
-        values = {
-            "networks": recipe.backbone.name,
-            "losses": recipe.training.loss,
-            "optimizers": recipe.training.optimizer,
-            "schedules": recipe.training.schedule,
-            "transforms": ",".join(recipe.augmentation.transforms) or "empty",
+        transforms = ",".join(recipe.augmentation.transforms) or "empty"
+        reasons = {
+            "networks": f"backbone.name is {recipe.backbone.name}",
+            "losses": f"training.loss is {recipe.training.loss}",
+            "optimizers": f"training.optimizer is {recipe.training.optimizer}",
+            "schedules": f"training.schedule is {recipe.training.schedule}",
+            "transforms": f"augmentation.transforms is {transforms}",
         }
+        if not recipe.by_gradient:
+            reasons = dict.fromkeys(reasons, f"method is {recipe.method}") | {
+                "networks": reasons["networks"]
+            }
         return [
-            f"{kind}={{{name!r}: …}} is not used, since {KEYS[kind]} is {value}"
-            for kind, value in values.items()
+            f"{kind}={{{name!r}: …}} is not used, since {reason}"
+            for kind, reason in reasons.items()
             for name in getattr(self, kind)
             if name not in used.get(kind, ())
         ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from tellapart.errors import UserError, choose, needs_extra, reason_of
-from tellapart.extensions import Extensions
+from tellapart.extensions import KEYS, Extensions
 from tellapart.recipe import Recipe, recipe_from
 
 
@@ -47,15 +47,28 @@ def load_recipe(
         extensions: the user's own parts, whose names the recipe may use.
 
     Raises:
-        UserError: an unknown name, a file that is not a recipe, or a key or value that does not
-            fit.
+        UserError: the name is unknown, the file is not a recipe, or a key or value does not fit.
     """
     names = (extensions or Extensions()).names
     base = recipe if isinstance(recipe, Recipe) else recipe_from(_read(recipe), supplied=names)
     given = {key: value for key, value in (options or {}).items() if value is not None}
-    made = recipe_from({**(changes or {}), **given}, base, names)
-    made.check_used()
-    return made
+    changed = recipe_from({**(changes or {}), **given}, base, names)
+    changed.check_used()
+    return changed
+
+
+def recorded_recipe(file: Path, parts: Mapping[str, Sequence[str]]) -> Recipe:
+    """The recipe of a run, whose own parts need not be at hand to read what it says.
+
+    Args:
+        file: the run's recipe.yaml.
+        parts: the user's own parts that the run recorded, kind → names.
+
+    Raises:
+        UserError: it is not a recipe.
+    """
+    names = {KEYS[kind]: tuple(names) for kind, names in parts.items()}
+    return recipe_from(_read(str(file)), supplied=names)
 
 
 def _read(name: str) -> Mapping[str, Any]:
@@ -82,10 +95,10 @@ def _read(name: str) -> Mapping[str, Any]:
 
 
 def read_text(path: Path, kind: str, hint: str) -> str:
-    """What a file that the user named says.
+    """The text of a file that the user named.
 
     Raises:
-        UserError: it cannot be read, with the reason and the hint.
+        UserError: it cannot be read. The message has the reason and the hint.
     """
     try:
         return path.read_text(encoding="utf-8")

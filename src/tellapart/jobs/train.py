@@ -136,6 +136,8 @@ def train(
             resume, data, accept_changes=accept_changes, given=given, extensions=extensions
         )
     with open_services(quiet=quiet) as services:
+        for note in extensions.unused_by(request.recipe):
+            services.console.say(f"note: {note}")
         if request.recipe.by_gradient:
             return _by_gradient(request, services, callbacks)
         return _by_probe(request, services, callbacks)

@@ -199,7 +199,8 @@ class LoadedBackbone:
 
         recipe, networks = self._recipe, self._extensions.networks
         preprocessing = find_preprocessing(recipe.backbone, recipe.preprocessing, networks)
-        return load_backbone(recipe.backbone, preprocessing, networks=networks)
+        # The seed decides the numbers that a function of the user's draws when it builds a network.
+        return load_backbone(recipe.backbone, preprocessing, recipe.seed, networks)
 
     @cached_property
     def _module(self) -> Embedder:

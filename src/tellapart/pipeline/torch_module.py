@@ -18,7 +18,7 @@ from tellapart.models.backbones import Embedder, embedder, load_backbone
 from tellapart.pipeline.head_file import read_head
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
-from tellapart.recipe_files import load_recipe
+from tellapart.recipe_files import recorded_recipe
 from tellapart.runs.folder import RunFolder
 from tellapart.training.checkpoints import Checkpoint, Checkpoints
 
@@ -44,9 +44,13 @@ def torch_module(path: Path, networks: Mapping[str, Network]) -> nn.Module:
             f"{path} is an ensemble: its model file holds several networks.",
             "Take the network of one fold: tellapart.Run.open('…/folds/…').torch_module().",
         )
-    recipe = load_recipe(str(path / "recipe.yaml"), extensions=Extensions(networks=networks))
+    # A probe has no run.json: it is never resumed, and uses no parts but a network.
+    identity = folder.read_json("run.json") if folder.has("run.json") else {"options": {}}
+    parts = identity["options"].get("extensions", {})
+    Extensions(networks=networks).check_given({"networks": parts.get("networks", [])})
+    recipe = recorded_recipe(path / "recipe.yaml", parts)
     if shipped_probe(folder):
-        backbone = load_backbone(recipe.backbone, card.preprocessing, networks=networks)
+        backbone = load_backbone(recipe.backbone, card.preprocessing, recipe.seed, networks)
         module = embedder(backbone)
     else:
         module = trained_embedder(folder, recipe, card, networks)
