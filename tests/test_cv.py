@@ -399,7 +399,7 @@ def test_val_of_an_earlier_run_is_divided_too_and_without_a_test_the_page_says_s
 
 def test_strict_refuses_a_label_conflict(photos: Path):
     (photos / "leaf" / "same.jpg").write_bytes((photos / "sky" / "001.jpg").read_bytes())
-    with pytest.raises(Refused, match="under more than one class"):
+    with pytest.raises(Refused, match="in more than one class"):
         cross(photos, strict=True)
     assert not (photos.parent / "runs").exists()
 

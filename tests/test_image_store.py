@@ -16,6 +16,7 @@ from helpers.training import images_of
 from tellapart.catalog.table import Catalog
 from tellapart.decoding import decode
 from tellapart.errors import Refused
+from tellapart.images import store
 from tellapart.images.store import Images, memory_for_images
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.progress import Console
@@ -121,3 +122,21 @@ def test_too_many_lost_images_are_refused(folder: Path, catalog: Catalog, held_b
 def test_memory_for_images_is_a_share_of_what_is_free():
     assert memory_for_images(0) == 0
     assert memory_for_images(0.5) == pytest.approx(5 * memory_for_images(0.1), rel=0.2)
+
+
+def test_images_that_others_hold_are_not_decoded_again(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+):
+    every = images_of(catalog)
+    wanted = images_of(catalog, rows=[4, 1])
+    monkeypatch.setattr(store, "unchanged_pixels", None)
+    shared = images_of(catalog, rows=[4, 1], decoded=every)
+    both = [np.arange(2)]
+    assert taken(shared, both) == taken(wanted, both)
+    assert shared.paths == wanted.paths
+
+
+def test_what_others_have_lost_is_lost_here_too(catalog: Catalog):
+    every = images_of(catalog)
+    every.lost[4] = "4 is gone"
+    assert images_of(catalog, rows=[1, 4], decoded=every).lost == {1: "4 is gone"}

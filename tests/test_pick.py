@@ -495,7 +495,7 @@ def test_what_would_take_too_long_is_left_out_and_named(
     photos: Path, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     costs = iter([1.0, 0.001])
-    monkeypatch.setattr(jobs_candidates, "_seconds_a_image", lambda *_: next(costs))
+    monkeypatch.setattr(jobs_candidates, "seconds_an_image", lambda *_: next(costs))
     picked = pick(
         photos, backbones=files, budget_seconds=20, out=tmp_path / "pick.html", quiet=True
     )
@@ -516,7 +516,7 @@ def test_features_that_are_kept_take_no_time(
     monkeypatch.setattr(jobs_candidates, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     images = [(digest, np.zeros((2, 2, 3), np.uint8)) for digest in "ab"]
     store = SimpleNamespace(get=lambda graph, digest: kept)
-    assert jobs_candidates._seconds_a_image(b"graph", images, store) == spent
+    assert jobs_candidates.seconds_an_image(b"graph", images, store) == spent
 
 
 def test_images_that_change_between_two_looks_are_refused():

@@ -228,14 +228,14 @@ def test_one_image_under_two_classes_is_reported(photos: Path):
     (photos / "leaf" / "same.jpg").write_bytes((photos / "sky" / "001.jpg").read_bytes())
     run = train(photos)
     assert any(
-        "under more than one class" in text and "'leaf/same.jpg' (leaf)" in text
+        "in more than one class" in text and "'leaf/same.jpg' (leaf)" in text
         for text in run.warnings
     )
 
 
 def test_strict_refuses_one_image_under_two_classes(photos: Path):
     (photos / "leaf" / "same.jpg").write_bytes((photos / "sky" / "001.jpg").read_bytes())
-    with pytest.raises(Refused, match="under more than one class"):
+    with pytest.raises(Refused, match="in more than one class"):
         train(photos, strict=True)
 
 

@@ -38,6 +38,7 @@ class Images:
             needed.
         most_lost: the share of them that may be lost.
         console: where lost images are named.
+        decoded: the same images and others, decoded before. What they hold is not decoded again.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Images:
         held_bytes: int,
         most_lost: float,
         console: Console,
+        decoded: Images | None = None,
     ) -> None:
         self.labels: NDArray[np.int64] = catalog.labels[rows]
         self.weights: NDArray[np.float64] = catalog.weights[rows]
@@ -64,7 +66,7 @@ class Images:
         size = preprocessing.size_px
         self._held: Pixels | None = None
         if len(rows) * size * size * 3 <= held_bytes:
-            self._held = self._decoded_all(size)
+            self._held = self._taken(decoded) if decoded else self._decoded_all(size)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -96,6 +98,16 @@ class Images:
                 present = np.array([pixels is not None for pixels in found], bool)
                 kept = [pixels for pixels in found if pixels is not None]
                 yield np.array(kept, np.uint8).reshape(len(kept), size, size, 3), present
+
+    def _taken(self, decoded: Images) -> Pixels:
+        """The pixels that other images hold; what they have lost is lost here too."""
+        assert decoded._held is not None
+        place = {path: position for position, path in enumerate(decoded.paths)}
+        positions = [place[path] for path in self.paths]
+        for position, source in enumerate(positions):
+            if source in decoded.lost:
+                self.lost[position] = decoded.lost[source]
+        return decoded._held[positions]
 
     def _decoded_all(self, size: int) -> Pixels:
         held = np.empty((len(self), size, size, 3), np.uint8)

@@ -219,10 +219,10 @@ def _embedding_step(graph: bytes, pixels: NDArray[np.uint8]) -> Step:
 def _answer_step(catalog: Catalog, row: int, answer: Answer) -> Step:
     label = int(catalog.labels[row])
     best = answer.top(MOST_CLASSES)
-    said = {name: f"{probability:.4f}" for name, probability in best}
+    probabilities = {name: f"{probability:.4f}" for name, probability in best}
     right = "" if label < 0 else f" The label says {catalog.classes[label]!r}."
     text = f"{answer.answer!r}, {answer.confidence:.1%} sure, {answer.decision}.{right}"
-    return Step("Answer", text, said, bars=tuple(best))
+    return Step("Answer", text, probabilities, bars=tuple(best))
 
 
 def _numbers(values: NDArray[Any], axis: int = 2) -> dict[str, str]:
@@ -233,10 +233,10 @@ def _numbers(values: NDArray[Any], axis: int = 2) -> dict[str, str]:
         "shape": f"{values.shape} {values.dtype}",
         **{
             name: (
-                f"{one.min():.{digits}f} to {one.max():.{digits}f}, mean"
-                f" {one.mean():.{max(digits, 1)}f}"
+                f"{channel.min():.{digits}f} to {channel.max():.{digits}f}, mean"
+                f" {channel.mean():.{max(digits, 1)}f}"
             )
-            for name, one in zip(("red", "green", "blue"), channels, strict=True)
+            for name, channel in zip(("red", "green", "blue"), channels, strict=True)
         },
     }
 

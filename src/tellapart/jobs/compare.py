@@ -96,11 +96,11 @@ class RunComparison(WithPage):
         kinds = zip(
             ("only_first", "only_second"), disagreement_rows(pair, first, second), strict=True
         )
-        told = {
+        paths = {
             kind: {"count": len(rows), "paths": [first.paths[row] for row in rows[:MOST_PATHS]]}
             for kind, rows in kinds
         }
-        return {"names": list(pair.names), **told}
+        return {"names": list(pair.names), **paths}
 
 
 def compare_runs(
@@ -212,22 +212,22 @@ def _same_images(runs: Sequence[PastRun], split: str) -> tuple[list[Predictions]
             )
             raise Refused(f"{run.path} has {least} in {split}: nothing can be compared.", other)
     for run, predictions, digests in zip(runs[1:], answers[1:], contents[1:], strict=True):
-        if told := _unlike((answers[0], contents[0]), (predictions, digests)):
+        if differences := _unlike((answers[0], contents[0]), (predictions, digests)):
             raise Refused(
                 f"{runs[0].name} and {run.name} do not have the same {split} images:"
-                f" {', '.join(told)}.",
+                f" {', '.join(differences)}.",
                 f"Train both with the same splits: tellapart train DATA --splits {runs[0].path}",
             )
-    return [answers[0], *(aligned(one, answers[0]) for one in answers[1:])], contents[0]
+    return [answers[0], *(aligned(others, answers[0]) for others in answers[1:])], contents[0]
 
 
 def _unlike(
-    one: tuple[Predictions, Mapping[str, str]], other: tuple[Predictions, Mapping[str, str]]
+    run: tuple[Predictions, Mapping[str, str]], other: tuple[Predictions, Mapping[str, str]]
 ) -> list[str]:
     """What tells two sets of images apart: for each kind of difference a count and an example."""
     first, second = (
         {path: p.classes[label] for path, label in zip(p.paths, p.labels, strict=True)}
-        for p, _ in (one, other)
+        for p, _ in (run, other)
     )
     shared = first.keys() & second.keys()
     kinds = {
@@ -238,13 +238,13 @@ def _unlike(
             second.keys() - first.keys()
         ),
         ("image has other content", "images have other content"): {
-            path for path in shared if one[1].get(path) != other[1].get(path)
+            path for path in shared if run[1].get(path) != other[1].get(path)
         },
         ("image has another class", "images have another class"): {
             path for path in shared if first[path] != second[path]
         },
         ("class is only in one", "classes are only in one"): (
-            set(one[0].classes) ^ set(other[0].classes)
+            set(run[0].classes) ^ set(other[0].classes)
         ),
     }
     return [

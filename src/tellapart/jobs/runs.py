@@ -100,15 +100,15 @@ class RunList:
     @property
     def lines(self) -> list[str]:
         """What the table does not say."""
-        told = [f"damaged: {name}: {why}" for name, why in self.damaged.items()]
+        lines = [f"damaged: {name}: {why}" for name, why in self.damaged.items()]
         if self.left_out:
-            told.append(
+            lines.append(
                 f"{self.left_out:,} more {'run does' if self.left_out == 1 else 'runs do'} not"
                 " match."
             )
         if not (self.runs or self.left_out or self.damaged):
-            told.append(f"There are no runs in {self.folder}.")
-        return told
+            lines.append(f"There are no runs in {self.folder}.")
+        return lines
 
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints."""

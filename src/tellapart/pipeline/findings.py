@@ -10,10 +10,11 @@ from tellapart.catalog.duplicates import Copies, find_copies
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.groups import find_bursts
 from tellapart.catalog.splits import find_leaks, missed_shares, small_classes
-from tellapart.catalog.table import Catalog, Column
+from tellapart.catalog.table import Catalog
 from tellapart.decoding import STATUSES
 from tellapart.errors import Refused
 from tellapart.options import SplitOptions
+from tellapart.phrases import count_of
 
 REFUSED = (
     "leak",
@@ -33,17 +34,18 @@ def find_all(
         options: that the splits were made with; None for those of an earlier run.
         needs_val: whether it is worth a remark that there is no val.
     """
-    copies, splits = find_copies(catalog), catalog.splits
-    remarks = catalog.remarks
-    if (splits != "").any():
+    copies, remarks = find_copies(catalog), catalog.remarks
+    if (catalog.splits != "").any():
         missed = missed_shares(catalog, options) if options else ()
-        remarks = (*remarks, *missed, *small_classes(catalog), *_missing(splits, needs_val))
+        remarks = (*remarks, *missed, *small_classes(catalog), *_missing(catalog, needs_val))
+    conflicts = [cluster for cluster in copies if cluster.conflict]
+    consistent = [cluster for cluster in copies if not cluster.conflict]
     return (
         *_leaks(catalog),
-        *_conflicts(catalog, [one for one in copies if one.conflict]),
+        *_conflicts(catalog, conflicts),
         *_large(catalog, copies),
-        *_near(catalog, [one for one in copies if not one.exact and not one.conflict]),
-        *_exact(catalog, [one for one in copies if one.exact and not one.conflict]),
+        *_near(catalog, [cluster for cluster in consistent if not cluster.exact]),
+        *_exact(catalog, [cluster for cluster in consistent if cluster.exact]),
         *_rejected(catalog),
         *_bursts(catalog),
         *(Finding("remark", text) for text in remarks),
@@ -58,7 +60,7 @@ def refuse_findings(findings: Iterable[Finding], kinds: Sequence[str] = REFUSED)
     """
     for finding in findings:
         if finding.kind in kinds:
-            raise Refused(finding.text, "Mend it, or leave --strict out.")
+            raise Refused(finding.text, "Fix it, or drop --strict.")
 
 
 def _leaks(catalog: Catalog) -> list[Finding]:
@@ -67,9 +69,9 @@ def _leaks(catalog: Catalog) -> list[Finding]:
         return []
     between = sorted({" and ".join(leak.splits) for leak in leaks})
     text = (
-        f"{_count(len(leaks), 'image or group is', 'images or groups are')} in more than one split "
-        f"({', '.join(between)}), as the source has it: the score is better than the model. "
-        f"Take the copies out of one side; {_some(catalog, leaks[0].rows)} for one."
+        f"{count_of(len(leaks), 'image or group is', 'images or groups are')} in more than one"
+        f" split ({', '.join(between)}), for example {_example(catalog, leaks[0].rows)}. The data"
+        " set comes that way, and the score overstates the model. Remove the copies from one side."
     )
     return [Finding("leak", text, _sets(catalog, (leak.rows for leak in leaks)))]
 
@@ -77,69 +79,66 @@ def _leaks(catalog: Catalog) -> list[Finding]:
 def _conflicts(catalog: Catalog, conflicts: list[Copies]) -> list[Finding]:
     if not conflicts:
         return []
-    rows = conflicts[0].rows
     named = " and ".join(
-        f"{catalog.paths[row]!r} ({catalog.classes[catalog.labels[row]]})" for row in rows[:2]
+        f"{catalog.paths[row]!r} ({catalog.classes[catalog.labels[row]]})"
+        for row in conflicts[0].rows[:2]
     )
-    near = sum(not one.exact for one in conflicts)
     text = (
-        f"{_count(len(conflicts), 'image is', 'images are')} there under more than one class,"
-        f" {named} for one: at least one of the labels is wrong. Keep the right one."
-        + (
-            f" {near:,} of them not with the same bytes, but with nearly the same pixels."
-            if near
-            else ""
-        )
+        f"{count_of(len(conflicts), 'image appears', 'images appear')} in more than one class, for"
+        f" example {named}. At least one label is wrong: keep the right one."
     )
-    return [Finding("label_conflict", text, _sets(catalog, (one.rows for one in conflicts)))]
+    if near := sum(not cluster.exact for cluster in conflicts):
+        text += f" Of these, {near:,} differ in their bytes and have nearly the same pixels."
+    return [Finding("label_conflict", text, _clusters(catalog, conflicts))]
 
 
 def _large(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
     least = max(LARGE_COUNT, LARGE_SHARE * int(catalog.ok.sum()))
-    large = sorted((one for one in copies if len(one.rows) > least), key=lambda one: -len(one.rows))
+    large = [cluster for cluster in copies if len(cluster.rows) > least]
+    large.sort(key=lambda cluster: -len(cluster.rows))
     if not large:
         return []
     text = (
-        f"{_count(len(large), 'image is', 'images are')} there so often that the copies are more"
-        f" than {LARGE_SHARE:.0%} of the data, {catalog.paths[large[0].rows[0]]!r}"
-        f" {len(large[0].rows):,} times. If they are indeed copies, keep one; if they only look"
-        " alike, they still count as one image in every split."
+        f"{count_of(len(large), 'image is', 'images are')} there so often that the copies are more"
+        f" than {LARGE_SHARE:.0%} of the data: {catalog.paths[large[0].rows[0]]!r} is there"
+        f" {len(large[0].rows):,} times. If they are copies, keep one. If they only look alike,"
+        " they still count as one image in every split."
     )
-    return [Finding("large_cluster", text, _sets(catalog, (one.rows for one in large)))]
+    return [Finding("large_cluster", text, _clusters(catalog, large))]
 
 
 def _near(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
     if not copies:
         return []
     text = (
-        f"{_count(len(copies), 'image is', 'images are')} there more than once with nearly the same"
-        " pixels (re-encoded, resized, slightly cropped or brightened),"
-        f" {_some(catalog, copies[0].rows)} for one. They stay on one side of every split that is"
-        " made here; delete all but the best if that is not meant."
+        f"{count_of(len(copies), 'image is', 'images are')} there more than once with nearly the"
+        " same pixels (re-encoded, resized, slightly cropped or brightened), for example"
+        f" {_example(catalog, copies[0].rows)}. They stay on one side of every split that is made"
+        " here. Delete all but the best unless you want them."
     )
-    return [Finding("near_duplicate", text, _sets(catalog, (one.rows for one in copies)))]
+    return [Finding("near_duplicate", text, _clusters(catalog, copies))]
 
 
 def _exact(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
     if not copies:
         return []
-    more = sum(len(one.rows) - 1 for one in copies)
+    more = sum(len(cluster.rows) - 1 for cluster in copies)
     text = (
-        f"{_count(len(copies), 'image has', 'images have')}"
-        f" {_count(more, 'exact copy', 'exact copies')}, {_some(catalog, copies[0].rows)} for one."
-        " Copies weigh more in training; delete them if that is not meant."
+        f"{count_of(len(copies), 'image has', 'images have')}"
+        f" {count_of(more, 'exact copy', 'exact copies')}, for example"
+        f" {_example(catalog, copies[0].rows)}. Copies weigh more in training. Delete them unless"
+        " you want that."
     )
-    return [Finding("duplicate", text, _sets(catalog, (one.rows for one in copies)))]
+    return [Finding("duplicate", text, _clusters(catalog, copies))]
 
 
 def _rejected(catalog: Catalog) -> list[Finding]:
     findings = []
     for status in sorted(set(catalog.statuses) - {"ok"}):
         rows = np.flatnonzero(catalog.statuses == status).tolist()
-        named = repr(catalog.paths[rows[0]])
         text = (
-            f"{_count(len(rows), 'file is', 'files are')} {status}, {named} for one."
-            f" {STATUSES[status]}"
+            f"{count_of(len(rows), 'file is', 'files are')} {status}, for example"
+            f" {catalog.paths[rows[0]]!r}. {STATUSES[status]}"
         )
         findings.append(Finding("rejected", text, _sets(catalog, ((row,) for row in rows))))
     return findings
@@ -151,35 +150,35 @@ def _bursts(catalog: Catalog) -> list[Finding]:
         return []
     shots = sum(map(len, bursts))
     text = (
-        f"{_count(len(bursts), 'row of images looks', 'rows of images look')} like capture bursts"
-        f" ({shots:,} images), {_some(catalog, bursts[0])} for one. If so, keep each on one side of"
-        " the split with --group-by burst: else the score may be too good."
+        f"{count_of(len(bursts), 'series of images looks', 'series of images look')} like capture"
+        f" bursts ({shots:,} images), for example {_example(catalog, bursts[0])}. If they are, keep"
+        " each on one side of the split with --group-by burst. Otherwise the score may be too good."
     )
     return [Finding("burst", text, _sets(catalog, bursts))]
 
 
-def _missing(splits: Column, needs_val: bool) -> list[str]:
+def _missing(catalog: Catalog, needs_val: bool) -> list[str]:
     texts = []
-    if needs_val and not (splits == "val").any():
+    if needs_val and not len(catalog.split("val")):
         texts.append(
             "There is no val: the probabilities are not calibrated, nothing is called unsure or"
             " unfamiliar, and the model file was checked on train images."
         )
-    if not (splits == "test").any():
+    if not len(catalog.split("test")):
         texts.append(
-            "There is no test: nothing says how good this model is. Add images; two a class are the"
-            " least."
+            "There is no test: nothing says how good this model is. Add images, at least two of"
+            " each class."
         )
     return texts
 
 
+def _clusters(catalog: Catalog, copies: Iterable[Copies]) -> tuple[tuple[str, ...], ...]:
+    return _sets(catalog, (cluster.rows for cluster in copies))
+
+
 def _sets(catalog: Catalog, rows: Iterable[Sequence[int]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(catalog.paths[list(one)]) for one in rows)
+    return tuple(tuple(catalog.paths[list(members)]) for members in rows)
 
 
-def _some(catalog: Catalog, rows: Sequence[int]) -> str:
+def _example(catalog: Catalog, rows: Sequence[int]) -> str:
     return " and ".join(repr(catalog.paths[row]) for row in rows[:2])
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

@@ -94,15 +94,15 @@ def read_scores(run: RunFolder, record: Mapping[str, Any]) -> FoldScores:
     import polars
 
     file = run.path / "predictions-folds.parquet"
-    said = read_predictions(file)
+    predictions = read_predictions(file)
     repeat_of, fold_of = (
         column.to_numpy() - 1 for column in polars.read_parquet(file, columns=["repeat", "fold"])
     )
     repeats = [repeat_of == repeat for repeat in range(record["repeats"])]
     return score_folds(
-        [part_of(said, chosen) for chosen in repeats],
+        [part_of(predictions, chosen) for chosen in repeats],
         [fold_of[chosen] for chosen in repeats],
-        {(one["repeat"] - 1, one["fold"] - 1): _facts(one) for one in record["each"]},
+        {(fold["repeat"] - 1, fold["fold"] - 1): _facts(fold) for fold in record["each"]},
         folds=record["folds"],
         seed=record["seed"],
         class_counts=np.array(record["class_counts"], np.int64),

@@ -198,7 +198,7 @@ def fit_network(
     _say_the_beginning(recipe, run, resumed, console)
     backbone, classifier = build_network(recipe, len(catalog.classes), console, request.extensions)
     _check_sizes(recipe, request, backbone, classifier, console)
-    training_data = hold_images(recipe, catalog, backbone, console)
+    training_data = hold_images(recipe, catalog, backbone, services)
     runtime = measured_runtime(recipe, classifier, training_data, hardware, resumed, services)
     if resumed:
         moves = list(resumed.facts["moves"])

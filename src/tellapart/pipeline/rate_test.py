@@ -60,7 +60,7 @@ def training_step(
     hardware = Hardware(recipe.training)
     console = services.console
     backbone, classifier = build_network(recipe, len(catalog.classes), console, extensions)
-    data = hold_images(recipe, catalog, backbone, console)
+    data = hold_images(recipe, catalog, backbone, services)
     runtime = measured_runtime(recipe, classifier, data, hardware, None, services)
     moves = start_from(start, recipe, classifier, data, runtime, console)
     recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))

@@ -13,6 +13,7 @@ from tellapart.progress import Console
 from tellapart.recipe import Recipe
 
 if TYPE_CHECKING:
+    from tellapart.images.store import Images
     from tellapart.training.runtime import RuntimeSettings
 
 
@@ -44,12 +45,15 @@ class Services:
         clock: measures the steps.
         runtimes: the runtime settings that were measured before. Folds and trials share them, for
             measuring takes longer than many steps.
+        decoded: images that folds or trials share, by their rows and preprocessing, so that each is
+            decoded once. None means that nothing is shared.
     """
 
     store: FeatureStore
     console: Console
     clock: Clock = field(default_factory=Clock)
     runtimes: dict[Hashable, RuntimeSettings] = field(default_factory=dict)
+    decoded: dict[Hashable, Images] | None = None
 
     def runtime_of(self, recipe: Recipe, measure: Callable[[], RuntimeSettings]) -> RuntimeSettings:
         """The fastest runtime settings for a recipe's network, measured once in this process."""
@@ -68,6 +72,22 @@ class Services:
         if key not in self.runtimes:
             self.runtimes[key] = measure()
         return self.runtimes[key]
+
+    def shared_images(self, key: Hashable, decode: Callable[[], Images]) -> Images | None:
+        """Images that several trainings share; None where nothing is shared.
+
+        The latest ones alone are kept: trials may differ in preprocessing, and memory is finite.
+        """
+        if self.decoded is None:
+            return None
+        if key not in self.decoded:
+            self.decoded.clear()
+            self.decoded[key] = decode()
+        return self.decoded[key]
+
+    def sharing(self) -> Services:
+        """The same services for several trainings on the same images."""
+        return replace(self, decoded={})
 
     def silent(self) -> Services:
         """The same store, with a clock and a silent console of its own: for a run inside a run."""

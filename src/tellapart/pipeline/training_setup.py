@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tellapart.catalog.table import Catalog
 from tellapart.extensions import Extensions
@@ -48,24 +50,33 @@ def build_network(
 
 
 def hold_images(
-    recipe: Recipe, catalog: Catalog, backbone: Backbone, console: Console
+    recipe: Recipe, catalog: Catalog, backbone: Backbone, services: Services
 ) -> TrainingData:
     """The images of train and val at the network's size."""
+    preprocessing, console = backbone.preprocessing, services.console
     held_bytes = memory_for_images(recipe.training.memory_share)
 
-    def images(split: str) -> Images:
+    def images(rows: NDArray[np.int64], decoded: Images | None = None) -> Images:
         return Images(
             catalog,
-            catalog.split(split),
-            backbone.preprocessing,
+            rows,
+            preprocessing,
             max_pixels=recipe.decoding.max_pixels,
             held_bytes=held_bytes,
             most_lost=recipe.decoding.lost_share,
             console=console,
+            decoded=decoded,
         )
 
-    val = images("val") if len(catalog.split("val")) else None
-    return TrainingData(images("train"), val, backbone.preprocessing)
+    every = np.flatnonzero(catalog.splits != "")
+    key = (preprocessing, recipe.decoding.max_pixels, every.tobytes())
+    # The shared images and the part of them that one training takes are held at the same time.
+    fits = 2 * len(every) * preprocessing.size_px**2 * 3 <= held_bytes
+    shared = services.shared_images(key, lambda: images(every)) if fits else None
+    train, val = catalog.split("train"), catalog.split("val")
+    return TrainingData(
+        images(train, shared), images(val, shared) if len(val) else None, preprocessing
+    )
 
 
 def measured_runtime(

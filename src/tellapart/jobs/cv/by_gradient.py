@@ -92,7 +92,7 @@ def cross_validate_network(
         clock.lap("scan")
         run.begin(data, **{CROSS_VALIDATION: asdict(options)})
         path = run.folder.path
-        runs = train_folds(request, path, data, plan, frozen, services)
+        runs = train_folds(request, path, data, plan, frozen, services.sharing())
         folds = _Folds(data, plan, frozen, runs, out_of_fold(runs, plan, data.catalog, path))
         clock.lap("folds")
         make = _ship_together if options.ensemble else _refit

@@ -108,7 +108,7 @@ def load_each(
     recipes = {entry: replace(recipe, backbone=entry.options) for entry in wanted}
     away = {entry: _is_away(recipes[entry]) for entry in wanted}
     loaded, failed, hub_failed = {}, {}, ""
-    for entry in sorted(wanted, key=lambda one: away[one]):
+    for entry in sorted(wanted, key=lambda entry: away[entry]):
         if away[entry] and hub_failed:
             failed[entry.name] = (
                 f"Its weights are not here, and the hub failed for {hub_failed}.{_install(entry)}"
@@ -159,19 +159,22 @@ def in_time(
         (hashlib.sha256(data).hexdigest(), pixels)
         for data, pixels in decoded(catalog, TIMED, limit)
     ]
-    spent = {one.name: _seconds_a_image(one.features_graph, images, store) for one in loaded}
+    spent = {
+        candidate.name: seconds_an_image(candidate.features_graph, images, store)
+        for candidate in loaded
+    }
     left = seconds
     chosen: set[str] = set()
-    for one in sorted(loaded, key=lambda one: spent[one.name]):
-        left -= spent[one.name] * (len(catalog) / usable_cores() + more_runs)
+    for candidate in sorted(loaded, key=lambda candidate: spent[candidate.name]):
+        left -= spent[candidate.name] * (len(catalog) / usable_cores() + more_runs)
         if left >= 0 or not chosen:
-            chosen.add(one.name)
-    return [one for one in loaded if one.name in chosen], [
-        one.name for one in loaded if one.name not in chosen
+            chosen.add(candidate.name)
+    return [candidate for candidate in loaded if candidate.name in chosen], [
+        candidate.name for candidate in loaded if candidate.name not in chosen
     ]
 
 
-def _seconds_a_image(
+def seconds_an_image(
     graph: bytes, images: Sequence[tuple[str, NDArray[np.uint8]]], store: FeatureStore
 ) -> float:
     """The shortest of a few; 0 where all of them are known, for then the others are too. Nothing of

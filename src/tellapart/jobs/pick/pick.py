@@ -93,26 +93,28 @@ class Picked(WithPage):
     def rows(self) -> list[PickRow]:
         """The candidates as the page shows them."""
         chosen, against = self.advice.chosen, self.standings
-        on_front = {one.name for one in front(self.candidates)}
+        on_front = {candidate.name for candidate in front(self.candidates)}
         return [
             PickRow(
-                name=one.name,
-                accuracy=one.metrics.accuracy,
-                balanced=one.metrics.balanced_accuracy,
-                log_loss=one.metrics.log_loss,
-                ms=(one.latency.median, one.latency.low, one.latency.high),
-                all_cores_ms=one.spread.median if one.spread else None,
-                megabytes=one.megabytes,
-                parameters=one.parameters,
-                size_px=one.size_px,
-                licence=one.licence,
-                seconds=one.seconds,
-                standing=against[one.name].text if one.name in against else "the most accurate",
-                on_front=one.name in on_front,
-                within=self.budget.holds(one),
-                chosen=one is chosen,
+                name=candidate.name,
+                accuracy=candidate.metrics.accuracy,
+                balanced=candidate.metrics.balanced_accuracy,
+                log_loss=candidate.metrics.log_loss,
+                ms=(candidate.latency.median, candidate.latency.low, candidate.latency.high),
+                all_cores_ms=candidate.spread.median if candidate.spread else None,
+                megabytes=candidate.megabytes,
+                parameters=candidate.parameters,
+                size_px=candidate.size_px,
+                licence=candidate.licence,
+                seconds=candidate.seconds,
+                standing=against[candidate.name].text
+                if candidate.name in against
+                else "the most accurate",
+                on_front=candidate.name in on_front,
+                within=self.budget.holds(candidate),
+                chosen=candidate is chosen,
             )
-            for one in self.candidates
+            for candidate in self.candidates
         ]
 
     @property
@@ -139,8 +141,8 @@ class Picked(WithPage):
             "val": {"count": self.counts["val"], "seed": self.seed},
             "budget": {"max_ms": self.budget.max_ms, "max_mb": self.budget.max_mb},
             "candidates": [
-                {**as_json(one, against.get(one.name)), **flags[one.name]}
-                for one in self.candidates
+                {**as_json(candidate, against.get(candidate.name)), **flags[candidate.name]}
+                for candidate in self.candidates
             ],
             "failed": dict(self.failed),
             "statuses": dict(self.statuses),

@@ -192,7 +192,7 @@ def tune(
     with open_services(quiet=quiet) as services:
         opened = open_study(asked, services.console)
         try:
-            search = Search(opened, services, started, budget_seconds, storage)
+            search = Search(opened, services.sharing(), started, budget_seconds, storage)
             search.aim(trials)
             final = _searched(search)
             return _tuned(search, final, services.console)
