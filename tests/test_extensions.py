@@ -9,6 +9,7 @@ import pytest
 
 from tellapart.errors import UserError
 from tellapart.extensions import Extensions, Network
+from tellapart.options import AugmentationOptions, TrainingOptions
 from tellapart.recipe import Recipe, recipe_from
 from tellapart.recipe_files import load_recipe
 
@@ -40,6 +41,19 @@ def test_a_recipe_takes_the_names_of_the_parts_that_are_given():
     assert (recipe.training.loss, recipe.augmentation.transforms) == ("focal", ("tint", "smear"))
     with pytest.raises(UserError, match=r"Unknown value for training.loss: 'focal'"):
         load_recipe("cifar10-cnn", {"training.loss": "focal"})
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        (Recipe(training=TrainingOptions(loss="focl")), "'focl'. Did you mean 'focal'"),
+        (Recipe(training=TrainingOptions(optimizer="adan")), "'adan'. Did you mean 'adam'"),
+        (Recipe(augmentation=AugmentationOptions(transforms=("tin",))), "'tin'. Did you mean 'tin"),
+    ],
+)
+def test_a_recipe_in_hand_is_checked_for_names_before_any_work(recipe: Recipe, words: str):
+    with pytest.raises(UserError, match=words):
+        load_recipe(recipe, {"method": "fit"}, extensions=ALL)
 
 
 def test_what_a_training_uses_is_recorded_by_kind():

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import UserError
-from tellapart.recipe import Recipe, Supplied, own_choices
+from tellapart.recipe import Recipe, Supplied, choose_name, own_choices
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -130,6 +130,29 @@ class Extensions:
         """Recipe key → the names that it takes besides tellapart's own."""
         return {key: tuple(getattr(self, kind)) for kind, key in KEYS.items()}
 
+    def check_known(self, recipe: Recipe) -> None:
+        """Refuse a recipe that names a part which is neither tellapart's own nor given here.
+
+        Names of networks and metrics are checked where timm and the metrics are at hand.
+
+        Raises:
+            UserError: a name is unknown. The message has the nearest one.
+        """
+        for kind, names in self._chosen(recipe).items():
+            for name in names if kind not in ("networks", "metrics") else ():
+                choose_name(KEYS[kind], name, (*own_choices(KEYS[kind]), *getattr(self, kind)))
+
+    def _chosen(self, recipe: Recipe) -> dict[str, Sequence[str]]:
+        """Kind → the names that the recipe has under its key; of metrics, all that are given."""
+        return {
+            "networks": [recipe.backbone.name],
+            "losses": [recipe.training.loss],
+            "optimizers": [recipe.training.optimizer],
+            "schedules": [recipe.training.schedule],
+            "transforms": recipe.augmentation.transforms,
+            "metrics": list(self.metrics),
+        }
+
     def used_by(self, recipe: Recipe) -> dict[str, list[str]]:
         """Kind → the names of the parts that a training by this recipe uses, as run.json records
         them.
@@ -137,20 +160,10 @@ class Extensions:
         >>> Extensions(metrics={"cost": len}).used_by(Recipe(method="fit"))
         {'metrics': ['cost']}
         """
-        training = recipe.training
-        chosen: dict[str, Sequence[str]] = {
-            "networks": [recipe.backbone.name],
-            "losses": [training.loss],
-            "optimizers": [training.optimizer],
-            "schedules": [training.schedule],
-            "transforms": recipe.augmentation.transforms,
-            "metrics": list(self.metrics),
-        }
-        if not recipe.by_gradient:
-            chosen = {"networks": chosen["networks"]}
         used = {
             kind: [name for name in names if name in getattr(self, kind)]
-            for kind, names in chosen.items()
+            for kind, names in self._chosen(recipe).items()
+            if recipe.by_gradient or kind == "networks"
         }
         return {kind: names for kind, names in used.items() if names}
 

@@ -1,6 +1,4 @@
-"""The one list of options. Recipe files, `--set key=value` and these fields are three spellings of
-it.
-"""
+"""The recipe: the one list of options, which YAML files, `--set key=value` and Python all spell."""
 
 from __future__ import annotations
 
@@ -32,8 +30,8 @@ Supplied = Mapping[str, Collection[str]]  # recipe key → names that the user g
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that decides a run, but for the data. Frozen, so a run folder never disagrees with its
-    run.
+    """All that decides a run, except the data. It is frozen, so that a run folder never disagrees
+    with its run.
     """
 
     name: str = option("probe", "The name of the recipe.")
@@ -83,18 +81,19 @@ class Recipe:
         """Refuse options that the method never reads.
 
         Raises:
-            UserError: the first of them, with the methods that it goes with.
+            UserError: names the first of them, with the methods that it goes with.
         """
-        plain = dict(recipe_items(Recipe()))
+        defaults = dict(recipe_items(Recipe()))
         for key, value in recipe_items(self):
             methods = methods_of(key)
             rule = f"goes with method={' or '.join(methods)}"
-            require(self.method in methods or value == plain[key], key, value, rule)
+            require(self.method in methods or value == defaults[key], key, value, rule)
 
     @property
     def idle(self) -> dict[str, str]:
-        """Keys that were set and do nothing → why. They are told, not refused: a search may leave
-        them so.
+        """Keys that were set and do nothing → why.
+
+        They are noted, not refused: a search may leave them so.
 
         >>> recipe_from({"augmentation.border": "fill"}).idle
         {'augmentation.border': 'augmentation.rotate is 0'}
@@ -112,9 +111,11 @@ class Recipe:
             f"training.{name}": ("freeze.upto is all", frozen)
             for name in ("backbone_lr", "layer_decay")
         }
-        plain, values = dict(recipe_items(Recipe())), dict(recipe_items(self))
+        defaults, values = dict(recipe_items(Recipe())), dict(recipe_items(self))
         idle = {
-            key: why for key, (why, holds) in needs.items() if holds and values[key] != plain[key]
+            key: why
+            for key, (why, holds) in needs.items()
+            if holds and values[key] != defaults[key]
         }
         epochs = self.training.epochs
         late = [
@@ -140,8 +141,7 @@ def recipe_from(
             has already need not be supplied again.
 
     Raises:
-        UserError: an unknown key (with the nearest right one), or a value of the wrong type or
-            range.
+        UserError: a key is unknown, or a value has the wrong type or range.
 
     >>> recipe_from({"head.folds": "3", "seed": 7}).head.folds
     3
@@ -161,7 +161,7 @@ def recipe_from(
 
 
 def recipe_values(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain nested values, ready for YAML or JSON.
+    """The recipe as plain nested values, for YAML or JSON.
 
     >>> recipe_values(Recipe())["head"]["folds"]
     5
@@ -185,7 +185,9 @@ def methods_of(key: str) -> tuple[str, ...]:
     >>> methods_of("freeze.upto")
     ('fit', 'finetune')
     """
-    return next((of for prefix, of in _METHODS.items() if key.startswith(prefix)), METHODS)
+    return next(
+        (methods for prefix, methods in _METHODS.items() if key.startswith(prefix)), METHODS
+    )
 
 
 def flat_items(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -217,9 +219,7 @@ def option_text(value: Any) -> str:
 
 
 def _field(options: Any, name: str, key: str, *, holds_more: bool) -> str:
-    """`name`, if `options` has such a field, and it is a group of options exactly where the key
-    goes on.
-    """
+    """Return `name` if `options` has such a field. It is a group exactly where the key goes on."""
     names = {spec.name for spec in dataclasses.fields(options)}
     if name not in names or dataclasses.is_dataclass(getattr(options, name)) != holds_more:
         choose("recipe key", key, recipe_keys())
@@ -264,7 +264,7 @@ def own_choices(key: str) -> tuple[str, ...]:
 
 
 def _changed(options: Any, changes: Mapping[str, Any]) -> Any:
-    """All changes at once, so that values that only fit together never meet the old ones."""
+    """Make all changes at once: values that only fit together never meet the old ones."""
     new = {
         name: _changed(getattr(options, name), change) if isinstance(change, dict) else change
         for name, change in changes.items()
@@ -273,8 +273,9 @@ def _changed(options: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def typed_value(key: str, value: Any, hint: Any) -> Any:
-    """`value` as the type of the field: text from the command line is parsed, YAML's own types are
-    checked.
+    """`value` as the type of the field.
+
+    Text from the command line is parsed, and YAML's own types are checked.
     """
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in UNIONS:
@@ -282,20 +283,15 @@ def typed_value(key: str, value: Any, hint: Any) -> Any:
             return None
         return typed_value(key, value, options[0])
     if origin is Literal:
-        if not options:
-            raise UserError(
-                f"Unknown value for {key}: {value!r}.",
-                "This key takes names of your own parts alone, which are given in Python.",
-            )
-        return choose(f"value for {key}:", str(value), options)
+        return choose_name(key, str(value), options)
     if origin is tuple:
-        parts = [part for part in value.split(",") if part] if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
+        items = [item for item in value.split(",") if item] if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
             raise UserError(
                 f"{key} must be a list, got {value!r}.",
                 f"Separate the values by commas: --set {key}=…,…",
             )
-        return tuple(typed_value(key, part, options[0]) for part in parts)
+        return tuple(typed_value(key, item, options[0]) for item in items)
     wrong = UserError(f"{key} must be {_WORDS[hint]}, got {value!r}.", f"Set it with --set {key}=…")
     if hint is bool:
         word = str(value).lower()
@@ -315,14 +311,26 @@ def typed_value(key: str, value: Any, hint: Any) -> Any:
     return typed
 
 
-UNIONS = (
-    types.UnionType,
-    typing.Union,
-)  # `Literal[...] | None` is the second, other types with None the first
+def choose_name(key: str, name: str, names: Collection[str]) -> str:
+    """Return `name` if a key takes it, else say which names it takes.
+
+    Raises:
+        UserError: the key does not take it.
+    """
+    if not names:
+        raise UserError(
+            f"Unknown value for {key}: {name!r}.",
+            "This key takes names of your own parts alone, which are given in Python.",
+        )
+    return choose(f"value for {key}:", name, names)
+
+
+# `Literal[...] | None` is a typing.Union, other types with None are a types.UnionType.
+UNIONS = (types.UnionType, typing.Union)
 METHODS = ("probe", "fit", "finetune")
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
-# The options that only some methods read, by the beginning of their keys.
+# The options that only some methods read, by the beginning of their keys. The first match counts.
 _METHODS = {
     "backbone.pretrained": ("fit",),
     "head.hidden": ("fit",),

@@ -1,4 +1,4 @@
-"""Recipes: YAML files by name, or the user's own."""
+"""Recipe files: those that come with tellapart, by name, and the user's own."""
 
 from __future__ import annotations
 
@@ -49,10 +49,12 @@ def load_recipe(
     Raises:
         UserError: the name is unknown, the file is not a recipe, or a key or value does not fit.
     """
-    names = (extensions or Extensions()).names
+    extensions = extensions or Extensions()
+    names = extensions.names
     base = recipe if isinstance(recipe, Recipe) else recipe_from(_read(recipe), supplied=names)
     given = {key: value for key, value in (options or {}).items() if value is not None}
     changed = recipe_from({**(changes or {}), **given}, base, names)
+    extensions.check_known(changed)
     changed.check_used()
     return changed
 
