@@ -166,7 +166,7 @@ def test_a_class_folder_that_may_not_be_read_is_counted_and_remarked(photos):
     (photos / "leaf").chmod(0)
     catalog = read_source(photos)
     assert catalog.ignored == {"folders that cannot be read": 1}
-    assert "'leaf' for one (permission denied)" in catalog.remarks[0]
+    assert "for example 'leaf' (permission denied)" in catalog.remarks[0]
 
 
 def test_class_folders_that_all_hold_the_same_folders_are_remarked(tree):
@@ -369,7 +369,7 @@ def test_six_images_stay_six_when_a_class_folder_is_a_link_to_others(tree, targe
     (root / "all").symlink_to(target, target_is_directory=True)
     catalog = read_source(root)
     assert len(catalog) == 6
-    assert "not followed: 1, 'all' for one" in catalog.remarks[0]
+    assert "not followed: 1, for example 'all'" in catalog.remarks[0]
 
 
 def test_a_val_folder_that_is_a_link_to_test_is_no_split_of_its_own(tree):

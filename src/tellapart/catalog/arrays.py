@@ -4,9 +4,8 @@ a BMP file.
     train-images-idx3-ubyte.gz   + train-labels-idx1-ubyte.gz   ──▶  train-images-idx3-ubyte.gz/00017
     data_batch_1.bin, test_batch.bin, or train.bin, test.bin    ──▶  data_batch_1.bin/0017
 
-A record is presented as the bytes of an uncompressed BMP, so that all that handles files handles it
-too. EMNIST stores its images lying on their side, and they are left so: a model takes no harm from
-that.
+A record is read as the bytes of an uncompressed BMP, so that all that handles files handles it too.
+EMNIST stores its images lying on their side, and they are left so: a model takes no harm from that.
 """
 
 from __future__ import annotations
@@ -28,16 +27,15 @@ from tellapart.decoding import MAX_FILE_BYTES, Decoded
 from tellapart.errors import UserError, reason_of
 
 MAX_RECORDS = 10_000_000
-_LIST_BYTES = 2**24  # more is no list of class names
+_LIST_BYTES = 2**24  # the most that is read of a list of class names
 
 
 @dataclass(frozen=True, eq=False)
 class RecordFile:
     """Images of one size, one after another in one file."""
 
-    path: str  # of the file, as a catalog path
-    # what the file's name says of its part in the whole: "train", "t10k", "emnist-letters-train"
-    part: str
+    path: str  # the file's, as a catalog path
+    part: str  # its part in the whole, by its name: "train", "t10k", "emnist-letters-train"
     stamp: tuple[str, float]
     store: Store
     first: int  # byte at which the first image begins
@@ -49,7 +47,7 @@ class RecordFile:
     labels: NDArray[np.int64]  # (N,)
 
     def record_path(self, number: int) -> str:
-        """The catalog path of one image; the order of the paths is that of the numbers."""
+        """The catalog path of one image. The paths sort as the numbers do."""
         return f"{self.path}/{number:0{len(str(len(self.labels) - 1))}}"
 
     def image(self, number: int) -> bytes | Decoded:
@@ -91,11 +89,8 @@ class ArrayFiles:
         """One record as a BMP file."""
         container, _, number = path.rpartition("/")
         file = self._files.get(container)
-        if (
-            file is None
-            or not re.fullmatch("[0-9]{1,9}", number)
-            or int(number) >= len(file.labels)
-        ):
+        is_number = re.fullmatch("[0-9]{1,9}", number)
+        if file is None or not is_number or int(number) >= len(file.labels):
             return Decoded("missing", detail="There is no such record.")
         try:
             return file.image(int(number))
@@ -105,16 +100,16 @@ class ArrayFiles:
             return Decoded("unreadable", detail="Reading it failed in the operating system.")
 
     def stamp(self, path: str) -> tuple[str, float]:
-        """That of the record file when it was opened, for it is read as it was then, whatever takes
-        its name since.
+        """The record file's stamp when it was opened. It is read as it was then, whatever takes its
+        name later.
         """
         file = self._files.get(path.rpartition("/")[0])
         return file.stamp if file else ("", 0.0)
 
 
 def to_bmp(pixels: NDArray[np.uint8]) -> bytes:
-    """(H, W, 1) grey or (H, W, 3) RGB → an uncompressed BMP of 8 or 24 bits a pixel; the same
-    pixels, the same bytes.
+    """(H, W, 1) grey or (H, W, 3) RGB → an uncompressed BMP of 8 or 24 bits a pixel. The same
+    pixels always give the same bytes.
 
     >>> to_bmp(np.zeros((2, 2, 3), np.uint8))[:6]
     b'BMF\\x00\\x00\\x00'
@@ -123,9 +118,8 @@ def to_bmp(pixels: NDArray[np.uint8]) -> bytes:
     palette = _GREYS if channels == 1 else b""
     stride = -(-width * channels // 4) * 4
     rows = np.zeros((height, stride), np.uint8)
-    rows[:, : width * channels] = pixels[::-1, :, ::-1].reshape(
-        height, width * channels
-    )  # upwards, blue first
+    # BMP stores its rows upwards, and blue first.
+    rows[:, : width * channels] = pixels[::-1, :, ::-1].reshape(height, width * channels)
     begin = 54 + len(palette)
     size = begin + height * stride
     colours = len(palette) // 4
@@ -165,12 +159,12 @@ _CIFAR_PICKLED = re.compile(r"data_batch_[0-9]+|test_batch|batches\.meta")
 
 
 def find_arrays(tree: Tree, names: Sequence[str], only: str = "") -> Arrays | None:
-    """The record files among the files of the top folder, their headers checked; None if there are
+    """The record files in the top folder, with their headers checked. None means that there are
     none.
 
     Args:
         tree: where they are.
-        names: of the files in its top folder.
+        names: all names of files in its top folder.
         only: one IDX file of images, to be used alone, with its labels.
 
     Raises:
@@ -179,20 +173,18 @@ def find_arrays(tree: Tree, names: Sequence[str], only: str = "") -> Arrays | No
     if any(map(_IDX_IMAGES.fullmatch, [only] if only else names)):
         return _find_idx(tree, names, only)
     if any(map(_CIFAR_10.fullmatch, names)):
-        return _find_cifar(
-            tree, [name for name in names if _CIFAR_10.fullmatch(name)], names, fine=False
-        )
+        files = [name for name in names if _CIFAR_10.fullmatch(name)]
+        return _find_cifar(tree, files, names, fine=False)
     if "train.bin" in names and ("fine_label_names.txt" in names or _fits(tree, "train.bin")):
-        return _find_cifar(
-            tree, [name for name in names if _CIFAR_100.fullmatch(name)], names, fine=True
-        )
+        files = [name for name in names if _CIFAR_100.fullmatch(name)]
+        return _find_cifar(tree, files, names, fine=True)
     if _are_pickles(names):
         refuse_pickles(f"{tree.name} holds CIFAR as Python pickles")
     return None
 
 
 def is_named_like_arrays(names: Sequence[str]) -> bool:
-    """Whether files of these names may be what `find_arrays` finds, or refuses."""
+    """Whether `find_arrays` may find, or refuse, files of these names."""
     patterns = (_IDX_IMAGES, _CIFAR_10, _CIFAR_100)
     return _are_pickles(names) or any(
         pattern.fullmatch(name) for pattern in patterns for name in names
@@ -204,7 +196,7 @@ def _are_pickles(names: Sequence[str]) -> bool:
 
 
 def refuse_pickles(what: str) -> NoReturn:
-    """Pickles are never opened.
+    """Refuse pickles, which are never opened.
 
     Raises:
         UserError: always, with the way out.
@@ -217,12 +209,9 @@ def refuse_pickles(what: str) -> NoReturn:
 
 
 def is_idx(head: bytes) -> bool:
-    """Whether a file starts as IDX files do: of images or labels, of any type of number."""
-    return (
-        head[:2] == b"\0\0"
-        and head[2:3] in (b"\x08", b"\x09", b"\x0b", b"\x0c", b"\x0d", b"\x0e")
-        and (head[3:4] in (b"\1", b"\2", b"\3", b"\4"))
-    )
+    """Whether a file starts as IDX files do, with any type of number and up to four dimensions."""
+    types = (b"\x08", b"\x09", b"\x0b", b"\x0c", b"\x0d", b"\x0e")
+    return head[:2] == b"\0\0" and head[2:3] in types and head[3:4] in (b"\1", b"\2", b"\3", b"\4")
 
 
 # ── IDX: http://yann.lecun.com/exdb/mnist/ ──
@@ -235,10 +224,9 @@ def _find_idx(tree: Tree, names: Sequence[str], only: str) -> Arrays:
     files = []
     for part, name in images.items():
         if part not in labels:
+            wanted = re.sub("idx[34]", "idx1", name.replace("images", "labels"))
             raise UserError(
-                f"{tree.name} holds {name}, but not its labels.",
-                f"Put {name.replace('images', 'labels').replace('idx3', 'idx1').replace('idx4', 'idx1')}"
-                " beside it.",
+                f"{tree.name} holds {name}, but not its labels.", f"Put {wanted} beside it."
             )
         files.append(_idx_file(tree, part, name, labels[part]))
     return Arrays(
@@ -247,7 +235,7 @@ def _find_idx(tree: Tree, names: Sequence[str], only: str) -> Arrays:
 
 
 def _by_part(pattern: re.Pattern[str], names: Sequence[str]) -> dict[str, str]:
-    """Part → the name of its file; the unpacked one, where it is there twice."""
+    """Part → the name of its file. The unpacked one wins over the packed one."""
     found = [(match["part"], name) for name in names if (match := pattern.fullmatch(name))]
     return dict(sorted(found, key=lambda pair: (pair[0], not pair[1].lower().endswith(".gz"))))
 
@@ -259,7 +247,7 @@ def _idx_file(tree: Tree, part: str, images: str, labels: str) -> RecordFile:
     if channels not in (1, 3):
         raise UserError(
             f"{_full(tree, images)} has {channels} values a pixel.",
-            "1 (grey) and 3 (RGB) are read.",
+            "Give an array with 1 (grey) or 3 (RGB).",
         )
     label_store, (label_count,), labels_first = _open_idx(tree, labels, (1,))
     if label_count != count:
@@ -286,7 +274,7 @@ def _open_idx(
     if head[2] != 8:
         raise UserError(
             f"{full} holds numbers that are not of 8 bits.",
-            "Write it anew with values from 0 to 255.",
+            "Write it again with values from 0 to 255.",
         )
     if head[3] not in dimensions:
         what = "labels" if dimensions == (1,) else "images"
@@ -301,9 +289,9 @@ def _open_idx(
     _check_bounds(full, shape[0], math.prod(shape[1:]))
     expected = first + math.prod(shape)
     if store.size != expected:
-        how = "is cut short" if store.size < expected else "is longer than it says"
+        fault = "is cut short" if store.size < expected else "is longer than it says"
         raise UserError(
-            f"{full} {how}: {store.size:,} bytes, where its header means {expected:,}.", AGAIN
+            f"{full} {fault}: {store.size:,} bytes, where its header means {expected:,}.", AGAIN
         )
     return store, shape, first
 
@@ -338,11 +326,10 @@ def _cifar_file(tree: Tree, name: str, limits: tuple[int, ...]) -> RecordFile:
         )
     count = store.size // stride
     _check_bounds(full, count, _CIFAR_BYTES)
-    at_once = 1000
+    at_once = 1000  # records, so that the images are never all in memory
     pieces = (store.read(at * stride, at_once * stride) for at in range(0, count, at_once))
-    labels = np.concatenate(
-        [np.frombuffer(p, np.uint8).reshape(-1, stride)[:, : len(limits)].copy() for p in pieces]
-    )
+    records = (np.frombuffer(piece, np.uint8).reshape(-1, stride) for piece in pieces)
+    labels = np.concatenate([record[:, : len(limits)].copy() for record in records])
     if (labels >= limits).any():
         raise UserError(
             f"{full} holds labels that CIFAR does not have.", f"{AGAIN} Is it really CIFAR?"
@@ -383,7 +370,7 @@ def _check_bounds(full: str, count: int, image_bytes: int) -> None:
 
 
 def _class_names(tree: Tree, names: Sequence[str], *lists: str) -> tuple[str, ...]:
-    """The lines of the first of these lists that lies beside."""
+    """The lines of the first of these lists that is there, or nothing."""
     beside = [name for name in lists if name in names]
     if not beside:
         return ()

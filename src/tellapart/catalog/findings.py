@@ -13,6 +13,9 @@ class Finding:
         kind: a kind that the pages know, such as "leak" or "duplicate", or a heading of its own.
         text: one or two sentences.
         sets: images to be seen side by side, a set each, by their catalog paths. () means none.
+
+    >>> Finding("duplicate", "One image is there twice.", (("a.jpg", "b.jpg"),)).paths
+    ('a.jpg', 'b.jpg')
     """
 
     kind: str

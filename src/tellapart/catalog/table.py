@@ -30,20 +30,25 @@ class Catalog:
         labels: (N,) int64 in [0, C), or -1 where the source gives no label.
         given_splits: (N,) str, "train", "val", "test", or "" where the source does not say.
         groups: (N,) str, images of one group never cross a split; "" for an image without one.
-        weights: (N,) float64 from 0, how often each is drawn in weighted training; 1 where the
-            source does not say.
+        weights: (N,) float64 from 0, how often each is drawn in weighted training. It is 1 where
+            the source does not say.
         statuses: (N,) str, "ok" or why the file is not used; "" before the scan.
         notes: (N,) str, names of remarks that do not stop an image, joined by ";".
         widths, heights: (N,) int64, pixels after orientation; 0 where the status is not ok.
         digests: (N,) str, SHA-256 of the file's bytes; "" where it could not be read.
         taken: (N,) str, capture time and camera, as `Decoded.taken`; "" where the file does not
             say.
-        copies: (N,) int64, near-duplicates share the number of the first row; its own for every
-            other row.
-        splits: (N,) str, "train", "val", "test", or "" for a row that is not used; "" everywhere
-            until `make_splits` has divided the images.
+        copies: (N,) int64, the first row of the image's near-duplicates, which is its own for an
+            image without any.
+        splits: (N,) str, "train", "val", "test", or "" for a row that is not used. All are ""
+            until the images are divided.
         ignored: what was passed over without becoming a row: reason → count.
         remarks: what the user should know of the source, a sentence each.
+
+    >>> from tellapart.catalog.sources import read_source
+    >>> catalog = read_source([("1.jpg", "cat"), ("2.jpg", "dog"), ("3.jpg", "cat")])
+    >>> len(catalog), catalog.classes, catalog.labels.tolist()
+    (3, ('cat', 'dog'), [0, 1, 0])
     """
 
     files: Files
@@ -74,7 +79,7 @@ class Catalog:
         return np.asarray(self.statuses == "ok")
 
     def counts(self, rows: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """(C,) images of each class among the chosen rows; among the usable ones by default."""
+        """(C,) images of each class among the chosen rows. Default: the usable ones."""
         chosen = self.ok if rows is None else rows
         return np.bincount(self.labels[chosen & (self.labels >= 0)], minlength=len(self.classes))
 
@@ -88,14 +93,15 @@ class Catalog:
         return np.flatnonzero(self.splits == name)
 
     def with_splits(self, splits: Column) -> Catalog:
-        """The same catalog, divided this way; (N,) as the column `splits`."""
+        """The same catalog with another column `splits`."""
         return self.replace(splits=splits)
 
     def rows(self, chosen: NDArray[np.bool_]) -> Catalog:
         """The catalog of some rows, with the same classes."""
-        part = {name: getattr(self, name)[chosen] for name in _COLUMNS}
-        _, first, place = np.unique(part["copies"], return_index=True, return_inverse=True)
-        return replace(self, **{**part, "copies": first[place]})
+        columns = {name: getattr(self, name)[chosen] for name in _COLUMNS}
+        # The first of an image's copies may be left out, and all rows have new numbers.
+        _, first, place = np.unique(columns["copies"], return_index=True, return_inverse=True)
+        return replace(self, **{**columns, "copies": first[place]})
 
     def replace(self, **columns: Any) -> Catalog:
         """The same catalog with some columns changed."""
@@ -103,7 +109,7 @@ class Catalog:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over classes, paths, labels and contents: equal exactly when the data is."""
+        """SHA-256 over classes, paths, labels and contents. It is equal exactly when the data is."""
         total = hashlib.sha256("\0".join(self.classes).encode())
         for row in zip(self.paths, self.labels, self.statuses, self.digests, strict=True):
             total.update("\0".join(map(str, row)).encode() + b"\n")
@@ -119,7 +125,7 @@ class Catalog:
 
 
 def splits_hash(rows: Iterable[tuple[str, str, str, str]]) -> str:
-    """SHA-256 over path, content hash, class and split of each used image, whatever their order."""
+    """SHA-256 over path, content hash, class and split of each used image, in any order."""
     total = hashlib.sha256()
     for row in sorted(rows):
         total.update("\0".join(row).encode() + b"\n")
@@ -144,8 +150,8 @@ _COLUMNS = (
 
 
 def text_column(values: Iterable[str]) -> Column:
-    """Strings as a column: objects, because numpy's own text would cut off a trailing NUL and pad
-    the rest.
+    """Strings as a column of objects. numpy's own text would cut off a trailing NUL, and pad all to
+    the longest.
     """
     texts = list(values)
     column = np.empty(len(texts), object)
