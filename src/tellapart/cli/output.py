@@ -75,7 +75,7 @@ def print_scores(metrics: Metrics, split: str = "") -> None:
     if metrics.balanced_first:
         echo(f"{split}balanced accuracy  {metrics.balanced_accuracy}")
     echo(f"{split}accuracy  {metrics.accuracy}")
-    if metrics.majority_baseline is not None:
+    if metrics.majority_baseline is not None and metrics.accuracy.count:
         echo(
             "baseline: always answering the largest class of train is correct for"
             f" {metrics.majority_baseline}"
@@ -89,8 +89,11 @@ def print_classes(metrics: Metrics) -> None:
 
 
 def print_class_accuracy(metrics: Metrics) -> None:
-    """Print recall per class, unless there are more than `MOST_CLASSES`: the report has them."""
-    if len(metrics.per_class) <= MOST_CLASSES:
+    """Print recall per class, unless nothing was measured, or there are more than `MOST_CLASSES`.
+
+    The report has the recall of every class.
+    """
+    if metrics.accuracy.count and len(metrics.per_class) <= MOST_CLASSES:
         for scores in metrics.per_class:
             echo(f"  {scores.name}: recall {scores.recall}{_trust(scores)}")
 
