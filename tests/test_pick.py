@@ -611,8 +611,8 @@ def test_the_page_shows_hostile_names_as_text_and_loads_nothing():
 
 
 def test_uneven_classes_show_the_balanced_accuracy():
-    assert "balanced" in page_of([row("a")], uneven=True).text
-    assert "balanced" not in page_of([row("a")]).text
+    assert "Balanced accuracy" in page_of([row("a")], uneven=True).text
+    assert "Balanced accuracy" not in page_of([row("a")]).text
 
 
 def test_the_plot_holds_every_bar_and_a_larger_file_has_a_larger_dot():
