@@ -22,7 +22,7 @@ from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import text_column
 from tellapart.report.check.page import SIDE_PX, Step, render_steps, step_lines
 from tellapart.report.explore.file_table import MOST_ROWS, file_rows
-from tellapart.report.explore.light import extremes, looks_lines, measures
+from tellapart.report.explore.light import appearance_lines, extremes, measures
 from tellapart.report.explore.page import ExplorationInput, render_exploration, summary_lines
 from tellapart.report.explore.shapes import shapes
 from tellapart.report.explore.shortcuts import auroc, shortcuts
@@ -33,7 +33,7 @@ from tellapart.report.parts.gallery import Album
 def make_exploration(
     root: Path, classes=("ant", "bee"), each: int = 60, files: int = 6
 ) -> ExplorationInput:
-    """`each` images a class, a third of them in each split, of sizes and looks that say nothing of
+    """`each` images a class, a third of them in each split, whose size and appearance say nothing about
     the class.
     """
     rng = np.random.default_rng(0)
@@ -51,14 +51,14 @@ def make_exploration(
         notes=text_column([""] * count),
         widths=rng.integers(100, 1000, count),
         heights=rng.integers(100, 1000, count),
+        splits=text_column(("train", "val", "test")[row % 3] for row in range(count)),
     )
     return ExplorationInput(
         title="Insects",
         created="1 May 2025",
         catalog=catalog,
-        splits=text_column(("train", "val", "test")[row % 3] for row in range(count)),
         findings=(),
-        looks=rng.uniform(40, 100, (count, 3)).astype(np.float32),
+        appearance=rng.uniform(40, 100, (count, 3)).astype(np.float32),
         seconds=1.25,
     )
 
@@ -203,11 +203,9 @@ def test_no_data_still_makes_a_page(tmp_path):
     assert len(summary_lines(empty)) == 2
 
 
-def test_columns_of_another_catalog_are_refused(exploration):
-    with pytest.raises(ValueError, match="splits must have 120 rows"):
-        replace(exploration, splits=exploration.splits[:5])
-    with pytest.raises(ValueError, match=r"looks must be \(120, 3\)"):
-        replace(exploration, looks=exploration.looks[:, :2])
+def test_the_appearance_of_another_catalog_is_refused(exploration):
+    with pytest.raises(ValueError, match=r"appearance must be \(120, 3\)"):
+        replace(exploration, appearance=exploration.appearance[:, :2])
 
 
 # ── balance ──
@@ -231,7 +229,7 @@ def test_classes_too_small_to_trust_are_named_with_what_they_need(exploration):
 
 
 def test_without_splits_it_says_so(exploration):
-    text = text_of(replace(exploration, splits=text_column([""] * 120)))
+    text = text_of(changed(exploration, splits=text_column([""] * 120)))
     assert "Training would stop here" in text
     assert "Nothing stands in the way" not in text
     assert "no splits could be made" in text
@@ -267,26 +265,26 @@ def test_the_dots_of_the_size_map_stand_for_all_images(exploration):
 
 
 def test_dark_bright_and_grey_images_are_counted_and_shown(exploration):
-    looks = exploration.looks.copy()
-    looks[:4, 0], looks[5, 0], looks[:6, 2] = 10, 250, 0
-    lines = " ".join(looks_lines(exploration.catalog, looks))
+    appearance = exploration.appearance.copy()
+    appearance[:4, 0], appearance[5, 0], appearance[:6, 2] = 10, 250, 0
+    lines = " ".join(appearance_lines(exploration.catalog, appearance))
     assert (
         "4 images are very dark (brightness under 30), 1 image is very bright (over 225)" in lines
     )
     assert "6 of 120 images are grey, most often in ‘ant’ (10.0\u202f%)" in lines
-    ends = extremes(exploration.catalog, looks, Album(exploration.catalog.files.read))
+    ends = extremes(exploration.catalog, appearance, Album(exploration.catalog.files.read))
     assert [end.heading for end in ends] == ["Darkest", "Brightest", "Flattest", "Least colour"]
     assert ends[1].shots[0].path == "c0/5.png"
 
 
 def test_all_grey_is_said(exploration):
-    looks = exploration.looks.copy()
-    looks[:, 2] = 0.5
-    assert "All images are grey" in text_of(replace(exploration, looks=looks))
+    appearance = exploration.appearance.copy()
+    appearance[:, 2] = 0.5
+    assert "All images are grey" in text_of(replace(exploration, appearance=appearance))
 
 
 def test_looks_that_are_not_known_are_no_numbers(exploration):
-    unknown = replace(exploration, looks=np.full((120, 3), np.nan, np.float32))
+    unknown = replace(exploration, appearance=np.full((120, 3), np.nan, np.float32))
     page = Page(render_exploration(unknown))
     assert "were not measured" in page.text
     assert "nan" not in page.text
@@ -295,34 +293,38 @@ def test_looks_that_are_not_known_are_no_numbers(exploration):
 def test_copies_of_the_darkest_are_shown_once(exploration):
     digests = exploration.catalog.digests.astype(object)
     digests[:50] = "same"
-    looks = exploration.looks.copy()
-    looks[:50, 0] = 1
+    appearance = exploration.appearance.copy()
+    appearance[:50, 0] = 1
     catalog = exploration.catalog.replace(digests=digests)
-    darkest = extremes(catalog, looks, Album(catalog.files.read))[0]
+    darkest = extremes(catalog, appearance, Album(catalog.files.read))[0]
     assert [shot.path for shot in darkest.shots].count("c0/0.png") == 1
     assert darkest.shots[1].path not in catalog.paths[:50]
 
 
 def test_histograms_are_per_class_as_long_as_they_are_few(exploration, tmp_path):
     assert [
-        len(measure.histograms) for measure in measures(exploration.catalog, exploration.looks)
+        len(measure.histograms) for measure in measures(exploration.catalog, exploration.appearance)
     ] == [2, 2, 2]
     many = make_exploration(tmp_path, tuple(map(str, range(13))), 3)
-    assert [len(measure.histograms) for measure in measures(many.catalog, many.looks)] == [1, 1, 1]
+    assert [len(measure.histograms) for measure in measures(many.catalog, many.appearance)] == [
+        1,
+        1,
+        1,
+    ]
 
 
 # ── shortcuts ──
 
 
 def test_data_without_shortcuts_has_none(exploration):
-    assert shortcuts(exploration.catalog, exploration.looks) == []
+    assert shortcuts(exploration.catalog, exploration.appearance) == []
 
 
 def test_a_class_of_one_size_is_a_shortcut(exploration):
     ants = exploration.catalog.labels == 0
     widths, heights = (np.where(ants, side, exploration.catalog.widths) for side in (640, 480))
     hints = shortcuts(
-        exploration.catalog.replace(widths=widths, heights=heights), exploration.looks
+        exploration.catalog.replace(widths=widths, heights=heights), exploration.appearance
     )
     assert (
         hints[0].text
@@ -331,18 +333,21 @@ def test_a_class_of_one_size_is_a_shortcut(exploration):
 
 
 def test_a_darker_class_is_a_shortcut_told_once(exploration):
-    looks = exploration.looks.copy()
-    looks[:60, 0] -= 60
-    (hint,) = shortcuts(exploration.catalog, looks)
+    appearance = exploration.appearance.copy()
+    appearance[:60, 0] -= 60
+    (hint,) = shortcuts(exploration.catalog, appearance)
     assert hint.text.startswith("‘ant’ is darker than ‘bee’ in 100.0\u202f% of all pairs")
-    assert hint.text in text_of(replace(exploration, looks=looks)).replace(" %", "\u202f%")
+    assert hint.text in text_of(replace(exploration, appearance=appearance)).replace(
+        " %", "\u202f%"
+    )
 
 
 def test_a_file_type_of_its_own_is_a_shortcut(exploration):
     paths = text_column(str(path).replace(".png", ".jpeg") for path in exploration.catalog.paths)
     paths[60:] = exploration.catalog.paths[60:]
     texts = [
-        hint.text for hint in shortcuts(exploration.catalog.replace(paths=paths), exploration.looks)
+        hint.text
+        for hint in shortcuts(exploration.catalog.replace(paths=paths), exploration.appearance)
     ]
     assert "100.0\u202f% of ‘ant’ are .jpg files, against 0.0\u202f% of the other images." in texts
 
@@ -350,7 +355,9 @@ def test_a_file_type_of_its_own_is_a_shortcut(exploration):
 def test_few_images_are_no_evidence(tmp_path):
     few = make_exploration(tmp_path, each=15)
     assert (
-        shortcuts(few.catalog.replace(widths=np.where(few.catalog.labels == 0, 10, 900)), few.looks)
+        shortcuts(
+            few.catalog.replace(widths=np.where(few.catalog.labels == 0, 10, 900)), few.appearance
+        )
         == []
     )
 
@@ -424,7 +431,7 @@ def test_a_missing_image_is_named_and_stops_nothing(found):
 
 
 def test_the_table_has_every_file_of_a_small_set(found):
-    rows = file_rows(found.catalog, found.splits, found.looks)
+    rows = file_rows(found.catalog, found.appearance)
     assert {row.path for row in rows} == set(found.catalog.paths)
     assert (rows[0].folder, rows[0].name, rows[0].class_name, rows[0].split) == (
         "c0/",
@@ -443,7 +450,7 @@ def test_the_table_begins_with_what_needs_a_look(exploration):
     )
     statuses[100], notes[50], digests[[20, 30]] = "empty", "first_frame;bad_exif", "same"
     changed_catalog = catalog.replace(statuses=statuses, notes=notes, digests=digests)
-    rows = file_rows(changed_catalog, exploration.splits, exploration.looks)
+    rows = file_rows(changed_catalog, exploration.appearance)
     assert [row.path for row in rows[:4]] == [catalog.paths[row] for row in (100, 50, 20, 30)]
     assert rows[1].notes == "first_frame, bad_exif"
     assert [row.copies for row in rows[:4]] == [0, 0, 1, 1]
@@ -453,7 +460,7 @@ def test_a_long_table_is_a_sample_and_says_so(tmp_path):
     many = make_exploration(tmp_path, each=1_500)
     statuses = many.catalog.statuses.copy()
     statuses[2_990:] = "empty"
-    rows = file_rows(many.catalog.replace(statuses=statuses), many.splits, many.looks)
+    rows = file_rows(many.catalog.replace(statuses=statuses), many.appearance)
     assert len(rows) == MOST_ROWS
     assert sum(row.status == "empty" for row in rows) == 10
     assert 900 < sum(row.class_name == "ant" for row in rows) < 1_100
@@ -462,7 +469,7 @@ def test_a_long_table_is_a_sample_and_says_so(tmp_path):
 
 def test_numbers_in_the_table_sort_as_numbers(exploration):
     html = render_exploration(exploration)
-    assert f'data-value="{exploration.looks[0, 0]:.1f}"' in html
+    assert f'data-value="{exploration.appearance[0, 0]:.1f}"' in html
     assert 'class="sortable filtered"' in html
 
 

@@ -129,7 +129,7 @@ def test_an_axis_has_a_few_ticks_inside_the_plot(low: float, high: float):
 
 
 def test_the_report_says_whether_fine_tuning_paid(report: ReportInput):
-    rows = (report.splits == "test").nonzero()[0]
+    rows = (report.catalog.splits == "test").nonzero()[0]
     probe = make_predictions(report.catalog, rows, strength=0.0)
     comparison = compare(
         probe, report.predictions, ("probe", "fine-tuned"), seconds=372, shipped="fine-tuned"

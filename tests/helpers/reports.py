@@ -75,6 +75,7 @@ def make_report(
         root, files, classes, paths, [label for label in range(len(classes)) for _ in range(each)]
     )
     splits = np.array([("train", "val", "test")[row % 3] for row in range(len(catalog))])
+    catalog = catalog.with_splits(splits)
     test, val = (
         make_predictions(catalog, np.flatnonzero(splits == name)) for name in ("test", "val")
     )
@@ -82,7 +83,6 @@ def make_report(
         title="Insects",
         created="1 May 2025",
         catalog=catalog,
-        splits=splits,
         predictions=test,
         val_predictions=val,
         metrics=measure(test, baseline_label=0),

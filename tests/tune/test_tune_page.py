@@ -60,7 +60,7 @@ def page_input(**changes: Any) -> TuningInput:
         "importances": {},
         "test": None,
         "elsewhere": None,
-        "looks": 0,
+        "finals": 0,
         "ran": {"Recipe": HOSTILE},
     }
     return TuningInput(**{**usual, **changes})
@@ -87,7 +87,7 @@ def test_too_few_trials_say_nothing_of_what_mattered():
 
 def test_a_second_look_at_test_is_told():
     score = SimpleNamespace(accuracy="90.0 % (80.0 to 95.0, 50 images)")
-    lines = summary_lines(page_input(test=score, looks=2))
+    lines = summary_lines(page_input(test=score, finals=2))
     assert any("Report this number" in line for line in lines)
     assert lines[-1] == "The test set has now been used 2 times."
 

@@ -154,9 +154,8 @@ def explore(
         title=name,
         created=timestamp(),
         catalog=catalog.replace(remarks=()),  # they are among the findings
-        splits=catalog.splits,
         findings=findings,
-        looks=appearance,
+        appearance=appearance,
         seconds=seconds,
         input_px=_input_px(options),
     )

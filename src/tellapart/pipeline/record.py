@@ -156,7 +156,6 @@ def _report(trained: Trained, name: str, seconds: Mapping[str, float]) -> Report
         title=name,
         created=timestamp(),
         catalog=catalog.replace(remarks=()),  # they are among the findings
-        splits=catalog.splits,
         findings=tuple(finding for finding in trained.findings if finding.kind != "rejected"),
         predictions=shipped.test if has_test else None,
         val_predictions=shipped.val if has_val else None,

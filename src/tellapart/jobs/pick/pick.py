@@ -40,6 +40,7 @@ from tellapart.jobs.pick.candidates import (
     load_each,
 )
 from tellapart.options import BackboneOptions
+from tellapart.phrases import count_of
 from tellapart.pipeline.data import read_data
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.pipeline.request import Request, new_request
@@ -47,7 +48,6 @@ from tellapart.pipeline.services import open_services
 from tellapart.progress import Console, duration
 from tellapart.recipe import Recipe, flat_items, option_text
 from tellapart.recipe_files import load_recipe
-from tellapart.report.parts.wording import images as images_in_words
 from tellapart.report.pick.page import PickInput, PickRow, candidate_lines, render_picking
 from tellapart.threads import usable_cores
 
@@ -359,7 +359,7 @@ def _page(
             "recipe": recipe.name,
             "budget": str(picked.budget) or "none",
             "timed": (
-                f"{ROUNDS} × {images_in_words(len(images))} of val, one at a time, the files in"
+                f"{ROUNDS} × {count_of(len(images), 'image')} of val, one at a time, the files in"
                 " turns"
             ),
             "their sizes, pixels": ", ".join(sizes),

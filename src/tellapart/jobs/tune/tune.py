@@ -268,7 +268,7 @@ def write_page(search: Search, final: Run | None) -> TuningInput:
         elsewhere=(
             (elsewhere[-1]["study"], elsewhere[-1]["test"]) if elsewhere and not final else None
         ),
-        looks=len(study.finals),
+        finals=len(study.finals),
         ran=_facts(opened, bench.count),
     )
     table = trials_table(rows, opened.space.keys, bench.metric, bench.shown)

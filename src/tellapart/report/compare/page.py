@@ -13,6 +13,7 @@ from tellapart.decoding import Decoded
 from tellapart.evaluation.metrics import Metrics, Score, is_trusted
 from tellapart.evaluation.paired import LOSSES, Pair, Paired
 from tellapart.evaluation.predictions import Predictions
+from tellapart.phrases import count_of
 from tellapart.report.compare.differences import (
     difference_text,
     difference_words,
@@ -23,7 +24,7 @@ from tellapart.report.compare.differences import (
 from tellapart.report.parts.curves import Chart, chart
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.gallery import Album, Shot
-from tellapart.report.parts.wording import METRICS, decimal, images, interval, metric_title, percent
+from tellapart.report.parts.wording import METRICS, decimal, interval, metric_title, percent
 
 MOST_SHOWN = 24  # images that only one run got right; with several pairs, half as many for each
 TONES = 3  # colours of lines; each comes in as many dash patterns
@@ -131,7 +132,7 @@ def comparison_lines(given: ComparisonInput) -> list[str]:
     for pair in given.paired.pairs:
         a, b = pair.names
         lines.append(
-            f"{b} against {a}, {given.split}, {images(pair.main.difference.count)}, seed"
+            f"{b} against {a}, {given.split}, {count_of(pair.main.difference.count, 'image')}, seed"
             f" {given.seed}:"
         )
         lines += [
@@ -139,7 +140,7 @@ def comparison_lines(given: ComparisonInput) -> list[str]:
             f" {_value(score.name, score.second)}; difference {difference_text(score)}; {sure(score, pair)}"
             for score in pair.metrics
         ]
-        lost, gained = images(len(pair.lost)), images(len(pair.gained))
+        lost, gained = count_of(len(pair.lost), "image"), count_of(len(pair.gained), "image")
         lines.append(f"  only {a} is correct on {lost}, only {b} on {gained}")
         classes = [
             f"{recall.name} {difference_text(recall)}" for recall in pair.classes if recall.found

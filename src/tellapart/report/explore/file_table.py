@@ -42,9 +42,7 @@ class FileRow:
         return self.path[len(self.folder) :]
 
 
-def file_rows(
-    catalog: Catalog, splits: NDArray[np.str_], looks: NDArray[np.float32]
-) -> list[FileRow]:
+def file_rows(catalog: Catalog, appearance: NDArray[np.float32]) -> list[FileRow]:
     """At most `MOST_ROWS` files: those not used, then those with notes, then copies, then the rest."""
     copies = np.zeros(len(catalog), np.int64)
     for group in find_copies(catalog):
@@ -53,20 +51,18 @@ def file_rows(
     rows: list[int] = []
     for place in range(4):
         rows += spread(np.flatnonzero(rank == place), MOST_ROWS - len(rows))
-    return [_row(catalog, row, str(splits[row]), looks[row], int(copies[row])) for row in rows]
+    return [_row(catalog, row, appearance[row], int(copies[row])) for row in rows]
 
 
-def _row(
-    catalog: Catalog, row: int, split: str, looks: NDArray[np.float32], copies: int
-) -> FileRow:
+def _row(catalog: Catalog, row: int, appearance: NDArray[np.float32], copies: int) -> FileRow:
     label, status = int(catalog.labels[row]), str(catalog.statuses[row])
     brightness, contrast, colourfulness = (
-        float(value) if np.isfinite(value) else None for value in looks
+        float(value) if np.isfinite(value) else None for value in appearance
     )
     return FileRow(
         path=str(catalog.paths[row]),
         class_name=catalog.classes[label] if label >= 0 else "",
-        split=split,
+        split=str(catalog.splits[row]),
         status=status,
         notes=str(catalog.notes[row]).replace(";", ", "),
         width=int(catalog.widths[row]) or None,

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.table import Catalog
+from tellapart.phrases import count_of
 from tellapart.report.explore.shortcuts import MIN_IMAGES
 from tellapart.report.parts import figures
 from tellapart.report.parts.gallery import Album, Shot
-from tellapart.report.parts.wording import images, percent
+from tellapart.report.parts.wording import percent
 
-LOOKS = ("brightness", "contrast", "colourfulness")  # the columns of `looks`
+MEASURES = ("brightness", "contrast", "colourfulness")  # the columns of `appearance`
 _TOPS = (255, 128, 128)
 _MEANINGS = (
     "mean grey level, 0 black to 255 white",
@@ -29,12 +30,12 @@ VERY_DARK, VERY_BRIGHT = 30, 225
 FLAT = 10  # contrast under which next to nothing can be seen
 GREY = 3  # colourfulness under which an image is grey; JPEG alone causes up to 2
 
-Looks = NDArray[np.float32]
+Appearance = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One of `LOOKS`, with a histogram for each class, or one of all images."""
+    """One of `MEASURES`, with a histogram for each class, or one of all images."""
 
     name: str
     meaning: str
@@ -49,13 +50,13 @@ class Extreme:
     shots: tuple[Shot, ...]
 
 
-def measures(catalog: Catalog, looks: Looks) -> list[Measure]:
+def measures(catalog: Catalog, appearance: Appearance) -> list[Measure]:
     """The histograms of the usable images. A measure without values is left out."""
     found = []
     counts = catalog.counts()
     several = np.count_nonzero(counts) > 1 and len(counts) <= MOST_HISTOGRAMS
-    for column, name in enumerate(LOOKS):
-        values, top = np.where(catalog.ok, looks[:, column], np.nan), _TOPS[column]
+    for column, name in enumerate(MEASURES):
+        values, top = np.where(catalog.ok, appearance[:, column], np.nan), _TOPS[column]
         if not np.isfinite(values).any():
             continue
         if name == "colourfulness":  # few data sets come near the end of the scale
@@ -80,9 +81,9 @@ def measures(catalog: Catalog, looks: Looks) -> list[Measure]:
     return found
 
 
-def looks_lines(catalog: Catalog, looks: Looks) -> list[str]:
+def appearance_lines(catalog: Catalog, appearance: Appearance) -> list[str]:
     """Brightness, contrast and colour in sentences."""
-    brightness, contrast, _ = looks[_known(catalog, looks)].T
+    brightness, contrast, _ = appearance[_known(catalog, appearance)].T
     if not len(brightness):
         return ["Brightness, contrast and colour were not measured."]
     low, high = np.percentile(brightness, [25, 75])
@@ -92,20 +93,20 @@ def looks_lines(catalog: Catalog, looks: Looks) -> list[str]:
         f"nearly flat (contrast under {FLAT})": contrast < FLAT,
     }
     counts = [
-        f"{images(int(chosen.sum()))} {'is' if chosen.sum() == 1 else 'are'} {name}"
+        f"{count_of(int(chosen.sum()), 'image')} {'is' if chosen.sum() == 1 else 'are'} {name}"
         for name, chosen in odd.items()
         if chosen.any()
     ]
     odd_line = ", ".join(counts) or "No image is very dark, very bright or nearly flat"
     return [
         f"Half of the images have a brightness of {low:.0f} to {high:.0f}. {odd_line}.",
-        _grey_line(catalog, looks),
+        _grey_line(catalog, appearance),
     ]
 
 
-def _grey_line(catalog: Catalog, looks: Looks) -> str:
-    known = _known(catalog, looks)
-    grey = known & (looks[:, 2] < GREY)
+def _grey_line(catalog: Catalog, appearance: Appearance) -> str:
+    known = _known(catalog, appearance)
+    grey = known & (appearance[:, 2] < GREY)
     count, total = np.count_nonzero(grey), np.count_nonzero(known)
     if count == total:
         return (
@@ -122,25 +123,26 @@ def _grey_line(catalog: Catalog, looks: Looks) -> str:
     return f"{count:,} of {total:,} images {'is' if count == 1 else 'are'} grey{where}."
 
 
-def extremes(catalog: Catalog, looks: Looks, album: Album) -> list[Extreme]:
+def extremes(catalog: Catalog, appearance: Appearance, album: Album) -> list[Extreme]:
     """The darkest, brightest and flattest images, and the grey ones where they are exceptions."""
-    known = np.flatnonzero(_known(catalog, looks))
+    known = np.flatnonzero(_known(catalog, appearance))
     # One image of each content, or copies of the darkest image could fill the row.
     known = known[np.sort(np.unique(catalog.digests[known].astype(str), return_index=True)[1])]
     ends = [("Darkest", 0, 1), ("Brightest", 0, -1), ("Flattest", 1, 1)]
-    grey = np.count_nonzero(looks[known, 2] < GREY)
+    grey = np.count_nonzero(appearance[known, 2] < GREY)
     if 0 < grey < len(known) / 2:
         ends.append(("Least colour", 2, 1))
     found = []
     for heading, column, sign in ends:
-        rows = known[np.argsort(sign * looks[known, column], kind="stable")[:MOST_EXTREMES]]
+        rows = known[np.argsort(sign * appearance[known, column], kind="stable")[:MOST_EXTREMES]]
         found.append((heading, column, rows))
     album.prepare(str(catalog.paths[row]) for _, _, rows in found for row in rows)
     return [
         Extreme(
             heading,
             tuple(
-                _shot(catalog, int(row), looks[row, column], LOOKS[column], album) for row in rows
+                _shot(catalog, int(row), appearance[row, column], MEASURES[column], album)
+                for row in rows
             ),
         )
         for heading, column, rows in found
@@ -156,6 +158,6 @@ def _shot(catalog: Catalog, row: int, value: float, name: str, album: Album) -> 
     return album.hang(str(catalog.paths[row]), *lines)
 
 
-def _known(catalog: Catalog, looks: Looks) -> NDArray[np.bool_]:
+def _known(catalog: Catalog, appearance: Appearance) -> NDArray[np.bool_]:
     """(N,) whether each image is usable and measured."""
-    return catalog.ok & np.isfinite(looks).all(axis=1)
+    return catalog.ok & np.isfinite(appearance).all(axis=1)

@@ -15,14 +15,15 @@ from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.intervals import wilson
 from tellapart.evaluation.metrics import BALANCED_RATIO, TRUSTED_COUNT, is_trusted
+from tellapart.phrases import count_of
 from tellapart.report.explore.file_table import MOST_ROWS, file_rows
-from tellapart.report.explore.light import extremes, looks_lines, measures
+from tellapart.report.explore.light import appearance_lines, extremes, measures
 from tellapart.report.explore.shapes import shapes
 from tellapart.report.explore.shortcuts import MIN_IMAGES, MOST_SHORTCUTS, Shortcut, shortcuts
 from tellapart.report.parts import data_section
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.gallery import Album, Shot
-from tellapart.report.parts.wording import images, named, percent
+from tellapart.report.parts.wording import named, percent
 
 __all__ = ["ExplorationInput", "render_exploration", "summary_lines"]
 
@@ -47,11 +48,10 @@ class ExplorationInput:
     Args:
         title: the title of the page, for example the name of the data.
         created: the time of the page, as `wording.timestamp` words it.
-        catalog: the data, scanned.
-        splits: (N,) str, one a row of the catalog, as they would be made; all "" where they could
-            not be.
+        catalog: the data, scanned, with the splits that training would use. All splits are ""
+            where the images cannot be divided.
         findings: what is worth knowing about the data, the worst of each kind first.
-        looks: (N, 3) float32: brightness 0 to 255, contrast (standard deviation) 0 to 128,
+        appearance: (N, 3) float32: brightness 0 to 255, contrast (standard deviation) 0 to 128,
             colourfulness 0 to about 128; NaN where there is none.
         seconds: the time of the scan.
         input_px: the side of the network's square input; 0 where it is not known.
@@ -60,17 +60,16 @@ class ExplorationInput:
     title: str
     created: str
     catalog: Catalog
-    splits: NDArray[np.str_]
     findings: tuple[Finding, ...]
-    looks: NDArray[np.float32]
+    appearance: NDArray[np.float32]
     seconds: float
     input_px: int = 224
 
     def __post_init__(self) -> None:
-        if len(self.splits) != len(self.catalog):
-            raise ValueError(f"splits must have {len(self.catalog)} rows, got {len(self.splits)}")
-        if self.looks.shape != (len(self.catalog), 3):
-            raise ValueError(f"looks must be ({len(self.catalog)}, 3), got {self.looks.shape}")
+        if self.appearance.shape != (len(self.catalog), 3):
+            raise ValueError(
+                f"appearance must be ({len(self.catalog)}, 3), got {self.appearance.shape}"
+            )
 
     @property
     def usable(self) -> int:
@@ -102,24 +101,24 @@ def render_exploration(exploration: ExplorationInput) -> str:
     Raises:
         UserError: if jinja2 is not installed.
     """
-    catalog, splits, findings = exploration.catalog, exploration.splits, exploration.findings
+    catalog, findings = exploration.catalog, exploration.findings
     album = Album(catalog.files.read, repeat=True)
-    hints = shortcuts(catalog, exploration.looks)
-    split_counts = data_section.split_counts(catalog, splits)
+    hints = shortcuts(catalog, exploration.appearance)
+    split_counts = data_section.split_counts(catalog)
     # Images get their thumbnails in the order of these three until the album is full.
     groups = data_section.finding_groups(
         [finding for finding in findings if finding.kind != "rejected"],
         album,
-        data_section.captions(catalog, splits),
+        data_section.captions(catalog),
     )
-    ends = extremes(catalog, exploration.looks, album)
+    ends = extremes(catalog, exploration.appearance, album)
     samples = _samples(catalog, album)
     sections = [
         ("verdict", "Verdict", True),
         ("recognised", "The data", True),
         ("balance", "Classes and balance", True),
         ("shapes", "Sizes and shapes", True),
-        ("looks", "Light and colour", True),
+        ("light", "Light and colour", True),
         ("shortcuts", "Shortcuts", True),
         ("statuses", "Every file", True),
         ("findings", "Findings", bool(groups)),
@@ -143,10 +142,10 @@ def render_exploration(exploration: ExplorationInput) -> str:
         tiles_of_data=data_section.tiles(catalog, split_counts),
         split_counts=split_counts,
         balance_lines=_balance_lines(exploration),
-        balance_rows=data_section.balance_rows(catalog, splits),
+        balance_rows=data_section.balance_rows(catalog),
         shapes=shapes(catalog, exploration.input_px),
-        looks_lines=looks_lines(catalog, exploration.looks),
-        measures=measures(catalog, exploration.looks),
+        appearance_lines=appearance_lines(catalog, exploration.appearance),
+        measures=measures(catalog, exploration.appearance),
         extremes=ends,
         shortcuts=hints[:MOST_SHORTCUTS],
         shortcut_images=MIN_IMAGES,
@@ -155,21 +154,23 @@ def render_exploration(exploration: ExplorationInput) -> str:
         note_rows=data_section.note_rows(catalog),
         finding_groups=groups,
         samples=samples,
-        file_rows=file_rows(catalog, splits, exploration.looks),
+        file_rows=file_rows(catalog, exploration.appearance),
         most_rows=MOST_ROWS,
     )
 
 
 def summary_lines(exploration: ExplorationInput) -> list[str]:
     """The sentences of the page for the terminal, the verdict first."""
-    points = _points(exploration, shortcuts(exploration.catalog, exploration.looks))[:MOST_POINTS]
+    points = _points(exploration, shortcuts(exploration.catalog, exploration.appearance))[
+        :MOST_POINTS
+    ]
     pointed = {point.text for point in points}
     return [
         _verdict(exploration),
         *(f"{point.heading}: {point.text}" for point in points),
         *(line for line in _balance_lines(exploration) if line not in pointed),
         *shapes(exploration.catalog, exploration.input_px).lines,
-        *looks_lines(exploration.catalog, exploration.looks),
+        *appearance_lines(exploration.catalog, exploration.appearance),
     ]
 
 
@@ -179,11 +180,11 @@ def _verdict(exploration: ExplorationInput) -> str:
     if not usable:
         return "There are no usable images here."
     filled = int(np.count_nonzero(catalog.counts()))
-    classes = "class" if filled == 1 else "classes"
+    classes = count_of(filled, "class", "classes")
     if usable == len(catalog):
-        start = f"{images(usable)} in {filled:,} {classes}; every file can be used."
+        start = f"{count_of(usable, 'image')} in {classes}; every file can be used."
     else:
-        start = f"{usable:,} of {len(catalog):,} files can be used, in {filled:,} {classes}."
+        start = f"{usable:,} of {len(catalog):,} files can be used, in {classes}."
     if filled < 2:
         return f"{start} Training needs at least two classes."
     counts = data_section.finding_counts(exploration.findings)
@@ -193,7 +194,7 @@ def _verdict(exploration: ExplorationInput) -> str:
         if kind in counts
     ]
     fix = f" Fix this first: {', '.join(serious)}." if serious else ""
-    if not (exploration.splits != "").any():
+    if not (catalog.splits != "").any():
         return (
             f"{start} Training would stop here, because the images cannot be divided into splits."
             f"{fix}"
@@ -235,7 +236,7 @@ def _balance_lines(exploration: ExplorationInput) -> list[str]:
     counts = catalog.counts()
     if np.count_nonzero(counts) < 2:
         return []
-    rows = data_section.balance_rows(catalog, exploration.splits)
+    rows = data_section.balance_rows(catalog)
     lines = [data_section.balance_line(rows)]
     most, least = int(counts.argmax()), int(counts[counts > 0].min())
     same = (
@@ -254,11 +255,11 @@ def _balance_lines(exploration: ExplorationInput) -> list[str]:
         lines.append(
             f"{always}; a model has to beat that. The classes are even enough for plain accuracy."
         )
-    test = data_section.split_counts(catalog, exploration.splits)["test"]
+    test = data_section.split_counts(catalog)["test"]
     if test:
         low, high = wilson(0.9 * test, test)
         lines.append(
-            f"On {test:,} test {'image' if test == 1 else 'images'}, an accuracy of 90\u202f% would"
+            f"On {count_of(test, 'test image')}, an accuracy of 90\u202f% would"
             f" have a 95\u202f% interval from {percent(low)} to {percent(high)}."
         )
     elif exploration.usable:
@@ -268,7 +269,7 @@ def _balance_lines(exploration: ExplorationInput) -> list[str]:
 
 def _small_classes_line(exploration: ExplorationInput) -> str:
     catalog = exploration.catalog
-    test, counts = catalog.counts(catalog.ok & (exploration.splits == "test")), catalog.counts()
+    test, counts = catalog.counts(catalog.ok & (catalog.splits == "test")), catalog.counts()
     few = [
         name
         for name, count, all_ in zip(catalog.classes, test, counts, strict=True)

@@ -41,7 +41,7 @@ class _Measure:
     median: Callable[[float], str]  # a median in words
 
 
-def shortcuts(catalog: Catalog, looks: NDArray[np.float32]) -> list[Shortcut]:
+def shortcuts(catalog: Catalog, appearance: NDArray[np.float32]) -> list[Shortcut]:
     """The shortcuts, the strongest first. Classes with fewer than `MIN_IMAGES` have none."""
     chosen = catalog.ok & (catalog.labels >= 0) & (catalog.widths > 0) & (catalog.heights > 0)
     counts = catalog.counts(chosen)
@@ -59,7 +59,7 @@ def shortcuts(catalog: Catalog, looks: NDArray[np.float32]) -> list[Shortcut]:
         for label, text, strength in _same_value(column, labels, large, sentence, names):
             exact.add(label)
             found.append(Shortcut(text, strength))
-    for measure in _measures(catalog, chosen, looks):
+    for measure in _measures(catalog, chosen, appearance):
         for label, text, strength in _apart(measure, labels, counts, large, names):
             # A class of one exact size would only be found again by its size.
             if label not in exact or measure.threshold == _LIGHT_AUROC:
@@ -124,7 +124,7 @@ def _same_value(
 
 
 def _measures(
-    catalog: Catalog, chosen: NDArray[np.bool_], looks: NDArray[np.float32]
+    catalog: Catalog, chosen: NDArray[np.bool_], appearance: NDArray[np.float32]
 ) -> Iterator[_Measure]:
     widths, heights = catalog.widths[chosen].astype(float), catalog.heights[chosen].astype(float)
     megapixels, aspect = widths * heights / 1e6, widths / heights
@@ -138,7 +138,7 @@ def _measures(
         "narrower in shape",
         lambda m: f"{m:.2f} times as wide as tall",
     )
-    light = looks[chosen].astype(float)
+    light = appearance[chosen].astype(float)
     yield _Measure(light[:, 0], _LIGHT_AUROC, "brighter", "darker", lambda m: f"brightness {m:.0f}")
     yield _Measure(
         light[:, 1], _LIGHT_AUROC, "richer in contrast", "flatter", lambda m: f"contrast {m:.0f}"

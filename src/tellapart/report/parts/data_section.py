@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.decoding import NOTES, STATUSES
+from tellapart.phrases import count_of
 from tellapart.report.parts.gallery import Album, Shot
-from tellapart.report.parts.wording import images
 
 MOST_FILES = 50  # named under each status
 MOST_FINDINGS = 50  # named under each kind
@@ -160,9 +160,9 @@ def note_rows(catalog: Catalog) -> list[StatusRow]:
     return sorted(rows, key=lambda row: (-row.count, row.name))
 
 
-def balance_rows(catalog: Catalog, splits: NDArray[np.str_]) -> list[BalanceRow]:
+def balance_rows(catalog: Catalog) -> list[BalanceRow]:
     """The usable images of every class in every split, in class order."""
-    table = np.stack([catalog.counts(catalog.ok & (splits == split)) for split in SPLITS])
+    table = np.stack([catalog.counts(catalog.ok & (catalog.splits == split)) for split in SPLITS])
     totals = catalog.counts()
     widths = 100 * table / max(totals.max(initial=0), 1)
     starts = widths.cumsum(axis=0) - widths
@@ -182,17 +182,19 @@ def balance_line(rows: Sequence[BalanceRow]) -> str:
     """How even the classes are, in one sentence."""
     totals = [row.total for row in rows]
     if not totals or max(totals) == min(totals):
-        return f"Every class has {images(totals[0])}." if totals else ""
+        return f"Every class has {count_of(totals[0], 'image')}." if totals else ""
     least, most = min(rows, key=lambda row: row.total), max(rows, key=lambda row: row.total)
     return (
-        f"The smallest class is ‘{least.name}’ with {images(least.total)}, the largest ‘{most.name}’"
+        f"The smallest class is ‘{least.name}’ with {count_of(least.total, 'image')}, the largest ‘{most.name}’"
         f" with {most.total:,}."
     )
 
 
-def split_counts(catalog: Catalog, splits: NDArray[np.str_]) -> dict[str, int]:
+def split_counts(catalog: Catalog) -> dict[str, int]:
     """The usable images of each split. The key "" counts those in no split, if there are any."""
-    counts = {split: int(np.count_nonzero(catalog.ok & (splits == split))) for split in SPLITS}
+    counts = {
+        split: int(np.count_nonzero(catalog.ok & (catalog.splits == split))) for split in SPLITS
+    }
     outside = int(np.count_nonzero(catalog.ok)) - sum(counts.values())
     return counts | ({"": outside} if outside else {})
 
@@ -230,11 +232,11 @@ def size_line(catalog: Catalog) -> str:
     )
 
 
-def samples(catalog: Catalog, splits: NDArray[np.str_], album: Album) -> list[Shot]:
+def samples(catalog: Catalog, album: Album) -> list[Shot]:
     """Training images, the same number of each class, spread over its files. With many classes,
     some classes only.
     """
-    rows = catalog.ok & (splits == "train")
+    rows = catalog.ok & (catalog.splits == "train")
     if not rows.any():
         rows = catalog.ok
     chosen = spread(np.flatnonzero(catalog.counts(rows)), MOST_SAMPLES)
@@ -246,7 +248,7 @@ def samples(catalog: Catalog, splits: NDArray[np.str_], album: Album) -> list[Sh
     ]
 
 
-def captions(catalog: Catalog, splits: NDArray[np.str_]) -> Callable[[str], tuple[str, ...]]:
+def captions(catalog: Catalog) -> Callable[[str], tuple[str, ...]]:
     """A function from a path to the caption of its image: the class, then the split or status."""
     row_of = {str(path): row for row, path in enumerate(catalog.paths)}
 
@@ -256,7 +258,7 @@ def captions(catalog: Catalog, splits: NDArray[np.str_]) -> Callable[[str], tupl
             return ()
         label, status = int(catalog.labels[row]), str(catalog.statuses[row])
         name = catalog.classes[label] if label >= 0 else "no label"
-        return tuple(filter(None, (name, str(splits[row]) if status == "ok" else status)))
+        return tuple(filter(None, (name, str(catalog.splits[row]) if status == "ok" else status)))
 
     return caption
 

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from tellapart.errors import needs_extra
+from tellapart.phrases import count_of
 from tellapart.report.parts import wording
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _template(name: str) -> Template:
         interval=wording.interval,
         number=wording.number,
         decimal=wording.decimal,
-        images=wording.images,
+        count_of=count_of,
     )
     return environment.get_template(name)
 

@@ -12,6 +12,7 @@ import numpy as np
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.metrics import TRUSTED_COUNT, Metrics, Score
 from tellapart.evaluation.predictions import Predictions
+from tellapart.phrases import count_of
 
 SMALL_TEST = 100  # below, one image moves the score by more than a percent
 
@@ -90,15 +91,6 @@ def timestamp() -> str:
     return time.strftime("%d %B %Y, %H:%M")
 
 
-def images(count: int) -> str:
-    """A count with its noun.
-
-    >>> images(1), images(2000)
-    ('1 image', '2,000 images')
-    """
-    return f"{count:,} image" + ("s" if count != 1 else "")
-
-
 def named(names: Sequence[str], most: int = 3) -> str:
     """Some of the names, and how many more.
 
@@ -124,8 +116,8 @@ def verdict(
     """
     if metrics is None:
         return _untested_verdict(val)
-    noun = "image" if metrics.accuracy.count == 1 else "images"
-    start = f"On {metrics.accuracy.count:,} test {noun}{'' if leaks else ' it has never seen'},"
+    tested = count_of(metrics.accuracy.count, "test image")
+    start = f"On {tested}," if leaks else f"On {tested} it has never seen,"
     correct = f"{percent(metrics.accuracy.value)} of the time"
     baseline = f"; {always}" if (always := baseline_line(metrics, majority)) else ""
     if metrics.balanced_first:
@@ -144,7 +136,7 @@ def _untested_verdict(val: Predictions | None) -> str:
         return "No images were held out, so the accuracy on new images is not known."
     return (
         "There is no test split, so the accuracy on new images is not known. On the"
-        f" {images(len(val))} of the validation split it is correct"
+        f" {count_of(len(val), 'image')} of the validation split it is correct"
         f" {percent(float(val.correct.mean()))} of the time. The model was chosen on these images,"
         " so expect less."
     )
@@ -203,20 +195,13 @@ def caveats(
             " threshold below which the model says “unsure”."
         )
     if leaks := findings.get("leak", 0):
-        found = (
-            "One image, or a near copy of it, is"
-            if leaks == 1
-            else f"{leaks:,} images, or near copies of them, are"
-        )
+        found = f"{leaks:,} images, or near copies of them, are"
+        if leaks == 1:
+            found = "One image, or a near copy of it, is"
         lines.append(f"{found} in more than one split, so the score may overstate the model.")
     if conflicts := findings.get("label_conflict", 0):
-        found = (
-            "One image appears in more than one class: at least one of its labels is wrong."
-            if conflicts == 1
-            else f"{conflicts:,} images appear in more than one class: at least one label of each"
-            " is wrong."
-        )
-        lines.append(found)
+        found = f"{conflicts:,} images appear" if conflicts > 1 else "One image appears"
+        lines.append(f"{found} in more than one class: at least one label of each is wrong.")
     if rejected := int(np.count_nonzero(~catalog.ok)):
         verb = "was" if rejected == 1 else "were"
         lines.append(
@@ -240,7 +225,7 @@ def _score_caveats(metrics: Metrics, majority: str) -> list[str]:
             )
     if count < SMALL_TEST:
         lines.append(
-            f"The test split is small ({images(count)}), so the interval is wide. More test images"
+            f"The test split is small ({count_of(count, 'image')}), so the interval is wide. More test images"
             " narrow it."
         )
     if few := [scores.name for scores in metrics.per_class if not scores.trusted]:
@@ -263,7 +248,7 @@ def all_clear_line(metrics: Metrics, calibrated_on: str) -> str:
         metrics: the scores on the test split.
         calibrated_on: the images of the calibration, with their noun.
     """
-    tested = f"{metrics.accuracy.count:,} test images"
+    tested = count_of(metrics.accuracy.count, "test image")
     return f"No warnings: {tested}, all files readable, calibrated on {calibrated_on}."
 
 
@@ -271,9 +256,7 @@ def calibration_line(val: Predictions | None, temperature: float) -> str:
     """How the probabilities were calibrated."""
     if val is None:
         return "The probabilities are not calibrated: there was no validation split."
-    return (
-        f"Calibrated on {images(len(val))} of the validation split, temperature {temperature:.3g}."
-    )
+    return f"Calibrated on {count_of(len(val), 'image')} of the validation split, temperature {temperature:.3g}."
 
 
 def abstention_line(threshold: float | None, num_classes: int, unfamiliar: bool) -> str:

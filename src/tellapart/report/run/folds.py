@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from tellapart.evaluation.fold_scores import FoldScore, FoldScores
 from tellapart.evaluation.metrics import Score
 from tellapart.evaluation.predictions import Predictions
+from tellapart.phrases import count_of
 from tellapart.report.parts import wording
 from tellapart.report.parts.curves import Chart, chart
 from tellapart.report.parts.gallery import Album
@@ -102,7 +103,7 @@ def fold_lines(scores: FoldScores, metric: str) -> list[str]:
             f" deviation {spread}."
         ),
         (
-            f"All {wording.images(count)} together, each predicted by a model that never saw it:"
+            f"All {count_of(count, 'image')} together, each predicted by a model that never saw it:"
             f" {_share(scores.together[metric])}; log loss"
             f" {scores.together['log_loss'].value:.3f}."
         ),
@@ -122,7 +123,7 @@ def verdict(folds: FoldedRun | None) -> str | None:
         else f"its recall is {value}, averaged over the classes"
     )
     return (
-        f"On {wording.images(score.count)}, each predicted by a model that never saw it,"
+        f"On {count_of(score.count, 'image')}, each predicted by a model that never saw it,"
         f" {result} ({wording.interval_in_words(score)}). There is no test split: if you choose"
         " settings by this score, it becomes optimistic."
     )
@@ -130,7 +131,7 @@ def verdict(folds: FoldedRun | None) -> str | None:
 
 def calibration_line(folds: FoldedRun, out_of_fold: Predictions, temperature: float) -> str:
     """How the probabilities were calibrated."""
-    images = f"the out-of-fold predictions of {wording.images(len(out_of_fold))}"
+    images = f"the out-of-fold predictions of {count_of(len(out_of_fold), 'image')}"
     if folds.members:
         return (
             f"Each of the {folds.members} members is calibrated; their mean is not calibrated"

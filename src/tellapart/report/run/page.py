@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.metrics import Metrics, Score
 from tellapart.evaluation.predictions import Predictions
+from tellapart.phrases import count_of
 from tellapart.report.parts import data_section, wording
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.gallery import Album
@@ -36,8 +36,7 @@ class ReportInput:
     Args:
         title: the title of the page, for example the name of the data.
         created: the time of the run, as `wording.timestamp` words it.
-        catalog: the data, scanned.
-        splits: (N,) str, "train", "val", "test" or "", one a row of the catalog.
+        catalog: the data, scanned and divided into splits.
         findings: what is worth knowing about the data, the worst of each kind first.
         predictions: the predictions on the test split, or None.
         val_predictions: the predictions on the val split, or None. None means not calibrated.
@@ -60,7 +59,6 @@ class ReportInput:
     title: str
     created: str
     catalog: Catalog
-    splits: NDArray[np.str_]
     findings: tuple[Finding, ...] = ()
     predictions: Predictions | None = None
     val_predictions: Predictions | None = None
@@ -91,8 +89,6 @@ class ReportInput:
             raise ValueError("predictions and metrics of the test split come together, or neither")
         if (self.folds is None) != (self.out_of_fold is None):
             raise ValueError("folds and their out-of-fold predictions come together, or neither")
-        if len(self.splits) != len(self.catalog):
-            raise ValueError(f"splits must have {len(self.catalog)} rows, got {len(self.splits)}")
 
 
 @dataclass(frozen=True)
@@ -154,7 +150,7 @@ def render(report: ReportInput) -> str:
 
 def _score_section(report: ReportInput) -> dict[str, Any]:
     metrics, catalog = report.measured, report.catalog
-    train = catalog.counts(catalog.ok & (report.splits == "train"))
+    train = catalog.counts(catalog.ok & (catalog.splits == "train"))
     largest = train if train.any() else catalog.counts()
     majority = catalog.classes[int(largest.argmax())] if largest.any() else ""
     counts = data_section.finding_counts(report.findings)
@@ -209,9 +205,9 @@ def _losses(metrics: Metrics) -> list[tuple[str, str, Score]]:
 
 
 def _data_section(report: ReportInput, album: Album) -> dict[str, Any]:
-    catalog, splits = report.catalog, report.splits
-    balance = data_section.balance_rows(catalog, splits)
-    split_counts = data_section.split_counts(catalog, splits)
+    catalog = report.catalog
+    balance = data_section.balance_rows(catalog)
+    split_counts = data_section.split_counts(catalog)
     return {
         "catalog": catalog,
         "unlabelled": int(np.count_nonzero(catalog.ok & (catalog.labels < 0))),
@@ -222,9 +218,9 @@ def _data_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "note_rows": data_section.note_rows(catalog),
         "balance_rows": balance,
         "balance_line": data_section.balance_line(balance),
-        "samples": data_section.samples(catalog, splits, album),
+        "samples": data_section.samples(catalog, album),
         "finding_groups": data_section.finding_groups(
-            report.findings, album, data_section.captions(catalog, splits)
+            report.findings, album, data_section.captions(catalog)
         ),
     }
 
@@ -253,7 +249,7 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
     )
     return {
         "shown": shown,
-        "shown_line": f"{wording.images(len(shown))} {source}, {len(wrong):,} wrong.{warning}",
+        "shown_line": f"{count_of(len(shown), 'image')} {source}, {len(wrong):,} wrong.{warning}",
         "cells": [cell for row in matrix for cell in row.cells] or pairs,
         "matrix_rows": matrix,
         "pair_rows": pairs,

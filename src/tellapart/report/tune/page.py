@@ -8,10 +8,10 @@ from typing import Any
 
 from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.trial_row import TrialRow
+from tellapart.phrases import count_of
 from tellapart.progress import duration
 from tellapart.report.parts.curves import Chart, chart
 from tellapart.report.parts.document import render_document
-from tellapart.report.parts.wording import images
 from tellapart.report.tune.parallel import parallel
 from tellapart.report.tune.trial_table import (
     SHARES,
@@ -44,7 +44,7 @@ class TuningInput:
         best: the best finished trial, or None.
         importances: key → share. Empty where it is not known.
         test: the test scores of the final training. None without a final training or test images.
-        looks: the number of final trainings so far.
+        finals: the number of final trainings so far.
         elsewhere: the folder and the test accuracy of a final training in another folder of the
             study, or None.
         ran: facts about the study, name → value.
@@ -64,7 +64,7 @@ class TuningInput:
     importances: Mapping[str, float]
     test: Metrics | None
     elsewhere: tuple[str, str | None] | None
-    looks: int
+    finals: int
     ran: Mapping[str, str]
 
 
@@ -118,8 +118,8 @@ def summary_lines(study: TuningInput) -> list[str]:
     value = score_text(study.metric, best.value)
     lines = [
         (
-            f"Trial {best.number} is the best of {trials} trial{'' if trials == 1 else 's'}:"
-            f" {study.metric.replace('_', ' ')} {value} {study.judged} ({images(study.count)}, seed"
+            f"Trial {best.number} is the best of {count_of(trials, 'trial')}:"
+            f" {study.metric.replace('_', ' ')} {value} {study.judged} ({count_of(study.count, 'image')}, seed"
             f" {study.seed})."
         ),
         f"Trials: {counts}.",
@@ -143,7 +143,7 @@ def summary_lines(study: TuningInput) -> list[str]:
             f"Trained again with these settings, the test accuracy is {study.test.accuracy}. Report"
             " this number: the validation score was used to pick the settings and is optimistic."
         ),
-        *([f"The test set has now been used {study.looks} times."] if study.looks > 1 else []),
+        *([f"The test set has now been used {study.finals} times."] if study.finals > 1 else []),
     ]
 
 
@@ -165,7 +165,7 @@ def _importance_line(study: TuningInput) -> str:
     finished = sum(row.state == "finished" for row in study.rows)
     if finished < FEW_TRIALS:
         return (
-            f"{finished} finished trial{' is' if finished == 1 else 's are'} too few to rank the"
+            f"{count_of(finished, 'finished trial')} {'is' if finished == 1 else 'are'} too few to rank the"
             f" settings. {FEW_TRIALS} are enough."
         )
     if not study.importances:
