@@ -116,8 +116,7 @@ def as_array(image: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
 
 def _decode_array(array: NDArray[np.uint8], max_pixels: int) -> Decoded:
     if array.ndim == 3 and array.shape[2] == 3 and array.shape[0] * array.shape[1] <= max_pixels:
-        # Pixels as they are used: Pillow would only copy them, which takes longer than the network
-        # for a large image.
+        # These are pixels as they are used, which Pillow would only copy, twice.
         return Decoded("ok", pixels=np.ascontiguousarray(array))
     return decode_image(PillowImage.fromarray(array), max_pixels=max_pixels)
 

@@ -118,7 +118,7 @@ class Reliability:
     """How often the model was right, by how sure it was. An empty bin is zero in every column.
 
     Args:
-        edges: (B + 1,) from 0 to 1. A bin holds its lower edge; the last bin holds confidence 1 too.
+        edges: (B + 1,) from 0 to 1. A bin holds its lower edge; the last holds confidence 1 too.
         counts: (B,) int64 images.
         confidence: (B,) mean confidence of these images, in [0, 1].
         accuracy: (B,) share of these images that was right, in [0, 1].

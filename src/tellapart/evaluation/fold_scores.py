@@ -80,7 +80,10 @@ class FoldScores:
 
     @property
     def spread(self) -> dict[str, float]:
-        """Metric → its standard deviation over all folds: how far one split's score may be off."""
+        """Metric → its standard deviation over all folds.
+
+        It says how far the score of a single split may be off.
+        """
         return {name: _deviation(values) for name, values in self._values.items()}
 
     @property

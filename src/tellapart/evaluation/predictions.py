@@ -1,4 +1,4 @@
-"""The predictions of a model for one split. Metrics, audit and report read this and nothing else."""
+"""The predictions of a model for one split. Metrics and report read this and nothing else."""
 
 from __future__ import annotations
 
@@ -68,8 +68,9 @@ class Predictions:
         return np.asarray(self.predicted == self.labels)
 
     def to_frame(self) -> polars.DataFrame:
-        """A polars data frame, one row an image: path, label, prediction, confidence, then p:<class>.
+        """A polars data frame, one row an image.
 
+        The columns are path, label, prediction, confidence, then p:<class> for each class.
         The column "unfamiliarity" follows where that was measured.
 
         Raises:
