@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ import pytest
 import tellapart
 from helpers.commands import SMALL, CommandResult
 from tellapart import Run
-from tellapart.cli.output import echo
 from tellapart.cli.values import seconds
 from tellapart.errors import UserError
 from tellapart.recipe_files import recipe_names
@@ -239,35 +236,3 @@ def test_the_version_is_the_packages(command):
 
 def test_quiet_leaves_only_the_result(command, data: Path, tmp_path: Path):
     assert command("train", data, "--out", tmp_path, *SMALL, "-q").err == ""
-
-
-SENTENCE = "The quick brown fox jumps over the lazy dog. " * 3
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-# ── in a terminal ──
-
-
-def test_a_terminal_wraps_sentences_at_words(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setattr(sys, "stdout", Terminal())
-    echo(SENTENCE)
-    lines = sys.stdout.getvalue().splitlines()
-    assert " ".join(line.strip() for line in lines) == SENTENCE.strip()
-    assert len(lines) > 1 and max(map(len, lines)) <= 40
-
-
-def test_a_terminal_keeps_a_command_in_one_piece(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("COLUMNS", "40")
-    monkeypatch.setattr(sys, "stdout", Terminal())
-    echo("use it    tellapart predict runs/20261121-101500-photos/model.onnx IMAGES…")
-    assert sys.stdout.getvalue().count("\n") == 1
-
-
-def test_a_pipe_gets_one_line_a_message(capsys: pytest.CaptureFixture[str]):
-    echo(SENTENCE)
-    assert capsys.readouterr().out == f"{SENTENCE}\n"

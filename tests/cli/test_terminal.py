@@ -1,15 +1,19 @@
-"""The edge towards the system: closed streams, odd names, and what steers a terminal."""
+"""The edge towards the system: closed streams, odd names, what steers a terminal, and its width."""
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from helpers.commands import SMALL
 from helpers.images import write_image
 from tellapart import Run
+from tellapart.cli.output import echo, print_table
 
 
 def outside(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -80,3 +84,52 @@ def test_an_ascii_terminal_is_enough(run: Run, data: Path):
     done = outside("evaluate", run.model, data, env=plain)
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
+
+
+SENTENCE = "The quick brown fox jumps over the lazy dog. " * 3
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_wraps_sentences_at_words(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    echo(SENTENCE)
+    lines = sys.stdout.getvalue().splitlines()
+    assert " ".join(line.strip() for line in lines) == SENTENCE.strip()
+    assert len(lines) > 1 and max(map(len, lines)) <= 40
+
+
+def test_a_terminal_keeps_a_command_in_one_piece(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    echo("use it    tellapart predict runs/20261121-101500-photos/model.onnx IMAGES…")
+    assert sys.stdout.getvalue().count("\n") == 1
+
+
+def test_a_pipe_gets_one_line_a_message(capsys: pytest.CaptureFixture[str]):
+    echo(SENTENCE)
+    assert capsys.readouterr().out == f"{SENTENCE}\n"
+
+
+def test_a_table_that_is_too_wide_becomes_a_block_a_row(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    print_table(
+        ["run", "backbone", "state"], [["20261121-101500-photos", "mobilenetv3_small", "finished"]]
+    )
+    assert sys.stdout.getvalue() == (
+        "20261121-101500-photos\n  backbone: mobilenetv3_small · state:\n  finished\n"
+    )
+
+
+def test_a_table_that_fits_has_its_columns(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    print_table(["run", "state"], [["20261121-101500-photos", "finished"]])
+    heads, row = sys.stdout.getvalue().splitlines()
+    assert "run" in heads and "state" in heads
+    assert row.split() == ["20261121-101500-photos", "finished"]

@@ -142,10 +142,37 @@ def print_table(
         always_heads: print the heads elsewhere too, where the columns are not always the same.
     """
     cells = [[shown(cell) for cell in row] for row in rows]
+    width = shutil.get_terminal_size().columns
     if not sys.stdout.isatty():
         for row in [heads, *cells] if always_heads and cells else cells:
             typer.echo("\t".join(row))
-        return
+    elif _needed_width(cells, width) > width:
+        _print_blocks(heads, cells, width)
+    else:
+        _print_columns(heads, cells)
+
+
+def _needed_width(cells: Sequence[Sequence[str]], width: int) -> int:
+    """The width of a table that breaks no word, but for long names in its first column."""
+    columns = list(zip(*cells, strict=True))
+    longest = [
+        max((len(word) for cell in column for word in cell.split()), default=0)
+        for column in columns
+    ]
+    return sum(
+        min(most, width // 2) if place == 0 else most + 2 for place, most in enumerate(longest)
+    )
+
+
+def _print_blocks(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> None:
+    """A line for the name of each row, and its other cells below, wrapped at words."""
+    for name, *values in cells:
+        facts = [f"{head}: {value}" for head, value in zip(heads[1:], values, strict=True) if value]
+        typer.echo(name)
+        typer.echo(wrapped(f"  {' · '.join(facts)}", width))
+
+
+def _print_columns(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
