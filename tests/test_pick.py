@@ -25,13 +25,12 @@ from tellapart.errors import Refused, UserError
 from tellapart.evaluation.metrics import Score, measure, proportion
 from tellapart.evaluation.predictions import Predictions
 from tellapart.experiments import latency
+from tellapart.experiments.advice import Advice, advise
 from tellapart.experiments.extractors import Extractors
 from tellapart.experiments.pareto import (
-    Advice,
     Budget,
     Candidate,
     Latency,
-    advise,
     front,
     points,
     standings,

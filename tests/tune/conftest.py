@@ -16,7 +16,7 @@ from helpers.images import write_tiny
 from helpers.studies import SPACE, bowl
 from tellapart.evaluation.trial_row import TrialRow
 from tellapart.experiments import study as study_room
-from tellapart.experiments.study import database_of, open_storage
+from tellapart.experiments.database import database_of, open_storage
 from tellapart.jobs.tune import search
 from tellapart.jobs.tune.study import OpenStudy
 from tellapart.pipeline.services import Services

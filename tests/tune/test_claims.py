@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, S
 
 from tellapart.experiments import claims
 from tellapart.experiments.claims import Claims, Hold, made_once
-from tellapart.experiments.study import database_of, open_storage
+from tellapart.experiments.database import database_of, open_storage
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from tellapart.errors import Refused
 from tellapart.experiments import claims
 from tellapart.experiments import study as study_room
 from tellapart.experiments.claims import Hold
+from tellapart.experiments.database import database_of
 from tellapart.experiments.space import Space, read_space
-from tellapart.experiments.study import Study, database_of, open_or_create, tenths_of
+from tellapart.experiments.study import Study, open_or_create, tenths_of
 
 
 @pytest.fixture

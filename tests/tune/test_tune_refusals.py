@@ -10,7 +10,7 @@ import pytest
 
 from helpers.studies import RECIPE, search
 from tellapart.errors import UserError
-from tellapart.experiments.study import open_storage
+from tellapart.experiments.database import open_storage
 
 
 @pytest.mark.parametrize(

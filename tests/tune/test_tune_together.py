@@ -16,8 +16,9 @@ from helpers.studies import RECIPE, SPACE, bowl, search
 from tellapart.errors import Refused, UserError
 from tellapart.evaluation.metrics import proportion
 from tellapart.experiments import claims
+from tellapart.experiments.database import database_of
 from tellapart.experiments.space import read_space
-from tellapart.experiments.study import database_of, open_or_create
+from tellapart.experiments.study import open_or_create
 from tellapart.jobs.tune.trial import Bench, Outcome, Watch
 from tellapart.jobs.tune.tune import tune
 from tellapart.recipe import Recipe

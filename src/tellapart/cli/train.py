@@ -173,16 +173,15 @@ def recipes(
 ) -> None:
     """List the recipes; or the keys of one, with value, default, what it takes and its meaning."""
     from tellapart.recipe import option_text
-    from tellapart.recipe_keys import recipes as list_recipes
 
     if name is None:
-        titles = {recipe.name: recipe.title for recipe in list_recipes()}
+        titles = {recipe.name: recipe.title for recipe in tellapart.recipes()}
         if json_:
             print_json({"recipes": titles})
         else:
             print_table(["recipe", "what it is"], titles.items())
         return
-    keys = list_recipes(name)
+    keys = tellapart.recipes(name)
     if json_:
         print_json({"recipe": name, "keys": [vars(key) for key in keys]})
     else:
@@ -203,9 +202,7 @@ def backbones(
     json_: Json = False,
 ) -> None:
     """List the networks that can be a backbone: parameters, input size, weights and licence."""
-    from tellapart.models.zoo import backbones as list_backbones
-
-    networks = list_backbones(pattern)
+    networks = tellapart.backbones(pattern)
     if not networks:
         raise UserError(
             f"No backbone's name contains {pattern!r}.", "Run tellapart backbones to see them all."

@@ -7,26 +7,21 @@ number of trials is exact, and no trial is run to its end twice.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal, overload
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from tellapart.errors import Refused, UserError, one_line
+from tellapart.errors import Refused
 from tellapart.evaluation.scores import LOWER_IS_BETTER, better
 from tellapart.evaluation.trial_row import TrialRow
-from tellapart.experiments.claims import Claims, Hold, made_once
+from tellapart.experiments.claims import Claims, Hold
+from tellapart.experiments.database import close_storage, open_storage, quiet_optuna
 from tellapart.experiments.space import Space, Value
 from tellapart.keyed import keyed_numbers
 
@@ -41,9 +36,6 @@ RANDOM_TRIALS = 6
 # earlier, a learning rate that will win is often behind. Hyperband would divide twenty trials of
 # ten epochs among brackets of a handful each, which is too few to compare anything.
 PRUNING_TRIALS, PRUNING_TENTHS = 4, 3
-# Optuna wraps some of SQLAlchemy's errors in its own.
-DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
-WAIT_SECONDS = 60  # while another process writes into the same SQLite file
 FINAL = -1  # the number under which the final training is claimed
 _STATES = {
     TrialState.COMPLETE: "finished",
@@ -103,26 +95,25 @@ class Study:
     """A study in a database. `open_or_create` makes one.
 
     Args:
-        database: opened by `open_storage`, or its URL.
+        database: opened by `open_storage`.
         name: of the study in it.
         settings: to start the study with, or to check against those that it has.
 
     Raises:
-        UserError: the database cannot be used.
         Refused: the study has other settings.
     """
 
     def __init__(
-        self, database: optuna.storages.RDBStorage | str, name: str, settings: StudySettings
+        self, database: optuna.storages.RDBStorage, name: str, settings: StudySettings
     ) -> None:
         self.name, self.settings = name, settings
-        self._database = open_storage(database) if isinstance(database, str) else database
+        self._database = database
         # A wrapper that remembers finished trials, so they are read from the database once.
         self._storage = optuna.storages.get_storage(self._database)
         direction: Literal["minimize", "maximize"] = (
             "minimize" if settings.metric.endswith(LOWER_IS_BETTER) else "maximize"
         )
-        with _quiet():
+        with quiet_optuna():
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
@@ -227,13 +218,12 @@ class Study:
         values = [row.value for row in self.rows() if row.state == "finished"]
         if len(set(values)) < 2:
             return {}
-        with _quiet():
+        with quiet_optuna():
             return dict(optuna.importance.get_param_importances(self._study))
 
     def close(self) -> None:
         """Close the connection to the database."""
-        self._storage.remove_session()
-        self._database.engine.dispose()
+        close_storage(self._database)
 
     def _others_trials(self) -> frozenset[tuple[int, str, int]]:
         return frozenset(claim for claim in self.claims.of_others() if claim[0] != FINAL)
@@ -244,7 +234,7 @@ class Study:
         Its settings are drawn from a seed of its own, so neither a stop nor another process
         changes them.
         """
-        with _quiet():
+        with quiet_optuna():
             # Load the study anew for each trial: one that is kept would sample from the trials
             # that it saw first.
             sampler = _sampler(self.settings.sampler, self.seed_of(number))
@@ -278,7 +268,7 @@ class OpenTrial:
         self.number, self.seed = number, study.seed_of(number)
         self._study, self._trial = study, trial
         self._hold = Hold(study.claims, number)
-        with _quiet():
+        with quiet_optuna():
             self.settings: dict[str, Value] = space.drawn(trial)
 
     @property
@@ -299,7 +289,7 @@ class OpenTrial:
         """
         if not self._hold.is_mine():
             return True
-        with _quiet():
+        with quiet_optuna():
             if step not in self.reported:
                 self._trial.report(value, step)
             return self._trial.should_prune()
@@ -364,55 +354,10 @@ def open_or_create(url: str, name: str, settings: StudySettings | None = None) -
         if settings is not None:
             return Study(database, name, settings)
     except BaseException:
-        _close(database)
+        close_storage(database)
         raise
-    _close(database)
+    close_storage(database)
     return None
-
-
-def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Open a database, and make the tables that are missing.
-
-    Raises:
-        UserError: there is no such database, no driver for it, or other software owns it.
-    """
-    try:
-        shown = make_url(url).render_as_string(hide_password=True)
-        sqlite = make_url(url).get_backend_name() == "sqlite"
-        options = {"connect_args": {"timeout": WAIT_SECONDS}} if sqlite else {"pool_pre_ping": True}
-        with _quiet():
-            return made_once(lambda: optuna.storages.RDBStorage(url, engine_kwargs=options))
-    except ArgumentError:
-        raise UserError(
-            "The storage is no database URL.",
-            "Write it as postgresql://USER@HOST/NAME or sqlite:///FILE.",
-        ) from None
-    except ImportError as error:
-        raise UserError(
-            f"{shown} needs a driver that is not installed ({error.__cause__ or error}).",
-            "Install it with pip.",
-        ) from None
-    except (SQLAlchemyError, RuntimeError, optuna.exceptions.OptunaError) as error:
-        raise UserError(
-            f"The database {shown} cannot be used ({database_words(error)}).",
-            "Look at its address and rights.",
-        ) from error
-
-
-def database_words(error: Exception) -> str:
-    """A database's own words for an error, in one line."""
-    own = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None
-    return one_line(str(own or error).split("\n")[0])
-
-
-def database_file(folder: Path) -> Path:
-    """A study's own SQLite database in its folder, for processes of one machine and its disk."""
-    return folder / "study.sqlite"
-
-
-def database_of(folder: Path) -> str:
-    """The URL of a study's own database."""
-    return f"sqlite:///{database_file(folder).resolve()}"
 
 
 def _row(number: int, trial: FrozenTrial) -> TrialRow:
@@ -443,20 +388,6 @@ def _pruner() -> optuna.pruners.BasePruner:
     )
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Optuna's log and its warnings about experimental features."""
-    logger = logging.getLogger("optuna")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def tenths_of(epoch: int, epochs: int) -> Sequence[int]:
     """The tenths of a training that end with an epoch.
 
@@ -469,29 +400,11 @@ def tenths_of(epoch: int, epochs: int) -> Sequence[int]:
     return range(10 * (epoch - 1) // epochs + 1, 10 * epoch // epochs + 1)
 
 
-def kept_settings(url: str, name: str) -> StudySettings | None:
-    """The settings of a study that is in the database already.
-
-    Raises:
-        UserError: the database cannot be used.
-    """
-    study = open_or_create(url, name)
-    if study is None:
-        return None
-    study.close()
-    return study.settings
-
-
 def _kept_settings(database: optuna.storages.RDBStorage, name: str) -> StudySettings | None:
     try:
-        with _quiet():
+        with quiet_optuna():
             attributes = database.get_study_user_attrs(database.get_study_id_from_name(name))
     except KeyError:
         return None
     # A process that was killed between the two has left a study without settings.
     return StudySettings(**attributes["settings"]) if "settings" in attributes else None
-
-
-def _close(database: optuna.storages.RDBStorage) -> None:
-    database.remove_session()
-    database.engine.dispose()

@@ -19,13 +19,12 @@ from tellapart.catalog.names import escape
 from tellapart.catalog.sources import Source
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.errors import UserError
+from tellapart.experiments.advice import Advice, advise
 from tellapart.experiments.latency import IMAGES, ROUNDS, measure_latency
 from tellapart.experiments.pareto import (
-    Advice,
     Budget,
     Candidate,
     Standing,
-    advise,
     as_json,
     front,
     standings,

@@ -15,7 +15,8 @@ from sqlalchemy.engine import make_url
 from tellapart.errors import Interrupted, UserError, one_line
 from tellapart.evaluation.trial_row import TrialRow
 from tellapart.experiments.claims import Hold
-from tellapart.experiments.study import DATABASE_ERRORS, FINAL, OpenTrial
+from tellapart.experiments.database import DATABASE_ERRORS
+from tellapart.experiments.study import FINAL, OpenTrial
 from tellapart.jobs.tune.study import OpenStudy, with_train_scores
 from tellapart.jobs.tune.trial import (
     Bench,

@@ -15,6 +15,7 @@ from tellapart.catalog.sources import Source
 from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused, UserError, choose
 from tellapart.evaluation.scores import METRICS
+from tellapart.experiments.database import database_file, database_of
 from tellapart.experiments.default_spaces import default_space
 from tellapart.experiments.fold_plan import FoldPlan, plan_folds, pool_of
 from tellapart.experiments.space import Space, read_space, space_from
@@ -23,8 +24,6 @@ from tellapart.experiments.study import (
     Sampler,
     Study,
     StudySettings,
-    database_file,
-    database_of,
     open_or_create,
 )
 from tellapart.pipeline.data import Data, divide, load_data, read_data, scan_images

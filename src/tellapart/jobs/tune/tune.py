@@ -13,7 +13,7 @@ from tellapart.catalog.sources import Source
 from tellapart.errors import Interrupted, UserError
 from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.trial_row import TrialRow
-from tellapart.experiments.study import DATABASE_ERRORS, database_words
+from tellapart.experiments.database import DATABASE_ERRORS, database_words
 from tellapart.jobs.tune.search import Search, clock
 from tellapart.jobs.tune.study import OpenStudy, StudyRequest, open_study
 from tellapart.pipeline.pages import timestamp
