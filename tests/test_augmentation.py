@@ -192,7 +192,7 @@ def test_a_reflected_rotation_shows_no_colour_that_the_image_has_not():
 def test_a_crop_is_torchvisions_resized_crop():
     images, keys = batch_of(6, side=64), keys_of(6)
     seen = augment(images, keys, AugmentationOptions(crop_area=0.2), FILL)
-    halves, centres = geometry._crops(keys, 0.2)
+    halves, centres = geometry.crops(keys, 0.2)
     for one, image, half, centre in zip(seen, images, halves, centres, strict=True):
         (left, top), (width, height) = (
             (32 * (1 + centre - half)).round().astype(int),
@@ -205,7 +205,7 @@ def test_a_crop_is_torchvisions_resized_crop():
 
 
 def test_crops_keep_the_asked_area_and_shape_and_lie_inside():
-    halves, centres = geometry._crops(keys_of(2000), 0.3)
+    halves, centres = geometry.crops(keys_of(2000), 0.3)
     areas, ratios = halves.prod(axis=1), halves[:, 0] / halves[:, 1]
     assert areas.min() >= 0.3 - 1e-9
     assert areas.max() <= 1

@@ -4,7 +4,7 @@ key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from helpers.training import images_of
 from tellapart.catalog.table import Catalog
 from tellapart.images.batches import JOINED_PIXELS, Batch, Group, ImageInputs
 from tellapart.images.sampling import image_keys, sample_keys
+from tellapart.images.store import Images
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.models.backbones import one_thread
 from tellapart.options import AugmentationOptions
@@ -166,10 +167,16 @@ def test_batches_that_are_made_at_once_have_the_bits_of_each_alone(
         assert together.inputs.is_contiguous(memory_format=memory_format)
 
 
-def test_small_batches_are_made_at_once_as_far_as_they_are_small(catalog: Catalog):
-    inputs, asked = inputs_of(catalog), []
-    of_images = inputs._images.batches
-    inputs._images.batches = lambda groups: of_images(asked.extend(map(len, groups)) or groups)
+def test_small_batches_are_made_at_once_as_far_as_they_are_small(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+):
+    inputs, asked, batches = inputs_of(catalog), [], Images.batches
+
+    def counting(images: Images, groups: Sequence[np.ndarray]) -> object:
+        asked.extend(map(len, groups))
+        return batches(images, groups)
+
+    monkeypatch.setattr(Images, "batches", counting)
     list(inputs.batches([Group(ALL[:4]) for _ in range(100)]))
     assert JOINED_PIXELS == 128 * 32**2
     assert asked == [128, 128, 128, 16]

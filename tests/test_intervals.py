@@ -84,7 +84,7 @@ def test_numbering_the_classes_differently_draws_the_same_images():
 def test_the_memory_held_at_once_changes_no_draw(monkeypatch):
     values, labels = np.arange(20.0), np.repeat([0, 1], 10)
     whole = bootstrap(shares(values), labels)
-    monkeypatch.setattr("tellapart.evaluation.intervals._CHUNK_DRAWS", 100)
+    monkeypatch.setattr("tellapart.evaluation.intervals.CHUNK_DRAWS", 100)
     assert bootstrap(shares(values), labels) == pytest.approx(whole, rel=1e-12)
 
 

@@ -294,10 +294,13 @@ def test_one_that_fails_drops_out_and_the_others_go_on():
 def test_the_files_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch):
     ran: list[str] = []
     monkeypatch.setattr(latency, "Session", lambda model, threads: model.decode())
-    monkeypatch.setattr(
-        latency, "_run", lambda session, image: ran.append(session) or float(len(ran))
-    )
-    times = latency.measure_latency({"a": b"a", "b": b"b"}, [np.zeros((2, 2, 3), np.uint8)], 1)
+
+    def run(session: str, image: np.ndarray) -> float:
+        ran.append(session)
+        return float(len(ran))
+
+    images = [np.zeros((2, 2, 3), np.uint8)]
+    times = latency.measure_latency({"a": b"a", "b": b"b"}, images, 1, run=run)
     assert "".join(ran) == "ab" + "ab" + "ba" + "ab" + "ba" + "ab"
     assert times["a"].low <= times["a"].median <= times["a"].high
 
@@ -327,7 +330,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         asked.append(name)
         raise UserError(f"The weights of {name} are not here (no network).")
 
-    monkeypatch.setattr(weights, "_check_hub", ask)
+    monkeypatch.setattr(weights, "check_hub", ask)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     return asked
 

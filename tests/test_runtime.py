@@ -35,25 +35,27 @@ def cnn() -> Classifier:
     return classifier_of(small_recipe({"backbone.name": "cnn"}))
 
 
-def timed(
-    monkeypatch: pytest.MonkeyPatch,
-    seconds: dict[tuple[int, str], float],
-    without_onednn: float = 2.0,
-) -> list[tuple[int, str]]:
-    """Let each way take so long for an image, without oneDNN so many times as long; gives the list
-    of those that are tried with it, and from then on of the others.
+class MadeUpTimer:
+    """Takes so many seconds for an image in each way, and so many times as many without oneDNN.
+
+    It lists the ways that it was asked about.
     """
-    tried: list[tuple[int, str]] = []
 
-    def took(
-        module: nn.Module, shape: tuple[int, ...], candidate: RuntimeSettings, best: float
+    def __init__(self, seconds: dict[tuple[int, str], float], without_onednn: float = 2.0) -> None:
+        self.tried: list[tuple[int, str]] = []
+        self._seconds, self._without_onednn = seconds, without_onednn
+
+    def __call__(
+        self, module: nn.Module, shape: tuple[int, ...], candidate: RuntimeSettings, best: float
     ) -> float:
-        tried.append((candidate.threads, candidate.memory_format))
-        return seconds[tried[-1]] * shape[0] * (1 if candidate.onednn else without_onednn)
+        way = (candidate.threads, candidate.memory_format)
+        self.tried.append(way)
+        return self._seconds[way] * shape[0] * (1 if candidate.onednn else self._without_onednn)
 
-    monkeypatch.setattr(runtime, "_seconds", took)
+
+@pytest.fixture(autouse=True)
+def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "usable_cores", lambda: 4)
-    return tried
 
 
 ALL = {
@@ -64,48 +66,47 @@ ALL = {
 }
 
 
-def test_the_fastest_way_is_chosen_with_its_seconds_a_image(
-    cnn: Classifier, monkeypatch: pytest.MonkeyPatch
-):
-    tried = timed(monkeypatch, ALL)
-    assert choose_runtime(cnn, SHAPE, TrainingOptions(), CPU) == RuntimeSettings(
+def test_the_fastest_way_is_chosen_with_its_seconds_a_image(cnn: Classifier):
+    timer = MadeUpTimer(ALL)
+    assert choose_runtime(cnn, SHAPE, TrainingOptions(), CPU, timer=timer) == RuntimeSettings(
         1, "channels_last", 1.0
     )
-    assert set(tried) == set(ALL)
+    assert set(timer.tried) == set(ALL)
 
 
-def test_threads_and_format_that_are_given_are_kept(
-    cnn: Classifier, monkeypatch: pytest.MonkeyPatch
-):
-    tried = timed(monkeypatch, {**ALL, (2, "contiguous"): 9.0, (2, "channels_last"): 8.0})
-    assert choose_runtime(cnn, SHAPE, TrainingOptions(threads=2), CPU).threads == 2
+def test_threads_and_format_that_are_given_are_kept(cnn: Classifier):
+    timer = MadeUpTimer({**ALL, (2, "contiguous"): 9.0, (2, "channels_last"): 8.0})
+    assert choose_runtime(cnn, SHAPE, TrainingOptions(threads=2), CPU, timer=timer).threads == 2
     assert choose_runtime(
-        cnn, SHAPE, TrainingOptions(memory_format="contiguous"), CPU
+        cnn, SHAPE, TrainingOptions(memory_format="contiguous"), CPU, timer=timer
     ) == RuntimeSettings(4, "contiguous", 3.0)
     both = TrainingOptions(threads=2, memory_format="contiguous")
-    assert choose_runtime(cnn, SHAPE, both, CPU) == RuntimeSettings(2, "contiguous", 9.0)
-    assert tried[-1] == (2, "contiguous")
+    assert choose_runtime(cnn, SHAPE, both, CPU, timer=timer) == RuntimeSettings(
+        2, "contiguous", 9.0
+    )
+    assert timer.tried[-1] == (2, "contiguous")
 
 
 @pytest.mark.parametrize(("scale", "tried_without"), [(1e-4, True), (1e-3, False)])
 @pytest.mark.parametrize("times", [0.5, 2.0])
 def test_small_steps_are_tried_without_onednn(
     cnn: Classifier,
-    monkeypatch: pytest.MonkeyPatch,
     scale: float,
     tried_without: bool,
     times: float,
 ):
     """A trial is of 16 images, so its fastest way takes 1.6 or 16 ms."""
-    tried = timed(monkeypatch, {way: scale * value for way, value in ALL.items()}, times)
+    timer = MadeUpTimer({way: scale * value for way, value in ALL.items()}, times)
     best = RuntimeSettings(1, "channels_last", scale)
     faster = tried_without and times < 1
     wanted = replace(best, seconds=scale * times, onednn=False) if faster else best
-    found = choose_runtime(cnn, SHAPE, TrainingOptions(), CPU)
+    found = choose_runtime(cnn, SHAPE, TrainingOptions(), CPU, timer=timer)
     assert replace(found, seconds=0) == replace(wanted, seconds=0)
     assert found.seconds == pytest.approx(wanted.seconds)
-    assert len(tried) == len(ALL) * (1 + tried_without)
-    assert choose_runtime(cnn, SHAPE, TrainingOptions(memory_format="channels_last"), CPU).onednn
+    assert len(timer.tried) == len(ALL) * (1 + tried_without)
+    assert choose_runtime(
+        cnn, SHAPE, TrainingOptions(memory_format="channels_last"), CPU, timer=timer
+    ).onednn
 
 
 @pytest.mark.parametrize(
@@ -113,13 +114,15 @@ def test_small_steps_are_tried_without_onednn(
     [({}, 16), ({"batch_size": 6}, 6), ({"accumulation": 16}, 2), ({"accumulation": 4}, 8)],
 )
 def test_a_trial_is_as_large_as_a_part_of_a_batch(
-    cnn: Classifier, monkeypatch: pytest.MonkeyPatch, options: dict[str, int], count: int
+    cnn: Classifier, options: dict[str, int], count: int
 ):
     sizes: list[int] = []
-    monkeypatch.setattr(
-        runtime, "_seconds", lambda module, shape, *rest: sizes.append(shape[0]) or 1.0
-    )
-    choose_runtime(cnn, SHAPE, TrainingOptions(**options), CPU)
+
+    def timer(module: nn.Module, shape: tuple[int, ...], *_: object) -> float:
+        sizes.append(shape[0])
+        return 1.0
+
+    choose_runtime(cnn, SHAPE, TrainingOptions(**options), CPU, timer=timer)
     assert set(sizes) == {count}
 
 

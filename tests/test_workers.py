@@ -40,7 +40,7 @@ def scanned(data: Path, cache: Path) -> Catalog:
 def apart(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Scans go to processes, however few files there are. The list counts them."""
     started: list[int] = []
-    honest = workers.Worker._start
+    honest = workers.Worker.start
 
     def counting(self: workers.Worker) -> None:
         started.append(1)
@@ -48,7 +48,7 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(scanning, "WORTH_PROCESSES", 1)
     monkeypatch.setattr(workers, "usable_cores", lambda: 2)
-    monkeypatch.setattr(workers.Worker, "_start", counting)
+    monkeypatch.setattr(workers.Worker, "start", counting)
     monkeypatch.setattr(scans, "SETTLED_SECONDS", -60.0)
     return started
 
@@ -94,14 +94,14 @@ def test_a_crash_costs_the_file_that_caused_it(
     fatal = [photos / "leaf" / "004.jpg", photos / "sky" / "011.jpg"]
     for path in fatal:
         path.write_bytes(path.read_bytes() + b"fatal")
-    start = workers.Worker._start
+    start = workers.Worker.start
 
     def mortal(self: workers.Worker) -> None:
-        self._command = [sys.executable, "-c", MORTAL, *self._command[3:]]
+        self.command = [sys.executable, "-c", MORTAL, *self.command[3:]]
         start(self)
-        self._command = [*self._command[:1], "-c", "", *self._command[3:]]
+        self.command = [*self.command[:1], "-c", "", *self.command[3:]]
 
-    monkeypatch.setattr(workers.Worker, "_start", mortal)
+    monkeypatch.setattr(workers.Worker, "start", mortal)
     catalog = scanned(photos, tmp_path / "cache")
     rejected = dict(zip(catalog.paths[~catalog.ok], catalog.statuses[~catalog.ok], strict=True))
     assert rejected == {"leaf/004.jpg": "corrupt", "sky/011.jpg": "corrupt"}

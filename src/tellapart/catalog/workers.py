@@ -102,14 +102,15 @@ class Worker:
 
     def __init__(self, root: Path, max_pixels: int) -> None:
         module = ["-m", "tellapart.catalog.workers"]
-        self._command = [sys.executable, *module, os.fspath(root), str(max_pixels)]
-        self._start()
+        self.command = [sys.executable, *module, os.fspath(root), str(max_pixels)]
+        self.start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the process, or another one where it has died."""
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(  # noqa: S603 - a command of our own
-            self._command, stdin=pipe, stdout=pipe, env=environment
+            self.command, stdin=pipe, stdout=pipe, env=environment
         )
         if not self._process.stdout or self._process.stdout.readline() != READY:
             self.close()
@@ -129,7 +130,7 @@ class Worker:
                 if not line.endswith(b"\n"):  # the process died over this file
                     found.append({"verdict": astuple(CRASHED)})
                     self.close()
-                    self._start()
+                    self.start()
                     break
                 found.append(json.loads(line))
         return found

@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 BIAS_REACH = 1 + math.sqrt(2)
 
 # Draws held at once: some ten arrays of 8 bytes a draw stay under 100 MB.
-_CHUNK_DRAWS = 1_000_000
+CHUNK_DRAWS = 1_000_000
 
 Statistic = Callable[[NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]]
 
@@ -98,7 +98,7 @@ def bootstrap(
     starts, widths = np.repeat(np.cumsum(sizes) - sizes, draws), np.repeat(sizes, draws)
     weights = np.repeat(sizes / draws, draws)
     rng = np.random.Generator(np.random.Philox(key=seed))
-    chunk = max(1, _CHUNK_DRAWS // len(starts))
+    chunk = max(1, CHUNK_DRAWS // len(starts))
     values = []
     for done in range(0, resamples, chunk):
         uniform = rng.random((min(chunk, resamples - done), len(starts)))

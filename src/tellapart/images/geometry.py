@@ -77,14 +77,14 @@ def _maps(
     keys: NDArray[np.uint64], rotated: NDArray[np.bool_], options: AugmentationOptions
 ) -> NDArray[np.float32]:
     """(N, 2, 3) maps from places of the result to places of the image, from -1 to 1."""
-    half, centre = _crops(keys, options.crop_area)
+    half, centre = crops(keys, options.crop_area)
     angles = np.radians(around(keys, "angle", 0, options.rotate_degrees)) * rotated
     cos, sin = np.cos(angles), np.sin(angles)
     turn = np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)
     return np.concatenate([half[:, :, None] * turn, centre[:, :, None]], axis=2).astype(np.float32)
 
 
-def _crops(
+def crops(
     keys: NDArray[np.uint64], least: float | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(N, 2) half the width and height of each crop, and (N, 2) its centre.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 
@@ -26,6 +26,9 @@ from tellapart.models.weights import Weights, tensors_digest
 
 OPSET = 18  # the first whose Resize knows antialiasing
 CLOSE = 1e-3  # the largest difference from torch, as a share of the largest value
+
+# A network, and a trial batch of two images → its graph.
+Exporter = Callable[[Embedder, torch.Tensor], onnx.ModelProto]
 
 
 def export_backbone(backbone: Backbone, module: Embedder) -> ExportedNetwork:
@@ -86,7 +89,12 @@ def _exported(
     )
 
 
-def export_network(module: Embedder, size_px: int, channels: int = 3) -> bytes:
+def export_network(
+    module: Embedder,
+    size_px: int,
+    channels: int = 3,
+    exporters: Sequence[Exporter] | None = None,
+) -> bytes:
     """The network as a self-contained ONNX graph: input (N, C, S, S) float32 → embedding (N, D),
     features (N, D, h, w).
 
@@ -94,18 +102,24 @@ def export_network(module: Embedder, size_px: int, channels: int = 3) -> bytes:
     Tracing takes a second where the newer exporter takes ten. PyTorch calls tracing deprecated, so
     the newer one is there for when tracing is gone or fails.
 
+    Args:
+        module: the network.
+        size_px: the side of its input.
+        channels: of its input.
+        exporters: the ways to try, in order. None means tracing, then the newer exporter.
+
     Raises:
         UserError: no way writes this network rightly.
     """
     trial = trial_tensor(2, channels, size_px, size_px)
     reasons = []
-    for way in (_trace, _export_by_dynamo):
+    for export in exporters or (export_by_tracing, export_by_dynamo):
         try:
             with warnings.catch_warnings(), torch.inference_mode(), one_thread():
                 # They are about tracing and deprecation, and the graph is checked below.
                 warnings.simplefilter("ignore")
                 graph = _serialised(
-                    way(module, trial), [tuple(output.shape) for output in module(trial)]
+                    export(module, trial), [tuple(output.shape) for output in module(trial)]
                 )
                 _check_against(module, graph, trial)
             return graph
@@ -147,7 +161,8 @@ def _check_against(module: Embedder, graph: bytes, trial: torch.Tensor) -> None:
             raise ValueError(f"differs from torch by {difference:.2g} at batch {len(batch)}")
 
 
-def _trace(module: Embedder, trial: torch.Tensor) -> onnx.ModelProto:
+def export_by_tracing(module: Embedder, trial: torch.Tensor) -> onnx.ModelProto:
+    """By the older exporter, which follows one batch through the network."""
     file = io.BytesIO()
     torch.onnx.export(
         _with_fixed_padding(module, trial),
@@ -200,7 +215,8 @@ def _with_fixed_padding(module: Embedder, trial: torch.Tensor) -> Embedder:
     return copy.eval()
 
 
-def _export_by_dynamo(module: Embedder, trial: torch.Tensor) -> onnx.ModelProto:
+def export_by_dynamo(module: Embedder, trial: torch.Tensor) -> onnx.ModelProto:
+    """By the newer exporter, which reads the network's code."""
     program = torch.onnx.export(
         module,
         (trial,),  # a batch of two: the exporter would take a batch of 1 for a constant

@@ -138,7 +138,7 @@ def _from_hub(name: str, config: Mapping[str, Any]) -> Weights:
     try:
         path = hf_hub_download(repository, file, local_files_only=True)
     except OSError:
-        _check_hub(name, repository)
+        check_hub(name, repository)
         try:
             path = hf_hub_download(repository, file, etag_timeout=HUB_SECONDS)
         except Exception as error:
@@ -147,7 +147,7 @@ def _from_hub(name: str, config: Mapping[str, Any]) -> Weights:
     return Weights(tensors, f"hub {repository}", licence_of(config), digest)
 
 
-def _check_hub(name: str, repository: str) -> None:
+def check_hub(name: str, repository: str) -> None:
     """Find out fast whether the hub can be reached: without a network, its own client tries for
     half a minute.
     """

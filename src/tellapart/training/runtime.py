@@ -9,7 +9,7 @@ cost. Larger networks take twice as long without it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
@@ -70,19 +70,30 @@ class RuntimeSettings:
         return asdict(self)
 
 
+# The module, the shape of its input, the settings to try, and the fastest step so far → seconds.
+StepTimer = Callable[[nn.Module, tuple[int, int, int, int], RuntimeSettings, float], float]
+
+
 def choose_runtime(
-    module: nn.Module, shape: tuple[int, int, int], options: TrainingOptions, device: torch.device
+    module: nn.Module,
+    shape: tuple[int, int, int],
+    options: TrainingOptions,
+    device: torch.device,
+    *,
+    timer: StepTimer | None = None,
 ) -> RuntimeSettings:
     """Measure the fastest settings among those that the options leave open.
 
     On another device than the CPU nothing is measured.
 
     Args:
-        module: images (N, C, S, S) float32 → logits. It stays as it is, for a copy is tried.
-        shape: (C, S, S) of the images.
-        options: `threads` and `memory_format`, where they are set.
-        device: the device that it will train on.
+        module: images (N, C, S, S) float32 → logits; it stays as it is, a copy is tried.
+        shape: (C, S, S).
+        options: threads and memory_format, where they are set.
+        device: that it will train on.
+        timer: measures a step. None means `step_seconds`.
     """
+    timer = timer or step_seconds
     threads = [options.threads] if options.threads else sorted({1, usable_cores()})
     formats: list[MemoryFormat] = ["channels_last", "contiguous"]
     if options.memory_format != "measured":
@@ -92,9 +103,10 @@ def choose_runtime(
         return best
     count = max(2, min(TRIAL_IMAGES, -(-options.batch_size // options.accumulation)))
     ways = [RuntimeSettings(number, form) for form in formats for number in reversed(threads)]
-    best = _fastest(module, (count, *shape), best, ways)
+    best = _fastest(module, (count, *shape), best, ways, timer)
     if options.memory_format == "measured" and best.seconds < SMALL_STEP_SECONDS:
-        best = _fastest(module, (count, *shape), best, [replace(way, onednn=False) for way in ways])
+        without_onednn = [replace(way, onednn=False) for way in ways]
+        best = _fastest(module, (count, *shape), best, without_onednn, timer)
     return replace(best, seconds=best.seconds / count)
 
 
@@ -103,13 +115,14 @@ def _fastest(
     shape: tuple[int, int, int, int],
     best: RuntimeSettings,
     candidates: list[RuntimeSettings],
+    timer: StepTimer,
 ) -> RuntimeSettings:
     """The best settings so far, or a candidate whose step takes less time.
 
     `seconds` is the time of a whole step here.
     """
     for candidate in candidates:
-        seconds = _seconds(module, shape, candidate, best.seconds)
+        seconds = timer(module, shape, candidate, best.seconds)
         if not best.seconds or seconds < best.seconds:
             best = replace(candidate, seconds=seconds)
     return best
@@ -128,10 +141,17 @@ def running(runtime: RuntimeSettings) -> Iterator[None]:
         torch.backends.mkldnn.enabled = onednn
 
 
-def _seconds(
+def step_seconds(
     module: nn.Module, shape: tuple[int, int, int, int], candidate: RuntimeSettings, best: float
 ) -> float:
-    """The seconds of a training step: the fastest of several, after one that warms up."""
+    """The seconds of one training step: the fastest of several, after one that warms up.
+
+    Args:
+        module: images (N, C, S, S) float32 → logits; a copy of it is trained.
+        shape: (N, C, S, S).
+        candidate: how it runs.
+        best: seconds of the fastest so far; a candidate that is far behind ends early.
+    """
     trial = deepcopy(module).train().to(memory_format=candidate.torch_format)
     images = trial_tensor(*shape).contiguous(memory_format=candidate.torch_format)
     fastest = float("inf")
