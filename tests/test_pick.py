@@ -527,14 +527,14 @@ def test_images_that_change_between_two_looks_are_refused():
     with pytest.raises(
         Refused, match=r"1 images changed meanwhile, 'b.jpg' for one\. Pick again\."
     ):
-        jobs_candidates._check_same(before, now)
+        jobs_candidates.check_unchanged(before, now)
 
 
 def test_val_images_that_have_gone_are_said_to_be_gone(photos: Path):
     val = read_source(photos)
     shutil.rmtree(photos)
     with pytest.raises(UserError, match="val images can no longer be read"):
-        jobs_picking._sample(val, Recipe())
+        jobs_picking.sample_images(val, Recipe())
 
 
 def test_the_lines_say_where_it_was_measured(picked: Picked):

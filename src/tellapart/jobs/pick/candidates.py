@@ -177,8 +177,9 @@ def in_time(
 def seconds_an_image(
     graph: bytes, images: Sequence[tuple[str, NDArray[np.uint8]]], store: FeatureStore
 ) -> float:
-    """The shortest of a few; 0 where all of them are known, for then the others are too. Nothing of
-    it is kept.
+    """The seconds that a graph takes for an image: the shortest of a few runs.
+
+    It is 0 where the features of all of them are known, since those of the others then are too.
     """
     name = hashlib.sha256(graph).hexdigest()
     if all(store.get(name, digest) is not None for digest, _ in images):
@@ -249,7 +250,7 @@ def fit_candidates(
                     again = scan(
                         catalog, max_pixels=limit, hook=extractors, memory=memory, advance=advance
                     )
-                _check_same(catalog, again)
+                check_unchanged(catalog, again)
         fitted += _fit_each(candidates, extractors, catalog, failed, console)
     return catalog, fitted
 
@@ -266,7 +267,12 @@ def _divided(request: Request, catalog: Catalog, console: Console) -> Catalog:
     return catalog
 
 
-def _check_same(before: Catalog, now: Catalog) -> None:
+def check_unchanged(before: Catalog, now: Catalog) -> None:
+    """See that no image has changed between two looks at the data.
+
+    Raises:
+        Refused: one has.
+    """
     changed = before.paths[before.digests != now.digests]
     if len(changed):
         raise Refused(

@@ -227,7 +227,7 @@ def pick(
             failed |= dict.fromkeys(late, reason)
         catalog, fitted = fit_candidates(request, catalog, loaded, failed, services)
     _check_any(fitted, failed)
-    images = _sample(catalog.rows(catalog.splits == "val"), options)
+    images = sample_images(catalog.rows(catalog.splits == "val"), options)
     candidates = _measured(fitted, images, console)
     advice = advise(candidates, budget)
     given = {"recipe": recipe, "seed": seed, "splits": splits, "group-by": group_by}
@@ -265,7 +265,7 @@ def _check_any(left: Sequence[object], failed: Mapping[str, str]) -> None:
         )
 
 
-def _sample(val: Catalog, recipe: Recipe) -> list[NDArray[np.uint8]]:
+def sample_images(val: Catalog, recipe: Recipe) -> list[NDArray[np.uint8]]:
     """The images to measure time with, at their own size."""
     images = [pixels for _, pixels in decoded(val, IMAGES, recipe.decoding.max_pixels)]
     if not images:
