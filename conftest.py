@@ -42,7 +42,6 @@ def example_names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             photos, set=SMALL | {"preprocessing.mode": "squash"}, out=folder / "runs", quiet=True
         ),
         "predictor": run.predictor(),
-        "SMALL": SMALL,
     }
 
 

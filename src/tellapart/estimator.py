@@ -66,10 +66,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         run_: the finished `Run`.
         predictor_: the `Predictor` of the trained model.
 
-    >>> from tellapart.estimator import ImageClassifier
     >>> files = sorted(photos.glob("*/*.jpg"))
     >>> labels = [file.parent.name for file in files]
-    >>> model = ImageClassifier(set=SMALL).fit(files, labels)
+    >>> model = tellapart.ImageClassifier(set={"preprocessing.size_px": 64})
+    >>> model = model.fit(files, labels)
     >>> model.predict([photos / "sky" / "000.jpg"]).tolist()
     ['sky']
     """
@@ -110,7 +110,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             ValueError: the labels cannot be used.
 
         >>> files = sorted(photos.glob("*/*.jpg"))
-        >>> model = ImageClassifier(set=SMALL).fit(files, [file.parent.name == "sky" for file in files])
+        >>> is_sky = [file.parent.name == "sky" for file in files]
+        >>> model = tellapart.ImageClassifier(set={"preprocessing.size_px": 64}).fit(files, is_sky)
         >>> model.classes_.tolist()
         [False, True]
         """
@@ -150,7 +151,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             X: N images, in any of the forms that `fit` takes.
 
         >>> files = sorted(photos.glob("*/*.jpg"))
-        >>> model = ImageClassifier(set=SMALL).fit(files, [file.parent.name for file in files])
+        >>> labels = [file.parent.name for file in files]
+        >>> model = tellapart.ImageClassifier(set={"preprocessing.size_px": 64}).fit(files, labels)
         >>> model.predict([photos / "leaf" / "000.jpg"]).tolist()
         ['leaf']
         """
@@ -167,7 +169,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             UserError: an image cannot be used. The message names its position.
 
         >>> files = sorted(photos.glob("*/*.jpg"))
-        >>> model = ImageClassifier(set=SMALL).fit(files, [file.parent.name for file in files])
+        >>> labels = [file.parent.name for file in files]
+        >>> model = tellapart.ImageClassifier(set={"preprocessing.size_px": 64}).fit(files, labels)
         >>> model.predict_proba(files[:2]).shape
         (2, 3)
         """
