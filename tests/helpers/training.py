@@ -26,9 +26,10 @@ from tellapart.options import TrainingOptions
 from tellapart.progress import Console
 from tellapart.recipe import Recipe, recipe_from
 from tellapart.training.checkpoints import Checkpoint, Checkpoints
+from tellapart.training.context import Context
 from tellapart.training.events import Callback, Event
 from tellapart.training.hardware import Hardware
-from tellapart.training.loop import Context, fit
+from tellapart.training.loop import fit
 from tellapart.training.phases import TrainingData
 from tellapart.training.runtime import RuntimeSettings
 from tellapart.training.state import Progress

@@ -124,9 +124,8 @@ def export_network(
                 _check_against(module, graph, trial)
             return graph
         except Exception as error:  # the exporters raise whatever their inside raises
-            reasons.append(
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            )
+            lines = str(error).splitlines() or [""]
+            reasons.append(f"{type(error).__name__}: {lines[0]}")
     raise UserError(
         f"This network cannot be written as ONNX ({'; '.join(reasons)}).",
         "Choose another backbone.",

@@ -40,10 +40,11 @@ from tellapart.recipe import Recipe
 from tellapart.runs.folder import check_room
 from tellapart.training.callbacks import history_csv
 from tellapart.training.checkpoints import Checkpoint, Checkpoints, most_bytes
+from tellapart.training.context import Context
 from tellapart.training.events import Callback
 from tellapart.training.hardware import Hardware
 from tellapart.training.invariant import with_moves
-from tellapart.training.loop import Context, fit
+from tellapart.training.loop import fit
 from tellapart.training.phases import TrainingData
 from tellapart.training.schedules import rate_curve
 from tellapart.training.state import Progress

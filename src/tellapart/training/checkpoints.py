@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from tellapart.errors import Refused, reason_of
+from tellapart.models.classifier import Classifier
 from tellapart.progress import Console
 from tellapart.runs.identity import VERSION
 from tellapart.training.state import CheckpointFacts
@@ -231,6 +232,18 @@ class Checkpoints:
             for path in self.folder.iterdir()
             if _NAME.fullmatch(path.name) and path.name[:4] == kind
         ]
+
+
+def load_network(classifier: Classifier, checkpoint: Checkpoint) -> None:
+    """Load the network's tensors of a checkpoint, each into the memory layout that it has here."""
+    names = classifier.state_dict()
+    missing = names.keys() - checkpoint.tensors.keys()
+    if missing:
+        raise Refused(
+            f"{checkpoint.file} is of another network: it lacks {min(missing)!r}.",
+            "Resume with the run's own recipe.",
+        )
+    classifier.load_state_dict({name: checkpoint.tensors[name] for name in names})
 
 
 def most_bytes(model_bytes: int, optimizer_bytes: int) -> int:

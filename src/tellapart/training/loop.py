@@ -19,25 +19,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
 
 import torch
 
 from tellapart.errors import Interrupted, Refused, UserError, choose
-from tellapart.evaluation.scores import Metric, better
-from tellapart.extensions import Extensions
+from tellapart.evaluation.scores import better
 from tellapart.images.batches import Batch
 from tellapart.images.sampling import batch_bounds
 from tellapart.models.classifier import Classifier
-from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.training.budget import Pace
-from tellapart.training.checkpoints import Checkpoint, Checkpoints, NotFinite
-from tellapart.training.events import Callback, Event, EventName, wants_stop
-from tellapart.training.hardware import Hardware
+from tellapart.training.checkpoints import Checkpoint, NotFinite, load_network
+from tellapart.training.context import Context
+from tellapart.training.events import Event, EventName, wants_stop
 from tellapart.training.interruption import StopRequest, stop_requests
 from tellapart.training.phases import Phase, TrainingData, predict_images, scores_of
 from tellapart.training.runtime import RuntimeSettings, running
@@ -49,55 +45,6 @@ FINITE_EVERY = 10  # steps between two checks of all weights and statistics
 # Steps between two exchanges of whether all processes are to stop: each one costs them a wait.
 AGREE_EVERY = 10
 BY_CALLBACK = "a callback stopped it"
-
-
-class StatefulCallback(Protocol):
-    """A callback that remembers something from event to event."""
-
-    name: str
-
-    def __call__(self, event: Event) -> object:
-        """Take one event."""
-
-    def state(self) -> dict[str, Any]:
-        """Give what it remembers, as plain values."""
-        ...
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Go on with what `state` gave."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """The surroundings of the loop, which it uses and does not change.
-
-    Args:
-        hardware: what it runs on.
-        checkpoints: where the state is saved.
-        resumed: the checkpoint to go on from. None begins at the beginning.
-        moves: the flips and turns that were found invariant, for the record.
-        callbacks: called at every event; one that returns "stop" or False ends the training after
-            the step, as early stopping does.
-        metrics: name → function of the predictions. All are computed each epoch.
-        extensions: the user's own losses, optimizers, schedules and transforms.
-        deadline: by `time.monotonic`, when the loop and its last evaluation are over. None means
-            that it takes the time that it needs.
-        how_to_resume: the command that goes on with the run, for messages.
-        write_history: called with all rows after each epoch.
-        console: where notes are printed.
-    """
-
-    hardware: Hardware
-    checkpoints: Checkpoints
-    resumed: Checkpoint | None = None
-    moves: Sequence[str] = ()
-    callbacks: Sequence[Callback] = ()
-    metrics: Mapping[str, Metric]
-    extensions: Extensions = field(default_factory=Extensions)
-    deadline: float | None = None
-    how_to_resume: str = ""
-    write_history: Callable[[Sequence[Mapping[str, float]]], None]
-    console: Console
 
 
 def fit(
@@ -185,9 +132,9 @@ class _Loop:
             progress.runtime, progress.hardware = current
         self.stepper.parts = progress.parts
         self.hardware.load_scaler_state(progress.scaling)
-        _load(self.classifier, checkpoint)
+        load_network(self.classifier, checkpoint)
         self.stepper.load_optimizer_state(checkpoint)
-        for callback in self._stateful():
+        for callback in self.context.stateful_callbacks:
             if callback.name in progress.callbacks:
                 callback.load(progress.callbacks[callback.name])
         return progress
@@ -229,7 +176,7 @@ class _Loop:
             self._end_epoch(phase, cut=self._make_epoch(phase))
         # The other processes end here, and may know of an older best network only.
         if self.progress.best and self.hardware.is_writer:
-            _load(self.classifier, self.context.checkpoints.load_best(self.progress.best))
+            load_network(self.classifier, self.context.checkpoints.load_best(self.progress.best))
         self.classifier.eval()
         self._report("run_completed")
 
@@ -289,9 +236,8 @@ class _Loop:
             if tensor.is_floating_point() and not tensor.isfinite().all()
         ]
         if self._agreed(bool(wrong)):
-            raise self._not_finite(
-                f"{wrong[0] if wrong else 'The network of another process'} holds NaN or infinity"
-            )
+            tensor_name = wrong[0] if wrong else "The network of another process"
+            raise self._not_finite(f"{tensor_name} holds NaN or infinity")
 
     def _after_step(self) -> None:
         progress = self.progress
@@ -405,7 +351,9 @@ class _Loop:
         self.progress.seconds = time.monotonic() - self.began
         self.progress.parts = self.stepper.parts
         self.progress.scaling = self.hardware.scaler_state
-        self.progress.callbacks = {callback.name: callback.state() for callback in self._stateful()}
+        self.progress.callbacks = {
+            callback.name: callback.state() for callback in self.context.stateful_callbacks
+        }
         if self.hardware.is_writer:
             tensors, plain = self.stepper.optimizer_state()
             network = self.classifier.state_dict()
@@ -441,13 +389,6 @@ class _Loop:
             step, progress.steps, progress.per_epoch, self.options, schedules
         )
 
-    def _stateful(self) -> list[StatefulCallback]:
-        return [
-            cast(StatefulCallback, callback)
-            for callback in self.context.callbacks
-            if hasattr(callback, "state")
-        ]
-
     def _report(
         self,
         name: EventName,
@@ -481,15 +422,3 @@ class _Loop:
         )
         answers = [callback(event) for callback in self.context.callbacks]
         self.callback_stops |= any(map(wants_stop, answers))
-
-
-def _load(classifier: Classifier, checkpoint: Checkpoint) -> None:
-    """Load the network's tensors of a checkpoint, each into the memory layout that it has here."""
-    names = classifier.state_dict()
-    missing = names.keys() - checkpoint.tensors.keys()
-    if missing:
-        raise Refused(
-            f"{checkpoint.file} is of another network: it lacks {min(missing)!r}.",
-            "Resume with the run's own recipe.",
-        )
-    classifier.load_state_dict({name: checkpoint.tensors[name] for name in names})

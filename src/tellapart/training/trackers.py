@@ -180,4 +180,5 @@ def _scalar(key: str) -> str:
     ('val/accuracy', 'evaluated train/loss')
     """
     split, _, name = key.partition("_")
-    return f"{'evaluated train' if split == 'train' else split}/{name}"
+    folder = "evaluated train" if split == "train" else split
+    return f"{folder}/{name}"
