@@ -38,8 +38,9 @@ from tellapart.catalog.packed import (
     unpack,
     unpacked,
 )
-from tellapart.decoding import HEAD_BYTES, MAX_FILE_BYTES, Decoded, decode
+from tellapart.decoding import MAX_FILE_BYTES, Decoded, decode
 from tellapart.errors import UserError, reason_of
+from tellapart.image_kinds import HEAD_BYTES
 
 _SMALL_BYTES = 2**26  # below this, any ratio is harmless
 _PIECE = 2**20
