@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tellapart.catalog.names import escape
 from tellapart.catalog.sources import read_source
@@ -20,7 +20,6 @@ from tellapart.evaluation.paired import Pair, Paired, aligned, compare_all
 from tellapart.evaluation.predictions import Predictions
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.pipeline.request import how_to_go_on
-from tellapart.pipeline.run import Run
 from tellapart.progress import Console, duration
 from tellapart.report.compare.differences import verdicts
 from tellapart.report.compare.page import (
@@ -34,6 +33,9 @@ from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import PastRun, differing_settings, past_run, read_digests, read_history
 from tellapart.runs.identity import RunIdentity
 from tellapart.runs.saved_predictions import read_predictions
+
+if TYPE_CHECKING:
+    from tellapart.pipeline.run import Run
 
 MOST_RUNS = 9  # more lines than these look alike in one image
 MOST_PATHS = 100  # of one kind of disagreement, in JSON
@@ -178,7 +180,7 @@ def compare_runs(
 
 
 def _distinct(runs: Sequence[str | PathLike[str] | Run]) -> list[Path]:
-    paths = [run.path if isinstance(run, Run) else Path(run) for run in runs]
+    paths = [Path(run) if isinstance(run, str | PathLike) else run.path for run in runs]
     if not 2 <= len(paths) <= MOST_RUNS:
         raise UserError(
             f"2 to {MOST_RUNS} runs can be compared, got {len(paths)}.", "Name their folders."

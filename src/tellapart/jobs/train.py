@@ -20,7 +20,7 @@ from tellapart.extensions import (
     Schedule,
     Transform,
 )
-from tellapart.pipeline.data import load_data
+from tellapart.pipeline.data import load_data, read_data
 from tellapart.pipeline.open import open_run
 from tellapart.pipeline.probe import fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
@@ -151,9 +151,10 @@ def _by_probe(request: Request, services: Services, callbacks: Sequence[Callback
             " metrics would never be called.",
             "Take one that trains by gradient, as recipe='finetune', or leave them out.",
         )
+    catalog = read_data(request, services.console)
     frozen = frozen_for(request.recipe, services, request.extensions)
     assert frozen
-    data = load_data(request, services.console, frozen.features)
+    data = load_data(request, catalog, services.console, frozen.features)
     services.clock.lap("features")
     model = fit_train(frozen, data.catalog, request.recipe)
     services.clock.lap("head")
@@ -176,8 +177,10 @@ def _by_gradient(request: Request, services: Services, callbacks: Sequence[Callb
             services.console.say(f"{run.folder.path} is finished: nothing is left to do")
             return Run.open(run.folder.path)
         with hardware.writer_first():  # the others find remembered what the writer has scanned
+            catalog = read_data(request, services.console)
             frozen = frozen_for(request.recipe, services, request.extensions)
-            data = load_data(request, services.console, frozen.features if frozen else None)
+            hook = frozen.features if frozen else None
+            data = load_data(request, catalog, services.console, hook)
             services.clock.lap("features" if frozen else "scan")
             start = fit_train(frozen, data.catalog, request.recipe) if frozen else None
             services.clock.lap("head")

@@ -54,19 +54,20 @@ def divided(catalog: Catalog, findings: tuple[Finding, ...] = ()) -> Data:
     return Data(catalog, findings, catalog.splits_digest)
 
 
-def load_data(request: Request, console: Console, hook: ScanHook | None = None) -> Data:
-    """Read, scan and divide the data, and say what there is to say about it.
+def load_data(
+    request: Request, catalog: Catalog, console: Console, hook: ScanHook | None = None
+) -> Data:
+    """Scan and divide the data, and say what there is to say about it.
 
     Args:
+        catalog: as `read_data` gives it.
         hook: sees each image while it is decoded, so that no file is read twice.
 
     Raises:
         UserError: no such source, or too few images.
         Refused: saved splits do not fit the data, or the request is strict about a finding.
     """
-    catalog = divide(
-        request, scan_images(request, read_data(request, console), console, hook), console
-    )
+    catalog = divide(request, scan_images(request, catalog, console, hook), console)
     findings = find_all(catalog, request.recipe.split if request.own_splits else None)
     tell_findings(findings, request, console)
     digest = request.splits.digest if request.splits and request.run else catalog.splits_digest

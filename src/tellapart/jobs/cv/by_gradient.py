@@ -24,7 +24,7 @@ from tellapart.jobs.cv.fold_runs import (
 )
 from tellapart.jobs.cv.pool import FoldOptions, load_pool
 from tellapart.jobs.cv.result import CrossValidated, Making, ensemble_making, refit_making
-from tellapart.pipeline.data import Data
+from tellapart.pipeline.data import Data, read_data
 from tellapart.pipeline.ensemble import ensemble_network, ship_ensemble
 from tellapart.pipeline.gradient import check_fit, embed_measured, fit_network
 from tellapart.pipeline.open import OpenRun, open_run
@@ -87,8 +87,10 @@ def cross_validate_network(
             console.say(f"{run.folder.path} is finished: nothing is left to do")
             return CrossValidated.open(run.folder.path)
         check_fit(request.recipe, request.extensions)
+        catalog = read_data(request, console)
         frozen = frozen_for(request.recipe, services, request.extensions)
-        data, plan = load_pool(request, options, frozen.features if frozen else None, console)
+        features = frozen.features if frozen else None
+        data, plan = load_pool(request, catalog, options, features, console)
         clock.lap("scan")
         run.begin(data, **{CROSS_VALIDATION: asdict(options)})
         path = run.folder.path

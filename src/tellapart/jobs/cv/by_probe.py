@@ -9,7 +9,7 @@ from tellapart.experiments.out_of_fold import calibrate_out_of_fold, thresholds_
 from tellapart.export.compose import compose_model
 from tellapart.jobs.cv.pool import FoldOptions, load_pool
 from tellapart.jobs.cv.result import CrossValidated, Making, ensemble_making, refit_making
-from tellapart.pipeline.data import Data
+from tellapart.pipeline.data import Data, read_data
 from tellapart.pipeline.ensemble import Member, ensemble_network, ship_ensemble
 from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
@@ -24,9 +24,10 @@ def cross_validate_probe(
 ) -> CrossValidated:
     """From the request to the finished run folder, which appears whole."""
     recipe, clock, console = request.recipe, services.clock, services.console
+    catalog = read_data(request, console)
     frozen = frozen_for(recipe, services, request.extensions)
     assert frozen
-    data, plan = load_pool(request, options, frozen.features, console)
+    data, plan = load_pool(request, catalog, options, frozen.features, console)
     clock.lap("features")
     catalog, features = data.catalog, frozen.features.of(data.catalog, plan.rows)
     references = reference_rows(catalog, features.shape[1], recipe.seed)

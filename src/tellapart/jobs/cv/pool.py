@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tellapart.catalog.findings import Finding
+from tellapart.catalog.table import Catalog
 from tellapart.experiments.fold_plan import FoldPlan, plan_folds, plan_remarks, pool_of
-from tellapart.pipeline.data import Data, divide, read_data, scan_images, tell_findings
+from tellapart.pipeline.data import Data, divide, scan_images, tell_findings
 from tellapart.pipeline.findings import find_all
 from tellapart.pipeline.request import Request
 from tellapart.probe.embeddings import FeatureExtractor
@@ -29,18 +30,22 @@ class FoldOptions:
 
 
 def load_pool(
-    request: Request, options: FoldOptions, features: FeatureExtractor | None, console: Console
+    request: Request,
+    catalog: Catalog,
+    options: FoldOptions,
+    features: FeatureExtractor | None,
+    console: Console,
 ) -> tuple[Data, FoldPlan]:
     """Scan the data once, set test aside, and divide the rest.
 
     Args:
+        catalog: as `read_data` gives it.
         features: the hook of a frozen backbone, which embeds each image while it is decoded.
 
     Returns:
         The data, whose train split is the pool that the folds divide, and the plan of the folds.
     """
-    scanned = scan_images(request, read_data(request, console), console, features)
-    catalog = divide(request, scanned, console)
+    catalog = divide(request, scan_images(request, catalog, console, features), console)
     catalog = catalog.with_splits(pool_of(catalog.splits))
     recipe = request.recipe
     plan = plan_folds(catalog, catalog.splits, options.folds, options.repeats, recipe.seed)

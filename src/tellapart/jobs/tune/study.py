@@ -312,9 +312,10 @@ def _request(asked: StudyRequest, recipe: Recipe, place: _Place) -> Request:
 
 def _load(request: Request, is_new: bool, console: Console) -> Data:
     """The data; of a study that is joined, what there is to say was said when it began."""
+    catalog = read_data(request, console)
     if is_new:
-        return load_data(request, console)
-    catalog = scan_images(request, read_data(request, console), console)
+        return load_data(request, catalog, console)
+    catalog = scan_images(request, catalog, console)
     catalog = divide(request, catalog, console)
     return Data(catalog, (), catalog.splits_digest)
 
