@@ -1,1 +1,1 @@
-"""Run + predictions → one self-contained HTML file."""
+"""The pages: each turns a result into one self-contained HTML file."""

@@ -81,13 +81,13 @@ class ComparisonInput:
     read: Callable[[str], bytes | Decoded] | None = None
 
 
-def render_comparison(given: ComparisonInput) -> str:
+def render_comparison(comparison: ComparisonInput) -> str:
     """The page as one self-contained HTML document.
 
     Raises:
         UserError: if jinja2 is not installed.
     """
-    charts = _charts(given.runs)
+    charts = _charts(comparison.runs)
     sections = [
         ("verdict", "Verdict", True),
         ("scores", "The scores", True),
@@ -97,43 +97,45 @@ def render_comparison(given: ComparisonInput) -> str:
         ("curves", "Curves", bool(charts)),
         ("settings", "Settings", True),
     ]
-    album = Album(given.read) if given.read else None
+    album = Album(comparison.read) if comparison.read else None
     return render_document(
         "compare/page.html.jinja",
         contents=[(anchor, name) for anchor, name, there in sections if there],
-        title=given.title,
-        created=given.created,
-        verdicts=verdicts(given.paired, given.split),
-        remarks=[*given.remarks, *weak_classes(given.paired)],
-        runs=given.runs,
-        split=given.split,
-        seed=given.seed,
-        count=len(given.runs[0].predictions),
-        scores=_score_rows(given.paired),
-        differences=[_difference_table(pair) for pair in given.paired.pairs],
-        disagreements=_disagreements(given, album),
+        title=comparison.title,
+        created=comparison.created,
+        verdicts=verdicts(comparison.paired, comparison.split),
+        remarks=[*comparison.remarks, *weak_classes(comparison.paired)],
+        runs=comparison.runs,
+        split=comparison.split,
+        seed=comparison.seed,
+        count=len(comparison.runs[0].predictions),
+        scores=_score_rows(comparison.paired),
+        differences=[_difference_table(pair) for pair in comparison.paired.pairs],
+        disagreements=_disagreements(comparison, album),
         has_images=album is not None,
-        classes=[_class_table(pair) for pair in given.paired.pairs],
+        classes=[_class_table(pair) for pair in comparison.paired.pairs],
         charts=charts,
-        places={run.letter: place for place, run in enumerate(given.runs)},
+        places={run.letter: place for place, run in enumerate(comparison.runs)},
         tones=TONES,
         settings=[
-            (key, [run.settings.get(key, "") for run in given.runs])
-            for key in given.runs[0].settings
+            (key, [run.settings.get(key, "") for run in comparison.runs])
+            for key in comparison.runs[0].settings
         ],
     )
 
 
-def comparison_lines(given: ComparisonInput) -> list[str]:
+def comparison_lines(comparison: ComparisonInput) -> list[str]:
     """The page for a terminal: the runs, the verdict, every score, and where the runs disagree."""
-    lines = [f"{run.letter}  {run.name}: {_facts(run)}" for run in given.runs]
-    lines += verdicts(given.paired, given.split)
-    lines += [f"note: {remark}" for remark in [*given.remarks, *weak_classes(given.paired)]]
-    for pair in given.paired.pairs:
+    lines = [f"{run.letter}  {run.name}: {_facts(run)}" for run in comparison.runs]
+    lines += verdicts(comparison.paired, comparison.split)
+    lines += [
+        f"note: {remark}" for remark in [*comparison.remarks, *weak_classes(comparison.paired)]
+    ]
+    for pair in comparison.paired.pairs:
         a, b = pair.names
         lines.append(
-            f"{b} against {a}, {given.split}, {count_of(pair.main.difference.count, 'image')}, seed"
-            f" {given.seed}:"
+            f"{b} against {a}, {comparison.split}, {count_of(pair.main.difference.count, 'image')}, seed"
+            f" {comparison.seed}:"
         )
         lines += [
             f"  {METRICS[score.name][0]}: {a} {_value(score.name, score.first)}, {b}"
@@ -147,9 +149,10 @@ def comparison_lines(given: ComparisonInput) -> list[str]:
         ]
         if classes:
             lines.append(f"  classes whose recall differs: {', '.join(classes)}")
-    for key in given.runs[0].settings:
+    for key in comparison.runs[0].settings:
         lines.append(
-            f"{key}: " + ", ".join(f"{run.letter} {run.settings[key] or '–'}" for run in given.runs)
+            f"{key}: "
+            + ", ".join(f"{run.letter} {run.settings[key] or '–'}" for run in comparison.runs)
         )
     return lines
 
@@ -223,13 +226,13 @@ def _class_table(pair: Pair) -> dict[str, Any]:
     return {"names": pair.names, "rows": rows}
 
 
-def _disagreements(given: ComparisonInput, album: Album | None) -> list[dict[str, Any]]:
+def _disagreements(comparison: ComparisonInput, album: Album | None) -> list[dict[str, Any]]:
     """The images that only one run of each pair got right, and their number."""
-    pairs = given.paired.pairs
+    pairs = comparison.paired.pairs
     most = MOST_SHOWN if len(pairs) == 1 else MOST_SHOWN // 2
     sets = []
     for pair in pairs:
-        runs = [given.runs[place] for place in pair.places]
+        runs = [comparison.runs[place] for place in pair.places]
         lost_and_gained = disagreement_rows(pair, *(run.predictions for run in runs))
         kinds = [
             (name, len(rows), [_shot(runs, int(row), album) for row in rows[:most]])

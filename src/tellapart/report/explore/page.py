@@ -296,7 +296,7 @@ def _samples(catalog: Catalog, album: Album) -> list[ClassSample]:
     chosen = data_section.spread(np.flatnonzero(counts), MOST_SAMPLED_CLASSES)
     # Whole rows of six, or half a row.
     each = next((each for each in (12, 6) if each * len(chosen) <= MOST_SAMPLES), 3)
-    paths = {
+    samples = {
         label: [
             str(catalog.paths[row])
             for row in data_section.spread(
@@ -305,8 +305,8 @@ def _samples(catalog: Catalog, album: Album) -> list[ClassSample]:
         ]
         for label in chosen
     }
-    album.prepare(path for some in paths.values() for path in some)
+    album.prepare(path for paths in samples.values() for path in paths)
     return [
-        ClassSample(catalog.classes[label], int(counts[label]), tuple(map(album.hang, some)))
-        for label, some in paths.items()
+        ClassSample(catalog.classes[label], int(counts[label]), tuple(map(album.hang, paths)))
+        for label, paths in samples.items()
     ]
