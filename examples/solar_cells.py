@@ -1,4 +1,4 @@
-"""The demo: is a solar cell defective? 2,624 real images, from their label table to a shipped
+"""The demo: is a solar cell defective? 2,624 real images, from their label list to a shipped
 model.
 
 The data comes with PyPI's `elpv-dataset` (CC BY-NC-SA 4.0: not for commercial use; Buerhop-Lutz et
@@ -11,9 +11,10 @@ quoted for scale, not as a comparison.
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 from pathlib import Path
+
+import polars as pl
 
 import tellapart
 from tellapart.keyed import keyed_numbers
@@ -57,26 +58,18 @@ def with_splits(
     )
 
 
-def write_table(path: Path, heads: tuple[str, ...], rows: list[tuple[str, str, str]]) -> Path:
-    """A CSV file; its path."""
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([heads, *rows])
-    return path
-
-
 def main() -> None:
-    """Table, training, report, a few predictions."""
+    """Labels, training, report, a few predictions."""
     OUT.mkdir(parents=True, exist_ok=True)
     found = tellapart.explore(
-        write_table(OUT / "cells.csv", ("path", "label", "kind"), cells()), out=OUT / "explore.html"
+        [(path, label) for path, label, _ in cells()], out=OUT / "explore.html"
     ).catalog
     names = [Path(path).name for path in found.paths]
     rows = with_splits(
         cells(), {name: names[first] for name, first in zip(names, found.copies, strict=True)}
     )
-    run = tellapart.train(
-        write_table(OUT / "solar-cells.csv", ("path", "label", "split"), rows), out=OUT, seed=SEED
-    )
+    frame = pl.DataFrame(rows, schema=["path", "label", "split"], orient="row")
+    run = tellapart.train(frame, out=OUT, name="solar-cells", seed=SEED)
 
     print(
         f"\nTest accuracy {run.metrics.accuracy}; always the larger class:"
