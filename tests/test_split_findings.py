@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from helpers.catalogs import catalog_of_labels
-from tellapart.catalog.splits import make_splits, missed_shares, small_classes
+from tellapart.catalog.split_findings import missed_shares, small_classes
+from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import text_column
 from tellapart.errors import UserError
 from tellapart.options import SplitOptions

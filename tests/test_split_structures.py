@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 
 from helpers.catalogs import catalog_of_labels, counts, homes
 from tellapart.catalog.duplicates import clusters
-from tellapart.catalog.splits import (
-    find_leaks,
-    make_folds,
-    make_splits,
-    missed_shares,
-    small_classes,
-)
+from tellapart.catalog.split_findings import find_leaks, missed_shares, small_classes
+from tellapart.catalog.splits import make_folds, make_splits
 from tellapart.catalog.table import text_column
 from tellapart.options import SplitOptions
 

@@ -7,7 +7,8 @@ from helpers.catalogs import catalog_of_labels, counts, homes
 from tellapart.catalog.duplicates import Copies, clusters, find_copies
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
-from tellapart.catalog.splits import find_leaks, make_folds, make_splits
+from tellapart.catalog.split_findings import find_leaks
+from tellapart.catalog.splits import make_folds, make_splits
 from tellapart.catalog.table import text_column
 from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers

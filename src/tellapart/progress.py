@@ -97,13 +97,13 @@ class _Lines:
 
     def __call__(self) -> None:
         self._done += 1
-        now = time.monotonic()
-        if now >= self._next and self._done < self._total:
-            left = (now - self._start) / self._done * (self._total - self._done)
+        moment = time.monotonic()
+        if moment >= self._next and self._done < self._total:
+            left = (moment - self._start) / self._done * (self._total - self._done)
             self._console.say(
                 f"{self._label}: {self._done:,} of {self._total:,}, about {duration(left)} left"
             )
-            self._next = now + self.EVERY_SECONDS
+            self._next = moment + self.EVERY_SECONDS
 
 
 def wrapped(line: str, width: int) -> str:

@@ -1,5 +1,5 @@
-"""What an archive lists, as folders of members. All that it claims is checked against a bound before
-memory or time is spent on it.
+"""What an archive lists, as folders of members. Each claim is checked against a bound before memory
+or time is spent on it.
 
 `zipfile` and `tarfile` read the directories. So names are those that `python -m zipfile -l` shows,
 by code page 437 where a zip does not say UTF-8.

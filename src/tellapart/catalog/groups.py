@@ -29,7 +29,7 @@ from tellapart.phrases import count_of
 # the same thing again needs a second or two; to walk on to the next thing takes longer.
 BURST_GAP_SECONDS = 3
 
-# The fewest and the most images of a burst that is told by numbers alone. Three numbers in a row are
+# The fewest and the most images of a burst that only its numbers show. Three numbers in a row are
 # seldom chance, and a session or a numbered data set runs on for longer than ten.
 NUMBERED_BURST = (3, 10)
 

@@ -313,7 +313,7 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
         return polars.read_parquet(path).to_dicts()
     except polars.exceptions.PolarsError:
         raise UserError(
-            f"{path} is not a Parquet table that can be read.", "Write it anew."
+            f"{path} is not a Parquet table that can be read.", "Write it again."
         ) from None
 
 

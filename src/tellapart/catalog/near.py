@@ -102,7 +102,7 @@ def near_pairs(thumbnails: NDArray[np.uint8], widths: Integers, heights: Integer
 
 
 def _detailed_pairs(thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers) -> Integers:
-    """Pairs among the images in `order` that have detail to compare: (P, 2) rows of `thumbnails`."""
+    """(P, 2) rows of `thumbnails`: pairs among the images in `order` that have detail."""
     if len(order) < 2:
         return np.zeros((0, 2), np.int64)
     points = describe(thumbnails, aspects, order)

@@ -1,4 +1,4 @@
-"""Files packed by gzip, bzip2 or xz, unpacked into a store: in memory, or in a file without a name."""
+"""Files packed by gzip, bzip2 or xz, unpacked into memory or into a file without a name."""
 
 from __future__ import annotations
 

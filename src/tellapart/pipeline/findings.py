@@ -9,7 +9,7 @@ import numpy as np
 from tellapart.catalog.duplicates import Copies, find_copies
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.groups import find_bursts
-from tellapart.catalog.splits import find_leaks, missed_shares, small_classes
+from tellapart.catalog.split_findings import find_leaks, missed_shares, small_classes
 from tellapart.catalog.table import Catalog
 from tellapart.decoding import STATUSES
 from tellapart.errors import Refused

@@ -10,7 +10,7 @@ from typing import Any
 
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.names import escape
-from tellapart.catalog.splits import find_leaks
+from tellapart.catalog.split_findings import find_leaks
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.evaluation.abstention import selective
 from tellapart.evaluation.comparison import Comparison

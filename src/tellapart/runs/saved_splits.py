@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tellapart.catalog.splits import find_leaks
+from tellapart.catalog.split_findings import find_leaks
 from tellapart.catalog.table import Catalog, Column, splits_hash, text_column
 from tellapart.errors import Refused, UserError
 from tellapart.runs.folder import RunFolder
