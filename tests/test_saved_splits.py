@@ -132,9 +132,10 @@ def test_a_resumed_run_wants_the_weights_that_it_had_and_another_run_its_own(pho
 
 def test_splits_that_were_saved_without_weights_fit_any(photos: Path):
     file, catalog = saved_of(photos).file, catalog_of(photos)
-    polars.read_parquet(file).drop("weight").write_parquet(
-        file, metadata=polars.read_parquet_metadata(file)
-    )
+    about = polars.read_parquet_metadata(file)
+    # Arrow's own schema names the dropped column, and older versions of polars bring it back.
+    about.pop("ARROW:schema", None)
+    polars.read_parquet(file).drop("weight").write_parquet(file, metadata=about)
     assert read_splits(file).changes(catalog.replace(weights=2 * catalog.weights)) == []
 
 
