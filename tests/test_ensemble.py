@@ -199,7 +199,7 @@ def test_its_card_and_page_say_what_it_is(photos: Path, tmp_path: Path):
     assert (card.temperature, card.calibration_count, sum(card.train_counts)) == (1.0, 21, 21)
     assert metrics_of(done.path)["folds"]["model"]["members"] == 2
     assert done.lines[-1].startswith(
-        "The model file is the mean of the probabilities of the 2 folds' models"
+        "The model file gives the mean of the probabilities of the 2 folds' models"
     )
     assert "<dt>Members</dt>" in (done.path / "report.html").read_text()
 

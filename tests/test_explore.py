@@ -225,6 +225,19 @@ def test_json_is_one_object(tell, textured: Path, tmp_path: Path):
     assert found["findings"][0]["sets"] == [["left/a.jpg"]]
 
 
+def test_strict_names_every_finding_and_the_page(
+    textured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (textured / "left" / "broken.png").write_bytes(b"no image")
+    (textured / "left" / "copy.png").write_bytes((textured / "left" / "00.png").read_bytes())
+    page = tmp_path / "x.html"
+    with pytest.raises(Refused):
+        explore(textured, out=page, strict=True)
+    err = capsys.readouterr().err
+    assert "exact copy" in err and "broken.png" in err
+    assert f"page: {page}" in err
+
+
 def test_strict_is_exit_code_five(tell, textured: Path, tmp_path: Path):
     (textured / "left" / "a.jpg").write_bytes(b"")
     assert tell("explore", textured, "--out", tmp_path / "x.html", "--strict", "-q")[0] == 5

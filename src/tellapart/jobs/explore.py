@@ -173,6 +173,11 @@ def explore(
         write_table(Path(table), _rows(exploration), COLUMNS)
     console.say(f"Explored in {duration(seconds)}")
     if strict:
+        for finding in findings:
+            if finding.kind in HARMFUL:
+                console.say(f"note: {finding.text}")
+        if exploration.page:
+            console.say(f"page: {exploration.page}")
         refuse_findings(findings, HARMFUL)
     return exploration
 

@@ -19,6 +19,7 @@ from tellapart.extensions import Extensions
 from tellapart.models.backbones import Backbone
 from tellapart.models.classifier import Classifier
 from tellapart.models.to_onnx import at_rest, export_trained
+from tellapart.phrases import count_of
 from tellapart.pipeline.data import Data
 from tellapart.pipeline.open import OpenRun
 from tellapart.pipeline.probe import TrainedModel
@@ -289,7 +290,7 @@ def _say_the_end(progress: Progress, recipe: Recipe, console: Console) -> None:
         console.say(f"Ended after step {progress.step:,}: {progress.ended}")
     monitor, best = recipe.training.monitor, progress.best_epoch
     kept = f"; the best by val {monitor} is epoch {best}" if progress.best else ""
-    console.say(f"{progress.step:,} steps in {duration(progress.seconds)}{kept}")
+    console.say(f"{count_of(progress.step, 'step')} in {duration(progress.seconds)}{kept}")
 
 
 def _model(classifier: Classifier, backbone: Backbone, store: FeatureStore) -> TrainedModel:

@@ -16,6 +16,7 @@ from tellapart.evaluation.trial_row import TrialRow
 from tellapart.experiments.database import DATABASE_ERRORS, database_words
 from tellapart.jobs.tune.search import Search, clock
 from tellapart.jobs.tune.study import OpenStudy, StudyRequest, open_study
+from tellapart.phrases import count_of
 from tellapart.pipeline.pages import timestamp
 from tellapart.pipeline.request import as_source
 from tellapart.pipeline.run import Run
@@ -97,7 +98,7 @@ class Tuned:
 
     def __str__(self) -> str:
         score = f"test accuracy {self.metrics.accuracy}" if self.metrics else "not tested here"
-        return f"Study {self.path}: {len(self.rows)} trials, {score}\nPage: {self.page}"
+        return f"Study {self.path}: {count_of(len(self.rows), 'trial')}, {score}\nPage: {self.page}"
 
     __repr__ = __str__
 
