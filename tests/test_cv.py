@@ -304,7 +304,7 @@ def test_the_folder_is_that_of_a_run_with_its_folds(done: CrossValidated, data: 
             "log.txt",
             "metrics.json",
             "model.onnx",
-        "head.safetensors",
+            "head.safetensors",
         ),
         *(
             "predictions-folds.parquet",
