@@ -1,0 +1,176 @@
+"""Which backbone to take: the front, the gains that are proved, and a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tellapart.evaluation.metrics import measure, proportion
+from tellapart.evaluation.predictions import Predictions
+from tellapart.experiments.advice import Advice, advise
+from tellapart.experiments.pareto import Budget, Candidate, Latency, front, points, standings
+
+FEW = measure(
+    Predictions(np.eye(2, dtype=np.float32), np.arange(2), ("a.jpg", "b.jpg"), ("ant", "bee"))
+)
+
+
+def candidate(
+    name: str, wrong: Sequence[int], ms: float, *, count: int = 200, megabytes: float = 10.0
+) -> Candidate:
+    """One that is wrong on some of the rows of `count` images of two classes."""
+    labels = np.arange(count) % 2
+    answers = labels.copy()
+    answers[list(wrong)] ^= 1
+    probs = np.where(np.arange(2) == answers[:, None], 0.9, 0.1).astype(np.float32)
+    val = Predictions(probs, labels, tuple(f"{row}.jpg" for row in range(count)), ("ant", "bee"))
+    return Candidate(
+        name=name,
+        val=val,
+        metrics=replace(FEW, accuracy=proportion(count - len(wrong), count)),
+        latency=Latency(ms, 0.9 * ms, 1.1 * ms, 1),
+        spread=None,
+        megabytes=megabytes,
+        parameters=1_000_000,
+        size_px=224,
+        licence="Apache-2.0",
+        source="here",
+        seconds=1.0,
+    )
+
+
+def taken(advice: Advice) -> str | None:
+    return advice.chosen and advice.chosen.name
+
+
+def test_the_front_holds_those_that_none_beats():
+    fast, slow = candidate("fast", range(20), 5), candidate("slow", range(5), 20)
+    beaten = candidate("beaten", range(30), 10)
+    assert front([slow, beaten, fast]) == [fast, slow]
+
+
+def test_of_two_that_are_equal_in_both_neither_beats_the_other():
+    assert len(front([candidate("one", range(9), 5), candidate("two", range(9), 5)])) == 2
+
+
+def test_a_measurably_better_one_is_taken_although_it_is_slower():
+    advice = advise([candidate("fast", range(40), 5), candidate("slow", range(5), 20)], Budget())
+    assert taken(advice) == "slow"
+    assert advice.lines[0] == "Take slow: none is more accurate."
+
+
+def test_a_gain_that_is_not_proved_is_no_reason_to_take_the_worse_one():
+    small = [
+        candidate("fast", range(25), 10, count=89),
+        candidate("slow", range(15, 32), 18, count=89),
+    ]
+    advice = advise(small, Budget())
+    assert taken(advice) == "slow"
+    assert advice.lines[2].startswith("fast takes 10 ms. The other 8 ms buy +9.0 points (")
+    assert "set --max-ms" in advice.lines[2]
+
+
+def test_a_gain_that_may_be_chance_is_said_to_be_unconfirmed():
+    advice = advise([candidate("fast", range(8), 5), candidate("slow", range(1, 8), 10)], Budget())
+    assert taken(advice) == "slow"
+    assert "+0.5 points" in advice.lines[2]
+    assert "200 val images cannot confirm (p = 1). If time matters more" in advice.lines[2]
+
+
+def test_the_price_of_a_proved_gain_needs_no_doubt():
+    advice = advise([candidate("fast", range(40), 5), candidate("slow", range(5), 20)], Budget())
+    assert "cannot confirm" not in " ".join(advice.lines)
+
+
+def test_a_faster_one_is_taken_where_the_images_show_that_it_is_as_good():
+    many = [
+        candidate("fast", range(51), 5, count=5000),
+        candidate("slow", range(50), 10, count=5000),
+    ]
+    advice = advise(many, Budget())
+    assert taken(advice) == "fast"
+    assert advice.lines[0].endswith("the fastest of those that are as accurate as the best.")
+    assert advice.lines[2].startswith("slow is 2.0 times slower, and its gain is too small")
+
+
+def test_of_those_that_are_about_as_fast_the_most_accurate_is_taken():
+    close = [
+        candidate("one", range(8), 10.0, count=5000),
+        candidate("two", range(6), 10.5, count=5000),
+        candidate("best", range(5), 30, count=5000),
+    ]
+    assert taken(advise(close, Budget())) == "two"
+
+
+def test_within_a_limit_the_best_estimate_is_taken():
+    advice = advise(
+        [candidate("fast", range(8), 5), candidate("slow", range(1, 8), 10)], Budget(max_ms=20)
+    )
+    assert advice.lines[0] == "Take slow: within 20 ms an image none is more accurate."
+
+
+def test_too_few_images_are_said_to_be_too_few():
+    few = [candidate("fast", range(4), 5, count=40), candidate("slow", range(2), 10, count=40)]
+    advice = advise(few, Budget())
+    assert taken(advice) == "slow"
+    assert "which 40 val images cannot confirm" in " ".join(advice.lines)
+
+
+def test_the_most_accurate_is_told_from_those_that_may_still_be_better():
+    few = [candidate("fast", range(2), 5, count=40), candidate("slow", range(2, 5), 10, count=40)]
+    assert "40 val images are too few to rank it against slow" in " ".join(
+        advise(few, Budget()).lines
+    )
+
+
+def test_many_images_that_agree_leave_no_doubt():
+    many = [
+        candidate("fast", range(50), 5, count=5000),
+        candidate("slow", range(50), 10, count=5000),
+    ]
+    assert "too few" not in " ".join(advise(many, Budget()).lines)
+
+
+@pytest.mark.parametrize("budget", [Budget(max_ms=10), Budget(max_mb=20)])
+def test_a_budget_keeps_to_those_within_and_says_what_it_costs(budget: Budget):
+    both = [candidate("small", range(40), 5), candidate("large", range(5), 20, megabytes=90)]
+    advice = advise(both, budget)
+    assert taken(advice) == "small"
+    assert f"within {budget} it is the only one" in advice.lines[0]
+    assert "Beyond that budget, large is measurably better (+17.5 points (" in " ".join(
+        advice.lines
+    )
+
+
+def test_where_nothing_is_within_the_budget_the_nearest_are_named():
+    both = [
+        candidate("fast", range(9), 5, megabytes=40),
+        candidate("small", range(9), 20, megabytes=8),
+    ]
+    advice = advise(both, Budget(max_ms=1))
+    assert taken(advice) is None
+    assert advice.lines == (
+        (
+            "No candidate is within 1 ms an image: the fastest, fast, takes 5 ms an image"
+            " and 40 MB; the smallest, small, 20 ms an image and 8 MB."
+        ),
+    )
+
+
+def test_p_values_are_corrected_for_the_number_of_candidates():
+    best, other = candidate("best", range(10), 5), candidate("other", range(5, 26), 6)
+    alone = standings([best, other])["other"]
+    among = standings(
+        [best, other, candidate("third", range(8, 22), 7), candidate("fourth", range(9, 21), 8)]
+    )
+    assert alone.is_worse
+    assert among["other"].p == 3 * alone.p > 0.05
+    assert among["other"].text.endswith(", corrected for 3 comparisons")
+    assert not among["other"].is_worse
+
+
+def test_nothing_has_no_minus():
+    assert points(-0.0, -0.0004, 0.02) == "+0.0 points (+0.0 to +2.0)"
