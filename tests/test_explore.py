@@ -75,7 +75,7 @@ def test_a_near_duplicate_of_the_same_class_is_found_and_stays_on_one_side(textu
 def test_a_near_duplicate_under_another_class_is_a_label_conflict(textured: Path):
     copy_of(textured / "left" / "03.png", textured / "right" / "copy.jpg")
     found = kinds(textured)
-    assert "1 of them not with the same bytes" in found["label_conflict"]
+    assert "Of these, 1 differs in the bytes" in found["label_conflict"]
 
 
 def test_a_near_duplicate_across_the_users_own_split_is_a_leak(textured: Path, tmp_path: Path):

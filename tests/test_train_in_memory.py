@@ -84,3 +84,20 @@ def test_a_resumed_run_needs_the_users_own_parts_again(photos: Path, tmp_path: P
     with pytest.raises(UserError, match=r"This run uses losses=\{'squares': …\}"):
         tellapart.train(resume=run, quiet=True)
     assert tellapart.train(resume=run, losses={"squares": squares}, quiet=True).path == run
+
+
+def test_folds_take_the_users_own_parts_too(photos: Path, tmp_path: Path):
+    def squares(logits, targets):
+        return (logits.softmax(1) - one_hot(targets, logits.shape[1])).pow(2).sum(1)
+
+    changes = {**SHORT, "training.epochs": 1, "training.loss": "squares"}
+    folds = tellapart.cross_validate(
+        photos,
+        folds=2,
+        recipe="cifar10-lenet",
+        set=changes,
+        losses={"squares": squares},
+        out=tmp_path,
+        quiet=True,
+    )
+    assert len(folds.folds) == 2

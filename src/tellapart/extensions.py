@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from tellapart.errors import UserError
 from tellapart.recipe import Recipe, Supplied, choose_name, own_choices
@@ -92,6 +92,17 @@ class Network:
         ):
             if not ok:
                 raise UserError(f"Network.{name} {rule}, got {getattr(self, name)!r}.")
+
+
+class Parts(TypedDict, total=False):
+    """The keyword arguments by which a verb takes parts of your own, as `Extensions` has them."""
+
+    networks: Mapping[str, Network]
+    losses: Mapping[str, Loss]
+    optimizers: Mapping[str, OptimizerFactory]
+    schedules: Mapping[str, Schedule]
+    transforms: Mapping[str, Transform]
+    metrics: Mapping[str, Metric]
 
 
 @dataclass(frozen=True, kw_only=True)

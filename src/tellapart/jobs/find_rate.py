@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart.catalog.names import escape
 from tellapart.catalog.sources import Source, name_of
 from tellapart.errors import UserError
-from tellapart.extensions import Extensions
+from tellapart.extensions import Extensions, Parts
 from tellapart.pipeline.data import Data, divide, read_data, scan_images
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.pipeline.probe import fit_train, frozen_for
@@ -62,6 +62,7 @@ def find_rate(
     seed: int | None = None,
     set: Mapping[str, Any] | None = None,
     quiet: bool = False,
+    **parts: Unpack[Parts],
 ) -> FoundRate:
     """Try learning rates on the train images, and suggest one. Nothing that was trained is kept.
 
@@ -72,6 +73,8 @@ def find_rate(
         seed: the seed of every random decision. Default: the recipe's.
         set: recipe keys and their values.
         quiet: print nothing.
+        parts: your own `networks=`, `losses=`, `optimizers=`, `transforms=` and so on, as for
+            `train`.
 
     Returns:
         The suggestion, the curve and the page.
@@ -84,15 +87,17 @@ def find_rate(
     >>> found.suggestion is None or 1e-7 < found.suggestion < 10
     True
     """
-    start = time.monotonic()
-    options = load_recipe(recipe, set, {"seed": seed})
+    start, extensions = time.monotonic(), Extensions(**parts)
+    options = load_recipe(recipe, set, {"seed": seed}, extensions)
     if not options.by_gradient:
         raise UserError(
             f"The recipe {options.name!r} has no learning rate.",
             "Choose one with --recipe, as finetune.",
         )
     check_page(out)
-    request = new_request(data, options, out=".", name=None, splits=None, strict=False)
+    request = new_request(
+        data, options, out=".", name=None, splits=None, strict=False, extensions=extensions
+    )
 
     from tellapart.pipeline.rate_test import rate_curve_of
 
@@ -104,7 +109,7 @@ def find_rate(
         catalog = divide(request, scan_images(request, catalog, console, hook), console)
         probe = fit_train(frozen, catalog, options) if frozen else None
         data_in_hand = Data(catalog, (), catalog.splits_digest)
-        curve = rate_curve_of(data_in_hand, options, probe, services, Extensions(), steps=STEPS)
+        curve = rate_curve_of(data_in_hand, options, probe, services, extensions, steps=STEPS)
     if len(curve.rates) < 2:
         raise UserError(
             "The loss is not finite, even at the lowest rate.",

@@ -88,7 +88,8 @@ def _conflicts(catalog: Catalog, conflicts: list[Copies]) -> list[Finding]:
         f" example {named}. At least one label is wrong: keep the right one."
     )
     if near := sum(not cluster.exact for cluster in conflicts):
-        text += f" Of these, {near:,} differ in their bytes and have nearly the same pixels."
+        differ = "differs" if near == 1 else "differ"
+        text += f" Of these, {near:,} {differ} in the bytes, with nearly the same pixels."
     return [Finding("label_conflict", text, _clusters(catalog, conflicts))]
 
 
@@ -167,7 +168,7 @@ def _missing(catalog: Catalog, needs_val: bool) -> list[str]:
     if not len(catalog.split("test")):
         texts.append(
             "There is no test: nothing says how good this model is. Add images, at least two of"
-            " each class."
+            " each class, or set split.test above 0."
         )
     return texts
 

@@ -177,7 +177,7 @@ def _report(trained: Trained, name: str, seconds: Mapping[str, float]) -> Report
             "Recipe": _flat(recipe_values(trained.recipe)),
             **({"Training": _flat(trained.training)} if trained.training else {}),
             "Environment": _flat(environment()),
-            "Seconds": {step: f"{value:.1f}" for step, value in seconds.items()},
+            "Time": {step: f"{value:.1f} s" for step, value in seconds.items()},
         },
     )
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 from tellapart.catalog.sources import Source
 from tellapart.errors import UserError
 from tellapart.experiments.fold_plan import check_numbers
+from tellapart.extensions import Extensions, Parts
 from tellapart.jobs.cv.by_probe import cross_validate_probe
 from tellapart.jobs.cv.pool import FoldOptions
 from tellapart.jobs.cv.result import CrossValidated
@@ -41,6 +42,7 @@ def cross_validate(
     set: Mapping[str, Any] | None = None,
     resume: str | PathLike[str] | None = None,
     quiet: bool = False,
+    **parts: Unpack[Parts],
 ) -> CrossValidated:
     """Cross-validate a recipe, then make one model of all images but the test set, and test it once.
 
@@ -64,6 +66,8 @@ def cross_validate(
         set: recipe keys and their values.
         resume: the folder of a cross-validation by gradient that was stopped, to go on with it.
         quiet: print nothing.
+        parts: your own `networks=`, `losses=`, `optimizers=`, `schedules=`, `transforms=` and
+            `metrics=`, as for `train`.
 
     Returns:
         The finished cross-validation.
@@ -83,11 +87,18 @@ def cross_validate(
             "tellapart cv runs in one process.",
             "Start it without accelerate launch; on a GPU it uses the first.",
         )
-    options = FoldOptions(folds, repeats, ensemble)
+    options, extensions = FoldOptions(folds, repeats, ensemble), Extensions(**parts)
     if resume is None:
-        loaded = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
+        loaded = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by}, extensions)
         request = new_request(
-            data, loaded, out=out, name=name, splits=splits, strict=strict, verb="cv"
+            data,
+            loaded,
+            out=out,
+            name=name,
+            splits=splits,
+            strict=strict,
+            verb="cv",
+            extensions=extensions,
         )
     else:
         given = {
@@ -98,7 +109,7 @@ def cross_validate(
             "strict": strict,
             "set": set,
         }
-        request = resumed_request(resume, data, given=given, verb="cv")
+        request = resumed_request(resume, data, given=given, verb="cv", extensions=extensions)
         options = _as_begun(request, options)
     with open_services(quiet=quiet) as services:
         if not request.recipe.by_gradient:

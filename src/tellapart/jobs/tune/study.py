@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from tellapart.experiments.study import (
     StudySettings,
     open_or_create,
 )
+from tellapart.extensions import Extensions
 from tellapart.pipeline.data import Data, divide, load_data, read_data, scan_images
 from tellapart.pipeline.request import Request, new_request
 from tellapart.progress import Console
@@ -53,6 +54,7 @@ class StudyRequest:
         metric, folds, sampler: see `StudySettings`.
         storage: a database's URL.
         study: the folder of a study, or the name of one in that database.
+        extensions: the user's own parts.
     """
 
     data: Source | None = None
@@ -72,6 +74,7 @@ class StudyRequest:
     sampler: str | None = None
     storage: str | None = None
     study: str | None = None
+    extensions: Extensions = field(default_factory=Extensions)
 
     def __post_init__(self) -> None:
         for option, value in (("trials", self.trials), ("budget", self.budget_seconds)):
@@ -244,8 +247,9 @@ class _Plan:
 def _plan(asked: StudyRequest, kept: StudySettings | None, console: Console) -> _Plan:
     """The settings: what the user says, else what the study has, else the defaults."""
     options = {"seed": asked.seed, "split.group_by": asked.group_by}
-    base: str | Recipe = recipe_from(kept.recipe) if kept else "probe"
-    recipe = load_recipe(asked.recipe or base, asked.set, options)
+    own = asked.extensions
+    base: str | Recipe = recipe_from(kept.recipe, supplied=own.names) if kept else "probe"
+    recipe = load_recipe(asked.recipe or base, asked.set, options, own)
     usual = recipe.training.monitor if recipe.by_gradient else "loss"
     metric = choose("metric", asked.metric or (kept.metric if kept else usual), METRICS)
     folds = kept.folds if kept and asked.folds is None else asked.folds
@@ -307,6 +311,7 @@ def _request(asked: StudyRequest, recipe: Recipe, place: _Place) -> Request:
         splits=asked.splits or place.folder,
         strict=asked.strict,
         verb="tune",
+        extensions=asked.extensions,
     )
 
 

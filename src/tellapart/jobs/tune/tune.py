@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from tellapart.catalog.names import escape
 from tellapart.catalog.sources import Source
@@ -14,6 +14,7 @@ from tellapart.errors import Interrupted, UserError
 from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.trial_row import TrialRow
 from tellapart.experiments.database import DATABASE_ERRORS, database_words
+from tellapart.extensions import Extensions, Parts
 from tellapart.jobs.tune.search import Search, clock
 from tellapart.jobs.tune.study import OpenStudy, StudyRequest, open_study
 from tellapart.phrases import count_of
@@ -123,6 +124,7 @@ def tune(
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
     quiet: bool = False,
+    **parts: Unpack[Parts],
 ) -> Tuned:
     """Try settings, keep every trial, train the best once more, and measure that on test once.
 
@@ -155,6 +157,8 @@ def tune(
         strict: refuse data with leaks or label conflicts, rather than report them.
         set: recipe keys and their values, which are then not searched.
         quiet: print nothing.
+        parts: your own `networks=`, `losses=`, `optimizers=`, `schedules=`, `transforms=` and
+            `metrics=`, as for `train`. Each process of a study needs the same ones.
 
     Returns:
         The study, as far as it has come.
@@ -189,6 +193,7 @@ def tune(
         sampler=sampler,
         storage=storage,
         study=None if study is None else str(study),
+        extensions=Extensions(**parts),
     )
     with open_services(quiet=quiet) as services:
         opened = open_study(asked, services.console)
