@@ -208,6 +208,6 @@ def test_without_val_the_fine_tuned_network_is_shipped(data: Path, weights: Path
     assert "val_loss" not in history_of(run.path)[0]
     assert tellapart.load(run.path).card.calibration_count == 0
     assert (
-        "no val to choose the better by: the fine-tuned network is shipped"
+        "no val to choose by: the fine-tuned network is shipped"
         in (run.path / "log.txt").read_text()
     )

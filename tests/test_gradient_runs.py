@@ -37,6 +37,7 @@ FILES = {
     ),
     *(
         "model.onnx",
+        "head.safetensors",
         "predictions-test.parquet",
         "predictions-val.parquet",
         "recipe.yaml",
@@ -267,7 +268,7 @@ def test_a_setting_that_cannot_be_leaves_no_run(
 
 def test_a_probe_has_no_loop_to_listen_to(data: Path):
     with pytest.raises(
-        UserError, match="'probe' has no loop that callbacks and metrics could look at"
+        UserError, match="'probe' has no training loop, so that callbacks and metrics would never"
     ):
         tellapart.train(data, callbacks=[print], quiet=True)
 

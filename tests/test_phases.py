@@ -160,11 +160,11 @@ def test_what_learns_is_in_training_mode_and_all_rests_for_val(
     norms = [module for module in classifier.modules() if isinstance(module, nn.BatchNorm2d)]
     assert [norm.training for norm in norms] == [False, False, True, True]
     assert phase.plain.training
-    phases.eval()
+    phases.set_eval()
     assert not any(
         module.training for root in (classifier, phase.plain) for module in root.modules()
     )
-    phases.train()
+    phases.set_train()
     assert [norm.training for norm in norms] == [False, False, True, True]
 
 
@@ -282,7 +282,7 @@ def test_where_no_view_fits_the_outputs_are_computed_anew_and_that_is_said(
 
 def predicted(phases: Phases, data: TrainingData) -> Predictions:
     phase = phases.of(0)
-    phases.eval()
+    phases.set_eval()
     return predict_images(phase, data.val, phase.val, Hardware(small_recipe().training))
 
 

@@ -180,7 +180,10 @@ def test_before_its_first_checkpoint_it_begins_at_the_beginning(run: Path, whole
     for file in (run / "checkpoints").glob("*.safetensors"):
         file.unlink()
     train(None, resume=run)
-    assert "There is no checkpoint yet: it begins at the beginning" in (run / "log.txt").read_text()
+    assert (
+        "There is no checkpoint yet: the training begins at the beginning"
+        in (run / "log.txt").read_text()
+    )
     assert_same_end(run, whole.path)
 
 

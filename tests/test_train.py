@@ -380,7 +380,10 @@ def test_only_images_are_trained_and_tested_on(
 def test_each_status_is_told_with_a_count_and_an_example(
     salted: tuple[Path, dict[str, str]], salted_run: Run
 ):
-    told = [re.match(r"\d+ files? (?:is|are) (\w+), ['\"]", text) for text in salted_run.warnings]
+    told = [
+        re.match(r"\d+ files? (?:is|are) (\w+), for example ['\"]", text)
+        for text in salted_run.warnings
+    ]
     assert {match[1] for match in told if match} == set(salted[1].values()) - {"ok"}
 
 

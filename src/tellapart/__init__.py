@@ -10,6 +10,7 @@ The verbs are functions: train, cross_validate, tune, pick, explore, check, augm
 evaluate, predict, load, list_runs, compare_runs, recipes and backbones. Everything that they take,
 return or raise is a name of this module too.
 
+>>> import tellapart
 >>> all(getattr(tellapart, name) for name in tellapart.__all__)
 True
 """

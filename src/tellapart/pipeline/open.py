@@ -39,7 +39,7 @@ class OpenRun:
         self.id = request.identity.id if request.identity else ""
         self.resumed = request.run is not None
         self._request, self._writes, self._held = request, writes, held
-        if self.resumed and writes:
+        if self.resumed and writes and not self.folder.finished:
             held.enter_context(locked(self.folder.path))
             self.folder.clear_parts()
 

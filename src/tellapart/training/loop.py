@@ -308,7 +308,7 @@ class _Loop:
         self._stop_if_asked()
 
     def _scores(self, phase: Phase) -> dict[str, float]:
-        self.stepper.phases.eval()
+        self.stepper.phases.set_eval()
         scores: dict[str, float] = {}
         late = self._is_late("train", "val")
         for split, images, inputs, wanted in (
@@ -326,7 +326,7 @@ class _Loop:
                     predictions = predict_images(phase, images, inputs, self.hardware)
                 scores |= scores_of(predictions, split, self.context.metrics)
                 self.eval_seconds[split] = time.monotonic() - began
-        self.stepper.phases.train()
+        self.stepper.phases.set_train()
         return scores
 
     def _judge(self, scores: Mapping[str, float]) -> None:

@@ -117,10 +117,10 @@ class Phases:
             learn_from(self._classifier, upto)
             set_modes(self._classifier, self._recipe.freeze.batch_norm)
             self._phase = self._begin(upto)
-        self.train()
+        self.set_train()
         return self._phase
 
-    def train(self) -> None:
+    def set_train(self) -> None:
         """Put what learns into training mode."""
         set_modes(self._classifier, self._recipe.freeze.batch_norm)
         if self._phase and self._phase.views is not None:
@@ -131,7 +131,7 @@ class Phases:
                 if isinstance(module, _BatchNorm) and learns:
                     module.eval()
 
-    def eval(self) -> None:
+    def set_eval(self) -> None:
         """Put the whole network into evaluation mode."""
         self._classifier.eval()
         if self._phase:
