@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from tellapart.export.compose import Head
 from tellapart.modelfile.card import ModelCard
@@ -79,3 +79,7 @@ def small_card(classes: tuple[str, ...] = ("a", "b", "c")) -> ModelCard:
 
 def noise(height: int = 40, width: int = 50, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def constant(graph: ModelProto, name: str) -> np.ndarray:
+    return next(numpy_helper.to_array(one) for one in graph.graph.initializer if one.name == name)
