@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 OLDEST_VENV ?= .venv-oldest
 BIN = $(VENV)/bin
+# A test module stays in one worker, for its fixtures; two workers with two threads each would wait for
+# each other.
+WORKERS ?= -n 2 --dist loadfile
+PYTEST_ENV = OMP_NUM_THREADS=1
 INSTALLED = $(VENV)/.installed
 
 .PHONY: demo test test-oldest check format lint types rooms structure architecture audit docs bench build clean
@@ -12,13 +16,13 @@ demo: $(INSTALLED)  ## the main job on real data: 2,624 solar cells
 	$(BIN)/python examples/solar_cells.py
 
 test: $(INSTALLED)  ## the whole suite, doctests included
-	$(BIN)/python -m pytest
+	$(PYTEST_ENV) $(BIN)/python -m pytest $(WORKERS)
 
 test-oldest:  ## the suite with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear $(OLDEST_VENV)
 	$(OLDEST_VENV)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(OLDEST_VENV)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --group dev --group docs --editable ".[train]"
-	$(OLDEST_VENV)/bin/python -m pytest
+	$(PYTEST_ENV) $(OLDEST_VENV)/bin/python -m pytest $(WORKERS)
 
 check: lint types rooms test  ## all that a commit must pass
 
