@@ -24,12 +24,11 @@ from tellapart.pipeline.data import load_data, read_data
 from tellapart.pipeline.open import open_run
 from tellapart.pipeline.probe import fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
-from tellapart.pipeline.request import Request, new_request, resumed_request
+from tellapart.pipeline.request import Request, asked_request
 from tellapart.pipeline.run import Run
 from tellapart.pipeline.services import Services, open_services
 from tellapart.pipeline.ship import ship
 from tellapart.recipe import Recipe
-from tellapart.recipe_files import load_recipe
 
 if TYPE_CHECKING:
     from tellapart.training.events import Callback
@@ -111,30 +110,21 @@ def train(
         transforms=transforms or {},
         metrics=metrics or {},
     )
-    if resume is None:
-        options = {"seed": seed, "split.group_by": group_by}
-        loaded = load_recipe(recipe, set, options, extensions)
-        request = new_request(
-            data,
-            loaded,
-            out=out,
-            name=name,
-            splits=splits,
-            strict=strict,
-            extensions=extensions,
-        )
-    else:
-        given = {
-            "name": name,
-            "seed": seed,
-            "splits": splits,
-            "group_by": group_by,
-            "strict": strict,
-            "set": set,
-        }
-        request = resumed_request(
-            resume, data, accept_changes=accept_changes, given=given, extensions=extensions
-        )
+    request = asked_request(
+        data,
+        recipe,
+        out=out,
+        name=name,
+        seed=seed,
+        splits=splits,
+        group_by=group_by,
+        strict=strict,
+        set=set,
+        resume=resume,
+        verb="train",
+        extensions=extensions,
+        accept_changes=accept_changes,
+    )
     with open_services(quiet=quiet) as services:
         for note in extensions.unused_by(request.recipe):
             services.console.say(f"note: {note}")

@@ -77,6 +77,58 @@ class Request:
         return catalog.with_splits(splits)
 
 
+def asked_request(
+    data: Source | None,
+    recipe: str | Recipe,
+    *,
+    out: str | PathLike[str],
+    name: str | None,
+    seed: int | None,
+    splits: str | PathLike[str] | None,
+    group_by: str | None,
+    strict: bool,
+    set: Mapping[str, Any] | None,
+    resume: str | PathLike[str] | None,
+    verb: str,
+    extensions: Extensions,
+    accept_changes: bool = False,
+) -> Request:
+    """A new run, or the rest of the one in `resume`: the options are those of `train` and `cv`.
+
+    Raises:
+        UserError: `resume` is no run that can be resumed; its data is not where it was; an option
+            that describes a new run does not go with it; one of the user's own parts is missing.
+    """
+    if resume is None:
+        options = {"seed": seed, "split.group_by": group_by}
+        return new_request(
+            data,
+            load_recipe(recipe, set, options, extensions),
+            out=out,
+            name=name,
+            splits=splits,
+            strict=strict,
+            verb=verb,
+            extensions=extensions,
+        )
+    given = {
+        "name": name,
+        "seed": seed,
+        "splits": splits,
+        "group_by": group_by,
+        "strict": strict,
+        "set": set,
+    }
+    return _resumed_request(
+        resume,
+        data,
+        accept_changes=accept_changes,
+        given=given,
+        verb=verb,
+        extensions=extensions,
+    )
+
+
 def new_request(
     data: Source | None,
     recipe: Recipe,
@@ -106,14 +158,14 @@ def new_request(
     )
 
 
-def resumed_request(
+def _resumed_request(
     resume: str | PathLike[str],
     data: Source | None,
     *,
-    accept_changes: bool = False,
+    accept_changes: bool,
     given: Mapping[str, Any],
-    verb: str = "train",
-    extensions: Extensions | None = None,
+    verb: str,
+    extensions: Extensions,
 ) -> Request:
     """The rest of a run.
 
@@ -143,7 +195,7 @@ def resumed_request(
         raise UserError(
             f"{run.path} is {what}.", f"Go on with: {how_to_resume(run.path, verb=right)}"
         )
-    (extensions or Extensions()).check_given(identity.options.get("extensions", {}))
+    extensions.check_given(identity.options.get("extensions", {}))
     recipe = load_recipe(str(run.path / "recipe.yaml"), extensions=extensions)
     return Request(
         recipe=recipe,
@@ -156,7 +208,7 @@ def resumed_request(
         run=run,
         identity=identity,
         verb=verb,
-        extensions=extensions or Extensions(),
+        extensions=extensions,
     )
 
 

@@ -20,10 +20,9 @@ from tellapart.extensions import Extensions, Parts
 from tellapart.jobs.cv.by_probe import cross_validate_probe
 from tellapart.jobs.cv.pool import FoldOptions
 from tellapart.jobs.cv.result import CrossValidated
-from tellapart.pipeline.request import CROSS_VALIDATION, Request, new_request, resumed_request
+from tellapart.pipeline.request import CROSS_VALIDATION, Request, asked_request
 from tellapart.pipeline.services import open_services
 from tellapart.recipe import Recipe
-from tellapart.recipe_files import load_recipe
 
 
 def cross_validate(
@@ -88,28 +87,21 @@ def cross_validate(
             "Start it without accelerate launch; on a GPU it uses the first.",
         )
     options, extensions = FoldOptions(folds, repeats, ensemble), Extensions(**parts)
-    if resume is None:
-        loaded = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by}, extensions)
-        request = new_request(
-            data,
-            loaded,
-            out=out,
-            name=name,
-            splits=splits,
-            strict=strict,
-            verb="cv",
-            extensions=extensions,
-        )
-    else:
-        given = {
-            "name": name,
-            "seed": seed,
-            "splits": splits,
-            "group_by": group_by,
-            "strict": strict,
-            "set": set,
-        }
-        request = resumed_request(resume, data, given=given, verb="cv", extensions=extensions)
+    request = asked_request(
+        data,
+        recipe,
+        out=out,
+        name=name,
+        seed=seed,
+        splits=splits,
+        group_by=group_by,
+        strict=strict,
+        set=set,
+        resume=resume,
+        verb="cv",
+        extensions=extensions,
+    )
+    if resume is not None:
         options = _as_begun(request, options)
     with open_services(quiet=quiet) as services:
         if not request.recipe.by_gradient:
