@@ -212,18 +212,13 @@ class Extensions:
         ["losses={'focal': …} is not used, since training.loss is cross_entropy"]
         """
         used = self.used_by(recipe)
-        transforms = ",".join(recipe.augmentation.transforms) or "empty"
         reasons = {
-            "networks": f"backbone.name is {recipe.backbone.name}",
-            "losses": f"training.loss is {recipe.training.loss}",
-            "optimizers": f"training.optimizer is {recipe.training.optimizer}",
-            "schedules": f"training.schedule is {recipe.training.schedule}",
-            "transforms": f"augmentation.transforms is {transforms}",
+            kind: f"{KEYS[kind]} is {','.join(names) or 'empty'}"
+            if recipe.by_gradient or kind == "networks"
+            else f"method is {recipe.method}"
+            for kind, names in self._chosen(recipe).items()
+            if kind != "metrics"
         }
-        if not recipe.by_gradient:
-            reasons = dict.fromkeys(reasons, f"method is {recipe.method}") | {
-                "networks": reasons["networks"]
-            }
         return [
             f"{kind}={{{name!r}: …}} is not used, since {reason}"
             for kind, reason in reasons.items()

@@ -64,7 +64,7 @@ class Augmented(WithPage):
             "recipe": self.recipe,
             "augmentation": dict(self.augmentation),
             "images": list(self.images),
-            "page": None if self.page is None else escape(str(self.page)),
+            "page": self.escaped_page,
         }
 
 

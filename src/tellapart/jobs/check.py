@@ -56,7 +56,7 @@ class Check(WithPage):
         return {
             "image": self.image,
             "steps": steps,
-            "page": None if self.page is None else escape(str(self.page)),
+            "page": self.escaped_page,
         }
 
 

@@ -90,7 +90,7 @@ class RunComparison(WithPage):
             ],
             "count": len(self.predictions[0]),
             **facts,
-            "page": None if self.page is None else escape(str(self.page)),
+            "page": self.escaped_page,
         }
 
     def _disagreement(self, pair: Pair) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from tellapart.cache.packages import PACKAGES
 from tellapart.catalog.appearance import measure_appearance
 from tellapart.catalog.duplicates import thumbnails_of
 from tellapart.catalog.findings import Finding
-from tellapart.catalog.names import escape
 from tellapart.catalog.scan import drop_empty_classes
 from tellapart.catalog.sources import Source, name_of
 from tellapart.catalog.splits import make_splits
@@ -92,7 +91,7 @@ class Exploration(WithPage):
                 {"kind": finding.kind, "text": finding.text, "sets": list(map(list, finding.sets))}
                 for finding in self.findings
             ],
-            "page": None if self.page is None else escape(str(self.page)),
+            "page": self.escaped_page,
             "seconds": self.seconds,
         }
 

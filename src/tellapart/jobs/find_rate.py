@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Unpack
 
-from tellapart.catalog.names import escape
 from tellapart.catalog.sources import Source, name_of
 from tellapart.errors import UserError
 from tellapart.extensions import Extensions, Parts
-from tellapart.pipeline.data import Data, divide, read_data, scan_images
+from tellapart.pipeline.data import divide, read_data, scan_images
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.pipeline.probe import fit_train, frozen_for
 from tellapart.pipeline.request import new_request
@@ -50,8 +49,7 @@ class FoundRate(WithPage):
         """The JSON object that `--json` prints."""
         names = ("rates", "losses", "smoothed")
         curve = {name: getattr(self.curve, name).tolist() for name in names}
-        page = None if self.page is None else escape(str(self.page))
-        return {"suggestion": self.suggestion, **curve, "page": page}
+        return {"suggestion": self.suggestion, **curve, "page": self.escaped_page}
 
 
 def find_rate(
@@ -108,8 +106,7 @@ def find_rate(
         hook = frozen.features if frozen else None
         catalog = divide(request, scan_images(request, catalog, console, hook), console)
         probe = fit_train(frozen, catalog, options) if frozen else None
-        data_in_hand = Data(catalog, (), catalog.splits_digest)
-        curve = rate_curve_of(data_in_hand, options, probe, services, extensions, steps=STEPS)
+        curve = rate_curve_of(catalog, options, probe, services, extensions, steps=STEPS)
     if len(curve.rates) < 2:
         raise UserError(
             "The loss is not finite, even at the lowest rate.",

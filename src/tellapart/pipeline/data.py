@@ -49,8 +49,8 @@ class Data:
         return replace(self, catalog=self.catalog.with_splits(splits), findings=findings)
 
 
-def divided(catalog: Catalog, findings: tuple[Finding, ...] = ()) -> Data:
-    """A catalog whose splits are set, as data in hand."""
+def data_in_hand(catalog: Catalog, findings: tuple[Finding, ...] = ()) -> Data:
+    """A catalog whose splits are set, as data."""
     return Data(catalog, findings, catalog.splits_digest)
 
 
@@ -70,8 +70,7 @@ def load_data(
     catalog = divide(request, scan_images(request, catalog, console, hook), console)
     findings = find_all(catalog, request.recipe.split if request.own_splits else None)
     tell_findings(findings, request, console)
-    digest = request.splits.digest if request.splits and request.run else catalog.splits_digest
-    return Data(catalog, findings, digest)
+    return Data(catalog, findings, request.splits_digest(catalog))
 
 
 def read_data(request: Request, console: Console) -> Catalog:

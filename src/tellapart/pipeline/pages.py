@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
+from tellapart.catalog.names import escape
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
 from tellapart.report.parts.wording import timestamp
@@ -27,6 +28,11 @@ class WithPage:
 
     html: str = field(repr=False)
     page: Path | None = None
+
+    @property
+    def escaped_page(self) -> str | None:
+        """Where the page was written, as JSON holds a path."""
+        return None if self.page is None else escape(str(self.page))
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the page; returns where.

@@ -8,7 +8,6 @@ from itertools import count
 
 from tellapart.catalog.table import Catalog
 from tellapart.extensions import Extensions
-from tellapart.pipeline.data import Data
 from tellapart.pipeline.probe import TrainedModel
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.training_setup import (
@@ -26,7 +25,7 @@ from tellapart.training.step import Stepper
 
 
 def rate_curve_of(
-    data: Data,
+    catalog: Catalog,
     recipe: Recipe,
     start: TrainedModel | None,
     services: Services,
@@ -36,7 +35,7 @@ def rate_curve_of(
 ) -> RateCurve:
     """The loss at rising learning rates, of a training that begins as `fit_network` does."""
     with services.console.track("Trying rates", steps) as advance:
-        step = training_step(data.catalog, recipe, start, services, extensions)
+        step = training_step(catalog, recipe, start, services, extensions)
 
         def counted(lr: float) -> float:
             advance()

@@ -76,6 +76,12 @@ class Request:
             console.say(f"note: {change}; the run goes on without")
         return catalog.with_splits(splits)
 
+    def splits_digest(self, catalog: Catalog) -> str:
+        """The hash of the splits as they were made: in a run that is resumed, by its first session."""
+        if self.splits is not None and self.run is not None:
+            return self.splits.digest
+        return catalog.splits_digest
+
 
 def asked_request(
     data: Source | None,

@@ -15,7 +15,7 @@ from tellapart.modelfile.card import ModelCard
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import load
 from tellapart.models.backbones import Embedder, embedder, load_backbone
-from tellapart.pipeline.head_file import read_head
+from tellapart.pipeline.head_file import HEAD, read_head
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import recorded_recipe
@@ -39,7 +39,7 @@ class TorchClassifier(nn.Module):
 def torch_module(path: Path, networks: Mapping[str, Network]) -> nn.Module:
     """What `Run.torch_module` returns."""
     folder, card = RunFolder(path), load(path).card
-    if not folder.has("head.safetensors"):
+    if not folder.has(HEAD):
         raise UserError(
             f"{path} is an ensemble: its model file holds several networks.",
             "Take the network of one fold: tellapart.Run.open('…/folds/…').torch_module().",

@@ -55,5 +55,4 @@ def load_pool(
     tell_findings(findings, request, console)
     num_test = len(catalog.split("test"))
     console.say(f"{len(plan.rows):,} images in {plan.folds} folds, {num_test:,} set aside for test")
-    digest = request.splits.digest if request.splits and request.run else catalog.splits_digest
-    return Data(catalog, tuple(findings), digest), plan
+    return Data(catalog, tuple(findings), request.splits_digest(catalog)), plan

@@ -17,7 +17,7 @@ from tellapart.experiments.out_of_fold import OutOfFold
 from tellapart.pipeline.fold_record import Folded, read_scores
 from tellapart.pipeline.run import Run
 from tellapart.report.parts.wording import percent
-from tellapart.report.run.folds import fold_lines
+from tellapart.report.run.folds import fold_lines, headline
 from tellapart.runs.folder import RunFolder
 
 
@@ -110,11 +110,11 @@ class CrossValidated:
     @property
     def lines(self) -> list[str]:
         """Summary lines for the terminal."""
-        headline = "balanced_accuracy" if self.scores.pooled[0].balanced_first else "accuracy"
-        values = [percent(getattr(fold.metrics, headline).value) for fold in self.folds]
+        metric = headline(self.scores)
+        values = [percent(getattr(fold.metrics, metric).value) for fold in self.folds]
         more = f", … ({len(values)} in all)" if len(values) > 10 else ""
         shown = ", ".join(values[:10]) + more
-        return [*fold_lines(self.scores, headline), f"Fold by fold: {shown}.", *self.made]
+        return [*fold_lines(self.scores, metric), f"Fold by fold: {shown}.", *self.made]
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object that `--json` prints."""

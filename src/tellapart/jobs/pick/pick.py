@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.names import escape
 from tellapart.catalog.sources import Source
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.errors import UserError
@@ -145,7 +144,7 @@ class Picked(WithPage):
             ],
             "failed": dict(self.failed),
             "statuses": dict(self.statuses),
-            "page": None if self.page is None else escape(str(self.page)),
+            "page": self.escaped_page,
             "seconds": self.seconds,
         }
 

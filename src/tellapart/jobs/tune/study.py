@@ -27,7 +27,7 @@ from tellapart.experiments.study import (
     open_or_create,
 )
 from tellapart.extensions import Extensions
-from tellapart.pipeline.data import Data, divide, load_data, read_data, scan_images
+from tellapart.pipeline.data import Data, data_in_hand, divide, load_data, read_data, scan_images
 from tellapart.pipeline.request import Request, new_request
 from tellapart.progress import Console
 from tellapart.recipe import Recipe, recipe_from, recipe_values
@@ -322,7 +322,7 @@ def _load(request: Request, is_new: bool, console: Console) -> Data:
         return load_data(request, catalog, console)
     catalog = scan_images(request, catalog, console)
     catalog = divide(request, catalog, console)
-    return Data(catalog, (), catalog.splits_digest)
+    return data_in_hand(catalog)
 
 
 def _folds(plan: _Plan, catalog: Catalog) -> FoldPlan | None:
