@@ -26,7 +26,7 @@ from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.modelfile.card import ModelCard
 from tellapart.modelfile.predictor import load
 from tellapart.models.to_onnx import at_rest
-from tellapart.pipeline.data import Data
+from tellapart.pipeline.data import Data, data_in_hand
 from tellapart.pipeline.ensemble import Member
 from tellapart.pipeline.findings import find_all
 from tellapart.pipeline.gradient import train_network
@@ -138,7 +138,8 @@ def train_folds(
     folder = folder / "folds"
     for rest in folder.glob(f".*{PART}"):  # of a fold that was killed before it began
         shutil.rmtree(rest)
-    trainer = _FoldTrainer(request, folder, data.catalog, plan, frozen, services)
+    begun = _begun_runs(folder)
+    trainer = _FoldTrainer(request, folder, data.catalog, plan, frozen, services, begun)
     return [trainer.fold_run(repeat, fold) for repeat, fold in plan.each]
 
 
@@ -152,11 +153,12 @@ class _FoldTrainer:
     plan: FoldPlan
     frozen: FrozenBackbone | None
     services: Services
+    begun: Mapping[str, Path]
 
     def fold_run(self, repeat: int, fold: int) -> FoldRun:
         """One fold: read where it is finished, else gone on with or begun."""
         console, label = self.services.console, self.plan.told(repeat, fold)
-        path = _begun_runs(self.folder).get(self.plan.name(repeat, fold))
+        path = self.begun.get(self.plan.name(repeat, fold))
         if path and RunFolder(path).finished:
             done = read_fold(path)
         else:
@@ -176,7 +178,7 @@ class _FoldTrainer:
         )
         splits = fold_splits(self.catalog, self.plan, repeat, fold, recipe.split)
         catalog = self.catalog.with_splits(splits)
-        data = Data(catalog, find_all(catalog, None), catalog.splits_digest)
+        data = data_in_hand(catalog, find_all(catalog, None))
         services = self.services.silent()
         callback = _say_epochs(self.services.console, self.plan.told(repeat, fold))
         with open_run(request) as run:

@@ -75,11 +75,15 @@ class Search:
             metric=metric,
             shown="accuracy" if metric == "loss" else metric,
             folds=opened.folds,
-            folder=opened.run.path / "trials",
+            folder=self._trials,
             services=self.services,
             stop_at=self._stop_at(),
             clock=clock,
         )
+
+    @property
+    def _trials(self) -> Path:
+        return self.opened.run.path / "trials"
 
     @property
     def how_to_join(self) -> str:
@@ -202,7 +206,7 @@ class Search:
             recorded = trial.fail(_reason(error), seconds)
             self.failed += recorded
         if recorded:
-            clear_checkpoints(self.bench.folder, f"trial-{trial.number:04}*")
+            clear_checkpoints(self._trials, f"trial-{trial.number:04}*")
             self._say(trial.number)
         else:
             self.services.console.say(f"trial {trial.number}: another process has taken it over")

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +21,7 @@ from tellapart.experiments.fold_plan import FoldPlan, pool_of
 from tellapart.experiments.fold_probes import fit_fold_probes
 from tellapart.experiments.study import tenths_of
 from tellapart.modelfile.layers import Layers
-from tellapart.pipeline.data import Data
+from tellapart.pipeline.data import data_in_hand
 from tellapart.pipeline.findings import find_all
 from tellapart.pipeline.probe import (
     FrozenBackbone,
@@ -153,11 +154,13 @@ def run_trial(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
     """
     if not recipe.by_gradient:
         return _by_probe(bench, recipe, watch)
+    # All folds share the features; where every fold is finished, none are computed.
+    embedded = cache(lambda: _embedded(bench, recipe))
     outcomes: list[Outcome] = []
     for fold, catalog in enumerate(bench.divisions()):
         if watch.lost:
             return ABANDONED
-        outcome = train_fold(bench, recipe, catalog, fold, watch)
+        outcome = train_fold(bench, recipe, catalog, fold, watch, embedded)
         if outcome.abandoned or (outcome.stopped and bench.folds is None):
             return outcome
         if outcome.stopped:  # a fold that is half trained does not belong into a mean
@@ -253,18 +256,30 @@ def _scored(bench: Bench, layers: Layers, catalog: Catalog, frozen: FrozenBackbo
     return Outcome(value=scores[f"val_{bench.metric}"], scores=scores)
 
 
-def train_fold(bench: Bench, recipe: Recipe, catalog: Catalog, fold: int, watch: Watch) -> Outcome:
+def train_fold(
+    bench: Bench,
+    recipe: Recipe,
+    catalog: Catalog,
+    fold: int,
+    watch: Watch,
+    embedded: Callable[[], FrozenBackbone],
+) -> Outcome:
     """Train by gradient with one division of the images, and judge it on val.
 
     It is an ordinary run in the study's folder, new or gone on with, on the images in hand. Its
     checkpoints go when it is over.
+
+    Args:
+        embedded: gives the trial's frozen backbone, where its recipe starts at a probe.
     """
     folded = bench.folds is not None
     name = f"trial-{watch.number:04}" + f"-fold-{fold + 1}" * folded
     resumed = begun_run(bench.folder, name)
     request = inside(bench.request, recipe, bench.folder, name, resumed=resumed)
     try:
-        outcome = _trained(bench, request, catalog, Judge(bench, watch, prunes=not folded))
+        outcome = _trained(
+            bench, request, catalog, Judge(bench, watch, prunes=not folded), embedded
+        )
     except InUse:  # its process has lost the trial, and does not know it yet
         return ABANDONED
     if not outcome.abandoned:
@@ -272,7 +287,13 @@ def train_fold(bench: Bench, recipe: Recipe, catalog: Catalog, fold: int, watch:
     return outcome
 
 
-def _trained(bench: Bench, request: Request, catalog: Catalog, judge: Judge) -> Outcome:
+def _trained(
+    bench: Bench,
+    request: Request,
+    catalog: Catalog,
+    judge: Judge,
+    embedded: Callable[[], FrozenBackbone],
+) -> Outcome:
     """Train in the run folder of a trial, from wherever that stands."""
     from tellapart.pipeline.gradient import finish_network, fit_network
     from tellapart.pipeline.open import open_run
@@ -284,8 +305,8 @@ def _trained(bench: Bench, request: Request, catalog: Catalog, judge: Judge) -> 
         path = run.folder.path
         if run.finished:
             return _outcome_of(read_history(path), bench.metric, path.name)
-        data = Data(catalog, find_all(catalog, None), catalog.splits_digest)
-        frozen = _embedded(bench, recipe) if recipe.starts_at_probe else None
+        data = data_in_hand(catalog, find_all(catalog, None))
+        frozen = embedded() if recipe.starts_at_probe else None
         start = fit_train(frozen, catalog, recipe) if frozen else None
         run.begin(data)
         hardware = Hardware(recipe.training)
