@@ -121,7 +121,7 @@ def interrupt_at(where: str) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 def interrupted(
-    stop: Callable[[pytest.MonkeyPatch], None], data: Path, out: Path
+    stop: Callable[[pytest.MonkeyPatch], None], data: object, out: Path
 ) -> tuple[Path, Interrupted]:
     """The folder of a cross-validation that was interrupted, and what it said."""
     with pytest.MonkeyPatch.context() as patch:
@@ -151,6 +151,16 @@ def test_wherever_it_is_interrupted_it_says_how_to_go_on_and_ends_the_same(
     assert (again.path, len(folds_of(run))) == (run, 2)
     assert again.model.read_bytes() == whole.model.read_bytes()
     assert [fold.metrics for fold in again.folds] == [fold.metrics for fold in whole.folds]
+
+
+def test_data_in_memory_is_to_be_given_again(tiny: Path, tmp_path: Path):
+    rows = [(str(path), path.parent.name) for path in sorted(tiny.rglob("*.png"))]
+    run, _ = interrupted(STOPS["in the first fold"], rows, tmp_path)
+    with pytest.raises(UserError) as missing:
+        cross_by_gradient(None, resume=run)
+    assert missing.value.hint == (
+        f"Give it again: tellapart.cross_validate(data, resume={str(run)!r})"
+    )
 
 
 def test_the_last_training_resumes_from_its_own_checkpoint(

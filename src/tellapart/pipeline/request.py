@@ -229,9 +229,10 @@ def _source_of(run: RunFolder, identity: RunIdentity, data: Source | None, verb:
         return as_source(data)
     source = identity.data_of(run.path)
     if source is None and not run.finished:
+        function = "cross_validate" if verb == "cv" else verb
         raise UserError(
             f"The data of {run.path} was given in Python, in memory.",
-            f"Give it again: tellapart.train(data, resume={str(run.path)!r})",
+            f"Give it again: tellapart.{function}(data, resume={str(run.path)!r})",
         )
     if not (source is None or source.exists() or run.finished):
         raise UserError(
