@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, cast
 
 from tellapart.errors import UserError, choose, require
@@ -249,6 +250,7 @@ def option_types(options: Any, supplied: Supplied | None = None) -> dict[str, An
     return hints
 
 
+@cache
 def own_choices(key: str) -> tuple[str, ...]:
     """The names of tellapart's own parts that a key takes; empty for a key that takes others too.
 
