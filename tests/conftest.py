@@ -28,6 +28,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def single_thread() -> Iterator[None]:
+    """torch computes in one thread, so that the last digits are the same on every machine."""
+    from tellapart.models.backbones import one_thread
+
+    with one_thread():
+        yield
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder with one folder a class: brick, leaf and sky, 12 images each."""

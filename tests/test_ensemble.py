@@ -15,6 +15,7 @@ import pytest
 import tellapart
 from helpers.images import write_classes, write_tiny
 from helpers.models import PREPROCESSING, noise, small_card, small_head, small_network
+from helpers.probes import SMALL
 from helpers.runs import SHORT, metrics_of
 from tellapart import Predictor, UserError
 from tellapart.errors import Refused
@@ -25,7 +26,6 @@ from tellapart.export.gate import check_probabilities
 from tellapart.jobs.cv.cross_validate import cross_validate
 from tellapart.pipeline import ensemble
 
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 QUICK = {
     **SHORT,
     "training.epochs": 1,

@@ -14,9 +14,8 @@ from sklearn.metrics import accuracy_score, log_loss
 import tellapart
 from helpers.images import write_classes, write_image
 from helpers.odd_images import salt
+from helpers.probes import SMALL
 from tellapart import Run, UserError
-
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 
 
 def hard(folder: Path) -> Path:

@@ -16,13 +16,12 @@ from PIL import Image
 
 import tellapart
 from helpers.images import write_classes, write_image
+from helpers.probes import SMALL
 from tellapart import UserError
 from tellapart.cli.main import main
 from tellapart.errors import Refused
 from tellapart.jobs.check import check
 from tellapart.jobs.explore import COLUMNS, explore
-
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 
 
 def explored(data: Path, **options: object):

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from helpers.pages import HOSTILE, Page
-from helpers.reports import make_catalog
+from helpers.reports import noise_catalog
 from tellapart.catalog.files import Folder
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import text_column
@@ -37,14 +37,7 @@ def make_exploration(
     the class.
     """
     rng = np.random.default_rng(0)
-    for number in range(files):
-        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(
-            root / f"{number}.png"
-        )
-    paths = [f"c{label}/{number}.png" for label in range(len(classes)) for number in range(each)]
-    catalog = make_catalog(
-        root, files, classes, paths, [label for label in range(len(classes)) for _ in range(each)]
-    )
+    catalog = noise_catalog(root, classes, each, files, rng)
     count = len(catalog)
     catalog = catalog.replace(
         statuses=text_column(["ok"] * count),

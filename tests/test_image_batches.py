@@ -4,7 +4,7 @@ key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from tellapart.images.batches import JOINED_PIXELS, Batch, Group, ImageInputs
 from tellapart.images.sampling import image_keys, sample_keys
 from tellapart.images.store import Images
 from tellapart.modelfile.preprocessing import Preprocessing
-from tellapart.models.backbones import one_thread
 from tellapart.options import AugmentationOptions
 
 ALL = np.arange(6)
@@ -27,10 +26,7 @@ FLIPPED = AugmentationOptions(flip=1.0)
 BY_CHANCE = AugmentationOptions(crop_area=0.3, flip=0.5, hue=0.1)
 
 
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ that they may take.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from tellapart.catalog.table import Catalog
 from tellapart.images.batches import Group, ImageInputs
 from tellapart.images.sampling import image_keys, sample_keys
 from tellapart.modelfile.preprocessing import Preprocessing
-from tellapart.models.backbones import one_thread
 from tellapart.models.cut import split_at
 from tellapart.options import AugmentationOptions
 from tellapart.training.outputs import KeptInputs
@@ -27,10 +25,7 @@ from tellapart.training.outputs import KeptInputs
 SOME = np.array([17, 3, 9, 3])
 
 
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 @pytest.fixture(scope="module")

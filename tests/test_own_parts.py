@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from tellapart.images.augmentation import augment
 from tellapart.images.batches import ImageInputs
 from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.preprocessing import Preprocessing
-from tellapart.models.backbones import one_thread
 from tellapart.options import AugmentationOptions, TrainingOptions
 from tellapart.training.events import Event
 from tellapart.training.losses import build_loss
@@ -31,11 +29,7 @@ from tellapart.training.optimizers import build_optimizer
 from tellapart.training.phases import TrainingData
 from tellapart.training.schedules import rate_at, rate_curve
 
-
-@pytest.fixture(autouse=True, scope="module")
-def threads() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 @pytest.fixture(scope="module")

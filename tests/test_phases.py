@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +25,7 @@ from helpers.training import (
 )
 from tellapart.errors import UserError
 from tellapart.evaluation.predictions import Predictions
-from tellapart.models.backbones import one_thread
+from tellapart.extensions import Extensions
 from tellapart.models.classifier import Classifier
 from tellapart.progress import Console
 from tellapart.training.checkpoints import NotFinite
@@ -37,10 +36,7 @@ from tellapart.training.phases import Phases, TrainingData, predict_images, scor
 CNN = {"backbone.name": "cnn", "training.epochs": 1, "training.lr": 0.1}
 
 
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +54,7 @@ def phases_of(
     classifier = classifier_of(recipe)
     hardware = Hardware(recipe.training)
     runtime = replace(RUNTIME, kept_bytes=kept_bytes)
-    return Phases(classifier, data, recipe, hardware, runtime, Console()), classifier
+    return Phases(classifier, data, recipe, hardware, runtime, Console(), Extensions()), classifier
 
 
 def moved(folder: Path, data: TrainingData, changes: dict[str, object]) -> set[str]:

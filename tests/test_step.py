@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -24,10 +24,10 @@ from helpers.training import (
     small_recipe,
     stepper_of,
     training_data_of,
+    uneven_data,
 )
 from tellapart.errors import Interrupted, UserError
 from tellapart.images.batches import Batch
-from tellapart.models.backbones import one_thread
 from tellapart.models.classifier import Classifier
 from tellapart.progress import Console
 from tellapart.training.phases import TrainingData
@@ -35,19 +35,13 @@ from tellapart.training.phases import TrainingData
 COUNT = 40  # samples of a batch made by hand
 
 
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     """19 train images, 7, 7 and 5 of the classes, and 6 of val."""
-    folder = write_classes(tmp_path_factory.mktemp("stepping") / "photos", 9)
-    for name in ("000", "001"):
-        (folder / "sky" / f"{name}.jpg").unlink()
-    return training_data_of(scan_folder(folder))
+    return uneven_data(tmp_path_factory.mktemp("stepping"))
 
 
 def batch_by_hand() -> Batch:

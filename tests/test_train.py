@@ -22,11 +22,10 @@ from onnx import numpy_helper
 import tellapart
 from helpers.images import KINDS, write_classes, write_image
 from helpers.odd_images import salt
+from helpers.probes import SMALL
 from tellapart import Recipe, Run, UserError
 from tellapart.errors import Refused
 from tellapart.recipe import recipe_from
-
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 
 
 def train(

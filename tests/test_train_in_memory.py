@@ -13,10 +13,9 @@ from torch.nn.functional import one_hot
 
 import tellapart
 from helpers.images import write_tiny
+from helpers.probes import SMALL
 from helpers.runs import SHORT, StopAt
 from tellapart import Interrupted, Run, UserError
-
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from tellapart.models.backbones import (
     embedder,
     find_preprocessing,
     load_backbone,
-    one_thread,
 )
 from tellapart.models.classifier import build_classifier
 from tellapart.models.stages import frozen_upto, stage_names
@@ -56,10 +54,7 @@ MAPPED = Network(mapped, width=8, size_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.
 FLAT = Network(flat, width=6, size_px=32)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def threads() -> Iterator[None]:
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 @pytest.fixture(scope="module")

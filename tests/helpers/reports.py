@@ -50,6 +50,20 @@ def make_catalog(
     )
 
 
+def noise_catalog(
+    root: Path, classes: tuple[str, ...], each: int, files: int, rng: np.random.Generator
+) -> Catalog:
+    """`each` images a class. All paths of a class lead to one of a few files of noise."""
+    for number in range(files):
+        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(
+            root / f"{number}.png"
+        )
+    paths = [f"c{label}/{number}.png" for label in range(len(classes)) for number in range(each)]
+    return make_catalog(
+        root, files, classes, paths, [label for label in range(len(classes)) for _ in range(each)]
+    )
+
+
 def make_predictions(catalog: Catalog, rows: np.ndarray, strength: float = 2.0) -> Predictions:
     rng = np.random.default_rng(0)
     labels = catalog.labels[rows]
@@ -65,15 +79,7 @@ def make_report(
     """`each` images a class, a third of them in each split. All paths of a class lead to one of a
     few files.
     """
-    rng = np.random.default_rng(0)
-    for number in range(files):
-        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(
-            root / f"{number}.png"
-        )
-    paths = [f"c{label}/{number}.png" for label in range(len(classes)) for number in range(each)]
-    catalog = make_catalog(
-        root, files, classes, paths, [label for label in range(len(classes)) for _ in range(each)]
-    )
+    catalog = noise_catalog(root, classes, each, files, np.random.default_rng(0))
     splits = np.array([("train", "val", "test")[row % 3] for row in range(len(catalog))])
     catalog = catalog.with_splits(splits)
     test, val = (

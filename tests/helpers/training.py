@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from helpers.catalogs import MAX_PIXELS
+from helpers.catalogs import MAX_PIXELS, scan_folder
+from helpers.images import write_classes
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.scores import METRICS, Metric
@@ -85,6 +86,14 @@ def training_data_of(catalog: Catalog, *, val: bool = True, **options: Any) -> T
     return TrainingData(train, held_out, options.get("preprocessing", Preprocessing(size_px=32)))
 
 
+def uneven_data(folder: Path) -> TrainingData:
+    """19 train images of three classes, 7, 7 and 5, and 6 of val."""
+    photos = write_classes(folder / "photos", 9)
+    for name in ("000", "001"):
+        (photos / "sky" / f"{name}.jpg").unlink()
+    return training_data_of(scan_folder(photos))
+
+
 def classifier_of(
     recipe: Recipe,
     num_classes: int = 3,
@@ -113,6 +122,7 @@ def stepper_of(
         Hardware(recipe.training),
         RUNTIME,
         console or Console(quiet=True),
+        Extensions(),
     )
 
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from helpers.catalogs import scan_folder
-from helpers.images import write_classes
-from helpers.training import training_data_of
-from tellapart.models.backbones import one_thread
+from helpers.training import uneven_data
 from tellapart.training.phases import TrainingData
 
 
 @pytest.fixture(autouse=True, scope="module")
-def threads() -> Iterator[None]:
-    with one_thread():
-        yield
+def in_one_thread(single_thread: None) -> None:
+    """All tests of the loop."""
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     """19 train images of three classes, 7, 7 and 5, and 6 of val."""
-    folder = write_classes(tmp_path_factory.mktemp("fit") / "photos", 9)
-    for name in ("000", "001"):
-        (folder / "sky" / f"{name}.jpg").unlink()
-    return training_data_of(scan_folder(folder))
+    return uneven_data(tmp_path_factory.mktemp("fit"))
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ class Phases:
         hardware: Hardware,
         runtime: RuntimeSettings,
         console: Console,
-        extensions: Extensions | None = None,
+        extensions: Extensions,
     ) -> None:
         memory_format = runtime.torch_format
         self._kept_bytes, self._console = runtime.kept_bytes, console
@@ -95,7 +95,7 @@ class Phases:
                 recipe.augmentation,
                 device=hardware.device,
                 memory_format=memory_format,
-                transforms=(extensions or Extensions()).transforms,
+                transforms=extensions.transforms,
             )
             for images in (data.train, data.val or data.train)
         )

@@ -48,9 +48,8 @@ class Stepper:
         hardware: Hardware,
         runtime: RuntimeSettings,
         console: Console,
-        extensions: Extensions | None = None,
+        extensions: Extensions,
     ) -> None:
-        extensions = extensions or Extensions()
         self._classifier = classifier
         self.phases = Phases(classifier, data, recipe, hardware, runtime, console, extensions)
         self.parts = recipe.training.accumulation
