@@ -24,13 +24,6 @@ def simulated(count=300, num_classes=7, seed=0):
     )
 
 
-def subset(predictions, rows):
-    paths = tuple(np.array(predictions.paths)[rows].tolist())
-    return replace(
-        predictions, probs=predictions.probs[rows], labels=predictions.labels[rows], paths=paths
-    )
-
-
 def all_right(sizes):
     labels = np.repeat(np.arange(len(sizes)), sizes)
     probs = np.eye(len(sizes), dtype=np.float32)[labels]
@@ -126,7 +119,7 @@ def test_numbering_the_classes_differently_changes_no_number(predictions, metric
 
 
 def test_the_order_of_the_images_changes_no_number(predictions, metrics):
-    shuffled = subset(predictions, np.random.default_rng(1).permutation(len(predictions)))
+    shuffled = predictions.rows(np.random.default_rng(1).permutation(len(predictions)))
     assert measure(shuffled, baseline_label=0) == metrics
 
 
@@ -164,8 +157,7 @@ def test_the_interval_of_balanced_accuracy_holds_the_truth_about_19_times_in_20(
 
 def test_with_classes_of_equal_size_balanced_accuracy_is_accuracy():
     predictions = simulated(400)
-    equal = subset(
-        predictions,
+    equal = predictions.rows(
         np.concatenate([np.flatnonzero(predictions.labels == k)[:20] for k in range(4)]),
     )
     metrics = measure(equal)
@@ -207,7 +199,7 @@ def test_one_image_has_values_and_no_bootstrap():
 
 
 def test_a_class_without_images_is_listed_and_left_out_of_the_means(predictions):
-    metrics = measure(subset(predictions, predictions.labels != 3))
+    metrics = measure(predictions.rows(predictions.labels != 3))
     present = [c for c in metrics.per_class if c.count]
     assert metrics.per_class[3].as_json()["recall"] == {
         "value": None,

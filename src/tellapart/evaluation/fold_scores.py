@@ -167,32 +167,13 @@ def score_folds(
         FoldScore(
             repeat + 1,
             fold + 1,
-            measured(part_of(predictions, held == fold)),
+            measured(predictions.rows(held == fold)),
             facts.get((repeat, fold), {}),
         )
         for repeat, (predictions, held) in enumerate(zip(answers, fold_of, strict=True))
         for fold in range(folds)
     ]
     return FoldScores(tuple(each), tuple(map(measured, answers)), folds, seed)
-
-
-def part_of(predictions: Predictions, chosen: NDArray[np.bool_]) -> Predictions:
-    """The predictions of the chosen images.
-
-    Args:
-        predictions: predictions of N images.
-        chosen: (N,) whether each image is kept.
-    """
-    unfamiliarity = predictions.unfamiliarity
-    return Predictions(
-        predictions.probs[chosen],
-        predictions.labels[chosen],
-        tuple(
-            path for path, wanted in zip(predictions.paths, chosen.tolist(), strict=True) if wanted
-        ),
-        predictions.classes,
-        None if unfamiliarity is None else unfamiliarity[chosen],
-    )
 
 
 def _average(scores: Sequence[Score]) -> Score:

@@ -203,7 +203,13 @@ def aligned(predictions: Predictions, like: Predictions) -> Predictions:
     labels = np.argsort(columns)[predictions.labels[rows]]
     if not np.array_equal(labels, like.labels):
         raise _not_the_same()
-    return Predictions(predictions.probs[rows][:, columns], labels, like.paths, like.classes)
+    return Predictions(
+        predictions.probs[rows][:, columns],
+        labels,
+        like.paths,
+        like.classes,
+        clusters=like.clusters,
+    )
 
 
 def compare_all(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,8 @@ class Predictions:
         classes: C names, in the order of the columns of `probs`.
         unfamiliarity: (N,) float32. An image above 1 is unlike the training images. None means that
             it was not measured.
+        clusters: (N,) int64. Images with the same number are copies of one image or of one group,
+            and count once together. Default: each image is its own cluster.
 
     >>> probs = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
     >>> predictions = Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))
@@ -37,9 +39,14 @@ class Predictions:
     paths: tuple[str, ...]
     classes: tuple[str, ...]
     unfamiliarity: NDArray[np.float32] | None = None
+    clusters: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         count, num_classes = len(self.paths), len(self.classes)
+        if not len(self.clusters):
+            object.__setattr__(self, "clusters", np.arange(count))
+        if self.clusters.shape != (count,):
+            raise ValueError(f"clusters must be ({count},), got {self.clusters.shape}")
         if self.probs.shape != (count, num_classes):
             raise ValueError(f"probs must be ({count}, {num_classes}), got {self.probs.shape}")
         if self.labels.shape != (count,):
@@ -66,6 +73,27 @@ class Predictions:
     def correct(self) -> NDArray[np.bool_]:
         """(N,) whether the most probable class is the label."""
         return np.asarray(self.predicted == self.labels)
+
+    @property
+    def num_clusters(self) -> int:
+        """How many images there are if copies and the images of a group count once."""
+        return len(np.unique(self.clusters))
+
+    def rows(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Predictions:
+        """The predictions of some rows.
+
+        Args:
+            chosen: (K,) row numbers, in the order wanted, or (N,) whether each row is kept.
+        """
+        places = np.arange(len(self))[chosen]
+        return Predictions(
+            self.probs[places],
+            self.labels[places],
+            tuple(self.paths[place] for place in places.tolist()),
+            self.classes,
+            None if self.unfamiliarity is None else self.unfamiliarity[places],
+            self.clusters[places],
+        )
 
     def to_frame(self) -> polars.DataFrame:
         """A polars data frame, one row an image.

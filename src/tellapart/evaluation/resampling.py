@@ -47,7 +47,9 @@ def resample(predictions: Predictions, seed: int = 0, resamples: int = RESAMPLES
         seed: the same seed and images give the same resamples.
         resamples: how many resamples are drawn.
     """
-    predictions = _by_path(predictions)
+    # Sorted by path, so that a resample does not depend on the order of the images.
+    by_path = sorted(range(len(predictions)), key=predictions.paths.__getitem__)
+    predictions = predictions.rows(np.array(by_path, np.int64))
     count, missing = len(predictions), np.full((1, len(HIGHEST)), math.nan)
     statistic = _statistic(predictions)
     values = statistic(np.arange(count)[None], np.ones(count)) if count else missing
@@ -100,12 +102,3 @@ def _totals(
     spread = np.broadcast_to(weights, groups.shape)
     totals = np.bincount(cells.ravel(), weights=spread.ravel(), minlength=len(groups) * num_groups)
     return totals.astype(np.float64, copy=False).reshape(len(groups), num_groups)
-
-
-def _by_path(predictions: Predictions) -> Predictions:
-    """The same predictions sorted by path, so that a resample does not depend on their order."""
-    order = np.array(sorted(range(len(predictions)), key=predictions.paths.__getitem__), np.int64)
-    paths = tuple(predictions.paths[row] for row in order)
-    return Predictions(
-        predictions.probs[order], predictions.labels[order], paths, predictions.classes
-    )

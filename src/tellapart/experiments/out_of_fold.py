@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.abstention import fit_confidence_threshold, fit_unfamiliarity_scale
 from tellapart.evaluation.calibration import Calibration, fit_temperature, softmax
@@ -48,9 +49,13 @@ class OutOfFold:
     def predictions(self, catalog: Catalog, repeat: int) -> Predictions:
         """The answers of one repeat, counted from 0, with at most one per image."""
         answered = self.answered[repeat]
-        paths = tuple(catalog.paths[self.plan.rows[answered]])
+        rows = self.plan.rows[answered]
         return Predictions(
-            self.probs[repeat][answered], self.labels[answered], paths, catalog.classes
+            self.probs[repeat][answered],
+            self.labels[answered],
+            tuple(catalog.paths[rows]),
+            catalog.classes,
+            clusters=clusters(catalog)[rows],
         )
 
     def folds(self, repeat: int) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.predictions import Predictions
 from tellapart.modelfile.predictor import Outputs, Predictor
@@ -42,4 +43,5 @@ class Answers:
             paths=tuple(catalog.paths[rows]),
             classes=catalog.classes,
             unfamiliarity=unfamiliarity if self._predictor.card.detects_unfamiliar else None,
+            clusters=clusters(catalog)[rows],
         )

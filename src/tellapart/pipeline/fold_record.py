@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.catalog.table import Catalog
-from tellapart.evaluation.fold_scores import MEASURED, FoldScores, part_of, score_folds
+from tellapart.evaluation.fold_scores import MEASURED, FoldScores, score_folds
 from tellapart.experiments.out_of_fold import OutOfFold
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.saved_predictions import read_predictions
@@ -73,6 +73,7 @@ def write_folds(run: RunFolder, catalog: Catalog, folded: Folded) -> None:
             "path": [path for predictions in repeats for path in predictions.paths],
             "label": np.concatenate([classes[predictions.labels] for predictions in repeats]),
             "answer": np.concatenate([classes[predictions.predicted] for predictions in repeats]),
+            "cluster": np.concatenate([predictions.clusters for predictions in repeats]),
             "repeat": np.repeat(
                 np.arange(1, plan.repeats + 1), [len(predictions) for predictions in repeats]
             ),
@@ -100,7 +101,7 @@ def read_scores(run: RunFolder, record: Mapping[str, Any]) -> FoldScores:
     )
     repeats = [repeat_of == repeat for repeat in range(record["repeats"])]
     return score_folds(
-        [part_of(predictions, chosen) for chosen in repeats],
+        [predictions.rows(chosen) for chosen in repeats],
         [fold_of[chosen] for chosen in repeats],
         {(fold["repeat"] - 1, fold["fold"] - 1): _facts(fold) for fold in record["each"]},
         folds=record["folds"],

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
+from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.scan import scan
 from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog
@@ -125,7 +126,13 @@ def predictions_by(
 ) -> Predictions:
     """The predictions of a head by features (N, D); as confident as its layers are."""
     probs = softmax(layers.logits(features).astype(np.float32))
-    return Predictions(probs, catalog.labels[rows], tuple(catalog.paths[rows]), catalog.classes)
+    return Predictions(
+        probs,
+        catalog.labels[rows],
+        tuple(catalog.paths[rows]),
+        catalog.classes,
+        clusters=clusters(catalog)[rows],
+    )
 
 
 def frozen_backbone(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
+from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import Calibration
 from tellapart.evaluation.metrics import Metrics, measure
@@ -212,4 +213,5 @@ def _predictions(
         paths=tuple(catalog.paths[rows]),
         classes=catalog.classes,
         unfamiliarity=far if measures_distance else None,
+        clusters=clusters(catalog)[rows],
     )

@@ -98,14 +98,15 @@ class RunFolder:
         self.write(name, buffer.getvalue())
 
     def write_predictions(self, name: str, predictions: Predictions) -> None:
-        """path, label, answer, unfamiliarity, then a probability a class: all that the metrics are
-        computed from.
+        """path, label, answer, cluster, unfamiliarity, then a probability a class: all that the
+        metrics are computed from.
         """
         classes = np.array(predictions.classes, object)
         columns: dict[str, Any] = {
             "path": list(predictions.paths),
             "label": classes[predictions.labels],
             "answer": classes[predictions.predicted],
+            "cluster": predictions.clusters,
         }
         if predictions.unfamiliarity is not None:
             columns["unfamiliarity"] = predictions.unfamiliarity
