@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tellapart.cache import FeatureStore
-from tellapart.catalog.table import Catalog
 from tellapart.errors import choose
+from tellapart.evaluation.choice import choose_network
 from tellapart.evaluation.comparison import Comparison, compare
-from tellapart.evaluation.scores import METRICS, accuracy, loss
+from tellapart.evaluation.scores import METRICS
 from tellapart.export.compose import compose_features
 from tellapart.extensions import Extensions
 from tellapart.models.backbones import Backbone
@@ -121,9 +121,10 @@ def finish_network(
     recipe, console, clock = request.recipe, services.console, services.clock
     data = embed_measured(fitted.model, data, recipe, console)
     clock.lap("features")
-    model, comparison = fitted.model, None
+    model, comparison, facts = fitted.model, None, dict(fitted.facts)
     if start is not None:
-        model, comparison = _better(start, fitted, data.catalog, console)
+        model, comparison, chosen = _better(start, fitted, data, recipe.seed, console)
+        facts |= chosen
     shipped = ship(model, data.catalog, recipe, services.store)
     clock.lap("model file")
     trained = Trained(
@@ -133,7 +134,7 @@ def finish_network(
         probe=start.probe if start else None,
         history=tuple(fitted.progress.history),
         rates=fitted.rates,
-        training=fitted.facts,
+        training=facts,
         comparison=comparison,
     )
     write_results(run.folder, trained, request.name, services)
@@ -152,18 +153,21 @@ def embed_measured(model: TrainedModel, data: Data, recipe: Recipe, console: Con
 
 
 def _better(
-    start: TrainedModel, fitted: Fitted, catalog: Catalog, console: Console
-) -> tuple[TrainedModel, Comparison]:
-    """The better of probe and fine-tuned network on val, and how they compare on test."""
+    start: TrainedModel, fitted: Fitted, data: Data, seed: int, console: Console
+) -> tuple[TrainedModel, Comparison, dict[str, Any]]:
+    """The better of probe and fine-tuned network by val, how they compare on test, and what decided
+    between them.
+    """
+    catalog = data.catalog
     val, test = catalog.split("val"), catalog.split("test")
-    probe_val, tuned_val = (model.predictions(catalog, val) for model in (start, fitted.model))
-    # Equal accuracy on few images is common; then the one with the lower loss is the better.
-    improved = not len(val) or (accuracy(tuned_val), -loss(tuned_val)) > (
-        accuracy(probe_val),
-        -loss(probe_val),
-    )
+    improved, facts = True, {}
     if not len(val):
         console.say("note: There is no val to choose by: the fine-tuned network is shipped")
+    else:
+        networks = [model.predictions(catalog, val) for model in (start, fitted.model)]
+        choice = choose_network(networks, looks=max(1, len(fitted.progress.history)), seed=seed)
+        improved, facts = choice.place > 0, {"choice": choice.as_json()}
+        console.say(choice.sentence)
     rows = test if len(test) else val
     comparison = compare(
         start.predictions(catalog, rows),
@@ -173,7 +177,7 @@ def _better(
         shipped="fine-tuned" if improved else "probe",
         split="test" if len(test) else "val",
     )
-    return fitted.model if improved else start, comparison
+    return fitted.model if improved else start, comparison, facts
 
 
 def fit_network(
