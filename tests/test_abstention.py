@@ -142,7 +142,13 @@ def test_selective_counts_what_is_answered_and_what_of_it_is_right():
 def test_answering_nothing_is_a_number_too():
     result = selective(two_classes([0.6, 0.7], [1, 1]), 0.99).as_json()
     assert result["coverage"]["value"] == 0
-    assert result["accuracy_answered"] == {"value": None, "low": 0, "high": 1, "count": 0}
+    assert result["accuracy_answered"] == {
+        "value": None,
+        "low": 0,
+        "high": 1,
+        "count": 0,
+        "clusters": 0,
+    }
 
 
 def test_a_higher_threshold_answers_less_and_is_right_more_often():

@@ -187,8 +187,20 @@ def test_the_calibration_error_of_a_calibrated_model_has_a_low_bound_near_zero()
 
 def test_a_split_without_images_is_measured_as_unknown():
     metrics = measure(simulated(0), baseline_label=2)
-    assert metrics.accuracy.as_json() == {"value": None, "low": 0, "high": 1, "count": 0}
-    assert metrics.log_loss.as_json() == {"value": None, "low": None, "high": None, "count": 0}
+    assert metrics.accuracy.as_json() == {
+        "value": None,
+        "low": 0,
+        "high": 1,
+        "count": 0,
+        "clusters": 0,
+    }
+    assert metrics.log_loss.as_json() == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "count": 0,
+        "clusters": 0,
+    }
     assert [c.name for c in metrics.per_class] == [f"class-{k}" for k in range(7)]
 
 
@@ -206,6 +218,7 @@ def test_a_class_without_images_is_listed_and_left_out_of_the_means(predictions)
         "low": 0,
         "high": 1,
         "count": 0,
+        "clusters": 0,
     }
     assert metrics.balanced_accuracy.value == pytest.approx(
         np.mean([c.recall.value for c in present])
@@ -286,7 +299,7 @@ def test_a_score_reads_as_a_sentence():
 def test_json_has_every_score_and_every_class(metrics):
     block = metrics.as_json()
     assert set(block) == set(asdict(metrics))
-    assert set(block["accuracy"]) == {"value", "low", "high", "count"}
+    assert set(block["accuracy"]) == {"value", "low", "high", "count", "clusters"}
     assert set(block["per_class"][0]) == {
         "name",
         "count",

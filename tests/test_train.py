@@ -89,7 +89,7 @@ def test_a_tidy_folder_has_no_warning(run: Run):
 def test_it_can_be_told_as_json(run: Run):
     told = json.loads(json.dumps(run.as_json(), allow_nan=False))
     assert told["classes"] == ["brick", "leaf", "sky"]
-    assert told["test"]["accuracy"].keys() == {"value", "low", "high", "count"}
+    assert told["test"]["accuracy"].keys() == {"value", "low", "high", "count", "clusters"}
     assert (told["run"], told["model"]) == (str(run.path), str(run.model))
     assert told["seconds"] >= sum(told["steps"].values()) - 0.1
 

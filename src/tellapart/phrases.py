@@ -14,6 +14,21 @@ def count_of(number: int, singular: str, plural: str = "") -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
+def in_groups(number: int, groups: int, singular: str) -> str:
+    """A number of images with their noun, and how many groups these are where they differ.
+
+    Args:
+        number: how many images there are.
+        groups: how many there are if copies and the images of a group count once.
+        singular: the noun of one image.
+
+    >>> in_groups(300, 300, "test image"), in_groups(300, 60, "image"), in_groups(5, 1, "image")
+    ('300 test images', '300 images, 60 groups', '5 images, 1 group')
+    """
+    counted = count_of(number, singular)
+    return counted if groups == number else f"{counted}, {count_of(groups, 'group')}"
+
+
 def listed(names: Sequence[str], most: int = 5) -> str:
     """The first names in quotes, and how many more there are.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.evaluation.metrics import Score, proportion
+from tellapart.evaluation.metrics import Score, share
 from tellapart.evaluation.predictions import Predictions
 
 DECISIONS = ("answered", "unsure", "unfamiliar")
@@ -147,9 +147,9 @@ def selective(predictions: Predictions, threshold: float | None) -> Selective:
     """
     decisions = decide(predictions.probs, predictions.unfamiliarity, threshold)
     answered = decisions == "answered"
-    count = int(answered.sum())
+    clusters = predictions.clusters
     return Selective(
-        coverage=proportion(count, len(predictions)),
-        accuracy_answered=proportion(int(predictions.correct[answered].sum()), count),
+        coverage=share(answered, clusters),
+        accuracy_answered=share(predictions.correct[answered], clusters[answered]),
         unfamiliar=int((decisions == "unfamiliar").sum()),
     )

@@ -180,7 +180,7 @@ def _average(scores: Sequence[Score]) -> Score:
     value, low, high = (
         _mean([getattr(score, name) for score in scores]) for name in ("value", "low", "high")
     )
-    return Score(value, low, high, scores[0].count)
+    return Score(value, low, high, scores[0].count, scores[0].clusters)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -61,19 +62,26 @@ def wilson(successes: float, count: float, confidence: float = CONFIDENCE) -> tu
 
 
 def bootstrap(
-    statistic: Statistic, labels: NDArray[np.int64], *, seed: int = 0, resamples: int = RESAMPLES
+    statistic: Statistic,
+    labels: NDArray[np.int64],
+    clusters: NDArray[np.int64] | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> NDArray[np.float64]:
     """The statistic on resamples of the images, drawn within each true class.
 
     From n images of a class n - 1 are drawn, and each weighs n / (n - 1). Drawing n would make the
     variance too small by that factor, which halves it for a class of two. Classes of one image are
-    drawn as if they were one class.
+    drawn as if they were one class. Of images in clusters, whole clusters are drawn, within the
+    class that most of their images have.
 
     Args:
-        statistic: rows (B, M) and weights (M,) → (B, K). Row b holds the images of one resample,
-            and weights[m] is the weight of the image in column m. It is called with a few resamples
-            at a time.
+        statistic: rows (B, M) and weights (M,) or (B, M) → (B, K). Row b holds the images of one
+            resample, and a weight is that of the image in the same column. It is called with a few
+            resamples at a time.
         labels: (N,) the true classes. Numbering them differently changes no draw.
+        clusters: (N,) the cluster of each image. Default: each image is its own cluster.
         seed: the same seed gives the same resamples.
         resamples: how many resamples are drawn.
 
@@ -81,7 +89,7 @@ def bootstrap(
         (resamples, K) values of the statistic.
 
     Raises:
-        ValueError: there are fewer than two images, which cannot show how images vary.
+        ValueError: there are fewer than two clusters, which cannot show how images vary.
 
     Source: Rao & Wu 1988, https://doi.org/10.1080/01621459.1988.10478591 (n - 1 draws within
     strata).
@@ -91,9 +99,11 @@ def bootstrap(
     >>> means.shape, sorted(set(means[:, 0].tolist()))
     ((1000, 1), [2.0, 2.5, 3.0])
     """
-    if len(labels) < 2:
-        raise ValueError(f"a bootstrap needs at least 2 images, got {len(labels)}")
-    order, sizes = _strata(labels)
+    members = None if clusters is None else _members(labels, clusters)
+    strata = labels if members is None else members.labels
+    if len(strata) < 2:
+        raise ValueError(f"a bootstrap needs at least 2 images, got {len(strata)}")
+    order, sizes = _strata(strata)
     draws = np.maximum(sizes - 1, 1)
     starts, widths = np.repeat(np.cumsum(sizes) - sizes, draws), np.repeat(sizes, draws)
     weights = np.repeat(sizes / draws, draws)
@@ -103,7 +113,8 @@ def bootstrap(
     for done in range(0, resamples, chunk):
         uniform = rng.random((min(chunk, resamples - done), len(starts)))
         rows = order[starts + (uniform * widths).astype(np.int64)]
-        values.append(statistic(rows, weights))
+        drawn = (rows, weights) if members is None else members.weighed(rows, weights)
+        values.append(statistic(*drawn))
     return np.concatenate(values)
 
 
@@ -134,6 +145,44 @@ def percentile_interval(
     bias = median - value
     back, forth = BIAS_REACH * max(bias, 0), BIAS_REACH * min(bias, 0)
     return float(value - (median - low) - back), float(value + (high - median) - forth)
+
+
+@dataclass(frozen=True)
+class _Members:
+    """The images of each of k clusters, which are numbered as they appear.
+
+    Args:
+        numbers: (N,) the number of each image's cluster, in [0, k).
+        labels: (k,) the class that most images of a cluster have; of equals, the first to appear.
+    """
+
+    numbers: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+    def weighed(
+        self, drawn: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Drawn clusters (B, M) and their weights (M,) → all images, and their weights, (B, N)."""
+        cells = drawn + len(self.labels) * np.arange(len(drawn))[:, None]
+        spread = np.broadcast_to(weights, drawn.shape).ravel()
+        totals = np.bincount(cells.ravel(), weights=spread, minlength=len(drawn) * len(self.labels))
+        weighed = totals.astype(np.float64).reshape(len(drawn), -1)[:, self.numbers]
+        return np.broadcast_to(np.arange(len(self.numbers)), weighed.shape), weighed
+
+
+def _members(labels: NDArray[np.int64], clusters: NDArray[np.int64]) -> _Members | None:
+    """The clusters of the images; None if each image is its own."""
+    _, first, numbers = np.unique(clusters, return_index=True, return_inverse=True)
+    if len(first) == len(labels):
+        return None
+    numbers = np.argsort(np.argsort(first))[numbers]
+    _, seen, counts = np.unique(
+        np.stack([numbers, labels]), axis=1, return_index=True, return_counts=True
+    )
+    # Sorted by cluster, then from the most frequent class, then from the first to appear.
+    order = np.lexsort((seen, -counts, numbers[seen]))
+    _, places = np.unique(numbers[seen][order], return_index=True)
+    return _Members(numbers, labels[seen][order][places])
 
 
 def _strata(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.evaluation.clusters import effective_by_class, effective_count
 from tellapart.evaluation.formulas import class_counts, f1_ratio, top5_hits
 from tellapart.evaluation.intervals import percentile_interval, wilson
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.resampling import HIGHEST, Resampled, resample
+from tellapart.phrases import in_groups
 from tellapart.tables import to_frame
 
 if TYPE_CHECKING:
     import polars
 
-# Below this many images a class's recall is uncertain by more than 17 points either way.
+# Below this many images, groups counted once, a class's recall is uncertain by more than 17 points either way.
 TRUSTED_COUNT = 30
 # Beyond this ratio of largest to smallest class, accuracy mostly speaks of the largest.
 BALANCED_RATIO = 5
@@ -33,17 +35,26 @@ class Score:
         low: the lower bound; NaN if images were too few for an interval.
         high: the upper bound; NaN if images were too few for an interval.
         count: how many images it was measured on.
+        clusters: how many these are if copies and the images of a group count once. Default: as
+            many as images.
 
     >>> print(proportion(397, 400))
     99.2 % (97.8 to 99.7, 400 images)
     >>> f"{Score(0.031, 0.02, 0.045, 1):.3f}"
     '0.031 (0.020 to 0.045, 1 image)'
+    >>> print(share(np.repeat([True, False], 10), np.arange(20) // 5))
+    50.0 % (15.0 to 85.0, 20 images, 4 groups)
     """
 
     value: float
     low: float
     high: float
     count: int
+    clusters: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.clusters:
+            object.__setattr__(self, "clusters", self.count)
 
     def __str__(self) -> str:
         return format(self)
@@ -53,7 +64,7 @@ class Score:
 
         A number that is no share of the images, as a loss is, needs the format.
         """
-        images = f"{self.count:,} image{'' if self.count == 1 else 's'}"
+        images = in_groups(self.count, self.clusters, "image")
         if math.isnan(self.value):
             return f"not measured ({images})"
         scale, unit, spec = (1, "", spec) if spec else (100, " %", ".1f")
@@ -64,9 +75,10 @@ class Score:
         return f"{value}{unit} ({interval}{images})"
 
     def as_json(self) -> dict[str, float | int | None]:
-        """`{"value", "low", "high", "count"}`, null where the number is not finite."""
+        """`{"value", "low", "high", "count", "clusters"}`, null where a number is not finite."""
         bounds = {"value": self.value, "low": self.low, "high": self.high}
-        return {name: _finite(number) for name, number in bounds.items()} | {"count": self.count}
+        finite = {name: _finite(number) for name, number in bounds.items()}
+        return {**finite, "count": self.count, "clusters": self.clusters}
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,7 @@ class ClassScores:
     @property
     def trusted(self) -> bool:
         """Whether the class has enough test images for its recall to say much."""
-        return is_trusted(self.count)
+        return is_trusted(self.recall.clusters)
 
     def as_json(self) -> dict[str, Any]:
         """A plain dict, null where a number does not exist."""
@@ -185,8 +197,9 @@ def measure(
 ) -> Metrics:
     """Measure one split: every metric, with its 95 % interval.
 
-    Shares of images have Wilson's interval, the others that of a stratified bootstrap. The order of
-    the images and the numbering of the classes change nothing. A split without images gives NaN
+    Shares of images have Wilson's interval, the others that of a stratified bootstrap. In both,
+    copies and the images of a group count once. The order of the images and the numbering of the
+    classes change nothing. A split without images gives NaN
     (null in JSON), with the interval 0 to 1 or none. A class without images is listed, and left out
     of the means.
 
@@ -219,24 +232,20 @@ def measure(
     >>> print(metrics.per_class[1].recall)
     66.7 % (20.8 to 93.9, 3 images)
     """
-    num_classes, count = len(predictions.classes), len(predictions)
+    num_classes = len(predictions.classes)
     if baseline_label is not None and not 0 <= baseline_label < num_classes:
         raise ValueError(f"baseline_label must be in [0, {num_classes}), got {baseline_label}")
     if class_counts is not None and class_counts.shape != (num_classes,):
         raise ValueError(f"class_counts must be ({num_classes},), got {class_counts.shape}")
     if baseline_label is None and class_counts is not None:
         baseline_label = int(class_counts.argmax())
-    labels = predictions.labels
-    baseline = (
-        None if baseline_label is None else proportion(int((labels == baseline_label).sum()), count)
-    )
+    labels, clusters = predictions.labels, predictions.clusters
+    baseline = None if baseline_label is None else share(labels == baseline_label, clusters)
     test_counts = np.bincount(labels, minlength=num_classes)
     return Metrics(
-        accuracy=proportion(int(predictions.correct.sum()), count),
+        accuracy=share(predictions.correct, clusters),
         **_bootstrapped(predictions, resampled or resample(predictions, seed)),
-        top5_accuracy=(
-            proportion(int(top5_hits(predictions).sum()), count) if num_classes > 5 else None
-        ),
+        top5_accuracy=share(top5_hits(predictions), clusters) if num_classes > 5 else None,
         majority_baseline=baseline,
         balanced_first=_uneven(test_counts if class_counts is None else class_counts),
         per_class=_per_class(predictions),
@@ -255,15 +264,15 @@ def confusion(predictions: Predictions) -> NDArray[np.int64]:
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def is_trusted(count: int) -> bool:
-    """Whether so many images of a class say much about it.
+def is_trusted(clusters: int) -> bool:
+    """Whether so many images of a class say much about it; copies and a group's images count once.
 
     Pages, printed lines and JSON all go by this rule.
 
     >>> is_trusted(29), is_trusted(30)
     (False, True)
     """
-    return count >= TRUSTED_COUNT
+    return clusters >= TRUSTED_COUNT
 
 
 def proportion(successes: int, count: int) -> Score:
@@ -275,6 +284,30 @@ def proportion(successes: int, count: int) -> Score:
     return Score(successes / count if count else math.nan, *wilson(successes, count), count)
 
 
+def share(outcomes: NDArray[np.bool_], clusters: NDArray[np.int64]) -> Score:
+    """The share of images that succeeded, with Wilson's interval at the effective number of images.
+
+    Args:
+        outcomes: (N,) whether each image succeeded. Without images the value is NaN, between 0
+            and 1.
+        clusters: (N,) the cluster of each image; copies and the images of a group count once.
+
+    Source: Korn & Graubard 1998, https://www150.statcan.gc.ca/n1/en/catalogue/12-001-X19980024356
+    (an interval for shares at the number of images over their design effect).
+
+    >>> print(share(np.repeat([True, False, True], 5), np.repeat([0, 1, 2], 5)))
+    66.7 % (20.8 to 93.9, 15 images, 3 groups)
+    >>> print(proportion(2, 3))
+    66.7 % (20.8 to 93.9, 3 images)
+    """
+    plain, num_clusters = proportion(int(outcomes.sum()), len(outcomes)), len(np.unique(clusters))
+    if num_clusters == len(outcomes):
+        return plain
+    effective = effective_count(outcomes, clusters)
+    low, high = wilson(plain.value * effective, effective)
+    return replace(plain, low=low, high=high, clusters=num_clusters)
+
+
 def _bootstrapped(predictions: Predictions, drawn: Resampled) -> dict[str, Score]:
     """The scores that are no plain share of images."""
     scores = {}
@@ -282,13 +315,14 @@ def _bootstrapped(predictions: Predictions, drawn: Resampled) -> dict[str, Score
         drawn.names, drawn.values.tolist(), drawn.resampled.T, strict=True
     ):
         low, high = percentile_interval(value, resampled)
-        scores[name] = Score(value, max(low, 0.0), min(high, HIGHEST[name]), len(predictions))
+        bounds = max(low, 0.0), min(high, HIGHEST[name])
+        scores[name] = Score(value, *bounds, len(predictions), predictions.num_clusters)
     for name in ("balanced_accuracy", "macro_f1"):
-        scores[name] = _at_least_wilson(scores[name], predictions.labels)
+        scores[name] = _at_least_wilson(scores[name], predictions)
     return scores
 
 
-def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
+def _at_least_wilson(score: Score, predictions: Predictions) -> Score:
     """The score with an interval no narrower than Wilson's at the effective number of images.
 
     Without mistakes nothing varies in a bootstrap, so its interval has no width.
@@ -296,7 +330,7 @@ def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
     Source of the effective number, 1 / sum of squared weights: Kish 1965, "Survey Sampling",
     section 11.7.
     """
-    counts = np.unique(labels, return_counts=True)[1]
+    counts = effective_by_class(predictions.correct, predictions.labels, predictions.clusters)
     effective = len(counts) ** 2 / (1 / counts).sum() if len(counts) else 0.0
     low, high = wilson(min(score.value, 1.0) * effective if effective else 0, effective)
     return replace(score, low=float(np.fmin(score.low, low)), high=float(np.fmax(score.high, high)))
@@ -305,18 +339,25 @@ def _at_least_wilson(score: Score, labels: NDArray[np.int64]) -> Score:
 def _per_class(predictions: Predictions) -> tuple[ClassScores, ...]:
     counts = class_counts(predictions)
     f1 = np.where(counts.support > 0, f1_ratio(counts.right, counts.support, counts.called), np.nan)
-    columns = (predictions.classes, *(column.tolist() for column in (*counts, f1)))
-    return tuple(
-        ClassScores(
-            name=name,
-            count=support,
-            predicted_count=called,
-            recall=proportion(right, support),
-            precision=proportion(right, called),
-            f1=class_f1,
-        )
-        for name, support, called, right, class_f1 in zip(*columns, strict=True)
+    recalls, precisions = (
+        _shares_by_class(predictions, of) for of in (predictions.labels, predictions.predicted)
     )
+    return tuple(
+        ClassScores(name, recall.count, precision.count, recall, precision, class_f1)
+        for name, recall, precision, class_f1 in zip(
+            predictions.classes, recalls, precisions, f1.tolist(), strict=True
+        )
+    )
+
+
+def _shares_by_class(predictions: Predictions, of: NDArray[np.int64]) -> list[Score]:
+    """The share of right answers among the images of each class, which `of` (N,) names."""
+    order = np.argsort(of, kind="stable")
+    ends = np.cumsum(np.bincount(of, minlength=len(predictions.classes)))
+    return [
+        share(predictions.correct[rows], predictions.clusters[rows])
+        for rows in np.split(order, ends[:-1])
+    ]
 
 
 _BOUNDS = ("", "_low", "_high")

@@ -43,7 +43,8 @@ def resample(predictions: Predictions, seed: int = 0, resamples: int = RESAMPLES
     """The scores that are no plain share of images, on the images and on stratified resamples.
 
     Args:
-        predictions: predictions of any number of images. With fewer than two there is no resample.
+        predictions: predictions of any number of images. With fewer than two clusters there is no
+            resample.
         seed: the same seed and images give the same resamples.
         resamples: how many resamples are drawn.
     """
@@ -54,15 +55,17 @@ def resample(predictions: Predictions, seed: int = 0, resamples: int = RESAMPLES
     statistic = _statistic(predictions)
     values = statistic(np.arange(count)[None], np.ones(count)) if count else missing
     resampled = (
-        bootstrap(statistic, predictions.labels, seed=seed, resamples=resamples)
-        if count > 1
+        bootstrap(
+            statistic, predictions.labels, predictions.clusters, seed=seed, resamples=resamples
+        )
+        if predictions.num_clusters > 1
         else missing
     )
     return Resampled(tuple(HIGHEST), values[0], resampled)
 
 
 def _statistic(predictions: Predictions) -> Statistic:
-    """Rows (B, M) and weights (M,) → (B, 5), the columns of HIGHEST."""
+    """Rows (B, M) and weights (M,) or (B, M) → (B, 5), the columns of HIGHEST."""
     labels, predicted, correct = predictions.labels, predictions.predicted, predictions.correct
     losses, distances = image_losses(predictions), image_distances(predictions)
     gaps, bins = (
@@ -78,17 +81,22 @@ def _statistic(predictions: Predictions) -> Statistic:
         called = _totals(predicted[rows], weights, num_classes)
         right = _totals(labels[rows], weights * correct[rows], num_classes)
         gap = _totals(bins[rows], weights * gaps[rows], NUM_BINS)
-        present, total = (support > 0).sum(axis=1), weights.sum()
+        present, total = (support > 0).sum(axis=1), weights.sum(axis=-1)
         recall = ratio(right, support)
         f1 = np.where(support > 0, f1_ratio(right, support, called), 0)
         means = [
-            losses[rows] @ weights / total,
-            distances[rows] @ weights / total,
+            _weighed(losses[rows], weights) / total,
+            _weighed(distances[rows], weights) / total,
             np.abs(gap).sum(axis=1) / total,
         ]
         return np.stack([recall.sum(axis=1) / present, f1.sum(axis=1) / present, *means], axis=1)
 
     return statistic
+
+
+def _weighed(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B,) the weighted sums of values (B, M). The weights are (M,) or (B, M)."""
+    return values @ weights if weights.ndim == 1 else np.einsum("bm,bm->b", values, weights)
 
 
 def _totals(

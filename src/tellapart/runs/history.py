@@ -246,9 +246,8 @@ def _score(test: Mapping[str, Any] | None) -> Score | None:
     if not test or not test["accuracy"]["count"]:
         return None
     block = test["accuracy"]
-    return Score(
-        float(block["value"]), float(block["low"]), float(block["high"]), int(block["count"])
-    )
+    value, low, high = (float(block[name]) for name in ("value", "low", "high"))
+    return Score(value, low, high, int(block["count"]), int(block.get("clusters", 0)))
 
 
 def _val_accuracy(run: RunFolder) -> Score | None:
