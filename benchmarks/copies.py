@@ -29,7 +29,7 @@ from PIL import Image, ImageEnhance
 from recording import about
 
 import tellapart
-from tellapart.catalog.near import near_pairs
+from tellapart.catalog.near import near_duplicates
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
 from tellapart.decoding import decode_file
 from tellapart.evaluation.intervals import wilson
@@ -116,7 +116,7 @@ def search(thumbnails: list[Print]) -> tuple[NDArray[np.int64], float]:
     )
     widths, heights = (np.array([row[column] for row in thumbnails], np.int64) for column in (1, 2))
     start = time.perf_counter()
-    return near_pairs(rows, widths, heights), time.perf_counter() - start
+    return near_duplicates(rows, widths, heights).pairs, time.perf_counter() - start
 
 
 def plain(images: list[Pixels]) -> tuple[list[Print], dict[str, Any]]:

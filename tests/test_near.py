@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from tellapart.catalog.near import FLAT_GROUP, near_pairs
+from tellapart.catalog import crowds
+from tellapart.catalog.near import FLAT_GROUP, near_duplicates
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
+from tellapart.catalog.unions import united
 
 
 def scene(seed, *, width=240, height=180, colour=True):
@@ -59,15 +61,39 @@ def brightened(img, factor):
     return ImageEnhance.Brightness(img).enhance(factor)
 
 
-def pairs_of(images):
-    """The pairs found among images, as a set of tuples."""
+def search(images):
     thumbnails = np.frombuffer(
         b"".join(make_thumbnail(np.asarray(img)) for img in images), np.uint8
     )
     sizes = np.array([img.size for img in images], np.int64).reshape(-1, 2)
-    pairs = near_pairs(thumbnails.reshape(-1, THUMBNAIL_BYTES), sizes[:, 0], sizes[:, 1])
+    return near_duplicates(thumbnails.reshape(-1, THUMBNAIL_BYTES), *sizes.T)
+
+
+def pairs_of(images):
+    """The pairs found among images, as a set of tuples."""
+    pairs, uncompared = search(images)
     assert pairs.dtype == np.int64 and pairs.shape == (len(pairs), 2)
+    assert not len(uncompared)
     return {(int(i), int(j)) for i, j in pairs}
+
+
+def clusters_of(pairs, count):
+    """The sets of rows that pairs join, of two rows and more."""
+    tops = united(count, pairs)
+    sets = [set(np.flatnonzero(tops == top).tolist()) for top in np.unique(tops)]
+    return [rows for rows in sets if len(rows) > 1]
+
+
+def crowded_scenes(scenes, copies):
+    """Images of some scenes, each many times with other noise; and the rows of each scene."""
+    images = []
+    for number in range(scenes):
+        pixels = np.asarray(scene(number, width=120, height=90), float)
+        noise = np.random.default_rng(number).normal(0, 4, (copies, *pixels.shape))
+        shots = (pixels + noise).clip(0, 255).astype(np.uint8)
+        images += [saved(Image.fromarray(shot), 80) for shot in shots]
+    starts = range(0, scenes * copies, copies)
+    return images, [set(range(start, start + copies)) for start in starts]
 
 
 @pytest.fixture(scope="module")
@@ -167,14 +193,49 @@ def test_a_red_and_a_blue_drawing_differ():
     assert pairs_of([Image.fromarray(red), Image.fromarray(blue)]) == set()
 
 
-def test_mirrored_turned_and_inverted_are_other_images(scenes):
-    img = scenes[0]
-    turned = img.transpose(Image.Transpose.ROTATE_180)
-    inverted = Image.fromarray(255 - np.asarray(img))
-    assert (
-        pairs_of([*scenes, img.transpose(Image.Transpose.FLIP_LEFT_RIGHT), turned, inverted])
-        == set()
-    )
+TURNS = {turn.name.lower().replace("_", " "): turn for turn in Image.Transpose}
+
+
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
+def test_mirrored_and_turned_copies_are_found_and_nothing_else(scenes, turn):
+    copies = [saved(cropped(img.transpose(turn), 0.03, right=0.02), 60) for img in scenes[:20]]
+    assert pairs_of([*scenes, *copies]) == {(row, len(scenes) + row) for row in range(20)}
+
+
+def test_an_inverted_image_is_another_image(scenes):
+    assert pairs_of([*scenes, Image.fromarray(255 - np.asarray(scenes[0]))]) == set()
+
+
+def test_a_turned_copy_in_other_colours_is_another_image(scenes):
+    copy = np.asarray(scenes[0])[::-1, :, ::-1].copy()
+    assert pairs_of([*scenes, Image.fromarray(copy)]) == set()
+
+
+def test_symmetric_images_are_not_copies_of_each_other():
+    """Each looks the same mirrored; what they have in common is the symmetry alone."""
+    halves = [np.asarray(scene(seed, width=120)) for seed in range(40)]
+    rings = [Image.fromarray(np.concatenate([half, half[:, ::-1]], 1)) for half in halves]
+    assert pairs_of(rings) == set()
+    assert pairs_of([*rings, saved(rings[3], 70)]) == {(3, 40)}
+
+
+@pytest.mark.parametrize("count", [12, 90])
+def test_a_crowd_of_mirrored_and_plain_copies_is_joined_whole(scenes, count):
+    mirrored = scenes[3].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    crowd = [saved((scenes[3], mirrored)[row % 2], 40 + row % 50) for row in range(count)]
+    pairs = pairs_of([*scenes, *crowd])
+    assert clusters_of(pairs, len(scenes) + count) == [{3, *range(60, 60 + count)}]
+
+
+def test_each_of_many_scenes_is_one_cluster():
+    images, expected = crowded_scenes(scenes=12, copies=70)
+    assert clusters_of(pairs_of(images), len(images)) == expected
+
+
+def test_what_is_too_much_to_compare_is_named(monkeypatch):
+    monkeypatch.setattr(crowds, "MOST_CROWDED_FITS", 0)
+    images, _ = crowded_scenes(scenes=3, copies=40)
+    assert len(search(images).uncompared) > len(images) / 2
 
 
 def test_another_shape_is_another_image(scenes):
@@ -190,6 +251,33 @@ def test_flat_images_pair_only_in_equal_colour():
 def test_many_flat_images_are_a_kind_of_image_not_one():
     assert len(pairs_of([flat(255) for _ in range(FLAT_GROUP)])) >= FLAT_GROUP - 1
     assert pairs_of([flat(255) for _ in range(FLAT_GROUP + 1)]) == set()
+
+
+DEGENERATE = {
+    "one colour in a frame": lambda pixels: np.pad(pixels * 0 + 120, ((2, 2), (2, 2), (0, 0))),
+    "one pixel": lambda pixels: (
+        pixels * 0 + np.eye(1, pixels.size, 7000).reshape(pixels.shape) * 255
+    ),
+    "stripes across": lambda pixels: pixels * 0 + 255 * (np.arange(180)[:, None, None] // 20 % 2),
+    "stripes down": lambda pixels: pixels * 0 + 255 * (np.arange(240)[None, :, None] // 20 % 2),
+    "a gradient across": lambda pixels: pixels * 0 + np.linspace(0, 255, 240)[None, :, None],
+    "a gradient down": lambda pixels: pixels * 0 + np.linspace(0, 255, 180)[:, None, None],
+    "two halves": lambda pixels: pixels * 0 + 255 * (np.arange(240)[None, :, None] >= 120),
+    "checks of one pixel": lambda pixels: pixels * 0 + 255 * (np.indices((180, 240, 3)).sum(0) % 2),
+    "noise": lambda pixels: np.random.default_rng(0).uniform(0, 255, pixels.shape),
+}
+
+
+@pytest.mark.parametrize("draw", DEGENERATE.values(), ids=DEGENERATE)
+def test_a_degenerate_image_ends_no_search_and_is_no_copy_of_others(scenes, draw):
+    images = [Image.fromarray(draw(np.zeros((180, 240, 3))).astype(np.uint8).copy())]
+    assert pairs_of([*scenes, *images]) == set()
+    assert pairs_of(images) == pairs_of([*images, scenes[0]]) == set()
+
+
+def test_degenerate_images_of_every_kind_are_no_copies_of_each_other(scenes):
+    drawn = [draw(np.zeros((180, 240, 3))).astype(np.uint8).copy() for draw in DEGENERATE.values()]
+    assert pairs_of([*scenes, *map(Image.fromarray, drawn)]) == set()
 
 
 def test_flat_images_never_pair_with_others(scenes):

@@ -262,7 +262,7 @@ def test_a_smaller_copy_is_linked_with_its_original(tmp_path: Path):
 def test_near_duplicates_are_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     data = planted(tmp_path / "data")
     first = scanned(data, tmp_path / "cache")
-    monkeypatch.setattr(duplicates, "near_pairs", None)
+    monkeypatch.setattr(duplicates, "near_duplicates", None)
     assert same(scanned(data, tmp_path / "cache"), first)
 
 

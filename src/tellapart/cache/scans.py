@@ -19,7 +19,7 @@ from tellapart.catalog.thumbnails import THUMBNAIL_BYTES
 FORMAT = 1  # the version of the tables; another one gets another file
 # The version of decoding, of thumbnails and of their search. Raise it when the same bytes may get
 # another answer.
-CONTRACT = 1
+CONTRACT = 2
 # A younger file can change again without its times telling. It is read next time.
 SETTLED_SECONDS = 2.0
 

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.orientations import turned
 from tellapart.catalog.thumbnails import (
+    BORDER,
     GREY_SIDE,
     Flags,
     Floats,
@@ -30,13 +32,13 @@ MAX_GAIN = 1.35
 MAX_SCALE = 1.13  # 5 % cropped on both sides is 1.11
 MAX_SHIFT = 1.9  # thumbnail pixels; 5 % cropped on one side is 1.6 at that edge
 
-BORDER = 2  # thumbnail pixels that are not compared: a crop may have taken their counterparts
 # The steps of scales and shifts that are tried. The fit removes what lies between them.
 _SCALES = np.linspace(1 / MAX_SCALE, MAX_SCALE, 33)
 _SHIFTS = np.linspace(-MAX_SHIFT, MAX_SHIFT, 39)
 # Added to the gain, shifts and growths of a fit, in squared grey levels: what little an image says
-# of a shift along its stripes is noise.
-_RIDGE = np.array([0, 1, 1, 1, 1])
+# of a shift along its stripes is noise. With a gain of nothing at all, as of one plain colour, the
+# system would have no solution.
+_RIDGE = np.array([1e-6, 1, 1, 1, 1])
 # (16, 32): averages two pixels into one.
 HALVING = np.kron(np.eye(GREY_SIDE // 2, dtype=np.float32), np.full((1, 2), 0.5, np.float32))
 
@@ -48,6 +50,7 @@ class Fits(NamedTuple):
     second: Integers
     residual: Floats  # the share of the second's contrast that the first does not explain, 0 to 1
     possible: Flags  # whether residual and gain are those of a copy
+    turn: Integers  # the orientation in which the second was laid on the first, as in `turned`
 
 
 def align(
@@ -56,6 +59,7 @@ def align(
     small: Floats,
     rows: Integers,
     proposals: Integers,
+    turns: Integers | None = None,
 ) -> Fits:
     """Lay the proposals of some images on them, by least squares: first at half size, then moved
     accordingly and in full.
@@ -66,22 +70,36 @@ def align(
         small: what `halved` makes of all of them, in that order.
         rows: (M,) the images that get proposals, as places in the order.
         proposals: (M, K) likewise, -1 where there is none.
+        turns: (M, K) the orientation of each proposal. None means that all are as they are.
     """
     first, slot = np.nonzero(proposals >= 0)
     second = proposals[first, slot]
+    turn = np.zeros(len(first), np.int64) if turns is None else turns[first, slot]
     blurred = _blur() @ grey_of(thumbnails, order[rows]) @ _blur().T
-    amounts, residual = _fit(*_basis(HALVING @ blurred @ HALVING.T), first, small[second])
+    amounts, residual = _fit(
+        *_basis(HALVING @ blurred @ HALVING.T), first, _turned_rows(small[second], turn)
+    )
     hopeful = np.flatnonzero(residual <= FAR_RESIDUAL)
-    moved = _moved(grey_of(thumbnails, order[second[hopeful]]), amounts[hopeful])
+    moved = _moved(
+        turned(grey_of(thumbnails, order[second[hopeful]]), turn[hopeful]), amounts[hopeful]
+    )
     amounts[hopeful], residual[hopeful] = _fit(*_basis(blurred), first[hopeful], moved)
     gain = amounts[:, 0]
     possible = (residual <= MAX_RESIDUAL) & (gain >= 1 / MAX_GAIN) & (gain <= MAX_GAIN)
-    return Fits(rows[first], second, residual, possible)
+    return Fits(rows[first], second, residual, possible, turn)
 
 
 def joined(fits: list[Fits]) -> Fits:
     """The fits of several lists as one."""
-    return Fits(*(np.concatenate(column) for column in zip(*fits, strict=True)))
+    none = np.zeros(0, np.int64)
+    nothing = Fits(none, none, np.zeros(0, np.float32), np.zeros(0, np.bool_), none)
+    return Fits(*(np.concatenate(column) for column in zip(nothing, *fits, strict=True)))
+
+
+def _turned_rows(small: Floats, turns: Integers) -> Floats:
+    """(E, S²): `turned` for images that are rows."""
+    side = int(np.sqrt(small.shape[1]))
+    return turned(small.reshape(-1, side, side), turns).reshape(small.shape)
 
 
 def halved(grey: Floats) -> Floats:

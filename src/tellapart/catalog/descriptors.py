@@ -4,18 +4,16 @@ neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.alignment import normalised, resampling
-from tellapart.catalog.thumbnails import Floats, Integers, batches, grey_of
+from tellapart.catalog.thumbnails import MAX_ASPECT, Floats, Integers, batches, grey_of
 from tellapart.threads import map_ahead
 
-# The difference of log(width / height) that copies may have: 10 % of one side cropped and none of
-# the other is 0.105.
-MAX_ASPECT = 0.12
 _LENGTH = 32  # of the descriptor
 # How far apart copies may lie on one axis, in standard deviations of copies: never met by chance.
 _REACH = 10.0
@@ -24,22 +22,34 @@ _RADIUS = 17.0
 _ROWS = 128  # images taken at a time: some 30 MB a thread
 
 
-def describe(thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers) -> Floats:
+def describe(
+    thumbnails: NDArray[np.uint8],
+    aspects: Floats,
+    order: Integers,
+    form: Callable[[Floats], Floats] = np.asarray,
+) -> Floats:
     """(N, 33): that in which the images of this very set differ from each other, and which a crop
     leaves alone.
 
     This is a linear discriminant analysis of the thumbnails at half size, in which crops made of up
     to a thousand of them stand for the copies. In a uniform set it ignores what all have in common.
     One unit is the spread within copies.
+
+    Args:
+        thumbnails: of all images.
+        aspects: log(width / height) of all images.
+        order: the images to describe, as rows of `thumbnails`.
+        form: what of a normalised half-size image is compared: (M, 256) to (M, 256).
     """
     some = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), 1000)).astype(np.int64))]
     grey = grey_of(thumbnails, some)
-    plain = normalised(grey)
+    plain = form(normalised(grey))
     crops = [
         resampling(scale, shift) for scale, shift in ((1, 0), (0.95, -0.8), (0.95, 0.8), (0.9, 0))
     ]
     moved = [
-        normalised(down @ grey @ across.T) - plain for down, across in product(crops, repeat=2)
+        form(normalised(down @ grey @ across.T)) - plain
+        for down, across in product(crops, repeat=2)
     ]
     change = np.concatenate(moved)
     within = (change.T @ change).astype(np.float64) / len(change)
@@ -53,7 +63,8 @@ def describe(thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers) ->
     project = (whiten @ directions).astype(np.float32)
     points = np.empty((len(order), _LENGTH + 1), np.float32)
     for part in batches(len(order), 4096):
-        points[part, :-1] = (normalised(grey_of(thumbnails, order[part])) - centre) @ project
+        described = form(normalised(grey_of(thumbnails, order[part])))
+        points[part, :-1] = (described - centre) @ project
     points[:, -1] = aspects[order] / (MAX_ASPECT / 4)
     return points
 

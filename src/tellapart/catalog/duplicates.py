@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.files import unchanged_pixels
-from tellapart.catalog.near import near_pairs
+from tellapart.catalog.near import near_duplicates
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
+from tellapart.catalog.unions import united
+from tellapart.phrases import count_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Copies:
     Args:
         rows: its rows in the catalog, two or more.
         exact: whether all hold the same bytes. Otherwise some are re-encoded, resized, slightly
-            cropped or brightened.
+            cropped, brightened, mirrored or turned.
         conflict: whether they carry different labels, so that at least one label is wrong.
     """
 
@@ -57,9 +59,23 @@ def link_copies(catalog: Catalog, memory: ThumbnailMemory) -> Catalog:
     if pairs is None:
         joined = b"".join(thumbnails_of(catalog, rows, memory))
         thumbnails = np.frombuffer(joined, np.uint8).reshape(-1, THUMBNAIL_BYTES)
-        pairs = near_pairs(thumbnails, catalog.widths[rows], catalog.heights[rows])
+        found = near_duplicates(thumbnails, catalog.widths[rows], catalog.heights[rows])
+        # An image paired with itself is one that was not compared with all that look like it.
+        pairs = np.concatenate([found.pairs, np.stack([found.uncompared] * 2, axis=1)])
         memory.remember_pairs(key, pairs)
-    return catalog.replace(copies=_united(len(catalog), rows[pairs].tolist()))
+    uncompared = int((pairs[:, 0] == pairs[:, 1]).sum())
+    remarks = (*catalog.remarks, *([_uncompared(uncompared)] if uncompared else []))
+    return catalog.replace(copies=united(len(catalog), rows[pairs].tolist()), remarks=remarks)
+
+
+def _uncompared(count: int) -> str:
+    """The remark that copies among some images were not looked for."""
+    images = count_of(count, "image looks", "images look")
+    return (
+        f"{images} like very many others, and not all of these were compared. Copies among them may"
+        " lie in different splits. If they are copies, or frames of one scene, name what belongs"
+        " together with --group-by."
+    )
 
 
 def thumbnails_of(
@@ -79,7 +95,7 @@ def thumbnails_of(
 
 def find_copies(catalog: Catalog) -> list[Copies]:
     """The usable images that are there more than once, in the order of their first rows."""
-    image_of = _united(len(catalog), _same_image(catalog))
+    image_of = united(len(catalog), _same_image(catalog))
     rows_of = defaultdict(list)
     for row in np.flatnonzero(catalog.ok).tolist():
         rows_of[image_of[row]].append(row)
@@ -100,7 +116,7 @@ def clusters(catalog: Catalog) -> NDArray[np.int64]:
     Two rows belong together if they show the same image or are of one group. They also do so
     through a chain of such rows.
     """
-    return _united(len(catalog), [*_same_image(catalog), *_neighbours(catalog, catalog.groups)])
+    return united(len(catalog), [*_same_image(catalog), *_neighbours(catalog, catalog.groups)])
 
 
 def _same_image(catalog: Catalog) -> list[tuple[int, int]]:
@@ -116,19 +132,3 @@ def _neighbours(catalog: Catalog, column: NDArray[np.object_]) -> Iterable[tuple
     first_row: dict[str, int] = {}
     for row in np.flatnonzero(catalog.ok & (column != "")).tolist():
         yield row, first_row.setdefault(column[row], row)
-
-
-def _united(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """(count,) the smallest row that each row is connected with through pairs of rows."""
-    parent = list(range(count))
-
-    def top(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for pair in pairs:
-        smaller, larger = sorted(map(top, pair))
-        parent[larger] = smaller
-    return np.array([top(row) for row in range(count)], np.int64)

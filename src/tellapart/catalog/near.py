@@ -1,6 +1,6 @@
-"""Near-duplicates: the same image saved again, resized, slightly cropped or brightened.
+"""Near-duplicates: the same image saved again, resized, slightly cropped, mirrored or turned.
 
-    thumbnails ──▶ describe ──▶ nearest_later ──▶ align ──▶ _stands_out ──▶ pairs
+    thumbnails ──▶ describe ──▶ nearest_later ──▶ align ──▶ stands_out ──▶ pairs
                    what a crop   proposals         one laid   far closer than
                    leaves alone                    on the     what else is
                                                    other      like them
@@ -9,50 +9,41 @@ The descriptor only proposes. In a uniform set (solar cells, scans, parts on a b
 similar hashes chain until one cluster holds most of it. So the pixels decide: one thumbnail must
 become the other by shift, scale, gain and offset alone, and the two must be much closer to each
 other than either is to anything else.
+
+All this happens twice. A second descriptor is the same for an image and its seven mirrored and
+turned forms; what it proposes is laid on in the best of the eight. Of every two images the best fit
+counts when it is judged what stands out, so an image that looks the same mirrored proves nothing.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from tellapart.catalog.alignment import MAX_RESIDUAL, Fits, align, halved, joined, resamplings
-from tellapart.catalog.descriptors import (
-    MAX_ASPECT,
-    describe,
-    nearest_later,
-    nearest_of_all,
-    within_reach,
-)
+from tellapart.catalog.alignment import joined
+from tellapart.catalog.crowds import compare_more, scenes
+from tellapart.catalog.descriptors import nearest_later
+from tellapart.catalog.fitting import Fitting, best_of_pairs, chosen, stands_out
+from tellapart.catalog.orientations import turned
 from tellapart.catalog.thumbnails import (
+    BORDER,
+    COLOUR_SIDE,
     GREY_BYTES,
+    MAX_ASPECT,
     THUMBNAIL_BYTES,
     Flags,
     Floats,
     Integers,
     batches,
     detail_of,
-    grey_of,
     mean_colours,
     root_mean_square,
 )
-from tellapart.threads import map_ahead
-
-PROPOSALS = 8  # for each image
-# Tried one after the other for images that fit all that were proposed to them.
-CROWDED_PROPOSALS = (64, 512)
-# Half a minute of one core. A kind of image that is more uniform keeps the proposals that it has.
-MOST_CROWDED_FITS = 400_000
-
-# How many times further away the next image must be that is no copy. Where images vary in D
-# independent ways, one is this much closer than all others by chance once in CONTRAST ** D.
-CONTRAST = 2.5
-# The rounding to whole grey levels. Below it nothing is closer than anything else.
-MIN_RESIDUAL = 0.01
 
 MAX_OFFSET = 40  # grey levels from mean to mean: from 0.9 to 1.1 of a bright image
 # Colour may differ by two levels and half of its strength: at quality 40 a small JPEG loses most of
@@ -64,76 +55,85 @@ COLOUR_OFFSET, COLOUR_SHARE = 2.0, 0.5
 MIN_DETAIL = 3.0
 FLAT_GROUP = 8  # a flat colour that more images than this share is a kind of image, not one image
 
-_ROWS = 128  # images taken at a time: some 30 MB a thread
+
+class NearDuplicates(NamedTuple):
+    """What a search found.
+
+    Args:
+        pairs: (P, 2) rows i < j that show the same image, sorted.
+        uncompared: rows of images that look like so many others that not all of these were
+            compared with them.
+    """
+
+    pairs: Integers
+    uncompared: Integers
 
 
-def near_pairs(thumbnails: NDArray[np.uint8], widths: Integers, heights: Integers) -> Integers:
-    """Pairs of rows that show the same image, changed by no more than saving, resizing and slight
-    edits change it.
+def near_duplicates(
+    thumbnails: NDArray[np.uint8], widths: Integers, heights: Integers
+) -> NearDuplicates:
+    """Pairs of rows that show the same image, changed by no more than saving, resizing, mirroring,
+    quarter turns and slight edits change it.
 
     It finds JPEG copies of quality 40 and up, half the size and up, up to 5 % cropped on a side, a
-    tenth brighter or darker, and all of these together. It does not find mirrored or turned copies,
-    other crops and other colours. Images without detail prove nothing: they pair only if their
-    colour is equal, and only if few images in the set are like that.
+    tenth brighter or darker, and all of these together; each also mirrored or turned by quarters.
+    It does not find other turns, larger crops and other colours. Images without detail prove
+    nothing: they pair only if their colour is equal, and only if few images in the set are like
+    that. Those with a frame around no detail do not pair.
 
-    Not every two of many copies are paired, but chains of pairs join them all.
+    Not every two of many copies are paired, but chains of pairs join them all. Which images are
+    paired does not depend on the order of the rows.
 
     Args:
         thumbnails: (N, THUMBNAIL_BYTES) from `make_thumbnail`, of files that differ.
         widths: (N,) of the images, in pixels.
         heights: (N,) likewise.
-
-    Returns:
-        (P, 2) rows i < j, sorted. Which images are paired does not depend on the order of the rows.
     """
     assert thumbnails.shape == (len(widths), THUMBNAIL_BYTES) and len(widths) == len(heights)
     aspects = np.log(widths / heights).astype(np.float32)
     # In an order that only the contents decide. It also scatters whatever lay side by side.
     keys = (int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest()) for row in thumbnails)
     order = np.lexsort((aspects, np.fromiter(keys, np.uint64)))
-    details = [detail_of(thumbnails[order[batch]]) for batch in batches(len(order), 4096)]
-    flat = np.concatenate([np.zeros(0), *details]) < MIN_DETAIL
+    flat, framed = _without_detail(thumbnails, order)
     # The threads are ours; with BLAS's own beside them it takes half as long again.
     with threadpool_limits(1):
         flats = _flat_pairs(thumbnails, aspects, order[flat])
-        others = _detailed_pairs(thumbnails, aspects, order[~flat])
+        others, uncompared = _detailed_pairs(thumbnails, aspects, order[~flat & ~framed])
     pairs = np.concatenate([flats, others])
-    return np.unique(np.sort(pairs, axis=1), axis=0)
+    return NearDuplicates(np.unique(np.sort(pairs, axis=1), axis=0), np.sort(uncompared))
 
 
-def _detailed_pairs(thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers) -> Integers:
-    """(P, 2) rows of `thumbnails`: pairs among the images in `order` that have detail."""
+def _without_detail(thumbnails: NDArray[np.uint8], order: Integers) -> tuple[Flags, Flags]:
+    """(N,) which images are flat; and which are flat inside a frame, which proves nothing: the
+    border is not compared, and many different placeholders have the same one.
+    """
+    flat, framed = np.zeros(len(order), np.bool_), np.zeros(len(order), np.bool_)
+    for batch in batches(len(order), 4096):
+        rows = thumbnails[order[batch]]
+        flat[batch] = detail_of(rows) < MIN_DETAIL
+        framed[batch] = ~flat[batch] & (detail_of(rows, border=BORDER) < MIN_DETAIL)
+    return flat, framed
+
+
+def _detailed_pairs(
+    thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers
+) -> tuple[Integers, Integers]:
+    """Pairs among the images in `order` that have detail: (P, 2) rows of `thumbnails`; and the rows
+    that were not compared with all that may be their copies.
+    """
     if len(order) < 2:
-        return np.zeros((0, 2), np.int64)
-    points = describe(thumbnails, aspects, order)
-    by_first = np.argsort(points[:, 0], kind="stable")
-    points, order = points[by_first], order[by_first]
-    later = nearest_later(points, PROPOSALS)
-    halves = [halved(grey_of(thumbnails, order[batch])) for batch in batches(len(order), 4096)]
-    small = np.concatenate(halves)
-    resamplings()  # made once, before threads ask for it
-
-    def fits_of(rows: Integers, proposals: Integers) -> Fits:
-        def fit(batch: slice) -> Fits:
-            return align(thumbnails, order, small, rows[batch], proposals[batch])
-
-        size = max(1, _ROWS * PROPOSALS // proposals.shape[1])
-        return joined(list(map_ahead(fit, batches(len(rows), size))))
-
-    worth = within_reach(points, later)
-    if not len(worth):
-        return np.zeros((0, 2), np.int64)
-    fits = fits_of(worth, later[worth])
-    for count in CROWDED_PROPOSALS:
-        crowded = _crowded(fits, len(order))
-        if not len(crowded) or len(crowded) * count > MOST_CROWDED_FITS:
-            break
-        nearest = nearest_of_all(points, crowded, min(count, len(order) - 1))
-        fits = joined([fits, fits_of(crowded, nearest)])
-    first, second, residual, possible = fits
-    found = possible & _stands_out(first, second, residual, len(order))
-    pairs = np.stack([order[first[found]], order[second[found]]], axis=1)
-    return pairs[_alike_otherwise(thumbnails, aspects, pairs)]
+        return np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
+    fitting = Fitting(thumbnails, aspects, order)
+    upright = fitting.upright()
+    best = best_of_pairs(joined([upright, fitting.in_any_turn()]))
+    scene, settled = scenes(fitting, best)
+    upright, uncompared = compare_more(fitting, upright, settled)
+    as_they_are = upright.possible & stands_out(upright, len(order))
+    otherwise = best.possible & stands_out(best, len(order)) & (best.turn > 0)
+    found = joined([chosen(upright, as_they_are), chosen(best, otherwise), scene])
+    pairs = np.stack([fitting.order[found.first], fitting.order[found.second]], axis=1)
+    alike = _alike_otherwise(thumbnails, aspects, pairs, found.turn)
+    return pairs[alike], fitting.order[uncompared]
 
 
 def _flat_pairs(thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers) -> Integers:
@@ -161,49 +161,24 @@ def _flat_pairs(thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers)
     second = later[first, slot]
     near = np.abs(colours[first] - colours[second]).max(1) <= 1
     pairs = np.stack([order[first[near]], order[second[near]]], axis=1)
-    return pairs[_alike_otherwise(thumbnails, aspects, pairs)]
+    return pairs[_alike_otherwise(thumbnails, aspects, pairs, np.zeros(len(pairs), np.int64))]
 
 
-def _alike_otherwise(thumbnails: NDArray[np.uint8], aspects: Floats, pairs: Integers) -> Flags:
-    """(P,) whether shape, brightness and colours allow that two images are one. Alignment does not
-    compare these.
+def _alike_otherwise(
+    thumbnails: NDArray[np.uint8], aspects: Floats, pairs: Integers, turns: Integers
+) -> Flags:
+    """(P,) whether shape, brightness and colours allow that two images are one, the second of them
+    turned. Alignment does not compare these.
     """
     first, second = pairs.T
-    shape = np.abs(aspects[first] - aspects[second]) <= MAX_ASPECT
+    shape_of_second = np.where(turns & 4, -aspects[second], aspects[second])
+    shape = np.abs(aspects[first] - shape_of_second) <= MAX_ASPECT
     a, b = thumbnails[first].astype(np.float32), thumbnails[second].astype(np.float32)
     offset = np.abs(a[:, :GREY_BYTES].mean(1) - b[:, :GREY_BYTES].mean(1))
-    a, b = a[:, GREY_BYTES:] - 128, b[:, GREY_BYTES:] - 128
+    colours = b[:, GREY_BYTES:].reshape(-1, COLOUR_SIDE, COLOUR_SIDE)
+    a = a[:, GREY_BYTES:] - 128
+    b = turned(colours, np.repeat(turns, 2)).reshape(a.shape) - 128
     strength = np.maximum(root_mean_square(a), root_mean_square(b))
     colour = root_mean_square(a - b) <= COLOUR_OFFSET + COLOUR_SHARE * strength
     alike: Flags = shape & (offset <= MAX_OFFSET) & colour
     return alike
-
-
-def _crowded(fits: Fits, count: int) -> Integers:
-    """Rows whose every proposal fits. They are copies of one image, or a uniform kind of image, and
-    more proposals will show which.
-    """
-    row = np.concatenate([fits.first, fits.second])
-    worst = np.zeros(count)
-    np.maximum.at(worst, row, np.concatenate([fits.residual, fits.residual]))
-    full = np.bincount(row, minlength=count) >= PROPOSALS
-    crowded: Integers = np.flatnonzero(full & (worst <= MAX_RESIDUAL))
-    return crowded
-
-
-def _stands_out(first: Integers, second: Integers, residual: Floats, count: int) -> Flags:
-    """(E,) whether each fit lies, for both its images, on the near side of a wide gap among all
-    their fits.
-    """
-    row = np.concatenate([first, second])
-    value = np.maximum(np.concatenate([residual, residual]), MIN_RESIDUAL)
-    by_row = np.lexsort((value, row))
-    row, value = row[by_row], value[by_row]
-    # Nothing follows the last one, unless as many were found as were wanted: then more may follow.
-    beyond = np.where(np.bincount(row, minlength=count)[row] < PROPOSALS, np.inf, 0)
-    following = np.where(np.diff(row, append=-1) == 0, np.append(value[1:], 0), beyond)
-    gap = (value <= MAX_RESIDUAL) & (following >= CONTRAST * value)
-    reach = np.zeros(count, np.float32)
-    np.maximum.at(reach, row[gap], value[gap])
-    alone: Flags = np.maximum(residual, MIN_RESIDUAL) <= np.minimum(reach[first], reach[second])
-    return alone

@@ -22,6 +22,11 @@ COLOUR_SIDE = 8  # JPEG itself keeps colour coarser than grey
 GREY_BYTES = GREY_SIDE**2
 THUMBNAIL_BYTES = GREY_BYTES + 2 * COLOUR_SIDE**2
 
+# The difference of log(width / height) that copies may have: 10 % of one side cropped and none of
+# the other is 0.105.
+MAX_ASPECT = 0.12
+BORDER = 2  # thumbnail pixels that are not compared: a crop may have taken their counterparts
+
 
 def make_thumbnail(pixels: NDArray[np.uint8]) -> bytes:
     """Squeeze an image of any shape into 32 × 32 brightnesses and 8 × 8 colours.
@@ -49,9 +54,11 @@ def grey_of(thumbnails: NDArray[np.uint8], rows: Integers) -> Floats:
     return thumbnails[rows, :GREY_BYTES].reshape(-1, GREY_SIDE, GREY_SIDE).astype(np.float32)
 
 
-def detail_of(thumbnails: NDArray[np.uint8]) -> Floats:
-    """(M,) the standard deviation of the grey levels."""
-    grey = thumbnails[:, :GREY_BYTES]
+def detail_of(thumbnails: NDArray[np.uint8], border: int = 0) -> Floats:
+    """(M,) the standard deviation of the grey levels, without a border of so many pixels."""
+    inner = slice(border, GREY_SIDE - border)
+    grey = thumbnails[:, :GREY_BYTES].reshape(-1, GREY_SIDE, GREY_SIDE)[:, inner, inner]
+    grey = grey.reshape(len(thumbnails), (GREY_SIDE - 2 * border) ** 2)
     return root_mean_square(grey - grey.mean(1, keepdims=True, dtype=np.float32))
 
 

@@ -113,7 +113,8 @@ def _near(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
         return []
     text = (
         f"{count_of(len(copies), 'image is', 'images are')} there more than once with nearly the"
-        " same pixels (re-encoded, resized, slightly cropped or brightened), for example"
+        " same pixels (re-encoded, resized, slightly cropped, brightened, mirrored or turned), for"
+        " example"
         f" {_example(catalog, copies[0].rows)}. They stay on one side of every split that is made"
         " here. Delete all but the best unless you want them."
     )

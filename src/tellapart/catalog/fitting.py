@@ -1,0 +1,153 @@
+"""The images of one search: which are proposed to which, and how well they fit."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellapart.catalog.alignment import MAX_RESIDUAL, Fits, align, halved, joined, resamplings
+from tellapart.catalog.descriptors import describe, nearest_later, nearest_of_all, within_reach
+from tellapart.catalog.orientations import best_turns, turned_alike
+from tellapart.catalog.thumbnails import Flags, Floats, Integers, batches, grey_of
+from tellapart.threads import map_ahead
+
+PROPOSALS = 8  # for each image
+
+# How many times further away the next image must be that is no copy. Where images vary in D
+# independent ways, one is this much closer than all others by chance once in CONTRAST ** D.
+CONTRAST = 2.5
+# The rounding to whole grey levels. Below it nothing is closer than anything else.
+MIN_RESIDUAL = 0.01
+
+_ROWS = 128  # images taken at a time: some 30 MB a thread
+
+
+class Fitting:
+    """Images that have detail, described and ready to be laid on each other.
+
+    Every row that goes in or comes out is a place in `order`.
+
+    Args:
+        thumbnails: (N, THUMBNAIL_BYTES) of all images.
+        aspects: (N,) log(width / height) of all images.
+        order: the images with detail, as rows of `thumbnails`.
+    """
+
+    def __init__(self, thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers) -> None:
+        points = describe(thumbnails, aspects, order)
+        by_first = np.argsort(points[:, 0], kind="stable")
+        self.order = order[by_first]
+        self.aspects = aspects[self.order]
+        self._points = points[by_first]
+        self._thumbnails = thumbnails
+        self._turned_points = describe(thumbnails, np.abs(aspects), self.order, turned_alike)
+        halves = [
+            halved(grey_of(thumbnails, self.order[batch])) for batch in batches(len(order), 4096)
+        ]
+        self._small = np.concatenate(halves)
+        resamplings()  # made once, before threads ask for it
+
+    def upright(self) -> Fits:
+        """How well each image fits those that are most like it as they are."""
+        later = nearest_later(self._points, PROPOSALS)
+        rows = within_reach(self._points, later)
+        return self._fits(rows, later[rows])
+
+    def in_any_turn(self) -> Fits:
+        """How well each image fits those that are most like it in any of the eight orientations."""
+        by_first = np.argsort(self._turned_points[:, 0], kind="stable")
+        points = self._turned_points[by_first]
+        later = nearest_later(points, PROPOSALS)
+        rows = within_reach(points, later)
+        return self._turned_fits(by_first[rows], np.where(later < 0, -1, by_first[later])[rows])
+
+    def with_nearest(self, rows: Integers, count: int) -> Fits:
+        """How well some images fit the `count` others that are most like them as they are."""
+        return self._fits(rows, nearest_of_all(self._points, rows, count))
+
+    def with_nearest_turned(self, rows: Integers, count: int) -> Fits:
+        """How well some images fit the `count` others that are most like them in any
+        orientation.
+        """
+        return self._turned_fits(rows, nearest_of_all(self._turned_points, rows, count))
+
+    def _fits(self, rows: Integers, proposals: Integers, *, turn: bool = False) -> Fits:
+        def fit(batch: slice) -> Fits:
+            few, others = rows[batch], proposals[batch]
+            turns = np.zeros_like(others)
+            if turn:
+                first = np.broadcast_to(few[:, None], others.shape).ravel()
+                best = best_turns(self._small, self.aspects, first, others.ravel())
+                turns = best.reshape(others.shape)
+                others = np.where(turns < 0, -1, others)
+            return align(self._thumbnails, self.order, self._small, few, others, turns)
+
+        size = max(1, _ROWS * PROPOSALS // proposals.shape[1])
+        return joined(list(map_ahead(fit, batches(len(rows), size))))
+
+    def _turned_fits(self, rows: Integers, proposals: Integers) -> Fits:
+        return self._fits(rows, proposals, turn=True)
+
+
+def chosen(fits: Fits, which: Flags | Integers) -> Fits:
+    """Some of the fits, by flags or by places."""
+    return Fits(
+        fits.first[which],
+        fits.second[which],
+        fits.residual[which],
+        fits.possible[which],
+        fits.turn[which],
+    )
+
+
+def crowded(fits: Fits, count: int) -> Integers:
+    """Rows whose every proposal fits. They are copies of one image, or a uniform kind of image, and
+    more proposals will show which.
+    """
+    row = np.concatenate([fits.first, fits.second])
+    worst = np.zeros(count)
+    np.maximum.at(worst, row, np.concatenate([fits.residual, fits.residual]))
+    full = np.bincount(row, minlength=count) >= PROPOSALS
+    rows: Integers = np.flatnonzero(full & (worst <= MAX_RESIDUAL))
+    return rows
+
+
+def best_of_pairs(fits: Fits) -> Fits:
+    """The best fit of every two images, whichever is the first and however the second is turned."""
+    low, high = np.minimum(fits.first, fits.second), np.maximum(fits.first, fits.second)
+    order = np.lexsort((fits.turn, fits.residual, high, low))
+    low, high = low[order], high[order]
+    new = (np.diff(low, prepend=-1) != 0) | (np.diff(high, prepend=-1) != 0)
+    return chosen(fits, order[new])
+
+
+def reach_of(row: Integers, residual: Floats, count: int) -> Floats:
+    """(count,) for each row the residual on the near side of its outermost wide gap; 0 without a
+    gap.
+
+    Args:
+        row: (E,) the row that each fit belongs to.
+        residual: (E,) of the fits.
+        count: how many rows there are.
+    """
+    value = np.maximum(residual, MIN_RESIDUAL)
+    by_row = np.lexsort((value, row))
+    row, value = row[by_row], value[by_row]
+    # Nothing follows the last one, unless as many were found as were wanted: then more may follow.
+    beyond = np.where(np.bincount(row, minlength=count)[row] < PROPOSALS, np.inf, 0)
+    following = np.where(np.diff(row, append=-1) == 0, np.append(value[1:], 0), beyond)
+    gap = (value <= MAX_RESIDUAL) & (following >= CONTRAST * value)
+    reach = np.zeros(count, np.float32)
+    np.maximum.at(reach, row[gap], value[gap])
+    return reach
+
+
+def stands_out(fits: Fits, count: int) -> Flags:
+    """(E,) whether each fit lies, for both its images, on the near side of a wide gap among all
+    their fits.
+    """
+    row = np.concatenate([fits.first, fits.second])
+    reach = reach_of(row, np.concatenate([fits.residual, fits.residual]), count)
+    nearer = np.minimum(reach[fits.first], reach[fits.second])
+    alone: Flags = np.maximum(fits.residual, MIN_RESIDUAL) <= nearer
+    return alone
