@@ -16,6 +16,7 @@ import pytest
 from helpers.images import write_image
 from tellapart.catalog.scan import drop_empty_classes
 from tellapart.catalog.sources import read_source
+from tellapart.catalog.split_findings import find_leaks
 from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused
@@ -75,7 +76,7 @@ def test_a_change_is_told_and_accepted_only_when_that_is_asked_for(
     catalog = catalog_of(photos)
     assert saved.changes(catalog) == [CHANGES[change]]
     with pytest.raises(Refused, match="add --accept-changes to go on") as refused:
-        saved.of(catalog, hint=ACCEPT_CHANGES)
+        saved.of(catalog, accept_changes=False, hint=ACCEPT_CHANGES)
     assert refused.value.message.endswith(f"does not fit the data: {CHANGES[change]}.")
     stated = {
         path: row[3]
@@ -103,7 +104,8 @@ def test_where_changes_are_accepted_what_looks_alike_without_them_is_no_leak(pho
 def test_data_that_is_as_it_was_has_no_changes(photos: Path):
     saved, catalog = saved_of(photos), catalog_of(photos)
     assert saved.changes(catalog) == []
-    assert Counter(saved.of(catalog)) == Counter(row[3] for row in saved.rows.values())
+    splits = saved.of(catalog, accept_changes=False)
+    assert Counter(splits) == Counter(row[3] for row in saved.rows.values())
 
 
 def test_a_image_that_moved_to_another_class_stays_out(photos: Path):
@@ -119,15 +121,16 @@ def test_a_image_that_moved_to_another_class_stays_out(photos: Path):
 
 def test_a_resumed_run_wants_the_weights_that_it_had_and_another_run_its_own(photos: Path):
     saved, catalog = saved_of(photos), catalog_of(photos)
-    train = np.flatnonzero(saved.of(catalog) == "train")[:2]
-    others = np.flatnonzero(saved.of(catalog) != "train")  # these are never drawn
+    splits = saved.of(catalog, accept_changes=False)
+    train = np.flatnonzero(splits == "train")[:2]
+    others = np.flatnonzero(splits != "train")  # these are never drawn
     heavy = np.isin(np.arange(len(catalog)), [*train, *others])
     heavier = catalog.replace(weights=np.where(heavy, 3.0, 1.0))
     assert saved.changes(heavier) == [f"2 images have another weight ({catalog.paths[train[0]]!r})"]
     with pytest.raises(Refused, match="2 images have another weight"):
         saved.of(heavier, accept_changes=False, hint=ACCEPT_CHANGES)
     assert np.flatnonzero(saved.of(heavier, accept_changes=True) == "").tolist() == train.tolist()
-    assert (saved.of(heavier) == saved.of(catalog)).all()
+    assert (saved.extended(heavier, SplitOptions(), 0).splits == splits).all()
 
 
 def test_splits_that_were_saved_without_weights_fit_any(photos: Path):
@@ -192,6 +195,110 @@ def test_splits_without_the_order_of_the_classes_are_refused(photos: Path):
         Refused, match="was written by an earlier tellapart, without the order of the classes"
     ):
         read_splits(file)
+
+
+# ── another training extends them ──
+
+
+def extended(saved: SavedSplits, catalog: Catalog, seed: int = 5) -> tuple[dict[str, str], str]:
+    """Path → split of the usable images, and what is said."""
+    divided = saved.extended(catalog, SplitOptions(), seed)
+    splits = dict(zip(divided.paths[divided.ok], divided.splits[divided.ok], strict=True))
+    return splits, " ".join(divided.remarks)
+
+
+def old_splits(saved: SavedSplits) -> dict[str, str]:
+    return {path: row[3] for path, row in saved.rows.items()}
+
+
+def test_splits_that_fit_the_data_are_used_as_they_are_and_nothing_is_said(photos: Path):
+    saved, catalog = saved_of(photos), catalog_of(photos)
+    assert extended(saved, catalog) == (old_splits(saved), "")
+
+
+def test_new_images_join_and_no_old_one_moves(photos: Path):
+    saved = saved_of(photos)
+    for number in range(40):
+        write_image(photos / "sky" / f"new{number:02}.jpg", 900 + number)
+    splits, text = extended(saved, catalog_of(photos))
+    assert old_splits(saved).items() <= splits.items()
+    assert {splits[f"sky/new{number:02}.jpg"] for number in range(40)} == {"train", "val", "test"}
+    assert "are kept, and no image moved: 40 images are new (" in text
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_new_copy_and_a_new_image_of_a_group_follow_what_is_known(photos: Path, split: str):
+    saved = saved_of(photos)
+    known = next(path for path, row in saved.rows.items() if row[3] == split)
+    copy = photos / "sky" / "copy.jpg"
+    copy.write_bytes((photos / known).read_bytes())
+    write_image(photos / "sky" / "other.jpg", 999)
+    catalog = catalog_of(photos)
+    groups = np.where(np.isin(catalog.paths, [known, "sky/other.jpg"]), "g", "").astype(object)
+    splits, text = extended(saved, catalog.replace(groups=groups))
+    assert (splits["sky/copy.jpg"], splits["sky/other.jpg"]) == (split, split)
+    assert f"1 image is new ('sky/other.jpg'; 1 in {split})" in text
+
+
+def test_an_image_that_moved_or_changed_its_class_stays_in_its_split(photos: Path):
+    saved = saved_of(photos)
+    (photos / "sky" / "003.jpg").rename(photos / "leaf" / "moved.jpg")
+    splits, text = extended(saved, catalog_of(photos))
+    assert splits["leaf/moved.jpg"] == saved.rows["sky/003.jpg"][3]
+    assert "1 image has another class ('leaf/moved.jpg')" in text
+
+
+def test_an_image_with_other_content_stays_where_its_path_was(photos: Path):
+    saved = saved_of(photos)
+    change_one(photos)
+    splits, text = extended(saved, catalog_of(photos))
+    assert splits == old_splits(saved)
+    assert "1 image has other content ('sky/003.jpg')" in text
+
+
+def test_images_that_are_gone_are_counted_and_the_others_stay(photos: Path):
+    saved = saved_of(photos)
+    take_one_away(photos)
+    splits, text = extended(saved, catalog_of(photos))
+    assert splits.items() <= old_splits(saved).items()
+    assert "no image moved: 1 image is gone or cannot be read ('sky/003.jpg')." in text
+
+
+def test_a_new_class_is_divided_and_told(photos: Path):
+    saved = saved_of(photos)
+    for number in range(10):
+        write_image(photos / "earth" / f"{number}.jpg", 900 + number)
+    splits, text = extended(saved, catalog_of(photos))
+    assert old_splits(saved).items() <= splits.items()
+    assert {splits[f"earth/{number}.jpg"] for number in range(10)} == {"train", "val", "test"}
+    assert "class 'earth' is new (10 images)" in text
+
+
+def test_known_images_that_are_copies_across_two_sides_are_refused(photos: Path):
+    saved, catalog = saved_of(photos), catalog_of(photos)
+    train, test = (list(catalog.paths).index(path) for path in first_of_two_sides(saved))
+    copies = catalog.copies.copy()
+    copies[max(train, test)] = min(train, test)
+    with pytest.raises(Refused, match="would put 1 images or groups on two sides"):
+        saved.extended(catalog.replace(copies=copies), SplitOptions(), 0)
+
+
+def first_of_two_sides(saved: SavedSplits) -> list[str]:
+    splits = old_splits(saved)
+    return [next(path for path in splits if splits[path] == split) for split in ("train", "test")]
+
+
+def test_a_new_image_that_joins_both_sides_goes_to_train_and_the_leak_is_found(photos: Path):
+    saved = saved_of(photos)
+    write_image(photos / "sky" / "new.jpg", 999)
+    catalog = catalog_of(photos)
+    tied = [list(catalog.paths).index(path) for path in [*first_of_two_sides(saved), "sky/new.jpg"]]
+    copies = catalog.copies.copy()
+    copies[tied] = [tied[0], tied[1], tied[1]]
+    groups = np.where(np.isin(np.arange(len(catalog)), [tied[0], tied[2]]), "g", "").astype(object)
+    divided = saved.extended(catalog.replace(copies=copies, groups=groups), SplitOptions(), 0)
+    assert divided.splits[tied].tolist() == ["train", "test", "train"]
+    assert [leak.splits for leak in find_leaks(divided)] == [("train", "test")]
 
 
 # ── the splits as a column ──

@@ -3,14 +3,16 @@
 import time
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from helpers.catalogs import catalog_of_labels, counts, homes
 from tellapart.catalog.duplicates import clusters
+from tellapart.catalog.held_out import cluster_keys
 from tellapart.catalog.split_findings import find_leaks, missed_shares, small_classes
 from tellapart.catalog.splits import make_folds, make_splits
 from tellapart.catalog.table import text_column
+from tellapart.keyed import keyed_numbers
 from tellapart.options import SplitOptions
 
 DEFAULT = SplitOptions()
@@ -103,6 +105,57 @@ def test_no_cluster_is_in_two_folds_and_no_class_is_held_out_whole_whatever_the_
     assert homes(fold_of, clusters(catalog)) == 1
     assert np.all(left)
     assert fold_of.max() < folds
+
+
+# ── what new clusters move ──
+
+
+OWN = [(label, 1000 + 20 * label + number, "", 0) for label in range(4) for number in range(20)]
+
+
+def apart(rows):
+    """The same rows with other contents and groups, and copies among themselves alone."""
+    return [
+        (label, content + 5000, group and f"new {group}", min(back, place))
+        for place, (label, content, group, back) in enumerate(rows)
+    ]
+
+
+def keys_suffice(catalog, seed):
+    """Whether each class has test images by the keys of its clusters, of which no more than half go
+    there, and none is more than half of a class.
+    """
+    numbers = clusters(catalog)
+    rows_of = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
+    places = keyed_numbers(seed, "split", cluster_keys(catalog, rows_of)) / 2.0**64
+    images = np.array([np.bincount(catalog.labels[rows], minlength=4) for rows in rows_of])
+    in_test = (images[places < DEFAULT.test] > 0).sum(axis=0)
+    enough = (in_test > 0) & (in_test <= (images > 0).sum(axis=0) // 2)
+    return bool(enough.all() and (images <= images.sum(axis=0) / 2).all())
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.filter_too_much])
+@given(STRUCTURES, STRUCTURES, st.integers(0, 9))
+def test_new_clusters_move_no_old_one_between_test_and_the_rest(rows, new_rows, seed):
+    before, after = structure([*OWN, *rows]), structure([*OWN, *rows, *apart(new_rows)])
+    old = slice(len(OWN) + len(rows))
+    assume(keys_suffice(before, seed) and keys_suffice(after, seed))
+    was, is_test = (
+        make_splits(catalog, DEFAULT, seed)[old] == "test" for catalog in (before, after)
+    )
+    assert (was == is_test).all()
+
+
+@settings(max_examples=200)
+@given(STRUCTURES, STRUCTURES, st.integers(0, 9))
+def test_kept_splits_move_nothing_and_the_rest_follows_or_goes_by_key(rows, new_rows, seed):
+    before = structure(rows)
+    old = make_splits(before, DEFAULT, seed)
+    after = structure([*rows, *new_rows])
+    kept = text_column([*old[: len(rows)], *[""] * (len(after) - len(rows))])
+    splits = make_splits(after, DEFAULT, seed + 1, kept=kept)
+    assert (splits[: len(rows)] == old[: len(rows)]).all()
+    assert set(splits) <= {"train", "val", "test"}
 
 
 # ── size ──

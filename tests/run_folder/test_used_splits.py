@@ -30,41 +30,14 @@ def test_the_splits_of_a_leaky_source_can_be_used_again(split_photos: Path):
     assert splits_of(train_probe(split_photos, splits=first.path)).equals(splits_of(first))
 
 
-def change_one(photos: Path) -> None:
-    write_image(photos / "sky" / "003.jpg", 999)
-
-
-def take_one_away(photos: Path) -> None:
-    (photos / "sky" / "003.jpg").unlink()
-
-
-def add_one(photos: Path) -> None:
+def test_data_that_was_added_joins_the_splits_of_an_earlier_run(run: Run, photos: Path):
     write_image(photos / "sky" / "new.jpg", 999)
-
-
-def break_one(photos: Path) -> None:
-    (photos / "sky" / "003.jpg").write_bytes(b"")
-
-
-def rename_a_class(photos: Path) -> None:
-    (photos / "sky").rename(photos / "heaven")
-
-
-CHANGES = {
-    change_one: r"1 image has other content \('sky/003\.jpg'\)",
-    take_one_away: r"1 image is gone or cannot be read \('sky/003\.jpg'\)",
-    add_one: r"1 image is new \('sky/new\.jpg'\)",
-    break_one: r"1 image is gone or cannot be read \('sky/003\.jpg'\)",
-    rename_a_class: r"12 images are gone or cannot be read .+, 12 images are new",
-}
-
-
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_splits_are_refused_where_the_data_is_not_what_it_was(run: Run, photos: Path, change):
-    change(photos)
-    with pytest.raises(Refused, match=CHANGES[change]):
-        train_probe(photos, splits=run.path)
-    assert not list(photos.parent.glob("runs/*"))
+    again = train_probe(photos, splits=run.path)
+    places = dict(splits_of(again).select("path", "split").rows())
+    old = dict(splits_of(run).select("path", "split").rows())
+    assert places.keys() - old.keys() == {"sky/new.jpg"}
+    assert old.items() <= places.items()
+    assert any("no image moved: 1 image is new" in warning for warning in again.warnings)
 
 
 @pytest.mark.parametrize("keeps_hash", [True, False])

@@ -88,7 +88,7 @@ def small_classes(catalog: Catalog) -> list[str]:
 
 
 def missed_shares(catalog: Catalog, options: SplitOptions) -> list[str]:
-    """A sentence, if groups and copies keep the splits far from the wanted sizes.
+    """A sentence, if keys, groups and copies keep the splits far from the wanted sizes.
 
     Args:
         catalog: divided by `make_splits`.
@@ -107,8 +107,13 @@ def missed_shares(catalog: Catalog, options: SplitOptions) -> list[str]:
         f"{split} has {count_of(size, 'image')} instead of {wanted:,}"
         for split, (size, wanted) in sizes.items()
     )
-    text = f"Groups and copies stay whole, so the splits miss their wanted sizes: {reached}."
     pieces = _Pieces(catalog, free)
+    if not pieces.whole:
+        return [
+            "Each image goes where its own key puts it, so the splits are only near their wanted"
+            f" sizes: {reached}. Another seed deals them anew."
+        ]
+    text = f"Groups and copies stay whole, so the splits miss their wanted sizes: {reached}."
     tied = pieces.tied(len(shares))
     # Where each split has images, `small_classes` says which classes it lacks.
     if tied and any(size == 0 for size, _ in sizes.values()):
@@ -168,6 +173,11 @@ class _Pieces:
         if (self._catalog.groups != "").any():
             return "add images of other groups, or group more finely"
         return "add images that differ"
+
+    @property
+    def whole(self) -> bool:
+        """Whether any cluster has more than one image."""
+        return bool(np.bincount(self._cluster_of[self._rows]).max() > 1)
 
     def tied(self, least: int) -> set[int]:
         """The labels of the classes that have fewer than `least` clusters of their own, though they

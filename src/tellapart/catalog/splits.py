@@ -1,4 +1,4 @@
-"""Train, val and test: stratified by class, whole clusters only, keyed by seed and content."""
+"""Train, val and test: whole clusters only, test by each cluster's own key and val by class."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.duplicates import clusters
+from tellapart.catalog.held_out import cluster_keys, held_out
 from tellapart.catalog.table import Catalog, Column, text_column
 from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers
 from tellapart.options import SplitOptions
 
 
-def make_splits(catalog: Catalog, options: SplitOptions, seed: int) -> Column:
+def make_splits(
+    catalog: Catalog, options: SplitOptions, seed: int, *, kept: Column | None = None
+) -> Column:
     """Divide the usable images. Splits that the source states are kept as they are.
 
     Val and test are cut from what is free if the source states no test, and only val if it does.
     Nothing is cut where it states val too. Images of one group, and copies of one image, go to one
-    split.
+    split. New clusters move no old one between test and the rest (`held_out` has the exceptions);
+    they may move some between train and val, which are stratified by class.
+
+    Args:
+        catalog: scanned.
+        options: the shares.
+        seed: of the keyed numbers.
+        kept: (N,) the split that an earlier training had an image in, or "". These stay, and the
+            other images of their clusters follow.
 
     Returns:
         (N,) str: "train", "val", "test", or "" for a row whose status is not ok.
@@ -29,8 +40,14 @@ def make_splits(catalog: Catalog, options: SplitOptions, seed: int) -> Column:
         UserError: all images are one group, or a class has nothing left to train on.
     """
     splits, free, shares = planned(catalog, options)
-    if len(shares) > 1 or "" in catalog.given_splits[catalog.ok]:
-        splits[free] = _divide(catalog, np.flatnonzero(free), shares, seed)
+    if kept is not None:
+        old = catalog.ok & (kept != "")
+        splits[old] = kept[old]
+        splits[free & ~old] = ""
+        _follow_stated_copies(catalog, splits)
+        free = catalog.ok & (splits == "")
+    if len(shares) > 1 or "" in splits[catalog.ok]:
+        _divide(catalog, splits, free, shares, seed)
     _check_trainable(catalog, splits)
     return splits
 
@@ -73,41 +90,81 @@ def _follow_stated_copies(catalog: Catalog, splits: Column) -> None:
 
 
 def _divide(
-    catalog: Catalog, rows: NDArray[np.int64], shares: dict[str, float], seed: int
-) -> Column:
-    """(len(rows),) str: whole clusters, handed out by `_Needs`."""
-    labels = catalog.labels[rows].tolist()
+    catalog: Catalog, splits: Column, free: NDArray[np.bool_], shares: dict[str, float], seed: int
+) -> None:
+    """Give each free row its split: test first, then val and train from what is left."""
+    if not free.any():
+        return
     cluster_of = clusters(catalog)
-    groups = _in_keyed_order(catalog, rows, cluster_of[rows], "split", seed)
-    if len(groups) == 1 and 1 < len(rows) == catalog.ok.sum() and len(shares) > 1:
+    if free.sum() == catalog.ok.sum() > 1 and len(shares) > 1:
+        _check_divisible(catalog, cluster_of, free)
+    left = free.copy()
+    if "test" in shares:
+        test = _test_rows(catalog, splits, free, cluster_of, shares, seed)
+        splits[test] = "test"
+        left &= ~test
+    rest = [shares["train"], *([shares["val"]] if "val" in shares else [])]
+    rows = np.flatnonzero(left)
+    groups = _in_keyed_order(catalog, rows, cluster_of[rows], "val", seed)
+    labels_of = [catalog.labels[rows[group]].tolist() for group in groups]
+    needs = _Needs(labels_of, [share / sum(rest) for share in rest])
+    for group, inside in zip(groups, labels_of, strict=True):
+        splits[rows[group]] = ("train", "val")[needs.place(inside)]
+
+
+def _check_divisible(
+    catalog: Catalog, cluster_of: NDArray[np.int64], free: NDArray[np.bool_]
+) -> None:
+    """Refuse images that are all one cluster."""
+    if len(set(cluster_of[free].tolist())) == 1:
         raise UserError(
-            f"All {len(rows):,} images are"
-            f" {what_they_are(catalog, cluster_of == cluster_of[rows[0]])}, and stay on one side"
+            f"All {int(free.sum()):,} images are"
+            f" {what_they_are(catalog, cluster_of == cluster_of[free][0])}, and stay on one side"
             " of the split: nothing is left to test on.",
             "Group them by what tells them apart, or add other images.",
         )
-    labels_of = [[labels[member] for member in group] for group in groups]
-    needs = _Needs(labels_of, list(shares.values()))
-    names, chosen = list(shares), [""] * len(rows)
-    for group, inside in zip(groups, labels_of, strict=True):
-        name = names[needs.place(inside)]
-        for member in group:
-            chosen[member] = name
-    return text_column(chosen)
+
+
+def _test_rows(
+    catalog: Catalog,
+    splits: Column,
+    free: NDArray[np.bool_],
+    cluster_of: NDArray[np.int64],
+    shares: dict[str, float],
+    seed: int,
+) -> NDArray[np.bool_]:
+    """(N,) the free rows that are held out for test."""
+    members: dict[tuple[int, str], list[int]] = defaultdict(list)
+    # Only the user's own splits can divide a cluster. Each side is then a cluster of its own.
+    homes = np.where(free, "", splits)
+    for row in np.flatnonzero(catalog.ok).tolist():
+        members[cluster_of[row], homes[row]].append(row)
+    chosen = held_out(
+        cluster_keys(catalog, members.values()),
+        [catalog.labels[rows].tolist() for rows in members.values()],
+        shares["test"],
+        seed,
+        fixed=[home for _, home in members],
+        has_val="val" in shares,
+    )
+    test = np.zeros(len(catalog), bool)
+    for rows, is_test in zip(members.values(), chosen.tolist(), strict=True):
+        test[rows] = is_test
+    return test
 
 
 class _Needs:
-    """What each class still needs in each split, while clusters are handed out.
+    """What each class still needs in train and val, while clusters are handed out.
 
     Args:
         groups: the labels of each cluster's images, in the order in which they will be handed out.
-        shares: the share of each split, train first, test last.
+        shares: the share of each split, train first.
     """
 
     def __init__(self, groups: list[list[int]], shares: Sequence[float]) -> None:
         counts = Counter(label for group in groups for label in group)
         self._wanted = {label: targets_of(count, shares) for label, count in counts.items()}
-        # A class that is short of clusters gets train first, then test, then val.
+        # A class that is short of clusters gets train first.
         order = (0, *range(len(shares) - 1, 0, -1))
         self._without: dict[int, list[int]] = {
             label: [split for split in order if wanted[split]]
@@ -128,8 +185,8 @@ class _Needs:
         return split
 
     def _alone(self, label: int) -> int:
-        """The split of a single image. They fill up test, then val, then train, so that one more or
-        less moves few others.
+        """The split of a single image. They fill up val, then train, so that one more or less moves
+        few others.
         """
         wanted = self._wanted[label]
         backwards = range(len(wanted) - 1, 0, -1)

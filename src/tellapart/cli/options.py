@@ -36,7 +36,8 @@ BootstrapSeed = Annotated[
 Splits = Annotated[
     Path | None,
     option(
-        "Take over the splits of an earlier run, so that its test images stay unseen.",
+        "Take over the splits of an earlier run, so that its test images stay unseen. New images"
+        " join them.",
         metavar="RUN",
     ),
 ]

@@ -71,7 +71,8 @@ def train(
         out: the folder that holds runs.
         name: what to call the run. Default: the data's name.
         seed: the seed of every random decision. Default: the recipe's.
-        splits: the splits.parquet of an earlier run, or that run's folder, to use its splits again.
+        splits: the splits.parquet of an earlier run, or that run's folder, to use its splits
+            again. New images join them, and no old one moves.
         group_by: what must stay on one side of the split: "column:NAME" of a table, "folder",
             "folder:N", "name:PATTERN" of file names, or "burst".
         strict: refuse data with leaks or label conflicts, rather than report them.

@@ -69,7 +69,7 @@ class Request:
         if self.splits is None:
             return None
         if self.run is None:
-            return catalog.with_splits(self.splits.of(catalog))
+            return self.splits.extended(catalog, self.recipe.split, self.recipe.seed)
         hint = ACCEPT_CHANGES if self.verb == "train" else RESTORE
         splits = self.splits.of(catalog, accept_changes=self.accept_changes, hint=hint)
         for change in self.splits.changes(catalog):
