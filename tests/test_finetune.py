@@ -21,9 +21,9 @@ from helpers.runs import (
     SHORT,
     assert_same_end,
     history_of,
-    last_checkpoint,
     metrics_of,
     stopped,
+    torch_probabilities,
     train,
 )
 from tellapart import Run
@@ -134,8 +134,7 @@ def test_a_fine_tuned_network_that_is_better_is_shipped(data: Path, weights: Pat
     assert comparison["second"] == metrics_of(run.path)["test"]["accuracy"]
     assert comparison["seconds"] > 0
     assert "probe" in metrics_of(run.path)
-    best = last_checkpoint(run.path).facts["best"]
-    assert best in {file.name for file in (run.path / "checkpoints").iterdir()}
+    assert metrics_of(run.path)["training"]["choice"]["standard_errors"] > 1
 
 
 def test_a_fine_tuned_network_that_is_worse_is_not_shipped(
@@ -161,6 +160,25 @@ def test_a_fine_tuned_network_that_is_worse_is_not_shipped(
         one.predictor().predict(data / "sky" / "000.png").probabilities for one in (run, alone)
     ]
     assert answers[0] == answers[1]
+
+
+def test_a_network_between_the_probe_and_the_end_is_shipped_and_kept(
+    data: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("tellapart.pipeline.fine_tuned.SHARES", (0.5,))
+    run = finetune(
+        data,
+        weights,
+        tmp_path,
+        **{"head.c_values": "1e-7", "training.epochs": 4, "training.lr": 0.003},
+    )
+    training = metrics_of(run.path)["training"]
+    assert metrics_of(run.path)["comparison"]["shipped"] == "fine-tuned"
+    assert training["share"] == 0.5
+    assert (run.path / "checkpoints" / training["network"]).is_file()
+    image = data / "sky" / "000.png"
+    wanted = run.predictor().probabilities(image)[0]
+    np.testing.assert_allclose(torch_probabilities(run, image), wanted, atol=0.01)
 
 
 def test_what_it_was_worth_is_printed(data: Path, weights: Path, tmp_path: Path):

@@ -46,6 +46,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "training.sampling": "weighted",
     "training.weight_column": "often",
     "training.loss": "bce",
+    "training.keep": "last",
     "training.label_smoothing": 0.1,
     "training.optimizer": "sgd",
     "training.lr": 0.01,

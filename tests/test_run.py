@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import tellapart
 from helpers.images import write_classes, write_tiny
-from helpers.runs import SHORT
+from helpers.runs import SHORT, torch_probabilities
 from tellapart import Run, UserError
-from tellapart.decoding import decode_file
 from tellapart.errors import Refused
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
@@ -31,14 +29,6 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return tellapart.train(photos, recipe="cifar10-lenet", out=out, set=SHORT, quiet=True)
 
 
-def probabilities(run: Run, image: Path) -> np.ndarray:
-    """The answer of the network in torch."""
-    preprocessing = run.predictor().card.preprocessing
-    tensor = preprocessing.normalised(preprocessing.resized(decode_file(image).pixels))
-    logits = run.torch_module()(torch.from_numpy(tensor)[None])
-    return logits.softmax(1).numpy()[0]
-
-
 def test_a_run_is_opened_as_it_was_returned(probe: Run):
     assert Run.open(probe.path) == probe
     assert Run.open(str(probe.path)).as_json() == probe.as_json()
@@ -54,7 +44,7 @@ def test_the_torch_module_answers_as_the_model_file_does(kind: str, request: pyt
     run: Run = request.getfixturevalue(kind)
     image = sorted((run.path.parent.parent / "photos").rglob("*.*g"))[0]
     wanted = run.predictor().probabilities(image)[0]
-    np.testing.assert_allclose(probabilities(run, image), wanted, atol=0.01)
+    np.testing.assert_allclose(torch_probabilities(run, image), wanted, atol=0.01)
 
 
 def test_the_torch_module_is_in_evaluation_mode_and_does_not_learn(fitted: Run):

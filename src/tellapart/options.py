@@ -283,6 +283,11 @@ class TrainingOptions(Group):
     precision: Literal["full", "bf16", "fp16"] = option(
         "full", "The precision of the forward pass. fp16 needs a GPU."
     )
+    keep: Literal["best", "last"] = option(
+        "best",
+        "The network that training ends with: the best epoch's by training.monitor, or the last"
+        " epoch's.",
+    )
     monitor: str = option(
         "loss",
         "The metric on val that picks the best checkpoint. metrics={…} adds your own in Python.",

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import tellapart
 from tellapart import Run
+from tellapart.decoding import decode_file
 from tellapart.errors import Interrupted
 from tellapart.progress import Console
 from tellapart.training.checkpoints import Checkpoint, Checkpoints
@@ -85,6 +87,14 @@ def last_checkpoint(run: Path) -> Checkpoint:
     """The newest one that can be used."""
     identity = json.loads((run / "run.json").read_text())["id"]
     return Checkpoints(run / "checkpoints", identity, Console(quiet=True)).newest()
+
+
+def torch_probabilities(run: Run, image: Path) -> np.ndarray:
+    """The answer of the network in torch."""
+    preprocessing = run.predictor().card.preprocessing
+    tensor = preprocessing.normalised(preprocessing.resized(decode_file(image).pixels))
+    logits = run.torch_module()(torch.from_numpy(tensor)[None])
+    return logits.softmax(1).numpy()[0]
 
 
 def metrics_of(run: Path) -> dict[str, Any]:

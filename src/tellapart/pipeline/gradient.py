@@ -9,9 +9,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from tellapart.cache import FeatureStore
+from tellapart.catalog.table import Catalog
 from tellapart.errors import choose
-from tellapart.evaluation.choice import choose_network
+from tellapart.evaluation.choice import Choice
 from tellapart.evaluation.comparison import Comparison, compare
 from tellapart.evaluation.scores import METRICS
 from tellapart.export.compose import compose_features
@@ -21,6 +24,7 @@ from tellapart.models.classifier import Classifier
 from tellapart.models.to_onnx import at_rest, export_trained
 from tellapart.phrases import count_of
 from tellapart.pipeline.data import Data
+from tellapart.pipeline.fine_tuned import keep_between, settle
 from tellapart.pipeline.open import OpenRun
 from tellapart.pipeline.probe import TrainedModel
 from tellapart.pipeline.record import Trained, write_results
@@ -50,6 +54,7 @@ from tellapart.training.phases import TrainingData
 from tellapart.training.schedules import rate_curve
 from tellapart.training.state import Progress
 from tellapart.training.trackers import check_trackers
+from tellapart.training.weight_line import WeightLine, weights_of
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,14 @@ class Fitted:
         progress: how the training went.
         facts: for the record, plain values.
         rates: epochs done and the learning rate there.
+        choice: what val says of it and the probe that it started from. None without either.
     """
 
     model: TrainedModel
     progress: Progress
     facts: Mapping[str, Any]
     rates: tuple[tuple[float, float], ...]
+    choice: Choice | None = None
 
 
 def check_fit(recipe: Recipe, extensions: Extensions) -> None:
@@ -121,10 +128,9 @@ def finish_network(
     recipe, console, clock = request.recipe, services.console, services.clock
     data = embed_measured(fitted.model, data, recipe, console)
     clock.lap("features")
-    model, comparison, facts = fitted.model, None, dict(fitted.facts)
+    model, comparison = fitted.model, None
     if start is not None:
-        model, comparison, chosen = _better(start, fitted, data, recipe.seed, console)
-        facts |= chosen
+        model, comparison = _better(start, fitted, data.catalog)
     shipped = ship(model, data.catalog, recipe, services.store)
     clock.lap("model file")
     trained = Trained(
@@ -134,7 +140,7 @@ def finish_network(
         probe=start.probe if start else None,
         history=tuple(fitted.progress.history),
         rates=fitted.rates,
-        training=facts,
+        training=fitted.facts,
         comparison=comparison,
     )
     write_results(run.folder, trained, request.name, services)
@@ -153,22 +159,12 @@ def embed_measured(model: TrainedModel, data: Data, recipe: Recipe, console: Con
 
 
 def _better(
-    start: TrainedModel, fitted: Fitted, data: Data, seed: int, console: Console
-) -> tuple[TrainedModel, Comparison, dict[str, Any]]:
-    """The better of probe and fine-tuned network by val, how they compare on test, and what decided
-    between them.
-    """
-    catalog = data.catalog
-    val, test = catalog.split("val"), catalog.split("test")
-    improved, facts = True, {}
-    if not len(val):
-        console.say("note: There is no val to choose by: the fine-tuned network is shipped")
-    else:
-        networks = [model.predictions(catalog, val) for model in (start, fitted.model)]
-        choice = choose_network(networks, looks=max(1, len(fitted.progress.history)), seed=seed)
-        improved, facts = choice.place > 0, {"choice": choice.as_json()}
-        console.say(choice.sentence)
-    rows = test if len(test) else val
+    start: TrainedModel, fitted: Fitted, catalog: Catalog
+) -> tuple[TrainedModel, Comparison]:
+    """The better of probe and fine-tuned network by val, and how they compare on test."""
+    improved = fitted.choice is None or fitted.choice.place > 0
+    test = catalog.split("test")
+    rows = test if len(test) else catalog.split("val")
     comparison = compare(
         start.predictions(catalog, rows),
         fitted.model.predictions(catalog, rows),
@@ -177,7 +173,7 @@ def _better(
         shipped="fine-tuned" if improved else "probe",
         split="test" if len(test) else "val",
     )
-    return fitted.model if improved else start, comparison, facts
+    return fitted.model if improved else start, comparison
 
 
 def fit_network(
@@ -189,8 +185,14 @@ def fit_network(
     *,
     start: TrainedModel | None = None,
     callbacks: Sequence[Callback] = (),
+    share: float | None = None,
 ) -> Fitted | None:
     """Train by gradient, from the beginning or from the newest checkpoint of the run.
+
+    Args:
+        start: the probe that it starts from. None means a new head.
+        share: how far from the start to the end of the training the network lies. None lets val
+            choose; without val it is the end.
 
     Returns:
         The trained network; None in a process that only helps another one that writes.
@@ -210,6 +212,7 @@ def fit_network(
         moves = list(resumed.facts["moves"])
     else:
         moves = start_from(start, recipe, classifier, training_data, runtime, console)
+    began = _beginning(classifier, start)
     recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
     num_final = len(catalog.split("val")) + len(catalog.split("test"))
     spent = resumed.facts["seconds"] if resumed else 0.0
@@ -236,12 +239,29 @@ def fit_network(
     if not hardware.is_writer:
         return None
     _say_the_end(progress, recipe, console)
+    facts = _facts(progress, classifier, backbone, hardware, training_data)
+    choice = None
+    if began is not None:
+        line = WeightLine(classifier, began, training_data, runtime, hardware.device, recipe.seed)
+        choice, chosen = settle(line, training_data, catalog, progress, recipe, console, share)
+        facts |= chosen
+        facts["network"] = keep_between(classifier, checkpoints, progress, chosen["share"])
+        services.clock.lap("choice")
     return Fitted(
         model=_model(classifier, backbone, services.store),
         progress=progress,
-        facts=_facts(progress, classifier, backbone, hardware, training_data),
+        facts=facts,
         rates=_rates(progress, recipe, request.extensions),
+        choice=choice,
     )
+
+
+def _beginning(classifier: Classifier, start: TrainedModel | None) -> dict[str, Tensor] | None:
+    """The network at the beginning of the training, also where that is resumed."""
+    if start is None:
+        return None
+    classifier.load_layers(start.layers.softened())
+    return weights_of(classifier)
 
 
 def _say_the_beginning(
@@ -318,7 +338,7 @@ def _facts(
     return {
         "steps": progress.step,
         "epochs": len(progress.history),
-        "best_epoch": progress.best_epoch,
+        "best_epoch": progress.best_epoch if progress.best else None,
         "ended_early": progress.ended or None,
         "seconds": round(progress.seconds, 1),
         "parameters": sum(parameter.numel() for parameter in classifier.parameters()),

@@ -92,8 +92,12 @@ def trained_embedder(
 
 
 def _last_or_best(folder: RunFolder) -> Checkpoint:
+    """The network that the run ended with: one between start and end, the best, or the last."""
     identity = folder.read_json("run.json")["id"]
     checkpoints = Checkpoints(folder.path / "checkpoints", identity, Console(quiet=True))
+    between = folder.read_json("metrics.json")["training"].get("network")
+    if between:
+        return checkpoints.load_best(between)
     newest = checkpoints.newest()
     if newest is None:
         raise Refused(

@@ -3,6 +3,7 @@ content.
 
     step-000000001200.<32 hex>.safetensors     all that the next step needs; the newest two are kept
     best-000000001000.<32 hex>.safetensors     the best network so far, while a kept step refers to it
+    line-000000001200.<32 hex>.safetensors     a network between the training's start and its end
 
 A new file is written whole before an older one is removed. So once the first is written, there is
 always one to go on from. The name shows damage before anything of the content is believed.
@@ -35,9 +36,9 @@ STEPS_KEPT = 2
 # The metadata has one text only: the order of several would differ from file to file.
 _KEY = "tellapart.checkpoint"
 _FIELDS = {"format", "tellapart", "run", "kind", "step", "facts"}
-_NAME = re.compile(r"(step|best)-([0-9]{12})\.([0-9a-f]{32})\.safetensors")
+_NAME = re.compile(r"(step|best|line)-([0-9]{12})\.([0-9a-f]{32})\.safetensors")
 # The name of what a killed `write_whole` leaves.
-_PART = re.compile(r"\.(step|best)-[0-9]{12}\.[0-9a-f]{2}\.\w+\.part")
+_PART = re.compile(r"\.(step|best|line)-[0-9]{12}\.[0-9a-f]{2}\.\w+\.part")
 
 _WHAT_TO_DO = "Put a good copy there, or train anew without --resume."
 
@@ -109,6 +110,14 @@ class Checkpoints:
         """
         return self._write("best", step, tensors, facts)
 
+    def save_between(
+        self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+    ) -> str:
+        """Write a network that lies between the start of the training and its end, and return the
+        name of its file. It stays as long as the folder.
+        """
+        return self._write("line", step, tensors, facts)
+
     def newest(self) -> Checkpoint | None:
         """The last checkpoint that can be used. None means that none was ever written.
 
@@ -133,7 +142,7 @@ class Checkpoints:
         return None
 
     def load_best(self, name: str) -> Checkpoint:
-        """The best network, by the name that `save_best` returned.
+        """A network, by the name that `save_best` or `save_between` returned.
 
         Raises:
             Refused: it is gone or damaged.
@@ -248,8 +257,8 @@ def load_network(classifier: Classifier, checkpoint: Checkpoint) -> None:
 
 def most_bytes(model_bytes: int, optimizer_bytes: int) -> int:
     """The largest size of all checkpoints together, while one more is being written."""
-    steps, bests = STEPS_KEPT + 1, STEPS_KEPT + 2
-    return steps * (model_bytes + optimizer_bytes) + bests * model_bytes
+    steps, bests, between = STEPS_KEPT + 1, STEPS_KEPT + 2, 1
+    return steps * (model_bytes + optimizer_bytes) + (bests + between) * model_bytes
 
 
 def _plain(name: str, tensor: Tensor) -> Tensor:

@@ -54,7 +54,9 @@ def fit(
     runtime: RuntimeSettings,
     context: Context,
 ) -> Progress:
-    """Train the classifier. It ends as the best network by val, or without val as the last one.
+    """Train the classifier. It ends as the best network by val or as the last one: `training.keep`.
+
+    Without val it is the last one.
 
     Raises:
         UserError: the loss is no longer finite, `training.monitor` names no metric, or not even a
@@ -330,7 +332,7 @@ class _Loop:
         return scores
 
     def _judge(self, scores: Mapping[str, float]) -> None:
-        """Save the network if it is the best by val so far."""
+        """Note whether the network is the best by val so far, and save it if the best is kept."""
         progress, name = self.progress, self.options.monitor
         if self.data.val is None:
             return
@@ -339,7 +341,7 @@ class _Loop:
             progress.stale += 1
             return
         progress.best_value, progress.best_epoch, progress.stale = value, progress.epoch + 1, 0
-        if self.hardware.is_writer:
+        if self.hardware.is_writer and self.options.keep == "best":
             facts = {"epoch": progress.best_epoch, name: value}
             with self._finite():
                 progress.best = self.context.checkpoints.save_best(

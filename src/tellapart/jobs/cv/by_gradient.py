@@ -163,7 +163,13 @@ def _refit_network(request: Request, run: OpenRun, folds: _Folds, services: Serv
     start = fit_train(folds.frozen, data.catalog, request.recipe) if folds.frozen else None
     hardware = Hardware(recipe.training)
     fitted = fit_network(
-        replace(request, recipe=recipe), run.refitting(), data, services, hardware, start=start
+        replace(request, recipe=recipe),
+        run.refitting(),
+        data,
+        services,
+        hardware,
+        start=start,
+        share=refit_share([fold for fold in folds.runs if fold.shipped == kind]),
     )
     assert fitted  # one process makes the model
     data = embed_measured(fitted.model, data, request.recipe, services.console)
@@ -185,10 +191,21 @@ def _refit_network(request: Request, run: OpenRun, folds: _Folds, services: Serv
 
 def _how_long(folds: _Folds, epochs: int) -> str:
     chosen = "as long as the folds were, which had no val to choose by"
+    if any(fold.counts["val"] for fold in folds.runs):
+        chosen = "as long as the folds were, whose last networks were kept"
     if any(fold.training["best_epoch"] for fold in folds.runs):
         chosen = "the rounded mean of the folds' best epochs, with the schedule over these"
     long = f"{epochs} epoch{'s' * (epochs != 1)} long"
     return f"the last network of one more training on all images but the test set, {long}: {chosen}"
+
+
+def refit_share(runs: Sequence[FoldRun]) -> float | None:
+    """How far the last training goes from its probe: the median of the folds that went at all.
+
+    None where no fold had a choice.
+    """
+    shares = [fold.training["share"] for fold in runs if "share" in fold.training]
+    return float(np.median(shares)) if shares else None
 
 
 def refit_recipe(recipe: Recipe, runs: Sequence[FoldRun]) -> Recipe:
