@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from recording import about
 
-from tellapart.evaluation.comparison import SIGNIFICANT, mcnemar
+from tellapart.evaluation.comparison import SIGNIFICANT
 from tellapart.evaluation.intervals import wilson
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.paired import Pair, compare_all
+from tellapart.evaluation.paired_shares import mcnemar
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.resampling import resample
 

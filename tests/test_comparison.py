@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from tellapart.evaluation.comparison import compare, mcnemar, paired_interval
+from tellapart.evaluation.comparison import compare
+from tellapart.evaluation.paired_shares import mcnemar, paired_interval
 from tellapart.evaluation.predictions import Predictions
 
 

@@ -196,7 +196,7 @@ def equals(seed: int, labels: NDArray[np.int64]) -> Pair:
 def test_the_reach_of_balanced_classes_is_that_of_the_accuracy():
     one, other = noisy(1), noisy(2)
     difference = compare(one, other).difference
-    down, up = balanced_reach(one.correct, other.correct, one.labels)
+    down, up = balanced_reach(one.correct, other.correct, one.labels, one.clusters)
     assert (difference.value + down, difference.value + up) == pytest.approx(
         (difference.low, difference.high)
     )

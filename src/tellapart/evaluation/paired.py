@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.evaluation.comparison import SIGNIFICANT, mcnemar, paired_interval
+from tellapart.evaluation.comparison import SIGNIFICANT
 from tellapart.evaluation.formulas import top5_hits
 from tellapart.evaluation.intervals import percentile_interval
 from tellapart.evaluation.metrics import (
@@ -23,8 +23,8 @@ from tellapart.evaluation.metrics import (
     Score,
     is_trusted,
     measure,
-    proportion,
 )
+from tellapart.evaluation.paired_shares import compare_shares
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.resampling import Resampled, resample
 from tellapart.evaluation.significance import (
@@ -54,8 +54,8 @@ class Difference:
         p: how often two equally good models would differ this much, two-sided. It is Holm-corrected
             for all differences of its family.
         p_alone: the same without the correction.
-        test: which test gave p: McNemar's exact one, or the bootstrap on resamples that both models
-            share.
+        test: which test gave p: McNemar's exact one, the same over groups, or the bootstrap on
+            resamples that both models share.
         is_loss: whether less is better.
     """
 
@@ -65,7 +65,7 @@ class Difference:
     difference: Score
     p: float
     p_alone: float
-    test: Literal["mcnemar", "bootstrap"]
+    test: Literal["mcnemar", "sign-flip", "bootstrap"]
     is_loss: bool = False
 
     @property
@@ -85,7 +85,8 @@ class Difference:
 
     @property
     def images_needed(self) -> float:
-        """How many images like these would find a difference of this size 4 times out of 5.
+        """How many images like these, in groups like theirs, would find a difference of this size 4
+        times out of 5.
 
         It is infinite if there is no difference.
         """
@@ -97,7 +98,7 @@ class Difference:
         score = self.difference.as_json()
         bounds = {
             "difference": score["value"],
-            **{key: score[key] for key in ("low", "high", "count")},
+            **{key: score[key] for key in ("low", "high", "count", "clusters")},
         }
         tested = {"p": self.p, "p_alone": self.p_alone, "test": self.test, "found": self.found}
         return {**bounds, **tested, "first": self.first.as_json(), "second": self.second.as_json()}
@@ -148,7 +149,7 @@ class Pair:
         names = {"names": list(self.names)}
         return [
             {"class": recall.name, "metric": "recall", **recall.as_json(), **names}
-            | {"trusted": is_trusted(recall.difference.count), **facts}
+            | {"trusted": is_trusted(recall.difference.clusters), **facts}
             for recall in self.classes
         ]
 
@@ -264,11 +265,12 @@ def _pair(models: Sequence[_Model], places: tuple[int, int]) -> Pair:
 
 
 def _metric_differences(first: _Model, second: _Model) -> list[Difference]:
-    differences = [_shares("accuracy", first.correct, second.correct)]
+    clusters = first.predictions.clusters
+    differences = [_shares("accuracy", first.correct, second.correct, clusters)]
     differences += [_bootstrapped(first, second, name) for name in first.drawn.names]
     if first.metrics.top5_accuracy is not None:
-        hits = (top5_hits(model.predictions) for model in (first, second))
-        differences.append(_shares("top5_accuracy", *hits))
+        hits, other_hits = (top5_hits(model.predictions) for model in (first, second))
+        differences.append(_shares("top5_accuracy", hits, other_hits, clusters))
     return differences
 
 
@@ -276,21 +278,23 @@ def _class_differences(first: _Model, second: _Model) -> Iterable[Difference]:
     for label, name in enumerate(first.predictions.classes):
         rows = first.predictions.labels == label
         if rows.any():
-            yield _shares(name, first.correct[rows], second.correct[rows])
+            clusters = first.predictions.clusters[rows]
+            yield _shares(name, first.correct[rows], second.correct[rows], clusters)
 
 
-def _shares(name: str, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Difference:
+def _shares(
+    name: str,
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    clusters: NDArray[np.int64],
+) -> Difference:
     """The difference of two shares of the same images; first and second are (N,), who is right."""
-    both, count = int((first & second).sum()), len(first)
-    gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
-    difference = Score((gained - lost) / count, *paired_interval(both, gained, lost, count), count)
-    p = mcnemar(gained, lost)
-    scores = (proportion(both + lost, count), proportion(both + gained, count))
-    return Difference(name, *scores, difference, p, p, "mcnemar")
+    pair = compare_shares(first, second, clusters)
+    return Difference(name, pair.first, pair.second, pair.difference, pair.p, pair.p, pair.test)
 
 
 def _bootstrapped(first: _Model, second: _Model, name: str) -> Difference:
-    column, labels = first.drawn.names.index(name), first.predictions.labels
+    column, answers = first.drawn.names.index(name), first.predictions
     value = float(second.drawn.values[column] - first.drawn.values[column])
     resampled = second.drawn.resampled[:, column] - first.drawn.resampled[:, column]
     low, high = percentile_interval(value, resampled)
@@ -299,17 +303,16 @@ def _bootstrapped(first: _Model, second: _Model, name: str) -> Difference:
     # Balanced accuracy and F1 are of answers, as accuracy is: a few that changed must not look like
     # a certainty.
     if not is_loss:
-        down, up = balanced_reach(first.correct, second.correct, labels)
+        down, up = balanced_reach(first.correct, second.correct, answers.labels, answers.clusters)
         low, high = max(min(low, value + down), -1.0), min(max(high, value + up), 1.0)
         p = max(
             p,
             interval_p(value, low, high),
-            smallest_p(int((first.correct != second.correct).sum())),
+            smallest_p(len(np.unique(answers.clusters[first.correct != second.correct]))),
         )
     scores: tuple[Score, Score] = (getattr(first.metrics, name), getattr(second.metrics, name))
-    return Difference(
-        name, *scores, Score(value, low, high, len(labels)), p, p, "bootstrap", is_loss
-    )
+    difference = Score(value, low, high, len(answers), answers.num_clusters)
+    return Difference(name, *scores, difference, p, p, "bootstrap", is_loss)
 
 
 def _corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:

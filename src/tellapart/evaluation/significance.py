@@ -9,8 +9,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.evaluation.comparison import paired_interval
+from tellapart.evaluation.clusters import effective_by_class
 from tellapart.evaluation.intervals import BIAS_REACH, CONFIDENCE
+from tellapart.evaluation.paired_shares import paired_interval
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -81,7 +82,10 @@ def interval_p(value: float, low: float, high: float) -> float:
 
 
 def balanced_reach(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], labels: NDArray[np.int64]
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    clusters: NDArray[np.int64],
 ) -> tuple[float, float]:
     """How far the 95 % interval of a difference of balanced accuracies reaches down and up.
 
@@ -92,6 +96,7 @@ def balanced_reach(
         first: (N,) whether the first model is right.
         second: (N,) whether the second model is right.
         labels: (N,) the truth; N is at least 1.
+        clusters: (N,) the cluster of each image.
 
     Returns:
         low less the difference, at most 0; and high less the difference, at least 0.
@@ -101,7 +106,10 @@ def balanced_reach(
     """
     counts = np.bincount(labels)
     weights = 1 / (np.count_nonzero(counts) * counts[labels])
-    effective = 1 / float((weights**2).sum())
+    change = second.astype(np.int64) - first.astype(np.int64)
+    inflation = np.ones(len(counts))
+    inflation[counts > 0] = counts[counts > 0] / effective_by_class(change, labels, clusters)
+    effective = 1 / float((weights**2 * inflation[labels]).sum())
     both, gained, lost = (
         min(effective * float(weights[rows].sum()), effective)
         for rows in (first & second, second & ~first, first & ~second)
