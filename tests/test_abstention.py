@@ -4,7 +4,6 @@ import pytest
 from tellapart.evaluation.abstention import (
     DECISIONS,
     decide,
-    fit_confidence_threshold,
     fit_unfamiliarity_scale,
     selective,
 )
@@ -23,69 +22,6 @@ def two_classes(confidence, correct, unfamiliarity=None):
         ("cat", "dog"),
         unfamiliarity,
     )
-
-
-def test_the_threshold_is_the_lowest_confidence_that_keeps_the_promise():
-    val = two_classes(np.linspace(0.99, 0.6, 40), np.arange(40) < 19)
-    threshold = fit_confidence_threshold(val, 0.95)
-    assert selective(val, threshold).accuracy_answered.value == 0.95
-    assert selective(val, threshold).coverage.count * selective(val, threshold).coverage.value == 20
-
-
-def test_images_of_equal_confidence_are_answered_together():
-    val = two_classes(np.repeat([0.9, 0.8, 0.6], [20, 10, 10]), np.arange(40) < 25)
-    assert fit_confidence_threshold(val, 0.95) == pytest.approx(0.9)
-    assert fit_confidence_threshold(val, 0.80) == pytest.approx(0.8)
-
-
-def test_a_dip_in_accuracy_above_the_threshold_does_not_stop_the_search():
-    val = two_classes(
-        np.linspace(0.99, 0.6, 100), np.isin(np.arange(100), [0, *range(90, 100)], invert=True)
-    )
-    assert fit_confidence_threshold(val, 0.95) < 0.75
-
-
-def test_the_order_of_the_images_changes_no_threshold():
-    confidence, correct = (
-        np.random.default_rng(0).uniform(0.5, 1, 200),
-        np.random.default_rng(1).random(200) < 0.9,
-    )
-    shuffled = np.random.default_rng(2).permutation(200)
-    expected = fit_confidence_threshold(two_classes(confidence, correct))
-    assert (
-        fit_confidence_threshold(two_classes(confidence[shuffled], correct[shuffled])) == expected
-    )
-
-
-def test_a_val_that_is_right_often_enough_answers_whatever_is_likelier_right_than_wrong():
-    assert fit_confidence_threshold(two_classes(np.full(30, 0.97), np.ones(30))) == 0.5
-
-
-def test_the_threshold_is_never_below_one_half():
-    probs = np.full((40, 4), 0.2, np.float32) + 0.2 * np.eye(4, dtype=np.float32)[np.arange(40) % 4]
-    val = Predictions(probs, np.arange(40) % 4, tuple(map(str, range(40))), tuple("abcd"))
-    assert fit_confidence_threshold(val) == 0.5
-
-
-@pytest.mark.parametrize("count", [0, 1, 19])
-def test_with_fewer_than_20_images_the_calibrated_confidence_is_the_promise(count):
-    assert fit_confidence_threshold(two_classes(np.full(count, 0.9), np.ones(count)), 0.93) == 0.93
-
-
-def test_where_no_confidence_is_enough_the_calibrated_confidence_is_the_promise():
-    assert fit_confidence_threshold(two_classes(np.full(50, 0.9), np.arange(50) < 25), 0.93) == 0.93
-
-
-def test_a_model_of_one_class_has_nothing_to_be_unsure_about():
-    val = Predictions(
-        np.ones((30, 1), np.float32), np.zeros(30, np.int64), tuple(map(str, range(30))), ("cat",)
-    )
-    assert fit_confidence_threshold(val) == 0
-
-
-def test_a_target_outside_0_to_1_is_refused():
-    with pytest.raises(ValueError, match=r"target_accuracy must be in \(0, 1\], got 95"):
-        fit_confidence_threshold(two_classes([0.9], [1]), 95)
 
 
 def test_the_unfamiliarity_scale_leaves_99_in_100_familiar():

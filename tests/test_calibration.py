@@ -3,7 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tellapart.evaluation.calibration import confidence_bins, fit_temperature, reliability, softmax
+from tellapart.evaluation.calibration import (
+    confidence_bins,
+    fit_scaling,
+    fit_temperature,
+    reliability,
+    softmax,
+)
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
 
@@ -27,12 +33,45 @@ def test_the_planted_temperature_is_found(planted):
     assert fit_temperature(logits * planted, labels) == pytest.approx(planted, rel=0.05)
 
 
-def test_the_temperature_is_where_cross_entropy_and_prior_are_lowest():
+def test_the_temperature_is_where_the_smoothed_cross_entropy_is_lowest():
     logits, labels = simulated(50)
     grid = np.geomspace(0.5, 20, 2001)
-    of_label = np.stack([softmax(logits, t)[np.arange(50), labels] for t in grid]).astype(float)
-    losses = -np.log(of_label).sum(axis=1) + 2 * (1 / grid - 1) ** 2
+    target = np.full((50, 4), 0.5 / 51 / 3)
+    target[np.arange(50), labels] = 1 - 0.5 / 51
+    losses = [-(target * np.log(softmax(logits, t).astype(float))).sum() for t in grid]
     assert fit_temperature(logits, labels) == pytest.approx(grid[np.argmin(losses)], rel=0.005)
+
+
+@pytest.mark.parametrize("size", [0.1, 1, 10])
+def test_the_size_of_the_logits_does_not_matter(size):
+    logits, labels = simulated(40)
+    assert fit_temperature(size * logits, labels) == pytest.approx(
+        size * fit_temperature(logits, labels), rel=1e-6
+    )
+
+
+def rare_and_balanced(ratio, count=4000):
+    """Logits of a balanced model over two classes of which the second is rare, and labels."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(count) < 1 / (ratio + 1)).astype(np.int64)
+    score = 1.5 * (2 * labels - 1) + rng.normal(scale=1.5, size=count)
+    evidence = 2 * score * 1.5 / 1.5**2  # the log odds of two classes that are equally frequent
+    return np.stack([-evidence, evidence], axis=1) / 2, labels
+
+
+@pytest.mark.parametrize("ratio", [5, 20])
+def test_after_balanced_training_the_mean_probability_of_a_class_is_its_share(ratio):
+    logits, labels = rare_and_balanced(ratio)
+    shares = np.bincount(labels) / len(labels)
+    plain = softmax(logits, fit_temperature(logits, labels)).mean(axis=0)
+    scaled = fit_scaling(logits, labels, shares=shares).probabilities(logits).mean(axis=0)
+    assert plain[1] > 1.5 * shares[1]
+    assert scaled[1] == pytest.approx(shares[1], rel=0.02)
+
+
+def test_without_balancing_there_is_no_bias():
+    logits, labels = simulated(300)
+    assert not fit_scaling(logits, labels).bias.any()
 
 
 def test_calibration_makes_the_calibration_error_of_new_images_smaller():

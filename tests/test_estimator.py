@@ -119,8 +119,9 @@ def test_labels_come_back_in_their_own_type(
     assert model.predict(files).tolist() == y.tolist()
 
 
-def test_all_images_are_trained_or_calibrated_with_and_none_is_held_back(fitted: ImageClassifier):
-    assert sum(fitted.predictor_.card.train_counts) + fitted.predictor_.card.calibration_count == 24
+def test_all_images_are_trained_and_calibrated_with_and_none_is_held_back(fitted: ImageClassifier):
+    card = fitted.predictor_.card
+    assert sum(card.train_counts) == card.calibration_count == 24
     assert fitted.run_.metrics.accuracy.count == 0
 
 

@@ -15,8 +15,14 @@ from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.evaluation.calibration import softmax
 from tellapart.options import AnswerOptions, HeadOptions
-from tellapart.probe.fit import Probe, fit_probe
-from tellapart.probe.head import build_head, calibrate, distances, reference_directions
+from tellapart.probe.fit import Probe, fit_probe, num_folds
+from tellapart.probe.head import (
+    HeldAnswers,
+    build_head,
+    calibrate,
+    distances,
+    reference_directions,
+)
 
 WIDTH = 12
 NO_FOLDS = HeadOptions(c_values=(0.1,))
@@ -221,10 +227,18 @@ def test_balanced_weighting_of_even_classes_changes_little():
 # ── from the probe to the head ──
 
 
-def test_without_val_nothing_is_calibrated():
+def held(
+    probe: Probe, features: np.ndarray, labels: np.ndarray, reference: np.ndarray
+) -> HeldAnswers:
+    """What a probe says of images that it was not fitted on."""
+    far = distances(features, reference)
+    return HeldAnswers(probe.layers.logits(features), labels, np.arange(len(labels)), far)
+
+
+def test_without_held_out_images_nothing_is_calibrated():
     features, labels = clouds([10, 10])
     probe, known = fitted(features, labels), reference_directions(features)
-    calibration = calibrate(probe.layers, features[:0], labels[:0], known, AnswerOptions())
+    calibration = calibrate(held(probe, features[:0], labels[:0], known), AnswerOptions())
     assert (calibration.temperature, calibration.count) == (1.0, 0)
     assert calibration.confidence_threshold is None
     assert calibration.unfamiliar_distance is None
@@ -232,10 +246,10 @@ def test_without_val_nothing_is_calibrated():
 
 def test_the_temperature_is_folded_into_the_head():
     features, labels = clouds([30, 30, 30])
-    probe, known = fitted(features, labels), reference_directions(features)
-    calibration = calibrate(
-        probe.layers, *clouds([20, 20, 20], spread=3, seed=1), known, AnswerOptions()
-    )
+    probe = fitted(features, labels, HeadOptions(c_values=(100.0,)))
+    known = reference_directions(features)
+    harder = clouds([20, 20, 20], spread=3, seed=1)
+    calibration = calibrate(held(probe, *harder, known), AnswerOptions())
     head = build_head(probe.layers, known, calibration)
     assert calibration.temperature > 1.05  # val is harder than train: the probe was too sure
     assert softmax(head.layers.logits(features)) == pytest.approx(
@@ -243,13 +257,60 @@ def test_the_temperature_is_folded_into_the_head():
     )
 
 
+def test_the_bias_of_a_balanced_head_is_folded_into_it():
+    options = HeadOptions(weighting="balanced")
+    (features, labels), (val, val_labels) = clouds([100, 10], 3), clouds([100, 10], 3, seed=1)
+    probe, known = fitted(features, labels, options), reference_directions(features)
+    shares = np.array([100, 10]) / 110
+    calibration = calibrate(held(probe, val, val_labels, known), AnswerOptions(), shares)
+    head = build_head(probe.layers, known, calibration)
+    assert softmax(head.layers.logits(val)).mean(axis=0)[1] == pytest.approx(10 / 110, abs=0.02)
+
+
 def test_the_farthest_val_image_is_at_unfamiliarity_one():
     (features, labels), (val, val_labels) = clouds([30, 30]), clouds([20, 20], seed=1)
     known = reference_directions(features)
-    calibration = calibrate(
-        fitted(features, labels).layers, val, val_labels, known, AnswerOptions()
-    )
+    answers = held(fitted(features, labels), val, val_labels, known)
+    calibration = calibrate(answers, AnswerOptions())
     assert calibration.unfamiliar_distance == pytest.approx(distances(val, known).max())
+
+
+# ── out of fold ──
+
+
+def test_out_of_fold_answers_are_those_of_a_head_that_never_saw_the_image():
+    features, labels = clouds([30, 30])
+    fold_of, options = dealt(labels), HeadOptions(c_values=(0.1,))
+    probe = fit_probe(features, labels, fold_of, 2, options)
+    rest = fold_of != 0
+    alone = fit_probe(features[rest], labels[rest], np.full(rest.sum(), -1), 2, options)
+    mine, theirs = probe.logits[~rest], alone.layers.logits(features[~rest])
+    assert (mine.argmax(axis=1) == theirs.argmax(axis=1)).all()
+    assert mine == pytest.approx(theirs, abs=0.2)  # only the scale of the features knows the fold
+
+
+def test_an_image_that_no_fold_holds_out_has_no_answer():
+    features, labels = clouds([10, 10])
+    fold_of = dealt(labels)
+    fold_of[0] = -1
+    probe = fit_probe(features, labels, fold_of, 2, HeadOptions())
+    assert np.isnan(probe.logits[0]).all()
+    assert np.isfinite(probe.logits[1:]).all()
+
+
+def test_many_classes_have_fewer_folds_of_which_one_searches():
+    options = HeadOptions()
+    assert num_folds(1280, 2, options) == num_folds(1280, 20, options) == 5
+    assert num_folds(1280, 100, options) < 5
+    assert num_folds(1280, 10_000, options) == 2
+
+
+def test_where_one_fold_searches_all_folds_answer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tellapart.probe.fit.WORK_LIMIT", 1)
+    features, labels = clouds([20, 20, 20])
+    probe = fitted(features, labels)
+    assert np.isfinite(probe.logits).all()
+    assert (probe.logits.argmax(axis=1) == labels).mean() > 0.5
 
 
 def test_distance_is_one_minus_the_mean_cosine_to_the_five_nearest():

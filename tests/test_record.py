@@ -18,6 +18,7 @@ from tellapart.evaluation.calibration import Calibration
 from tellapart.evaluation.comparison import compare
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.threshold import Threshold
 from tellapart.export.compose import compose_model
 from tellapart.export.gate import Parity
 from tellapart.export.graph_cache import ExportedNetwork
@@ -37,6 +38,7 @@ RESULTS = {
     "head.safetensors",
     "predictions-val.parquet",
     "predictions-test.parquet",
+    "predictions-train.parquet",
     "metrics.json",
     "report.html",
     "log.txt",
@@ -63,9 +65,10 @@ def parts(tmp_path: Path) -> dict[str, object]:
         model=compose_model(small_network(), PREPROCESSING, small_head(), small_card()),
         card=small_card(),
         layers=small_head().layers,
-        calibration=Calibration(1.0, 3, 0.5, 0.5),
+        calibration=Calibration(1.0, 3, Threshold(0.5, 0.95, False, 3, 0.0, 59), 0.5),
         parity=Parity(3, 0.0, 0.0, 0.0, 0),
         val=test,
+        out_of_fold=test,
         test=test,
         metrics=measure(test, seed=0),
         changed=(),
@@ -91,10 +94,17 @@ def metrics_of(run: Path) -> dict[str, object]:
 def test_a_probe_run_is_written_at_once(
     parts: dict[str, object], tmp_path: Path, services: Services
 ):
-    probe = Probe(small_head().layers, 0.1, {0.1: 0.5, 1.0: 0.7})
+    probe = Probe(
+        small_head().layers, 0.1, {0.1: 0.5, 1.0: 0.7}, np.array([0, 1, -1]), np.zeros((3, 2))
+    )
     run = write_run(Trained(**parts, probe=probe), request_in(tmp_path), services)
     assert {file.name for file in run.iterdir()} == BEGINNING | RESULTS
-    assert metrics_of(run)["probe"] == {"c": 0.1, "fold_losses": {"0.1": 0.5, "1": 0.7}}
+    assert metrics_of(run)["probe"] == {
+        "c": 0.1,
+        "fold_losses": {"0.1": 0.5, "1": 0.7},
+        "folds": 2,
+        "out_of_fold": 2,
+    }
     assert not {"training", "comparison"} & metrics_of(run).keys()
 
 

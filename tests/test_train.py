@@ -72,7 +72,7 @@ def constants(run: Run) -> dict[str, np.ndarray]:
 def test_it_learns_to_tell_three_classes_apart(run: Run):
     assert run.classes == ("brick", "leaf", "sky")
     assert run.metrics.accuracy.value == 1
-    assert run.metrics.accuracy.count == 6
+    assert run.metrics.accuracy.count == list(splits_of(run).values()).count("test")
 
 
 def test_the_run_knows_its_files_and_its_model(run: Run, data: Path):
@@ -194,13 +194,19 @@ def test_a_image_more_costs_one_feature(data: Path, tmp_path: Path):
 # ── splits that the user brings ──
 
 
-def test_a_test_folder_is_reported_on_and_val_is_cut_from_train(split_photos: Path):
+def test_a_test_folder_is_reported_on_and_all_others_are_trained_on(split_photos: Path):
     run = train(split_photos)
     assert run.metrics.accuracy.count == 12
     assert all(
         split == "test" for path, split in splits_of(run).items() if path.startswith("test/")
     )
+    assert set(splits_of(run).values()) == {"train", "test"}
+
+
+def test_val_is_cut_from_train_where_it_is_asked_for(split_photos: Path):
+    run = train(split_photos, set={"split.val": 0.2})
     assert set(splits_of(run).values()) == {"train", "val", "test"}
+    assert len(run.predictions("val")) > 0
 
 
 def test_a_leaky_split_is_reported_with_counts_and_trained_on(split_photos: Path):
@@ -292,24 +298,34 @@ def test_an_empty_class_folder_is_left_out_and_named(photos: Path):
     assert any(text.startswith("Class 'empty' is left out") for text in run.warnings)
 
 
-def test_without_val_nothing_is_calibrated_and_the_run_says_so(photos: Path):
-    run = train(photos, set={"split.val": 0})
+def test_a_probe_is_calibrated_on_out_of_fold_answers_of_all_that_it_learns_from(photos: Path):
+    run = train(photos)
+    num_train = list(splits_of(run).values()).count("train")
+    card, answers = run.predictor().card, run.predictions("train")
+    assert sum(card.train_counts) == card.calibration_count == len(answers) == num_train
+    assert card.confidence_threshold is not None
+    assert card.detects_unfamiliar
+    assert metrics_of(run)["probe"]["folds"] == SMALL["head.folds"]
+
+
+def test_val_that_the_user_brings_calibrates_too(photos: Path):
+    run = train(photos, set={"split.val": 0.2})
+    counts = metrics_of(run)["splits"]["counts"]
+    assert run.predictor().card.calibration_count == counts["train"] + counts["val"]
+
+
+def test_where_no_fold_can_be_made_nothing_is_calibrated_and_every_image_is_answered(
+    photos: Path,
+):
+    single = [(photos / name / "001.jpg", name) for name in KINDS]
+    run = train(single, out=photos.parent / "runs", set={"split.test": 0})
     card = run.predictor().card
     assert (card.temperature, card.calibration_count) == (1.0, 0)
     assert card.confidence_threshold is None
     assert not card.detects_unfamiliar
-    assert any(
-        text.startswith("There is no val: the probabilities are not calibrated")
-        for text in run.warnings
-    )
-    assert metrics_of(run)["parity"]["images"] > 0
-
-
-def test_without_val_every_image_is_answered(photos: Path):
-    predictor = train(photos, set={"split.val": 0}).predictor()
-    answers = predictor.predict([photos / "sky" / "001.jpg", np.zeros((9, 9, 3), np.uint8)])
-    assert [answer.decision for answer in answers] == ["answered", "answered"]
-    assert answers[1].unfamiliarity is None
+    assert any(text.startswith("Nothing could be held out") for text in run.warnings)
+    answer = run.predictor().predict(photos / "sky" / "001.jpg")
+    assert (answer.decision, answer.unfamiliarity) == ("answered", None)
 
 
 def test_grouped_images_stay_on_one_side(tmp_path: Path):
@@ -445,7 +461,7 @@ def test_a_image_that_vanishes_while_it_is_used_is_no_crash(
 
     monkeypatch.setattr(ship, "check_parity", slow)
     with pytest.raises(
-        Refused, match="All 6 images to check the model file with were changed meanwhile"
+        Refused, match="All 4 images to check the model file with were changed meanwhile"
     ):
         train(photos)
     assert not list((photos.parent / "runs").glob("*"))

@@ -49,9 +49,10 @@ _FOLDERS: weakref.WeakKeyDictionary[ImageClassifier, weakref.finalize[..., Any]]
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # no types there
     """An image classifier for scikit-learn: `fit`, `predict`, `predict_proba` and `score`.
 
-    Training uses all images that it is given: most to fit, the rest (`split.val`) to calibrate. No
-    test split is cut, because scikit-learn holds test images back itself, so `run_.metrics` has no
-    score. Set `split.test` above 0 to get one.
+    A probe uses all images that it is given, to fit and, out of fold, to calibrate. Training by
+    gradient sets some aside to calibrate (`split.val`). No test split is cut, because scikit-learn
+    holds test images back itself, so `run_.metrics` has no score. Set `split.test` above 0 to get
+    one.
 
     Args:
         recipe: the name of a recipe, a YAML file, or a Recipe.

@@ -10,6 +10,8 @@ from tellapart.errors import require
 
 T = TypeVar("T")
 
+VAL_SHARE = 0.15  # where val is needed and no share is given
+
 GROUP_FORMS = "column:NAME, folder, folder:N (the N-th from the top, from 1), name:REGEX or burst"
 
 
@@ -41,10 +43,10 @@ class SplitOptions(Group):
 
     key = "split"
 
-    val: float = option(
-        0.15,
-        "The share of the images that validates, in [0, 1). With 0 there is no val and no"
-        " calibration.",
+    val: float | None = option(
+        None,
+        "The share of the images that validates, in [0, 1). None cuts 0.15 for training by gradient"
+        " and for a choice between models. A probe needs no val: its folds do that work.",
     )
     test: float = option(
         0.15,
@@ -57,12 +59,26 @@ class SplitOptions(Group):
     )
 
     def __post_init__(self) -> None:
-        self._require("val", 0 <= self.val < 1, "must be in [0, 1)")
+        val = self.val or 0.0
+        self._require("val", 0 <= val < 1, "must be in [0, 1)")
         self._require("test", 0 <= self.test < 1, "must be in [0, 1)")
-        left = self.val + self.test < 1
+        left = val + self.test < 1
         self._require("val", left, "plus split.test must leave something to train on")
         rule = "" if self.group_by is None else _broken_group_rule(self.group_by)
         self._require("group_by", not rule, rule)
+
+    def share_of_val(self, needed: bool) -> float:
+        """The share of val, where a default depends on whether val is needed.
+
+        Args:
+            needed: whether something is chosen or calibrated on val.
+
+        >>> SplitOptions().share_of_val(True), SplitOptions(val=0.3).share_of_val(False)
+        (0.15, 0.3)
+        """
+        if self.val is None:
+            return VAL_SHARE if needed else 0.0
+        return self.val
 
     @property
     def group_column(self) -> str | None:

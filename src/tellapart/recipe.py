@@ -78,6 +78,23 @@ class Recipe:
         """
         return self.method != "fit"
 
+    @property
+    def balances(self) -> bool:
+        """Whether the model learns as if all classes were equally frequent, or as a table says."""
+        return self.head.weighting == "balanced" or (
+            self.by_gradient and self.training.sampling != "shuffled"
+        )
+
+    @property
+    def splitting(self) -> SplitOptions:
+        """How a training divides the images: a probe needs no val, gradient training does."""
+        return dataclasses.replace(self.split, val=self.split.share_of_val(self.by_gradient))
+
+    def with_val(self) -> Recipe:
+        """The same recipe where something is chosen on val, so that a probe has val too."""
+        split = dataclasses.replace(self.split, val=self.split.share_of_val(True))
+        return dataclasses.replace(self, split=split)
+
     def check_used(self) -> None:
         """Refuse options that the method never reads.
 

@@ -57,8 +57,8 @@ def test_the_test_set_is_that_of_a_training_and_in_no_fold(done: CrossValidated,
     ]
     assert tested[0] == tested[1]
     folds = polars.read_parquet(done.path / "folds.parquet")
-    assert len(folds) == 60 and tested[0].isdisjoint(folds["path"])
-    assert metrics_of(done.path)["splits"]["counts"] == {"train": 30, "val": 0, "test": 6}
+    assert len(folds) == 64 and tested[0].isdisjoint(folds["path"])
+    assert metrics_of(done.path)["splits"]["counts"] == {"train": 32, "val": 0, "test": 4}
 
 
 def test_each_image_has_one_answer_a_repeat_of_the_fold_that_held_it_out(done: CrossValidated):
@@ -66,7 +66,7 @@ def test_each_image_has_one_answer_a_repeat_of_the_fold_that_held_it_out(done: C
     folds = polars.read_parquet(done.path / "folds.parquet")
     keys = ["path", "repeat", "fold"]
     assert answers.select(keys).sort(keys).equals(folds.select(keys).sort(keys))
-    assert len(read_predictions(done.path / "predictions-folds.parquet")) == 60
+    assert len(read_predictions(done.path / "predictions-folds.parquet")) == 64
 
 
 def test_the_numbers_of_the_folds_are_in_json_and_metrics_alike(done: CrossValidated):
@@ -76,7 +76,7 @@ def test_the_numbers_of_the_folds_are_in_json_and_metrics_alike(done: CrossValid
     assert answer["test"] == metrics_of(done.path)["test"]
     assert (kept["split"], kept["count"], kept["seed"], kept["model"]["by"]) == (
         "out-of-fold",
-        30,
+        32,
         0,
         "refit",
     )
@@ -87,10 +87,10 @@ def test_the_model_is_calibrated_on_the_answers_out_of_fold_and_its_page_says_so
     done: CrossValidated,
 ):
     card = tellapart.load(done.path).card
-    assert card.calibration_count == 30 and card.detects_unfamiliar
-    assert card.confidence_threshold is not None and sum(card.train_counts) == 30
+    assert card.calibration_count == 32 and card.detects_unfamiliar
+    assert card.confidence_threshold is not None and sum(card.train_counts) == 32
     page = (done.path / "report.html").read_text()
-    assert "Calibrated on the out-of-fold predictions of 30 images" in page
+    assert "Calibrated on the out-of-fold predictions of 32 images" in page
     assert "no validation split" not in page
     assert not any("There is no val" in text for text in done.warnings)
 
@@ -99,7 +99,7 @@ def test_the_page_and_the_terminal_tell_of_the_folds(done: CrossValidated):
     page = (done.path / "report.html").read_text()
     assert 'id="folds"' in page and done.lines[0] in page
     assert done.lines[0].startswith("Accuracy over 3 folds, repeated 2 times: mean ")
-    assert "All 30 images together, each predicted by a model that never saw it" in done.lines[1]
+    assert "All 32 images together, each predicted by a model that never saw it" in done.lines[1]
     assert done.lines[-1].startswith(
         "The model file is a head fitted on all images but the test set."
     )

@@ -66,7 +66,10 @@ def out_of_fold(
 ) -> OutOfFold:
     held = (np.arange(len(labels)) % 2)[None]
     plan = FoldPlan(np.arange(len(labels)), 2, held, 0)
-    return OutOfFold(plan, labels, softmax(logits)[None], logits[None], held >= 0, distances, {})
+    clusters = np.arange(len(labels))
+    return OutOfFold(
+        plan, labels, clusters, softmax(logits)[None], logits[None], held >= 0, distances, {}
+    )
 
 
 def test_the_temperature_of_the_last_model_is_that_of_the_answers_out_of_fold():
@@ -89,9 +92,9 @@ def test_the_temperature_of_the_last_model_is_that_of_the_answers_out_of_fold():
 
 
 def test_a_mean_of_calibrated_models_is_not_calibrated_again():
-    logits, labels = np.array([[2.0, 0], [0, 2]] * 15, np.float32), np.array([0, 1] * 15)
+    logits, labels = np.array([[2.0, 0], [0, 2]] * 30, np.float32), np.array([0, 1] * 30)
     found = thresholds_out_of_fold(out_of_fold(logits, labels), AnswerOptions())
-    assert (found.temperature, found.count, found.unfamiliar_distance) == (1.0, 30, None)
+    assert (found.temperature, found.count, found.unfamiliar_distance) == (1.0, 60, None)
     assert found.confidence_threshold == 0.5
 
 
@@ -103,8 +106,8 @@ def test_logits_come_back_from_probabilities():
 
 def test_a_fold_learns_nothing_of_what_it_holds_out(catalog: Catalog, plan: FoldPlan):
     rng = np.random.default_rng(1)
-    features = rng.normal(size=(30, 8)).astype(np.float32)
-    options, known = HeadOptions(folds=2, c_values=(0.1, 1.0)), np.arange(30)
+    features = rng.normal(size=(len(plan.rows), 8)).astype(np.float32)
+    options, known = HeadOptions(folds=2, c_values=(0.1, 1.0)), np.arange(len(plan.rows))
     before = fit_fold_probes(features, known, catalog, plan, options, lambda: None).out
     held = plan.fold_of[0] == 1
     labels = catalog.labels.copy()
@@ -117,7 +120,9 @@ def test_a_fold_learns_nothing_of_what_it_holds_out(catalog: Catalog, plan: Fold
 
 
 def test_no_image_is_near_because_the_file_holds_it_itself(catalog: Catalog, plan: FoldPlan):
-    features = np.random.default_rng(2).normal(size=(30, 8)).astype(np.float32)
+    features = np.random.default_rng(2).normal(size=(len(plan.rows), 8)).astype(np.float32)
     options = HeadOptions(folds=2, c_values=(0.1,))
-    out = fit_fold_probes(features, np.arange(30), catalog, plan, options, lambda: None).out
+    out = fit_fold_probes(
+        features, np.arange(len(plan.rows)), catalog, plan, options, lambda: None
+    ).out
     assert out.distances is not None and out.distances.min() > 0.01

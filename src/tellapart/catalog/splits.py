@@ -64,7 +64,7 @@ def planned(
     if "" in stated and len(stated) > 1:
         _follow_stated_copies(catalog, splits)
     free = catalog.ok & (splits == ("" if "" in stated else "train"))
-    asked = {"val": options.val, "test": options.test}
+    asked = {"val": options.val or 0.0, "test": options.test}
     cut = {split: share for split, share in asked.items() if share and split not in stated}
     return splits, free, {"train": 1 - sum(cut.values()), **cut}
 

@@ -13,53 +13,6 @@ from tellapart.evaluation.predictions import Predictions
 
 DECISIONS = ("answered", "unsure", "unfamiliar")
 
-# Fewer val images than this cannot tell an accuracy of 95 % from one of 80 %.
-FEWEST_IMAGES = 20
-# An answer more likely wrong than right is no answer.
-LOWEST_CONFIDENCE = 0.5
-
-
-def fit_confidence_threshold(predictions: Predictions, target_accuracy: float = 0.95) -> float:
-    """The lowest confidence above which the answers reach a target accuracy.
-
-    Args:
-        predictions: calibrated predictions of val.
-        target_accuracy: how often an answer that is given should be right, in (0, 1].
-
-    Returns:
-        A confidence in [0.5, 1], or 0 for a model of one class. The images with at least this
-        confidence reach the target. It is 0.5 if all images together reach it. With fewer than 20
-        images, or if no confidence reaches the target, it is `target_accuracy` itself (at least
-        0.5). The calibrated confidence is then the promise.
-
-    Raises:
-        ValueError: if `target_accuracy` is not in (0, 1].
-
-    Source: El-Yaniv & Wiener 2010, https://jmlr.org/papers/v11/el-yaniv10a.html (the risk-coverage
-    trade-off).
-
-    >>> right = np.linspace(0.95, 0.5, 30, dtype=np.float32)  # 30 images, the 10 least confident are wrong
-    >>> probs, labels = np.stack([right, 1 - right], axis=1), np.repeat([0, 1], [20, 10])
-    >>> val = Predictions(probs, labels, tuple(f"{row}.jpg" for row in range(30)), ("cat", "dog"))
-    >>> round(fit_confidence_threshold(val, 0.99), 3), round(float(right[19]), 3)
-    (0.655, 0.655)
-    """
-    if not 0 < target_accuracy <= 1:
-        raise ValueError(f"target_accuracy must be in (0, 1], got {target_accuracy}")
-    lowest = LOWEST_CONFIDENCE if len(predictions.classes) > 1 else 0.0
-    if len(predictions) < FEWEST_IMAGES:
-        return max(target_accuracy, lowest)
-    order = np.argsort(-predictions.confidence, kind="stable")
-    confidence, correct = predictions.confidence[order], predictions.correct[order]
-    accuracy = np.cumsum(correct) / np.arange(1, len(order) + 1)
-    # Images of equal confidence are answered together or not at all: only the last of them may end
-    # the answers.
-    ends = np.append(confidence[1:] != confidence[:-1], True)
-    enough = np.flatnonzero(ends & (accuracy >= target_accuracy))
-    if not enough.size:
-        return max(target_accuracy, lowest)
-    return max(float(confidence[enough[-1]]), lowest) if enough[-1] < len(order) - 1 else lowest
-
 
 def fit_unfamiliarity_scale(distances: NDArray[np.floating], quantile: float = 0.99) -> float:
     """The distance beyond which an image is unlike the training images.

@@ -1,19 +1,23 @@
-"""Logits → calibrated probabilities: one temperature, and the check that it worked."""
+"""Logits → calibrated probabilities: a temperature, where needed a bias a class, and the check that
+it worked.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.threshold import Threshold
 
 NUM_BINS = 15
 COLDEST, HOTTEST = 1 / 20, 20.0
-PRIOR_DEVIATION = 0.5  # of 1/T around 1
+BIAS_DEVIATION = 1.0  # of a class's bias around the logarithm of its share
+_ROUNDS = 60  # of temperature and bias in turn
 
 _BLOCK_LOGITS = 1_000_000  # float64 logits worked on at once, so that memory does not grow with N
 
@@ -44,42 +48,78 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
     return exp.astype(np.float32)
 
 
-def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """The temperature whose probabilities fit the labels best.
-
-    1/T has a normal prior around 1 with deviation 1/2, which weighs as much as an image or two.
-    Without the prior, a small val without mistakes would ask for certainty.
+@dataclass(frozen=True)
+class Scaling:
+    """Calibrated probabilities are the softmax of logits / temperature + bias.
 
     Args:
-        logits: (N, C) of images that the model was not fitted on, which are those of val.
+        temperature: above 0.
+        bias: (C,) float64, or one number for all. It is 0 where the model was fitted on classes as
+            frequent as they are.
+    """
+
+    temperature: float
+    bias: NDArray[np.float64]
+
+    def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(N, C) float32 of logits (N, C)."""
+        return softmax(np.asarray(logits, np.float64) / self.temperature + self.bias)
+
+
+def fit_temperature(
+    logits: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    *,
+    num_clusters: int | None = None,
+    bias: NDArray[np.float64] | None = None,
+) -> float:
+    """The temperature whose probabilities fit the labels best.
+
+    A model without mistakes on a few images would ask for certainty. So it is fitted as if half a
+    cluster more had been answered wrongly. Such smoothed labels are Platt's idea; they weigh the
+    same whatever the size of the logits.
+
+    Args:
+        logits: (N, C) of images that the model was not fitted on.
         labels: (N,) int64 in [0, C).
+        num_clusters: how many clusters the images form. Default: each is its own.
+        bias: (C,) is added to logits / T. Default: 0.
 
     Returns:
-        The T in [1/20, 20] that minimises the summed cross-entropy of softmax(logits / T) plus the
-        prior's. It is 1 without images, with one class, or if all logits are equal.
+        The T in [1/20, 20] that minimises the cross-entropy of softmax(logits / T + bias) with the
+        smoothed labels. It is 1 without images, with one class, or if all logits are equal.
 
     Raises:
         ValueError: shapes or labels do not fit, or a logit is not finite.
 
-    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2 (temperature scaling; the
-    prior is ours).
+    Source: Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2 (temperature scaling);
+    Platt 1999, "Probabilistic outputs for support vector machines", section 2.2 (the targets).
 
     >>> sure_but_half_right = np.array([[8.0, 0.0], [8.0, 0.0]] * 50)
     >>> fit_temperature(sure_but_half_right, np.array([0, 1] * 50)) > 10
     True
     """
     _check(logits, labels)
-    if not logits.size or logits.shape[1] == 1:
+    num_classes = logits.shape[1]
+    if not logits.size or num_classes == 1:
         return 1.0
+    wrong = 0.5 / ((num_clusters or len(labels)) + 1)
+    offset = np.zeros(num_classes) if bias is None else bias
+
+    def slope_at(b: float) -> tuple[float, float]:
+        return _slope(logits, labels, b, offset, wrong)
+
     low, high, b = 1 / HOTTEST, 1 / COLDEST, 1.0
-    if _slope(logits, labels, low)[0] > 0:
+    if not slope_at(b)[1] > 0:
+        return 1.0
+    if slope_at(low)[0] > 0:
         return HOTTEST
-    if _slope(logits, labels, high)[0] < 0:
+    if slope_at(high)[0] < 0:
         return COLDEST
     # The loss is convex in b = 1/T, so Newton's steps on its slope find the minimum. The shrinking
     # bracket keeps a step that is too long from leaving the range.
     for _ in range(100):
-        slope, curvature = _slope(logits, labels, b)
+        slope, curvature = slope_at(b)
         low, high = (low, b) if slope > 0 else (b, high)
         newton = b - slope / curvature if curvature > 0 else b
         nearer = newton if low <= newton <= high else math.sqrt(low * high)
@@ -89,28 +129,100 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
     return 1 / b
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What was fitted on val, or on out-of-fold answers.
+def fit_scaling(
+    logits: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    *,
+    num_clusters: int | None = None,
+    shares: NDArray[np.float64] | None = None,
+) -> Scaling:
+    """The temperature, and a bias a class where the model saw classes as if they were as frequent.
+
+    Weights and sampling that balance the classes shift all probabilities towards the rare ones. A
+    temperature cannot undo that. The bias can: afterwards the mean probability of each class is its
+    share. A normal prior holds each bias near the logarithm of the class's share.
 
     Args:
-        temperature: the logits are divided by it; 1 without val.
-        count: images that it was fitted on.
-        confidence_threshold: an answer below it is "unsure"; None without val.
-        unfamiliar_distance: an image beyond it is "unfamiliar"; None without val.
+        logits: (N, C) of images that the model was not fitted on.
+        labels: (N,) int64 in [0, C).
+        num_clusters: how many clusters the images form. Default: each is its own.
+        shares: (C,) the shares of the classes, where the model was balanced. None fits no bias.
 
-    >>> Calibration(1.5, 40, 0.8, None).as_json()["temperature"]
+    Source: Alexandari et al. 2020, https://arxiv.org/abs/1901.06852 (bias-corrected temperature
+    scaling; the prior is ours).
+
+    >>> balanced = np.array([[2.0, 0.0]] * 90 + [[0.0, 0.5]] * 10)
+    >>> rare = np.repeat([0, 1], [90, 10])
+    >>> scaling = fit_scaling(balanced, rare, shares=np.array([0.9, 0.1]))
+    >>> bool(abs(scaling.probabilities(balanced).mean(axis=0)[1] - 0.1) < 0.02)
+    True
+    """
+    temperature = fit_temperature(logits, labels, num_clusters=num_clusters)
+    num_classes = logits.shape[1]
+    if shares is None or not len(labels) or num_classes == 1:
+        return Scaling(temperature, np.zeros(num_classes))
+    centre = np.log(np.maximum(shares, 1e-9) * num_classes)
+    centre -= centre.mean()
+    bias = centre.copy()
+    counts = np.bincount(labels, minlength=num_classes)
+    for _ in range(_ROUNDS):
+        temperature = fit_temperature(logits, labels, num_clusters=num_clusters, bias=bias)
+        probs = Scaling(temperature, bias).probabilities(logits).astype(np.float64)
+        slope = probs.sum(axis=0) - counts + (bias - centre) / BIAS_DEVIATION**2
+        # Twice the diagonal bounds the curvature, so that no step goes too far.
+        bound = 2 * (probs * (1 - probs)).sum(axis=0) + 1 / BIAS_DEVIATION**2
+        step = slope / bound
+        bias = bias - step
+        if np.abs(step).max() < 1e-5:
+            break
+    return Scaling(temperature, bias - bias.mean())
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted on answers to images that the model was not fitted on: of val, or of folds.
+
+    Args:
+        temperature: the logits are divided by it; 1 without such answers.
+        count: images that it was fitted on.
+        threshold: from which confidence on the model answers. None without such answers, or where
+            costs decide.
+        unfamiliar_distance: an image beyond it is "unfamiliar". None if it was not measured.
+        bias: (C,) added to logits / temperature. Empty where no bias was needed.
+        num_clusters: how many images these are if copies and groups count once.
+
+    >>> Calibration(1.5, 40, None, None).as_json()["temperature"]
     1.5
     """
 
     temperature: float
     count: int
-    confidence_threshold: float | None
+    threshold: Threshold | None
     unfamiliar_distance: float | None
+    bias: tuple[float, ...] = ()
+    num_clusters: int = 0
+
+    @property
+    def scaling(self) -> Scaling:
+        """What turns logits into calibrated probabilities."""
+        return Scaling(self.temperature, np.array(self.bias or 0.0))
+
+    @property
+    def confidence_threshold(self) -> float | None:
+        """An answer with a lower confidence is "unsure"."""
+        return None if self.threshold is None else self.threshold.confidence
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        return {
+            "temperature": self.temperature,
+            "bias": list(self.bias),
+            "count": self.count,
+            "clusters": self.num_clusters,
+            "confidence_threshold": self.confidence_threshold,
+            "threshold": None if self.threshold is None else self.threshold.as_json(),
+            "unfamiliar_distance": self.unfamiliar_distance,
+        }
 
 
 @dataclass(frozen=True)
@@ -168,22 +280,30 @@ def confidence_bins(confidence: NDArray[np.float32], num_bins: int = NUM_BINS) -
 
 
 def _slope(
-    logits: NDArray[np.floating], labels: NDArray[np.int64], b: float
+    logits: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    b: float,
+    bias: NDArray[np.float64],
+    wrong: float,
 ) -> tuple[float, float]:
-    """First and second derivative in b of the summed cross-entropy of softmax(b * logits), with the
-    prior's.
+    """First and second derivative in b of the summed cross-entropy of softmax(b * logits + bias).
+
+    The label has the probability 1 - `wrong`; the other classes share the rest.
     """
-    slope, curvature = (b - 1) / PRIOR_DEVIATION**2, 1 / PRIOR_DEVIATION**2
-    rows = max(1, _BLOCK_LOGITS // logits.shape[1])
+    slope, curvature = 0.0, 0.0
+    num_classes = logits.shape[1]
+    rows = max(1, _BLOCK_LOGITS // num_classes)
     for start in range(0, len(logits), rows):
         z = np.asarray(logits[start : start + rows], np.float64)
-        z = z - z.max(axis=1, keepdims=True)  # the highest is 0: exp cannot overflow
+        z = z - z.max(axis=1, keepdims=True)
         label_z = z[np.arange(len(z)), labels[start : start + rows]]
-        probs = np.exp(b * z)
+        others = (z.sum(axis=1) - label_z) / (num_classes - 1)
+        scaled = b * z + bias
+        probs = np.exp(scaled - scaled.max(axis=1, keepdims=True))  # exp cannot overflow
         probs /= probs.sum(axis=1, keepdims=True)
         weighted = probs * z
         mean, square = weighted.sum(axis=1), np.einsum("nc,nc->n", weighted, z)
-        slope += float((mean - label_z).sum())
+        slope += float((mean - (1 - wrong) * label_z - wrong * others).sum())
         curvature += float((square - mean**2).sum())
     return slope, curvature
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog
-from tellapart.evaluation.calibration import fit_temperature, softmax
+from tellapart.evaluation.calibration import fit_scaling
 from tellapart.experiments.fold_plan import FoldPlan, repeat_seed
 from tellapart.experiments.out_of_fold import OutOfFold
 from tellapart.modelfile.layers import Layers
 from tellapart.options import HeadOptions
-from tellapart.probe.fit import fit_probe
+from tellapart.probe.fit import fit_probe, num_folds
 from tellapart.probe.head import distances, reference_directions
 from tellapart.progress import Advance
 
@@ -39,6 +40,8 @@ def fit_fold_probes(
     plan: FoldPlan,
     options: HeadOptions,
     advance: Advance,
+    *,
+    shares: NDArray[np.float64] | None = None,
 ) -> FoldProbes:
     """Fit a head for each fold on the rest of the pool, and apply it to what the fold holds out.
 
@@ -53,8 +56,10 @@ def fit_fold_probes(
         plan: which fold holds which image out.
         options: of the head.
         advance: called after each fold.
+        shares: (C,) of the classes, where the heads are fitted as if they were equal.
     """
     labels, num_classes = catalog.labels[plan.rows], len(catalog.classes)
+    inner_folds = num_folds(features.shape[1], num_classes, options)
     logits = np.zeros((plan.repeats, len(labels), num_classes), np.float32)
     far = np.zeros(logits.shape[:2], np.float32)
     heads: dict[tuple[int, int], Layers] = {}
@@ -62,7 +67,7 @@ def fit_fold_probes(
     for repeat, fold in plan.each:
         held = plan.fold_of[repeat] == fold
         rest = np.flatnonzero(~held)
-        inner = make_folds(catalog, plan.rows[rest], options.folds, repeat_seed(plan.seed, repeat))
+        inner = make_folds(catalog, plan.rows[rest], inner_folds, repeat_seed(plan.seed, repeat))
         probe = fit_probe(features[rest], labels[rest], inner, num_classes, options)
         heads[repeat, fold] = probe.layers
         facts[repeat, fold] = {"train_images": len(rest), "c": probe.c}
@@ -72,13 +77,20 @@ def fit_fold_probes(
         )
         advance()
     probs = np.zeros_like(logits)
+    cluster_of = clusters(catalog)[plan.rows]
     for repeat, fold in plan.each:
         fold_of = plan.fold_of[repeat]
         held, others = fold_of == fold, (fold_of >= 0) & (fold_of != fold)
-        temperature = fit_temperature(logits[repeat, others], labels[others])
-        probs[repeat, held] = softmax(logits[repeat, held], temperature)
-        heads[repeat, fold] = heads[repeat, fold].scaled(temperature)
-        facts[repeat, fold]["temperature"] = temperature
+        scaling = fit_scaling(
+            logits[repeat, others],
+            labels[others],
+            num_clusters=len(np.unique(cluster_of[others])),
+            shares=shares,
+        )
+        probs[repeat, held] = scaling.probabilities(logits[repeat, held])
+        heads[repeat, fold] = heads[repeat, fold].scaled(scaling.temperature, scaling.bias.tolist())
+        facts[repeat, fold]["temperature"] = scaling.temperature
     return FoldProbes(
-        tuple(heads.values()), OutOfFold(plan, labels, probs, logits, plan.fold_of >= 0, far, facts)
+        tuple(heads.values()),
+        OutOfFold(plan, labels, cluster_of, probs, logits, plan.fold_of >= 0, far, facts),
     )

@@ -5,20 +5,22 @@ They give the scores of a cross-validation, and the calibration of the final mod
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.table import Catalog
-from tellapart.evaluation.abstention import fit_confidence_threshold, fit_unfamiliarity_scale
-from tellapart.evaluation.calibration import Calibration, fit_temperature, softmax
+from tellapart.evaluation.abstention import fit_unfamiliarity_scale
+from tellapart.evaluation.calibration import Calibration, Scaling
 from tellapart.evaluation.fold_scores import FoldScores, score_folds
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.threshold import fit_threshold
 from tellapart.experiments.fold_plan import FoldPlan
 from tellapart.options import AnswerOptions
+from tellapart.probe.head import HeldAnswers, calibrate
 
 TINIEST = np.finfo(np.float32).tiny  # the smallest probability whose logarithm is taken
 
@@ -30,6 +32,7 @@ class OutOfFold:
     Args:
         plan: which fold held which image out.
         labels: (N,) int64, the truth.
+        clusters: (N,) int64, the cluster of each image, as in `Predictions`.
         probs: (R, N, C) float32 from the model of the fold, calibrated if that was possible.
         logits: (R, N, C) float32, before any temperature.
         answered: (R, N) whether there is an answer. There is none for an image that no fold held
@@ -40,6 +43,7 @@ class OutOfFold:
 
     plan: FoldPlan
     labels: NDArray[np.int64]
+    clusters: NDArray[np.int64]
     probs: NDArray[np.float32]
     logits: NDArray[np.float32]
     answered: NDArray[np.bool_]
@@ -55,7 +59,7 @@ class OutOfFold:
             self.labels[answered],
             tuple(catalog.paths[rows]),
             catalog.classes,
-            clusters=clusters(catalog)[rows],
+            clusters=self.clusters[answered],
         )
 
     def folds(self, repeat: int) -> NDArray[np.int64]:
@@ -76,29 +80,28 @@ class OutOfFold:
 
 
 def calibrate_out_of_fold(
-    out: OutOfFold, options: AnswerOptions, *, among: NDArray[np.bool_] | None = None
+    out: OutOfFold,
+    options: AnswerOptions,
+    *,
+    shares: NDArray[np.float64] | None = None,
+    among: NDArray[np.bool_] | None = None,
 ) -> Calibration:
     """Temperature and thresholds for the model that is fitted on all of the pool.
 
     They are fitted on answers to held-out images, as scikit-learn's
     CalibratedClassifierCV(ensemble=False) does,
-    https://scikit-learn.org/stable/modules/calibration.html.
+    https://scikit-learn.org/stable/modules/calibration.html. An image that is answered in several
+    repeats counts once.
 
     Args:
         out: the answers of every repeat.
         options: what the thresholds aim at.
+        shares: (C,) of the classes, where the models were fitted as if they were equal.
         among: (R, N) the answers to use. None means all.
     """
     chosen = out.answered if among is None else out.answered & among
-    truth = np.broadcast_to(out.labels, chosen.shape)[chosen]
-    logits = out.logits[chosen]
-    temperature = fit_temperature(logits, truth)
-    return Calibration(
-        temperature=temperature,
-        count=int(chosen.any(axis=0).sum()),
-        confidence_threshold=_threshold(softmax(logits, temperature), truth, options),
-        unfamiliar_distance=_unfamiliar(out, chosen, options),
-    )
+    calibration = calibrate(_held(out, chosen, out.logits), options, shares)
+    return replace(calibration, count=int(chosen.any(axis=0).sum()))
 
 
 def thresholds_out_of_fold(out: OutOfFold, options: AnswerOptions) -> Calibration:
@@ -106,33 +109,41 @@ def thresholds_out_of_fold(out: OutOfFold, options: AnswerOptions) -> Calibratio
 
     Its members are calibrated, so its own temperature is 1.
     """
-    truth = np.broadcast_to(out.labels, out.answered.shape)[out.answered]
+    held = _held(out, out.answered, logits_of(out.probs, 1.0))
+    far = held.distances
     return Calibration(
         temperature=1.0,
         count=int(out.answered.any(axis=0).sum()),
-        confidence_threshold=_threshold(out.probs[out.answered], truth, options),
-        unfamiliar_distance=_unfamiliar(out, out.answered, options),
+        threshold=fit_threshold(
+            held.predictions(Scaling(1.0, np.zeros(1))), options.target_accuracy
+        ),
+        unfamiliar_distance=(
+            None if far is None else fit_unfamiliarity_scale(far, options.familiar_share)
+        ),
+        num_clusters=len(np.unique(held.clusters)),
     )
 
 
-def logits_of(probs: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """(N, C) logits that give these probabilities at this temperature.
+def _held(out: OutOfFold, chosen: NDArray[np.bool_], logits: NDArray[np.float32]) -> HeldAnswers:
+    """The chosen answers of all repeats, (R, N), one after the other."""
+
+    def spread(column: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.broadcast_to(column, chosen.shape)[chosen]
+
+    return HeldAnswers(
+        logits[chosen],
+        spread(out.labels),
+        spread(out.clusters),
+        None if out.distances is None else out.distances[chosen],
+    )
+
+
+def logits_of(
+    probs: NDArray[np.float32], temperature: float, bias: Sequence[float] = ()
+) -> NDArray[np.float32]:
+    """(…, C) logits that give these probabilities at this temperature and bias.
 
     They differ from the network's own by a constant per row, which a softmax does not see.
     """
-    return np.asarray(np.log(np.maximum(probs, TINIEST)) * temperature, np.float32)
-
-
-def _threshold(
-    probs: NDArray[np.float32], truth: NDArray[np.int64], options: AnswerOptions
-) -> float:
-    names, classes = map(str, range(len(truth))), map(str, range(probs.shape[1]))
-    return fit_confidence_threshold(
-        Predictions(probs, truth, tuple(names), tuple(classes)), options.target_accuracy
-    )
-
-
-def _unfamiliar(out: OutOfFold, chosen: NDArray[np.bool_], options: AnswerOptions) -> float | None:
-    if out.distances is None:
-        return None
-    return fit_unfamiliarity_scale(out.distances[chosen], options.familiar_share)
+    shift = np.asarray(bias, np.float32) if len(bias) else np.float32(0)
+    return np.asarray((np.log(np.maximum(probs, TINIEST)) - shift) * temperature, np.float32)

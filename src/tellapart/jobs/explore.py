@@ -147,7 +147,7 @@ def explore(
             thumbnails_of(catalog, np.flatnonzero(catalog.ok), memory)
         )
     catalog = _divided(catalog, options)
-    findings = find_all(catalog, options.split)
+    findings = find_all(catalog, options.splitting, needs_val=options.by_gradient)
     seconds = round(time.monotonic() - start, 2)
     shown = ExplorationInput(
         title=name,
@@ -185,7 +185,7 @@ def _divided(catalog: Catalog, options: Recipe) -> Catalog:
     """The catalog with the splits that a training would use; where it would refuse, why."""
     try:
         kept = drop_empty_classes(catalog)
-        return kept.with_splits(make_splits(kept, options.split, options.seed))
+        return kept.with_splits(make_splits(kept, options.splitting, options.seed))
     except UserError as error:
         remark = f"A training would stop here: {error}"
         return catalog.replace(remarks=(*catalog.remarks, remark))

@@ -28,8 +28,9 @@ class ModelCard:
         preprocessing: what the graph does to the pixels before the network.
         temperature: the logits were divided by it; 1 if there was no val to fit it on.
         calibration_count: how many images the temperature and the thresholds were fitted on.
-        confidence_threshold: an answer below it is "unsure"; None if there was no val.
-        detects_unfamiliar: whether `unfamiliarity` above 1 means "unfamiliar". It needs val.
+        confidence_threshold: an answer below it is "unsure". None if nothing could be held out.
+        detects_unfamiliar: whether `unfamiliarity` above 1 means "unfamiliar". It needs images that
+            were held out.
         train_counts: (C,) train images of each class.
         backbone: the name of the network.
         max_pixels: width times height above which an image is "too_large".
@@ -38,7 +39,7 @@ class ModelCard:
         versions: the versions of tellapart and of the packages that wrote the file.
 
     >>> predictor.card.backbone, predictor.card.train_counts
-    ('tf_efficientnet_lite0', (8, 8, 8))
+    ('tf_efficientnet_lite0', (10, 10, 10))
     """
 
     classes: tuple[str, ...]

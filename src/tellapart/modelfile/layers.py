@@ -5,6 +5,7 @@ No torch here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,9 +50,10 @@ class Layers:
         size, new = float(np.sqrt(np.mean(self.weight**2))), 1 / np.sqrt(3 * self.weight.shape[1])
         return self.scaled(max(1.0, size / new))
 
-    def scaled(self, temperature: float) -> Layers:
-        """The head whose logits are divided by a temperature."""
-        weight, bias = (
+    def scaled(self, temperature: float, bias: Sequence[float] = ()) -> Layers:
+        """The head whose logits are divided by a temperature; then a bias a class is added."""
+        weight, before = (
             np.asarray(values / temperature, np.float32) for values in (self.weight, self.bias)
         )
-        return replace(self, weight=weight, bias=bias)
+        after = before + np.asarray(bias, np.float32) if len(bias) else before
+        return replace(self, weight=weight, bias=after)

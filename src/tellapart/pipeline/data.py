@@ -68,7 +68,11 @@ def load_data(
         Refused: saved splits do not fit the data, or the request is strict about a finding.
     """
     catalog = divide(request, scan_images(request, catalog, console, hook), console)
-    findings = find_all(catalog, request.recipe.split if request.own_splits else None)
+    findings = find_all(
+        catalog,
+        request.recipe.splitting if request.own_splits else None,
+        needs_val=request.recipe.by_gradient,
+    )
     tell_findings(findings, request, console)
     return Data(catalog, findings, request.splits_digest(catalog))
 
@@ -126,7 +130,7 @@ def divide(request: Request, catalog: Catalog, console: Console) -> Catalog:
     saved = request.divide(catalog, console)
     if saved is not None:
         return saved
-    return catalog.with_splits(make_splits(catalog, request.recipe.split, request.recipe.seed))
+    return catalog.with_splits(make_splits(catalog, request.recipe.splitting, request.recipe.seed))
 
 
 def tell_findings(findings: Sequence[Finding], request: Request, console: Console) -> None:

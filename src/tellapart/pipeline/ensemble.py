@@ -23,7 +23,7 @@ from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.scan_predictions import Answers
 from tellapart.pipeline.data import changed_paths
 from tellapart.pipeline.probe import Embed
-from tellapart.pipeline.ship import Shipped, card_for, gate_rows, measure_test
+from tellapart.pipeline.ship import Shipped, card_for, gate_rows, measure_test, no_predictions
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 
@@ -84,10 +84,6 @@ def ship_ensemble(
     wanted = _by_torch(members, network.preprocessing, images)
     parity = check_probabilities(model, network.preprocessing, images, wanted)
     test, gone = _measured(Predictor(model), catalog, catalog.split("test"), console)
-    num_classes = len(catalog.classes)
-    val = Predictions(
-        np.zeros((0, num_classes), np.float32), np.zeros(0, np.int64), (), catalog.classes
-    )
     metrics = measure_test(test, card, recipe.seed)
     return Shipped(
         network=network,
@@ -96,7 +92,8 @@ def ship_ensemble(
         layers=None,
         calibration=calibration,
         parity=parity,
-        val=val,
+        val=no_predictions(catalog),
+        out_of_fold=no_predictions(catalog),
         test=test,
         metrics=metrics,
         changed=(*changed, *gone),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from tellapart.modelfile.layers import Layers
 from tellapart.pipeline.data import changed_paths, scan_memory
 from tellapart.pipeline.services import Services
 from tellapart.probe.embeddings import FeatureExtractor
-from tellapart.probe.fit import Probe, fit_probe
+from tellapart.probe.fit import Probe, fit_probe, num_folds
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 
@@ -80,6 +80,21 @@ class FrozenBackbone:
         return changed_paths(part, now)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """Out-of-fold answers of a head: each image is answered by one that was not fitted on it.
+
+    Args:
+        rows: (M,) rows of the catalog.
+        logits: (M, C) float32, not calibrated.
+        fold_of: (M,) the fold that held the image out.
+    """
+
+    rows: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    fold_of: NDArray[np.int64]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel(FrozenBackbone):
     """A classifier in parts, ready to be shipped.
@@ -87,10 +102,12 @@ class TrainedModel(FrozenBackbone):
     Args:
         layers: the head, not yet calibrated.
         probe: how the head was fitted, where it is a probe.
+        held_out: out-of-fold answers, where there are any, which calibrate it together with val.
     """
 
     layers: Layers
     probe: Probe | None = None
+    held_out: HeldOut | None = None
 
     @property
     def width(self) -> int:
@@ -154,11 +171,13 @@ def fit_head(
     frozen: FrozenBackbone, catalog: Catalog, rows: NDArray[np.int64], recipe: Recipe
 ) -> TrainedModel:
     """The backbone with a head fitted on these rows; folds among them choose its C."""
-    folds = make_folds(catalog, rows, recipe.head.folds, recipe.seed)
-    features = frozen.features.of(catalog, rows)
-    num_classes = len(catalog.classes)
-    probe = fit_probe(features, catalog.labels[rows], folds, num_classes, recipe.head)
-    return frozen.with_head(probe.layers, probe)
+    features, num_classes = frozen.features.of(catalog, rows), len(catalog.classes)
+    folds = num_folds(features.shape[1], num_classes, recipe.head)
+    fold_of = make_folds(catalog, rows, folds, recipe.seed)
+    probe = fit_probe(features, catalog.labels[rows], fold_of, num_classes, recipe.head)
+    answered = fold_of >= 0
+    held_out = HeldOut(rows[answered], probe.logits[answered], fold_of[answered])
+    return replace(frozen.with_head(probe.layers, probe), held_out=held_out)
 
 
 def fit_train(frozen: FrozenBackbone, catalog: Catalog, recipe: Recipe) -> TrainedModel:

@@ -14,6 +14,7 @@ from tellapart.catalog.split_findings import find_leaks
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.evaluation.abstention import selective
 from tellapart.evaluation.comparison import Comparison
+from tellapart.evaluation.predictions import Predictions
 from tellapart.pipeline.data import Data, changed_finding
 from tellapart.pipeline.fold_record import Folded, write_folds
 from tellapart.pipeline.head_file import write_head
@@ -28,6 +29,11 @@ from tellapart.report.run.page import ReportInput, render
 from tellapart.runs.environment import environment
 from tellapart.runs.folder import RunFolder, new_run
 from tellapart.runs.saved_splits import save_splits
+
+_NOTHING_HELD_OUT = (
+    "Nothing could be held out, since every class is one image, one group or one set of copies. So"
+    " the probabilities are not calibrated, and nothing is called unsure or unfamiliar. Add images."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +67,8 @@ class Trained:
         """What there is to say about the data, and which images changed up to the last check."""
         changed = list(self.shipped.changed)
         more = (changed_finding(changed),) if changed else ()
+        if self.probe is not None and not self.shipped.calibration.count:
+            more = (*more, Finding("remark", _NOTHING_HELD_OUT, ()))
         return (*self.data.findings, *more)
 
 
@@ -92,6 +100,8 @@ def write_results(run: RunFolder, trained: Trained, name: str, services: Service
         write_head(run, shipped.layers)
     run.write_predictions("predictions-val.parquet", shipped.val)
     run.write_predictions("predictions-test.parquet", shipped.test)
+    if len(shipped.out_of_fold):
+        run.write_predictions("predictions-train.parquet", shipped.out_of_fold)
     if trained.folds:
         write_folds(run, trained.data.catalog, trained.folds)
     run.write_json("metrics.json", _metrics(trained, clock.seconds()))
@@ -160,13 +170,13 @@ def _report(trained: Trained, name: str, seconds: Mapping[str, float]) -> Report
         predictions=shipped.test if has_test else None,
         val_predictions=shipped.val if has_val else None,
         metrics=shipped.metrics if has_test else None,
-        threshold=shipped.calibration.confidence_threshold,
+        threshold=shipped.calibration.threshold,
         temperature=shipped.calibration.temperature,
         history=trained.history,
         rates=trained.rates,
         comparison=trained.comparison,
         folds=trained.folds,
-        out_of_fold=trained.folds.out.predictions(catalog, 0) if trained.folds else None,
+        out_of_fold=_out_of_fold(trained),
         model=_model_facts(trained),
         provenance={
             "Data": {
@@ -180,6 +190,13 @@ def _report(trained: Trained, name: str, seconds: Mapping[str, float]) -> Report
             "Time": {step: f"{value:.1f} s" for step, value in seconds.items()},
         },
     )
+
+
+def _out_of_fold(trained: Trained) -> Predictions | None:
+    """The predictions for train images by models that were not fitted on them, if there are any."""
+    if trained.folds:
+        return trained.folds.out.predictions(trained.data.catalog, 0)
+    return trained.shipped.out_of_fold if len(trained.shipped.out_of_fold) else None
 
 
 def _model_facts(trained: Trained) -> dict[str, str]:

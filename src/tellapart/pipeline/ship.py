@@ -1,4 +1,4 @@
-"""From a trained model to the file that is shipped: calibrated on val, held against torch, measured
+"""From a trained model to the file that is shipped: calibrated, held against torch, measured
 on test.
 """
 
@@ -27,7 +27,13 @@ from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.session import Session
 from tellapart.pipeline.probe import TrainedModel
-from tellapart.probe.head import build_head, calibrate, reference_directions
+from tellapart.probe.head import (
+    HeldAnswers,
+    build_head,
+    calibrate,
+    distances,
+    reference_directions,
+)
 from tellapart.recipe import Recipe, recipe_values
 from tellapart.runs.identity import VERSION
 
@@ -49,6 +55,8 @@ class Shipped:
         calibration: what was decided on val, or out of fold.
         parity: how far the file is from torch.
         val: the file's predictions for the val split.
+        out_of_fold: calibrated predictions for train images, each by a head that was not fitted on
+            it. Empty where no folds were made.
         test: the file's predictions for the test split.
         metrics: of the test split; NaN without test images.
         changed: images that were left out of a check, because they are no longer what they were.
@@ -61,6 +69,7 @@ class Shipped:
     calibration: Calibration
     parity: Parity
     val: Predictions
+    out_of_fold: Predictions
     test: Predictions
     metrics: Metrics
     changed: tuple[str, ...]
@@ -116,13 +125,15 @@ def ship(
     Args:
         model: has embedded `measured_rows`.
         catalog: with its splits; "" for images that are left out.
-        calibration: found on out-of-fold answers. None means that val decides.
+        calibration: found by a cross-validation. None means that val and the model's own
+            out-of-fold answers decide.
 
     Raises:
         Refused: the file does not agree with torch. Nothing may be written then.
     """
     network, features, seed = model.network, model.features, recipe.seed
     val_rows, test_rows = catalog.split("val"), catalog.split("test")
+    own_answers = calibration is None
     head, calibration = calibrated_head(model, catalog, recipe, calibration)
     card = card_for(catalog, network, recipe, calibration)
     file = compose_model(network.graph, network.preprocessing, head, card)
@@ -152,6 +163,9 @@ def ship(
         calibration=calibration,
         parity=parity,
         val=val,
+        out_of_fold=(
+            _out_of_fold(model, catalog, calibration) if own_answers else no_predictions(catalog)
+        ),
         test=test,
         metrics=metrics,
         changed=tuple(changed),
@@ -162,15 +176,79 @@ def calibrated_head(
     model: TrainedModel, catalog: Catalog, recipe: Recipe, calibration: Calibration | None = None
 ) -> tuple[Head, Calibration]:
     """The head of the model file, and what decided its temperature and thresholds."""
-    features = model.features
     rows = reference_rows(catalog, model.width, recipe.seed)
-    reference = reference_directions(features.of(catalog, rows))
+    reference = reference_directions(model.features.of(catalog, rows))
     if calibration is None:
-        val = catalog.split("val")
-        calibration = calibrate(
-            model.layers, features.of(catalog, val), catalog.labels[val], reference, recipe.answer
-        )
+        answers = _held_answers(model, catalog, rows)
+        calibration = calibrate(answers, recipe.answer, class_shares(catalog, recipe))
     return build_head(model.layers, reference, calibration), calibration
+
+
+def class_shares(catalog: Catalog, recipe: Recipe) -> NDArray[np.float64] | None:
+    """(C,) the shares of the classes in train, where the recipe hides them from the model; else
+    None.
+    """
+    counts = catalog.counts(catalog.splits == "train")
+    return counts / counts.sum() if recipe.balances else None
+
+
+def held_out_rows(model: TrainedModel, catalog: Catalog) -> NDArray[np.bool_]:
+    """(M,) which of the model's out-of-fold answers are of images that are still used."""
+    if model.held_out is None:
+        return np.zeros(0, bool)
+    return np.asarray(catalog.splits[model.held_out.rows] == "train")
+
+
+def _held_answers(
+    model: TrainedModel, catalog: Catalog, references: NDArray[np.int64]
+) -> HeldAnswers:
+    """The answers to all images but those of test that the head was not fitted on."""
+    features, val = model.features, catalog.split("val")
+    embeddings = features.of(catalog, val)
+    rows, logits = [val], [model.layers.logits(embeddings)]
+    far = [distances(embeddings, reference_directions(features.of(catalog, references)))]
+    if model.held_out is not None:
+        used, held_out = held_out_rows(model, catalog), model.held_out
+        fold_of = np.full(len(catalog), -1)
+        fold_of[held_out.rows] = held_out.fold_of
+        for fold in np.unique(held_out.fold_of).tolist():
+            # Neither the head nor the reference of an answer knows the image's own fold.
+            chosen = used & (held_out.fold_of == fold)
+            others = references[fold_of[references] != fold]
+            reference = reference_directions(features.of(catalog, others))
+            rows.append(held_out.rows[chosen])
+            logits.append(held_out.logits[chosen])
+            far.append(distances(features.of(catalog, held_out.rows[chosen]), reference))
+    every = np.concatenate(rows)
+    return HeldAnswers(
+        np.concatenate(logits),
+        catalog.labels[every],
+        clusters(catalog)[every],
+        np.concatenate(far),
+    )
+
+
+def _out_of_fold(model: TrainedModel, catalog: Catalog, calibration: Calibration) -> Predictions:
+    """The model's own out-of-fold answers, calibrated as the model file is."""
+    if model.held_out is None:
+        return no_predictions(catalog)
+    used = held_out_rows(model, catalog)
+    rows = model.held_out.rows[used]
+    return Predictions(
+        calibration.scaling.probabilities(model.held_out.logits[used]),
+        catalog.labels[rows],
+        tuple(catalog.paths[rows]),
+        catalog.classes,
+        clusters=clusters(catalog)[rows],
+    )
+
+
+def no_predictions(catalog: Catalog) -> Predictions:
+    """Predictions of no image."""
+    num_classes = len(catalog.classes)
+    return Predictions(
+        np.zeros((0, num_classes), np.float32), np.zeros(0, np.int64), (), catalog.classes
+    )
 
 
 def measure_test(test: Predictions, card: ModelCard, seed: int) -> Metrics:

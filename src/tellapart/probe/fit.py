@@ -18,10 +18,15 @@ from tellapart.threads import map_ahead
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-# Images times classes. From there on only one fold is held out: on so many images one fold is
-# precise enough to choose C by, and each fold costs a fit.
-ONE_FOLD_FROM = 4_000_000
 MAX_STEPS = 300  # of L-BFGS; a fit that needs more changes its answers hardly any further
+
+# The work of one fit, in numbers of the embedding times classes, of which so much may be done that
+# all fits together stay under a third of the time that the embeddings take. The default backbone
+# embeds 100 images a second on two cores, where 31 fits of 1,280 x 20 took 0.17 of that time. Both
+# grow with the images alike, so their number does not matter. A measured time would make the number
+# of folds, and so the answers, depend on the machine.
+WORK_LIMIT = 31 / 0.17 / 3 * 1280 * 20
+FEWEST_FOLDS = 2
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,45 @@ class Probe:
         layers: embedding (D,) → C logits, without hidden layers.
         c: the chosen C of scikit-learn; larger is less regularised.
         fold_losses: C → mean cross-entropy, calibrated, of the images that the folds held out. It
-            is empty if there are no folds.
+            is empty if one C alone was asked for.
+        fold_of: (N,) which fold held an image out; -1 means that none did.
+        logits: (N, C) float32, the answers at the chosen C of a head that was not fitted on the
+            image; NaN where no fold held it out.
     """
 
     layers: Layers
     c: float
     fold_losses: dict[float, float]
+    fold_of: NDArray[np.int64]
+    logits: NDArray[np.float32]
 
     def as_json(self) -> dict[str, Any]:
         """How C was chosen, as plain values."""
         losses = {f"{c:g}": loss for c, loss in self.fold_losses.items()}
-        return {"c": self.c, "fold_losses": losses}
+        held_out = self.fold_of[self.fold_of >= 0]
+        return {
+            "c": self.c,
+            "fold_losses": losses,
+            "folds": len(np.unique(held_out)),
+            "out_of_fold": len(held_out),
+        }
+
+
+def num_folds(width: int, num_classes: int, options: HeadOptions) -> int:
+    """How many folds a probe of many classes can afford: `options.folds`, or fewer.
+
+    Args:
+        width: numbers in an embedding.
+        num_classes: how many classes there are.
+        options: the folds that are wanted, and the values of C to try.
+
+    >>> num_folds(1280, 20, HeadOptions()), num_folds(1280, 200, HeadOptions())
+    (5, 2)
+    """
+    if _every_fold_tries(width, num_classes, options):
+        return options.folds
+    affordable = _affordable(width, num_classes) - len(options.c_values)
+    return min(options.folds, max(FEWEST_FOLDS, affordable))
 
 
 def fit_probe(
@@ -52,12 +85,13 @@ def fit_probe(
     num_classes: int,
     options: HeadOptions,
 ) -> Probe:
-    """Fit the head on train, with the C that has the lowest loss on the images held out by folds.
+    """Fit the head, with the C that has the lowest loss on the images held out by folds.
 
     Args:
-        features: (N, D) embeddings of train.
+        features: (N, D) embeddings of the images to learn from.
         labels: (N,) int64 in [0, C); every class is present.
-        fold_of: (N,) which fold holds a row out; -1 means that none does.
+        fold_of: (N,) which fold holds a row out; -1 means that none does. `num_folds` says how many
+            folds there should be.
         num_classes: how many classes there are.
         options: the values of C to try, and the weighting of the classes.
 
@@ -78,9 +112,7 @@ def fit_probe(
     # each other.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about MAX_STEPS being reached
-        fold_losses = (
-            _fold_losses(scaled, labels, fold_of, c_values, options) if len(c_values) > 1 else {}
-        )
+        fold_losses, logits = _search(scaled, labels, fold_of, num_classes, options)
         best = (
             min(fold_losses, key=lambda c: (fold_losses[c], c))
             if fold_losses
@@ -92,47 +124,68 @@ def fit_probe(
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     weight = weight / std
     layers = Layers((), weight.astype(np.float32), (bias - weight @ mean).astype(np.float32))
-    return Probe(layers, best, fold_losses)
+    losses = fold_losses if len(c_values) > 1 else {}
+    return Probe(layers, best, losses, fold_of, logits)
 
 
-def _fold_losses(
+def _search(
     scaled: NDArray[np.float32],
     labels: NDArray[np.int64],
     fold_of: NDArray[np.int64],
-    c_values: list[float],
+    num_classes: int,
     options: HeadOptions,
-) -> dict[float, float]:
-    """C → mean cross-entropy of the held-out images, at the temperature that suits them.
+) -> tuple[dict[float, float], NDArray[np.float32]]:
+    """C → mean cross-entropy of the held-out images at the temperature that suits them; and their
+    logits at the best C, (N, C), NaN where no fold holds an image out.
 
     Without the temperature a strong regularisation would lose only because it is less sure, not
     because it knows less. C goes from small to large, so that each fit can start at the last one.
-    Two rises in a row end the search.
+    Two rises in a row end the search. With many classes one fold alone searches, and the others are
+    fitted at the C that it found.
     """
-    if len(labels) * (labels.max() + 1) >= ONE_FOLD_FROM:
-        fold_of = np.where(fold_of == 0, 0, -1)
-    held_out = fold_of >= 0
-    models = {
-        fold: _regression(options, c_values[0]) for fold in np.unique(fold_of[held_out]).tolist()
-    }
-    weights = _image_weights(labels, options)[held_out]
+    best_logits = np.full((len(labels), num_classes), np.nan, np.float32)
     losses: dict[float, float] = {}
-    if not models:
-        return losses
+    folds = np.unique(fold_of[fold_of >= 0]).tolist()
+    if not folds:
+        return losses, best_logits
+    c_values = sorted(options.c_values)
+    searching = folds if _every_fold_tries(scaled.shape[1], num_classes, options) else folds[:1]
+    models = {fold: _regression(options, c_values[0]) for fold in folds}
 
-    def held_logits(fold: int) -> NDArray[np.float32]:
+    def held_logits(fold: int, c: float) -> NDArray[np.float32]:
         held = fold_of == fold
         return _logits(models[fold].set_params(C=c).fit(scaled[~held], labels[~held]), scaled[held])
 
+    def fitted(folds: list[int], c: float) -> dict[int, NDArray[np.float32]]:
+        return dict(zip(folds, map_ahead(lambda fold: held_logits(fold, c), folds), strict=True))
+
+    held_out = np.isin(fold_of, searching)
+    weights = _image_weights(labels, options)[held_out]
+    logits = np.empty_like(best_logits)
     for c in c_values:
-        by_fold = dict(zip(models, map_ahead(held_logits, models), strict=True))
-        logits = np.empty((len(labels), next(iter(by_fold.values())).shape[1]), np.float32)
-        for fold, values in by_fold.items():
+        for fold, values in fitted(searching, c).items():
             logits[fold_of == fold] = values
         losses[c] = _calibrated_loss(logits[held_out], labels[held_out], weights)
+        if losses[c] == min(losses.values()):
+            best_logits[held_out] = logits[held_out]
         recent = list(losses.values())[-3:]
         if len(recent) == 3 and recent[0] < recent[1] < recent[2]:
             break
-    return losses
+    best = min(losses, key=lambda c: (losses[c], c))
+    rest = [fold for fold in folds if fold not in searching]
+    for fold, values in fitted(rest, best).items():
+        best_logits[fold_of == fold] = values
+    return losses, best_logits
+
+
+def _every_fold_tries(width: int, num_classes: int, options: HeadOptions) -> bool:
+    """Whether every fold can afford to try every C."""
+    return options.folds * len(options.c_values) <= _affordable(width, num_classes)
+
+
+def _affordable(width: int, num_classes: int) -> int:
+    """How many fits can be afforded beside the last one, on all images."""
+    return int(WORK_LIMIT / (width * num_classes)) - 1
 
 
 def _calibrated_loss(

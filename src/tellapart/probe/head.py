@@ -1,13 +1,16 @@
-"""From fitted layers to the head of the model file, with the calibration and thresholds of val."""
+"""From fitted layers to the head of the model file, with its calibration and thresholds."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.evaluation.abstention import fit_confidence_threshold, fit_unfamiliarity_scale
-from tellapart.evaluation.calibration import Calibration, fit_temperature, softmax
+from tellapart.evaluation.abstention import fit_unfamiliarity_scale
+from tellapart.evaluation.calibration import Calibration, Scaling, fit_scaling
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.threshold import fit_threshold
 from tellapart.export.compose import Head
 from tellapart.modelfile.layers import Layers
 from tellapart.options import AnswerOptions
@@ -15,48 +18,65 @@ from tellapart.options import AnswerOptions
 NEIGHBOURS = 5  # the mean of several is less noisy than the nearest alone
 
 
-def calibrate(
-    layers: Layers,
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    reference: NDArray[np.float16],
-    options: AnswerOptions,
-) -> Calibration:
-    """Fit the temperature and the thresholds of confidence and distance on val.
+@dataclass(frozen=True)
+class HeldAnswers:
+    """What a head says of images that it was not fitted on: of val, or out of fold.
 
     Args:
-        layers: the fitted head, not calibrated yet.
-        features: (N, D) embeddings of val; N may be 0.
+        logits: (N, C) float32, not calibrated; N may be 0.
         labels: (N,) int64, the truth.
-        reference: (K, D) as in the head.
-        options: the accuracy that answers should reach, and the share of val that is familiar.
+        clusters: (N,) int64, as in `Predictions`.
+        distances: (N,) float32 to the training images. None means that they were not measured.
     """
-    count = len(labels)
-    if not count:
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+    distances: NDArray[np.float32] | None
+
+    def predictions(self, scaling: Scaling) -> Predictions:
+        """The calibrated answers."""
+        count, num_classes = self.logits.shape
+        return Predictions(
+            scaling.probabilities(self.logits),
+            self.labels,
+            tuple(map(str, range(count))),
+            tuple(map(str, range(num_classes))),
+            clusters=self.clusters,
+        )
+
+
+def calibrate(
+    answers: HeldAnswers, options: AnswerOptions, shares: NDArray[np.float64] | None = None
+) -> Calibration:
+    """Fit the temperature and the thresholds of confidence and distance.
+
+    Args:
+        answers: to images that the head was not fitted on.
+        options: the accuracy that answers should reach, and the share of images that is familiar.
+        shares: (C,) the shares of the classes, where the head was fitted as if they were equal.
+    """
+    if not len(answers.labels):
         return Calibration(1.0, 0, None, None)
-    logits = layers.logits(features)
-    temperature = fit_temperature(logits, labels)
-    num_classes = logits.shape[1]
-    val = Predictions(
-        softmax(logits, temperature),
-        labels,
-        tuple(map(str, range(count))),
-        tuple(map(str, range(num_classes))),
-    )
+    num_clusters = len(np.unique(answers.clusters))
+    scaling = fit_scaling(answers.logits, answers.labels, num_clusters=num_clusters, shares=shares)
+    far = answers.distances
     return Calibration(
-        temperature=temperature,
-        count=count,
-        confidence_threshold=fit_confidence_threshold(val, options.target_accuracy),
-        unfamiliar_distance=fit_unfamiliarity_scale(
-            distances(features, reference), options.familiar_share
+        temperature=scaling.temperature,
+        count=len(answers.labels),
+        threshold=fit_threshold(answers.predictions(scaling), options.target_accuracy),
+        unfamiliar_distance=(
+            None if far is None else fit_unfamiliarity_scale(far, options.familiar_share)
         ),
+        bias=tuple(scaling.bias.tolist()) if scaling.bias.any() else (),
+        num_clusters=num_clusters,
     )
 
 
 def build_head(layers: Layers, reference: NDArray[np.float16], calibration: Calibration) -> Head:
-    """The head of the model file, with the temperature folded in."""
+    """The head of the model file, with the temperature and the bias folded in."""
     return Head(
-        layers=layers.scaled(calibration.temperature),
+        layers=layers.scaled(calibration.temperature, calibration.bias),
         reference=reference,
         neighbours=min(NEIGHBOURS, len(reference)),
         distance_scale=calibration.unfamiliar_distance or 1.0,

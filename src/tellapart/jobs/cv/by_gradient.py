@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.evaluation.calibration import Calibration
 from tellapart.experiments.fold_plan import FoldPlan
 from tellapart.experiments.out_of_fold import (
     OutOfFold,
@@ -32,7 +33,7 @@ from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_results
 from tellapart.pipeline.request import CROSS_VALIDATION, Request
 from tellapart.pipeline.services import Services
-from tellapart.pipeline.ship import Shipped, ship
+from tellapart.pipeline.ship import Shipped, class_shares, ship
 from tellapart.recipe import Recipe
 from tellapart.training.hardware import Hardware
 from tellapart.training.invariant import MOVES, with_moves
@@ -142,7 +143,7 @@ def _refit_probe(request: Request, folds: _Folds, services: Services, votes: int
     data, recipe = folds.data, request.recipe
     model = fit_train(folds.frozen, data.catalog, recipe)
     among = folds.answers_of("probe")
-    calibration = calibrate_out_of_fold(folds.out, recipe.answer, among=among)
+    calibration = _calibration(folds, recipe, among)
     shipped = ship(model, data.catalog, recipe, services.store, calibration)
     what = (
         f"a probe, as {votes} of {len(folds.runs)} folds chose it over fine-tuning, fitted on all"
@@ -150,6 +151,12 @@ def _refit_probe(request: Request, folds: _Folds, services: Services, votes: int
     )
     making = refit_making(folds.plan, {"method": "probe"}, what)
     return _Final(data, shipped, making, {"probe": model.probe})
+
+
+def _calibration(folds: _Folds, recipe: Recipe, among: NDArray[np.bool_]) -> Calibration:
+    """The calibration of the last model, by those of the folds' answers that are of its kind."""
+    shares = class_shares(folds.data.catalog, recipe)
+    return calibrate_out_of_fold(folds.out, recipe.answer, shares=shares, among=among)
 
 
 def _refit_network(request: Request, run: OpenRun, folds: _Folds, services: Services) -> _Final:
@@ -174,7 +181,7 @@ def _refit_network(request: Request, run: OpenRun, folds: _Folds, services: Serv
     assert fitted  # one process makes the model
     data = embed_measured(fitted.model, data, request.recipe, services.console)
     among = folds.answers_of(kind)
-    calibration = calibrate_out_of_fold(folds.out, recipe.answer, among=among)
+    calibration = _calibration(folds, recipe, among)
     store = services.store
     shipped = ship(fitted.model, data.catalog, request.recipe, store, calibration)
     making = refit_making(

@@ -15,7 +15,7 @@ from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
 from tellapart.pipeline.request import Request
 from tellapart.pipeline.services import Services
-from tellapart.pipeline.ship import Shipped, card_for, reference_rows, ship
+from tellapart.pipeline.ship import Shipped, card_for, class_shares, reference_rows, ship
 from tellapart.probe.head import build_head, reference_directions
 
 
@@ -39,6 +39,7 @@ def cross_validate_probe(
             plan,
             recipe.head,
             advance,
+            shares=class_shares(catalog, recipe),
         )
     clock.lap("folds")
     making: Making
@@ -47,7 +48,8 @@ def cross_validate_probe(
         making = ensemble_making(plan)
     else:
         model = fit_train(frozen, catalog, recipe)
-        calibration = calibrate_out_of_fold(probes.out, recipe.answer)
+        shares = class_shares(catalog, recipe)
+        calibration = calibrate_out_of_fold(probes.out, recipe.answer, shares=shares)
         shipped, probe = ship(model, catalog, recipe, services.store, calibration), model.probe
         how = "a head fitted on all images but the test set"
         making = refit_making(plan, {"method": "probe"}, how)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.names import escape
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.errors import Refused
@@ -176,7 +177,7 @@ class _FoldTrainer:
         request = inside(
             self.request, recipe, self.folder, self.plan.name(repeat, fold), resumed=path
         )
-        splits = fold_splits(self.catalog, self.plan, repeat, fold, recipe.split)
+        splits = fold_splits(self.catalog, self.plan, repeat, fold, recipe.splitting)
         catalog = self.catalog.with_splits(splits)
         data = data_in_hand(catalog, find_all(catalog, None))
         services = self.services.silent()
@@ -265,13 +266,17 @@ def out_of_fold(
         rows = np.array([place[path] for path in predictions.paths], np.int64)
         answered[repeat, rows] = True
         probs[repeat, rows] = predictions.probs
-        logits[repeat, rows] = logits_of(predictions.probs, calibration["temperature"])
+        logits[repeat, rows] = logits_of(
+            predictions.probs, calibration["temperature"], calibration["bias"]
+        )
         if predictions.unfamiliarity is not None:
             far[repeat, rows] = predictions.unfamiliarity * calibration["unfamiliar_distance"]
     measured = all(run.predictions.unfamiliarity is not None for run in runs)
     facts = {place: run.facts(folder) for place, run in zip(plan.each, runs, strict=True)}
-    labels = catalog.labels[plan.rows]
-    return OutOfFold(plan, labels, probs, logits, answered, far if measured else None, facts)
+    labels, cluster_of = catalog.labels[plan.rows], clusters(catalog)[plan.rows]
+    return OutOfFold(
+        plan, labels, cluster_of, probs, logits, answered, far if measured else None, facts
+    )
 
 
 def experiment_of(recipe: Recipe, scores: FoldScores, runs: Sequence[FoldRun]) -> dict[str, str]:

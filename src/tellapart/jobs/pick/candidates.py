@@ -257,7 +257,7 @@ def fit_candidates(
 
 def _divided(request: Request, catalog: Catalog, console: Console) -> Catalog:
     catalog = divide(request, catalog, console)
-    findings = find_all(catalog, request.recipe.split if request.own_splits else None)
+    findings = find_all(catalog, request.recipe.splitting if request.own_splits else None)
     tell_findings(findings, request, console)
     if not len(catalog.split("val")):
         raise UserError(

@@ -210,7 +210,9 @@ def pick(
     stated = load_recipe(recipe, others).backbone
     wanted = entries(backbones, options.backbone)
     runs = Path(out or ".").parent
-    request = new_request(data, options, out=runs, name=None, splits=splits, strict=strict)
+    request = new_request(
+        data, options.with_val(), out=runs, name=None, splits=splits, strict=strict
+    )
     check_page(out)
     with open_services(quiet=quiet) as services:
         console = services.console

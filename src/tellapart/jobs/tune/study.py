@@ -249,7 +249,7 @@ def _plan(asked: StudyRequest, kept: StudySettings | None, console: Console) -> 
     options = {"seed": asked.seed, "split.group_by": asked.group_by}
     own = asked.extensions
     base: str | Recipe = recipe_from(kept.recipe, supplied=own.names) if kept else "probe"
-    recipe = load_recipe(asked.recipe or base, asked.set, options, own)
+    recipe = load_recipe(asked.recipe or base, asked.set, options, own).with_val()
     usual = recipe.training.monitor if recipe.by_gradient else "loss"
     metric = choose("metric", asked.metric or (kept.metric if kept else usual), METRICS)
     folds = kept.folds if kept and asked.folds is None else asked.folds

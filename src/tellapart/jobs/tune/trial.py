@@ -15,7 +15,6 @@ import numpy as np
 
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.errors import UserError
-from tellapart.evaluation.calibration import fit_temperature
 from tellapart.evaluation.scores import METRICS, better
 from tellapart.experiments.fold_plan import FoldPlan, pool_of
 from tellapart.experiments.fold_probes import fit_fold_probes
@@ -31,7 +30,7 @@ from tellapart.pipeline.probe import (
 )
 from tellapart.pipeline.request import Request, inside
 from tellapart.pipeline.services import Services
-from tellapart.pipeline.ship import reference_rows
+from tellapart.pipeline.ship import calibrated_head, class_shares, reference_rows
 from tellapart.progress import Advance
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import RunFolder
@@ -214,11 +213,9 @@ def _embedded(bench: Bench, recipe: Recipe) -> FrozenBackbone:
 
 
 def _val_head(bench: Bench, recipe: Recipe, frozen: FrozenBackbone) -> Layers:
-    """A head, calibrated on val as `train` would: what is shipped is what is judged."""
-    catalog = bench.catalog
-    layers, val = fit_train(frozen, catalog, recipe).layers, catalog.split("val")
-    logits = layers.logits(frozen.features.of(catalog, val))
-    return layers.scaled(fit_temperature(logits, catalog.labels[val]))
+    """A head, calibrated as `train` would: what is shipped is what is judged."""
+    model = fit_train(frozen, bench.catalog, recipe)
+    return calibrated_head(model, bench.catalog, recipe)[0].layers
 
 
 class _Lost(Exception):
@@ -240,7 +237,8 @@ def _fold_heads(
 
     step: Advance = advance
     try:
-        return fit_fold_probes(pool, rows, catalog, folds, recipe.head, step).layers
+        shares = class_shares(divided, recipe)
+        return fit_fold_probes(pool, rows, catalog, folds, recipe.head, step, shares=shares).layers
     except _Lost:
         return None
 

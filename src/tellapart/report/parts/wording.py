@@ -12,6 +12,7 @@ import numpy as np
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.metrics import TRUSTED_COUNT, Metrics, Score
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.threshold import CERTAINTY, Threshold
 from tellapart.phrases import count_of
 
 SMALL_TEST = 100  # below, one image moves the score by more than a percent
@@ -104,7 +105,11 @@ def named(names: Sequence[str], most: int = 3) -> str:
 
 
 def verdict(
-    metrics: Metrics | None, majority: str, val: Predictions | None, leaks: bool = False
+    metrics: Metrics | None,
+    majority: str,
+    val: Predictions | None,
+    leaks: bool = False,
+    out_of_fold: Predictions | None = None,
 ) -> str:
     """The whole report in one sentence or two.
 
@@ -113,9 +118,11 @@ def verdict(
         majority: the largest class of train, which the baseline always answers.
         val: the predictions that stand in where there is no test split, or None.
         leaks: whether test images were trained on. They are then not called unseen.
+        out_of_fold: predictions for train images by heads that were not fitted on them, or None.
+            They stand in better than val.
     """
     if metrics is None:
-        return _untested_verdict(val)
+        return _untested_verdict(val, out_of_fold)
     tested = count_of(metrics.accuracy.count, "test image")
     start = f"On {tested}," if leaks else f"On {tested} it has never seen,"
     correct = f"{percent(metrics.accuracy.value)} of the time"
@@ -131,7 +138,14 @@ def verdict(
     return f"{start} the model is correct {correct} ({interval_text}){baseline}."
 
 
-def _untested_verdict(val: Predictions | None) -> str:
+def _untested_verdict(val: Predictions | None, out_of_fold: Predictions | None) -> str:
+    if out_of_fold is not None and len(out_of_fold):
+        return (
+            f"There is no test split. On {count_of(len(out_of_fold), 'image')}, each predicted by a"
+            " head that was not fitted on it, the model is correct"
+            f" {percent(float(out_of_fold.correct.mean()))} of the time. The settings of the head"
+            " were chosen on these images, so expect a little less."
+        )
     if val is None or not len(val):
         return "No images were held out, so the accuracy on new images is not known."
     return (
@@ -252,18 +266,27 @@ def all_clear_line(metrics: Metrics, calibrated_on: str) -> str:
     return f"No warnings: {tested}, all files readable, calibrated on {calibrated_on}."
 
 
-def calibration_line(val: Predictions | None, temperature: float) -> str:
+def calibration_line(
+    val: Predictions | None, out_of_fold: Predictions | None, temperature: float
+) -> str:
     """How the probabilities were calibrated."""
-    if val is None:
+    sources = []
+    if out_of_fold is not None and len(out_of_fold):
+        sources.append(
+            f"the out-of-fold predictions of {count_of(len(out_of_fold), 'train image')}"
+        )
+    if val is not None and len(val):
+        sources.append(f"{count_of(len(val), 'image')} of the validation split")
+    if not sources:
         return "The probabilities are not calibrated: there was no validation split."
-    return f"Calibrated on {count_of(len(val), 'image')} of the validation split, temperature {temperature:.3g}."
+    return f"Calibrated on {' and '.join(sources)}, temperature {temperature:.3g}."
 
 
-def abstention_line(threshold: float | None, num_classes: int, unfamiliar: bool) -> str:
+def abstention_line(threshold: Threshold | None, num_classes: int, unfamiliar: bool) -> str:
     """What the curve of abstention shows, and where the model stands on it.
 
     Args:
-        threshold: the confidence below which the model says "unsure", or None.
+        threshold: from which confidence on the model answers, or None.
         num_classes: the number of classes.
         unfamiliar: whether the model says "unfamiliar" too.
     """
@@ -273,12 +296,39 @@ def abstention_line(threshold: float | None, num_classes: int, unfamiliar: bool)
     )
     if threshold is None:
         return f"{curve} No threshold was chosen, so the model never abstains."
-    if num_classes * threshold <= 1:  # the likeliest of C classes always has 1 / C or more
+    if num_classes * threshold.confidence <= 1:  # the likeliest of C classes always has 1 / C
         below = "No prediction can fall below it, so the model never says “unsure”."
     else:
         below = "Below it the model says “unsure”."
     strange = " To images unlike its training images it says “unfamiliar”." if unfamiliar else ""
-    return f"{curve} The dot is the shipped threshold, {percent(threshold)}. {below}{strange}"
+    dot = f"The dot is the shipped threshold, {percent(threshold.confidence)}."
+    return f"{curve} {dot} {below}{strange} {promise_line(threshold)}"
+
+
+def promise_line(threshold: Threshold) -> str:
+    """What the threshold promises, or what it would take to promise it.
+
+    >>> promise_line(Threshold(0.5, 0.95, False, 40, 0.0, 59)).split(".")[0]
+    'No accuracy is promised'
+    """
+    target = percent(threshold.target, 0)
+    errors = count_of(math.ceil(threshold.errors - 1e-9), "error")
+    if threshold.promised:
+        return (
+            f"With {percent(CERTAINTY, 0)} certainty, at least {target} of the answers on new images"
+            f" like these are correct: {threshold.answered:,} images or groups that the model was"
+            f" not fitted on were answered, with {errors}."
+        )
+    start = f"No accuracy is promised. The threshold is a confidence of its own, {target}."
+    if threshold.needed is None:
+        return (
+            f"{start} At no confidence do these answers reach an accuracy of {target}, so more images"
+            " alone would not prove it."
+        )
+    return (
+        f"{start} To prove that {target} of the answers are correct, it would take about"
+        f" {threshold.needed:,} images or groups like these to calibrate with."
+    )
 
 
 def metric_title(name: str) -> str:

@@ -19,6 +19,7 @@ from tellapart.catalog.table import Catalog
 from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.metrics import Metrics, Score
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.threshold import Threshold
 from tellapart.phrases import count_of
 from tellapart.report.parts import data_section, wording
 from tellapart.report.parts.document import render_document
@@ -41,7 +42,7 @@ class ReportInput:
         predictions: the predictions on the test split, or None.
         val_predictions: the predictions on the val split, or None. None means not calibrated.
         metrics: the scores on the test split, or None.
-        threshold: the confidence below which the model says "unsure", or None.
+        threshold: from which confidence on the model answers, and what it promises; or None.
         temperature: the temperature of the calibration.
         model: facts about the model, name → value.
         provenance: what exactly was run: heading → name → value. Leave out paths of this machine.
@@ -52,8 +53,9 @@ class ReportInput:
             draws the rates of the history.
         comparison: the probe against the fine-tuned network on the test split, or None.
         folds: the cross-validation, or None.
-        out_of_fold: its predictions of the first repeat, or None. They calibrated the model, and
-            stand in for a missing test split.
+        out_of_fold: predictions for train images by models that were not fitted on them: of the
+            first repeat of a cross-validation, or of the folds of a probe. They calibrated the
+            model, and stand in for a missing test split. None means that there are none.
     """
 
     title: str
@@ -63,7 +65,7 @@ class ReportInput:
     predictions: Predictions | None = None
     val_predictions: Predictions | None = None
     metrics: Metrics | None = None
-    threshold: float | None = None
+    threshold: Threshold | None = None
     temperature: float = 1.0
     model: Mapping[str, str | int | float] = field(default_factory=dict)
     provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -77,7 +79,7 @@ class ReportInput:
     @property
     def calibrated_with(self) -> Predictions | None:
         """The predictions that the calibration was fitted on. None means not calibrated."""
-        return self.out_of_fold if self.folds else self.val_predictions
+        return self.val_predictions if self.out_of_fold is None else self.out_of_fold
 
     @property
     def measured(self) -> Metrics | None:
@@ -87,8 +89,8 @@ class ReportInput:
     def __post_init__(self) -> None:
         if (self.metrics is None) != (self.predictions is None):
             raise ValueError("predictions and metrics of the test split come together, or neither")
-        if (self.folds is None) != (self.out_of_fold is None):
-            raise ValueError("folds and their out-of-fold predictions come together, or neither")
+        if self.folds is not None and self.out_of_fold is None:
+            raise ValueError("folds need their out-of-fold predictions")
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,10 @@ def _score_section(report: ReportInput) -> dict[str, Any]:
     return {
         "metrics": metrics,
         "verdict": (
-            unseen or wording.verdict(metrics, majority, report.val_predictions, "leak" in counts)
+            unseen
+            or wording.verdict(
+                metrics, majority, report.val_predictions, "leak" in counts, report.out_of_fold
+            )
         ),
         "majority": majority,
         "caveats": caveats,
@@ -174,7 +179,7 @@ def _score_section(report: ReportInput) -> dict[str, Any]:
 def _all_clear(report: ReportInput) -> str:
     if report.metrics is None or report.calibrated_with is None:
         return ""
-    kind = "out-of-fold" if report.folds else "validation"
+    kind = "validation" if report.out_of_fold is None else "out-of-fold"
     return wording.all_clear_line(report.metrics, f"{len(report.calibrated_with):,} {kind} images")
 
 
@@ -265,4 +270,4 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
 def _calibration_line(report: ReportInput) -> str:
     if report.folds is not None and report.out_of_fold is not None:
         return folds.calibration_line(report.folds, report.out_of_fold, report.temperature)
-    return wording.calibration_line(report.val_predictions, report.temperature)
+    return wording.calibration_line(report.val_predictions, report.out_of_fold, report.temperature)

@@ -9,16 +9,18 @@ import numpy as np
 from tellapart.evaluation.abstention import DECISIONS, decide, selective
 from tellapart.evaluation.calibration import reliability
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.threshold import Threshold
 from tellapart.report.parts import figures, wording
 
 
-def section(shown: Predictions, threshold: float | None) -> dict[str, Any]:
+def section(shown: Predictions, chosen_threshold: Threshold | None) -> dict[str, Any]:
     """What the template draws: reliability, accuracy over coverage, and the decisions.
 
     Args:
         shown: the predictions that are reported.
-        threshold: the confidence below which the model says "unsure", or None.
+        chosen_threshold: from which confidence on the model answers, or None.
     """
+    threshold = None if chosen_threshold is None else chosen_threshold.confidence
     table = reliability(shown)
     bins = [
         {"low": low, "high": high, "count": count, "confidence": confidence, "accuracy": accuracy}
@@ -49,7 +51,7 @@ def section(shown: Predictions, threshold: float | None) -> dict[str, Any]:
         ),
         "coverage": figures.coverage_diagram(curve, at_threshold if marked else None),
         "abstention_line": wording.abstention_line(
-            threshold, len(shown.classes), shown.unfamiliarity is not None
+            chosen_threshold, len(shown.classes), shown.unfamiliarity is not None
         ),
         "decisions": _decisions(shown, threshold),
     }
