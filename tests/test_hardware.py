@@ -7,6 +7,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from torch import nn
 
 from tellapart.errors import UserError
@@ -58,3 +60,12 @@ def test_fp16_is_refused_without_a_gpu():
     ):
         Hardware(TrainingOptions(precision="fp16"))
     assert Hardware(TrainingOptions()).accelerator.mixed_precision == "no"
+
+
+def test_several_processes_on_xla_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.XLA)
+    monkeypatch.setattr(Accelerator, "num_processes", 4)
+    with pytest.raises(UserError, match=r"cannot train together on XLA devices \(4 were started\)"):
+        Hardware(TrainingOptions())
+    monkeypatch.setattr(Accelerator, "num_processes", 1)
+    assert Hardware(TrainingOptions()).share == (0, 1)

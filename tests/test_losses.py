@@ -9,7 +9,14 @@ import torch.nn.functional as F  # noqa: N812
 from sklearn.utils.class_weight import compute_class_weight
 
 from tellapart.options import HeadOptions, TrainingOptions
-from tellapart.training.losses import class_weights, image_losses, image_weights, probabilities
+from tellapart.training.losses import (
+    class_weights,
+    image_losses,
+    image_weights,
+    mean_weight,
+    probabilities,
+    weighted_targets,
+)
 
 LOGITS = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 2, 2, 1, 2])
@@ -90,6 +97,39 @@ def test_without_weighting_every_image_counts_one():
 def test_a_mixed_image_weighs_as_its_classes_do():
     weights = image_weights(torch.tensor([[0.25, 0.75], [1, 0]]), torch.tensor([1.0, 2.0]))
     assert weights.tolist() == [1.75, 1.0]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_mixed_image_counts_for_each_of_its_classes_as_in_torch(smoothing: float):
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    options = TrainingOptions(label_smoothing=smoothing)
+    losses = image_losses(LOGITS, weighted_targets(MIXED, weights), options)
+    each = torch.stack(
+        [image_losses(LOGITS, torch.full((7,), label), options) for label in range(3)], dim=1
+    )
+    expected = (weights * MIXED * each).sum(dim=1)
+    torch.testing.assert_close(losses * image_weights(MIXED, weights), expected)
+
+
+def test_without_smoothing_that_is_torchs_own_sum():
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    losses = image_losses(LOGITS, weighted_targets(MIXED, weights), TrainingOptions())
+    expected = F.cross_entropy(LOGITS, MIXED, weight=weights, reduction="none")
+    torch.testing.assert_close(losses * image_weights(MIXED, weights), expected)
+
+
+def test_labels_and_unweighted_shares_stay_as_they_are():
+    assert weighted_targets(LABELS, torch.tensor([0.5, 2.0, 1.0])) is LABELS
+    assert weighted_targets(MIXED, None) is MIXED
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"), [("shuffled", 0.895), ("balanced", 79 / 60), ("weighted", 0.5)]
+)
+def test_the_mean_weight_is_that_of_the_images_that_are_drawn(sampling: str, expected: float):
+    labels, draws = np.array([0] * 5 + [1] * 4 + [2]), np.array([1.0] * 5 + [0.0] * 5)
+    weights = torch.tensor([0.5, 1.0, 2.45])
+    assert mean_weight(weights, labels, draws, sampling) == pytest.approx(expected)
 
 
 def test_probabilities_sum_to_one():

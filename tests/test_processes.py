@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from helpers.commands import set_arguments
 from helpers.images import write_tiny
@@ -70,6 +71,40 @@ def callback(event):
     return "stop" if event.step == 2 and os.environ["RANK"] == "1" else None
 
 train(Path(sys.argv[2]), Path(sys.argv[3]), callbacks=[callback])
+"""
+
+
+# Each process writes down the statistics with which it judged val.
+STATISTICS = """
+import os, sys
+from pathlib import Path
+import torch
+sys.path.insert(0, sys.argv[1])
+from helpers.runs import SHORT, train
+
+def callback(event):
+    if event.name == "epoch_completed":
+        torch.save(dict(event.network.named_buffers()), f"{sys.argv[4]}-{os.environ['RANK']}.pt")
+
+settings = {**SHORT, "training.epochs": 1, "training.trackers": ""}
+train(Path(sys.argv[2]), Path(sys.argv[3]), recipe="cifar10-cnn", set=settings, callbacks=[callback])
+"""
+
+
+# The memory of the second process ends at its third step.
+NO_MEMORY = """
+import os
+import torch
+from tellapart.training.step import Stepper
+
+honest, steps = Stepper._gradients, iter(range(99))
+
+def gradients(self, *arguments):
+    if os.environ["RANK"] == "1" and next(steps) == 2:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return honest(self, *arguments)
+
+Stepper._gradients = gradients
 """
 
 
@@ -174,3 +209,26 @@ def test_a_callback_of_one_process_stops_all_of_them(data: Path, tmp_path: Path)
     (run,) = (tmp_path / "runs").iterdir()
     assert metrics_of(run)["training"]["ended_early"] == "a callback stopped it"
     assert [int(row["step"]) for row in history_of(run)] == [6]
+
+
+def test_processes_judge_val_with_the_same_statistics(data: Path, tmp_path: Path):
+    tests = Path(__file__).parent
+    done = launched(
+        tmp_path / "looks.py", STATISTICS, tests, data, tmp_path / "runs", tmp_path / "seen"
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"seen-{rank}.pt") for rank in (0, 1))
+    assert any(name.endswith("running_mean") for name in first)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_where_the_memory_of_a_single_process_ends_all_of_them_end(data: Path, tmp_path: Path):
+    new = ["train", data, "--recipe", "cifar10-lenet", "--out", tmp_path, *set_arguments(SHORT)]
+    script = NO_MEMORY + TWO_COMMANDS.replace(
+        "contextlib.suppress(SystemExit)", "contextlib.nullcontext()"
+    )
+    done = launched(tmp_path / "ends.py", script, json.dumps([list(map(str, new))]))
+    assert done.returncode != 0
+    assert (
+        "shared by 2 processes in 1 part, does not fit into the memory of process 2" in done.stderr
+    )

@@ -46,6 +46,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "training.sampling": "weighted",
     "training.weight_column": "often",
     "training.loss": "bce",
+    "training.decay_norms": False,
     "training.keep": "last",
     "training.label_smoothing": 0.1,
     "training.optimizer": "sgd",
@@ -596,6 +597,12 @@ def test_what_lies_behind_the_last_epoch_is_idle():
         "training.milestones=3": "training.epochs is 3",
         "freeze.unfreeze=4:all": "training.epochs is 3",
     }
+
+
+def test_what_decays_is_idle_where_nothing_decays():
+    changes = {"training.decay_norms": False}
+    assert recipe_from(changes).idle == {"training.decay_norms": "training.weight_decay is 0"}
+    assert not recipe_from({**changes, "training.weight_decay": 0.1}).idle
 
 
 def test_rates_of_a_backbone_that_never_learns_are_idle():

@@ -274,6 +274,17 @@ def test_equal_rates_are_one_group(cnn: Classifier):
     )  # the head's is the last stage's
 
 
+def test_norms_and_biases_need_not_decay(cnn: Classifier):
+    groups = parameter_groups(cnn, TrainingOptions(decay_norms=False))
+    decays, rests = (
+        [parameter.ndim for parameter in group["params"]]
+        for group in sorted(groups, key=lambda group: "weight_decay" in group)
+    )
+    assert min(decays) > 1
+    assert max(rests) == 1
+    assert [group.get("weight_decay") for group in groups].count(0.0) == 1
+
+
 # ── the cut ──
 
 CUT = [

@@ -273,6 +273,10 @@ class TrainingOptions(Group):
     )
     momentum: float | None = option(None, "The momentum of sgd. None means 0.9.")
     weight_decay: float = option(0.0, "The weight decay of the optimizer.")
+    decay_norms: bool = option(
+        True,
+        "Whether weight decay holds for biases and the parameters of norms too, as in torch.",
+    )
     schedule: str = option(
         "cosine",
         "How the learning rate changes from step to step. schedules={…} adds your own in Python.",

@@ -129,6 +129,10 @@ class Recipe:
             f"training.{name}": ("freeze.upto is all", frozen)
             for name in ("backbone_lr", "layer_decay")
         }
+        needs["training.decay_norms"] = (
+            "training.weight_decay is 0",
+            not self.training.weight_decay,
+        )
         defaults, values = dict(recipe_items(Recipe())), dict(recipe_items(self))
         idle = {
             key: why

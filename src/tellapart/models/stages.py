@@ -102,17 +102,25 @@ def parameter_groups(classifier: Classifier, options: TrainingOptions) -> list[d
 
     The scale is 1 for the head and `backbone_lr` for the last stage. Each stage has that of the
     next one times `layer_decay`. Every parameter is in one group, also while it is frozen: it may
-    learn later.
+    learn later. Without `decay_norms`, biases and the parameters of norms are in groups whose
+    "weight_decay" is 0.
     """
     network = classifier.embedder.network
     last = len(stage_names(network)) - 1
-    groups: dict[float, list[nn.Parameter]] = {}
-    for parameter, depth in _depths(network):
-        groups.setdefault(options.backbone_lr * options.layer_decay ** (last - depth), []).append(
-            parameter
-        )
-    groups.setdefault(1.0, []).extend(classifier.head.parameters())
-    return [{"params": parameters, "scale": scale} for scale, parameters in groups.items()]
+    scales = [
+        (parameter, options.backbone_lr * options.layer_decay ** (last - depth))
+        for parameter, depth in _depths(network)
+    ]
+    scales += [(parameter, 1.0) for parameter in classifier.head.parameters()]
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter, scale in scales:
+        decays = options.decay_norms or parameter.ndim > 1
+        groups.setdefault((scale, decays), []).append(parameter)
+    undecayed = {"weight_decay": 0.0}
+    return [
+        {"params": parameters, "scale": scale, **({} if decays else undecayed)}
+        for (scale, decays), parameters in groups.items()
+    ]
 
 
 def _parts(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import DistributedType, broadcast, broadcast_object_list
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -36,6 +36,14 @@ class Hardware:
         self.accelerator = Accelerator(mixed_precision=_PRECISIONS[options.precision])
         if options.precision == "fp16" and self.device.type == "cpu":
             raise UserError("training.precision=fp16 needs a GPU.", "Use bf16, or leave it out.")
+        kind, world = self.accelerator.distributed_type, self.share[1]
+        if kind == DistributedType.XLA and world > 1:
+            # There, accelerate adds the gradients up inside its own optimizer, which is not used
+            # here: each process would learn alone.
+            raise UserError(
+                f"Several processes cannot train together on XLA devices ({world} were started).",
+                "Start one process.",
+            )
 
     @property
     def device(self) -> torch.device:
@@ -130,6 +138,15 @@ class Hardware:
         gathered: Tensor = self.accelerator.gather(torch.from_numpy(padded).to(self.device))
         by_process = gathered.cpu().numpy().reshape(world, most, -1)
         return np.asarray(by_process.swapaxes(0, 1).reshape(world * most, -1)[:count])
+
+    def share_statistics(self, module: nn.Module) -> None:
+        """Give all processes the writer's buffers: the running statistics of BatchNorm.
+
+        Each process moves its own in the last step. The writer's are those that are saved.
+        """
+        if self.share[1] > 1:
+            for buffer in module.buffers():
+                broadcast(buffer)
 
     def writer_first(self) -> AbstractContextManager[None]:
         """A context that the writer goes through before the others enter it."""

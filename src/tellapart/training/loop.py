@@ -311,6 +311,7 @@ class _Loop:
 
     def _scores(self, phase: Phase) -> dict[str, float]:
         self.stepper.phases.set_eval()
+        self.hardware.share_statistics(self.classifier)
         scores: dict[str, float] = {}
         late = self._is_late("train", "val")
         for split, images, inputs, wanted in (

@@ -1,8 +1,9 @@
 """Losses image by image, and the weight of each image.
 
-The loss of a batch is the sum of `losses * weights` divided by the sum of `weights`, both over the
-whole batch. Both sums add up over the parts of a batch and over the processes that share it. So
-neither parts nor processes change a gradient.
+The loss of a batch is the sum of `losses * weights` divided by its number of images and by the mean
+weight of all that training draws. It adds up over the parts of a batch and over the processes that
+share it, so neither parts nor processes change a gradient. torch divides by the weights of the batch
+itself: where a class has few images in a batch, it then counts for less than the others.
 """
 
 from __future__ import annotations
@@ -97,6 +98,29 @@ def image_weights(targets: Tensor, class_weights: Tensor | None) -> Tensor:
     )
 
 
+def weighted_targets(targets: Tensor, class_weights: Tensor | None) -> Tensor:
+    """The targets of which a mixed image's loss is made, where classes have weights.
+
+    An image that is mixed of two classes counts for each of them by that class's own weight, as in
+    torch's cross-entropy: its loss is the sum over the classes of weight * share * loss. Here that
+    is `image_weights` times the loss of these targets.
+
+    Args:
+        targets: (N,) int64 or (N, C) float, as for `image_losses`.
+        class_weights: (C,) float32. None means that every class counts the same.
+
+    Returns:
+        Of the same shape; labels and unweighted shares as they are.
+
+    >>> weighted_targets(torch.tensor([[0.5, 0.5]]), torch.tensor([1.0, 3.0])).tolist()
+    [[0.25, 0.75]]
+    """
+    if class_weights is None or not targets.is_floating_point():
+        return targets
+    weighted = targets.float() * class_weights
+    return weighted / weighted.sum(dim=1, keepdim=True)
+
+
 def class_weights(counts: NDArray[np.int64], options: HeadOptions) -> Tensor | None:
     """The weight of each class by its train images. None means that every image counts the same.
 
@@ -114,6 +138,31 @@ def class_weights(counts: NDArray[np.int64], options: HeadOptions) -> Tensor | N
     if options.weighting == "none":
         return None
     return torch.from_numpy(counts.sum() / (len(counts) * np.maximum(counts, 1))).float()
+
+
+def mean_weight(
+    class_weights: Tensor,
+    labels: NDArray[np.int64],
+    draws: NDArray[np.float64],
+    sampling: str,
+) -> float:
+    """The mean weight of the images that training draws.
+
+    Args:
+        class_weights: (C,) float32.
+        labels: (N,) int64 of the train images.
+        draws: (N,) how often each is drawn by sampling=weighted.
+        sampling: `training.sampling`.
+
+    >>> mean_weight(torch.tensor([0.5, 3.0]), np.array([0, 0, 1]), np.ones(3), "balanced")
+    1.75
+    """
+    weights = class_weights.cpu().numpy().astype(np.float64)[labels]
+    if sampling == "shuffled":
+        return float(weights.mean())
+    if sampling == "balanced":
+        draws = 1 / np.bincount(labels)[labels]
+    return float(np.average(weights, weights=draws))
 
 
 def probabilities(logits: Tensor) -> Tensor:

@@ -19,11 +19,18 @@ from tellapart.images.sampling import batch_bounds, image_keys, plan_epoch
 from tellapart.keyed import keyed_numbers
 from tellapart.models.classifier import Classifier
 from tellapart.models.stages import parameter_groups
+from tellapart.phrases import count_of
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.training.checkpoints import Checkpoint
 from tellapart.training.hardware import Hardware
-from tellapart.training.losses import build_loss, class_weights, image_weights
+from tellapart.training.losses import (
+    build_loss,
+    class_weights,
+    image_weights,
+    mean_weight,
+    weighted_targets,
+)
 from tellapart.training.optimizer_state import group_options, load_optimizer, optimizer_tensors
 from tellapart.training.optimizers import build_optimizer, set_rate
 from tellapart.training.phases import Phase, Phases, TrainingData
@@ -71,6 +78,10 @@ class Stepper:
         counts = np.bincount(data.train.labels, minlength=len(data.train.classes))
         weights = class_weights(counts, recipe.head)
         self._class_weights = None if weights is None else weights.to(hardware.device)
+        self._mean_weight = 1.0
+        if weights is not None:
+            train, sampling = data.train, self._options.sampling
+            self._mean_weight = mean_weight(weights, train.labels, train.weights, sampling)
 
     def _optimizer(self, classifier: Classifier, extensions: Extensions) -> Optimizer:
         groups = parameter_groups(classifier, self._options)
@@ -80,7 +91,7 @@ class Stepper:
         return optimizer
 
     def batches(self, phase: Phase, epoch: int, begin: int = 0) -> Iterator[tuple[Batch, float]]:
-        """The batches of an epoch, each with the weight of its images in all processes.
+        """The batches of an epoch, each with what its losses are divided by in all processes.
 
         Args:
             phase: what learns in the epoch.
@@ -98,18 +109,9 @@ class Stepper:
         ]
         batches = phase.train.batches(phase.groups(plan, epoch, own))
         for (start, stop), batch in zip(bounds, batches, strict=True):
-            labels = (
-                torch.from_numpy(self._train.labels[plan.positions[start:stop]])
-                if world > 1
-                else batch.labels
-            )
-            yield batch, self._weight(labels) if rank < stop - start else math.inf
-
-    def _weight(self, labels: Tensor) -> float:
-        """The sum of the weights of images."""
-        if self._class_weights is None:
-            return float(len(labels))
-        return float(self._class_weights[labels.to(self._class_weights.device)].sum())
+            count = stop - start if world > 1 else len(batch.labels)
+            weight = count * self._mean_weight
+            yield batch, weight if rank < stop - start else math.inf
 
     def step(self, phase: Phase, batch: Batch, weight: float, number: int, lr: float) -> float:
         """Change every parameter once, and return the mean loss of the batch.
@@ -119,7 +121,7 @@ class Stepper:
         Args:
             phase: what learns.
             batch: its images.
-            weight: the sum of the weights of the batch's images.
+            weight: what the sum of the weighted losses is divided by.
             number: the number of the step, from 0.
             lr: the learning rate of the head.
         """
@@ -200,19 +202,30 @@ class Stepper:
 
     def _loss(self, phase: Phase, inputs: Tensor, targets: Tensor) -> Tensor:
         """The sum of the losses of a part of a batch, each image by its weight."""
+        wanted = weighted_targets(targets, self._class_weights)
         with self._hardware.autocast():
-            losses = self._image_losses(phase.module(inputs), targets)
+            losses = self._image_losses(phase.module(inputs), wanted)
         if self._class_weights is None:
             return losses.sum()
         return losses @ image_weights(targets, self._class_weights)
 
     def _work_in_smaller_parts(self, error: RuntimeError, count: int) -> None:
         """Work on batches in twice as many parts if the memory did not suffice; raise any other
-        error again.
+        error again. Of several processes, none can do so alone: the training ends.
         """
         text = str(error).lower()
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in text:
             raise error
+        rank, world = self._hardware.share
+        if world > 1:
+            # The others wait for this process's gradients. Whatever it ran again would answer
+            # another of their exchanges.
+            raise UserError(
+                f"A batch of {self._options.batch_size}, shared by {world} processes in"
+                f" {count_of(self.parts, 'part')}, does not fit into the memory of process {rank + 1}.",
+                "Raise training.accumulation, lower training.batch_size or preprocessing.size_px, or"
+                " start fewer processes.",
+            ) from error
         if 2 * self.parts > min(MOST_PARTS * self._options.accumulation, count):
             raise UserError(
                 f"A batch of {self._options.batch_size} does not fit into the memory, not even in"
