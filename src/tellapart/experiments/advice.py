@@ -12,6 +12,7 @@ from tellapart.experiments.pareto import (
     most_accurate,
     standings,
 )
+from tellapart.phrases import in_groups
 
 # A difference in accuracy that matters: a paired interval that reaches further leaves it open.
 TELLING = 0.02
@@ -125,7 +126,7 @@ def _price(
     extra = best.latency.median - other.latency.median
     return (
         f"{other.name} takes {other.latency.median:.3g} ms. The other {extra:.3g} ms buy"
-        f" {pair.gain}, which {pair.comparison.difference.count:,} val images cannot confirm"
+        f" {pair.gain}, which {_val_images(pair)} cannot confirm"
         f" ({pair.p_text}). If time matters more, set --max-ms."
     )
 
@@ -139,9 +140,9 @@ def _rivals(standing: Mapping[str, Standing]) -> str | None:
     }
     if not reach:
         return None
-    count = next(iter(standing.values())).comparison.difference.count
+    val_images = _val_images(next(iter(standing.values())))
     return (
-        f"{count:,} val images are too few to rank it against {' or '.join(reach)}, which may be"
+        f"{val_images} are too few to rank it against {' or '.join(reach)}, which may be"
         f" better by up to {100 * max(reach.values()):.1f} points. More val images would decide it."
     )
 
@@ -159,6 +160,12 @@ def _beyond(
         f"Beyond that budget, {best.name} is {verdict} better ({standing.gain},"
         f" {standing.p_text}), at {best.cost}."
     )
+
+
+def _val_images(standing: Standing) -> str:
+    """The images of a comparison, with their noun."""
+    difference = standing.comparison.difference
+    return in_groups(difference.count, difference.clusters, "val image")
 
 
 def _times(slower: Candidate, faster: Candidate) -> str:

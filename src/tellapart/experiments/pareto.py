@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from tellapart.evaluation.comparison import SIGNIFICANT, Comparison, compare, p_in_words
@@ -105,8 +106,8 @@ class Standing:
 
     Args:
         comparison: the most accurate comes first, this candidate second, on the same images.
-        p: McNemar's test, after Holm's correction for all comparisons.
-        comparisons: how many candidates are compared with the most accurate.
+        p: that of the comparison, after Holm's correction for all pairs of candidates.
+        comparisons: how many pairs of candidates there are.
     """
 
     comparison: Comparison
@@ -154,7 +155,13 @@ class Standing:
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         pair = self.comparison
-        counts = {"gained": pair.gained, "lost": pair.lost, "p": pair.p, "p_corrected": self.p}
+        counts = {
+            "gained": pair.gained,
+            "lost": pair.lost,
+            "p": pair.p,
+            "p_corrected": self.p,
+            "pairs": self.comparisons,
+        }
         return {"difference": pair.difference.as_json(), **counts, "worse": self.is_worse}
 
 
@@ -192,14 +199,25 @@ def front(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def standings(candidates: Sequence[Candidate]) -> dict[str, Standing]:
-    """Map the name of each other candidate to its comparison with the most accurate."""
+    """Map the name of each other candidate to its comparison with the most accurate.
+
+    The most accurate of several equals is the one that chance favours. Its p values are therefore
+    corrected for all pairs of candidates, any of which chance might have put first and last.
+
+    Source: Hsu 1996, "Multiple Comparisons: Theory and Methods", chapters 4 and 5 (comparisons with
+    the observed best follow from all pairs).
+    """
     best = most_accurate(candidates)
     others = [candidate for candidate in candidates if candidate is not best]
-    comparisons = [compare(best.val, other.val, (best.name, other.name)) for other in others]
+    pairs = [*((best, other) for other in others), *combinations(others, 2)]
+    comparisons = [
+        compare(first.val, second.val, (first.name, second.name)) for first, second in pairs
+    ]
     corrected = holm([comparison.p for comparison in comparisons])
     return {
-        other.name: Standing(comparison, p, len(others))
-        for other, comparison, p in zip(others, comparisons, corrected, strict=True)
+        # The pairs of the most accurate come first.
+        other.name: Standing(comparisons[place], corrected[place], len(pairs))
+        for place, other in enumerate(others)
     }
 
 
