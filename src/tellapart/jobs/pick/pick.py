@@ -46,6 +46,7 @@ from tellapart.pipeline.services import open_services
 from tellapart.progress import Console, duration
 from tellapart.recipe import Recipe, flat_items, option_text
 from tellapart.recipe_files import load_recipe
+from tellapart.report.parts.wording import images_in_groups
 from tellapart.report.pick.page import PickInput, PickRow, candidate_lines, render_picking
 from tellapart.threads import usable_cores
 
@@ -121,7 +122,7 @@ class Picked(WithPage):
         the next command.
         """
         where = (
-            f"Measured on {self.counts['val']:,} val images, seed {self.seed};"
+            f"Measured on {images_in_groups(self.candidates[0].val, 'val image')}, seed {self.seed};"
             f" {self.counts['test']:,} test images"
         )
         lines = [*self.advice.lines, f"{where} kept away:", *candidate_lines(self.rows)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tellapart.evaluation.comparison import p_in_words
-from tellapart.evaluation.metrics import TRUSTED_COUNT, is_trusted
+from tellapart.evaluation.metrics import is_trusted
 from tellapart.evaluation.paired import Difference, Pair, Paired
-from tellapart.report.parts.wording import METRICS, named, percent
+from tellapart.phrases import in_groups
+from tellapart.report.parts.wording import METRICS, few_words, named, percent
 
 # A test set that has 80 % power for this difference in accuracy is called large enough.
 PLAIN_POINTS = 0.03
@@ -28,8 +29,9 @@ def verdicts(paired: Paired, split: str) -> list[str]:
 def pair_verdict(pair: Pair, split: str) -> list[str]:
     """Two runs against each other, in sentences. They also say when the images are too few."""
     main, (a, b) = pair.main, pair.names
-    metric, count = METRICS[main.name][0], main.difference.count
-    images = f"on the same {count:,} {split} images"
+    metric, count, clusters = METRICS[main.name][0], main.difference.count, main.difference.clusters
+    images = f"on the same {in_groups(count, clusters, f'{split} image')}"
+    tested = in_groups(count, clusters, "image")
     if main.found and main.gain < 0:
         scores = f"{metric} {percent(main.first.value)} against {percent(main.second.value)}"
         return [f"{a} is better than {b}: {scores}, {_evidence(main, -1)}, {images}."]
@@ -41,17 +43,14 @@ def pair_verdict(pair: Pair, split: str) -> list[str]:
     if main.smallest_found <= PLAIN_POINTS:
         return [
             f"No difference between {a} and {b} was found: {b} has {scores}.",
-            f"With {count:,} images, the test has 80\u202f% power for differences of {least}.",
+            f"With {tested}, the test has 80\u202f% power for differences of {least}.",
         ]
     lines = [
         f"The images are too few to tell {a} from {b}: {b} has {scores}.",
-        f"With {count:,} images, the test has 80\u202f% power only for differences of {least}.",
+        f"With {tested}, the test has 80\u202f% power only for differences of {least}.",
     ]
     if main.images_needed < 100 * count:
-        lines.append(
-            f"A difference of the observed size takes about {_rounded(main.images_needed)} images"
-            " to confirm."
-        )
+        lines.append(f"A difference of the observed size takes about {_needed(main)} to confirm.")
     return lines
 
 
@@ -86,14 +85,14 @@ def weak_classes(paired: Paired) -> list[str]:
     few = [
         difference.name
         for difference in paired.pairs[0].classes
-        if not is_trusted(difference.difference.count)
+        if not is_trusted(difference.difference.clusters)
     ]
     if not few:
         return []
     has = "has" if len(few) == 1 else "have"
     return [
-        f"{named(few)} {has} fewer than {TRUSTED_COUNT} images: treat the numbers of such a class"
-        " as hints."
+        f"{named(few)} {has} fewer than {few_words(paired.pairs[0].main.difference, 'image')}: treat"
+        " the numbers of such a class as hints."
     ]
 
 
@@ -150,6 +149,16 @@ def _evidence(difference: Difference, sign: int = 1) -> str:
 
 def _and(letters: Sequence[str]) -> str:
     return " and ".join([", ".join(letters[:-1]), letters[-1]] if len(letters) > 1 else letters)
+
+
+def _needed(difference: Difference) -> str:
+    """How many images a difference of the observed size takes, and in how many groups."""
+    score = difference.difference
+    images = f"{_rounded(difference.images_needed)} images"
+    if score.clusters == score.count:
+        return images
+    groups = difference.images_needed * score.clusters / score.count
+    return f"{images} in {_rounded(groups)} groups"
 
 
 def _rounded(count: float) -> str:

@@ -13,7 +13,7 @@ from tellapart.decoding import Decoded
 from tellapart.evaluation.metrics import Metrics, Score, is_trusted
 from tellapart.evaluation.paired import LOSSES, Pair, Paired
 from tellapart.evaluation.predictions import Predictions
-from tellapart.phrases import count_of
+from tellapart.phrases import in_groups
 from tellapart.report.compare.differences import (
     difference_text,
     difference_words,
@@ -24,7 +24,14 @@ from tellapart.report.compare.differences import (
 from tellapart.report.parts.curves import Chart, chart
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.gallery import Album, Shot
-from tellapart.report.parts.wording import METRICS, decimal, interval, metric_title, percent
+from tellapart.report.parts.wording import (
+    METRICS,
+    decimal,
+    images_in_groups,
+    interval,
+    metric_title,
+    percent,
+)
 
 MOST_SHOWN = 24  # images that only one run got right; with several pairs, half as many for each
 TONES = 3  # colours of lines; each comes in as many dash patterns
@@ -108,7 +115,8 @@ def render_comparison(comparison: ComparisonInput) -> str:
         runs=comparison.runs,
         split=comparison.split,
         seed=comparison.seed,
-        count=len(comparison.runs[0].predictions),
+        images=images_in_groups(comparison.runs[0].predictions, f"{comparison.split} image"),
+        grouped=comparison.runs[0].predictions.num_clusters < len(comparison.runs[0].predictions),
         scores=_score_rows(comparison.paired),
         differences=[_difference_table(pair) for pair in comparison.paired.pairs],
         disagreements=_disagreements(comparison, album),
@@ -133,16 +141,16 @@ def comparison_lines(comparison: ComparisonInput) -> list[str]:
     ]
     for pair in comparison.paired.pairs:
         a, b = pair.names
-        lines.append(
-            f"{b} against {a}, {comparison.split}, {count_of(pair.main.difference.count, 'image')}, seed"
-            f" {comparison.seed}:"
-        )
+        difference = pair.main.difference
+        images = in_groups(difference.count, difference.clusters, "image")
+        lines.append(f"{b} against {a}, {comparison.split}, {images}, seed {comparison.seed}:")
         lines += [
             f"  {METRICS[score.name][0]}: {a} {_value(score.name, score.first)}, {b}"
             f" {_value(score.name, score.second)}; difference {difference_text(score)}; {sure(score, pair)}"
             for score in pair.metrics
         ]
-        lost, gained = count_of(len(pair.lost), "image"), count_of(len(pair.gained), "image")
+        answers = comparison.runs[pair.places[0]].predictions
+        lost, gained = (images_in_groups(answers.rows(rows)) for rows in (pair.lost, pair.gained))
         lines.append(f"  only {a} is correct on {lost}, only {b} on {gained}")
         classes = [
             f"{recall.name} {difference_text(recall)}" for recall in pair.classes if recall.found
@@ -216,7 +224,7 @@ def _class_table(pair: Pair) -> dict[str, Any]:
         {
             "recall": difference,
             "words": difference_words(difference),
-            "trusted": is_trusted(difference.difference.count),
+            "trusted": is_trusted(difference.difference.clusters),
             "sure": sure(difference, pair),
         }
         for difference in sorted(

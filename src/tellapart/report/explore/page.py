@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.intervals import wilson
 from tellapart.evaluation.metrics import BALANCED_RATIO, TRUSTED_COUNT, is_trusted
-from tellapart.phrases import count_of
+from tellapart.phrases import count_of, in_groups
 from tellapart.report.explore.file_table import MOST_ROWS, file_rows
 from tellapart.report.explore.light import appearance_lines, extremes, measures
 from tellapart.report.explore.shapes import shapes
@@ -257,10 +258,12 @@ def _balance_lines(exploration: ExplorationInput) -> list[str]:
         )
     test = data_section.split_counts(catalog)["test"]
     if test:
-        low, high = wilson(0.9 * test, test)
+        groups = len(np.unique(clusters(catalog)[catalog.ok & (catalog.splits == "test")]))
+        low, high = wilson(0.9 * groups, groups)
+        alike = ", if the images of a group are all alike" if groups < test else ""
         lines.append(
-            f"On {count_of(test, 'test image')}, an accuracy of 90\u202f% would"
-            f" have a 95\u202f% interval from {percent(low)} to {percent(high)}."
+            f"On {in_groups(test, groups, 'test image')}, an accuracy of 90\u202f% would"
+            f" have a 95\u202f% interval from {percent(low)} to {percent(high)}{alike}."
         )
     elif exploration.usable:
         lines.append("There would be no test split, so nothing would show how good a model is.")
@@ -269,11 +272,11 @@ def _balance_lines(exploration: ExplorationInput) -> list[str]:
 
 def _small_classes_line(exploration: ExplorationInput) -> str:
     catalog = exploration.catalog
-    test, counts = catalog.counts(catalog.ok & (catalog.splits == "test")), catalog.counts()
+    test, counts = _test_groups(catalog), catalog.counts()
     few = [
         name
-        for name, count, all_ in zip(catalog.classes, test, counts, strict=True)
-        if all_ and not is_trusted(count)
+        for name, groups, all_ in zip(catalog.classes, test, counts, strict=True)
+        if all_ and not is_trusted(groups)
     ]
     if not few or not test.any():
         return ""
@@ -281,11 +284,20 @@ def _small_classes_line(exploration: ExplorationInput) -> str:
     classes = "Every class" if len(few) == filled else f"{len(few):,} of {filled:,} classes"
     have = "has" if len(few) in (1, filled) else "have"
     needed = int(np.ceil(TRUSTED_COUNT * counts[test > 0].sum() / test.sum()))
+    grouped = test.sum() < catalog.counts(catalog.ok & (catalog.splits == "test")).sum()
+    least = f"{TRUSTED_COUNT} groups of test images" if grouped else f"{TRUSTED_COUNT} test images"
     return (
-        f"{classes} {have} fewer than {TRUSTED_COUNT} test images ({named(few)}): treat the numbers"
+        f"{classes} {have} fewer than {least} ({named(few)}): treat the numbers"
         f" of such a class as hints. With this split, that many take about {needed:,} images of a"
         " class."
     )
+
+
+def _test_groups(catalog: Catalog) -> NDArray[np.int64]:
+    """(C,) the test images of each class; copies and the images of a group count once."""
+    rows = np.flatnonzero(catalog.ok & (catalog.splits == "test") & (catalog.labels >= 0))
+    pairs = np.unique(np.stack([catalog.labels[rows], clusters(catalog)[rows]]), axis=1)
+    return np.bincount(pairs[0], minlength=len(catalog.classes))
 
 
 def _samples(catalog: Catalog, album: Album) -> list[ClassSample]:

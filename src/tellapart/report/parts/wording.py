@@ -13,9 +13,10 @@ from tellapart.catalog.table import Catalog
 from tellapart.evaluation.metrics import TRUSTED_COUNT, Metrics, Score
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.threshold import CERTAINTY, Threshold
-from tellapart.phrases import count_of
+from tellapart.phrases import count_of, in_groups
 
-SMALL_TEST = 100  # below, one image moves the score by more than a percent
+# Below so many test images, groups counted once, one moves the score by more than a percent.
+SMALL_TEST = 100
 
 # Metric → title and meaning.
 METRICS: Mapping[str, tuple[str, str]] = {
@@ -123,8 +124,10 @@ def verdict(
     """
     if metrics is None:
         return _untested_verdict(val, out_of_fold)
-    tested = count_of(metrics.accuracy.count, "test image")
-    start = f"On {tested}," if leaks else f"On {tested} it has never seen,"
+    accuracy = metrics.accuracy
+    tested = in_groups(accuracy.count, accuracy.clusters, "test image")
+    unseen = " it has never seen," if accuracy.count == accuracy.clusters else ", none seen before,"
+    start = f"On {tested}," if leaks else f"On {tested}{unseen}"
     correct = f"{percent(metrics.accuracy.value)} of the time"
     baseline = f"; {always}" if (always := baseline_line(metrics, majority)) else ""
     if metrics.balanced_first:
@@ -141,7 +144,7 @@ def verdict(
 def _untested_verdict(val: Predictions | None, out_of_fold: Predictions | None) -> str:
     if out_of_fold is not None and len(out_of_fold):
         return (
-            f"There is no test split. On {count_of(len(out_of_fold), 'image')}, each predicted by a"
+            f"There is no test split. On {images_in_groups(out_of_fold)}, each predicted by a"
             " head that was not fitted on it, the model is correct"
             f" {percent(float(out_of_fold.correct.mean()))} of the time. The settings of the head"
             " were chosen on these images, so expect a little less."
@@ -150,7 +153,7 @@ def _untested_verdict(val: Predictions | None, out_of_fold: Predictions | None) 
         return "No images were held out, so the accuracy on new images is not known."
     return (
         "There is no test split, so the accuracy on new images is not known. On the"
-        f" {count_of(len(val), 'image')} of the validation split it is correct"
+        f" {images_in_groups(val)} of the validation split it is correct"
         f" {percent(float(val.correct.mean()))} of the time. The model was chosen on these images,"
         " so expect less."
     )
@@ -184,6 +187,26 @@ def interval_in_words(score: Score) -> str:
     """The interval with its name, or why there is none."""
     known = math.isfinite(score.low) and math.isfinite(score.high)
     return f"95\u202f% interval {interval(score)}" if known else "too few images for an interval"
+
+
+def images_in_groups(predictions: Predictions, noun: str = "image") -> str:
+    """How many images were predicted, and how many groups they are where these differ.
+
+    Args:
+        predictions: predictions of any number of images.
+        noun: the noun of one image.
+    """
+    return in_groups(len(predictions), predictions.num_clusters, noun)
+
+
+def few_words(score: Score, noun: str) -> str:
+    """The least that a class must have, in images, or in groups where images share some.
+
+    >>> few_words(Score(0.9, 0.8, 1.0, 20), "image"), few_words(Score(0.9, 0.8, 1.0, 20, 5), "image")
+    ('30 images', '30 groups of images')
+    """
+    least = f"{TRUSTED_COUNT} groups of" if score.clusters < score.count else f"{TRUSTED_COUNT}"
+    return f"{least} {noun}s"
 
 
 def caveats(
@@ -227,7 +250,7 @@ def caveats(
 
 def _score_caveats(metrics: Metrics, majority: str) -> list[str]:
     """What weakens the score itself: the baseline, a small test split, small classes."""
-    lines, count = [], metrics.accuracy.count
+    lines, clusters = [], metrics.accuracy.clusters
     baseline = metrics.majority_baseline
     if baseline is not None:
         name, share = best_constant(metrics)
@@ -237,9 +260,11 @@ def _score_caveats(metrics: Metrics, majority: str) -> list[str]:
                 "The interval reaches down to the baseline: these images do not show that the model"
                 f" is better than always answering ‘{constant}’."
             )
-    if count < SMALL_TEST:
+    if clusters < SMALL_TEST:
+        tested = in_groups(metrics.accuracy.count, clusters, "image")
+        wanted = "images" if clusters == metrics.accuracy.count else "images of other groups"
         lines.append(
-            f"The test split is small ({count_of(count, 'image')}), so the interval is wide. More test images"
+            f"The test split is small ({tested}), so the interval is wide. More test {wanted}"
             " narrow it."
         )
     if few := [scores.name for scores in metrics.per_class if not scores.trusted]:
@@ -249,8 +274,8 @@ def _score_caveats(metrics: Metrics, majority: str) -> list[str]:
             "Every class" if all_few else f"{len(few):,} of {len(metrics.per_class):,} classes"
         )
         lines.append(
-            f"{classes} {have} fewer than {TRUSTED_COUNT} test images ({named(few)}): treat the"
-            " numbers of such a class as hints."
+            f"{classes} {have} fewer than {few_words(metrics.accuracy, 'test image')}"
+            f" ({named(few)}): treat the numbers of such a class as hints."
         )
     return lines
 
@@ -262,7 +287,7 @@ def all_clear_line(metrics: Metrics, calibrated_on: str) -> str:
         metrics: the scores on the test split.
         calibrated_on: the images of the calibration, with their noun.
     """
-    tested = count_of(metrics.accuracy.count, "test image")
+    tested = in_groups(metrics.accuracy.count, metrics.accuracy.clusters, "test image")
     return f"No warnings: {tested}, all files readable, calibrated on {calibrated_on}."
 
 
@@ -273,10 +298,10 @@ def calibration_line(
     sources = []
     if out_of_fold is not None and len(out_of_fold):
         sources.append(
-            f"the out-of-fold predictions of {count_of(len(out_of_fold), 'train image')}"
+            f"the out-of-fold predictions of {images_in_groups(out_of_fold, 'train image')}"
         )
     if val is not None and len(val):
-        sources.append(f"{count_of(len(val), 'image')} of the validation split")
+        sources.append(f"{images_in_groups(val)} of the validation split")
     if not sources:
         return "The probabilities are not calibrated: there was no validation split."
     return f"Calibrated on {' and '.join(sources)}, temperature {temperature:.3g}."

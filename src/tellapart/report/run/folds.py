@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from tellapart.evaluation.fold_scores import FoldScore, FoldScores
 from tellapart.evaluation.metrics import Score
 from tellapart.evaluation.predictions import Predictions
-from tellapart.phrases import count_of
+from tellapart.phrases import in_groups
 from tellapart.report.parts import wording
 from tellapart.report.parts.curves import Chart, chart
 from tellapart.report.parts.gallery import Album
@@ -94,7 +94,8 @@ def fold_lines(scores: FoldScores, metric: str) -> list[str]:
         scores: the scores of the folds.
         metric: the metric to read first, a share of the images.
     """
-    name, count = metric.replace("_", " "), scores.together[metric].count
+    name, together = metric.replace("_", " "), scores.together[metric]
+    answered = in_groups(together.count, together.clusters, "image")
     mean, spread = wording.percent(scores.mean[metric]), _points(scores.spread[metric])
     repeats = "" if scores.repeats == 1 else f", repeated {scores.repeats} times"
     return [
@@ -103,8 +104,8 @@ def fold_lines(scores: FoldScores, metric: str) -> list[str]:
             f" deviation {spread}."
         ),
         (
-            f"All {count_of(count, 'image')} together, each predicted by a model that never saw it:"
-            f" {_share(scores.together[metric])}; log loss"
+            f"All {answered} together, each predicted by a model that never saw it:"
+            f" {_share(together)}; log loss"
             f" {scores.together['log_loss'].value:.3f}."
         ),
     ]
@@ -123,7 +124,7 @@ def verdict(folds: FoldedRun | None) -> str | None:
         else f"its recall is {value}, averaged over the classes"
     )
     return (
-        f"On {count_of(score.count, 'image')}, each predicted by a model that never saw it,"
+        f"On {in_groups(score.count, score.clusters, 'image')}, each predicted by a model that never saw it,"
         f" {result} ({wording.interval_in_words(score)}). There is no test split: if you choose"
         " settings by this score, it becomes optimistic."
     )
@@ -131,7 +132,7 @@ def verdict(folds: FoldedRun | None) -> str | None:
 
 def calibration_line(folds: FoldedRun, out_of_fold: Predictions, temperature: float) -> str:
     """How the probabilities were calibrated."""
-    images = f"the out-of-fold predictions of {count_of(len(out_of_fold), 'image')}"
+    images = f"the out-of-fold predictions of {wording.images_in_groups(out_of_fold)}"
     if folds.members:
         return (
             f"Each of the {folds.members} members is calibrated; their mean is not calibrated"

@@ -20,7 +20,6 @@ from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.metrics import Metrics, Score
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.threshold import Threshold
-from tellapart.phrases import count_of
 from tellapart.report.parts import data_section, wording
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.gallery import Album
@@ -161,6 +160,7 @@ def _score_section(report: ReportInput) -> dict[str, Any]:
     caveats = wording.caveats(catalog, metrics, majority, calibrated, counts)
     return {
         "metrics": metrics,
+        "grouped": metrics is not None and metrics.accuracy.clusters < metrics.accuracy.count,
         "verdict": (
             unseen
             or wording.verdict(
@@ -180,7 +180,8 @@ def _all_clear(report: ReportInput) -> str:
     if report.metrics is None or report.calibrated_with is None:
         return ""
     kind = "validation" if report.out_of_fold is None else "out-of-fold"
-    return wording.all_clear_line(report.metrics, f"{len(report.calibrated_with):,} {kind} images")
+    calibrated_on = wording.images_in_groups(report.calibrated_with, f"{kind} image")
+    return wording.all_clear_line(report.metrics, calibrated_on)
 
 
 def _score_lines(metrics: Metrics) -> list[ScoreLine]:
@@ -254,7 +255,7 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
     )
     return {
         "shown": shown,
-        "shown_line": f"{count_of(len(shown), 'image')} {source}, {len(wrong):,} wrong.{warning}",
+        "shown_line": f"{wording.images_in_groups(shown)} {source}, {len(wrong):,} wrong.{warning}",
         "cells": [cell for row in matrix for cell in row.cells] or pairs,
         "matrix_rows": matrix,
         "pair_rows": pairs,
