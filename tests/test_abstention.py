@@ -4,6 +4,7 @@ import pytest
 from tellapart.evaluation.abstention import (
     DECISIONS,
     decide,
+    familiar_promise,
     fit_unfamiliarity_scale,
     selective,
 )
@@ -33,6 +34,32 @@ def test_the_unfamiliarity_scale_leaves_99_in_100_familiar():
 
 def test_of_few_images_the_farthest_is_the_scale():
     assert fit_unfamiliarity_scale(np.array([0.3, 0.1, 0.2])) == 0.3
+
+
+@pytest.mark.parametrize(
+    ("count", "decides"), [(98, 98), (99, 99), (100, 100), (101, 101), (199, 198)]
+)
+def test_the_scale_is_the_conformal_quantile(count: int, decides: int):
+    assert fit_unfamiliarity_scale(np.arange(1.0, count + 1)) == decides
+
+
+def test_new_images_stay_familiar_as_often_as_promised():
+    rng = np.random.default_rng(0)
+    shares = [
+        np.mean(rng.gamma(4, size=200) <= fit_unfamiliarity_scale(rng.gamma(4, size=60), 0.9))
+        for _ in range(400)
+    ]
+    assert np.mean(shares) == pytest.approx(familiar_promise(60, 0.9), abs=0.01)
+
+
+def test_few_images_promise_less_than_was_asked_for():
+    assert familiar_promise(30) == 30 / 31
+    assert familiar_promise(0) == 0
+
+
+def test_a_cluster_counts_once_by_its_farthest_image():
+    distances, clusters = np.array([5.0, 1.0, 2.0, 3.0, 4.0]), np.array([7, 7, 7, 8, 9])
+    assert fit_unfamiliarity_scale(distances, 0.5, clusters) == 4
 
 
 def test_the_scale_can_always_be_divided_by():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import nn
 from helpers.models import PREPROCESSING, SIDE, noise, small_card, small_head, small_network
 from tellapart import Predictor, UserError
 from tellapart.evaluation.calibration import softmax
+from tellapart.evaluation.standards import UNMEASURED
 from tellapart.export import graph_cache as graphs
 from tellapart.export.compose import (
     EMBEDDING,
@@ -25,6 +27,7 @@ from tellapart.export.compose import (
     cut_at,
 )
 from tellapart.export.graph_cache import ExportedNetwork, keep_network, kept_network
+from tellapart.modelfile.familiarity import Familiarity
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
 from tellapart.models.backbones import (
@@ -37,6 +40,7 @@ from tellapart.models.backbones import (
 from tellapart.models.to_onnx import at_rest, export_by_dynamo, export_network, export_trained
 from tellapart.models.weights import Weights, tensors_digest
 from tellapart.options import BackboneOptions, PreprocessingOptions
+from tellapart.probe.familiarity import fit_subspace
 
 NO_WEIGHTS = Weights({}, "none", "none", "0" * 64)
 
@@ -88,17 +92,23 @@ def test_a_grey_network_takes_one_channel_behind_the_same_pixels():
     )
 
 
-@pytest.mark.parametrize(("references", "neighbours"), [(12, 5), (5, 5), (3, 3), (1, 1)])
-def test_unfamiliarity_is_the_mean_distance_to_the_nearest_reference_images(
-    references: int, neighbours: int
-):
-    head = small_head(references=references, neighbours=neighbours)
-    out = Predictor(compose_model(small_network(), PREPROCESSING, head, small_card())).outputs(
-        noise()
+@pytest.mark.parametrize("classes", [1, 2, 3, 40])
+def test_the_graph_measures_unfamiliarity_as_numpy_does(classes: int):
+    head = small_head(classes=classes)
+    file = compose_model(
+        small_network(), PREPROCESSING, head, small_card(tuple(map(str, range(classes))))
     )
-    cosines = head.reference.astype(float) @ out.embedding / np.linalg.norm(out.embedding)
-    expected = (1 - np.sort(cosines)[-neighbours:].mean()) / head.distance_scale
-    assert out.unfamiliarity == pytest.approx(expected, abs=1e-5)
+    out = Predictor(file).outputs(noise())
+    embedding = out.embedding[None]
+    expected = head.familiarity.unfamiliarity(embedding, head.layers.logits(embedding))
+    assert out.unfamiliarity == pytest.approx(float(expected[0]), rel=1e-4)
+
+
+def test_unfamiliarity_that_cannot_be_measured_is_zero():
+    familiarity = Familiarity(fit_subspace(np.ones((1, 8), np.float32)), UNMEASURED, math.inf)
+    head = replace(small_head(), familiarity=familiarity)
+    file = compose_model(small_network(), PREPROCESSING, head, small_card())
+    assert Predictor(file).outputs(noise()).unfamiliarity == 0
 
 
 def test_features_and_model_file_give_the_same_embedding_bit_for_bit():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -14,14 +16,14 @@ from tellapart.catalog.files import Folder
 from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.evaluation.calibration import softmax
+from tellapart.modelfile.familiarity import Subspace
 from tellapart.options import AnswerOptions, HeadOptions
 from tellapart.probe.fit import Probe, fit_probe, num_folds
+from tellapart.probe.familiarity import fit_subspace
 from tellapart.probe.head import (
     HeldAnswers,
     build_head,
     calibrate,
-    distances,
-    reference_directions,
 )
 
 WIDTH = 12
@@ -228,16 +230,16 @@ def test_balanced_weighting_of_even_classes_changes_little():
 
 
 def held(
-    probe: Probe, features: np.ndarray, labels: np.ndarray, reference: np.ndarray
+    probe: Probe, features: np.ndarray, labels: np.ndarray, known: Subspace
 ) -> HeldAnswers:
     """What a probe says of images that it was not fitted on."""
-    far = distances(features, reference)
-    return HeldAnswers(probe.layers.logits(features), labels, np.arange(len(labels)), far)
+    logits, clusters = probe.layers.logits(features), np.arange(len(labels))
+    return HeldAnswers(logits, labels, clusters, known.residuals(features))
 
 
 def test_without_held_out_images_nothing_is_calibrated():
     features, labels = clouds([10, 10])
-    probe, known = fitted(features, labels), reference_directions(features)
+    probe, known = fitted(features, labels), fit_subspace(features)
     calibration = calibrate(held(probe, features[:0], labels[:0], known), AnswerOptions())
     assert (calibration.temperature, calibration.count) == (1.0, 0)
     assert calibration.confidence_threshold is None
@@ -247,7 +249,7 @@ def test_without_held_out_images_nothing_is_calibrated():
 def test_the_temperature_is_folded_into_the_head():
     features, labels = clouds([30, 30, 30])
     probe = fitted(features, labels, HeadOptions(c_values=(100.0,)))
-    known = reference_directions(features)
+    known = fit_subspace(features)
     harder = clouds([20, 20, 20], spread=3, seed=1)
     calibration = calibrate(held(probe, *harder, known), AnswerOptions())
     head = build_head(probe.layers, known, calibration)
@@ -260,7 +262,7 @@ def test_the_temperature_is_folded_into_the_head():
 def test_the_bias_of_a_balanced_head_is_folded_into_it():
     options = HeadOptions(weighting="balanced")
     (features, labels), (val, val_labels) = clouds([100, 10], 3), clouds([100, 10], 3, seed=1)
-    probe, known = fitted(features, labels, options), reference_directions(features)
+    probe, known = fitted(features, labels, options), fit_subspace(features)
     shares = np.array([100, 10]) / 110
     calibration = calibrate(held(probe, val, val_labels, known), AnswerOptions(), shares)
     head = build_head(probe.layers, known, calibration)
@@ -269,10 +271,30 @@ def test_the_bias_of_a_balanced_head_is_folded_into_it():
 
 def test_the_farthest_val_image_is_at_unfamiliarity_one():
     (features, labels), (val, val_labels) = clouds([30, 30]), clouds([20, 20], seed=1)
-    known = reference_directions(features)
-    answers = held(fitted(features, labels), val, val_labels, known)
-    calibration = calibrate(answers, AnswerOptions())
-    assert calibration.unfamiliar_distance == pytest.approx(distances(val, known).max())
+    probe, known = fitted(features, labels), fit_subspace(features)
+    calibration = calibrate(held(probe, val, val_labels, known), AnswerOptions())
+    head = build_head(probe.layers, known, calibration)
+    found = head.familiarity.unfamiliarity(val, head.layers.logits(val))
+    assert found.max() == pytest.approx(1, abs=1e-3) and found.max() <= 1
+
+
+def test_images_of_the_same_cluster_decide_once_what_is_familiar():
+    (features, labels), (val, val_labels) = clouds([30, 30]), clouds([20, 20], seed=1)
+    answers = held(fitted(features, labels), val, val_labels, fit_subspace(features))
+    each, whole = (
+        calibrate(replace(answers, clusters=clusters), AnswerOptions(familiar_share=0.6))
+        for clusters in (answers.clusters, np.zeros(40, np.int64))
+    )
+    assert each.unfamiliar_distance < whole.unfamiliar_distance
+
+
+def test_where_all_embeddings_are_equal_nothing_is_unfamiliar():
+    features, labels = np.ones((20, 8), np.float32), np.arange(20) % 2
+    probe, known = fitted(features, labels), fit_subspace(features)
+    calibration = calibrate(held(probe, features, labels, known), AnswerOptions())
+    assert calibration.unfamiliar_distance is None
+    head = build_head(probe.layers, known, calibration)
+    assert (head.familiarity.unfamiliarity(features, head.layers.logits(features)) == 0).all()
 
 
 # ── out of fold ──
@@ -311,18 +333,3 @@ def test_where_one_fold_searches_all_folds_answer(monkeypatch: pytest.MonkeyPatc
     probe = fitted(features, labels)
     assert np.isfinite(probe.logits).all()
     assert (probe.logits.argmax(axis=1) == labels).mean() > 0.5
-
-
-def test_distance_is_one_minus_the_mean_cosine_to_the_five_nearest():
-    features, _ = clouds([20, 20])
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    nearest = np.sort(unit[:3] @ unit.T, axis=1)[:, -5:]
-    assert distances(features[:3], reference_directions(features)) == pytest.approx(
-        1 - nearest.mean(axis=1), abs=1e-3
-    )
-
-
-def test_an_embedding_of_zeros_has_a_distance_too():
-    features, _ = clouds([5, 5])
-    features[0] = 0
-    assert np.isfinite(distances(features, reference_directions(features))).all()

@@ -58,7 +58,7 @@ def splits_of(run: Run) -> dict[str, str]:
 
 def constants(run: Run) -> dict[str, np.ndarray]:
     """What was learned: every constant of the model file that is not the backbone's."""
-    learned = ("weight", "bias", "reference", "distance_scale")
+    learned = ("weight", "bias", "familiar_components", "unfamiliar_limit")
     return {
         one.name: numpy_helper.to_array(one)
         for one in onnx.load(run.model).graph.initializer

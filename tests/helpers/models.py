@@ -7,8 +7,10 @@ from itertools import pairwise
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from tellapart.evaluation.standards import Standard, Standards
 from tellapart.export.compose import Head
 from tellapart.modelfile.card import ModelCard
+from tellapart.modelfile.familiarity import Familiarity, Subspace
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.preprocessing import Preprocessing
 
@@ -38,11 +40,9 @@ def small_network(*, with_map: bool = True, channels: int = 3) -> bytes:
     ).SerializeToString()
 
 
-def small_head(
-    *, classes: int = 3, references: int = 12, neighbours: int = 5, hidden: tuple[int, ...] = ()
-) -> Head:
+def small_head(*, classes: int = 3, components: int = 3, hidden: tuple[int, ...] = ()) -> Head:
     rng = np.random.default_rng(1)
-    directions = rng.normal(size=(references, WIDTH))
+    directions, _ = np.linalg.qr(rng.normal(size=(WIDTH, components)))
     layers = [
         (
             rng.normal(size=(wide, narrow)).astype(np.float32),
@@ -52,11 +52,11 @@ def small_head(
     ]
     return Head(
         layers=Layers(tuple(layers[:-1]), *layers[-1]),
-        reference=(directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(
-            np.float16
+        familiarity=Familiarity(
+            Subspace(np.full(WIDTH, 0.1, np.float32), directions.T.astype(np.float32)),
+            Standards(Standard(0.5, 0.2), Standard(-2.0, 0.5)),
+            limit=4.0,
         ),
-        neighbours=neighbours,
-        distance_scale=0.5,
     )
 
 

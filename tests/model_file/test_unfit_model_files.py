@@ -109,7 +109,7 @@ def openings(path: Path) -> Callable[[], int]:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux who opens a file")
-@pytest.mark.parametrize("constant_name", ["weight", "reference"])
+@pytest.mark.parametrize("constant_name", ["weight", "familiar_components"])
 @pytest.mark.parametrize(
     "location", ["absolute", "../secret.bin", "secret.bin", "hard_link.bin", "symbolic_link.bin"]
 )
@@ -160,7 +160,7 @@ def test_a_chain_of_ten_thousand_nodes_is_survived(graph: ModelProto):
 
 def test_a_graph_that_claims_a_million_million_numbers_is_refused_soon(graph: ModelProto):
     def claim(model: ModelProto) -> None:
-        tensor = next(one for one in model.graph.initializer if one.name == "reference")
+        tensor = next(one for one in model.graph.initializer if one.name == "weight")
         tensor.ClearField("raw_data")
         tensor.dims[:] = [10**9, 1000]
 

@@ -5,13 +5,14 @@ it worked.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.standards import Standards
 from tellapart.evaluation.threshold import Threshold
 
 NUM_BINS = 15
@@ -60,6 +61,12 @@ class Scaling:
 
     temperature: float
     bias: NDArray[np.float64]
+
+    def scaled(self, logits: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(N, C) logits of the calibrated model."""
+        return np.asarray(
+            np.asarray(logits, np.float64) / self.temperature + self.bias, np.float32
+        )
 
     def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N, C) float32 of logits (N, C)."""
@@ -187,9 +194,11 @@ class Calibration:
         count: images that it was fitted on.
         threshold: from which confidence on the model answers. None without such answers, or where
             costs decide.
-        unfamiliar_distance: an image beyond it is "unfamiliar". None if it was not measured.
+        unfamiliar_distance: an image whose score is above it is "unfamiliar". None if it could not be
+            measured.
         bias: (C,) added to logits / temperature. Empty where no bias was needed.
         num_clusters: how many images these are if copies and groups count once.
+        standards: what the scores of unfamiliarity are measured by. None if they were not.
 
     >>> Calibration(1.5, 40, None, None).as_json()["temperature"]
     1.5
@@ -201,6 +210,7 @@ class Calibration:
     unfamiliar_distance: float | None
     bias: tuple[float, ...] = ()
     num_clusters: int = 0
+    standards: Standards | None = None
 
     @property
     def scaling(self) -> Scaling:
@@ -222,6 +232,7 @@ class Calibration:
             "confidence_threshold": self.confidence_threshold,
             "threshold": None if self.threshold is None else self.threshold.as_json(),
             "unfamiliar_distance": self.unfamiliar_distance,
+            "standards": self.standards and asdict(self.standards),
         }
 
 

@@ -13,10 +13,11 @@ from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import fit_scaling
 from tellapart.experiments.fold_plan import FoldPlan, repeat_seed
 from tellapart.experiments.out_of_fold import OutOfFold
+from tellapart.modelfile.familiarity import Subspace, measure_terms
 from tellapart.modelfile.layers import Layers
 from tellapart.options import HeadOptions
+from tellapart.probe.familiarity import fit_standards, fit_subspace
 from tellapart.probe.fit import fit_probe, num_folds
-from tellapart.probe.head import distances, reference_directions
 from tellapart.progress import Advance
 
 
@@ -51,7 +52,7 @@ def fit_fold_probes(
 
     Args:
         features: (N, D) of the pool.
-        known: the rows of these N that the model file will hold, to measure distances from.
+        known: the rows of these N that subspaces of familiar images are fitted on.
         catalog: the images.
         plan: which fold holds which image out.
         options: of the head.
@@ -61,7 +62,8 @@ def fit_fold_probes(
     labels, num_classes = catalog.labels[plan.rows], len(catalog.classes)
     inner_folds = num_folds(features.shape[1], num_classes, options)
     logits = np.zeros((plan.repeats, len(labels), num_classes), np.float32)
-    far = np.zeros(logits.shape[:2], np.float32)
+    terms = np.zeros((*logits.shape[:2], 2), np.float32)
+    subspaces: dict[tuple[int, int], Subspace] = {}
     heads: dict[tuple[int, int], Layers] = {}
     facts = {}
     for repeat, fold in plan.each:
@@ -72,9 +74,7 @@ def fit_fold_probes(
         heads[repeat, fold] = probe.layers
         facts[repeat, fold] = {"train_images": len(rest), "c": probe.c}
         logits[repeat, held] = probe.layers.logits(features[held])
-        far[repeat, held] = distances(
-            features[held], reference_directions(features[known[~held[known]]])
-        )
+        subspaces[repeat, fold] = fit_subspace(features[known[~held[known]]])
         advance()
     probs = np.zeros_like(logits)
     cluster_of = clusters(catalog)[plan.rows]
@@ -89,8 +89,21 @@ def fit_fold_probes(
         )
         probs[repeat, held] = scaling.probabilities(logits[repeat, held])
         heads[repeat, fold] = heads[repeat, fold].scaled(scaling.temperature, scaling.bias.tolist())
+        terms[repeat, held] = measure_terms(
+            subspaces[repeat, fold], features[held], scaling.scaled(logits[repeat, held])
+        )
         facts[repeat, fold]["temperature"] = scaling.temperature
-    return FoldProbes(
-        tuple(heads.values()),
-        OutOfFold(plan, labels, cluster_of, probs, logits, plan.fold_of >= 0, far, facts),
+    answered = plan.fold_of >= 0
+    standards = fit_standards(terms[answered])
+    out = OutOfFold(
+        plan=plan,
+        labels=labels,
+        clusters=cluster_of,
+        probs=probs,
+        logits=logits,
+        answered=answered,
+        distances=standards.scores(terms.reshape(-1, 2)).reshape(answered.shape),
+        facts=facts,
+        standards=dict.fromkeys(plan.each, standards),
     )
+    return FoldProbes(tuple(heads.values()), out)

@@ -5,21 +5,22 @@ They give the scores of a cross-validation, and the calibration of the final mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.table import Catalog
-from tellapart.evaluation.abstention import fit_unfamiliarity_scale
 from tellapart.evaluation.calibration import Calibration, Scaling
 from tellapart.evaluation.fold_scores import FoldScores, score_folds
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.standards import Standards
 from tellapart.evaluation.threshold import fit_threshold
 from tellapart.experiments.fold_plan import FoldPlan
 from tellapart.options import AnswerOptions
+from tellapart.probe.familiarity import fit_limit
 from tellapart.probe.head import HeldAnswers, calibrate
 
 TINIEST = np.finfo(np.float32).tiny  # the smallest probability whose logarithm is taken
@@ -37,8 +38,10 @@ class OutOfFold:
         logits: (R, N, C) float32, before any temperature.
         answered: (R, N) whether there is an answer. There is none for an image that no fold held
             out, or that changed meanwhile.
-        distances: (R, N) float32 to the reference images of the model. None if not measured.
+        distances: (R, N) float32, how unfamiliar the model of the fold finds an image, by its own
+            standards. None if not measured.
         facts: (repeat, fold), both counted from 0, → facts about the training of its model.
+        standards: (repeat, fold) → the standards of its model. Empty if not measured.
     """
 
     plan: FoldPlan
@@ -49,6 +52,7 @@ class OutOfFold:
     answered: NDArray[np.bool_]
     distances: NDArray[np.float32] | None
     facts: dict[tuple[int, int], dict[str, Any]]
+    standards: Mapping[tuple[int, int], Standards] = field(default_factory=dict)
 
     def predictions(self, catalog: Catalog, repeat: int) -> Predictions:
         """The answers of one repeat, counted from 0, with at most one per image."""
@@ -101,7 +105,8 @@ def calibrate_out_of_fold(
     """
     chosen = out.answered if among is None else out.answered & among
     calibration = calibrate(_held(out, chosen, out.logits), options, shares)
-    return replace(calibration, count=int(chosen.any(axis=0).sum()))
+    count = int(chosen.any(axis=0).sum())
+    return _with_limit(replace(calibration, count=count), out, chosen, options)
 
 
 def thresholds_out_of_fold(out: OutOfFold, options: AnswerOptions) -> Calibration:
@@ -110,18 +115,39 @@ def thresholds_out_of_fold(out: OutOfFold, options: AnswerOptions) -> Calibratio
     Its members are calibrated, so its own temperature is 1.
     """
     held = _held(out, out.answered, logits_of(out.probs, 1.0))
-    far = held.distances
-    return Calibration(
+    calibration = Calibration(
         temperature=1.0,
         count=int(out.answered.any(axis=0).sum()),
         threshold=fit_threshold(
             held.predictions(Scaling(1.0, np.zeros(1))), options.target_accuracy
         ),
-        unfamiliar_distance=(
-            None if far is None else fit_unfamiliarity_scale(far, options.familiar_share)
-        ),
+        unfamiliar_distance=None,
         num_clusters=len(np.unique(held.clusters)),
     )
+    return _with_limit(calibration, out, out.answered, options)
+
+
+def _with_limit(
+    calibration: Calibration, out: OutOfFold, chosen: NDArray[np.bool_], options: AnswerOptions
+) -> Calibration:
+    """The calibration with the limit of what is familiar, and with the mean of the standards of the
+    models whose answers are chosen.
+
+    Each model was measured in its own standards, so that the limit suits any of them, although
+    their embeddings differ.
+    """
+    used = [
+        out.standards[repeat, fold]
+        for repeat, fold in out.plan.each
+        if (repeat, fold) in out.standards
+        and (chosen[repeat] & (out.plan.fold_of[repeat] == fold)).any()
+    ]
+    if out.distances is None or not used:
+        return calibration
+    standards = Standards.mean_of(used)
+    clusters = np.broadcast_to(out.clusters, chosen.shape)[chosen]
+    limit = fit_limit(standards, out.distances[chosen], options.familiar_share, clusters)
+    return replace(calibration, unfamiliar_distance=limit, standards=standards)
 
 
 def _held(out: OutOfFold, chosen: NDArray[np.bool_], logits: NDArray[np.float32]) -> HeldAnswers:
@@ -134,7 +160,7 @@ def _held(out: OutOfFold, chosen: NDArray[np.bool_], logits: NDArray[np.float32]
         logits[chosen],
         spread(out.labels),
         spread(out.clusters),
-        None if out.distances is None else out.distances[chosen],
+        None,  # distances are measured already
     )
 
 

@@ -1,7 +1,7 @@
 """Graphs put together: preprocessing before the network, the head behind it.
 
 pixels ─▶ crop, resize, normalise ─▶ network ─▶ embedding ─▶ head ─▶ probabilities
-uint8 (N, H, W, 3)                      │           └─▶ distance to the reference ─▶ unfamiliarity
+uint8 (N, H, W, 3)                      │  └────────┴─▶ residual, evenness ─▶ unfamiliarity
                                         └─ features ─▶ activation_map
 """
 
@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from tellapart.evaluation.standards import Standard
 from tellapart.modelfile.card import ModelCard, seal
+from tellapart.modelfile.familiarity import LEAST_LENGTH, Familiarity
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
 
@@ -27,20 +28,16 @@ IR_VERSION = 9  # readable by onnxruntime from 1.17 on
 
 @dataclass(frozen=True)
 class Head:
-    """The layers on the embedding, and the reference that unfamiliarity is measured against.
+    """The layers on the embedding, and what unfamiliarity is measured by.
 
     Args:
         layers: D → C, with standardisation and temperature folded in; the softmax of their logits
             is the answer.
-        reference: (K, D) float16 of unit length: embeddings of training images.
-        neighbours: how many of the nearest reference embeddings the distance is the mean of.
-        distance_scale: the distance that counts as unfamiliarity 1.
+        familiarity: the subspace of the training images, and what is usual for images like them.
     """
 
     layers: Layers
-    reference: NDArray[np.float16]
-    neighbours: int
-    distance_scale: float
+    familiarity: Familiarity
 
 
 def compose_features(network: bytes, preprocessing: Preprocessing) -> bytes:
@@ -189,7 +186,7 @@ class _Graph:
     def answer(self, head: Head) -> list[onnx.ValueInfoProto]:
         """Add the head; returns the outputs of the model file."""
         self._add("Softmax", [self._logits(head.layers)], "probabilities", axis=1)
-        self._unfamiliarity(head)
+        self._unfamiliarity(head.familiarity)
         embedding, *features = self.network_outputs
         outputs = [
             _output("probabilities", ["N", len(head.layers.bias)]),
@@ -216,38 +213,45 @@ class _Graph:
         ]
         return self._add("Gemm", [value, *constants], "logits", transB=1)
 
-    def _unfamiliarity(self, head: Head) -> None:
-        """1 − mean cosine to the nearest reference embeddings, in units of the scale."""
-        length = self._add(
-            "ReduceL2", [EMBEDDING, self._constant("axis_1", [1])], "length", keepdims=1
-        )
-        length = self._add(
-            "Max", [length, self._constant("least", 1e-12, np.float32)], "length_above_0"
-        )
+    def _unfamiliarity(self, familiarity: Familiarity) -> None:
+        """The arithmetic of `Familiarity.unfamiliarity`, in the graph."""
+        standards = familiarity.standards
+        terms = [
+            self._surprise("residual", self._residual(familiarity), standards.residual),
+            self._surprise("evenness", self._evenness(), standards.evenness),
+        ]
+        score = self._add("Add", terms, "score")
+        limit = self._constant("unfamiliar_limit", familiarity.limit, np.float32)
+        self._add("Div", [score, limit], "unfamiliarity")
+
+    def _residual(self, familiarity: Familiarity) -> str:
+        """How far the direction of the embedding is from the subspace (N,)."""
+        subspace, axis = familiarity.subspace, self._constant("axis_1", [1])
+        length = self._add("ReduceL2", [EMBEDDING, axis], "length", keepdims=1)
+        least = self._constant("least", LEAST_LENGTH, np.float32)
+        length = self._add("Max", [length, least], "length_above_0")
         direction = self._add("Div", [EMBEDDING, length], "direction")
-        # Half the bytes in the file; the rounding moves a cosine by less than 0.001.
-        reference = self._add(
-            "Cast",
-            [self._constant("reference", head.reference, np.float16)],
-            "reference_float",
-            to=TensorProto.FLOAT,
-        )
-        cosines = self._add("Gemm", [direction, reference], "cosines", transB=1)
-        count = self._constant("neighbours", [head.neighbours])
-        self._nodes.append(
-            helper.make_node(
-                "TopK", [cosines, count], ["nearest", "nearest_rows"], name="nearest", axis=1
-            )
-        )
-        mean = self._add(
-            "ReduceMean", ["nearest", self._constant("axis_1", [1])], "nearness", keepdims=0
-        )
-        distance = self._add("Sub", [self._constant("unity", 1, np.float32), mean], "distance")
-        self._add(
-            "Div",
-            [distance, self._constant("distance_scale", head.distance_scale, np.float32)],
-            "unfamiliarity",
-        )
+        mean = self._constant("familiar_mean", subspace.mean, np.float32)
+        centred = self._add("Sub", [direction, mean], "centred")
+        components = self._constant("familiar_components", subspace.components, np.float32)
+        places = self._add("Gemm", [centred, components], "places", transB=1)
+        inside = self._add("MatMul", [places, components], "inside")
+        rest = self._add("Sub", [centred, inside], "rest")
+        return self._add("ReduceL2", [rest, axis], "residual", keepdims=0)
+
+    def _evenness(self) -> str:
+        """The mean logarithm of the probabilities (N,). The softmax itself may round to 0."""
+        logs = self._add("LogSoftmax", ["logits"], "log_probabilities", axis=1)
+        axis = self._constant("axis_1", [1])
+        return self._add("ReduceMean", [logs, axis], "evenness", keepdims=0)
+
+    def _surprise(self, name: str, value: str, standard: Standard) -> str:
+        """How far a measurement is above what is usual, in spreads, softly cut off at 0."""
+        mean = self._constant(f"{name}_mean", standard.mean, np.float32)
+        above = self._add("Sub", [value, mean], f"{name}_above")
+        weight = self._constant(f"{name}_weight", standard.weight, np.float32)
+        spreads = self._add("Mul", [above, weight], f"{name}_spreads")
+        return self._add("Softplus", [spreads], f"{name}_surprise")
 
     def _activation_map(self) -> onnx.ValueInfoProto:
         """How much each place adds to the answer's logit.

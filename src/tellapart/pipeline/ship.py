@@ -23,24 +23,20 @@ from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.export.references import torch_references
 from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.card import ModelCard
+from tellapart.modelfile.familiarity import Subspace
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.session import Session
 from tellapart.pipeline.probe import TrainedModel
-from tellapart.probe.head import (
-    HeldAnswers,
-    build_head,
-    calibrate,
-    distances,
-    reference_directions,
-)
+from tellapart.probe.familiarity import fit_subspace
+from tellapart.probe.head import HeldAnswers, build_head, calibrate
 from tellapart.recipe import Recipe, recipe_values
 from tellapart.runs.identity import VERSION
 
 GATE_IMAGES = 64
 REPORTED_IMAGES = 16  # test images whose reported answer is compared with the file's, from disk
-MOST_REFERENCES = 2000  # train images whose embeddings the file holds, for the unfamiliarity
-MOST_REFERENCE_NUMBERS = 2_560_000  # in all of these embeddings together
+MOST_REFERENCES = 2000  # train images that the subspace of familiar images is fitted on
+MOST_REFERENCE_NUMBERS = 2_560_000  # in all of their embeddings together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +97,7 @@ def card_for(
 
 
 def reference_rows(catalog: Catalog, width: int, seed: int) -> NDArray[np.int64]:
-    """The train images whose embeddings, `width` numbers each, the model file holds."""
+    """The train images that the subspace is fitted on; an embedding has `width` numbers."""
     most = min(MOST_REFERENCES, max(1, MOST_REFERENCE_NUMBERS // width))
     # The key stays "known": it is part of which images a seed chooses.
     return _chosen(catalog, catalog.split("train"), most, "known", seed)
@@ -177,11 +173,11 @@ def calibrated_head(
 ) -> tuple[Head, Calibration]:
     """The head of the model file, and what decided its temperature and thresholds."""
     rows = reference_rows(catalog, model.width, recipe.seed)
-    reference = reference_directions(model.features.of(catalog, rows))
+    subspace = fit_subspace(model.features.of(catalog, rows))
     if calibration is None:
-        answers = _held_answers(model, catalog, rows)
+        answers = _held_answers(model, catalog, rows, subspace)
         calibration = calibrate(answers, recipe.answer, class_shares(catalog, recipe))
-    return build_head(model.layers, reference, calibration), calibration
+    return build_head(model.layers, subspace, calibration), calibration
 
 
 def class_shares(catalog: Catalog, recipe: Recipe) -> NDArray[np.float64] | None:
@@ -200,31 +196,31 @@ def held_out_rows(model: TrainedModel, catalog: Catalog) -> NDArray[np.bool_]:
 
 
 def _held_answers(
-    model: TrainedModel, catalog: Catalog, references: NDArray[np.int64]
+    model: TrainedModel, catalog: Catalog, references: NDArray[np.int64], subspace: Subspace
 ) -> HeldAnswers:
     """The answers to all images but those of test that the head was not fitted on."""
     features, val = model.features, catalog.split("val")
     embeddings = features.of(catalog, val)
     rows, logits = [val], [model.layers.logits(embeddings)]
-    far = [distances(embeddings, reference_directions(features.of(catalog, references)))]
+    residuals = [subspace.residuals(embeddings)]
     if model.held_out is not None:
         used, held_out = held_out_rows(model, catalog), model.held_out
         fold_of = np.full(len(catalog), -1)
         fold_of[held_out.rows] = held_out.fold_of
         for fold in np.unique(held_out.fold_of).tolist():
-            # Neither the head nor the reference of an answer knows the image's own fold.
+            # Neither the head nor the subspace of an answer knows the image's own fold.
             chosen = used & (held_out.fold_of == fold)
             others = references[fold_of[references] != fold]
-            reference = reference_directions(features.of(catalog, others))
+            without = fit_subspace(features.of(catalog, others))
             rows.append(held_out.rows[chosen])
             logits.append(held_out.logits[chosen])
-            far.append(distances(features.of(catalog, held_out.rows[chosen]), reference))
+            residuals.append(without.residuals(features.of(catalog, held_out.rows[chosen])))
     every = np.concatenate(rows)
     return HeldAnswers(
         np.concatenate(logits),
         catalog.labels[every],
         clusters(catalog)[every],
-        np.concatenate(far),
+        np.concatenate(residuals),
     )
 
 

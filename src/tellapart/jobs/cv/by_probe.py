@@ -16,7 +16,8 @@ from tellapart.pipeline.record import Trained, write_run
 from tellapart.pipeline.request import Request
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import Shipped, card_for, class_shares, reference_rows, ship
-from tellapart.probe.head import build_head, reference_directions
+from tellapart.probe.familiarity import fit_subspace
+from tellapart.probe.head import build_head
 
 
 def cross_validate_probe(
@@ -68,15 +69,15 @@ def _ship_together(
 ) -> Shipped:
     """The folds' heads behind one backbone.
 
-    They share what is unfamiliar too, since that depends on no head.
+    They share the subspace of familiar images too, since it depends on no head.
     """
     catalog, recipe, network = data.catalog, request.recipe, frozen.network
     width = int(probes.layers[0].weight.shape[1])
     rows = reference_rows(catalog, width, recipe.seed)
-    references = reference_directions(frozen.features.of(catalog, rows))
+    subspace = fit_subspace(frozen.features.of(catalog, rows))
     calibration = thresholds_out_of_fold(probes.out, recipe.answer)
     card = card_for(catalog, network, recipe, calibration)
-    heads = [build_head(layers, references, calibration) for layers in probes.layers]
+    heads = [build_head(layers, subspace, calibration) for layers in probes.layers]
     members = [
         Member(
             compose_model(network.graph, network.preprocessing, head, card),

@@ -21,6 +21,7 @@ from tellapart.errors import Refused
 from tellapart.evaluation.fold_scores import FoldScores
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.scores import accuracy, loss
+from tellapart.evaluation.standards import Standards
 from tellapart.experiments.fold_plan import FoldPlan, fold_splits, repeat_seed
 from tellapart.experiments.out_of_fold import OutOfFold, logits_of
 from tellapart.export.graph_cache import ExportedNetwork
@@ -274,8 +275,21 @@ def out_of_fold(
     measured = all(run.predictions.unfamiliarity is not None for run in runs)
     facts = {place: run.facts(folder) for place, run in zip(plan.each, runs, strict=True)}
     labels, cluster_of = catalog.labels[plan.rows], clusters(catalog)[plan.rows]
+    standards = {
+        place: Standards.from_json(run.calibration["standards"])
+        for place, run in zip(plan.each, runs, strict=True)
+        if run.calibration["standards"]
+    }
     return OutOfFold(
-        plan, labels, cluster_of, probs, logits, answered, far if measured else None, facts
+        plan=plan,
+        labels=labels,
+        clusters=cluster_of,
+        probs=probs,
+        logits=logits,
+        answered=answered,
+        distances=far if measured else None,
+        facts=facts,
+        standards=standards,
     )
 
 
