@@ -27,6 +27,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -255,10 +256,12 @@ def _fitter(
 
 
 def _generalized_entropy(logits: Matrix, gamma: float = 0.1, most: int = 100) -> Matrix:
-    """Liu et al. 2023, https://openaccess.thecvf.com/content/CVPR2023: GEN."""
+    """GEN of Liu, Lochman & Zach 2023, "GEN: Pushing the Limits of Softmax-Based
+    Out-of-Distribution Detection", CVPR.
+    """
     probs = np.exp(logits - logsumexp(logits, axis=1, keepdims=True)).astype(np.float64)
     top = np.sort(probs, axis=1)[:, -most:]
-    return (top**gamma * np.maximum(1 - top, 1e-12) ** gamma).sum(axis=1)
+    return np.asarray((top**gamma * np.maximum(1 - top, 1e-12) ** gamma).sum(axis=1))
 
 
 def _residuals(train: Matrix, shown: list[Matrix], kept: int, *, raw: bool) -> list[Matrix]:
@@ -289,13 +292,14 @@ def _mahalanobis(train: Matrix, labels: NDArray[np.int64]) -> Callable[[Matrix],
     def distance(features: Matrix) -> Matrix:
         turned, centres = features @ root, means @ root
         squares = (turned**2).sum(1)[:, None] - 2 * turned @ centres.T + (centres**2).sum(1)
-        return squares.min(axis=1)
+        return np.asarray(squares.min(axis=1))
 
     return distance
 
 
 def _sum(held: Matrix, terms: Matrix) -> Matrix:
-    return ((terms - held.mean(axis=0)) / np.maximum(held.std(axis=0), 1e-12)).sum(axis=1)
+    spread = np.maximum(held.std(axis=0), 1e-12)
+    return np.asarray(((terms - held.mean(axis=0)) / spread).sum(axis=1))
 
 
 def auroc(familiar: Matrix, unfamiliar: Matrix) -> float:
@@ -314,7 +318,7 @@ def passes(familiar: Matrix, unfamiliar: Matrix) -> float:
     return float(np.mean(unfamiliar <= np.quantile(familiar, 0.95, method="higher")))
 
 
-def answer(question: Question) -> dict[str, object]:
+def answer(question: Question) -> dict[str, Any]:
     """One row of the results: both numbers of each score, as means over the unfamiliar sets."""
     measured = {
         name: {
@@ -335,7 +339,7 @@ def answer(question: Question) -> dict[str, object]:
     }
 
 
-def table(rows: list[dict[str, object]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """Score by kind: mean AUROC and share that passes, each set and size counting once."""
     kinds = ("left out", "two of many", "far")
     lines = [f"{'score':42s} " + " ".join(f"{kind:>18s}" for kind in kinds)]
