@@ -42,7 +42,7 @@ from tellapart.modelfile.familiarity import directions, evenness, measure_terms
 from tellapart.options import HeadOptions
 from tellapart.pipeline.probe import frozen_backbone
 from tellapart.pipeline.services import open_services
-from tellapart.probe.familiarity import fit_standards, fit_subspace, out_of_fold_terms
+from tellapart.probe.familiarity import fit_standards, fit_subspace
 from tellapart.probe.fit import fit_probe
 from tellapart.recipe import Recipe
 
@@ -241,6 +241,15 @@ def scores(question: Question) -> dict[str, list[Matrix]]:
         for raw, energy in zip(found["residual 128 raw"], found["energy"], strict=True)
     ]
     return found
+
+
+def out_of_fold_terms(features: Matrix, logits: Matrix, folds: NDArray[np.int64]) -> Matrix:
+    """(N, 2) residual and evenness, each by the other folds alone."""
+    terms = np.zeros((len(features), 2), np.float32)
+    for fold in range(FOLDS):
+        held = folds == fold
+        terms[held] = measure_terms(fit_subspace(features[~held]), features[held], logits[held])
+    return terms
 
 
 def _fitter(

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 
 from tellapart.evaluation.standards import UNMEASURED, Standard, Standards
-from tellapart.modelfile.familiarity import Familiarity, evenness
+from tellapart.modelfile.familiarity import Familiarity, evenness, measure_terms
 from tellapart.probe.familiarity import (
     COMPONENTS,
     fit_limit,
     fit_standards,
     fit_subspace,
-    out_of_fold_scores,
-    out_of_fold_terms,
 )
 
 STANDARDS = Standards(Standard(0.5, 0.1), Standard(-2.0, 0.5))
@@ -126,38 +124,20 @@ def test_an_embedding_that_is_not_finite_is_never_familiar():
     assert not familiarity.unfamiliarity(features, np.zeros((1, 2), np.float32))[0] <= 1
 
 
-# ── out of fold ──
-
-
-def test_a_held_out_image_is_measured_by_the_others_alone():
-    features, logits = embeddings(40), np.zeros((40, 2), np.float32)
-    folds = np.arange(40) % 4
-    terms = out_of_fold_terms(features, logits, folds)
-    others = fit_subspace(features[folds != 1])
-    assert terms[folds == 1, 0] == pytest.approx(others.residuals(features[folds == 1]), abs=1e-6)
-
-
-def test_images_that_no_fold_holds_out_have_no_score():
-    features, logits = embeddings(30), np.zeros((30, 2), np.float32)
-    folds = np.where(np.arange(30) < 10, -1, np.arange(30) % 2)
-    standards, scores = out_of_fold_scores(features, logits, folds)
-    assert np.isnan(scores[:10]).all() and np.isfinite(scores[10:]).all()
-    assert standards.evenness.spread == 0
-
-
-def test_only_known_images_make_the_subspace():
-    features, logits = embeddings(30), np.zeros((30, 2), np.float32)
-    folds, known = np.arange(30) % 2, np.arange(20)
-    changed = np.where(np.arange(30)[:, None] < 20, features, 1).astype(np.float32)
-    terms, after = (out_of_fold_terms(rows, logits, folds, known) for rows in (features, changed))
-    assert (terms[:20] == after[:20]).all()
+# ── the limit ──
 
 
 def test_new_images_are_unfamiliar_as_rarely_as_the_held_out_ones():
-    features, logits = embeddings(300), np.zeros((300, 2), np.float32)
-    standards, scores = out_of_fold_scores(features, logits, np.arange(300) % 5)
-    limit = fit_limit(standards, scores, 0.9)
+    subspace, none = fit_subspace(embeddings(300)), np.zeros((500, 2), np.float32)
+    terms = measure_terms(subspace, embeddings(500, seed=4), none)
+    standards = fit_standards(terms)
+    limit = fit_limit(standards, standards.scores(terms), 0.9)
     assert limit is not None
-    familiarity = Familiarity(fit_subspace(features), standards, limit)
-    new = familiarity.unfamiliarity(embeddings(500, seed=5), np.zeros((500, 2), np.float32))
+    familiarity = Familiarity(subspace, standards, limit)
+    new = familiarity.unfamiliarity(embeddings(500, seed=5), none)
     assert np.mean(new <= 1) == pytest.approx(0.9, abs=0.05)
+
+
+def test_without_any_image_all_are_as_far():
+    subspace = fit_subspace(np.zeros((0, 40), np.float32))
+    assert subspace.residuals(embeddings(3)) == pytest.approx(1)

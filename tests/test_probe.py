@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +17,8 @@ from tellapart.catalog.table import Catalog, text_column
 from tellapart.evaluation.calibration import softmax
 from tellapart.modelfile.familiarity import Subspace
 from tellapart.options import AnswerOptions, HeadOptions
-from tellapart.probe.fit import Probe, fit_probe, num_folds
 from tellapart.probe.familiarity import fit_subspace
+from tellapart.probe.fit import Probe, fit_probe, num_folds
 from tellapart.probe.head import (
     HeldAnswers,
     build_head,
@@ -229,9 +228,7 @@ def test_balanced_weighting_of_even_classes_changes_little():
 # ── from the probe to the head ──
 
 
-def held(
-    probe: Probe, features: np.ndarray, labels: np.ndarray, known: Subspace
-) -> HeldAnswers:
+def held(probe: Probe, features: np.ndarray, labels: np.ndarray, known: Subspace) -> HeldAnswers:
     """What a probe says of images that it was not fitted on."""
     logits, clusters = probe.layers.logits(features), np.arange(len(labels))
     return HeldAnswers(logits, labels, clusters, known.residuals(features))

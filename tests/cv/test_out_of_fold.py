@@ -10,6 +10,7 @@ from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import fit_temperature, softmax
 from tellapart.evaluation.fold_scores import score_folds
 from tellapart.evaluation.intervals import wilson
+from tellapart.evaluation.standards import Standard, Standards
 from tellapart.experiments.fold_plan import FoldPlan
 from tellapart.experiments.fold_probes import fit_fold_probes
 from tellapart.experiments.out_of_fold import (
@@ -18,7 +19,6 @@ from tellapart.experiments.out_of_fold import (
     logits_of,
     thresholds_out_of_fold,
 )
-from tellapart.evaluation.standards import Standard, Standards
 from tellapart.options import AnswerOptions, HeadOptions
 from tellapart.probe.familiarity import fit_subspace
 

@@ -64,9 +64,7 @@ class Scaling:
 
     def scaled(self, logits: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N, C) logits of the calibrated model."""
-        return np.asarray(
-            np.asarray(logits, np.float64) / self.temperature + self.bias, np.float32
-        )
+        return np.asarray(np.asarray(logits, np.float64) / self.temperature + self.bias, np.float32)
 
     def probabilities(self, logits: NDArray[np.floating]) -> NDArray[np.float32]:
         """(N, C) float32 of logits (N, C)."""
