@@ -36,8 +36,6 @@ LEAST_SIMILARITY = 0.9
 DEVIATIONS = 4.0
 LEAST_DIFFERENCE = 0.01  # what rounding leaves
 _DIFFERENT = 200  # pairs that are measured to learn this
-# Images whose embeddings are compared with each other; more are taken in blocks.
-BLOCK = 20_000
 # Half a minute of one core.
 MOST_PAIRS = 8_000
 _DIMENSIONS = 256  # that embeddings are projected to, so that the neighbours take seconds
@@ -51,28 +49,29 @@ class Edited:
     Args:
         pairs: (P, 2) rows that show one image.
         left: how many proposals were not looked at, for want of time.
-        blocks: how many blocks the images were taken in; across blocks nothing is compared.
     """
 
     pairs: Integers
     left: int
-    blocks: int
 
 
-def edited_copies(features: Floats, thumbnails: NDArray[np.uint8], known: Integers) -> Edited:
+def edited_copies(
+    features: Floats, thumbnails: NDArray[np.uint8], known: Integers, *, block: int
+) -> Edited:
     """Find the images that are others turned by a few degrees, cropped or recoloured.
 
     Args:
         features: (N, D) their embeddings.
         thumbnails: (N, THUMBNAIL_BYTES).
         known: (N,) the smallest row that shows the same image, as far as it is known.
+        block: more images than this are taken in blocks, across which nothing is compared.
     """
     count = len(features)
-    proposed, different, blocks = _proposals(features)
+    proposed, different = _proposals(features, block)
     proposed = proposed[known[proposed[:, 0]] != known[proposed[:, 1]]]
     left = max(0, len(proposed) - MOST_PAIRS)
     if not len(proposed):
-        return Edited(proposed, left, blocks)
+        return Edited(proposed, left)
     different = different[known[different[:, 0]] != known[different[:, 1]]]
     limit = _largest_difference(thumbnails, different)
     pairs, tops = [*enumerate(known.tolist())], known
@@ -82,28 +81,25 @@ def edited_copies(features: Floats, thumbnails: NDArray[np.uint8], known: Intege
         batch = batch[tops[batch[:, 0]] != tops[batch[:, 1]]]
         pairs += map(tuple, batch[_differences(thumbnails, batch) <= limit].tolist())
         tops = united(count, pairs)
-    return Edited(np.array(pairs[count:], np.int64).reshape(-1, 2), left, blocks)
+    return Edited(np.array(pairs[count:], np.int64).reshape(-1, 2), left)
 
 
-def _proposals(features: Floats) -> tuple[Integers, Integers, int]:
-    """Mutual neighbours that are far nearer than others, the nearest first; pairs that are near but
-    not nearest; and in how many blocks the neighbours were looked for.
+def _proposals(features: Floats, size: int) -> tuple[Integers, Integers]:
+    """Mutual neighbours that are far nearer than others, the nearest first; and pairs that are near
+    but not nearest.
     """
     points = _directions(features)
     # Along one axis, so that what is alike lies in one block most of the time.
     order = np.argsort(points[:, 0], kind="stable")
-    blocks = np.array_split(order, max(1, -(-len(order) // BLOCK)))
+    blocks = np.array_split(order, max(1, -(-len(order) // size)))
     found = [_neighbours(points[block]) for block in blocks if len(block) > 2]
     empty = np.zeros((0, 2), np.int64)
     proposed = [block[pairs] for block, (pairs, _, _) in zip(blocks, found, strict=False)]
     different = [block[pairs] for block, (_, _, pairs) in zip(blocks, found, strict=False)]
     ratios = np.concatenate([np.zeros(0), *(ratio for _, ratio, _ in found)])
-    together = np.concatenate([empty, *proposed])
-    return (
-        together[np.argsort(ratios, kind="stable")],
-        np.concatenate([empty, *different]),
-        len(blocks),
-    )
+    together = np.sort(np.concatenate([empty, *proposed]), axis=1)
+    nearest_first = np.argsort(ratios, kind="stable")
+    return together[nearest_first], np.concatenate([empty, *different])
 
 
 def _directions(features: Floats) -> Floats:
@@ -158,6 +154,7 @@ def _largest_difference(thumbnails: NDArray[np.uint8], different: Integers) -> f
     return min(tail, float(np.exp(logarithms.min())) / CONTRAST)
 
 
+@torch.inference_mode()
 def _differences(thumbnails: NDArray[np.uint8], pairs: Integers) -> Floats:
     """(P,) how much two images differ once one is laid on the other: from 0 to 1."""
     parts = [np.zeros(0, np.float32)]

@@ -10,8 +10,8 @@ import math
 from itertools import product
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 # Where a registration begins: mirrored or not, at three angles and three scales.
 _ANGLES, _SCALES = (-13.0, 0.0, 13.0), (0.8, 1.0, 1.25)
@@ -35,8 +35,12 @@ def similarities(first: Tensor, second: Tensor) -> Tensor:
     """
     one, two = first[:, None].float(), second[:, None].float()
     starts = _starts()
-    coarse_one, coarse_two = (_blurred(F.adaptive_avg_pool2d(image, 16)) for image in (one, two))
-    tiny_one, tiny_two = (F.adaptive_avg_pool2d(image, 8) for image in (coarse_one, coarse_two))
+    coarse_one, coarse_two = (
+        _blurred(functional.adaptive_avg_pool2d(image, 16)) for image in (one, two)
+    )
+    tiny_one, tiny_two = (
+        functional.adaptive_avg_pool2d(image, 8) for image in (coarse_one, coarse_two)
+    )
     maps = starts.repeat(len(one), 1, 1)
     maps = _refined(*_each(len(starts), tiny_one, tiny_two), maps, steps=4)
     maps = _best(coarse_one, coarse_two, maps, keep=3)
@@ -55,8 +59,8 @@ def _starts() -> Tensor:
     return torch.tensor(maps)
 
 
-def _each(times: int, *images: Tensor) -> list[Tensor]:
-    return [image.repeat_interleave(times, 0) for image in images]
+def _each(times: int, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    return first.repeat_interleave(times, 0), second.repeat_interleave(times, 0)
 
 
 def _best(first: Tensor, second: Tensor, maps: Tensor, keep: int) -> Tensor:
@@ -69,11 +73,11 @@ def _best(first: Tensor, second: Tensor, maps: Tensor, keep: int) -> Tensor:
     return kept.reshape(-1, 2, 3)
 
 
-def _refined(first: Tensor, second: Tensor, maps: Tensor, steps: int) -> Tensor:
+def _refined(first: Tensor, second: Tensor, maps: Tensor, *, steps: int) -> Tensor:
     """The maps after some Gauss-Newton steps."""
     side = first.shape[-1]
     stack = torch.cat([first, *_slopes(first)], 1)
-    places = F.affine_grid(torch.eye(2, 3)[None], [1, 1, side, side], align_corners=False)
+    places = functional.affine_grid(torch.eye(2, 3)[None], [1, 1, side, side], align_corners=False)
     x, y = places[0].reshape(-1, 2).T
     seen = second.flatten(1)
     for _ in range(steps):
@@ -101,8 +105,8 @@ def _refined(first: Tensor, second: Tensor, maps: Tensor, steps: int) -> Tensor:
 
 def _moved(stack: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
     """Images moved by maps, and (E, S²) which places lie inside the image that is moved."""
-    grid = F.affine_grid(maps, list(stack.shape), align_corners=False)
-    moved = F.grid_sample(stack, grid, padding_mode="border", align_corners=False)
+    grid = functional.affine_grid(maps, list(stack.shape), align_corners=False)
+    moved = functional.grid_sample(stack, grid, padding_mode="border", align_corners=False)
     return moved, (grid.abs() <= 1).all(-1).flatten(1).float()
 
 
@@ -139,12 +143,14 @@ def _fine(images: Tensor) -> Tensor:
 
 def _blurred(images: Tensor) -> Tensor:
     row = torch.tensor([0.25, 0.5, 0.25])
-    return F.conv2d(F.pad(images, (1, 1, 1, 1), "replicate"), torch.outer(row, row)[None, None])
+    return functional.conv2d(
+        functional.pad(images, (1, 1, 1, 1), "replicate"), torch.outer(row, row)[None, None]
+    )
 
 
 def _slopes(images: Tensor) -> tuple[Tensor, Tensor]:
     """The slopes along x and y, in grey levels per half-width."""
-    padded = F.pad(images, (1, 1, 1, 1), "replicate")
+    padded = functional.pad(images, (1, 1, 1, 1), "replicate")
     scale = images.shape[-1] / 4
     along_x = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     along_y = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
