@@ -2,13 +2,12 @@ import numpy as np
 import pytest
 
 from tellapart.evaluation.abstention import (
-    DECISIONS,
-    decide,
     familiar_promise,
     fit_unfamiliarity_scale,
     selective,
 )
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.rule import DECISIONS, AnswerRule
 
 
 def two_classes(confidence, correct, unfamiliarity=None):
@@ -74,36 +73,39 @@ def test_no_distance_or_one_that_is_not_finite_is_refused(distances):
 
 def test_unfamiliar_comes_before_unsure_and_unsure_before_answered():
     probs = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.6, 0.4], [0.9, 0.1]])
-    decisions = decide(probs, np.array([0.2, 1.0, 0.2, 3.0, 3.0]), 0.8)
+    decisions = AnswerRule(0.8).decide(probs, np.array([0.2, 1.0, 0.2, 3.0, 3.0]))
     assert decisions.tolist() == ["answered", "answered", "unsure", "unfamiliar", "unfamiliar"]
 
 
 def test_without_thresholds_everything_is_answered():
-    assert set(decide(np.full((4, 2), 0.5), None, None)) == {"answered"}
+    assert set(AnswerRule().decide(np.full((4, 2), 0.5), None)) == {"answered"}
 
 
 def test_a_number_that_is_nan_never_leads_to_an_answer():
-    assert decide(np.array([[0.9, 0.1]]), np.array([np.nan]), None).tolist() == ["unfamiliar"]
-    assert decide(np.array([[np.nan, np.nan]]), None, 0.5).tolist() == ["unsure"]
+    familiar = AnswerRule().decide(np.array([[0.9, 0.1]]), np.array([np.nan]))
+    assert familiar.tolist() == ["unfamiliar"]
+    assert AnswerRule(0.5).decide(np.array([[np.nan, np.nan]]), None).tolist() == ["unsure"]
 
 
 def test_decisions_are_the_named_ones_and_one_for_each_image():
     probs = np.random.default_rng(0).dirichlet([1, 1, 1], 500)
-    decisions = decide(probs, np.linspace(0, 2, 500), 0.6)
+    decisions = AnswerRule(0.6).decide(probs, np.linspace(0, 2, 500))
     assert set(decisions) == set(DECISIONS)
-    assert decide(probs[:0], None, 0.6).shape == (0,)
+    assert AnswerRule(0.6).decide(probs[:0], None).shape == (0,)
 
 
 def test_selective_counts_what_is_answered_and_what_of_it_is_right():
     unfamiliarity = np.array([0.1, 0.1, 0.1, 0.1, 5.0], np.float32)
-    result = selective(two_classes([0.9, 0.9, 0.9, 0.6, 0.9], [1, 1, 0, 1, 1], unfamiliarity), 0.8)
+    result = selective(
+        two_classes([0.9, 0.9, 0.9, 0.6, 0.9], [1, 1, 0, 1, 1], unfamiliarity), AnswerRule(0.8)
+    )
     assert (result.coverage.value, result.coverage.count) == (3 / 5, 5)
     assert (result.accuracy_answered.value, result.accuracy_answered.count) == (2 / 3, 3)
     assert result.unfamiliar == 1
 
 
 def test_answering_nothing_is_a_number_too():
-    result = selective(two_classes([0.6, 0.7], [1, 1]), 0.99).as_json()
+    result = selective(two_classes([0.6, 0.7], [1, 1]), AnswerRule(0.99)).as_json()
     assert result["coverage"]["value"] == 0
     assert result["accuracy_answered"] == {
         "value": None,
@@ -117,6 +119,6 @@ def test_answering_nothing_is_a_number_too():
 def test_a_higher_threshold_answers_less_and_is_right_more_often():
     confidence = np.random.default_rng(0).uniform(0.5, 1, 4000)
     test = two_classes(confidence, np.random.default_rng(1).random(4000) < confidence)
-    strict, lenient = selective(test, 0.9), selective(test, 0.6)
+    strict, lenient = selective(test, AnswerRule(0.9)), selective(test, AnswerRule(0.6))
     assert strict.coverage.high < lenient.coverage.low
     assert strict.accuracy_answered.low > lenient.accuracy_answered.high

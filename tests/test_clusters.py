@@ -6,6 +6,7 @@ from tellapart.evaluation.abstention import selective
 from tellapart.evaluation.clusters import design_effect, effective_count
 from tellapart.evaluation.intervals import bootstrap, wilson
 from tellapart.evaluation.metrics import Score, measure, proportion, share
+from tellapart.evaluation.rule import AnswerRule
 
 # The design effect
 
@@ -114,7 +115,7 @@ def test_five_copies_are_no_reason_to_trust_a_class():
 
 
 def test_what_is_answered_counts_groups():
-    result = selective(answers(copies=5), 0.6)
+    result = selective(answers(copies=5), AnswerRule(0.6))
     assert result.coverage.clusters == 60
     assert result.accuracy_answered.clusters < 60
 

@@ -239,7 +239,7 @@ def test_without_held_out_images_nothing_is_calibrated():
     probe, known = fitted(features, labels), fit_subspace(features)
     calibration = calibrate(held(probe, features[:0], labels[:0], known), AnswerOptions())
     assert (calibration.temperature, calibration.count) == (1.0, 0)
-    assert calibration.confidence_threshold is None
+    assert calibration.rule.threshold is None
     assert calibration.unfamiliar_distance is None
 
 

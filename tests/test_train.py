@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -64,6 +65,16 @@ def constants(run: Run) -> dict[str, np.ndarray]:
         for one in onnx.load(run.model).graph.initializer
         if one.name in learned
     }
+
+
+@pytest.fixture
+def uneven_photos(tmp_path: Path) -> Path:
+    """24 images of one class and 8 of another, all much alike."""
+    write_classes(tmp_path / "uneven", 24)
+    shutil.rmtree(tmp_path / "uneven" / KINDS[2])
+    for file in sorted((tmp_path / "uneven" / KINDS[1]).iterdir())[8:]:
+        file.unlink()
+    return tmp_path / "uneven"
 
 
 # ── what comes back ──
@@ -306,6 +317,37 @@ def test_a_probe_is_calibrated_on_out_of_fold_answers_of_all_that_it_learns_from
     assert card.confidence_threshold is not None
     assert card.detects_unfamiliar
     assert metrics_of(run)["probe"]["folds"] == SMALL["head.folds"]
+
+
+def test_a_balanced_head_ships_probabilities_that_sum_to_the_shares(uneven_photos: Path):
+    run = train(uneven_photos, set={"head.weighting": "balanced", "split.test": 0})
+    answers = run.predictions("train")
+    shares = np.bincount(answers.labels) / len(answers)
+    assert answers.probs.mean(axis=0) == pytest.approx(shares, abs=0.03)
+    weights = run.predictor().card.rule.weights
+    assert len(weights) == 2 and weights[1] > weights[0]  # the rare class is answered sooner
+
+
+def test_costs_decide_what_is_answered(photos: Path):
+    run = train(photos, set={"answer.costs": "wrong=1,wrong:sky=20,unanswered=0"})
+    card = run.predictor().card
+    assert card.confidence_threshold is None
+    assert card.rule.costs is not None and card.rule.costs.wrong == (1.0, 1.0, 20.0)
+    assert run.predictor().predict(photos / "sky" / "001.jpg").decision == "unsure"
+
+
+def test_costs_of_a_class_that_is_not_there_are_refused_before_any_work(photos: Path):
+    with pytest.raises(UserError, match=r"class in answer\.costs: 'moon'"):
+        train(photos, set={"answer.costs": "wrong:moon=1,wrong=1,unanswered=1"})
+
+
+def test_prediction_sets_come_from_the_model_file(photos: Path):
+    run = train(photos)
+    predicted = tellapart.predict(run.model, [photos / "sky" / "001.jpg"], sets=0.5, quiet=True)
+    assert "sky" in predicted.answers[0].prediction_set
+    assert json.loads(predicted.to_frame()["set"][0]) == list(predicted.answers[0].prediction_set)
+    with pytest.raises(UserError, match="between 0 and 1"):
+        tellapart.predict(run.model, [photos / "sky" / "001.jpg"], sets=95, quiet=True)
 
 
 def test_val_that_the_user_brings_calibrates_too(photos: Path):

@@ -157,8 +157,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         >>> model.predict([photos / "leaf" / "000.jpg"]).tolist()
         ['leaf']
         """
-        best = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[best])
+        check_is_fitted(self)
+        probs = self.predictor_.probabilities(self._images(X))
+        answers = self.predictor_.card.rule.answers(probs)
+        label_of = {column: label for label, column in enumerate(self._columns)}
+        return np.asarray(self.classes_[[label_of[column] for column in answers.tolist()]])
 
     def predict_proba(self, X: Iterable[Image]) -> NDArray[np.float32]:  # noqa: N803
         """(N, C) float32 calibrated probabilities; the columns are those of `classes_`.

@@ -202,6 +202,11 @@ class AnswerOptions(Group):
     familiar_share: float = option(
         0.99, 'The share of val images that counts as familiar. The rest is "unfamiliar".'
     )
+    costs: tuple[str, ...] = option(
+        (),
+        "What mistakes cost, as wrong=10,unanswered=1. wrong:NAME=100 is for images of one class."
+        " Costs decide what is answered, instead of target_accuracy.",
+    )
 
     def __post_init__(self) -> None:
         self._require("target_accuracy", 0.5 <= self.target_accuracy < 1, "must be in [0.5, 1)")

@@ -79,6 +79,7 @@ def out_of_fold(
         logits=logits[None],
         answered=held >= 0,
         distances=distances,
+        answers=logits.argmax(axis=1)[None],
         facts={},
         standards=dict.fromkeys(plan.each, STANDARDS) if distances is not None else {},
     )
@@ -107,7 +108,7 @@ def test_a_mean_of_calibrated_models_is_not_calibrated_again():
     logits, labels = np.array([[2.0, 0], [0, 2]] * 30, np.float32), np.array([0, 1] * 30)
     found = thresholds_out_of_fold(out_of_fold(logits, labels), AnswerOptions())
     assert (found.temperature, found.count, found.unfamiliar_distance) == (1.0, 60, None)
-    assert found.confidence_threshold == 0.5
+    assert found.rule.threshold == 0.5
 
 
 def test_logits_come_back_from_probabilities():

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from tellapart.evaluation.rule import AnswerRule
 from tellapart.evaluation.standards import Standard, Standards
 from tellapart.export.compose import Head
 from tellapart.modelfile.card import ModelCard
@@ -66,7 +67,8 @@ def small_card(classes: tuple[str, ...] = ("a", "b", "c")) -> ModelCard:
         preprocessing=PREPROCESSING,
         temperature=1.0,
         calibration_count=0,
-        confidence_threshold=None,
+        rule=AnswerRule(),
+        sets=None,
         detects_unfamiliar=True,
         train_counts=(4,) * len(classes),
         backbone="small",

@@ -12,6 +12,7 @@ from tellapart.catalog.table import Catalog
 from tellapart.decoding import Decoded
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.rule import AnswerRule
 from tellapart.evaluation.threshold import Threshold
 from tellapart.report.run.page import ReportInput
 
@@ -94,6 +95,7 @@ def make_report(
         val_predictions=val,
         metrics=measure(test, baseline_label=0),
         threshold=Threshold(0.7, 0.95, True, 90, 1.0, None),
+        rule=AnswerRule(0.7),
         temperature=1.1,
         model={"backbone": "lite0", "parameters": 4_652_008},
         provenance={"Recipe": {"name": "default"}},

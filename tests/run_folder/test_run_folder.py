@@ -20,6 +20,7 @@ from tellapart import Run
 from tellapart.evaluation.abstention import selective
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.rule import AnswerRule
 from tellapart.recipe import recipe_from
 
 FILES = {
@@ -82,7 +83,10 @@ def test_its_metrics_can_be_computed_again_from_its_predictions(run: Run):
 def test_its_word_on_answering_can_be_computed_again_too(run: Run):
     written = json.loads((run.path / "metrics.json").read_text())
     threshold = written["calibration"]["confidence_threshold"]
-    assert selective(predictions_of(run, "test"), threshold).as_json() == written["answering"]
+    assert (
+        selective(predictions_of(run, "test"), AnswerRule(threshold)).as_json()
+        == written["answering"]
+    )
 
 
 def test_its_predictions_are_what_the_model_file_says_of_the_files(run: Run, data: Path):

@@ -125,10 +125,13 @@ def _trust(scores: ClassScores) -> str:
 
 def print_answers(answers: Sequence[Answer], top: int) -> None:
     """Print a line per image."""
-    print_table(
-        ["image", "answer", "confidence", "decision", "note"],
-        (_cells(answer, top) for answer in answers),
-    )
+    heads = ["image", "answer", "confidence", "decision", "note"]
+    rows = [_cells(answer, top) for answer in answers]
+    if any(answer.prediction_set for answer in answers):
+        heads.insert(4, "set")
+        for row, answer in zip(rows, answers, strict=True):
+            row.insert(4, ", ".join(answer.prediction_set))
+    print_table(heads, rows)
 
 
 def print_table(

@@ -45,6 +45,12 @@ def predict(
     top: Annotated[
         int, option("How many classes to show for each image. Default: 1.", metavar="N", min=1)
     ] = 1,
+    sets: Annotated[
+        float | None,
+        option(
+            "Show the classes that hold the truth with this probability, as 0.95.", metavar="LEVEL"
+        ),
+    ] = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -52,7 +58,7 @@ def predict(
     from tellapart.catalog.inputs import expand_inputs
 
     files = expand_inputs(images, sys.stdin.buffer if sys.stdin else io.BytesIO())
-    predicted = tellapart.predict(model, files, out=out, quiet=quiet)
+    predicted = tellapart.predict(model, files, out=out, sets=sets, quiet=quiet)
     count = len(predicted.answers)
     if json_ and out:
         print_json({"statuses": predicted.statuses, "out": escape(str(out)), "rows": count})

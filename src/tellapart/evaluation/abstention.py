@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from tellapart.evaluation.metrics import Score, share
 from tellapart.evaluation.predictions import Predictions
-
-DECISIONS = ("answered", "unsure", "unfamiliar")
+from tellapart.evaluation.rule import AnswerRule
 
 
 def fit_unfamiliarity_scale(
@@ -86,29 +85,6 @@ def _farthest(
     return farthest
 
 
-def decide(
-    probs: NDArray[np.floating], unfamiliarity: NDArray[np.floating] | None, threshold: float | None
-) -> NDArray[np.str_]:
-    """Decide for each image whether it is answered. NaN never leads to an answer.
-
-    Args:
-        probs: (N, C) probabilities; rows sum to 1.
-        unfamiliarity: (N,). An image above 1 is "unfamiliar", however sure the model is. None means
-            that it was not measured.
-        threshold: an image with a confidence below it is "unsure". None means no threshold.
-
-    Returns:
-        (N,) str, each one of DECISIONS.
-
-    >>> decide(np.array([[0.9, 0.1], [0.6, 0.4], [1.0, 0.0]]), np.array([0.5, 0.5, 1.5]), 0.8).tolist()
-    ['answered', 'unsure', 'unfamiliar']
-    """
-    none = np.zeros(len(probs), bool)
-    unsure = none if threshold is None else ~(probs.max(axis=1, initial=0) >= threshold)
-    unfamiliar = none if unfamiliarity is None else ~(unfamiliarity <= 1)
-    return np.select([unfamiliar, unsure], ["unfamiliar", "unsure"], "answered")
-
-
 @dataclass(frozen=True)
 class Selective:
     """What abstaining costs and what it buys.
@@ -132,18 +108,19 @@ class Selective:
         return {**scores, "unfamiliar": self.unfamiliar}
 
 
-def selective(predictions: Predictions, threshold: float | None) -> Selective:
-    """Coverage and accuracy when `decide` chooses what is answered.
+def selective(predictions: Predictions, rule: AnswerRule) -> Selective:
+    """Coverage and accuracy of what a rule answers.
 
     Args:
         predictions: predictions of the split to report on, with unfamiliarity if it was measured.
-        threshold: what `fit_confidence_threshold` found on val. None answers all that is familiar.
+        rule: says what is answered.
 
     >>> probs = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
-    >>> print(selective(Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog")), 0.8).coverage)
+    >>> predictions = Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))
+    >>> print(selective(predictions, AnswerRule(0.8)).coverage)
     50.0 % (9.5 to 90.5, 2 images)
     """
-    decisions = decide(predictions.probs, predictions.unfamiliarity, threshold)
+    decisions = rule.decide(predictions.probs, predictions.unfamiliarity)
     answered = decisions == "answered"
     clusters = predictions.clusters
     return Selective(

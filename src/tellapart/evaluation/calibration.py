@@ -5,13 +5,15 @@ it worked.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.evaluation.conformal import SetScores
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.rule import AnswerRule
 from tellapart.evaluation.standards import Standards
 from tellapart.evaluation.threshold import Threshold
 
@@ -197,6 +199,8 @@ class Calibration:
         bias: (C,) added to logits / temperature. Empty where no bias was needed.
         num_clusters: how many images these are if copies and groups count once.
         standards: what the scores of unfamiliarity are measured by. None if they were not.
+        rule: what is answered, and when.
+        sets: for sets of classes that hold the truth. None without such answers.
 
     >>> Calibration(1.5, 40, None, None).as_json()["temperature"]
     1.5
@@ -209,16 +213,13 @@ class Calibration:
     bias: tuple[float, ...] = ()
     num_clusters: int = 0
     standards: Standards | None = None
+    rule: AnswerRule = field(default_factory=AnswerRule)
+    sets: SetScores | None = None
 
     @property
     def scaling(self) -> Scaling:
         """What turns logits into calibrated probabilities."""
         return Scaling(self.temperature, np.array(self.bias or 0.0))
-
-    @property
-    def confidence_threshold(self) -> float | None:
-        """An answer with a lower confidence is "unsure"."""
-        return None if self.threshold is None else self.threshold.confidence
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -227,7 +228,8 @@ class Calibration:
             "bias": list(self.bias),
             "count": self.count,
             "clusters": self.num_clusters,
-            "confidence_threshold": self.confidence_threshold,
+            "confidence_threshold": self.rule.threshold,
+            "rule": self.rule.as_json(),
             "threshold": None if self.threshold is None else self.threshold.as_json(),
             "unfamiliar_distance": self.unfamiliar_distance,
             "standards": self.standards and asdict(self.standards),

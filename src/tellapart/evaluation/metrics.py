@@ -139,7 +139,7 @@ class Metrics:
         per_class: one entry a class, in class order.
 
     >>> print(run.metrics.accuracy)
-    100.0 % (61.0 to 100.0, 6 images)
+    100.0 % (51.0 to 100.0, 4 images)
     >>> [scores.name for scores in run.metrics.per_class]
     ['brick', 'leaf', 'sky']
     """
@@ -165,7 +165,7 @@ class Metrics:
             UserError: polars is not installed.
 
         >>> run.metrics.to_frame().select("class", "count", "recall").rows()
-        [('brick', 2, 1.0), ('leaf', 2, 1.0), ('sky', 2, 1.0)]
+        [('brick', 1, 1.0), ('leaf', 1, 1.0), ('sky', 2, 1.0)]
         """
         rows = [_class_row(scores) for scores in self.per_class]
         kinds: dict[str, type] = {"class": str, "count": int, "predicted_count": int}

@@ -27,6 +27,7 @@ class Predictions:
             it was not measured.
         clusters: (N,) int64. Images with the same number are copies of one image or of one group,
             and count once together. Default: each image is its own cluster.
+        answers: (N,) int64 in [0, C), what the model answers. Default: the most probable classes.
 
     >>> probs = np.array([[0.75, 0.25], [0.5, 0.5]], np.float32)
     >>> predictions = Predictions(probs, np.array([0, 1]), ("a.jpg", "b.jpg"), ("cat", "dog"))
@@ -40,6 +41,7 @@ class Predictions:
     classes: tuple[str, ...]
     unfamiliarity: NDArray[np.float32] | None = None
     clusters: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    answers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         count, num_classes = len(self.paths), len(self.classes)
@@ -47,31 +49,34 @@ class Predictions:
             raise ValueError(f"probs must be ({count}, {num_classes}), got {self.probs.shape}")
         if self.labels.shape != (count,):
             raise ValueError(f"labels must be ({count},), got {self.labels.shape}")
-        if not len(self.clusters):
-            object.__setattr__(self, "clusters", np.arange(count))
-        if self.clusters.shape != (count,):
-            raise ValueError(f"clusters must be ({count},), got {self.clusters.shape}")
         if count and not np.allclose(self.probs.sum(axis=1), 1, atol=1e-3):
             raise ValueError("rows of probs do not sum to 1: were logits passed?")
         if count and not (self.labels.min() >= 0 and self.labels.max() < num_classes):
             raise ValueError(f"labels must be in [0, {num_classes})")
+        if count and not len(self.clusters):
+            object.__setattr__(self, "clusters", np.arange(count))
+        if count and not len(self.answers):
+            object.__setattr__(self, "answers", self.probs.argmax(axis=1))
+        for name in ("clusters", "answers"):
+            if getattr(self, name).shape != (count,):
+                raise ValueError(f"{name} must be ({count},), got {getattr(self, name).shape}")
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """(N,) the most probable class of each image. Of equal classes it is the first."""
-        return self.probs.argmax(axis=1) if len(self) else np.zeros(0, np.int64)
+        """(N,) the answer to each image."""
+        return self.answers
 
     @property
     def confidence(self) -> NDArray[np.float32]:
-        """(N,) the highest probability of each image."""
-        return self.probs.max(axis=1) if len(self) else np.zeros(0, np.float32)
+        """(N,) the probability of each answer."""
+        return self.probs[np.arange(len(self)), self.answers]
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """(N,) whether the most probable class is the label."""
+        """(N,) whether the answer is the label."""
         return np.asarray(self.predicted == self.labels)
 
     @property
@@ -93,6 +98,7 @@ class Predictions:
             self.classes,
             None if self.unfamiliarity is None else self.unfamiliarity[places],
             self.clusters[places],
+            self.answers[places],
         )
 
     def to_frame(self) -> polars.DataFrame:

@@ -11,6 +11,7 @@ from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import fit_scaling
+from tellapart.evaluation.rule import AnswerRule, Costs
 from tellapart.experiments.fold_plan import FoldPlan, repeat_seed
 from tellapart.experiments.out_of_fold import OutOfFold
 from tellapart.modelfile.familiarity import Subspace, measure_terms
@@ -18,6 +19,7 @@ from tellapart.modelfile.layers import Layers
 from tellapart.options import HeadOptions
 from tellapart.probe.familiarity import fit_standards, fit_subspace
 from tellapart.probe.fit import fit_probe, num_folds
+from tellapart.probe.head import CalibratedHead, answer_weights
 from tellapart.progress import Advance
 
 
@@ -26,12 +28,19 @@ class FoldProbes:
     """The heads of the folds, and their answers to the images that they never saw.
 
     Args:
-        layers: one head per fold, scaled by its temperature.
+        heads: one a fold.
+        biases: (folds, C) what calibration added to the logits of each head.
         out: their answers.
     """
 
-    layers: tuple[Layers, ...]
+    heads: tuple[CalibratedHead, ...]
+    biases: NDArray[np.float64]
     out: OutOfFold
+
+    @property
+    def layers(self) -> tuple[Layers, ...]:
+        """The calibrated layers of each head."""
+        return tuple(head.layers for head in self.heads)
 
 
 def fit_fold_probes(
@@ -43,6 +52,7 @@ def fit_fold_probes(
     advance: Advance,
     *,
     shares: NDArray[np.float64] | None = None,
+    costs: Costs | None = None,
 ) -> FoldProbes:
     """Fit a head for each fold on the rest of the pool, and apply it to what the fold holds out.
 
@@ -58,25 +68,27 @@ def fit_fold_probes(
         options: of the head.
         advance: called after each fold.
         shares: (C,) of the classes, where the heads are fitted as if they were equal.
+        costs: of mistakes, where they decide what is answered.
     """
     labels, num_classes = catalog.labels[plan.rows], len(catalog.classes)
     inner_folds = num_folds(features.shape[1], num_classes, options)
     logits = np.zeros((plan.repeats, len(labels), num_classes), np.float32)
     terms = np.zeros((*logits.shape[:2], 2), np.float32)
     subspaces: dict[tuple[int, int], Subspace] = {}
-    heads: dict[tuple[int, int], Layers] = {}
+    fitted: dict[tuple[int, int], Layers] = {}
     facts = {}
     for repeat, fold in plan.each:
         held = plan.fold_of[repeat] == fold
         rest = np.flatnonzero(~held)
         inner = make_folds(catalog, plan.rows[rest], inner_folds, repeat_seed(plan.seed, repeat))
         probe = fit_probe(features[rest], labels[rest], inner, num_classes, options)
-        heads[repeat, fold] = probe.layers
+        fitted[repeat, fold] = probe.layers
         facts[repeat, fold] = {"train_images": len(rest), "c": probe.c}
         logits[repeat, held] = probe.layers.logits(features[held])
         subspaces[repeat, fold] = fit_subspace(features[known[~held[known]]])
         advance()
-    probs = np.zeros_like(logits)
+    probs, answers, biases = np.zeros_like(logits), np.zeros(logits.shape[:2], np.int64), []
+    heads = []
     cluster_of = clusters(catalog)[plan.rows]
     for repeat, fold in plan.each:
         fold_of = plan.fold_of[repeat]
@@ -88,7 +100,12 @@ def fit_fold_probes(
             shares=shares,
         )
         probs[repeat, held] = scaling.probabilities(logits[repeat, held])
-        heads[repeat, fold] = heads[repeat, fold].scaled(scaling.temperature, scaling.bias.tolist())
+        bias = tuple(scaling.bias.tolist()) if scaling.bias.any() else ()
+        rule = AnswerRule(weights=answer_weights(bias, costs))
+        answers[repeat, held] = rule.answers(probs[repeat, held])
+        biases.append(scaling.bias)
+        layers = fitted[repeat, fold].scaled(scaling.temperature, bias)
+        heads.append(CalibratedHead(layers, rule))
         terms[repeat, held] = measure_terms(
             subspaces[repeat, fold], features[held], scaling.scaled(logits[repeat, held])
         )
@@ -103,7 +120,8 @@ def fit_fold_probes(
         logits=logits,
         answered=answered,
         distances=standards.scores(terms.reshape(-1, 2)).reshape(answered.shape),
+        answers=answers,
         facts=facts,
         standards=dict.fromkeys(plan.each, standards),
     )
-    return FoldProbes(tuple(heads.values()), out)
+    return FoldProbes(tuple(heads), np.stack(biases), out)

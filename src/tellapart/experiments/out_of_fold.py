@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.table import Catalog
-from tellapart.evaluation.calibration import Calibration, Scaling
+from tellapart.evaluation.calibration import Calibration
 from tellapart.evaluation.fold_scores import FoldScores, score_folds
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.rule import Costs
 from tellapart.evaluation.standards import Standards
-from tellapart.evaluation.threshold import fit_threshold
 from tellapart.experiments.fold_plan import FoldPlan
 from tellapart.options import AnswerOptions
 from tellapart.probe.familiarity import fit_limit
-from tellapart.probe.head import HeldAnswers, calibrate
+from tellapart.probe.head import HeldAnswers, calibrate, with_rule
 
 TINIEST = np.finfo(np.float32).tiny  # the smallest probability whose logarithm is taken
 
@@ -40,6 +40,7 @@ class OutOfFold:
             out, or that changed meanwhile.
         distances: (R, N) float32, how unfamiliar the model of the fold finds an image, by its own
             standards. None if not measured.
+        answers: (R, N) int64 in [0, C), what the models answer.
         facts: (repeat, fold), both counted from 0, → facts about the training of its model.
         standards: (repeat, fold) → the standards of its model. Empty if not measured.
     """
@@ -51,6 +52,7 @@ class OutOfFold:
     logits: NDArray[np.float32]
     answered: NDArray[np.bool_]
     distances: NDArray[np.float32] | None
+    answers: NDArray[np.int64]
     facts: dict[tuple[int, int], dict[str, Any]]
     standards: Mapping[tuple[int, int], Standards] = field(default_factory=dict)
 
@@ -64,6 +66,7 @@ class OutOfFold:
             tuple(catalog.paths[rows]),
             catalog.classes,
             clusters=self.clusters[answered],
+            answers=self.answers[repeat][answered],
         )
 
     def folds(self, repeat: int) -> NDArray[np.int64]:
@@ -88,6 +91,7 @@ def calibrate_out_of_fold(
     options: AnswerOptions,
     *,
     shares: NDArray[np.float64] | None = None,
+    costs: Costs | None = None,
     among: NDArray[np.bool_] | None = None,
 ) -> Calibration:
     """Temperature and thresholds for the model that is fitted on all of the pool.
@@ -101,30 +105,32 @@ def calibrate_out_of_fold(
         out: the answers of every repeat.
         options: what the thresholds aim at.
         shares: (C,) of the classes, where the models were fitted as if they were equal.
+        costs: of mistakes, where they decide instead of an accuracy.
         among: (R, N) the answers to use. None means all.
     """
     chosen = out.answered if among is None else out.answered & among
-    calibration = calibrate(_held(out, chosen, out.logits), options, shares)
+    calibration = calibrate(_held(out, chosen, out.logits), options, shares, costs)
     count = int(chosen.any(axis=0).sum())
     return _with_limit(replace(calibration, count=count), out, chosen, options)
 
 
-def thresholds_out_of_fold(out: OutOfFold, options: AnswerOptions) -> Calibration:
+def thresholds_out_of_fold(
+    out: OutOfFold, options: AnswerOptions, bias: Sequence[float] = (), costs: Costs | None = None
+) -> Calibration:
     """Thresholds for the mean of the folds' models.
 
     Its members are calibrated, so its own temperature is 1.
+
+    Args:
+        out: the answers of every repeat.
+        options: what the thresholds aim at.
+        bias: (C,) the mean bias of the members, where they were balanced.
+        costs: of mistakes, where they decide instead of an accuracy.
     """
-    held = _held(out, out.answered, logits_of(out.probs, 1.0))
-    calibration = Calibration(
-        temperature=1.0,
-        count=int(out.answered.any(axis=0).sum()),
-        threshold=fit_threshold(
-            held.predictions(Scaling(1.0, np.zeros(1))), options.target_accuracy
-        ),
-        unfamiliar_distance=None,
-        num_clusters=len(np.unique(held.clusters)),
-    )
-    return _with_limit(calibration, out, out.answered, options)
+    held = _held(out, out.answered, logits_of(out.probs, 1.0, bias))
+    calibration = with_rule(Calibration(1.0, 0, None, None, tuple(bias)), held, options, costs)
+    count = int(out.answered.any(axis=0).sum())
+    return _with_limit(replace(calibration, count=count), out, out.answered, options)
 
 
 def _with_limit(

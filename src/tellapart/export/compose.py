@@ -34,10 +34,13 @@ class Head:
         layers: D → C, with standardisation and temperature folded in; the softmax of their logits
             is the answer.
         familiarity: the subspace of the training images, and what is usual for images like them.
+        answer_weights: (C,) the answer has the highest probability times weight. Empty means that
+            the most probable class is the answer.
     """
 
     layers: Layers
     familiarity: Familiarity
+    answer_weights: tuple[float, ...] = ()
 
 
 def compose_features(network: bytes, preprocessing: Preprocessing) -> bytes:
@@ -194,7 +197,7 @@ class _Graph:
             _output("unfamiliarity", ["N"]),
         ]
         if features and not head.layers.hidden:
-            outputs.append(self._activation_map())
+            outputs.append(self._activation_map(head.answer_weights))
         return outputs
 
     def _logits(self, layers: Layers) -> str:
@@ -253,13 +256,17 @@ class _Graph:
         spreads = self._add("Mul", [above, weight], f"{name}_spreads")
         return self._add("Softplus", [spreads], f"{name}_surprise")
 
-    def _activation_map(self) -> onnx.ValueInfoProto:
+    def _activation_map(self, answer_weights: tuple[float, ...]) -> onnx.ValueInfoProto:
         """How much each place adds to the answer's logit.
 
         The mean over the map, plus the bias, is that logit.
         """
         height, width = (_shape(self.network_outputs[1])[axis] for axis in (2, 3))
-        best = self._add("ArgMax", ["probabilities"], "best", axis=1, keepdims=0)
+        ranked = "probabilities"
+        if answer_weights:
+            weights = self._constant("answer_weights", answer_weights, np.float32)
+            ranked = self._add("Mul", [ranked, weights], "ranked")
+        best = self._add("ArgMax", [ranked], "best", axis=1, keepdims=0)
         rows = self._add("Gather", ["weight", best], "best_weight", axis=0)
         column = self._add(
             "Unsqueeze", [rows, self._constant("map_axes", [2, 3])], "best_weight_map"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -20,12 +21,8 @@ from tellapart.errors import UserError
 from tellapart.export.compose import EMBEDDING, IR_VERSION, PIXELS, PREPROCESSED
 from tellapart.modelfile.card import ModelCard, seal
 
-PROBABILITIES, UNFAMILIARITY, ACTIVATION_MAP, BEST = (
-    "probabilities",
-    "unfamiliarity",
-    "activation_map",
-    "best",
-)
+PROBABILITIES, UNFAMILIARITY, ACTIVATION_MAP = "probabilities", "unfamiliarity", "activation_map"
+ANSWER_WEIGHTS, RANKED, BEST = "answer_weights", "ranked", "best"
 MAX_BYTES = 2**31 - 1  # the most that a protobuf message, and so a model file, can hold
 
 
@@ -53,9 +50,7 @@ def compose_ensemble(members: Sequence[bytes], card: ModelCard) -> bytes:
     merged.join("Concat", dict.fromkeys(values[EMBEDDING] for values in names), EMBEDDING, axis=1)
     outputs = [PROBABILITIES, EMBEDDING, UNFAMILIARITY]
     if all(ACTIVATION_MAP in {output.name for output in model.graph.output} for model in models):
-        best = merged.append(
-            helper.make_node("ArgMax", [PROBABILITIES], [BEST], name=BEST, axis=1, keepdims=0)
-        )
+        best = merged.add_best(card.rule.weights)
         maps = [
             merged.add_map(model.graph, {**values, BEST: best})
             for model, values in zip(models, names, strict=True)
@@ -73,7 +68,8 @@ class _Merged:
         self._constants: list[onnx.TensorProto] = []
         # What a constant is, or what a node does → the names of its values.
         self._values: dict[object, list[str]] = {}
-        self._taken = {PIXELS, PROBABILITIES, UNFAMILIARITY, EMBEDDING, ACTIVATION_MAP, BEST}
+        self._taken = {PIXELS, PROBABILITIES, UNFAMILIARITY, EMBEDDING, ACTIVATION_MAP}
+        self._taken |= {ANSWER_WEIGHTS, RANKED, BEST}
 
     def add(self, graph: onnx.GraphProto) -> dict[str, str]:
         """Add a member without its map; returns its name of each value → the name here."""
@@ -97,6 +93,20 @@ class _Merged:
             self.append(helper.make_node("Identity", inputs, [output], name=output))
         else:
             self.append(helper.make_node(operator, inputs, [output], name=output, **attributes))  # type: ignore[arg-type]
+
+    def add_best(self, answer_weights: tuple[float, ...]) -> str:
+        """Add the answer of all members; returns its name."""
+        ranked = PROBABILITIES
+        if answer_weights:
+            self._constants.append(
+                numpy_helper.from_array(np.asarray(answer_weights, np.float32), ANSWER_WEIGHTS)
+            )
+            ranked = self.append(
+                helper.make_node("Mul", [ranked, ANSWER_WEIGHTS], [RANKED], name=RANKED)
+            )
+        return self.append(
+            helper.make_node("ArgMax", [ranked], [BEST], name=BEST, axis=1, keepdims=0)
+        )
 
     def append(self, node: onnx.NodeProto) -> str:
         """Add a node under its own name; returns the name of its output."""

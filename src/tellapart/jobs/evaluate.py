@@ -109,7 +109,7 @@ def evaluate(
     train_counts = predictor.card.train_counts
     return Evaluation(
         metrics=measure(predictions, seed=seed, class_counts=np.array(train_counts)),
-        answering=selective(predictions, predictor.card.confidence_threshold),
+        answering=selective(predictions, predictor.card.rule),
         predictions=predictions,
         statuses=measured.status_counts,
         warnings=warnings,

@@ -49,6 +49,9 @@ class Predicted:
         rows = [answer_row(answer, self.classes) for answer in self.answers]
         tops = [answer.top(top) for answer in self.answers]
         answers = [{**row, "top": best} for row, best in zip(rows, tops, strict=True)]
+        for entry, answer in zip(answers, self.answers, strict=True):
+            if answer.prediction_set:
+                entry["set"] = list(answer.prediction_set)
         return {"statuses": self.statuses, "answers": answers}
 
 
@@ -57,6 +60,7 @@ def predict(
     images: Image | Iterable[Image],
     *,
     out: str | PathLike[str] | None = None,
+    sets: float | None = None,
     quiet: bool = False,
 ) -> Predicted:
     """Answer images, one row an image, in their order.
@@ -66,13 +70,15 @@ def predict(
         images: one image or several, in any form that `Predictor.predict` takes. Text may also name
             a folder, for all images in it, or a pattern with * ? or [ ].
         out: a .csv, .jsonl or .parquet to write.
+        sets: how often each answer's `prediction_set` should hold the truth, in (0, 1). None gives
+            no sets.
         quiet: show no progress.
 
     Returns:
         The answers. A file that is no usable image gets one whose status says why.
 
     Raises:
-        UserError: no model, no images, or a table of a kind that cannot be written.
+        UserError: no model, no images, no sets of that level, or a table of a kind that cannot be written.
 
     >>> predicted = tellapart.predict(run.model, str(photos / "sky"), quiet=True)
     >>> len(predicted.answers), predicted.statuses
@@ -87,9 +93,11 @@ def predict(
             "There is nothing to predict.", "Name images, folders or patterns, or - for a list."
         )
     predictor = model if isinstance(model, Predictor) else load(model)
+    if sets is not None:
+        predictor.check_sets(sets)
     answers = []
     with console.track("Predicting", len(inputs)) as advance:
-        for answer in predictor.predict_each(inputs):
+        for answer in predictor.predict_each(inputs, sets=sets):
             answers.append(answer)
             advance()
     if out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,16 @@ from tellapart.tables import Columns, to_frame, write_table
 if TYPE_CHECKING:
     import polars
 
-NUM_TEXTS = 5  # the columns before the confidence
 
-
-def answer_row(answer: Answer, classes: Sequence[str]) -> dict[str, Any]:
+def answer_row(answer: Answer, classes: Sequence[str], *, sets: bool = False) -> dict[str, Any]:
     """One row: path, status, note, decision, answer, confidence, then a probability a class.
 
     A cell is None where the answer has no value for it.
+
+    Args:
+        answer: to one image.
+        classes: C names.
+        sets: whether the column "set" follows: the classes of the prediction set as a JSON list.
 
     >>> answer_row(Answer("x.jpg", "empty"), ["cat"])["p:cat"] is None
     True
@@ -31,12 +35,19 @@ def answer_row(answer: Answer, classes: Sequence[str]) -> dict[str, Any]:
         "answer": answer.answer or None,
         "confidence": answer.confidence,
         **{f"p:{name}": answer.probabilities.get(name) for name in classes},
+        **({"set": _set_text(answer)} if sets else {}),
     }
+
+
+def _set_text(answer: Answer) -> str | None:
+    if not answer.prediction_set:
+        return None
+    return json.dumps(answer.prediction_set, ensure_ascii=False)
 
 
 def write_answers(path: Path, answers: Sequence[Answer], classes: Sequence[str]) -> None:
     """Write the table whole, as CSV, JSON Lines or Parquet; the ending of `path` says which."""
-    write_table(path, [answer_row(answer, classes) for answer in answers], _columns(classes))
+    write_table(path, *_table(answers, classes))
 
 
 def answers_frame(answers: Sequence[Answer], classes: Sequence[str]) -> polars.DataFrame:
@@ -53,9 +64,15 @@ def answers_frame(answers: Sequence[Answer], classes: Sequence[str]) -> polars.D
     >>> answers_frame(answers, predictor.classes).select("status", "answer").rows()
     [('ok', 'sky'), ('empty', None)]
     """
-    return to_frame([answer_row(answer, classes) for answer in answers], _columns(classes))
+    return to_frame(*_table(answers, classes))
 
 
-def _columns(classes: Sequence[str]) -> Columns:
-    names = answer_row(Answer("", ""), classes)
-    return {name: str if place < NUM_TEXTS else float for place, name in enumerate(names)}
+def _table(
+    answers: Sequence[Answer], classes: Sequence[str]
+) -> tuple[list[dict[str, Any]], Columns]:
+    """The rows, and the type of each column. The column of sets is there if any answer has one."""
+    sets = any(answer.prediction_set for answer in answers)
+    names = answer_row(Answer("", ""), classes, sets=sets)
+    texts = {name for name in names if not name.startswith("p:")} - {"confidence"}
+    rows = [answer_row(answer, classes, sets=sets) for answer in answers]
+    return rows, {name: str if name in texts else float for name in names}

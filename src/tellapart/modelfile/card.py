@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tellapart.errors import UserError
+from tellapart.evaluation.conformal import SetScores
+from tellapart.evaluation.rule import AnswerRule
 from tellapart.modelfile.preprocessing import Preprocessing
 
 FORMAT = 1
@@ -28,7 +30,8 @@ class ModelCard:
         preprocessing: what the graph does to the pixels before the network.
         temperature: the logits were divided by it; 1 if there was no val to fit it on.
         calibration_count: how many images the temperature and the thresholds were fitted on.
-        confidence_threshold: an answer below it is "unsure". None if nothing could be held out.
+        rule: what the model answers, and when it is "unsure".
+        sets: for prediction sets. None if nothing could be held out.
         detects_unfamiliar: whether `unfamiliarity` above 1 means "unfamiliar". It needs images that
             were held out.
         train_counts: (C,) train images of each class.
@@ -39,14 +42,15 @@ class ModelCard:
         versions: the versions of tellapart and of the packages that wrote the file.
 
     >>> predictor.card.backbone, predictor.card.train_counts
-    ('tf_efficientnet_lite0', (10, 10, 10))
+    ('tf_efficientnet_lite0', (11, 11, 10))
     """
 
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     temperature: float
     calibration_count: int
-    confidence_threshold: float | None
+    rule: AnswerRule
+    sets: SetScores | None
     detects_unfamiliar: bool
     train_counts: tuple[int, ...]
     backbone: str
@@ -54,6 +58,11 @@ class ModelCard:
     digests: Mapping[str, str]
     licences: Mapping[str, str]
     versions: Mapping[str, str]
+
+    @property
+    def confidence_threshold(self) -> float | None:
+        """An answer with a lower confidence is "unsure". None means no threshold."""
+        return self.rule.threshold
 
     def as_metadata(self) -> dict[str, str]:
         """The card as key → JSON text, for ONNX's metadata_props."""
@@ -66,9 +75,11 @@ class ModelCard:
             "preprocessing": self.preprocessing.as_json(),
             "calibration": {"temperature": self.temperature, "count": self.calibration_count},
             "thresholds": {
-                "confidence": self.confidence_threshold,
+                "confidence": self.rule.threshold,
                 "unfamiliarity": 1.0 * self.detects_unfamiliar or None,
             },
+            "answers": self.rule.as_json(),
+            "sets": None if self.sets is None else self.sets.as_json(),
             "digests": dict(self.digests),
             "licences": dict(self.licences),
             "versions": dict(self.versions),
@@ -98,7 +109,8 @@ class ModelCard:
                 preprocessing=Preprocessing.from_json(values["preprocessing"]),
                 temperature=float(values["calibration"]["temperature"]),
                 calibration_count=int(values["calibration"]["count"]),
-                confidence_threshold=_number_or_none(values["thresholds"]["confidence"]),
+                rule=AnswerRule.from_json(values["answers"]),
+                sets=SetScores.from_json(values["sets"]),
                 detects_unfamiliar=_number_or_none(values["thresholds"]["unfamiliarity"])
                 is not None,
                 train_counts=tuple(map(int, values["training"]["counts"])),
@@ -138,6 +150,8 @@ _KEYS = (
     "preprocessing",
     "calibration",
     "thresholds",
+    "answers",
+    "sets",
     "digests",
     "licences",
     "versions",

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from tellapart.catalog.names import escape, nearest_path
 from tellapart.decoding import Decoded
 from tellapart.errors import UserError, reason_of
-from tellapart.evaluation.abstention import decide
 from tellapart.image_input import FORMS, Image, decode_input, is_image
 from tellapart.modelfile.card import ModelCard, is_sealed
 from tellapart.modelfile.session import Session
@@ -40,10 +39,12 @@ class Answer:
         detail: a sentence that explains a status other than "ok".
         decision: "answered", "unsure" (confidence below the threshold) or "unfamiliar" (unlike the
             training images).
-        answer: the most probable class.
+        answer: the most probable class, unless the model weighs its classes or their costs.
         confidence: the calibrated probability of that class, in [0, 1].
         probabilities: class → probability; they sum to 1.
         unfamiliarity: distance to the training images; above 1 is "unfamiliar".
+        prediction_set: the classes that hold the truth as often as was asked for, the most probable
+            first. Empty where no set was asked for.
 
     >>> answer = predictor.predict(photos / "sky" / "000.jpg")
     >>> answer.status, answer.decision, answer.answer
@@ -61,6 +62,7 @@ class Answer:
     confidence: float | None = None
     probabilities: dict[str, float] = field(default_factory=dict)
     unfamiliarity: float | None = None
+    prediction_set: tuple[str, ...] = ()
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The `count` most probable classes with their probabilities, most probable first.
@@ -169,19 +171,56 @@ class Predictor:
             return self.predict_one(cast("Image", images))
         return list(self.predict_each(_several(images)))
 
-    def predict_each(self, images: Iterable[Image]) -> Iterator[Answer]:
+    def predict_each(
+        self, images: Iterable[Image], *, sets: float | None = None
+    ) -> Iterator[Answer]:
         """Answers one by one, in the order of the images.
 
         All cores work on them, and memory stays bounded: a generator of a million paths is fine.
+
+        Args:
+            images: in any form that `predict` takes.
+            sets: how often each answer's `prediction_set` should hold the truth, in (0, 1). None
+                gives no sets.
+
+        Raises:
+            UserError: the model cannot give such sets.
 
         >>> files = sorted((photos / "leaf").glob("*.jpg"))
         >>> {answer.answer for answer in predictor.predict_each(files)}
         {'leaf'}
         """
-        yield from map_ahead(_with_position(self.predict_one), enumerate(images))
+        if sets is not None:
+            self.check_sets(sets)
 
-    def predict_one(self, image: Image) -> Answer:
+        def answer(image: Image) -> Answer:
+            return self.predict_one(image, sets=sets)
+
+        yield from map_ahead(_with_position(answer), enumerate(images))
+
+    def check_sets(self, level: float) -> None:
+        """See that the model can give prediction sets of this level.
+
+        Raises:
+            UserError: the level is not in (0, 1), or no image was held out while it was trained.
+        """
+        if not 0 < level < 1:
+            raise UserError(
+                f"The level of prediction sets must be between 0 and 1, got {level:g}.",
+                "0.95 is usual.",
+            )
+        if self.card.sets is None:
+            raise UserError(
+                "This model cannot give prediction sets: no image was held out to calibrate it.",
+                "Train it with images that can be held out.",
+            )
+
+    def predict_one(self, image: Image, *, sets: float | None = None) -> Answer:
         """The answer for one image.
+
+        Args:
+            image: in any form that `predict` takes.
+            sets: as for `predict_each`.
 
         >>> predictor.predict_one(photos / "brick" / "000.jpg").answer
         'brick'
@@ -193,7 +232,7 @@ class Predictor:
         outputs = self.outputs(decoded.pixels)
         unfamiliarity = np.array([outputs.unfamiliarity], np.float32)
         decision = self.decisions(outputs.probs[None], unfamiliarity)[0]
-        best = int(outputs.probs.argmax())
+        best = int(self.card.rule.answers(outputs.probs[None])[0])
         return Answer(
             path,
             "ok",
@@ -203,6 +242,15 @@ class Predictor:
             confidence=float(outputs.probs[best]),
             probabilities=dict(zip(self.classes, outputs.probs.tolist(), strict=True)),
             unfamiliarity=outputs.unfamiliarity if self.card.detects_unfamiliar else None,
+            prediction_set=() if sets is None else self._set(outputs.probs, best, sets),
+        )
+
+    def _set(self, probs: NDArray[np.float32], answer: int, level: float) -> tuple[str, ...]:
+        """The classes of a prediction set, the most probable first."""
+        assert self.card.sets  # `check_sets` has seen it
+        chosen = self.card.sets.sets(probs[None], np.array([answer]), level)[0]
+        return tuple(
+            self.classes[label] for label in np.argsort(-probs, kind="stable") if chosen[label]
         )
 
     def probabilities(
@@ -297,7 +345,7 @@ class Predictor:
     def decisions(
         self, probs: NDArray[np.float32], unfamiliarity: NDArray[np.float32] | None
     ) -> NDArray[Any]:
-        """(N,) "answered", "unsure" or "unfamiliar", by the thresholds in the model file.
+        """(N,) "answered", "unsure" or "unfamiliar", by the rule in the model file.
 
         Args:
             probs: (N, C) as `probabilities` gives them.
@@ -307,7 +355,7 @@ class Predictor:
         ['answered']
         """
         familiar = unfamiliarity if self.card.detects_unfamiliar else None
-        return decide(probs, familiar, self.card.confidence_threshold)
+        return self.card.rule.decide(probs, familiar)
 
 
 def load(path: str | os.PathLike[str]) -> Predictor:

@@ -35,13 +35,15 @@ class Answers:
         rows = np.flatnonzero(catalog.ok)
         outputs = [self._outputs[digest] for digest in catalog.digests[rows]]
         unfamiliarity = np.array([output.unfamiliarity for output in outputs], np.float32)
+        card = self._predictor.card
+        probs = np.array([output.probs for output in outputs], np.float32)
+        probs = probs.reshape(-1, len(catalog.classes))
         return Predictions(
-            probs=np.array([output.probs for output in outputs], np.float32).reshape(
-                -1, len(catalog.classes)
-            ),
+            probs=probs,
             labels=catalog.labels[rows],
             paths=tuple(catalog.paths[rows]),
             classes=catalog.classes,
-            unfamiliarity=unfamiliarity if self._predictor.card.detects_unfamiliar else None,
+            unfamiliarity=unfamiliarity if card.detects_unfamiliar else None,
             clusters=clusters(catalog)[rows],
+            answers=card.rule.answers(probs),
         )

@@ -17,11 +17,10 @@ from tellapart.catalog.sources import Source, read_source
 from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import Catalog
 from tellapart.datasets import fetch
-from tellapart.pipeline.edited_copies import link_edited_copies
+from tellapart.evaluation.rule import read_costs
 from tellapart.pipeline.findings import find_all, refuse_findings
 from tellapart.pipeline.pages import source_line
 from tellapart.pipeline.request import Request
-from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 
@@ -91,6 +90,7 @@ def read_catalog(source: Source, name: str, recipe: Recipe, console: Console) ->
     columns = recipe.split.group_column, recipe.training.weight_column
     catalog = read_source(source, group_column=columns[0], weight_column=columns[1])
     console.say(source_line(name, catalog))
+    read_costs(recipe.answer.costs, catalog.classes)  # before any work, whether they fit
     return catalog
 
 
@@ -124,10 +124,7 @@ def scan_files(
     limit = recipe.decoding.max_pixels
     with console.track("Reading images", len(catalog)) as advance:
         catalog = scan(catalog, max_pixels=limit, hook=hook, memory=memory, advance=advance)
-    catalog = link_copies(catalog, memory)
-    if isinstance(hook, FeatureExtractor):
-        catalog = link_edited_copies(catalog, hook, memory)
-    return group(catalog, recipe.split.group_by)
+    return group(link_copies(catalog, memory), recipe.split.group_by)
 
 
 def divide(request: Request, catalog: Catalog, console: Console) -> Catalog:

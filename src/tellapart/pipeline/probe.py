@@ -17,6 +17,7 @@ from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.rule import AnswerRule
 from tellapart.export.compose import compose_features
 from tellapart.export.graph_cache import ExportedNetwork, keep_network, kept_network
 from tellapart.extensions import Extensions
@@ -139,9 +140,17 @@ class TrainedModel(FrozenBackbone):
 
 
 def predictions_by(
-    layers: Layers, features: NDArray[np.float32], catalog: Catalog, rows: NDArray[np.int64]
+    layers: Layers,
+    features: NDArray[np.float32],
+    catalog: Catalog,
+    rows: NDArray[np.int64],
+    rule: AnswerRule | None = None,
 ) -> Predictions:
-    """The predictions of a head by features (N, D); as confident as its layers are."""
+    """The predictions of a head by features (N, D); as confident as its layers are.
+
+    Args:
+        rule: says what is answered. None means the most probable class.
+    """
     probs = softmax(layers.logits(features).astype(np.float32))
     return Predictions(
         probs,
@@ -149,6 +158,7 @@ def predictions_by(
         tuple(catalog.paths[rows]),
         catalog.classes,
         clusters=clusters(catalog)[rows],
+        answers=(rule or AnswerRule()).answers(probs),
     )
 
 

@@ -144,7 +144,7 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
     }
     return {
         "test": shipped.metrics.as_json(),
-        "answering": selective(shipped.test, calibration.confidence_threshold).as_json(),
+        "answering": selective(shipped.test, calibration.rule).as_json(),
         "calibration": calibration.as_json(),
         **{method: values for method, values in learned.items() if values},
         "parity": shipped.parity.as_json(),
@@ -171,6 +171,7 @@ def _report(trained: Trained, name: str, seconds: Mapping[str, float]) -> Report
         val_predictions=shipped.val if has_val else None,
         metrics=shipped.metrics if has_test else None,
         threshold=shipped.calibration.threshold,
+        rule=shipped.calibration.rule,
         temperature=shipped.calibration.temperature,
         history=trained.history,
         rates=trained.rates,

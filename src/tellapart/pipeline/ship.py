@@ -17,6 +17,7 @@ from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import Calibration
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.rule import Costs, read_costs
 from tellapart.export.compose import EMBEDDING, Head, compose_model, cut_at
 from tellapart.export.gate import Parity, check_parity, check_reported
 from tellapart.export.graph_cache import ExportedNetwork
@@ -81,7 +82,8 @@ def card_for(
         preprocessing=network.preprocessing,
         temperature=calibration.temperature,
         calibration_count=calibration.count,
-        confidence_threshold=calibration.confidence_threshold,
+        rule=calibration.rule,
+        sets=calibration.sets,
         detects_unfamiliar=calibration.unfamiliar_distance is not None,
         train_counts=tuple(catalog.counts(catalog.splits == "train").tolist()),
         backbone=recipe.backbone.name,
@@ -144,10 +146,7 @@ def ship(
     # embeddings that its own nodes before it gave in the scan. For some test images this is held
     # against the whole file, from disk.
     tail = Session(cut_at(file, EMBEDDING, ["probabilities", "unfamiliarity"]))
-    val, test = (
-        _predictions(tail, catalog, rows, model, card.detects_unfamiliar)
-        for rows in (val_rows, test_rows)
-    )
+    val, test = (_predictions(tail, catalog, rows, model, card) for rows in (val_rows, test_rows))
     reported = _chosen(catalog, test_rows, REPORTED_IMAGES, "reported", seed)
     changed += check_reported(Predictor(file), catalog, reported, test)
     metrics = measure_test(test, card, seed)
@@ -176,8 +175,18 @@ def calibrated_head(
     subspace = fit_subspace(model.features.of(catalog, rows))
     if calibration is None:
         answers = _held_answers(model, catalog, rows, subspace)
-        calibration = calibrate(answers, recipe.answer, class_shares(catalog, recipe))
+        shares, costs = class_shares(catalog, recipe), class_costs(catalog, recipe)
+        calibration = calibrate(answers, recipe.answer, shares, costs)
     return build_head(model.layers, subspace, calibration), calibration
+
+
+def class_costs(catalog: Catalog, recipe: Recipe) -> Costs | None:
+    """What mistakes cost, where the recipe says it.
+
+    Raises:
+        UserError: `answer.costs` does not fit the classes.
+    """
+    return read_costs(recipe.answer.costs, catalog.classes)
 
 
 def class_shares(catalog: Catalog, recipe: Recipe) -> NDArray[np.float64] | None:
@@ -230,12 +239,14 @@ def _out_of_fold(model: TrainedModel, catalog: Catalog, calibration: Calibration
         return no_predictions(catalog)
     used = held_out_rows(model, catalog)
     rows = model.held_out.rows[used]
+    probs = calibration.scaling.probabilities(model.held_out.logits[used])
     return Predictions(
-        calibration.scaling.probabilities(model.held_out.logits[used]),
+        probs,
         catalog.labels[rows],
         tuple(catalog.paths[rows]),
         catalog.classes,
         clusters=clusters(catalog)[rows],
+        answers=calibration.rule.answers(probs),
     )
 
 
@@ -271,7 +282,7 @@ def _predictions(
     catalog: Catalog,
     rows: NDArray[np.int64],
     model: TrainedModel,
-    measures_distance: bool,
+    card: ModelCard,
 ) -> Predictions:
     """The model file's predictions for some rows."""
     outputs = [
@@ -279,13 +290,15 @@ def _predictions(
         for embedding in model.features.of(catalog, rows)
     ]
     far = np.array([unfamiliarity[0] for _, unfamiliarity in outputs], np.float32)
+    probs = np.array([probs[0] for probs, _ in outputs], np.float32).reshape(
+        -1, len(catalog.classes)
+    )
     return Predictions(
-        probs=np.array([probs[0] for probs, _ in outputs], np.float32).reshape(
-            -1, len(catalog.classes)
-        ),
+        probs=probs,
         labels=catalog.labels[rows],
         paths=tuple(catalog.paths[rows]),
         classes=catalog.classes,
-        unfamiliarity=far if measures_distance else None,
+        unfamiliarity=far if card.detects_unfamiliar else None,
         clusters=clusters(catalog)[rows],
+        answers=card.rule.answers(probs),
     )

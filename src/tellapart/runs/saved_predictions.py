@@ -34,6 +34,7 @@ def read_predictions(file: Path) -> Predictions:
                 frame["unfamiliarity"].to_numpy() if "unfamiliarity" in frame.columns else None
             ),
             clusters=frame["cluster"].to_numpy().astype(np.int64),
+            answers=np.array([place[name] for name in frame["answer"]], np.int64),
         )
     except (OSError, KeyError, TypeError, ValueError, polars.exceptions.PolarsError) as error:
         raise Refused(

@@ -33,7 +33,7 @@ from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_results
 from tellapart.pipeline.request import CROSS_VALIDATION, Request
 from tellapart.pipeline.services import Services
-from tellapart.pipeline.ship import Shipped, class_shares, ship
+from tellapart.pipeline.ship import Shipped, class_costs, class_shares, ship
 from tellapart.recipe import Recipe
 from tellapart.training.hardware import Hardware
 from tellapart.training.invariant import MOVES, with_moves
@@ -125,7 +125,10 @@ def _ship_together(request: Request, run: OpenRun, folds: _Folds, services: Serv
     data, recipe = folds.data, request.recipe
     members = [member_of(fold, request, folds.frozen) for fold in folds.runs]
     network = ensemble_network(members, folds.runs[0].network)
-    calibration = thresholds_out_of_fold(folds.out, recipe.answer)
+    biases = [run.calibration["bias"] for run in folds.runs]
+    bias = tuple(np.mean(biases, axis=0).tolist()) if all(biases) else ()
+    costs = class_costs(data.catalog, recipe)
+    calibration = thresholds_out_of_fold(folds.out, recipe.answer, bias, costs)
     shipped = ship_ensemble(members, network, data.catalog, recipe, calibration, services.console)
     return _Final(data, shipped, ensemble_making(folds.plan))
 
@@ -155,8 +158,14 @@ def _refit_probe(request: Request, folds: _Folds, services: Services, votes: int
 
 def _calibration(folds: _Folds, recipe: Recipe, among: NDArray[np.bool_]) -> Calibration:
     """The calibration of the last model, by those of the folds' answers that are of its kind."""
-    shares = class_shares(folds.data.catalog, recipe)
-    return calibrate_out_of_fold(folds.out, recipe.answer, shares=shares, among=among)
+    catalog = folds.data.catalog
+    return calibrate_out_of_fold(
+        folds.out,
+        recipe.answer,
+        shares=class_shares(catalog, recipe),
+        costs=class_costs(catalog, recipe),
+        among=among,
+    )
 
 
 def _refit_network(request: Request, run: OpenRun, folds: _Folds, services: Services) -> _Final:

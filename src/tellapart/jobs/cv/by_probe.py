@@ -15,7 +15,14 @@ from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
 from tellapart.pipeline.request import Request
 from tellapart.pipeline.services import Services
-from tellapart.pipeline.ship import Shipped, card_for, class_shares, reference_rows, ship
+from tellapart.pipeline.ship import (
+    Shipped,
+    card_for,
+    class_costs,
+    class_shares,
+    reference_rows,
+    ship,
+)
 from tellapart.probe.familiarity import fit_subspace
 from tellapart.probe.head import build_head
 
@@ -41,6 +48,7 @@ def cross_validate_probe(
             recipe.head,
             advance,
             shares=class_shares(catalog, recipe),
+            costs=class_costs(catalog, recipe),
         )
     clock.lap("folds")
     making: Making
@@ -49,8 +57,12 @@ def cross_validate_probe(
         making = ensemble_making(plan)
     else:
         model = fit_train(frozen, catalog, recipe)
-        shares = class_shares(catalog, recipe)
-        calibration = calibrate_out_of_fold(probes.out, recipe.answer, shares=shares)
+        calibration = calibrate_out_of_fold(
+            probes.out,
+            recipe.answer,
+            shares=class_shares(catalog, recipe),
+            costs=class_costs(catalog, recipe),
+        )
         shipped, probe = ship(model, catalog, recipe, services.store, calibration), model.probe
         how = "a head fitted on all images but the test set"
         making = refit_making(plan, {"method": "probe"}, how)
@@ -75,7 +87,9 @@ def _ship_together(
     width = int(probes.layers[0].weight.shape[1])
     rows = reference_rows(catalog, width, recipe.seed)
     subspace = fit_subspace(frozen.features.of(catalog, rows))
-    calibration = thresholds_out_of_fold(probes.out, recipe.answer)
+    bias = probes.biases.mean(axis=0) if recipe.balances else ()
+    costs = class_costs(catalog, recipe)
+    calibration = thresholds_out_of_fold(probes.out, recipe.answer, tuple(bias), costs)
     card = card_for(catalog, network, recipe, calibration)
     heads = [build_head(layers, subspace, calibration) for layers in probes.layers]
     members = [

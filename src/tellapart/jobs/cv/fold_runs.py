@@ -262,10 +262,12 @@ def out_of_fold(
     shape = (plan.repeats, len(plan.rows))
     probs = np.zeros((*shape, len(catalog.classes)), np.float32)
     logits, far, answered = np.zeros_like(probs), np.zeros(shape, np.float32), np.zeros(shape, bool)
+    answers = np.zeros(shape, np.int64)
     for (repeat, _), run in zip(plan.each, runs, strict=True):
         predictions, calibration = run.predictions, run.calibration
         rows = np.array([place[path] for path in predictions.paths], np.int64)
         answered[repeat, rows] = True
+        answers[repeat, rows] = predictions.answers
         probs[repeat, rows] = predictions.probs
         logits[repeat, rows] = logits_of(
             predictions.probs, calibration["temperature"], calibration["bias"]
@@ -288,6 +290,7 @@ def out_of_fold(
         logits=logits,
         answered=answered,
         distances=far if measured else None,
+        answers=answers,
         facts=facts,
         standards=standards,
     )

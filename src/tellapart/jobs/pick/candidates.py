@@ -320,7 +320,9 @@ def _fit(
     card = card_for(catalog, network, recipe, calibration)
     file = compose_model(network.graph, network.preprocessing, head, card)
     val = catalog.split("val")
-    predictions = predictions_by(head.layers, features.of(catalog, val), catalog, val)
+    predictions = predictions_by(
+        head.layers, features.of(catalog, val), catalog, val, calibration.rule
+    )
     counts = catalog.counts(catalog.splits == "train")
     metrics = measure(predictions, seed=recipe.seed, class_counts=counts)
     return Fitted(candidate, file, predictions, metrics, time.monotonic() - began)

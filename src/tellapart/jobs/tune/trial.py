@@ -19,7 +19,6 @@ from tellapart.evaluation.scores import METRICS, better
 from tellapart.experiments.fold_plan import FoldPlan, pool_of
 from tellapart.experiments.fold_probes import fit_fold_probes
 from tellapart.experiments.study import tenths_of
-from tellapart.modelfile.layers import Layers
 from tellapart.pipeline.data import data_in_hand
 from tellapart.pipeline.findings import find_all
 from tellapart.pipeline.probe import (
@@ -30,7 +29,8 @@ from tellapart.pipeline.probe import (
 )
 from tellapart.pipeline.request import Request, inside
 from tellapart.pipeline.services import Services
-from tellapart.pipeline.ship import calibrated_head, class_shares, reference_rows
+from tellapart.pipeline.ship import calibrated_head, class_costs, class_shares, reference_rows
+from tellapart.probe.head import CalibratedHead
 from tellapart.progress import Advance
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import RunFolder
@@ -189,13 +189,13 @@ def _by_probe(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
     """Heads on features, which all trials with one backbone and preprocessing share."""
     frozen = _embedded(bench, recipe)
     if bench.folds is None:
-        heads: Sequence[Layers] | None = [_val_head(bench, recipe, frozen)]
+        heads: Sequence[CalibratedHead] | None = [_val_head(bench, recipe, frozen)]
     else:
         heads = _fold_heads(bench, recipe, frozen, bench.folds, watch)
     if heads is None or watch.lost:
         return ABANDONED
     divisions = zip(heads, bench.divisions(), strict=True)
-    return _mean([_scored(bench, layers, catalog, frozen) for layers, catalog in divisions])
+    return _mean([_scored(bench, head, catalog, frozen) for head, catalog in divisions])
 
 
 def _embedded(bench: Bench, recipe: Recipe) -> FrozenBackbone:
@@ -212,10 +212,11 @@ def _embedded(bench: Bench, recipe: Recipe) -> FrozenBackbone:
     return frozen
 
 
-def _val_head(bench: Bench, recipe: Recipe, frozen: FrozenBackbone) -> Layers:
+def _val_head(bench: Bench, recipe: Recipe, frozen: FrozenBackbone) -> CalibratedHead:
     """A head, calibrated as `train` would: what is shipped is what is judged."""
     model = fit_train(frozen, bench.catalog, recipe)
-    return calibrated_head(model, bench.catalog, recipe)[0].layers
+    head, calibration = calibrated_head(model, bench.catalog, recipe)
+    return CalibratedHead(head.layers, calibration.rule)
 
 
 class _Lost(Exception):
@@ -224,7 +225,7 @@ class _Lost(Exception):
 
 def _fold_heads(
     bench: Bench, recipe: Recipe, frozen: FrozenBackbone, folds: FoldPlan, watch: Watch
-) -> Sequence[Layers] | None:
+) -> Sequence[CalibratedHead] | None:
     """A head for each fold, calibrated as `cv` would; None where the trial was taken over."""
     catalog = bench.catalog
     pool = frozen.features.of(catalog, folds.rows)
@@ -237,18 +238,29 @@ def _fold_heads(
 
     step: Advance = advance
     try:
-        shares = class_shares(divided, recipe)
-        return fit_fold_probes(pool, rows, catalog, folds, recipe.head, step, shares=shares).layers
+        return fit_fold_probes(
+            pool,
+            rows,
+            catalog,
+            folds,
+            recipe.head,
+            step,
+            shares=class_shares(divided, recipe),
+            costs=class_costs(divided, recipe),
+        ).heads
     except _Lost:
         return None
 
 
-def _scored(bench: Bench, layers: Layers, catalog: Catalog, frozen: FrozenBackbone) -> Outcome:
+def _scored(
+    bench: Bench, head: CalibratedHead, catalog: Catalog, frozen: FrozenBackbone
+) -> Outcome:
     """The scores of a head on train and on val."""
     scores: dict[str, float] = {}
     for split in ("train", "val"):
         rows = catalog.split(split)
-        predictions = predictions_by(layers, frozen.features.of(catalog, rows), catalog, rows)
+        features = frozen.features.of(catalog, rows)
+        predictions = predictions_by(head.layers, features, catalog, rows, head.rule)
         for name in {"loss", bench.metric, bench.shown}:
             scores[f"{split}_{name}"] = METRICS[name](predictions)
     return Outcome(value=scores[f"val_{bench.metric}"], scores=scores)

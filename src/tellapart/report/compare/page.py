@@ -255,12 +255,9 @@ def _shot(runs: Sequence[ComparedRun], row: int, album: Album | None) -> Shot:
     path, truth = predictions.paths[row], int(predictions.labels[row])
     lines = [f"label {predictions.classes[truth]}"]
     for run in runs:
-        probs = run.predictions.probs[row]
-        answer = int(probs.argmax())
+        answer, sure = int(run.predictions.answers[row]), run.predictions.confidence[row]
         mark = "✓" if answer == truth else "✗"
-        lines.append(
-            f"{run.letter} {mark} {predictions.classes[answer]}, {percent(float(probs[answer]))}"
-        )
+        lines.append(f"{run.letter} {mark} {predictions.classes[answer]}, {percent(float(sure))}")
     return album.hang(path, *lines) if album is not None else Shot(path, tuple(lines))
 
 

@@ -307,11 +307,14 @@ def calibration_line(
     return f"Calibrated on {' and '.join(sources)}, temperature {temperature:.3g}."
 
 
-def abstention_line(threshold: Threshold | None, num_classes: int, unfamiliar: bool) -> str:
+def abstention_line(
+    threshold: Threshold | None, has_costs: bool, num_classes: int, unfamiliar: bool
+) -> str:
     """What the curve of abstention shows, and where the model stands on it.
 
     Args:
         threshold: from which confidence on the model answers, or None.
+        has_costs: whether costs of mistakes decide instead.
         num_classes: the number of classes.
         unfamiliar: whether the model says "unfamiliar" too.
     """
@@ -319,6 +322,8 @@ def abstention_line(threshold: Threshold | None, num_classes: int, unfamiliar: b
         "Moving left, the model abstains on more low-confidence images, and the rest of its"
         " predictions get more accurate."
     )
+    if has_costs:
+        return f"{curve} The model answers where that costs less than giving no answer."
     if threshold is None:
         return f"{curve} No threshold was chosen, so the model never abstains."
     if num_classes * threshold.confidence <= 1:  # the likeliest of C classes always has 1 / C

@@ -98,12 +98,11 @@ def marked(predictions: Predictions, row: int) -> tuple[str, str]:
 
 def lines(predictions: Predictions, row: int) -> tuple[str, str]:
     """The caption of an image in a gallery: the prediction, then the label where it differs."""
-    probs = predictions.probs[row]
     truth, answer = (
         predictions.classes[predictions.labels[row]],
-        predictions.classes[int(probs.argmax())],
+        predictions.classes[predictions.answers[row]],
     )
-    sure = percent(float(probs.max()))
+    sure = percent(float(predictions.confidence[row]))
     return (f"{sure} {answer}", "correct" if truth == answer else f"label {truth}")
 
 

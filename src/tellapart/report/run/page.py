@@ -19,6 +19,7 @@ from tellapart.catalog.table import Catalog
 from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.metrics import Metrics, Score
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.rule import AnswerRule
 from tellapart.evaluation.threshold import Threshold
 from tellapart.report.parts import data_section, wording
 from tellapart.report.parts.document import render_document
@@ -42,6 +43,7 @@ class ReportInput:
         val_predictions: the predictions on the val split, or None. None means not calibrated.
         metrics: the scores on the test split, or None.
         threshold: from which confidence on the model answers, and what it promises; or None.
+        rule: what the model answers, and when it does not.
         temperature: the temperature of the calibration.
         model: facts about the model, name → value.
         provenance: what exactly was run: heading → name → value. Leave out paths of this machine.
@@ -65,6 +67,7 @@ class ReportInput:
     val_predictions: Predictions | None = None
     metrics: Metrics | None = None
     threshold: Threshold | None = None
+    rule: AnswerRule = field(default_factory=AnswerRule)
     temperature: float = 1.0
     model: Mapping[str, str | int | float] = field(default_factory=dict)
     provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -139,7 +142,7 @@ def render(report: ReportInput) -> str:
         created=report.created,
         model=report.model,
         model_file=report.model_file,
-        snippets=usage.snippets(report.model_file) if report.model_file else (),
+        snippets=_snippets(report),
         provenance=report.provenance,
         **epochs.section(report.history, report.rates, report.comparison),
         **about_folds,
@@ -147,6 +150,12 @@ def render(report: ReportInput) -> str:
         **_score_section(report),
         **({"shown": None} | shown),
     )
+
+
+def _snippets(report: ReportInput) -> list[tuple[str, str]]:
+    if not report.model_file:
+        return []
+    return usage.snippets(report.model_file, weighted=bool(report.rule.weights))
 
 
 def _score_section(report: ReportInput) -> dict[str, Any]:
@@ -263,7 +272,7 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "errors": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in errors],
         "unsure": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in unsure],
         "picked": [album.hang(shown.paths[row], *confusion.marked(shown, row)) for row in picked],
-        **trust.section(shown, report.threshold),
+        **trust.section(shown, report.threshold, report.rule),
         "calibration_line": _calibration_line(report),
     }
 

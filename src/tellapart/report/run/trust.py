@@ -6,21 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.evaluation.abstention import DECISIONS, decide, selective
+from tellapart.evaluation.abstention import selective
 from tellapart.evaluation.calibration import reliability
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.rule import DECISIONS, AnswerRule
 from tellapart.evaluation.threshold import Threshold
 from tellapart.report.parts import figures, wording
 
 
-def section(shown: Predictions, chosen_threshold: Threshold | None) -> dict[str, Any]:
+def section(shown: Predictions, threshold: Threshold | None, rule: AnswerRule) -> dict[str, Any]:
     """What the template draws: reliability, accuracy over coverage, and the decisions.
 
     Args:
         shown: the predictions that are reported.
-        chosen_threshold: from which confidence on the model answers, or None.
+        threshold: from which confidence on the model answers, and what it promises; or None.
+        rule: what the model answers, and when.
     """
-    threshold = None if chosen_threshold is None else chosen_threshold.confidence
     table = reliability(shown)
     bins = [
         {"low": low, "high": high, "count": count, "confidence": confidence, "accuracy": accuracy}
@@ -41,7 +42,7 @@ def section(shown: Predictions, chosen_threshold: Threshold | None) -> dict[str,
         (shown.correct[order].cumsum() / answered).tolist(),
         strict=True,
     )
-    chosen = selective(shown, threshold)
+    chosen = selective(shown, rule)
     at_threshold = (chosen.coverage.value, chosen.accuracy_answered.value)
     marked = threshold is not None and chosen.accuracy_answered.count > 0
     return {
@@ -51,19 +52,17 @@ def section(shown: Predictions, chosen_threshold: Threshold | None) -> dict[str,
         ),
         "coverage": figures.coverage_diagram(curve, at_threshold if marked else None),
         "abstention_line": wording.abstention_line(
-            chosen_threshold, len(shown.classes), shown.unfamiliarity is not None
+            threshold, rule.costs is not None, len(shown.classes), shown.unfamiliarity is not None
         ),
-        "decisions": _decisions(shown, threshold),
+        "decisions": _decisions(shown, rule),
     }
 
 
-def _decisions(
-    shown: Predictions, threshold: float | None
-) -> list[tuple[str, int, float, float | None]]:
-    """Each decision with its images, their share, and their accuracy. Empty without a threshold."""
-    if threshold is None and shown.unfamiliarity is None:
+def _decisions(shown: Predictions, rule: AnswerRule) -> list[tuple[str, int, float, float | None]]:
+    """Each decision with its images, their share, and their accuracy. Empty where all is answered."""
+    if rule.threshold is None and rule.costs is None and shown.unfamiliarity is None:
         return []
-    decisions = decide(shown.probs, shown.unfamiliarity, threshold)
+    decisions = rule.decide(shown.probs, shown.unfamiliarity)
     rows = []
     for name in DECISIONS:
         chosen = decisions == name

@@ -8,8 +8,18 @@ import shlex
 from tellapart.report.parts.wording import visible
 
 
-def snippets(model_file: str) -> list[tuple[str, str]]:
-    """Pairs of a title and code to copy: for the shell, for Python, and for onnxruntime alone."""
+def snippets(model_file: str, weighted: bool = False) -> list[tuple[str, str]]:
+    """Pairs of a title and code to copy: for the shell, for Python, and for onnxruntime alone.
+
+    Args:
+        model_file: the name of the model file.
+        weighted: whether the model weighs its probabilities to answer.
+    """
+    ranked = "probabilities[0]"
+    weights = ""
+    if weighted:
+        weights = 'weights = json.loads(session.get_modelmeta().custom_metadata_map["answers"])["weights"]\n'
+        ranked = "(probabilities[0] * weights)"
     quoted, literal = visible(shlex.quote(model_file)), json.dumps(model_file)
     plain = f"""import json
 
@@ -23,7 +33,8 @@ pixels = np.asarray(photo)[None]  # (1, H, W, 3) uint8 RGB, any H and W
 name = session.get_inputs()[0].name
 (probabilities,) = session.run(["probabilities"], {{name: pixels}})
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-print(classes[probabilities[0].argmax()], probabilities[0].max())"""
+{weights}answer = {ranked}.argmax()
+print(classes[answer], probabilities[0][answer])"""
     return [
         ("On the command line", f"tellapart predict {quoted} photos/"),
         (
