@@ -1,21 +1,27 @@
 """Do the intervals hold the truth as often as they say, and does `compare` find what is there and
 nothing else?
 
-    python benchmarks/coverage.py [--repeats 1000] [--compared 200] [--out
+    python benchmarks/coverage.py [--only single|grouped] [--repeats 1000] [--compared 200] [--out
     benchmarks/results/coverage.json]
 
 Predictions are drawn from models whose true scores are known, from a million images of the same
 kind. Intervals: how often 95 % ones hold the truth. Comparisons: of two models that are equal, how
 often nothing is found; of two that truly differ by three points of accuracy, how often that is.
 Every share has its own interval, Wilson's.
+
+Grouped kinds have images in groups. Two images of a group are one and the same draw with a
+probability such that any two of their scores correlate by rho: 0 is images of their own, 1 is copies.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +33,10 @@ from tellapart.evaluation.comparison import SIGNIFICANT
 from tellapart.evaluation.intervals import wilson
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.paired import Pair, compare_all
-from tellapart.evaluation.paired_shares import mcnemar
+from tellapart.evaluation.paired_shares import compare_shares, mcnemar
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.resampling import resample
+from tellapart.evaluation.significance import holm
 
 MILLION = 1_000_000
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier", "ece")
@@ -73,6 +80,78 @@ KINDS = [
 ]
 
 
+class Groups(Kind):
+    """A population of groups: how many images each has, and how alike these are.
+
+    Args:
+        name: what the kind is called.
+        sizes: the images of each group.
+        likeness: the correlation of any score of two images of a group, in [0, 1].
+        mixed: whether the images of a group are of several classes.
+    """
+
+    def __init__(
+        self, name: str, sizes: Sequence[int], likeness: float, mixed: bool = False
+    ) -> None:
+        super().__init__(f"{name}, rho {likeness:g}", sum(sizes), [1, 1, 1], 3.0)
+        self.sizes, self.likeness, self.mixed = np.array(sizes), likeness, mixed
+
+    def draw(self, rng: np.random.Generator, count: int) -> Predictions:
+        """Predictions of the groups; or of images of their own, if another number is asked for."""
+        if count != self.images:
+            return super().draw(rng, count)
+        clusters, labels = self.laid_out(rng)
+        common, own = (self.logits(rng, length) for length in (len(self.sizes), count))
+        noise, sharpness = self.joined(rng, clusters, common, own)
+        noise[np.arange(count), labels] += self.sharpness * sharpness
+        return predicted(noise, labels, clusters)
+
+    def laid_out(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The group and the class of each image."""
+        clusters = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        if self.mixed:
+            return clusters, rng.permutation(np.arange(len(clusters)) % len(self.shares))
+        return clusters, clusters % len(self.shares)
+
+    def logits(
+        self, rng: np.random.Generator, count: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The noise of so many images' logits, and how clear each image is."""
+        return rng.normal(size=(count, len(self.shares))), rng.gamma(2.0, 0.5, count)
+
+    def joined(
+        self,
+        rng: np.random.Generator,
+        clusters: NDArray[np.int64],
+        common: Sequence[NDArray[np.float64]],
+        own: Sequence[NDArray[np.float64]],
+    ) -> list[NDArray[np.float64]]:
+        """Each image has what its group has, or what it drew itself.
+
+        Two of a group both have the group's with a probability of `likeness`.
+        """
+        together = rng.random(len(clusters)) < math.sqrt(self.likeness)
+        return [
+            np.where(together.reshape(-1, *[1] * (alone.ndim - 1)), shared[clusters], alone)
+            for shared, alone in zip(common, own, strict=True)
+        ]
+
+
+LAYOUTS = {
+    "60 groups of 5": [5] * 60,
+    "30 groups of 10": [10] * 30,
+    "10 groups of 20, 20 of 5, 50 of 1": [20] * 10 + [5] * 20 + [1] * 50,
+}
+LIKENESSES = (0.0, 0.5, 0.9, 1.0)
+GROUPED = [
+    Groups("300 images of their own", [1] * 300, 0.0),
+    Groups("60 images of their own", [1] * 60, 0.0),
+    Groups("30 images of their own", [1] * 30, 0.0),
+    *(Groups(name, sizes, rho) for name, sizes in LAYOUTS.items() for rho in LIKENESSES),
+    Groups("60 groups of 5 of several classes", [5] * 60, 0.5, mixed=True),
+]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -81,23 +160,29 @@ def main() -> None:
     parser.add_argument(
         "--compared", type=int, default=200, help="repeats of each whole comparison"
     )
+    parser.add_argument("--only", choices=("single", "grouped"), default="single")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
     options = parser.parse_args()
-    intervals = [interval_row(kind, options.repeats, options.seed) for kind in KINDS]
+    grouped = options.only == "grouped"
+    kinds = GROUPED if grouped else KINDS
     print(
         "| 95 % intervals that hold the truth, % | "
         + " | ".join(name.replace("_", " ") for name in SCORES)
         + " |"
     )
     print("|---" * (len(SCORES) + 1) + "|")
-    for row in intervals:
-        print(f"| {row['kind']} | " + " | ".join(percent(row[name]) for name in SCORES) + " |")
-    compared = list(comparisons(options.compared, options.seed))
-    print(
-        f"\n| two models, {TEST:,} images where nothing else is said | repeats | of 100"
-        " |\n|---|---|---|"
-    )
+    intervals = []
+    for kind in kinds:
+        row = interval_row(kind, options.repeats, options.seed)
+        print(
+            f"| {row['kind']} | {' | '.join(percent(row[name]) for name in SCORES)} |", flush=True
+        )
+        intervals.append(row)
+    compare = grouped_comparisons if grouped else comparisons
+    compared = list(compare(options.compared, options.seed))
+    images = "images in groups" if grouped else f"{TEST:,} images where nothing else is said"
+    print(f"\n| two models, {images} | repeats | of 100 |\n|---|---|---|")
     for row in compared:
         print(f"| {row['case']} | {row['share']['count']:,} | {percent(row['share'])} |")
     if options.out:
@@ -169,6 +254,98 @@ def comparisons(repeats: int, seed: int) -> Iterator[dict[str, Any]]:
         }
 
 
+def grouped_comparisons(repeats: int, seed: int) -> Iterator[dict[str, Any]]:
+    """How often equals are told apart by nothing, where images come in groups."""
+    for name, sizes in LAYOUTS.items():
+        for rho in LIKENESSES:
+            kind = Groups(name, sizes, rho)
+            pairs = [
+                compare_shares(*two_in_groups(kind, np.random.default_rng([seed, 6, repeat])))
+                for repeat in range(10 * repeats)
+            ]
+            nothing = sum(pair.p >= SIGNIFICANT for pair in pairs)
+            held = sum(pair.difference.low <= 0 <= pair.difference.high for pair in pairs)
+            case = f"equals, 20 % decided differently, {kind.name}"
+            yield {
+                "case": f"{case}: accuracy shows no difference",
+                "share": share(nothing, len(pairs)),
+            }
+            yield {"case": f"{case}: the interval holds 0", "share": share(held, len(pairs))}
+    for rho in LIKENESSES:
+        kind = Groups("60 groups of 5", [5] * 60, rho)
+        wholes = [whole_in_groups(kind, seed, repeat) for repeat in range(repeats)]
+        none = sum(not any(metric.found for metric in pair.metrics[1:]) for pair in wholes)
+        case = f"equals, {kind.name}, the whole of `compare`: none of the other scores does"
+        yield {"case": case, "share": share(none, repeats)}
+    none = sum(not any_worse(np.random.default_rng([seed, 8, repeat])) for repeat in range(repeats))
+    yield {
+        "case": "ten equal backbones, 300 val images: `pick` calls none measurably worse",
+        "share": share(none, repeats),
+    }
+    yield {"case": "five copies of every image: bounds as of one", "share": share(*copied(seed))}
+
+
+def two_in_groups(
+    kind: Groups, rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
+    """Which images two equally good models get right, and the group of each image.
+
+    Each is right on 70 % of the images, alone on 10 %.
+    """
+    clusters = kind.laid_out(rng)[0]
+    common, own = ([rng.random(count)] for count in (len(kind.sizes), len(clusters)))
+    place = kind.joined(rng, clusters, common, own)[0]
+    return place < 0.7, (place < 0.6) | ((place >= 0.7) & (place < 0.8)), clusters
+
+
+def whole_in_groups(kind: Groups, seed: int, repeat: int) -> Pair:
+    """Two equally good models on the same groups, compared by every score."""
+    rng = np.random.default_rng([seed, 7, repeat])
+    clusters, labels = kind.laid_out(rng)
+    common, own = (kind.logits(rng, length) for length in (len(kind.sizes), len(clusters)))
+    noise, sharpness = kind.joined(rng, clusters, common, own)
+    noise[np.arange(len(labels)), labels] += kind.sharpness * sharpness
+    both = []
+    for _ in range(2):
+        extra = [kind.logits(rng, length)[:1] for length in (len(kind.sizes), len(clusters))]
+        both.append(
+            predicted(noise + 0.75 * kind.joined(rng, clusters, *extra)[0], labels, clusters)
+        )
+    return compare_all(both, ("A", "B"), seed=repeat).pairs[0]
+
+
+def any_worse(rng: np.random.Generator) -> bool:
+    """Whether `pick` calls any of ten equally good backbones measurably worse than the best."""
+    right = rng.normal(size=300) + 0.6 * rng.normal(size=(10, 300)) < 1
+    best = int(right.sum(axis=1).argmax())
+    order = [best, *(place for place in range(10) if place != best)]
+    clusters = np.arange(300)
+    ps = [
+        compare_shares(right[first], right[second], clusters).p
+        for first, second in combinations(order, 2)
+    ]
+    return min(holm(ps)[:9]) < SIGNIFICANT
+
+
+def copied(seed: int, models: int = 20) -> tuple[int, int]:
+    """How many intervals are those of one copy, where every image is there five times, and how many
+    there are.
+    """
+    same = []
+    for model in range(models):
+        ones = KINDS[0].draw(np.random.default_rng([seed, 9, model]), 60)
+        rows = np.repeat(np.arange(60), 5)
+        fives = replace(ones.rows(rows), clusters=rows, paths=tuple(f"{p:05}" for p in range(300)))
+        once, five_times = (vars(measure(predictions)) for predictions in (ones, fives))
+        same += [
+            np.allclose(
+                [once[name].low, once[name].high], [five_times[name].low, five_times[name].high]
+            )
+            for name in SCORES
+        ]
+    return sum(same), len(same)
+
+
 def counted(apart: float, difference: float, seed: int) -> int:
     """In how many of FAST repeats McNemar's test finds something; which images are decided how is
     drawn.
@@ -222,12 +399,19 @@ def sharpness_for(difference: float, seed: int) -> float:
     return (low + high) / 2
 
 
-def predicted(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Predictions:
-    """Logits as the predictions of a model."""
+def predicted(
+    logits: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    clusters: NDArray[np.int64] | None = None,
+) -> Predictions:
+    """Logits as the predictions of a model. Default: each image is its own cluster."""
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs = (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
     paths = tuple(f"{number:07}" for number in range(len(labels)))
-    return Predictions(probs, labels, paths, tuple(map(str, range(logits.shape[1]))))
+    classes = tuple(map(str, range(logits.shape[1])))
+    if clusters is None:
+        return Predictions(probs, labels, paths, classes)
+    return Predictions(probs, labels, paths, classes, clusters=clusters)
 
 
 def share(count: int, of: int) -> dict[str, float]:
