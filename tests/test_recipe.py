@@ -47,6 +47,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "training.weight_column": "often",
     "training.loss": "bce",
     "training.decay_norms": False,
+    "training.ema": 0.998,
     "training.keep": "last",
     "training.label_smoothing": 0.1,
     "training.optimizer": "sgd",
@@ -408,6 +409,7 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
             {"training.weight_column": "often"},
             "training.weight_column goes with training.sampling=weighted only",
         ),
+        ({"training.ema": 1}, "training.ema must be in [0, 1)"),
         ({"training.label_smoothing": 1}, "training.label_smoothing must be in [0, 1)"),
         (
             {"training.label_smoothing": 0.1, "training.loss": "bce"},

@@ -302,6 +302,11 @@ class TrainingOptions(Group):
     freeze_batch_norm: bool = option(
         False, "Whether BatchNorm layers that learn keep their running statistics as they are."
     )
+    ema: float = option(
+        0.0,
+        "The share of the average of the weights that stays in a step, in [0, 1), as 0.998. The"
+        " average is evaluated and shipped; with 0 there is none.",
+    )
     clip_norm: float | None = option(
         None, "The largest length of the gradient. A longer one is scaled down; None clips nothing."
     )
@@ -363,6 +368,7 @@ class TrainingOptions(Group):
         momentum = self.momentum is None or 0 <= self.momentum < 1
         self._require("momentum", momentum, "must be in [0, 1)")
         self._require("weight_decay", self.weight_decay >= 0, "must be 0 or more")
+        self._require("ema", 0 <= self.ema < 1, "must be in [0, 1)")
         self._require("warmup_steps", self.warmup_steps >= 0, "must be 0 or more")
         lr_end = self.lr_end is None or 0 <= self.lr_end <= self.lr
         self._require("lr_end", lr_end, "must be in [0, training.lr]")

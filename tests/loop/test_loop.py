@@ -63,7 +63,7 @@ def test_it_does_what_the_plainest_loop_does(
 
 def plainest_loop(data: TrainingData, changes: dict[str, Any]) -> dict[str, Tensor]:
     """Torch's own SGD and weighted cross-entropy on whole batches, each weight moved once a
-    batch.
+    batch. The weights of all images have the mean 1.
     """
     recipe, images = small_recipe(changes), data.train
     classifier, options = classifier_of(recipe), recipe.training
@@ -81,7 +81,9 @@ def plainest_loop(data: TrainingData, changes: dict[str, Any]) -> dict[str, Tens
             optimizer.param_groups[0]["lr"] = options.lr * rate
             optimizer.zero_grad()
             labels = torch.from_numpy(images.labels[plan[begin:end]])
-            functional.cross_entropy(classifier.train()(inputs), labels, weights).backward()
+            logits = classifier.train()(inputs)
+            total = functional.cross_entropy(logits, labels, weights, reduction="sum")
+            (total / len(labels)).backward()
             optimizer.step()
     return dict(classifier.state_dict())
 

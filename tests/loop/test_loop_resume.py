@@ -60,6 +60,7 @@ CASES: dict[str, dict[str, Any]] = {
         "freeze.views": 1,
     },
     "scaled": {"training.precision": "fp16", "training.momentum": 0.9, "training.clip_norm": 1.0},
+    "averaged": {"backbone.name": "cnn", "training.ema": 0.5, "training.keep": "last"},
     "norms": {"backbone.name": "cnn", "freeze.upto": "blocks.1", "freeze.batch_norm": False},
 }
 METRICS_OF_CASES = {**METRICS, "worse_error": lambda predictions: -abs(accuracy(predictions) - 0.5)}

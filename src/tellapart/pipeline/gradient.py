@@ -285,7 +285,8 @@ def _check_sizes(
             f"note: augmentation.dropout_px={hole} blackens whole images, which are {side} px wide"
         )
     weights_bytes = sum(tensor.nbytes for tensor in classifier.state_dict().values())
-    check_room(request.runs, most_bytes(weights_bytes, 2 * weights_bytes))
+    copies = 2 + bool(recipe.training.ema)  # the optimizer's moments, and the average
+    check_room(request.runs, most_bytes(weights_bytes, copies * weights_bytes))
 
 
 def _rates(

@@ -20,6 +20,7 @@ from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import recorded_recipe
 from tellapart.runs.folder import RunFolder
+from tellapart.training.average import averaged
 from tellapart.training.checkpoints import Checkpoint, Checkpoints
 
 
@@ -86,7 +87,7 @@ def trained_embedder(
     options = replace(recipe.backbone, pretrained=False, weights=None)
     backbone = load_backbone(options, card.preprocessing, recipe.seed, networks)
     module = embedder(backbone)
-    tensors = _last_or_best(folder).tensors
+    tensors = averaged(_last_or_best(folder).tensors)
     module.load_state_dict({name: tensors[f"embedder.{name}"] for name in module.state_dict()})
     return module
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -30,6 +30,7 @@ from tellapart.images.batches import Batch
 from tellapart.images.sampling import batch_bounds
 from tellapart.models.classifier import Classifier
 from tellapart.recipe import Recipe
+from tellapart.training.average import WeightAverage
 from tellapart.training.budget import Pace
 from tellapart.training.checkpoints import Checkpoint, NotFinite, load_network
 from tellapart.training.context import Context
@@ -93,6 +94,7 @@ class _Loop:
         self.stepper = Stepper(
             classifier, data, recipe, self.hardware, runtime, context.console, context.extensions
         )
+        self.average = WeightAverage(classifier, self.options.ema) if self.options.ema else None
         # The seconds of evaluating each split: a guess until they are measured.
         self.eval_seconds = {
             split: runtime.looking_seconds * len(images) / self.hardware.share[1]
@@ -136,6 +138,8 @@ class _Loop:
         self.hardware.load_scaler_state(progress.scaling)
         load_network(self.classifier, checkpoint)
         self.stepper.load_optimizer_state(checkpoint)
+        if self.average:
+            self.average.load(checkpoint.tensors)
         for callback in self.context.stateful_callbacks:
             if callback.name in progress.callbacks:
                 callback.load(progress.callbacks[callback.name])
@@ -179,6 +183,8 @@ class _Loop:
         # The other processes end here, and may know of an older best network only.
         if self.progress.best and self.hardware.is_writer:
             load_network(self.classifier, self.context.checkpoints.load_best(self.progress.best))
+        elif self.average:
+            self.average.put()
         self.classifier.eval()
         self._report("run_completed")
 
@@ -221,6 +227,8 @@ class _Loop:
                 raise self._not_finite(f"The loss is {loss}")
             if progress.step % FINITE_EVERY == 0:
                 self._check_finite()
+            if self.average:
+                self.average.update(progress.step)
             progress.loss_sum += loss
             progress.loss_count += 1
         progress.batch += 1
@@ -283,10 +291,11 @@ class _Loop:
         row: dict[str, float] = {"epoch": progress.epoch + 1, "step": progress.step}
         row["lr"] = self._lr()
         row["loss"] = progress.loss_sum / max(progress.loss_count, 1)
-        scores = self._scores(phase)
+        with self.average.in_place() if self.average else nullcontext():
+            scores = self._scores(phase)
+            self._judge(scores)
         progress.seconds = time.monotonic() - self.began
         progress.history.append({**row, **scores, "seconds": round(progress.seconds, 3)})
-        self._judge(scores)
         progress.epoch += 1
         progress.batch = progress.loss_count = 0
         progress.loss_sum = 0.0
@@ -362,6 +371,7 @@ class _Loop:
             network = self.classifier.state_dict()
             facts = {**self.progress.as_facts(), **plain}
             with self._finite():
+                tensors |= self.average.tensors if self.average else {}
                 self.context.checkpoints.save(self.progress.step, {**network, **tensors}, facts)
         self.saved_at = time.monotonic()
 
