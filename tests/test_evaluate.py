@@ -5,6 +5,7 @@ alone.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -104,17 +105,9 @@ def test_a_run_folder_and_a_loaded_model_are_as_good_as_the_file(run: Run, data:
     assert whole == folder == loaded
 
 
-def test_the_data_of_the_training_is_recognised(photos: Path):
-    run = tellapart.train(photos, set=SMALL, out=photos.parent / "runs", quiet=True)
-    warnings = tellapart.evaluate(run.model, photos, quiet=True).warnings
-    assert any(
-        text.startswith("This is the data that the model was trained on") for text in warnings
-    )
-
-
 def test_classes_without_a_image_are_named(run: Run, tmp_path: Path):
-    write_image(tmp_path / "new" / "sky" / "x.jpg", 1)
-    write_image(tmp_path / "new" / "leaf" / "x.jpg", 2)
+    write_image(tmp_path / "new" / "sky" / "x.jpg", 501)
+    write_image(tmp_path / "new" / "leaf" / "x.jpg", 502)
     evaluation = tellapart.evaluate(run.model, tmp_path / "new", quiet=True)
     assert "1 of the model's classes have no image here: 'brick'." in evaluation.warnings
     assert evaluation.predictions.classes == ("brick", "leaf", "sky")
@@ -122,7 +115,7 @@ def test_classes_without_a_image_are_named(run: Run, tmp_path: Path):
 
 
 def test_the_models_class_order_counts_not_the_datas(run: Run, tmp_path: Path):
-    write_classes(tmp_path / "new", 3)
+    write_classes(tmp_path / "new", 3, first_seed=500)
     whole = tellapart.evaluate(run.model, tmp_path / "new", quiet=True).predictions
     for image in (tmp_path / "new" / "brick").iterdir():
         image.unlink()
@@ -142,7 +135,7 @@ def test_a_class_that_the_model_does_not_know_is_answered_with_the_nearest(
 
 
 def test_broken_files_are_counted_and_left_out(run: Run, tmp_path: Path):
-    write_classes(tmp_path / "new", 3)
+    write_classes(tmp_path / "new", 3, first_seed=500)
     expected = salt(tmp_path / "new" / "sky")
     expected = {name: status for name, status in expected.items() if not name.startswith("._")}
     evaluation = tellapart.evaluate(run.model, tmp_path / "new", quiet=True)
@@ -161,14 +154,25 @@ def test_nothing_but_broken_files_is_an_error(run: Run, tmp_path: Path):
         tellapart.evaluate(run.model, tmp_path / "new", quiet=True)
 
 
-def test_copies_of_a_image_count_each_time(run: Run, tmp_path: Path):
-    write_classes(tmp_path / "new", 3)
-    copy = (tmp_path / "new" / "sky" / "000.jpg").read_bytes()
+def test_five_copies_of_every_image_have_the_scores_of_one(run: Run, tmp_path: Path):
+    write_classes(tmp_path / "new", 3, first_seed=500)
+    once = tellapart.evaluate(run.model, tmp_path / "new", quiet=True).metrics.accuracy
+    for image in sorted((tmp_path / "new").rglob("*.jpg")):
+        for number in range(4):
+            shutil.copy(image, image.with_name(f"{image.stem}-{number}.jpg"))
+    copied = tellapart.evaluate(run.model, tmp_path / "new", quiet=True).metrics.accuracy
+    assert (copied.count, copied.clusters) == (5 * once.count, once.count)
+    assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
+
+
+def test_copies_of_an_image_are_answered_alike(run: Run, tmp_path: Path):
+    write_classes(tmp_path / "new", 3, first_seed=500)
+    copy = (tmp_path / "new" / "sky" / "500.jpg").read_bytes()
     (tmp_path / "new" / "sky" / "copy.jpg").write_bytes(copy)
     predictions = tellapart.evaluate(run.model, tmp_path / "new", quiet=True).predictions
     rows = {path: row for row, path in enumerate(predictions.paths)}
     assert np.array_equal(
-        predictions.probs[rows["sky/000.jpg"]], predictions.probs[rows["sky/copy.jpg"]]
+        predictions.probs[rows["sky/500.jpg"]], predictions.probs[rows["sky/copy.jpg"]]
     )
 
 

@@ -28,6 +28,7 @@ ABOUT = {
     "digests",
     "licences",
     "preprocessing",
+    "seen",
     "thresholds",
     "versions",
 }

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.files import unchanged_pixels
 from tellapart.catalog.near import near_duplicates
+from tellapart.catalog.prints import PRINT_BYTES, prints_of
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
 from tellapart.catalog.unions import united
@@ -76,6 +77,15 @@ def _uncompared(count: int) -> str:
         " lie in different splits. If they are copies, or frames of one scene, name what belongs"
         " together with --group-by."
     )
+
+
+def take_prints(catalog: Catalog, memory: ThumbnailMemory) -> Catalog:
+    """The scanned catalog with its column `prints`."""
+    prints = np.zeros((len(catalog), PRINT_BYTES), np.uint8)
+    rows = np.flatnonzero(catalog.ok)
+    joined = b"".join(thumbnails_of(catalog, rows, memory))
+    prints[rows] = prints_of(np.frombuffer(joined, np.uint8).reshape(-1, THUMBNAIL_BYTES))
+    return catalog.replace(prints=prints)
 
 
 def thumbnails_of(

@@ -44,6 +44,8 @@ class Catalog:
             until the images are divided.
         ignored: what was passed over without becoming a row: reason → count.
         remarks: what the user should know of the source, a sentence each.
+        prints: (N, 16) uint8, as `prints_of` gives them, and 0 where the status is not ok. None
+            until a training takes them.
 
     >>> from tellapart.catalog.sources import read_source
     >>> catalog = read_source([("1.jpg", "cat"), ("2.jpg", "dog"), ("3.jpg", "cat")])
@@ -69,6 +71,7 @@ class Catalog:
     splits: Column
     ignored: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    prints: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -101,7 +104,8 @@ class Catalog:
         columns = {name: getattr(self, name)[chosen] for name in _COLUMNS}
         # The first of an image's copies may be left out, and all rows have new numbers.
         _, first, place = np.unique(columns["copies"], return_index=True, return_inverse=True)
-        return replace(self, **{**columns, "copies": first[place]})
+        prints = None if self.prints is None else self.prints[chosen]
+        return replace(self, **{**columns, "copies": first[place], "prints": prints})
 
     def replace(self, **columns: Any) -> Catalog:
         """The same catalog with some columns changed."""

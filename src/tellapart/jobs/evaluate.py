@@ -1,5 +1,6 @@
 """`evaluate`: a model file and labelled images in, the same numbers as a training reports out.
-Needs no torch.
+
+Images that the model has seen are counted, named and left out of the score. Needs no torch.
 """
 
 from __future__ import annotations
@@ -7,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tellapart.catalog.duplicates import link_copies, take_prints
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import Source, name_of, read_source
 from tellapart.catalog.table import Catalog
@@ -19,9 +23,52 @@ from tellapart.evaluation.abstention import Selective, selective
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.modelfile.predictor import Predictor, load
-from tellapart.modelfile.scan_predictions import Answers
+from tellapart.modelfile.scan_predictions import AnswersAndThumbnails
+from tellapart.modelfile.seen import Recognised, SeenImages, seen_by_content
+from tellapart.phrases import count_of, listed
 from tellapart.pipeline.request import as_source
 from tellapart.progress import Console
+from tellapart.runs.saved_splits import read_splits
+
+UNKNOWN = (
+    "This model file does not say which images it was made of, so images that it has seen cannot be"
+    " told apart. If there are some, the score is too good. A newer training writes it down."
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The images that the model has seen. They are no part of the score.
+
+    Args:
+        train: paths of those that it was trained on.
+        val: paths of those that it was chosen or calibrated with.
+        alike: which of both are copies that were saved anew, known by their looks.
+        partial: whether the model file remembers only some of its images, so that there may be more.
+        with_them: the metrics of all images, these too; None without any. They are too good.
+    """
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    alike: tuple[str, ...]
+    partial: bool
+    with_them: Metrics | None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.train) + len(self.val)
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON object of `--json`."""
+        return {
+            "count": self.count,
+            "train": list(self.train),
+            "val": list(self.val),
+            "alike": list(self.alike),
+            "partial": self.partial,
+            "with_them": self.with_them and self.with_them.as_json(),
+        }
 
 
 @dataclass(frozen=True)
@@ -29,9 +76,10 @@ class Evaluation:
     """What a model file is worth on labelled images.
 
     Args:
-        metrics: with their intervals.
+        metrics: with their intervals. Images that the model has seen do not count.
         answering: what abstaining costs and buys.
         predictions: all that they are computed from.
+        seen: the images that the model has seen. None where neither file nor run folder tells.
         statuses: status → number of files.
         warnings: what the user should know, a sentence each.
         split: which images were measured: those of the test split, or all, where there is none.
@@ -41,6 +89,7 @@ class Evaluation:
     metrics: Metrics
     answering: Selective
     predictions: Predictions
+    seen: Seen | None
     statuses: Mapping[str, int]
     warnings: tuple[str, ...]
     split: Literal["test", "all"]
@@ -51,6 +100,7 @@ class Evaluation:
         return {
             "test": self.metrics.as_json(),
             "answering": self.answering.as_json(),
+            "seen": self.seen and self.seen.as_json(),
             "classes": list(self.predictions.classes),
             "statuses": dict(self.statuses),
             "warnings": list(self.warnings),
@@ -68,6 +118,10 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model file on a source of labelled images.
 
+    Images that the model was trained or chosen on are counted and named, and the score is that of
+    the others. They are known by their content, and by their looks where they were saved anew. So
+    the whole data of a training gives the score of its test images.
+
     Args:
         model: a model file, a run folder, or a loaded predictor.
         data: labelled images, in any form that `train` takes. Where it has a test split, that is
@@ -79,10 +133,11 @@ def evaluate(
         The metrics with their intervals, and the predictions they are computed from.
 
     Raises:
-        UserError: no such file or source, or a class that the model does not know.
+        UserError: no such file or source, a class that the model does not know, or no image that
+            is new to the model.
 
     >>> evaluation = tellapart.evaluate(run.model, photos, quiet=True)
-    >>> evaluation.split, len(evaluation.predictions)
+    >>> evaluation.split, len(evaluation.predictions) + evaluation.seen.count
     ('all', 36)
     """
     console = Console(quiet=quiet)
@@ -96,25 +151,113 @@ def evaluate(
     )
     measured = _with_classes_of(predictor, measured)
 
-    answers = Answers(predictor)
+    hook = AnswersAndThumbnails(predictor)
     with console.track("Predicting", len(measured)) as advance:
-        measured = scan(
-            measured, max_pixels=predictor.card.max_pixels, hook=answers, advance=advance
-        )
-    predictions = answers.predictions(measured)
+        measured = scan(measured, max_pixels=predictor.card.max_pixels, hook=hook, advance=advance)
+    warnings = _warnings(predictor, catalog, measured)
+    measured = take_prints(link_copies(measured.replace(remarks=()), hook), hook)
+    warnings += measured.remarks
+    predictions = hook.answers.predictions(measured)
+    counts = np.array(predictor.card.train_counts)
 
-    warnings = _warnings(predictor, catalog, measured, has_test)
+    seen, is_new = None, np.ones(len(predictions), bool)
+    recognised = _recognise(model, predictor, measured)
+    if recognised is None:
+        warnings += (UNKNOWN,)
+    else:
+        is_new = recognised.uses == ""
+        whole = None if is_new.all() else measure(predictions, seed=seed, class_counts=counts)
+        seen = _seen(predictions.paths, recognised, predictor.card.seen, whole)
+        warnings += _seen_warnings(seen, len(predictions))
     for warning in warnings:
         console.say(f"note: {warning}")
-    train_counts = predictor.card.train_counts
+    predictions = predictions.rows(is_new)
     return Evaluation(
-        metrics=measure(predictions, seed=seed, class_counts=np.array(train_counts)),
+        metrics=measure(predictions, seed=seed, class_counts=counts),
         answering=selective(predictions, predictor.card.rule),
         predictions=predictions,
+        seen=seen,
         statuses=measured.status_counts,
         warnings=warnings,
         split="test" if has_test else "all",
         seed=seed,
+    )
+
+
+def _recognise(
+    model: str | PathLike[str] | Predictor, predictor: Predictor, measured: Catalog
+) -> Recognised | None:
+    """What the usable images were to the model; None where nothing tells."""
+    splits = {} if isinstance(model, Predictor) else _splits_of_run(Path(model))
+    images = predictor.card.seen
+    if splits:
+        images = seen_by_content(splits, images)
+    if images is None or measured.prints is None:
+        return None
+    rows = measured.ok
+    tested = frozenset(digest for digest, split in splits.items() if split == "test")
+    return images.recognise(measured.digests[rows].tolist(), measured.prints[rows], tested)
+
+
+def _splits_of_run(model: Path) -> dict[str, str]:
+    """Content hash → split of all images of a run, where the model is a run folder."""
+    splits: dict[str, str] = {}
+    try:
+        rows = read_splits(model).rows.values() if model.is_dir() else ()
+    except UserError:  # the model file has them too, but for those beyond its limit
+        return splits
+    # The user's own splits may hold an image twice. It was trained on, then.
+    for use in ("test", "val", "train"):
+        splits |= {row[1]: use for row in rows if row[3] == use}
+    return splits
+
+
+def _seen(
+    paths: tuple[str, ...],
+    recognised: Recognised,
+    images: SeenImages | None,
+    with_them: Metrics | None,
+) -> Seen:
+    def those(rows: NDArray[np.bool_]) -> tuple[str, ...]:
+        return tuple(path for path, row in zip(paths, rows.tolist(), strict=True) if row)
+
+    return Seen(
+        train=those(recognised.uses == "train"),
+        val=those(recognised.uses == "val"),
+        alike=those(recognised.alike),
+        partial=images is not None and images.partial,
+        with_them=with_them,
+    )
+
+
+def _seen_warnings(seen: Seen, count: int) -> tuple[str, ...]:
+    """What is to be said of the images that the model has seen.
+
+    Raises:
+        UserError: it has seen all.
+    """
+    if not seen.count:
+        return ()
+    if seen.count == count:
+        raise UserError(
+            f"The model has seen all {count:,} images: it was trained on {len(seen.train):,}, and"
+            f" chosen or calibrated with {len(seen.val):,}. They cannot tell how good it is.",
+            "Give images that are new to it. The run's report has the score of its test images.",
+        )
+    uses = [
+        f"{count_of(len(paths), 'image was', 'images were')} {use} ({listed(paths, 3)})"
+        for use, paths in (
+            ("trained on", seen.train),
+            ("used to choose or calibrate the model", seen.val),
+        )
+        if paths
+    ]
+    least = "at least " if seen.partial else ""
+    alike = f" {len(seen.alike):,} of them are known by their looks." if seen.alike else ""
+    accuracy = seen.with_them and seen.with_them.accuracy.value
+    return (
+        f"The model has seen {least}{seen.count:,} of {count:,} images, which are left out of the"
+        f" score: {', and '.join(uses)}.{alike} With them the accuracy would be {accuracy:.1%}.",
     )
 
 
@@ -128,20 +271,13 @@ def _with_classes_of(predictor: Predictor, catalog: Catalog) -> Catalog:
     return catalog.replace(classes=predictor.classes, labels=mapped[catalog.labels])
 
 
-def _warnings(
-    predictor: Predictor, catalog: Catalog, measured: Catalog, has_test: bool
-) -> tuple[str, ...]:
+def _warnings(predictor: Predictor, catalog: Catalog, measured: Catalog) -> tuple[str, ...]:
     if not measured.ok.any():
         raise UserError(
             f"None of the {len(measured)} files can be used.",
             "Run tellapart predict on them to see why.",
         )
     warnings = list(catalog.remarks)
-    if not has_test and measured.digest == predictor.card.digests.get("catalog"):
-        warnings.append(
-            "This is the data that the model was trained on, train images and all: the score is too"
-            " good. The run's own report has the score of its test images."
-        )
     missing = [
         name for name, count in zip(measured.classes, measured.counts(), strict=True) if not count
     ]

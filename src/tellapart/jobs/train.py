@@ -101,7 +101,7 @@ def train(
 
     >>> run = tellapart.train(photos, set={"preprocessing.size_px": 64}, quiet=True)
     >>> run.classes, run.metrics.accuracy.count
-    (('brick', 'leaf', 'sky'), 6)
+    (('brick', 'leaf', 'sky'), 4)
     """
     extensions = Extensions(
         networks=networks or {},

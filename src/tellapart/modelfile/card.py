@@ -17,6 +17,7 @@ from tellapart.errors import UserError
 from tellapart.evaluation.conformal import SetScores
 from tellapart.evaluation.rule import AnswerRule
 from tellapart.modelfile.preprocessing import Preprocessing
+from tellapart.modelfile.seen import SeenImages
 
 FORMAT = 1
 
@@ -40,6 +41,7 @@ class ModelCard:
         digests: the SHA-256 of recipe, catalog and weights.
         licences: the licence of the weights, and their source.
         versions: the versions of tellapart and of the packages that wrote the file.
+        seen: the images that it was trained and chosen on. None in files of an earlier tellapart.
 
     >>> predictor.card.backbone, predictor.card.train_counts
     ('tf_efficientnet_lite0', (11, 11, 10))
@@ -58,6 +60,7 @@ class ModelCard:
     digests: Mapping[str, str]
     licences: Mapping[str, str]
     versions: Mapping[str, str]
+    seen: SeenImages | None = None
 
     @property
     def confidence_threshold(self) -> float | None:
@@ -83,6 +86,7 @@ class ModelCard:
             "digests": dict(self.digests),
             "licences": dict(self.licences),
             "versions": dict(self.versions),
+            **({_SEEN: self.seen.as_json()} if self.seen else {}),
         }
         return {
             key: json.dumps(value, ensure_ascii=False, sort_keys=True)
@@ -119,6 +123,9 @@ class ModelCard:
                 digests=values["digests"],
                 licences=values["licences"],
                 versions=values["versions"],
+                seen=SeenImages.from_json(json.loads(metadata[_SEEN]))
+                if _SEEN in metadata
+                else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise UserError(
@@ -156,6 +163,8 @@ _KEYS = (
     "licences",
     "versions",
 )
+
+_SEEN = "seen"  # not in files of an earlier tellapart
 
 _SEAL_KEY = b"seal"
 _SEAL_BYTES = 2 + 2 + len(_SEAL_KEY) + 2 + 64

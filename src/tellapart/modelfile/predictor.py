@@ -46,7 +46,7 @@ class Answer:
         prediction_set: the classes that hold the truth as often as was asked for, the most probable
             first. Empty where no set was asked for.
 
-    >>> answer = predictor.predict(photos / "sky" / "000.jpg")
+    >>> answer = predictor.predict(photos / "sky" / "001.jpg")
     >>> answer.status, answer.decision, answer.answer
     ('ok', 'answered', 'sky')
     >>> predictor.predict("no-such-file.jpg").status

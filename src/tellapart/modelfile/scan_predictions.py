@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.table import Catalog
+from tellapart.catalog.thumbnails import make_thumbnail
 from tellapart.evaluation.predictions import Predictions
 from tellapart.modelfile.predictor import Outputs, Predictor
 
@@ -47,3 +48,36 @@ class Answers:
             clusters=clusters(catalog)[rows],
             answers=card.rule.answers(probs),
         )
+
+
+class AnswersAndThumbnails:
+    """A scan hook that predicts each image and takes its thumbnail, by which copies are found. It
+    is the `ThumbnailMemory` of its scan, and is gone with it.
+
+    Args:
+        predictor: the loaded model file.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.answers = Answers(predictor)
+        self._thumbnails: dict[str, bytes] = {}
+
+    def known(self, digest: str) -> bool:
+        """Whether an image with this content was visited before."""
+        return digest in self._thumbnails
+
+    def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
+        """Predict an image, and take its thumbnail."""
+        self.answers.visit(digest, pixels)
+        self._thumbnails[digest] = make_thumbnail(pixels)
+
+    def thumbnail_of(self, digest: str) -> bytes | None:
+        """The thumbnail of a visited image."""
+        return self._thumbnails.get(digest)
+
+    def recall_pairs(self, key: str) -> NDArray[np.int64] | None:
+        """Nothing was found before."""
+        return None
+
+    def remember_pairs(self, key: str, pairs: NDArray[np.int64]) -> None:
+        """Nothing is kept."""

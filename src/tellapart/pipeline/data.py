@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tellapart.cache import ScanMemory, cache_folder
-from tellapart.catalog.duplicates import link_copies
+from tellapart.catalog.duplicates import link_copies, take_prints
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.groups import group
 from tellapart.catalog.inspect import ScanHook
@@ -100,6 +100,7 @@ def scan_images(
     """Inspect every file; classes without a usable image are dropped."""
     with scan_memory(catalog, request.recipe) as memory:
         catalog = drop_empty_classes(scan_files(catalog, request.recipe, memory, console, hook))
+        catalog = take_prints(catalog, memory)
     computed = getattr(hook, "computed", None)
     features = (
         "" if computed is None else f"; features computed for {computed:,}, kept for the rest"

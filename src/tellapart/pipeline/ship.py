@@ -29,6 +29,7 @@ from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.session import Session
 from tellapart.pipeline.probe import TrainedModel
+from tellapart.pipeline.used_images import seen_images
 from tellapart.probe.familiarity import fit_subspace
 from tellapart.probe.head import HeldAnswers, build_head, calibrate
 from tellapart.recipe import Recipe, recipe_values
@@ -95,6 +96,7 @@ def card_for(
         },
         licences={"weights": network.licence, "weights source": network.source},
         versions={"tellapart": VERSION, **network.versions},
+        seen=seen_images(catalog, recipe.seed),
     )
 
 
