@@ -101,6 +101,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "augmentation.cutmix": 1.0,
     "answer.target_accuracy": 0.9,
     "answer.familiar_share": 0.95,
+    "answer.leave_one_class_out": "never",
     "decoding.max_pixels": 10_000,
     "decoding.lost_share": 0.05,
 }
@@ -605,6 +606,12 @@ def test_what_decays_is_idle_where_nothing_decays():
     changes = {"training.decay_norms": False}
     assert recipe_from(changes).idle == {"training.decay_norms": "training.weight_decay is 0"}
     assert not recipe_from({**changes, "training.weight_decay": 0.1}).idle
+
+
+def test_leaving_classes_out_is_idle_where_a_network_is_trained():
+    changes = {"method": "finetune", "answer.leave_one_class_out": "always"}
+    assert "answer.leave_one_class_out" in recipe_from(changes).idle
+    assert not recipe_from({**changes, "method": "probe"}).idle
 
 
 def test_rates_of_a_backbone_that_never_learns_are_idle():

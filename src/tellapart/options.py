@@ -200,7 +200,13 @@ class AnswerOptions(Group):
         'The accuracy that certain answers reach on val. Less certain answers are "unsure".',
     )
     familiar_share: float = option(
-        0.99, 'The share of val images that counts as familiar. The rest is "unfamiliar".'
+        0.99,
+        'The chance that a new image of the same kinds counts as familiar. Others are "unfamiliar".',
+    )
+    leave_one_class_out: Literal["auto", "always", "never"] = option(
+        "auto",
+        "Whether a probe is measured on classes that it was not shown, each left out once. auto does"
+        " so where it takes less than a minute.",
     )
     costs: tuple[str, ...] = option(
         (),

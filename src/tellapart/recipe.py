@@ -133,6 +133,7 @@ class Recipe:
             "training.weight_decay is 0",
             not self.training.weight_decay,
         )
+        needs["answer.leave_one_class_out"] = ("the recipe trains by gradient", self.by_gradient)
         defaults, values = dict(recipe_items(Recipe())), dict(recipe_items(self))
         idle = {
             key: why

@@ -21,6 +21,7 @@ from tellapart.extensions import (
     Transform,
 )
 from tellapart.pipeline.data import load_data, read_data
+from tellapart.pipeline.left_out import measure_left_out
 from tellapart.pipeline.open import open_run
 from tellapart.pipeline.probe import fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
@@ -151,7 +152,11 @@ def _by_probe(request: Request, services: Services, callbacks: Sequence[Callback
     services.clock.lap("head")
     shipped = ship(model, data.catalog, request.recipe, services.store)
     services.clock.lap("model file")
-    trained = Trained(recipe=request.recipe, data=data, shipped=shipped, probe=model.probe)
+    left_out = measure_left_out(model, data.catalog, request.recipe)
+    services.clock.lap("left-out classes")
+    trained = Trained(
+        recipe=request.recipe, data=data, shipped=shipped, probe=model.probe, left_out=left_out
+    )
     return Run.open(write_run(trained, request, services))
 
 

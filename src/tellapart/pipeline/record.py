@@ -12,8 +12,9 @@ from tellapart.catalog.findings import Finding
 from tellapart.catalog.names import escape
 from tellapart.catalog.split_findings import find_leaks
 from tellapart.catalog.table import SPLITS, Catalog
-from tellapart.evaluation.abstention import selective
+from tellapart.evaluation.abstention import familiar_promise, selective
 from tellapart.evaluation.comparison import Comparison
+from tellapart.evaluation.left_out import LeftOut
 from tellapart.evaluation.predictions import Predictions
 from tellapart.pipeline.data import Data, changed_finding
 from tellapart.pipeline.fold_record import Folded, write_folds
@@ -50,6 +51,7 @@ class Trained:
         rates: epochs done and the learning rate there.
         comparison: how the fine-tuned network compares with the probe.
         folds: of a cross-validation, what they measured.
+        left_out: how well a class that was never shown would be noticed. None if not measured.
     """
 
     recipe: Recipe
@@ -61,6 +63,7 @@ class Trained:
     rates: tuple[tuple[float, float], ...] = ()
     comparison: Comparison | None = None
     folds: Folded | None = None
+    left_out: LeftOut | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -147,6 +150,7 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
         "answering": selective(shipped.test, calibration.rule).as_json(),
         "calibration": calibration.as_json(),
         **{method: values for method, values in learned.items() if values},
+        "unfamiliar": _unfamiliar(trained),
         "parity": shipped.parity.as_json(),
         "splits": {
             "hash": trained.data.splits_digest,
@@ -156,6 +160,17 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
         "warnings": [finding.text for finding in trained.findings],
         "seed": trained.recipe.seed,
         "seconds": dict(seconds),
+    }
+
+
+def _unfamiliar(trained: Trained) -> dict[str, object]:
+    """What is known of how the model finds unfamiliar images. What was not measured is null."""
+    calibration = trained.shipped.calibration
+    measured = calibration.unfamiliar_distance is not None
+    share = trained.recipe.answer.familiar_share
+    return {
+        "familiar_share": familiar_promise(calibration.num_clusters, share) if measured else None,
+        "left_out": trained.left_out and trained.left_out.as_json(),
     }
 
 
@@ -178,6 +193,7 @@ def _report(trained: Trained, name: str, seconds: Mapping[str, float]) -> Report
         comparison=trained.comparison,
         folds=trained.folds,
         out_of_fold=_out_of_fold(trained),
+        left_out=trained.left_out,
         model=_model_facts(trained),
         provenance={
             "Data": {

@@ -11,6 +11,7 @@ from tellapart.jobs.cv.pool import FoldOptions, load_pool
 from tellapart.jobs.cv.result import CrossValidated, Making, ensemble_making, refit_making
 from tellapart.pipeline.data import Data, read_data
 from tellapart.pipeline.ensemble import Member, ensemble_network, ship_ensemble
+from tellapart.pipeline.left_out import measure_left_out
 from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
 from tellapart.pipeline.request import Request
@@ -54,6 +55,7 @@ def cross_validate_probe(
     making: Making
     if options.ensemble:
         shipped, probe = _ship_together(request, data, frozen, probes, services), None
+        left_out = None
         making = ensemble_making(plan)
     else:
         model = fit_train(frozen, catalog, recipe)
@@ -64,11 +66,14 @@ def cross_validate_probe(
             costs=class_costs(catalog, recipe),
         )
         shipped, probe = ship(model, catalog, recipe, services.store, calibration), model.probe
+        left_out = measure_left_out(model, catalog, recipe)
         how = "a head fitted on all images but the test set"
         making = refit_making(plan, {"method": "probe"}, how)
     clock.lap("model file")
     folded = making.folded(catalog, probes.out)
-    trained = Trained(recipe=recipe, data=data, shipped=shipped, probe=probe, folds=folded)
+    trained = Trained(
+        recipe=recipe, data=data, shipped=shipped, probe=probe, left_out=left_out, folds=folded
+    )
     return CrossValidated.open(write_run(trained, request, services))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tellapart.catalog.table import Catalog
+from tellapart.evaluation.left_out import LeftOut
 from tellapart.evaluation.metrics import TRUSTED_COUNT, Metrics, Score
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.threshold import CERTAINTY, Threshold
@@ -333,6 +334,30 @@ def abstention_line(
     strange = " To images unlike its training images it says “unfamiliar”." if unfamiliar else ""
     dot = f"The dot is the shipped threshold, {percent(threshold.confidence)}."
     return f"{curve} {dot} {below}{strange} {promise_line(threshold)}"
+
+
+def left_out_line(left_out: LeftOut) -> str:
+    """How well the model would notice a class that it was never shown.
+
+    >>> left_out_line(LeftOut({"cat": 0.9, "dog": 0.7}, True)).split(". ")[-1]
+    'With two classes one is left to know, so the embedding alone was measured.'
+    """
+    worst, best = left_out.worst, left_out.best
+    chances = left_out.by_class
+    if len(chances) > 1:
+        spread = f"from {percent(chances[worst], 0)} for ‘{worst}’ to {percent(chances[best], 0)} for ‘{best}’"
+    else:
+        spread = f"measured for ‘{worst}’ alone"
+    alone = (
+        " With two classes one is left to know, so the embedding alone was measured."
+        if left_out.by_residual
+        else ""
+    )
+    return (
+        "Each class was left out once, and a probe of the others was asked. An image of the class"
+        f" looked less familiar than one of the others with a chance of {percent(left_out.mean, 0)},"
+        f" {spread}. 50 % is chance, 100 % is always.{alone}"
+    )
 
 
 def promise_line(threshold: Threshold) -> str:

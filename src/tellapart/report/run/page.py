@@ -17,6 +17,7 @@ import numpy as np
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.comparison import Comparison
+from tellapart.evaluation.left_out import LeftOut
 from tellapart.evaluation.metrics import Metrics, Score
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.rule import AnswerRule
@@ -57,6 +58,7 @@ class ReportInput:
         out_of_fold: predictions for train images by models that were not fitted on them: of the
             first repeat of a cross-validation, or of the folds of a probe. They calibrated the
             model, and stand in for a missing test split. None means that there are none.
+        left_out: how well a class that was never shown would be noticed, or None.
     """
 
     title: str
@@ -77,6 +79,7 @@ class ReportInput:
     comparison: Comparison | None = None
     folds: FoldedRun | None = None
     out_of_fold: Predictions | None = None
+    left_out: LeftOut | None = None
 
     @property
     def calibrated_with(self) -> Predictions | None:
@@ -273,6 +276,7 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "unsure": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in unsure],
         "picked": [album.hang(shown.paths[row], *confusion.marked(shown, row)) for row in picked],
         **trust.section(shown, report.threshold, report.rule),
+        "left_out_line": report.left_out and wording.left_out_line(report.left_out),
         "calibration_line": _calibration_line(report),
     }
 
