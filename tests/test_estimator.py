@@ -127,7 +127,8 @@ def test_all_images_are_trained_and_calibrated_with_and_none_is_held_back(fitted
 
 def test_a_test_split_can_be_asked_for(files: list[Path], labels: list[str]):
     model = ImageClassifier(set={**SMALL, "split.test": 0.25}).fit(files, labels)
-    assert model.run_.metrics.accuracy.count == 6
+    answers = model.run_.predictions("test")
+    assert model.run_.metrics.accuracy.count == len(answers) > 0
 
 
 def test_nothing_is_written_where_the_user_stands(

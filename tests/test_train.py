@@ -71,8 +71,9 @@ def constants(run: Run) -> dict[str, np.ndarray]:
 def uneven_photos(tmp_path: Path) -> Path:
     """24 images of one class and 8 of another, all much alike."""
     write_classes(tmp_path / "uneven", 24)
-    shutil.rmtree(tmp_path / "uneven" / KINDS[2])
-    for file in sorted((tmp_path / "uneven" / KINDS[1]).iterdir())[8:]:
+    _, rare, other = sorted(KINDS)
+    shutil.rmtree(tmp_path / "uneven" / other)
+    for file in sorted((tmp_path / "uneven" / rare).iterdir())[8:]:
         file.unlink()
     return tmp_path / "uneven"
 
