@@ -13,6 +13,7 @@ import pytest
 import tellapart
 from helpers.images import write_image
 from helpers.models import PREPROCESSING, noise, small_card, small_head, small_network
+from helpers.predictions import with_probs
 from tellapart import Predictor
 from tellapart.cache import FeatureStore
 from tellapart.catalog.scan import scan
@@ -160,7 +161,7 @@ def test_where_every_image_changed_meanwhile_nothing_may_be_reported(reported, t
 
 def test_another_number_than_the_files_is_refused(reported):
     predictor, catalog, predictions = reported
-    other = replace(predictions, probs=np.roll(predictions.probs, 1, axis=0))
+    other = with_probs(predictions, np.roll(predictions.probs, 1, axis=0))
     with pytest.raises(Refused, match=r"does not say of ./\d\.png what was to be reported"):
         check_reported(predictor, catalog, np.arange(3), other)
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
+from helpers.predictions import with_probs
 from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.metrics import Score, confusion, measure, proportion
 from tellapart.evaluation.predictions import Predictions
@@ -111,7 +112,10 @@ def test_numbering_the_classes_differently_changes_no_number(predictions, metric
     order = np.array([3, 0, 6, 1, 5, 2, 4])
     classes = tuple(predictions.classes[k] for k in order)
     permuted = replace(
-        predictions, probs=predictions.probs[:, order], labels=order.argsort()[predictions.labels]
+        predictions,
+        probs=predictions.probs[:, order],
+        labels=order.argsort()[predictions.labels],
+        answers=np.zeros(0, np.int64),
     )
     found = measure(replace(permuted, classes=classes), baseline_label=1)
     assert numbers(found) == pytest.approx(numbers(metrics))
@@ -147,7 +151,7 @@ def test_the_interval_of_balanced_accuracy_holds_the_truth_about_19_times_in_20(
     recalls, blank = np.array([0.95, 0.8, 0.6]), all_right([100, 20, 10])
     answers = np.where(rng.random((200, 130)) < recalls[labels], labels, (labels + 1) % 3)
     scores = [
-        measure(replace(blank, probs=np.eye(3, dtype=np.float32)[a])).balanced_accuracy
+        measure(with_probs(blank, np.eye(3, dtype=np.float32)[a])).balanced_accuracy
         for a in answers
     ]
     assert np.mean([s.low <= recalls.mean() <= s.high for s in scores]) == pytest.approx(
@@ -227,7 +231,7 @@ def test_a_class_without_images_is_listed_and_left_out_of_the_means(predictions)
 
 
 def test_a_class_that_is_never_the_answer_has_no_precision_and_an_f1_of_zero():
-    sheep = replace(all_right([3, 3]), probs=np.tile(np.array([0.9, 0.1], np.float32), (6, 1)))
+    sheep = with_probs(all_right([3, 3]), np.tile(np.array([0.9, 0.1], np.float32), (6, 1)))
     never = measure(sheep).per_class[1]
     assert (never.as_json()["precision"]["value"], never.recall.value, never.f1) == (None, 0, 0)
 
@@ -249,7 +253,7 @@ def test_top5_accuracy_exists_only_above_five_classes(metrics):
 
 
 def test_of_equal_probabilities_the_first_classes_are_the_likelier():
-    unsure = replace(all_right([1] * 10), probs=np.full((10, 10), 0.1, np.float32))
+    unsure = with_probs(all_right([1] * 10), np.full((10, 10), 0.1, np.float32))
     assert measure(unsure).top5_accuracy.value == 0.5
     assert measure(unsure).accuracy.value == 0.1
 

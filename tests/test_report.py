@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from helpers.pages import HOSTILE, Page
+from helpers.predictions import with_probs
 from helpers.reports import make_predictions, make_report
 from tellapart.catalog.files import Folder
 from tellapart.catalog.findings import Finding
@@ -111,7 +112,7 @@ def test_a_small_test_is_called_small(report):
 
 
 def test_a_score_that_reaches_the_baseline_is_called_that(report):
-    useless = replace(report.predictions, probs=np.tile(np.float32([0.6, 0.4]), (20, 1)))
+    useless = with_probs(report.predictions, np.tile(np.float32([0.6, 0.4]), (20, 1)))
     html = render(replace(report, predictions=useless, metrics=measure(useless, baseline_label=0)))
     assert "The interval reaches down to the baseline" in html
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.pages import Page
+from helpers.predictions import with_probs
 from helpers.reports import make_predictions, make_report
 from tellapart.evaluation.comparison import compare
 from tellapart.report.parts.axes import LinearAxis
@@ -149,5 +150,5 @@ def test_any_images_are_shown_with_true_and_predicted_name(report: ReportInput):
 
 
 def test_the_images_are_picked_by_their_paths_alone(report: ReportInput):
-    worse = replace(report.predictions, probs=report.predictions.probs[:, ::-1])
+    worse = with_probs(report.predictions, report.predictions.probs[:, ::-1])
     assert confusion.picks(worse).tolist() == confusion.picks(report.predictions).tolist()

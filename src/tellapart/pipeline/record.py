@@ -13,6 +13,7 @@ from tellapart.catalog.names import escape
 from tellapart.catalog.split_findings import find_leaks
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.evaluation.abstention import familiar_promise, selective
+from tellapart.evaluation.calibration_check import check_calibration
 from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.left_out import LeftOut
 from tellapart.evaluation.predictions import Predictions
@@ -138,7 +139,7 @@ def _write_catalog(run: RunFolder, catalog: Catalog) -> None:
 
 def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object]:
     shipped, catalog = trained.shipped, trained.data.catalog
-    calibration = shipped.calibration
+    calibration, check = shipped.calibration, check_calibration(shipped.test, trained.recipe.seed)
     learned = {
         "probe": trained.probe and trained.probe.as_json(),
         "training": trained.training,
@@ -149,6 +150,7 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
         "test": shipped.metrics.as_json(),
         "answering": selective(shipped.test, calibration.rule).as_json(),
         "calibration": calibration.as_json(),
+        "calibration_check": check.as_json() if check else None,
         **{method: values for method, values in learned.items() if values},
         "unfamiliar": _unfamiliar(trained),
         "parity": shipped.parity.as_json(),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tellapart.catalog.table import Catalog
+from tellapart.evaluation.calibration_check import CalibrationCheck
 from tellapart.evaluation.left_out import LeftOut
 from tellapart.evaluation.metrics import TRUSTED_COUNT, Metrics, Score
 from tellapart.evaluation.predictions import Predictions
@@ -216,6 +217,7 @@ def caveats(
     majority: str,
     calibrated: bool,
     findings: Mapping[str, int],
+    check: CalibrationCheck | None = None,
 ) -> list[str]:
     """What a reader should know before relying on the verdict, the most serious first.
 
@@ -225,8 +227,14 @@ def caveats(
         majority: the largest class of train.
         calibrated: whether there were images to calibrate with.
         findings: the number of findings of each kind.
+        check: of the confidences on the test split, or None.
     """
     lines = [] if metrics is None else _score_caveats(metrics, majority)
+    if calibrated and check is not None and not check.passed:
+        lines.append(
+            "The confidences do not match the accuracy on the test split:"
+            f" {calibration_check_line(check)}"
+        )
     if not calibrated:
         lines.append(
             "There is no validation split, so the probabilities are not calibrated and there is no"
@@ -247,6 +255,15 @@ def caveats(
             " the reason."
         )
     return lines
+
+
+def calibration_check_line(check: CalibrationCheck) -> str:
+    """The calibration errors beside those that chance alone makes."""
+    return (
+        f"The calibration error is {decimal(check.ece)} in bins and {decimal(check.ks)} without bins."
+        f" If every confidence were true, images like these would give less than"
+        f" {decimal(check.ece_by_chance)} and {decimal(check.ks_by_chance)} in 19 of 20 tests."
+    )
 
 
 def _score_caveats(metrics: Metrics, majority: str) -> list[str]:
@@ -289,7 +306,10 @@ def all_clear_line(metrics: Metrics, calibrated_on: str) -> str:
         calibrated_on: the images of the calibration, with their noun.
     """
     tested = in_groups(metrics.accuracy.count, metrics.accuracy.clusters, "test image")
-    return f"No warnings: {tested}, all files readable, calibrated on {calibrated_on}."
+    return (
+        f"No warnings: {tested}, all files readable, calibrated on {calibrated_on}, and the"
+        " confidences match the accuracy as far as chance allows."
+    )
 
 
 def calibration_line(

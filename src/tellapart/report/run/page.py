@@ -16,6 +16,7 @@ import numpy as np
 
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import Catalog
+from tellapart.evaluation.calibration_check import check_calibration
 from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.left_out import LeftOut
 from tellapart.evaluation.metrics import Metrics, Score
@@ -169,7 +170,8 @@ def _score_section(report: ReportInput) -> dict[str, Any]:
     counts = data_section.finding_counts(report.findings)
     calibrated = report.calibrated_with is not None
     unseen = None if metrics else folds.verdict(report.folds)
-    caveats = wording.caveats(catalog, metrics, majority, calibrated, counts)
+    check = check_calibration(report.predictions) if report.predictions is not None else None
+    caveats = wording.caveats(catalog, metrics, majority, calibrated, counts, check)
     return {
         "metrics": metrics,
         "grouped": metrics is not None and metrics.accuracy.clusters < metrics.accuracy.count,
@@ -180,6 +182,7 @@ def _score_section(report: ReportInput) -> dict[str, Any]:
             )
         ),
         "majority": majority,
+        "check_line": wording.calibration_check_line(check) if check else "",
         "caveats": caveats,
         "all_clear": _all_clear(report) if metrics and not caveats else "",
         "scores": _score_lines(metrics) if metrics else (),

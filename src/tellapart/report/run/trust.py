@@ -8,6 +8,7 @@ import numpy as np
 
 from tellapart.evaluation.abstention import selective
 from tellapart.evaluation.calibration import reliability
+from tellapart.evaluation.metrics import Score
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.rule import DECISIONS, AnswerRule
 from tellapart.evaluation.threshold import Threshold
@@ -58,15 +59,15 @@ def section(shown: Predictions, threshold: Threshold | None, rule: AnswerRule) -
     }
 
 
-def _decisions(shown: Predictions, rule: AnswerRule) -> list[tuple[str, int, float, float | None]]:
+def _decisions(shown: Predictions, rule: AnswerRule) -> list[tuple[str, int, float, Score | None]]:
     """Each decision with its images, their share, and their accuracy. Empty where all is answered."""
     if rule.threshold is None and rule.costs is None and shown.unfamiliarity is None:
         return []
-    decisions = rule.decide(shown.probs, shown.unfamiliarity)
+    decisions, answering = rule.decide(shown.probs, shown.unfamiliarity), selective(shown, rule)
     rows = []
     for name in DECISIONS:
         chosen = decisions == name
         has_accuracy = name == "answered" and chosen.any()
-        accuracy = float(shown.correct[chosen].mean()) if has_accuracy else None
+        accuracy = answering.accuracy_answered if has_accuracy else None
         rows.append((name, int(chosen.sum()), float(chosen.mean()), accuracy))
     return rows
