@@ -17,8 +17,8 @@ from helpers.images import write_image
 from tellapart.catalog.scan import drop_empty_classes
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.split_findings import find_leaks
-from tellapart.catalog.splits import make_splits
-from tellapart.catalog.table import Catalog
+from tellapart.catalog.splits import cut_val, make_splits
+from tellapart.catalog.table import Catalog, text_column
 from tellapart.errors import Refused
 from tellapart.options import SplitOptions
 from tellapart.pipeline.data import scan_files, scan_memory
@@ -331,3 +331,14 @@ def test_some_rows_of_a_catalog_keep_their_splits(photos):
     assert catalog.rows(catalog.splits == "test").splits.tolist() == ["test"] * len(
         catalog.split("test")
     )
+
+
+def test_a_recipe_that_needs_val_cuts_it_from_the_train_images_of_a_probe(photos: Path):
+    catalog = catalog_of(photos)
+    test_only = text_column(["test" if row % 4 == 0 else "train" for row in range(len(catalog))])
+    kept = catalog.with_splits(test_only)
+    divided = cut_val(kept, SplitOptions(val=0.15), 0)
+    assert (divided.splits == "val").any()
+    assert ((divided.splits == "test") == (kept.splits == "test")).all()
+    assert "have no val" in divided.remarks[-1]
+    assert cut_val(divided, SplitOptions(val=0.15), 0) is divided

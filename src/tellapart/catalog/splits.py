@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,22 @@ def make_splits(
         _divide(catalog, splits, free, shares, seed)
     _check_trainable(catalog, splits)
     return splits
+
+
+def cut_val(catalog: Catalog, options: SplitOptions, seed: int) -> Catalog:
+    """The catalog with val, where it is wanted and its splits have none: those of a probe, say.
+
+    Val is cut from train, and a remark says so. Test stays as it is.
+    """
+    if not options.val or (catalog.splits == "val").any():
+        return catalog
+    used = catalog.splits != ""
+    pool = catalog.rows(used).replace(given_splits=catalog.splits[used])
+    splits = catalog.splits.copy()
+    splits[used] = make_splits(pool, replace(options, test=0.0), seed)
+    count = int((splits == "val").sum())
+    text = f"The saved splits have no val, so {count:,} images of train validate now."
+    return catalog.with_splits(splits).replace(remarks=(*catalog.remarks, text))
 
 
 def planned(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.catalog.sources import Source, name_of
+from tellapart.catalog.splits import cut_val
 from tellapart.catalog.table import Catalog
 from tellapart.datasets import Dataset, dataset_of
 from tellapart.errors import UserError
@@ -69,7 +70,8 @@ class Request:
         if self.splits is None:
             return None
         if self.run is None:
-            return self.splits.extended(catalog, self.recipe.split, self.recipe.seed)
+            options, seed = self.recipe.splitting, self.recipe.seed
+            return cut_val(self.splits.extended(catalog, options, seed), options, seed)
         hint = ACCEPT_CHANGES if self.verb == "train" else RESTORE
         splits = self.splits.of(catalog, accept_changes=self.accept_changes, hint=hint)
         for change in self.splits.changes(catalog):
