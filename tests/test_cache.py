@@ -54,6 +54,39 @@ def test_what_is_put_comes_back_(tmp_path: Path):
         assert (store.get("graph", digest(0)) == numbers(0)).all()
 
 
+def other_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tellapart.decoding.CONTRACT", 99)
+
+
+def other_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tellapart.cache.features.pillow_version", "99.0")
+
+
+def other_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tellapart.cache.features.version", lambda _: "99.0")
+
+
+@pytest.mark.parametrize("change", [other_contract, other_pillow, other_runtime])
+def test_features_of_other_pixels_or_another_runtime_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[pytest.MonkeyPatch], None]
+):
+    keep(tmp_path, 1)
+    assert kept(tmp_path, 1) == [0]
+    change(monkeypatch)
+    assert kept(tmp_path, 1) == []
+
+
+def test_when_decoding_changes_a_training_computes_its_features_anew(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+):
+    runs = photos.parent / "runs"
+    tellapart.train(photos, set=SMALL, out=runs, name="first", quiet=True)
+    again = tellapart.train(photos, set=SMALL, out=runs, name="again", quiet=True)
+    other_contract(monkeypatch)
+    changed = tellapart.train(photos, set=SMALL, out=runs, name="changed", quiet=True)
+    assert (computed(again), computed(changed)) == (0, 36)
+
+
 def test_another_graph_has_numbers_of_its_own(tmp_path: Path):
     keep(tmp_path, 1)
     assert kept(tmp_path, 1, graph="another graph") == []

@@ -27,6 +27,10 @@ from tellapart.exif import taken_of, turn_of
 from tellapart.image_kinds import HEAD_BYTES, SUFFIXES, recognise
 from tellapart.truncation import is_cut, png_lacks_rows
 
+# The version of the pixels. Raise it when the same bytes may decode to others: what was computed
+# from them is then computed anew.
+CONTRACT = 1
+
 # Pillow starts to warn here. At twice as many pixels it refuses, whatever limit is set.
 DEFAULT_MAX_PIXELS = 89_478_485
 MAX_FILE_BYTES = 2**30  # 1 GiB: the largest file that is read into memory

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import __version__ as pillow_version
 
+from tellapart import decoding
 from tellapart.cache.database import Database
 from tellapart.catalog.inspect import Verdict
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES
 
 FORMAT = 1  # the version of the tables; another one gets another file
-# The version of decoding, of thumbnails and of their search. Raise it when the same bytes may get
-# another answer.
+# The version of thumbnails and of their search. Raise it when the same pixels may get another
+# answer.
 CONTRACT = 2
 # A younger file can change again without its times telling. It is read next time.
 SETTLED_SECONDS = 2.0
@@ -36,7 +37,8 @@ class ScanMemory(Database):
 
     def __init__(self, folder: Path, place: str, max_pixels: int) -> None:
         super().__init__(folder / f"scans-{FORMAT}.sqlite", _TABLES)
-        self._settings = f"{CONTRACT} {THUMBNAIL_BYTES} {pillow_version} {max_pixels}"
+        pixels = f"{decoding.CONTRACT} {pillow_version} {max_pixels}"
+        self._settings = f"{CONTRACT} {THUMBNAIL_BYTES} {pixels}"
         self._place = hashlib.sha256(
             f"{self._settings} {place}".encode(errors="surrogateescape")
         ).hexdigest()[:32]

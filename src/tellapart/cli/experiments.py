@@ -255,7 +255,11 @@ def pick(
     ] = None,
     max_ms: Annotated[
         float | None,
-        option("The most milliseconds per image, on one thread.", metavar="MS"),
+        option(
+            "The most milliseconds per decoded image, on one thread. Reading and decoding the file"
+            " come on top, and take as long for each network.",
+            metavar="MS",
+        ),
     ] = None,
     max_mb: Annotated[
         float | None, option("The most megabytes of the model file.", metavar="MB")

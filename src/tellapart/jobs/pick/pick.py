@@ -176,7 +176,8 @@ def pick(
         data: the images, in any form that `train` takes.
         backbones: what to try, NAME or NAME=FILE of weights. None means a spread from fast to
             accurate, of which those are measured whose weights are here or can be fetched.
-        max_ms: the most milliseconds that an image may take, on one thread.
+        max_ms: the most milliseconds that a decoded image may take, on one thread. Reading and
+            decoding its file come on top.
         max_mb: the largest size of a model file, in megabytes.
         budget_seconds: about how long this may take; the slowest backbones are left out.
         recipe: the recipe, which must start at a probe.
