@@ -38,7 +38,7 @@ def catalog_of(photos: Path) -> Catalog:
 def saved_of(photos: Path) -> SavedSplits:
     catalog = catalog_of(photos)
     with new_run(photos.parent / "runs", "x") as run:
-        save_splits(run, catalog.with_splits(make_splits(catalog, SplitOptions(), 0)))
+        save_splits(run, catalog.with_splits(make_splits(catalog, SplitOptions(val=0.15), 0)))
     return read_splits(run.path)
 
 
@@ -130,7 +130,7 @@ def test_a_resumed_run_wants_the_weights_that_it_had_and_another_run_its_own(pho
     with pytest.raises(Refused, match="2 images have another weight"):
         saved.of(heavier, accept_changes=False, hint=ACCEPT_CHANGES)
     assert np.flatnonzero(saved.of(heavier, accept_changes=True) == "").tolist() == train.tolist()
-    assert (saved.extended(heavier, SplitOptions(), 0).splits == splits).all()
+    assert (saved.extended(heavier, SplitOptions(val=0.15), 0).splits == splits).all()
 
 
 def test_splits_that_were_saved_without_weights_fit_any(photos: Path):
@@ -202,7 +202,7 @@ def test_splits_without_the_order_of_the_classes_are_refused(photos: Path):
 
 def extended(saved: SavedSplits, catalog: Catalog, seed: int = 5) -> tuple[dict[str, str], str]:
     """Path → split of the usable images, and what is said."""
-    divided = saved.extended(catalog, SplitOptions(), seed)
+    divided = saved.extended(catalog, SplitOptions(val=0.15), seed)
     splits = dict(zip(divided.paths[divided.ok], divided.splits[divided.ok], strict=True))
     return splits, " ".join(divided.remarks)
 
@@ -280,7 +280,7 @@ def test_known_images_that_are_copies_across_two_sides_are_refused(photos: Path)
     copies = catalog.copies.copy()
     copies[max(train, test)] = min(train, test)
     with pytest.raises(Refused, match="would put 1 images or groups on two sides"):
-        saved.extended(catalog.replace(copies=copies), SplitOptions(), 0)
+        saved.extended(catalog.replace(copies=copies), SplitOptions(val=0.15), 0)
 
 
 def first_of_two_sides(saved: SavedSplits) -> list[str]:
@@ -296,7 +296,9 @@ def test_a_new_image_that_joins_both_sides_goes_to_train_and_the_leak_is_found(p
     copies = catalog.copies.copy()
     copies[tied] = [tied[0], tied[1], tied[1]]
     groups = np.where(np.isin(np.arange(len(catalog)), [tied[0], tied[2]]), "g", "").astype(object)
-    divided = saved.extended(catalog.replace(copies=copies, groups=groups), SplitOptions(), 0)
+    divided = saved.extended(
+        catalog.replace(copies=copies, groups=groups), SplitOptions(val=0.15), 0
+    )
     assert divided.splits[tied].tolist() == ["train", "test", "train"]
     assert [leak.splits for leak in find_leaks(divided)] == [("train", "test")]
 
@@ -306,7 +308,7 @@ def test_a_new_image_that_joins_both_sides_goes_to_train_and_the_leak_is_found(p
 
 def divided(photos: Path) -> Catalog:
     catalog = catalog_of(photos)
-    return catalog.with_splits(make_splits(catalog, SplitOptions(), 0))
+    return catalog.with_splits(make_splits(catalog, SplitOptions(val=0.15), 0))
 
 
 def test_a_catalog_is_undivided_until_it_is_given_splits(photos):

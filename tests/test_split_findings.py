@@ -10,7 +10,7 @@ from tellapart.catalog.table import text_column
 from tellapart.errors import UserError
 from tellapart.options import SplitOptions
 
-DEFAULT = SplitOptions()
+DEFAULT = SplitOptions(val=0.15)
 
 
 # ── classes that a split lacks ──

@@ -15,7 +15,7 @@ from tellapart.catalog.table import text_column
 from tellapart.keyed import keyed_numbers
 from tellapart.options import SplitOptions
 
-DEFAULT = SplitOptions()
+DEFAULT = SplitOptions(val=0.15)
 STRUCTURES = st.lists(
     st.tuples(
         st.integers(0, 3),

@@ -14,7 +14,7 @@ from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers
 from tellapart.options import SplitOptions
 
-DEFAULT = SplitOptions()
+DEFAULT = SplitOptions(val=0.15)
 
 
 def moved(before, after):
