@@ -87,6 +87,21 @@ def test_it_learns_to_tell_three_classes_apart(run: Run):
     assert run.metrics.accuracy.count == list(splits_of(run).values()).count("test")
 
 
+def test_each_class_is_left_out_once_and_the_report_says_how_well_it_is_noticed(run: Run):
+    found = metrics_of(run)["unfamiliar"]
+    assert set(found["left_out"]["by_class"]) == set(run.classes)
+    assert found["familiar_share"] < 0.99  # too few images to promise that
+    report = run.report.read_text()
+    assert "Each class was left out once" in report
+    assert "called “unfamiliar” with a chance of at most" in report
+
+
+def test_classes_are_left_out_only_where_it_is_wanted(photos: Path):
+    run = train(photos, set={"answer.leave_one_class_out": "never"})
+    assert metrics_of(run)["unfamiliar"]["left_out"] is None
+    assert "left out once" not in run.report.read_text()
+
+
 def test_the_run_knows_its_files_and_its_model(run: Run, data: Path):
     assert run.model == run.path / "model.onnx"
     assert run.report == run.path / "report.html"

@@ -165,13 +165,20 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
     }
 
 
+def _familiar_shares(trained: Trained) -> tuple[float, float] | None:
+    """The share of images that should count as familiar, and the share that can be promised."""
+    calibration = trained.shipped.calibration
+    if calibration.unfamiliar_distance is None:
+        return None
+    asked = trained.recipe.answer.familiar_share
+    return asked, familiar_promise(calibration.num_clusters, asked)
+
+
 def _unfamiliar(trained: Trained) -> dict[str, object]:
     """What is known of how the model finds unfamiliar images. What was not measured is null."""
-    calibration = trained.shipped.calibration
-    measured = calibration.unfamiliar_distance is not None
-    share = trained.recipe.answer.familiar_share
+    shares = _familiar_shares(trained)
     return {
-        "familiar_share": familiar_promise(calibration.num_clusters, share) if measured else None,
+        "familiar_share": shares and shares[1],
         "left_out": trained.left_out and trained.left_out.as_json(),
     }
 
@@ -196,6 +203,7 @@ def _report(trained: Trained, name: str, seconds: Mapping[str, float]) -> Report
         folds=trained.folds,
         out_of_fold=_out_of_fold(trained),
         left_out=trained.left_out,
+        familiar_shares=_familiar_shares(trained),
         model=_model_facts(trained),
         provenance={
             "Data": {

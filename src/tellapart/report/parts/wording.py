@@ -356,6 +356,31 @@ def abstention_line(
     return f"{curve} {dot} {below}{strange} {promise_line(threshold)}"
 
 
+def familiar_line(asked: float, promised: float) -> str:
+    """How often a new image of the same kinds is called unfamiliar.
+
+    Args:
+        asked: the chance that it counts as familiar, as the recipe has it.
+        promised: the chance that the held-out images can promise.
+
+    >>> familiar_line(0.99, 30 / 31).split(". ")[1].split(",")[0]
+    'Fewer than 99 images or groups were held out'
+    """
+    line = (
+        "A new image of the same kinds is called “unfamiliar” with a chance of at most"
+        f" {percent(1 - promised)}."
+    )
+    if promised >= asked - 1e-9:
+        return line
+    if asked == 1:
+        return f"{line} No number of images can promise 0 %."
+    needed = math.ceil(asked / (1 - asked) - 1e-6)
+    return (
+        f"{line} Fewer than {needed:,} images or groups were held out, too few to promise"
+        f" {percent(1 - asked)}."
+    )
+
+
 def left_out_line(left_out: LeftOut) -> str:
     """How well the model would notice a class that it was never shown.
 

@@ -60,6 +60,8 @@ class ReportInput:
             first repeat of a cross-validation, or of the folds of a probe. They calibrated the
             model, and stand in for a missing test split. None means that there are none.
         left_out: how well a class that was never shown would be noticed, or None.
+        familiar_shares: the chance that was asked for that a new image of the same kinds counts as
+            familiar, and the chance that the images can promise. None if it was not measured.
     """
 
     title: str
@@ -81,6 +83,7 @@ class ReportInput:
     folds: FoldedRun | None = None
     out_of_fold: Predictions | None = None
     left_out: LeftOut | None = None
+    familiar_shares: tuple[float, float] | None = None
 
     @property
     def calibrated_with(self) -> Predictions | None:
@@ -279,6 +282,7 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "unsure": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in unsure],
         "picked": [album.hang(shown.paths[row], *confusion.marked(shown, row)) for row in picked],
         **trust.section(shown, report.threshold, report.rule),
+        "familiar_line": report.familiar_shares and wording.familiar_line(*report.familiar_shares),
         "left_out_line": report.left_out and wording.left_out_line(report.left_out),
         "calibration_line": _calibration_line(report),
     }
