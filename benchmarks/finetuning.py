@@ -119,7 +119,7 @@ def one_split(
 def write_part(source: Path, path: Path, most: int, seed: int) -> Path:
     """A table of at most so many train images, all classes alike, and all others. Its path."""
     catalog = tellapart.explore(source, out=path.parent / "explored", quiet=True).catalog
-    root = source if source.is_dir() else source.parent
+    root = Path(catalog.files.place)
     usable = np.flatnonzero(catalog.labels >= 0).tolist()
     random.Random(seed).shuffle(usable)
     each = -(-most // len(catalog.classes))

@@ -274,6 +274,14 @@ def test_what_most_folds_found_is_settled_in_the_last_training():
     )
 
 
+def test_the_last_training_goes_as_far_from_its_probe_as_the_median_fold():
+    runs = [fold_run(3, []) for _ in range(3)]
+    assert by_gradient.refit_share(runs) is None
+    for fold, share in zip(runs, (0.25, 1.0, 0.5), strict=True):
+        fold.training["share"] = share
+    assert by_gradient.refit_share(runs) == 0.5
+
+
 def test_without_val_the_last_training_is_as_long_as_the_folds(tiny: Path, tmp_path: Path):
     done = cross_by_gradient(tiny, tmp_path, set={**QUICK, "split.val": 0})
     assert [fold.facts["best_epoch"] for fold in done.folds] == [2, 2]
