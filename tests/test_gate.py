@@ -83,6 +83,31 @@ def test_another_head_than_the_trained_one_is_refused(model: bytes, references: 
         check_parity(model, replace(head, layers=shifted), PREPROCESSING, references)
 
 
+def test_an_unfamiliarity_that_is_not_the_heads_is_refused(
+    model: bytes, references: list[Reference]
+):
+    head = small_head()
+    doubled = replace(head, familiarity=replace(head.familiarity, limit=2 * head.familiarity.limit))
+    with pytest.raises(Refused, match="does not agree"):
+        check_parity(model, doubled, PREPROCESSING, references)
+
+
+def test_maps_and_unfamiliarity_of_a_file_that_agrees_are_near(
+    model: bytes, references: list[Reference]
+):
+    parity = check_parity(model, small_head(), PREPROCESSING, references)
+    assert max(parity.unfamiliarity, parity.activation_map) < 0.001
+
+
+def test_a_map_of_another_class_than_the_answer_is_refused(references: list[Reference]):
+    head = small_head()
+    turned = compose_model(
+        small_network(), PREPROCESSING, replace(head, answer_weights=(1e6, 1, 1)), small_card()
+    )
+    with pytest.raises(Refused, match=r"activation_map=[0-9.]*[1-9]"):
+        check_parity(turned, head, PREPROCESSING, references)
+
+
 def test_another_preprocessing_than_the_trained_one_is_refused(
     model: bytes, references: list[Reference]
 ):
@@ -107,7 +132,14 @@ def test_a_changed_answer_is_refused_however_small_the_difference():
 
 
 @pytest.mark.parametrize(
-    "limit", [{"from_files": 0.011}, {"from_tensors": 0.0011}, {"batched": 0.0011}]
+    "limit",
+    [
+        {"from_files": 0.011},
+        {"from_tensors": 0.0011},
+        {"batched": 0.0011},
+        {"unfamiliarity": 0.006},
+        {"activation_map": 0.006},
+    ],
 )
 def test_each_limit_counts_by_itself(limit: dict[str, float]):
     good = Parity(images=64, from_files=0.01, from_tensors=0.001, batched=0.001, changed_answers=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused
 from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.predictions import Predictions
-from tellapart.export.compose import PREPROCESSED, Head, cut_at
+from tellapart.export.compose import EMBEDDING, PREPROCESSED, Head, cut_at
 from tellapart.export.references import Reference, pixels_now, refuse_if_all
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
@@ -25,6 +25,8 @@ from tellapart.threads import map_ahead
 # allowed; two classes whose probabilities are closer than that may change places.
 FROM_FILES = 0.01
 FROM_TENSORS = 0.001
+# The largest differences of unfamiliarity, of 1 or more, and of an answer's logit, as shares.
+OTHER_OUTPUTS = 0.005
 BATCH = 7  # odd, so that a kernel for batches of 4 or 8 cannot hide a fault
 
 
@@ -38,6 +40,10 @@ class Parity:
         from_tensors: the difference from the same preprocessed tensors.
         batched: the difference between a batch of 7 images and the same images one at a time.
         changed_answers: how many answers differ although torch's top two are more than 0.01 apart.
+        unfamiliarity: the difference of the unfamiliarity of torch's embeddings, as a share of it
+            where it is above 1. It is 0 where several models share the file.
+        activation_map: how far the map of the answer is from its logit, as a share of the largest
+            logit. It is 0 for a file without maps, and where several models share it.
     """
 
     images: int
@@ -45,6 +51,8 @@ class Parity:
     from_tensors: float
     batched: float
     changed_answers: int
+    unfamiliarity: float = 0.0
+    activation_map: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -54,6 +62,8 @@ class Parity:
             and self.changed_answers == 0
             and self.from_tensors <= FROM_TENSORS
             and self.batched <= FROM_TENSORS
+            and self.unfamiliarity <= OTHER_OUTPUTS
+            and self.activation_map <= OTHER_OUTPUTS
         )
 
     def as_json(self) -> dict[str, float | int]:
@@ -75,12 +85,48 @@ def check_parity(
     Raises:
         Refused: they do not agree, so nothing may be written.
     """
-    torch_probs = probabilities(
-        head.layers, np.stack([reference.embedding for reference in references])
+    embeddings = np.stack([reference.embedding for reference in references])
+    images = [reference.pixels for reference in references]
+    parity = _compare(model, preprocessing, images, probabilities(head.layers, embeddings))
+    parity = replace(
+        parity,
+        unfamiliarity=_unfamiliarity_difference(model, head, embeddings),
+        activation_map=_map_difference(model, head, preprocessing, images, embeddings),
     )
-    return check_probabilities(
-        model, preprocessing, [reference.pixels for reference in references], torch_probs
-    )
+    return _refuse_unless_passed(parity)
+
+
+def _unfamiliarity_difference(model: bytes, head: Head, embeddings: NDArray[np.float32]) -> float:
+    """How far the graph's unfamiliarity is from numpy's, for the same embeddings."""
+    tail = Session(cut_at(model, EMBEDDING, ["unfamiliarity"]))
+    found = tail.run(embeddings, ["unfamiliarity"])[0]
+    with np.errstate(invalid="ignore", over="ignore"):
+        wanted = head.familiarity.unfamiliarity(embeddings, head.layers.logits(embeddings))
+        return _largest(found / np.maximum(wanted, 1), wanted / np.maximum(wanted, 1))
+
+
+def _map_difference(
+    model: bytes,
+    head: Head,
+    preprocessing: Preprocessing,
+    images: Sequence[NDArray[np.uint8]],
+    embeddings: NDArray[np.float32],
+) -> float:
+    """How far the mean of each map, plus the bias, is from the answer's logit by torch."""
+    if "activation_map" not in Session(model).outputs:
+        return 0.0
+    tail = Session(cut_at(model, PREPROCESSED, ["activation_map", "probabilities"]))
+    tensors = np.stack([preprocessing.normalised(preprocessing.resized(image)) for image in images])
+    pairs = [tail.run(tensor[None], ["activation_map", "probabilities"]) for tensor in tensors]
+    weights = np.array(head.answer_weights or 1, np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        logits = head.layers.logits(embeddings)
+        scale = max(1.0, float(np.abs(logits).max()))
+    # The file's own answer: where two are as probable, torch may have the other one.
+    best = np.array([int((probs[0] * weights).argmax()) for _, probs in pairs])
+    means = np.array([float(maps.mean()) for maps, _ in pairs]) + head.layers.bias[best]
+    wanted = logits[np.arange(len(best)), best]
+    return _largest(means / scale, wanted / scale)
 
 
 def check_probabilities(
@@ -100,6 +146,27 @@ def check_probabilities(
     Raises:
         Refused: they do not agree, so nothing may be written.
     """
+    return _refuse_unless_passed(_compare(model, preprocessing, images, torch_probs))
+
+
+def _refuse_unless_passed(parity: Parity) -> Parity:
+    if not parity.passed:
+        raise Refused(
+            "The model file does not agree with the trained network, so it was not written:"
+            f" {parity}.",
+            "Another backbone, or preprocessing.mode=squash, may export well; please report this"
+            " one.",
+        )
+    return parity
+
+
+def _compare(
+    model: bytes,
+    preprocessing: Preprocessing,
+    images: Sequence[NDArray[np.uint8]],
+    torch_probs: NDArray[np.float32],
+) -> Parity:
+    """How far the file's probabilities are from torch's."""
     predictor = Predictor(model)
     tail = Session(cut_at(model, PREPROCESSED, ["probabilities"]))
     resized = np.stack([preprocessing.resized(pixels) for pixels in images])
@@ -108,7 +175,7 @@ def check_probabilities(
     few = resized[: 2 * BATCH]
     ordered = np.sort(torch_probs, axis=1)
     clear = ordered[:, -1] - ordered[:, -2] > FROM_FILES
-    parity = Parity(
+    return Parity(
         images=len(images),
         from_files=_largest(file_probs, torch_probs),
         from_tensors=max(
@@ -126,14 +193,6 @@ def check_probabilities(
             (clear & (file_probs.argmax(axis=1) != torch_probs.argmax(axis=1))).sum()
         ),
     )
-    if not parity.passed:
-        raise Refused(
-            "The model file does not agree with the trained network, so it was not written:"
-            f" {parity}.",
-            "Another backbone, or preprocessing.mode=squash, may export well; please report this"
-            " one.",
-        )
-    return parity
 
 
 def probabilities(layers: Layers, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -152,7 +211,7 @@ def _chunks(rows: NDArray[np.generic], size: int) -> list[NDArray[np.generic]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _largest(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+def _largest(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> float:
     difference = np.abs(first - second)
     return float(difference.max()) if np.isfinite(difference).all() else float("inf")
 
