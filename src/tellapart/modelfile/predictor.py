@@ -42,7 +42,7 @@ class Answer:
         answer: the most probable class, unless the model weighs its classes or their costs.
         confidence: the calibrated probability of that class, in [0, 1].
         probabilities: class → probability; they sum to 1.
-        unfamiliarity: distance to the training images; above 1 is "unfamiliar".
+        unfamiliarity: how unlike the training images it is; above 1 is "unfamiliar".
         prediction_set: the classes that hold the truth as often as was asked for, the most probable
             first. Empty where no set was asked for.
 
@@ -80,7 +80,7 @@ class Outputs:
     Args:
         probs: (C,) float32.
         embedding: (D,) float32.
-        unfamiliarity: distance to the training images; 1 is the limit of what is familiar.
+        unfamiliarity: how unlike the training images it is; 1 is the limit of what is familiar.
     """
 
     probs: NDArray[np.float32]
