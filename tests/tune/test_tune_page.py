@@ -52,6 +52,7 @@ def page_input(**changes: Any) -> TuningInput:
         "shown": "accuracy",
         "judged": "on val",
         "count": 40,
+        "clusters": 40,
         "seed": 3,
         "keys": ("training.lr", "backbone.name"),
         "logs": frozenset({"training.lr"}),

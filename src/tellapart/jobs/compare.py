@@ -29,6 +29,7 @@ from tellapart.report.compare.page import (
     disagreement_rows,
     render_comparison,
 )
+from tellapart.report.parts.wording import images_in_groups
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import PastRun, differing_settings, past_run, read_digests, read_history
 from tellapart.runs.identity import RunIdentity
@@ -143,7 +144,8 @@ def compare_runs(
     check_page(out)
     past = [past_run(path) for path in _distinct(runs)]
     predictions, digests = _same_images(past, split)
-    console.say(f"Comparing {len(past)} runs on {len(predictions[0]):,} {split} images")
+    images = images_in_groups(predictions[0], f"{split} image")
+    console.say(f"Comparing {len(past)} runs on {images}")
     letters = tuple(ascii_uppercase[: len(past)])
     paired = compare_all(predictions, letters, seed=seed)
     settings = differing_settings([run.settings for run in past])

@@ -26,6 +26,7 @@ from tellapart.jobs.tune.trial import (
     run_trial,
     without_test,
 )
+from tellapart.phrases import in_groups
 from tellapart.pipeline.data import Data
 from tellapart.pipeline.probe import FrozenBackbone, TrainedModel, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
@@ -107,7 +108,7 @@ class Search:
             many = f"{study.total:,} trial{'s' * (study.total != 1)}"
         self.services.console.say(
             f"Study {self.opened.run.path}: {many}, judged by {bench.metric} {self.opened.judged}"
-            f" ({bench.count:,} images); another process joins with: {self.how_to_join}"
+            f" ({in_groups(bench.count, bench.clusters, 'image')}); another process joins with: {self.how_to_join}"
         )
 
     def run(self) -> None:

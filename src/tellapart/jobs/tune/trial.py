@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.errors import UserError
 from tellapart.evaluation.scores import METRICS, better
@@ -97,6 +98,14 @@ class Bench:
         if self.folds is None:
             return len(self.catalog.split("val"))
         return int((self.folds.fold_of >= 0).sum())
+
+    @property
+    def clusters(self) -> int:
+        """The number of these images if copies and the images of a group count once."""
+        rows = self.catalog.split("val")
+        if self.folds is not None:
+            rows = self.folds.rows[(self.folds.fold_of >= 0).any(axis=0)]
+        return len(np.unique(clusters(self.catalog)[rows]))
 
     def divisions(self) -> Iterator[Catalog]:
         """The catalogs that a trial trains with, one after the other."""

@@ -17,7 +17,7 @@ from tellapart.experiments.database import DATABASE_ERRORS, database_words
 from tellapart.extensions import Extensions, Parts
 from tellapart.jobs.tune.search import Search, clock
 from tellapart.jobs.tune.study import OpenStudy, StudyRequest, open_study
-from tellapart.phrases import count_of
+from tellapart.phrases import count_of, in_groups
 from tellapart.pipeline.pages import timestamp
 from tellapart.pipeline.request import as_source
 from tellapart.pipeline.run import Run
@@ -264,6 +264,7 @@ def write_page(search: Search, final: Run | None) -> TuningInput:
         shown=bench.shown,
         judged=opened.judged,
         count=bench.count,
+        clusters=bench.clusters,
         seed=study.settings.seed,
         keys=opened.space.keys,
         logs=frozenset(parameter.key for parameter in opened.space.parameters if parameter.log),
@@ -275,7 +276,7 @@ def write_page(search: Search, final: Run | None) -> TuningInput:
             (elsewhere[-1]["study"], elsewhere[-1]["test"]) if elsewhere and not final else None
         ),
         finals=len(study.finals),
-        ran=_facts(opened, bench.count),
+        ran=_facts(opened, in_groups(bench.count, bench.clusters, "image")),
     )
     table = trials_table(rows, opened.space.keys, bench.metric, bench.shown)
     write_table(opened.run.path / "trials.csv", *table)
@@ -283,7 +284,7 @@ def write_page(search: Search, final: Run | None) -> TuningInput:
     return shown
 
 
-def _facts(opened: OpenStudy, count: int) -> dict[str, str]:
+def _facts(opened: OpenStudy, images: str) -> dict[str, str]:
     """What exactly was searched, for the page."""
     settings, catalog = opened.study.settings, opened.data.catalog
     fixed = dict(recipe_items(opened.space.base))
@@ -295,7 +296,7 @@ def _facts(opened: OpenStudy, count: int) -> dict[str, str]:
         "Recipe": opened.space.base.name,
         "Searched": ", ".join(opened.space.keys),
         "Not searched, among others": ", ".join(kept) or "nothing of note",
-        "Judged by": f"{settings.metric} {opened.judged}, {count:,} images",
+        "Judged by": f"{settings.metric} {opened.judged}, {images}",
         "Sampler": "TPE, after a few random trials" if settings.sampler == "tpe" else "random",
         "First trial": "the recipe's own settings, as far as they lie in the space",
         "Data": f"{catalog.source}; {int(catalog.ok.sum()):,} images",

@@ -8,7 +8,7 @@ from typing import Any
 
 from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.trial_row import TrialRow
-from tellapart.phrases import count_of
+from tellapart.phrases import count_of, in_groups
 from tellapart.progress import duration
 from tellapart.report.parts.curves import Chart, chart
 from tellapart.report.parts.document import render_document
@@ -37,6 +37,7 @@ class TuningInput:
         shown: a second metric, for the table.
         judged: where the metric is measured, in words: "on val" or "in 5 folds".
         count: the images that it is measured on.
+        clusters: how many these are if copies and the images of a group count once.
         seed: the seed of the study.
         keys: the searched settings.
         logs: the searched settings with a logarithmic range.
@@ -56,6 +57,7 @@ class TuningInput:
     shown: str
     judged: str
     count: int
+    clusters: int
     seed: int
     keys: Sequence[str]
     logs: frozenset[str]
@@ -116,11 +118,12 @@ def summary_lines(study: TuningInput) -> list[str]:
     if best is None:
         return ["No trial has finished yet.", f"Trials: {counts or 'none'}."]
     value = score_text(study.metric, best.value)
+    images = in_groups(study.count, study.clusters, "image")
     lines = [
         (
             f"Trial {best.number} is the best of {count_of(trials, 'trial')}:"
-            f" {study.metric.replace('_', ' ')} {value} {study.judged} ({count_of(study.count, 'image')}, seed"
-            f" {study.seed})."
+            f" {study.metric.replace('_', ' ')} {value} {study.judged} ({images},"
+            f" seed {study.seed})."
         ),
         f"Trials: {counts}.",
     ]
