@@ -53,9 +53,8 @@ class ThumbnailMemory(Protocol):
 
 def link_copies(catalog: Catalog, memory: ThumbnailMemory) -> Catalog:
     """The scanned catalog with its column `copies`: near-duplicates share a number."""
-    digests, first = np.unique(catalog.digests[catalog.ok], return_index=True)
-    rows = np.flatnonzero(catalog.ok)[first]
-    key = hashlib.sha256("".join(digests).encode()).hexdigest()
+    rows = different_images(catalog)
+    key = hashlib.sha256("".join(catalog.digests[rows]).encode()).hexdigest()
     pairs = memory.recall_pairs(key)
     if pairs is None:
         joined = b"".join(thumbnails_of(catalog, rows, memory))
@@ -67,6 +66,13 @@ def link_copies(catalog: Catalog, memory: ThumbnailMemory) -> Catalog:
     uncompared = int((pairs[:, 0] == pairs[:, 1]).sum())
     remarks = (*catalog.remarks, *([_uncompared(uncompared)] if uncompared else []))
     return catalog.replace(copies=united(len(catalog), rows[pairs].tolist()), remarks=remarks)
+
+
+def different_images(catalog: Catalog) -> NDArray[np.int64]:
+    """The first usable row of each content, in the order of their hashes."""
+    first = np.unique(catalog.digests[catalog.ok], return_index=True)[1]
+    rows: NDArray[np.int64] = np.flatnonzero(catalog.ok)[first]
+    return rows
 
 
 def _uncompared(count: int) -> str:

@@ -49,6 +49,10 @@ class Predictions:
             raise ValueError(f"probs must be ({count}, {num_classes}), got {self.probs.shape}")
         if self.labels.shape != (count,):
             raise ValueError(f"labels must be ({count},), got {self.labels.shape}")
+        if not len(self.clusters):
+            object.__setattr__(self, "clusters", np.arange(count))
+        if self.clusters.shape != (count,):
+            raise ValueError(f"clusters must be ({count},), got {self.clusters.shape}")
         if count and not np.allclose(self.probs.sum(axis=1), 1, atol=1e-3):
             raise ValueError("rows of probs do not sum to 1: were logits passed?")
         if count and not (self.labels.min() >= 0 and self.labels.max() < num_classes):

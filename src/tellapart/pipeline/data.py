@@ -18,9 +18,11 @@ from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import Catalog
 from tellapart.datasets import fetch
 from tellapart.evaluation.rule import read_costs
+from tellapart.pipeline.edited_copies import link_edited_copies
 from tellapart.pipeline.findings import find_all, refuse_findings
 from tellapart.pipeline.pages import source_line
 from tellapart.pipeline.request import Request
+from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 
@@ -125,7 +127,10 @@ def scan_files(
     limit = recipe.decoding.max_pixels
     with console.track("Reading images", len(catalog)) as advance:
         catalog = scan(catalog, max_pixels=limit, hook=hook, memory=memory, advance=advance)
-    return group(link_copies(catalog, memory), recipe.split.group_by)
+    catalog = link_copies(catalog, memory)
+    if isinstance(hook, FeatureExtractor):
+        catalog = link_edited_copies(catalog, hook, memory)
+    return group(catalog, recipe.split.group_by)
 
 
 def divide(request: Request, catalog: Catalog, console: Console) -> Catalog:

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from tellapart.errors import needs_extra
-from tellapart.phrases import count_of
+from tellapart.phrases import count_of, in_groups
 from tellapart.report.parts import wording
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def _template(name: str) -> Template:
         number=wording.number,
         decimal=wording.decimal,
         count_of=count_of,
+        in_groups=in_groups,
     )
     return environment.get_template(name)
 
