@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from helpers.images import write_classes
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
 from tellapart.probe import edited
 from tellapart.probe.edited import edited_copies
@@ -37,8 +38,8 @@ def embeddings(names):
 def found_among(images, names, **options):
     joined = b"".join(make_thumbnail(np.asarray(img)) for img in images)
     thumbnails = np.frombuffer(joined, np.uint8).reshape(-1, THUMBNAIL_BYTES)
-    known = np.arange(len(images))
-    return edited_copies(embeddings(names), thumbnails, known, **{"block": 1000, **options})
+    known, labels = np.arange(len(images)), np.zeros(len(images), np.int64)
+    return edited_copies(embeddings(names), thumbnails, labels, known, **{"block": 1000, **options})
 
 
 EDITS = {
@@ -84,7 +85,7 @@ def test_what_is_known_to_be_one_image_is_not_paired_again(photos):
     joined = b"".join(make_thumbnail(np.asarray(img)) for img in [*photos, *photos])
     thumbnails = np.frombuffer(joined, np.uint8).reshape(-1, THUMBNAIL_BYTES)
     known = np.tile(np.arange(40), 2)
-    found = edited_copies(embeddings(known), thumbnails, known, block=1000)
+    found = edited_copies(embeddings(known), thumbnails, known * 0, known, block=1000)
     assert not len(found.pairs)
 
 
@@ -99,6 +100,13 @@ def test_blocks_find_what_lies_within_them(photos):
     turned = [img.rotate(12) for img in photos[:12]]
     found = found_among([*photos, *turned], [*range(40), *range(12)], block=30)
     assert {right - left for left, right in found.pairs.tolist()} == {40}
+
+
+def test_few_images_of_a_kind_prove_nothing(tmp_path):
+    write_classes(tmp_path, 12)
+    pixels = [Image.open(file) for file in sorted(tmp_path.rglob("*.jpg"))]
+    found = found_among(pixels, [row // 2 for row in range(36)])
+    assert not len(found.pairs)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

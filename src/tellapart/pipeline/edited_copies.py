@@ -32,7 +32,8 @@ def link_edited_copies(
     rows = different_images(catalog)
     if len(rows) < 3:
         return catalog
-    names = "".join((*catalog.digests[rows], features.graph_digest, f"edited {_VERSION}"))
+    labels = ",".join(map(str, catalog.labels[rows]))
+    names = "".join((*catalog.digests[rows], labels, features.graph_digest, f"edited {_VERSION}"))
     key = hashlib.sha256(names.encode()).hexdigest()
     kept = memory.recall_pairs(key)
     if kept is None:
@@ -41,7 +42,9 @@ def link_edited_copies(
         joined = b"".join(thumbnails_of(catalog, rows, memory))
         thumbnails = np.frombuffer(joined, np.uint8).reshape(-1, THUMBNAIL_BYTES)
         _, first, place = np.unique(catalog.copies[rows], return_index=True, return_inverse=True)
-        found = edited_copies(features.of(catalog, rows), thumbnails, first[place], block=BLOCK)
+        _, classes = np.unique(catalog.labels[rows], return_inverse=True)
+        embedded = features.of(catalog, rows)
+        found = edited_copies(embedded, thumbnails, classes, first[place], block=BLOCK)
         kept = np.concatenate([found.pairs, [[_LEFT, found.left]]])
         memory.remember_pairs(key, kept)
     pairs, left = kept[kept[:, 0] != _LEFT], int(kept[kept[:, 0] == _LEFT, 1].sum())

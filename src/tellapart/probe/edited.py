@@ -5,8 +5,8 @@
                    the others            registered
 
 A network gives such copies nearly the same embedding, but two different images of one class as
-well. So the pixels decide. How alike different images of the set are is measured on some that are
-near but not nearest; in a uniform set that is so much that nothing is taken for a copy.
+well. So the pixels decide. How alike different images of a class are is measured; in a uniform
+class that is so much that nothing is taken for a copy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tellapart.catalog.fitting import CONTRAST
 from tellapart.catalog.thumbnails import batches, grey_of
 from tellapart.catalog.unions import united
 from tellapart.probe.registration import similarities
@@ -26,7 +25,7 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 NEIGHBOURS = 6  # two images propose each other if each is among so many nearest of the other
-FARTHER = 20  # the neighbour that stands for images that are no copies
+FARTHER = 20  # the neighbour that stands for those that are no copies
 # How much nearer than that neighbour a copy is. Copies are at 0.3 to 0.8, others seldom under 0.8.
 NEARER = 0.85
 # The fine structure of copies agrees at 0.94 and more, that of different photos at 0.75 at most.
@@ -36,6 +35,7 @@ LEAST_SIMILARITY = 0.9
 DEVIATIONS = 4.0
 LEAST_DIFFERENCE = 0.01  # what rounding leaves
 _DIFFERENT = 200  # pairs that are measured to learn this
+LEAST_IMAGES = 20  # of a class, to measure how alike different images of it are
 # Half a minute of one core.
 MOST_PAIRS = 8_000
 _DIMENSIONS = 256  # that embeddings are projected to, so that the neighbours take seconds
@@ -56,50 +56,53 @@ class Edited:
 
 
 def edited_copies(
-    features: Floats, thumbnails: NDArray[np.uint8], known: Integers, *, block: int
+    features: Floats,
+    thumbnails: NDArray[np.uint8],
+    labels: Integers,
+    known: Integers,
+    *,
+    block: int,
 ) -> Edited:
     """Find the images that are others turned by a few degrees, cropped or recoloured.
 
     Args:
         features: (N, D) their embeddings.
         thumbnails: (N, THUMBNAIL_BYTES).
+        labels: (N,) their classes.
         known: (N,) the smallest row that shows the same image, as far as it is known.
         block: more images than this are taken in blocks, across which nothing is compared.
     """
-    count = len(features)
-    proposed, different = _proposals(features, block)
+    count, points = len(features), _directions(features)
+    proposed = _proposals(points, block)
     proposed = proposed[known[proposed[:, 0]] != known[proposed[:, 1]]]
     left = max(0, len(proposed) - MOST_PAIRS)
     if not len(proposed):
         return Edited(proposed, left)
-    different = different[known[different[:, 0]] != known[different[:, 1]]]
-    limit = _largest_difference(thumbnails, different)
+    limits = _largest_differences(points, thumbnails, labels, known)
     pairs, tops = [*enumerate(known.tolist())], known
     for start in range(0, min(len(proposed), MOST_PAIRS), _ROWS):
         batch = proposed[start : min(start + _ROWS, MOST_PAIRS)]
         # What a chain joins already need not be registered.
         batch = batch[tops[batch[:, 0]] != tops[batch[:, 1]]]
+        limit = limits[labels[batch]].min(1)
         pairs += map(tuple, batch[_differences(thumbnails, batch) <= limit].tolist())
         tops = united(count, pairs)
     return Edited(np.array(pairs[count:], np.int64).reshape(-1, 2), left)
 
 
-def _proposals(features: Floats, size: int) -> tuple[Integers, Integers]:
-    """Mutual neighbours that are far nearer than others, the nearest first; and pairs that are near
-    but not nearest.
-    """
-    points = _directions(features)
+def _proposals(points: Floats, size: int) -> Integers:
+    """(P, 2) mutual neighbours that are far nearer than others, the nearest first."""
     # Along one axis, so that what is alike lies in one block most of the time.
     order = np.argsort(points[:, 0], kind="stable")
     blocks = np.array_split(order, max(1, -(-len(order) // size)))
-    found = [_neighbours(points[block]) for block in blocks if len(block) > 2]
-    empty = np.zeros((0, 2), np.int64)
-    proposed = [block[pairs] for block, (pairs, _, _) in zip(blocks, found, strict=False)]
-    different = [block[pairs] for block, (_, _, pairs) in zip(blocks, found, strict=False)]
-    ratios = np.concatenate([np.zeros(0), *(ratio for _, ratio, _ in found)])
-    together = np.sort(np.concatenate([empty, *proposed]), axis=1)
-    nearest_first = np.argsort(ratios, kind="stable")
-    return together[nearest_first], np.concatenate([empty, *different])
+    pairs, ratios = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
+    for block in blocks:
+        if len(block) > 2:
+            near, ratio = _neighbours(points[block])
+            pairs.append(block[near])
+            ratios.append(ratio)
+    nearest_first = np.argsort(np.concatenate(ratios), kind="stable")
+    return np.sort(np.concatenate(pairs), axis=1)[nearest_first]
 
 
 def _directions(features: Floats) -> Floats:
@@ -113,9 +116,9 @@ def _directions(features: Floats) -> Floats:
     return points
 
 
-def _neighbours(points: Floats) -> tuple[Integers, NDArray[np.float64], Integers]:
-    """Of one block: the pairs that propose each other, how near they are as a share of the distance
-    to the FARTHER neighbour, and each image with that neighbour.
+def _neighbours(points: Floats) -> tuple[Integers, NDArray[np.float64]]:
+    """The pairs in one block that propose each other, and how near they are as a share of the
+    distance to the FARTHER neighbour.
     """
     count = len(points)
     kept = min(FARTHER, count - 2) + 1
@@ -136,22 +139,49 @@ def _neighbours(points: Floats) -> tuple[Integers, NDArray[np.float64], Integers
     ratio = distance[first, slot] / np.minimum(usual[first], usual[second])
     mutual = (near[second] == first[:, None]).any(1) & (first < second) & (ratio <= NEARER)
     pairs = np.stack([first[mutual], second[mutual]], axis=1)
-    return pairs, ratio[mutual], np.stack([np.arange(count), nearest[:, -1]], axis=1)
+    return pairs, ratio[mutual]
 
 
-def _largest_difference(thumbnails: NDArray[np.uint8], different: Integers) -> float:
-    """The difference up to which two images of this set are copies."""
+def _largest_differences(
+    points: Floats, thumbnails: NDArray[np.uint8], labels: Integers, known: Integers
+) -> NDArray[np.float64]:
+    """For each class the difference up to which two of its images are copies.
+
+    Classes of few images get that of the most uniform class.
+    """
+    sizes = np.bincount(labels)
+    enough = np.flatnonzero(sizes >= LEAST_IMAGES)
+    limits = np.zeros(len(sizes))
+    if not len(enough):
+        return limits
+    each = max(LEAST_IMAGES, _DIFFERENT // len(enough))
+    of_class = [_different(points, np.flatnonzero(labels == label), each) for label in enough]
+    for label, pairs in zip(enough.tolist(), of_class, strict=True):
+        apart = pairs[known[pairs[:, 0]] != known[pairs[:, 1]]]
+        limits[label] = _largest_difference(_differences(thumbnails, apart))
+    limits[sizes < LEAST_IMAGES] = limits[enough].min()
+    return limits
+
+
+def _different(points: Floats, rows: Integers, most: int) -> Integers:
+    """Pairs of some images of a class and another one that is alike, yet no copy: a third of the
+    class is nearer.
+    """
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64))]
+    place = len(rows) - 1 - len(rows) // 3
+    other = rows[np.argpartition(points[some] @ points[rows].T, place - 1, axis=1)[:, place - 1]]
+    return np.stack([some, other], axis=1)
+
+
+def _largest_difference(differences: Floats) -> float:
+    """The difference up to which images are copies, by how much different images differ."""
+    if len(differences) < LEAST_IMAGES // 2:
+        return 0.0
     limit = float(np.sqrt(1 - LEAST_SIMILARITY**2))
-    if not len(different):
-        return limit
-    some = np.linspace(0, len(different) - 1, min(len(different), _DIFFERENT)).astype(np.int64)
-    differences = _differences(thumbnails, different[some])
     logarithms = np.log(np.maximum(differences, LEAST_DIFFERENCE))
     tail = float(np.exp(logarithms.mean() - DEVIATIONS * logarithms.std()))
-    if tail >= limit:
-        return limit
-    # A uniform set: only what is far nearer than any of these.
-    return min(tail, float(np.exp(logarithms.min())) / CONTRAST)
+    # In a uniform kind of image nothing is told apart from a copy by 32 x 32 pixels.
+    return limit if min(tail, float(np.quantile(differences, 0.02))) >= limit else 0.0
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ _LARGEST_STEP = 0.3  # of an entry of the map, in half-widths
 
 
 def similarities(first: Tensor, second: Tensor) -> Tensor:
-    """How well the fine structure of one image agrees with another's, once they are registered.
+    """How well one image agrees with another, once they are registered.
 
     Args:
         first: (E, S, S) grey levels; S is a multiple of 16.
@@ -111,11 +111,18 @@ def _moved(stack: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _agreement(first: Tensor, second: Tensor, maps: Tensor) -> Tensor:
-    """(E,) the correlation of fine structure where the images overlap, without the pixels that
-    differ most.
+    """(E,) how well images agree where they overlap: in fine structure, and in all; the lesser of
+    the two. -1 where they overlap too little.
     """
-    moved, inside = _moved(_fine(first), maps)
-    one, two = moved.flatten(1), _fine(second).flatten(1)
+    scores = []
+    for see in (_fine, _blurred):
+        moved, inside = _moved(see(first), maps)
+        scores.append(_correlation(moved.flatten(1), see(second).flatten(1), inside))
+    return torch.minimum(*scores).masked_fill(inside.mean(1) < LEAST_OVERLAP, -1.0)
+
+
+def _correlation(one: Tensor, two: Tensor, inside: Tensor) -> Tensor:
+    """(E,) the correlation of (E, P) values, without those that differ most."""
     one, two = _without_mean(one, inside), _without_mean(two, inside)
     gain = ((two**2 * inside).sum(1) / (one**2 * inside).sum(1).clamp(min=1e-6)).sqrt()
     rest = (two - gain[:, None] * one).abs().masked_fill(inside == 0, torch.inf)
@@ -124,8 +131,7 @@ def _agreement(first: Tensor, second: Tensor, maps: Tensor) -> Tensor:
     near = inside * (rest <= limit)
     one, two = _without_mean(one, near), _without_mean(two, near)
     strengths = (one**2 * near).sum(1) * (two**2 * near).sum(1)
-    score = (one * two * near).sum(1) / strengths.clamp(min=1e-6).sqrt()
-    return score.masked_fill(inside.mean(1) < LEAST_OVERLAP, -1.0)
+    return (one * two * near).sum(1) / strengths.clamp(min=1e-6).sqrt()
 
 
 def _without_mean(values: Tensor, where: Tensor) -> Tensor:
