@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tellapart.evaluation.metrics import ClassScores, Metrics
     from tellapart.modelfile.predictor import Answer
 
+SHOWN = 3  # names of classes without images, beside an accuracy
 MOST_CLASSES = 20  # with more, a training prints no line per class
 # Labels of lines that hold a path or a command. They are not wrapped, so that they can be copied.
 COPIED = ("next", "page", "report", "model", "use it")
@@ -72,14 +73,28 @@ def print_scores(metrics: Metrics, split: str = "") -> None:
         metrics: of the images.
         split: which images these are, as "test ".
     """
+    over = _over_tested_classes(metrics)
     if metrics.balanced_first:
-        echo(f"{split}balanced accuracy  {metrics.balanced_accuracy}")
-    echo(f"{split}accuracy  {metrics.accuracy}")
+        echo(f"{split}balanced accuracy  {metrics.balanced_accuracy}{over}")
+    echo(f"{split}accuracy  {metrics.accuracy}{over}")
     if metrics.majority_baseline is not None and metrics.accuracy.count:
         echo(
             "baseline: always answering the largest class of train is correct for"
             f" {metrics.majority_baseline}"
         )
+
+
+def _over_tested_classes(metrics: Metrics) -> str:
+    """Which classes an accuracy says nothing of, to go on with after it; "" if there are none."""
+    missing = [scores.name for scores in metrics.per_class if not scores.recall.count]
+    if not missing or not metrics.accuracy.count:
+        return ""
+    shown = ", ".join(map(repr, missing[:SHOWN])) + (" …" if len(missing) > SHOWN else "")
+    total = len(metrics.per_class)
+    return (
+        f", over the {total - len(missing):,} of {total:,} classes that have images here; missing:"
+        f" {shown}"
+    )
 
 
 def print_classes(metrics: Metrics) -> None:
