@@ -17,6 +17,7 @@ from tellapart.errors import choose
 from tellapart.evaluation.choice import Choice
 from tellapart.evaluation.comparison import Comparison, compare
 from tellapart.evaluation.scores import METRICS
+from tellapart.experiments.fold_plan import pool_of
 from tellapart.export.compose import compose_features
 from tellapart.extensions import Extensions
 from tellapart.models.backbones import Backbone
@@ -26,7 +27,7 @@ from tellapart.phrases import count_of
 from tellapart.pipeline.data import Data
 from tellapart.pipeline.fine_tuned import keep_between, settle
 from tellapart.pipeline.open import OpenRun
-from tellapart.pipeline.probe import TrainedModel
+from tellapart.pipeline.probe import TrainedModel, fit_train
 from tellapart.pipeline.record import Trained, write_results
 from tellapart.pipeline.request import Request, how_to_resume
 from tellapart.pipeline.services import Services
@@ -128,10 +129,14 @@ def finish_network(
     recipe, console, clock = request.recipe, services.console, services.clock
     data = embed_measured(fitted.model, data, recipe, console)
     clock.lap("features")
-    model, comparison = fitted.model, None
+    model, comparison, catalog = fitted.model, None, data.catalog
     if start is not None:
-        model, comparison = _better(start, fitted, data.catalog)
-    shipped = ship(model, data.catalog, recipe, services.store)
+        model, comparison = _better(start, fitted, catalog)
+    if model is start and not (catalog.given_splits == "val").any():
+        # A probe needs no val: it learns from these images too, as a run of the probe alone would.
+        catalog = catalog.with_splits(pool_of(catalog.splits))
+        start = model = fit_train(start, catalog, recipe)
+    shipped = ship(model, catalog, recipe, services.store)
     clock.lap("model file")
     trained = Trained(
         recipe=recipe,
