@@ -323,7 +323,7 @@ def _trained(
     with open_run(request) as run:
         path = run.folder.path
         if run.finished:
-            return _outcome_of(read_history(path), bench.metric, path.name)
+            return _outcome_of(read_history(path), bench.metric, path.name, recipe)
         data = data_in_hand(catalog, find_all(catalog, None))
         frozen = embedded() if recipe.starts_at_probe else None
         start = fit_train(frozen, catalog, recipe) if frozen else None
@@ -335,9 +335,9 @@ def _trained(
         if judge.outcome:
             return judge.outcome
         if fitted.progress.ended == BY_CALLBACK:  # by an earlier session, killed since
-            return replace(_outcome_of(history, bench.metric, ""), stopped=BEHIND)
+            return replace(_outcome_of(history, bench.metric, "", recipe), stopped=BEHIND)
         finish_network(request, run, data, services, fitted, start=start)
-        return _outcome_of(history, bench.metric, name)
+        return _outcome_of(history, bench.metric, name, recipe)
 
 
 class Judge:
@@ -394,10 +394,12 @@ def _with_loss(scores: Mapping[str, float], loss: float | None) -> dict[str, flo
     return {**({} if loss is None else {"train_loss": loss}), **scores}
 
 
-def _outcome_of(history: Sequence[Mapping[str, float]], metric: str, run: str) -> Outcome:
-    """The best epoch of a training, by its history."""
+def _outcome_of(
+    history: Sequence[Mapping[str, float]], metric: str, run: str, recipe: Recipe
+) -> Outcome:
+    """The epoch whose network a training keeps, by its history: the best one, or the last one."""
     best: Mapping[str, float] | None = None
-    for row in history:
+    for row in history[-1:] if recipe.training.keep == "last" else history:
         value = row.get(f"val_{metric}", math.nan)
         if better(metric, value, best[f"val_{metric}"] if best else None):
             best = row
