@@ -16,7 +16,7 @@ import numpy as np
 
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.table import Catalog
-from tellapart.evaluation.calibration_check import check_calibration
+from tellapart.evaluation.calibration_check import CalibrationCheck, check_calibration
 from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.left_out import LeftOut
 from tellapart.evaluation.metrics import Metrics, Score
@@ -189,7 +189,7 @@ def _score_section(report: ReportInput) -> dict[str, Any]:
         "caveats": caveats,
         "all_clear": _all_clear(report) if metrics and not caveats else "",
         "scores": _score_lines(metrics) if metrics else (),
-        "losses": _losses(metrics) if metrics else (),
+        "losses": _losses(metrics, check) if metrics else (),
         "class_rows": metrics.per_class if metrics else (),
     }
 
@@ -220,12 +220,20 @@ def _score_line(name: str, score: Score, baseline: float | None = None) -> Score
     return ScoreLine(wording.metric_title(name), wording.METRICS[name][1], score, baseline)
 
 
-def _losses(metrics: Metrics) -> list[tuple[str, str, Score]]:
-    scores = {"log_loss": metrics.log_loss, "brier": metrics.brier, "ece": metrics.ece}
-    return [
-        (wording.metric_title(name), wording.METRICS[name][1], score)
-        for name, score in scores.items()
-    ]
+def _losses(metrics: Metrics, check: CalibrationCheck | None) -> list[tuple[str, str, float, str]]:
+    """Title, meaning, value, and what to hold the value against.
+
+    The interval of a calibration error is too narrow where images are few or in groups. What
+    chance alone makes says more.
+    """
+    rows = []
+    for name in ("log_loss", "brier", "ece"):
+        score: Score = getattr(metrics, name)
+        beside = f"{wording.decimal(score.low)} to {wording.decimal(score.high)}"
+        if name == "ece" and check is not None:
+            beside = f"by chance up to {wording.decimal(check.ece_by_chance)}"
+        rows.append((wording.metric_title(name), wording.METRICS[name][1], score.value, beside))
+    return rows
 
 
 def _data_section(report: ReportInput, album: Album) -> dict[str, Any]:
