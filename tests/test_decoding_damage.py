@@ -168,3 +168,23 @@ def test_a_bomb_of_pixels_is_too_large():
     data = odd.bit_bomb()
     assert len(data) < 200_000
     assert decode(data).status == "too_large"
+
+
+SPEAK = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tellapart.decoding import decode_file
+with ThreadPoolExecutor(4) as threads:
+    print(*(image.status for image in threads.map(decode_file, map(Path, sys.argv[1:]))))
+print("its own line", file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there libtiff is linked in without its names")
+def test_libtiff_and_pillow_print_nothing_and_python_still_does(tmp_path):
+    odd.tiffs_that_make_decoders_speak(tmp_path)
+    command = [sys.executable, "-c", SPEAK, *map(str, tmp_path.iterdir())]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"corrupt"}
+    assert done.stderr == "its own line\n"

@@ -171,6 +171,26 @@ def test_a_transparent_grey_of_four_bits_is_found():
     assert grey.tolist() == [255 if level == 5 else level * 17 for level in range(16)]
 
 
+@pytest.mark.parametrize("format", ["PNG", "GIF", "WEBP", "TIFF"])
+def test_an_image_that_is_transparent_everywhere_is_white_and_says_so(format):
+    decoded = decode(odd.invisible(format))
+    assert (decoded.status, decoded.notes) == ("ok", ("transparent",))
+    assert decoded.pixels.min() == 255
+
+
+def test_a_16_bit_grey_whose_only_level_is_the_transparent_one_says_so():
+    level = np.full((8, 8), 700, np.uint16)
+    decoded = decode(odd.encoded(Image.fromarray(level), transparency=700))
+    assert decoded.notes == ("16_bit_scaled", "transparent")
+    assert decoded.pixels.min() == 255
+
+
+def test_a_bmp_whose_alpha_is_empty_shows_its_colours():
+    decoded = decode(odd.empty_alpha_bmp())
+    assert (decoded.status, decoded.notes) == ("ok", ("alpha_ignored",))
+    assert np.array_equal(decoded.pixels, odd.scene())
+
+
 # ── thumbnails ──
 
 

@@ -121,9 +121,9 @@ def test_a_pil_image_of_any_mode_is_converted_as_its_file_is(mode: str):
     assert same(decode_input(opened(data)), decode(data))
 
 
-def test_transparent_parts_are_laid_on_white():
+def test_an_image_that_is_transparent_everywhere_is_white_with_a_note():
     decoded = decode_input(Image.new("RGBA", (4, 4), (255, 0, 0, 0)))
-    assert decoded.notes == ("alpha_on_white",)
+    assert decoded.notes == ("transparent",)
     assert decoded.pixels.min() == 255
 
 

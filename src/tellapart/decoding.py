@@ -13,9 +13,7 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import stat
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from tellapart.decoder_messages import hush_decoders
 from tellapart.exif import taken_of, turn_of
 from tellapart.image_kinds import HEAD_BYTES, SUFFIXES, recognise
 from tellapart.truncation import is_cut, png_lacks_rows
 
 # The version of the pixels. Raise it when the same bytes may decode to others: what was computed
 # from them is then computed anew.
-CONTRACT = 1
+CONTRACT = 2
 
 # Pillow starts to warn here. At twice as many pixels it refuses, whatever limit is set.
 DEFAULT_MAX_PIXELS = 89_478_485
@@ -37,9 +36,6 @@ MAX_FILE_BYTES = 2**30  # 1 GiB: the largest file that is read into memory
 
 # TIFF tags.
 _REDUCED, _BITS_PER_SAMPLE, _PHOTOMETRIC, _SUB_IMAGES, _DNG_VERSION = 254, 258, 262, 330, 50706
-
-_QUIET_MODULE = r"PIL\."
-_QUIET = ("ignore", None, Warning, re.compile(_QUIET_MODULE), 0)
 
 STATUSES: dict[str, str] = {
     "ok": "The image was decoded.",
@@ -86,6 +82,13 @@ NOTES: dict[str, str] = {
         " all."
     ),
     "alpha_on_white": "Transparent parts were laid on white.",
+    "transparent": (
+        "The whole image is transparent, so only the white below it was taken. Check the file."
+    ),
+    "alpha_ignored": (
+        "The BMP has an alpha channel that is empty, as some programs write it. Its colours were"
+        " taken as they are."
+    ),
 }
 
 
@@ -199,7 +202,7 @@ def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS)
     status, kind = recognise(data[:HEAD_BYTES])
     if status != "ok":
         return _refused(status, kind)
-    _hush_pillow()
+    hush_decoders(kind)
     try:
         return _decode(data, kind, extension_note(name, data), max_pixels)
     except (Image.DecompressionBombError, MemoryError):
@@ -230,7 +233,7 @@ def decode_image(img: Image.Image, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> D
     ((2, 4, 3), np.uint8(128))
     """
     kind = img.format or ""
-    _hush_pillow()
+    hush_decoders(kind)
     try:
         if not (img.width and img.height):
             return Decoded("empty", format=kind, detail="The image has no pixels.")
@@ -355,7 +358,7 @@ def _from_16_bit(img: Image.Image, notes: list[str]) -> Image.Image:
         grey = 255 - grey
     if "transparency" in img.info and (hidden := values == img.info["transparency"]).any():
         grey[hidden] = 255
-        notes.append("alpha_on_white")
+        notes.append("transparent" if hidden.all() else "alpha_on_white")
     return Image.fromarray(grey).convert("RGB")
 
 
@@ -368,7 +371,12 @@ def _on_white(img: Image.Image, data: bytes, notes: list[str]) -> Image.Image:
     alpha = rgba.getchannel("A")
     if alpha.getextrema() == (255, 255):
         return rgba.convert("RGB")
-    notes.append("alpha_on_white")
+    empty = alpha.getextrema() == (0, 0)
+    if empty and img.format == "BMP":
+        # Programs that fill 32 bits a pixel leave the last eight at zero. Browsers show the colours.
+        notes.append("alpha_ignored")
+        return rgba.convert("RGB")
+    notes.append("transparent" if empty else "alpha_on_white")
     canvas = Image.new("RGB", img.size, "white")
     canvas.paste(rgba, mask=alpha)
     return canvas
@@ -399,17 +407,6 @@ def _is_animated(img: Image.Image) -> bool:
         return bool(getattr(img, "is_animated", False))
     except Exception:  # what follows the first frame is damaged, and is not used
         return True
-
-
-def _hush_pillow() -> None:
-    """Silence Pillow's warnings about odd files: here they are statuses and notes.
-
-    This holds for the whole process, because `warnings.catch_warnings` is not safe with threads. It
-    is checked each time, because others, such as test runners, put the old filters back. A filter
-    "error" would reject good images.
-    """
-    if not warnings.filters or warnings.filters[0] != _QUIET:
-        warnings.filterwarnings("ignore", module=_QUIET_MODULE)
 
 
 def _refused(status: str, what: str, kind: str = "") -> Decoded:

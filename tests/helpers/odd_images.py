@@ -520,6 +520,13 @@ TRANSPARENT = [
 ]
 
 
+def invisible(format: str) -> bytes:
+    """An image of which every pixel is transparent, over hidden colours."""
+    rgba = Image.fromarray(scene()).convert("RGBA")
+    rgba.putalpha(0)
+    return encoded(rgba, format, **({"lossless": True} if format == "WEBP" else {}))
+
+
 def _palette_and_alpha(grey: np.ndarray, alpha: np.ndarray) -> Image.Image:
     img = Image.fromarray(grey).convert("P").convert("PA")
     img.putalpha(Image.fromarray(alpha))
@@ -690,6 +697,8 @@ def salt(folder: Path) -> dict[str, str]:
         "lab.tif": in_mode("LAB", "TIFF", 106),
         "one_bit.png": in_mode("1", "PNG", 107),
         "see_through.png": transparent("RGBA png"),
+        "invisible.png": invisible("PNG"),
+        "empty_alpha.bmp": empty_alpha_bmp(),
         "key.png": transparent("RGB png with a key"),
         "moving.gif": animated("GIF", 110),
         "moving.webp": animated("WEBP", 120),
@@ -776,6 +785,7 @@ def gallery_contents() -> dict[str, bytes]:
             f"transparent_{kind.replace(' ', '_')}.{end}": transparent(kind)
             for kind, end in see_through.items()
         },
+        **{f"invisible.{SUFFIXES[f]}": invisible(f) for f in ("PNG", "GIF", "WEBP", "TIFF")},
         "transparent_four_bit_key.png": four_bit_png_with_a_key(),
         **{f"png_{c}_{d}.png": any_png(c, d)[0] for c, d in PNG_KINDS},
         **{f"png_{c}_{d}_interlaced.png": any_png(c, d, interlaced=True)[0] for c, d in PNG_KINDS},
@@ -943,6 +953,15 @@ def bmp(
     return struct.pack("<2sIHHI", b"BM", start + len(body), 0, 0, start) + header + palette + body
 
 
+def empty_alpha_bmp() -> bytes:
+    """A BMP of 32 bits with a mask for alpha, which is 0 in every pixel."""
+    body = np.dstack([scene()[::-1, :, ::-1], np.zeros((48, 64), np.uint8)]).tobytes()
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 56, 64, 48, 1, 32, 3, len(body), 2835, 2835, 0, 0) + masks
+    start = 14 + len(header)
+    return struct.pack("<2sIHHI", b"BM", start + len(body), 0, 0, start) + header + body
+
+
 def _bmp_files() -> dict[str, bytes]:
     bgr, grey = scene()[:, :, ::-1], scene()[:, :, 0]
     greys = b"".join(bytes([level, level, level, 0]) for level in range(256))
@@ -959,6 +978,7 @@ def _bmp_files() -> dict[str, bytes]:
         "bmp_555.bmp": bmp(16, (red >> 3 << 10 | green >> 3 << 5 | blue >> 3).tobytes()),
         "bmp_565.bmp": bmp(16, packed, compression=3, palette=masks),
         "bmp_32.bmp": bmp(32, np.dstack([bgr, bgr[:, :, :1]]).tobytes()),
+        "bmp_32_empty_alpha.bmp": empty_alpha_bmp(),
         "bmp_runs.bmp": bmp(8, rle, compression=1, palette=greys),
         "bmp_runs_without_end.bmp": bmp(8, runs, compression=1, palette=greys),
         "bmp_of_2_bits.bmp": bmp(2, bytes(48 * 16), palette=greys[:16]),
@@ -1082,6 +1102,15 @@ def _damaged_files() -> dict[str, bytes]:
         "damaged_head_of_another.jpg": b"\xff\xd8\xff" + drawing[3:],
         "damaged_head_of_another.webp": b"RIFF" + struct.pack("<I", 500) + b"WEBP" + jpeg[:492],
     }
+
+
+def tiffs_that_make_decoders_speak(folder: Path) -> None:
+    """Two TIFFs of which libtiff and Pillow's log would print a line each, in 20 copies."""
+    strip = _damaged_files()["damaged_strip.tif"]
+    bands = tiff(64, 48, bytes(64 * 48 * 13), bits=(8,) * 13, photometric=2)
+    for number in range(20):
+        (folder / f"strip-{number}.tif").write_bytes(strip)
+        (folder / f"bands-{number}.tif").write_bytes(bands)
 
 
 def plain_pillow_decodes(path: Path) -> bool:
