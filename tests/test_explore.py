@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,25 @@ def test_one_image_that_is_there_too_often_is_warned_of(textured: Path):
     found = explored(textured).findings
     assert [finding.kind for finding in found][:1] == ["large_cluster"]
     assert len(found[0].sets[0]) == 7
+
+
+def test_with_copies_exact_only_identical_files_are_copies(textured: Path):
+    copy_of(textured / "left" / "03.png", textured / "left" / "saved again.jpg")
+    shutil.copy(textured / "left" / "04.png", textured / "left" / "identical.png")
+    copies, remark = explored(textured, copies="exact").findings
+    assert (copies.kind, copies.sets) == ("duplicate", (("left/04.png", "left/identical.png"),))
+    assert "were not looked for, and may lie in different splits" in remark.text
+
+
+def test_with_copies_off_no_image_is_a_copy_and_a_finding_says_so(textured: Path):
+    shutil.copy(textured / "left" / "04.png", textured / "right" / "identical.png")
+    (remark,) = explored(textured, copies="off").findings
+    assert remark.text.startswith("Copies were not looked for (--copies off).")
+
+
+def test_another_kind_of_copies_is_refused(textured: Path):
+    with pytest.raises(UserError, match=r"split\.copies: 'some'. Choose one of: exact, near, off"):
+        explored(textured, copies="some")
 
 
 def test_rejected_files_are_found_each_status_by_itself(textured: Path):

@@ -15,6 +15,7 @@ import tellapart
 from tellapart import recipe as recipes
 from tellapart.errors import UserError
 from tellapart.recipe import METHODS, Recipe, methods_of, recipe_from, recipe_keys, recipe_values
+from tellapart.recipe_files import load_recipe
 
 PACKAGE = Path(tellapart.__file__).parent
 ANOTHER = {  # for every key, a value that is not the default
@@ -23,6 +24,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "split.val": 0.2,
     "split.test": 0.3,
     "split.group_by": "name:^([a-z]+),",
+    "split.copies": "exact",
     "method": "finetune",
     "dataset": "cifar10",
     "backbone.name": "resnet18",
@@ -249,6 +251,12 @@ def test_an_option_that_may_be_unset_is_unset_by_none(nothing):
 )
 def test_every_form_of_grouping_is_taken_as_it_is_written(form):
     assert recipe_from({"split.group_by": form}).split.group_by == form
+
+
+def test_a_bare_off_in_a_file_is_the_word_although_yaml_reads_it_as_false(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("split:\n  copies: off\n")
+    assert load_recipe(str(file)).split.copies == "off"
 
 
 @pytest.mark.parametrize(

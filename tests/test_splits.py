@@ -257,6 +257,19 @@ def test_near_duplicates_and_identical_files_make_one_image_together():
     assert find_copies(catalog) == [Copies((0, 1, 2), exact=False, conflict=False)]
 
 
+def test_identical_files_that_are_no_copies_are_divided_like_any_others():
+    catalog = catalog_of_labels([0] * 120, contents=[0] * 120).replace(identical_apart=True)
+    splits = make_splits(catalog, DEFAULT, 0)
+    assert set(splits) == {"train", "val", "test"}
+    assert find_copies(catalog) == find_leaks(catalog.with_splits(splits)) == []
+
+
+def test_identical_files_of_one_group_stay_together_even_if_they_are_no_copies():
+    catalog = catalog_of_labels([0] * 3, contents="aaa", groups=["g", "g", ""])
+    first, second, alone = clusters(catalog.replace(identical_apart=True)).tolist()
+    assert first == second != alone
+
+
 def test_files_that_cannot_be_used_are_no_duplicates():
     assert find_copies(catalog_of_labels([0, 1], contents="aa", statuses=["empty", "empty"])) == []
 

@@ -57,6 +57,13 @@ class SplitOptions(Group):
         f"What must stay on one side of every split: {GROUP_FORMS}. None takes the groups that a"
         " table states.",
     )
+    copies: Literal["near", "exact", "off"] = option(
+        "near",
+        "Which images count as copies of each other and stay on one side of every split. `near`"
+        " also takes images that were saved again, resized, turned or edited. `exact` takes files"
+        " with the same bytes only. `off` takes none, so that a copy in test makes a score too"
+        " good.",
+    )
 
     def __post_init__(self) -> None:
         val = self.val or 0.0

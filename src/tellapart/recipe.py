@@ -307,6 +307,8 @@ def typed_value(key: str, value: Any, hint: Any) -> Any:
             return None
         return typed_value(key, value, options[0])
     if origin is Literal:
+        if value is False and "off" in options:
+            value = "off"  # YAML reads the bare word as false
         return choose_name(key, str(value), options)
     if origin is tuple:
         items = [item for item in value.split(",") if item] if isinstance(value, str) else value

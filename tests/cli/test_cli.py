@@ -174,6 +174,7 @@ def test_a_budget_is_read_as_seconds(text: str, wanted: float):
             "--splits=x",
             "--set=seed=1",
             "--group-by=burst",
+            "--copies=exact",
         ),
         *("--budget=1m", "--strict"),
     ],

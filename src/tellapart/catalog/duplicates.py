@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,19 @@ from tellapart.catalog.table import Catalog
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
 from tellapart.catalog.unions import united
 from tellapart.phrases import count_of
+
+CopiesKind = Literal["near", "exact", "off"]
+
+_NOT_LOOKED_FOR = {
+    "exact": (
+        "Only files with the same bytes count as copies (--copies exact). Images that were saved"
+        " again, resized or edited were not looked for, and may lie in different splits."
+    ),
+    "off": (
+        "Copies were not looked for (--copies off). Even files with the same bytes may lie in"
+        " different splits, and then the score is too good."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -51,8 +64,20 @@ class ThumbnailMemory(Protocol):
         """Keep the near-duplicates of a set of images."""
 
 
-def link_copies(catalog: Catalog, memory: ThumbnailMemory) -> Catalog:
-    """The scanned catalog with its column `copies`: near-duplicates share a number."""
+def link_copies(catalog: Catalog, memory: ThumbnailMemory, kind: CopiesKind = "near") -> Catalog:
+    """The scanned catalog with its column `copies`: near-duplicates share a number.
+
+    Args:
+        catalog: scanned.
+        memory: keeps thumbnails, and what was found before.
+        kind: which images count as copies of each other, as in `SplitOptions`.
+    """
+    if kind != "near":
+        return catalog.replace(
+            copies=np.arange(len(catalog)),
+            identical_apart=kind == "off",
+            remarks=(*catalog.remarks, _NOT_LOOKED_FOR[kind]),
+        )
     rows = different_images(catalog)
     key = hashlib.sha256("".join(catalog.digests[rows]).encode()).hexdigest()
     pairs = memory.recall_pairs(key)
@@ -65,7 +90,8 @@ def link_copies(catalog: Catalog, memory: ThumbnailMemory) -> Catalog:
         memory.remember_pairs(key, pairs)
     uncompared = int((pairs[:, 0] == pairs[:, 1]).sum())
     remarks = (*catalog.remarks, *([_uncompared(uncompared)] if uncompared else []))
-    return catalog.replace(copies=united(len(catalog), rows[pairs].tolist()), remarks=remarks)
+    copies = united(len(catalog), rows[pairs].tolist())
+    return catalog.replace(copies=copies, identical_apart=False, remarks=remarks)
 
 
 def different_images(catalog: Catalog) -> NDArray[np.int64]:
@@ -138,7 +164,7 @@ def clusters(catalog: Catalog) -> NDArray[np.int64]:
 def _same_image(catalog: Catalog) -> list[tuple[int, int]]:
     linked = np.flatnonzero(catalog.copies != np.arange(len(catalog)))
     return [
-        *_neighbours(catalog, catalog.digests),
+        *([] if catalog.identical_apart else _neighbours(catalog, catalog.digests)),
         *zip(linked.tolist(), catalog.copies[linked].tolist(), strict=True),
     ]
 

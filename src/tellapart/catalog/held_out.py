@@ -15,7 +15,7 @@ clusters back. Only such classes move old clusters, and `--splits` keeps these t
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -42,11 +42,16 @@ def cluster_keys(catalog: Catalog, clusters: Iterable[Sequence[int]]) -> list[st
         clusters: rows of each cluster.
     """
     keys = []
+    repeats: Counter[str] = Counter()
     for rows in clusters:
         names = {catalog.groups[row] for row in rows} - {""}
         pixels = {row: int(catalog.widths[row]) * int(catalog.heights[row]) for row in rows}
         first = min(rows, key=lambda row: (-pixels[row], catalog.digests[row]))
-        keys.append(f"group\0{min(names)}" if names else catalog.digests[first])
+        key = f"group\0{min(names)}" if names else catalog.digests[first]
+        # Where identical files are no copies, one key for all of them would still tie them.
+        repeat = repeats[key] if catalog.identical_apart else 0
+        repeats[key] += 1
+        keys.append(f"{key}\0{repeat}" if repeat else key)
     return keys
 
 

@@ -138,7 +138,8 @@ def _may_leak(catalog: Catalog) -> bool:
     homes = catalog.splits[catalog.ok].tolist()
     if "" in homes:  # a chain of copies could lead through a row that lies in no split
         return True
-    for column in (catalog.digests, catalog.copies, catalog.groups):
+    digests = [] if catalog.identical_apart else [catalog.digests]
+    for column in (*digests, catalog.copies, catalog.groups):
         keys = column[catalog.ok].tolist()
         home_of = dict(zip(keys, homes, strict=True))
         if any(home_of[key] != home for key, home in zip(keys, homes, strict=True) if key != ""):

@@ -44,6 +44,8 @@ class Catalog:
             until the images are divided.
         ignored: what was passed over without becoming a row: reason → count.
         remarks: what the user should know of the source, a sentence each.
+        identical_apart: whether files with the same bytes may lie in different splits. A user who
+            looks for no copies wants that.
         prints: (N, 16) uint8, as `prints_of` gives them, and 0 where the status is not ok. None
             until a training takes them.
 
@@ -71,6 +73,7 @@ class Catalog:
     splits: Column
     ignored: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    identical_apart: bool = False
     prints: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:

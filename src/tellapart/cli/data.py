@@ -10,7 +10,7 @@ import typer
 
 import tellapart
 from tellapart.cli.help import Verb, examples, flag, option
-from tellapart.cli.options import Data, GroupBy, Json, Quiet, Recipe, Seed, Set
+from tellapart.cli.options import Copies, Data, GroupBy, Json, Quiet, Recipe, Seed, Set
 from tellapart.cli.output import end_with, print_found
 from tellapart.cli.values import goes_with, goes_without, page_for, settings
 
@@ -44,6 +44,7 @@ def explore(
     recipe: Recipe = None,
     seed: Seed = None,
     group_by: GroupBy = None,
+    copies: Copies = None,
     set_: Set = None,
     strict: Annotated[
         bool,
@@ -115,6 +116,7 @@ def explore(
         recipe=recipe or "probe",
         seed=seed,
         group_by=group_by,
+        copies=copies,
         strict=strict,
         **shared,
     )

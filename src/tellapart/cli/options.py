@@ -50,6 +50,14 @@ GroupBy = Annotated[
         metavar="RULE",
     ),
 ]
+Copies = Annotated[
+    str | None,
+    option(
+        "Which images are copies and stay in one split: near (also re-encoded or edited), exact"
+        " (the same bytes only) or off (none). Default: near.",
+        metavar="KIND",
+    ),
+]
 Strict = Annotated[
     bool,
     flag("Refuse data with leaks between splits or with conflicting labels.", "--strict"),

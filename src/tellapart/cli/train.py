@@ -12,6 +12,7 @@ import tellapart
 from tellapart.cli.help import Verb, argument, examples, flag, option
 from tellapart.cli.options import (
     DATA_HELP,
+    Copies,
     Data,
     GroupBy,
     Json,
@@ -70,6 +71,7 @@ def train(
     seed: Seed = None,
     splits: Splits = None,
     group_by: GroupBy = None,
+    copies: Copies = None,
     set_: Set = None,
     budget: Annotated[
         str | None,
@@ -103,6 +105,7 @@ def train(
             seed=seed,
             splits=splits,
             group_by=group_by,
+            copies=copies,
             strict=strict,
             set={**changes, **budget_settings(budget, recipe or "probe", changes)},
             resume=resume,

@@ -104,6 +104,7 @@ def explore(
     recipe: str | Recipe = "probe",
     seed: int | None = None,
     group_by: str | None = None,
+    copies: str | None = None,
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
     quiet: bool = False,
@@ -117,6 +118,7 @@ def explore(
         recipe: the recipe whose split options decide the splits that are shown.
         seed: the seed of the splits. Default: the recipe's.
         group_by: what must stay on one side of the split, as for `train`.
+        copies: which images count as copies of each other, as for `train`.
         strict: refuse, after the page is written, if anything but remarks and proposals was found.
         set: recipe keys and their values.
         quiet: print nothing.
@@ -133,7 +135,9 @@ def explore(
     (36, ('brick', 'leaf', 'sky'))
     """
     console, start = Console(quiet=quiet), time.monotonic()
-    options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
+    options = load_recipe(
+        recipe, set, {"seed": seed, "split.group_by": group_by, "split.copies": copies}
+    )
     name = name_of(data)
     check_page(out)
     if table:

@@ -44,6 +44,7 @@ def train(
     seed: int | None = None,
     splits: str | PathLike[str] | None = None,
     group_by: str | None = None,
+    copies: str | None = None,
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
     resume: str | PathLike[str] | None = None,
@@ -76,6 +77,8 @@ def train(
             again. New images join them, and no old one moves.
         group_by: what must stay on one side of the split: "column:NAME" of a table, "folder",
             "folder:N", "name:PATTERN" of file names, or "burst".
+        copies: which images count as copies, and stay on one side too: "near" (also re-encoded or
+            edited), "exact" (the same bytes) or "off". Default: the recipe's, "near".
         strict: refuse data with leaks or label conflicts, rather than report them.
         set: recipe keys and their values, for example {"head.weighting": "balanced"}.
         resume: the folder of a run by gradient that was stopped, to go on with it.
@@ -120,6 +123,7 @@ def train(
         seed=seed,
         splits=splits,
         group_by=group_by,
+        copies=copies,
         strict=strict,
         set=set,
         resume=resume,

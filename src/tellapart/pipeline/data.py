@@ -123,12 +123,13 @@ def scan_files(
     console: Console,
     hook: ScanHook | None = None,
 ) -> Catalog:
-    """The catalog scanned, with near-duplicates linked and groups named."""
+    """The catalog scanned, with copies linked as `split.copies` says, and groups named."""
     limit = recipe.decoding.max_pixels
     with console.track("Reading images", len(catalog)) as advance:
         catalog = scan(catalog, max_pixels=limit, hook=hook, memory=memory, advance=advance)
-    catalog = link_copies(catalog, memory)
-    if isinstance(hook, FeatureExtractor):
+    kind = recipe.split.copies
+    catalog = link_copies(catalog, memory, kind)
+    if kind == "near" and isinstance(hook, FeatureExtractor):
         catalog = link_edited_copies(catalog, hook, memory)
     return group(catalog, recipe.split.group_by)
 

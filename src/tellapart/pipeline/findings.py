@@ -103,7 +103,8 @@ def _large(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
         f"{count_of(len(large), 'image is', 'images are')} there so often that the copies are more"
         f" than {LARGE_SHARE:.0%} of the data: {catalog.paths[large[0].rows[0]]!r} is there"
         f" {len(large[0].rows):,} times. If they are copies, keep one. If they only look alike,"
-        " they still count as one image in every split."
+        " as shots of a fixed camera do, they still count as one image in every split. Use --copies"
+        " exact to divide them, or --group-by to say which belong together."
     )
     return [Finding("large_cluster", text, _clusters(catalog, large))]
 

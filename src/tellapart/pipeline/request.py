@@ -94,6 +94,7 @@ def asked_request(
     seed: int | None,
     splits: str | PathLike[str] | None,
     group_by: str | None,
+    copies: str | None,
     strict: bool,
     set: Mapping[str, Any] | None,
     resume: str | PathLike[str] | None,
@@ -108,7 +109,7 @@ def asked_request(
             that describes a new run does not go with it; one of the user's own parts is missing.
     """
     if resume is None:
-        options = {"seed": seed, "split.group_by": group_by}
+        options = {"seed": seed, "split.group_by": group_by, "split.copies": copies}
         return new_request(
             data,
             load_recipe(recipe, set, options, extensions),
@@ -124,6 +125,7 @@ def asked_request(
         "seed": seed,
         "splits": splits,
         "group_by": group_by,
+        "copies": copies,
         "strict": strict,
         "set": set,
     }

@@ -37,6 +37,7 @@ def cross_validate(
     seed: int | None = None,
     splits: str | PathLike[str] | None = None,
     group_by: str | None = None,
+    copies: str | None = None,
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
     resume: str | PathLike[str] | None = None,
@@ -61,6 +62,7 @@ def cross_validate(
         splits: the splits of an earlier run. Its test set stays the test set; its val is divided
             with train.
         group_by: what must stay in one fold, as for `train`.
+        copies: which images count as copies of each other, as for `train`.
         strict: refuse data with leaks or label conflicts, rather than report them.
         set: recipe keys and their values.
         resume: the folder of a cross-validation by gradient that was stopped, to go on with it.
@@ -95,6 +97,7 @@ def cross_validate(
         seed=seed,
         splits=splits,
         group_by=group_by,
+        copies=copies,
         strict=strict,
         set=set,
         resume=resume,

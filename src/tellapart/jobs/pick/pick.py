@@ -162,6 +162,7 @@ def pick(
     seed: int | None = None,
     splits: str | PathLike[str] | None = None,
     group_by: str | None = None,
+    copies: str | None = None,
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
     quiet: bool = False,
@@ -185,6 +186,7 @@ def pick(
         seed: the seed of splits and probes. Default: the recipe's.
         splits: the splits of an earlier run.
         group_by: what must stay on one side of the split, as for `train`.
+        copies: which images count as copies of each other, as for `train`.
         strict: refuse data with leaks or label conflicts, rather than report them.
         set: recipe keys and their values.
         quiet: print nothing.
@@ -202,7 +204,9 @@ def pick(
     'tf_efficientnet_lite0'
     """
     began, budget = time.monotonic(), _budget(max_ms, max_mb, budget_seconds)
-    options = load_recipe(recipe, set, {"seed": seed, "split.group_by": group_by})
+    options = load_recipe(
+        recipe, set, {"seed": seed, "split.group_by": group_by, "split.copies": copies}
+    )
     if not options.starts_at_probe:
         raise UserError(
             f"The recipe {options.name!r} has no probe.",
@@ -233,7 +237,13 @@ def pick(
     images = sample_images(catalog.rows(catalog.splits == "val"), options)
     candidates = _measured(fitted, images, console)
     advice = advise(candidates, budget)
-    given = {"recipe": recipe, "seed": seed, "splits": splits, "group-by": group_by}
+    given = {
+        "recipe": recipe,
+        "seed": seed,
+        "splits": splits,
+        "group-by": group_by,
+        "copies": copies,
+    }
     picked = Picked(
         advice=advice,
         candidates=candidates,

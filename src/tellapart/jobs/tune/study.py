@@ -47,7 +47,7 @@ class StudyRequest:
     """What the user asks of a study; None, empty or false where nothing is said.
 
     Args:
-        data, recipe, set, seed, splits, group_by, strict, out, name: as for `train`.
+        data, recipe, set, seed, splits, group_by, copies, strict, out, name: as for `train`.
         trials: how many the whole study is to have.
         budget_seconds: for this command, the final training included.
         space: a space file.
@@ -63,6 +63,7 @@ class StudyRequest:
     seed: int | None = None
     splits: Path | None = None
     group_by: str | None = None
+    copies: str | None = None
     strict: bool = False
     out: Path
     name: str | None = None
@@ -246,7 +247,11 @@ class _Plan:
 
 def _plan(asked: StudyRequest, kept: StudySettings | None, console: Console) -> _Plan:
     """The settings: what the user says, else what the study has, else the defaults."""
-    options = {"seed": asked.seed, "split.group_by": asked.group_by}
+    options = {
+        "seed": asked.seed,
+        "split.group_by": asked.group_by,
+        "split.copies": asked.copies,
+    }
     own = asked.extensions
     base: str | Recipe = recipe_from(kept.recipe, supplied=own.names) if kept else "probe"
     recipe = load_recipe(asked.recipe or base, asked.set, options, own).with_val()

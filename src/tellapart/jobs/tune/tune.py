@@ -121,6 +121,7 @@ def tune(
     seed: int | None = None,
     splits: str | PathLike[str] | None = None,
     group_by: str | None = None,
+    copies: str | None = None,
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
     quiet: bool = False,
@@ -154,6 +155,7 @@ def tune(
         seed: the seed of every random decision. Default: the recipe's.
         splits: the splits.parquet of an earlier run, or that run's folder.
         group_by: what must stay on one side of the split, as for `train`.
+        copies: which images count as copies of each other, as for `train`.
         strict: refuse data with leaks or label conflicts, rather than report them.
         set: recipe keys and their values, which are then not searched.
         quiet: print nothing.
@@ -182,6 +184,7 @@ def tune(
         seed=seed,
         splits=None if splits is None else Path(splits),
         group_by=group_by,
+        copies=copies,
         strict=strict,
         out=Path(out),
         name=name,
