@@ -1,11 +1,14 @@
 """Which copies of images are found, and what is found where nobody planted any?
 
-    python benchmarks/copies.py DATA... [--copies 400] [--out result.json]
+    python benchmarks/copies.py DATA... [--copies 400] [--only NAME,NAME] [--out result.json]
 
 Into each folder of images, copies of some of them are planted: saved again, resized, cropped,
-brightened, and all of these, one kind at a time. Then the same search runs over the images alone,
-over the solar cells of `elpv-dataset` and over fashion-mnist where these are installed: what it
-finds there is really in the data, or false, and one has to look.
+brightened, and all of these, one kind at a time; and the edits of offline augmentation. The search
+by thumbnails alone looks for them. `augmented.py` measures the one that has embeddings too.
+
+Then the same search runs over the images alone, over the solar cells of `elpv-dataset` and over
+fashion-mnist where these are installed: what it finds there is really in the data, or false, and
+one has to look.
 """
 
 from __future__ import annotations
@@ -86,6 +89,25 @@ KINDS: dict[str, tuple[Callable[[Image.Image, np.random.Generator], Image.Image]
 }
 
 
+def cropped_by_a_fifth(img: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A fifth of the width and of the height in all, at any offset."""
+    width, height = round(0.8 * img.width), round(0.8 * img.height)
+    left = int(rng.integers(img.width - width + 1))
+    top = int(rng.integers(img.height - height + 1))
+    return img.crop((left, top, left + width, top + height))
+
+
+# What is done to images before a set is published, so that there are more of them.
+EDITS: dict[str, tuple[Callable[[Image.Image, np.random.Generator], Image.Image], ...]] = {
+    "mirrored": (lambda img, rng: img.transpose(Image.Transpose.FLIP_LEFT_RIGHT),),
+    "a quarter turn": (lambda img, rng: img.transpose(Image.Transpose.ROTATE_90),),
+    "turned by 12 degrees": (lambda img, rng: img.rotate(12),),
+    "a fifth cropped": (cropped_by_a_fifth,),
+    "brightness 0.7": (lambda img, rng: ImageEnhance.Brightness(img).enhance(0.7),),
+    "brightness 1.3": (lambda img, rng: ImageEnhance.Brightness(img).enhance(1.3),),
+}
+
+
 def read_folder(folder: Path) -> list[Pixels]:
     """Every image that decodes, in the order of names, without exact copies."""
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
@@ -135,7 +157,7 @@ def recall(images: list[Pixels], thumbnails: list[Print], copies: int) -> dict[s
     """For each kind of change, the share of planted copies that are paired with their image."""
     chosen = keyed_numbers(SEED, "copies", map(str, range(len(images)))).argsort()[:copies].tolist()
     found = {}
-    for kind, changes in KINDS.items():
+    for kind, changes in {**KINDS, **EDITS}.items():
         planted = []
         for row, key in zip(chosen, keyed_numbers(SEED, kind, map(str, chosen)), strict=True):
             img, rng = Image.fromarray(images[row]), np.random.default_rng(key)
@@ -189,6 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="*", help="folders of images, at any depth")
     parser.add_argument("--copies", type=int, default=400, help="copies of each kind")
+    parser.add_argument("--only", default="", help="sets to search, between commas; default: all")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
     sources: dict[str, Callable[[], list[Pixels]]] = {
@@ -200,6 +223,8 @@ def main() -> None:
         sources["elpv"] = partial(read_folder, cells)
     if FASHION.is_dir():
         sources["fashion-mnist"] = read_fashion
+    if options.only:
+        sources = {name: sources[name] for name in options.only.split(",")}
     rows = {}
     for name, read in sources.items():
         images = read()
@@ -208,7 +233,7 @@ def main() -> None:
             f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True
         )
         rows[name] = row | {"recall": recall(images, thumbnails, options.copies)}
-    for folder in options.data:
+    for folder in (folder for folder in options.data if folder.name in rows):
         rows[folder.name]["splits"] = across_splits(folder, options.copies // 3)
         print(f"{folder.name}: {rows[folder.name]['splits']}", flush=True)
     result = {**about(list(rows), SEED), "found": rows}
