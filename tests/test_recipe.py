@@ -104,6 +104,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "answer.target_accuracy": 0.9,
     "answer.familiar_share": 0.95,
     "answer.leave_one_class_out": "never",
+    "answer.costs": ["wrong=10", "unanswered=1"],
     "decoding.max_pixels": 10_000,
     "decoding.lost_share": 0.05,
 }

@@ -21,7 +21,7 @@ def test_train_prints_the_score_and_what_to_do_with_the_model(command, data: Pat
     result = command("train", data, "--out", tmp_path / "runs", *SMALL)
     (run,) = (tmp_path / "runs").iterdir()
     assert result.code == 0
-    assert "accuracy  100.0 % (61.0 to 100.0, 6 images)" in result.out
+    assert "accuracy  100.0 % (51.0 to 100.0, 4 images)" in result.out
     assert f"report    {run}/report.html" in result.out
     assert f"use it    tellapart predict {run}/model.onnx IMAGES…" in result.out
     assert result.err.startswith("photos: 3 class folders")
@@ -61,8 +61,10 @@ def test_evaluate_prints_the_score_and_every_class(command, run: Run, data: Path
 
 def test_evaluate_with_json_prints_one_object(command, run: Run, data: Path):
     result = command("evaluate", run.model, data, "--json")
-    assert result.json["test"]["accuracy"]["count"] == 36
+    assert result.json["test"]["accuracy"]["count"] == 4  # the other 32 were trained on
+    assert result.json["seen"]["count"] == 32
     assert result.json.keys() == {
+        "seen",
         "test",
         "answering",
         "classes",

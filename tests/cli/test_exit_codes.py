@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars
 import pytest
 
 from helpers.commands import SMALL, is_one_line
-from helpers.images import write_image
 from tellapart import Run
 from tellapart.cli.main import main
 from tellapart.modelfile.predictor import Predictor
@@ -134,13 +134,18 @@ def test_strict_refuses_a_label_conflict_with_exit_code_five(command, photos: Pa
     assert not (tmp_path / "runs").exists()
 
 
-def test_changed_data_is_refused_with_exit_code_five(
+def test_changed_splits_are_refused_with_exit_code_five(
     command, run: Run, photos: Path, tmp_path: Path
 ):
-    write_image(photos / "sky" / "new.jpg", 99)
+    splits = tmp_path / "splits.parquet"
+    splits.write_bytes((run.path / "splits.parquet").read_bytes())
+    table = polars.read_parquet(splits)
+    table.with_columns(split=polars.lit("train")).write_parquet(
+        splits, metadata=polars.read_parquet_metadata(run.path / "splits.parquet")
+    )
     result = command(
-        "train", photos, "--splits", run.path, "--out", tmp_path / "runs", *SMALL, "--json"
+        "train", photos, "--splits", splits, "--out", tmp_path / "runs", *SMALL, "--json"
     )
     assert result.code == 5
     assert result.json["error"]["kind"] == "refused"
-    assert "1 image" in result.json["error"]["message"]
+    assert "was changed after it was written" in result.json["error"]["message"]

@@ -20,6 +20,8 @@ from tellapart import Predictor, Run
 from tellapart.report.run.usage import snippets
 
 ABOUT = {
+    "answers",
+    "sets",
     "training",
     "backbone",
     "calibration",

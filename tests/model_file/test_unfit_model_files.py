@@ -51,7 +51,7 @@ UNFIT = {
     "classes that are numbers": with_metadata("classes", "[1, 2, 3]"),
     "metadata without an end": with_metadata("classes", "[" * 100_000),
     "a threshold that is text": with_metadata(
-        "thresholds", '{"confidence": "high", "unfamiliarity": 1.0}'
+        "answers", '{"threshold": "high", "weights": [], "costs": null}'
     ),
     "another preprocessing": with_metadata("preprocessing", '{"zoom": 3}'),
     "no probabilities": without_output("probabilities"),

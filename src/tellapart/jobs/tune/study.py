@@ -326,8 +326,10 @@ def _load(request: Request, is_new: bool, console: Console) -> Data:
     if is_new:
         return load_data(request, catalog, console)
     catalog = scan_images(request, catalog, console)
-    catalog = divide(request, catalog, console)
-    return data_in_hand(catalog)
+    if request.splits is not None:
+        # All processes of a study see the same images: new ones are refused here, and named.
+        return data_in_hand(catalog.with_splits(request.splits.of(catalog)))
+    return data_in_hand(divide(request, catalog, console))
 
 
 def _folds(plan: _Plan, catalog: Catalog) -> FoldPlan | None:
