@@ -1,6 +1,6 @@
 """Does a set with offline augmentation report the accuracy that new images get?
 
-    python benchmarks/augmented.py DATA... [--images 200] [--new 200] [--out result.json]
+    python benchmarks/augmented.py DATA... [--images 200] [--new 200] [--unplanted] [--out x.json]
 
 Some images of each folder of classes become a set of the kind that is often published: each image,
 and beside it the same image mirrored, turned by a quarter, turned by 12 degrees, cropped by a fifth,
@@ -10,11 +10,16 @@ images of the folder are new, and its model is measured on them.
 "recall" is the share of edits that are in one cluster with their original. "false" clusters hold
 more than one original. "gap" is the reported accuracy less that on new images; both have intervals,
 and the interval of the difference is that of Newcombe's method 10.
+
+With `--unplanted`, the same two searches also run over the folders as they are, and over the solar
+cells of `elpv-dataset` where these are installed. What they find there is in the data, or false,
+and one has to look.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import tempfile
@@ -29,6 +34,7 @@ from copies import EDITS, SUFFIXES
 from numpy.typing import NDArray
 from PIL import Image
 from recording import about
+from unfamiliar import write_cells
 
 import tellapart
 from tellapart.cache import ScanMemory, cache_folder
@@ -85,22 +91,22 @@ def write_sets(folder: Path, out: Path, images: int, new: int) -> None:
             edit(img, rng).save(home / f"{number:06}_{kind}.jpg", quality=90)
 
 
-def search(folder: Path) -> tuple[Catalog, dict[str, float]]:
-    """The images with their copies linked, as a training links them, and the seconds of each
-    search.
+def search(source: Path) -> tuple[Catalog, Catalog, dict[str, float]]:
+    """The images with the copies linked that thumbnails show, then as a training links them, and
+    the seconds of each search.
     """
     recipe = Recipe()
     with open_services(quiet=True) as services:
         frozen = frozen_backbone(recipe, services.store, services.console, Extensions())
-        catalog, limit = read_source(folder), recipe.decoding.max_pixels
+        catalog, limit = read_source(source), recipe.decoding.max_pixels
         with ScanMemory(cache_folder(), catalog.files.place, limit) as scans:
             catalog = scan(catalog, max_pixels=limit, hook=frozen.features, memory=scans)
             memory, start = Forgetful(scans), time.perf_counter()
-            catalog = link_copies(catalog, memory)
+            near = link_copies(catalog, memory)
             middle = time.perf_counter()
-            catalog = link_edited_copies(catalog, frozen.features, memory)
+            edited = link_edited_copies(near, frozen.features, memory)
             end = time.perf_counter()
-    return catalog, {"by thumbnails": middle - start, "by embeddings": end - middle}
+    return near, edited, {"by thumbnails": middle - start, "by embeddings": end - middle}
 
 
 def found_among(catalog: Catalog) -> dict[str, Any]:
@@ -128,6 +134,23 @@ def found_among(catalog: Catalog) -> dict[str, Any]:
     return {"recall": recall, "clusters": len(held), "false": len(mixed), "mixed": mixed[:20]}
 
 
+def unplanted(source: Path) -> dict[str, Any]:
+    """How many images share a cluster with others in the data as it is, by each search, and the
+    clusters that embeddings made or enlarged.
+    """
+    near, edited, seconds = search(source)
+    before, after = clusters(near), clusters(edited)
+    counts = [int((np.bincount(numbers)[numbers] > 1).sum()) for numbers in (before, after)]
+    larger = [number for number in np.unique(after) if len(np.unique(before[after == number])) > 1]
+    paths = np.array([Path(path).name for path in edited.paths], object)
+    return {
+        "files": len(edited),
+        "images_in_clusters": dict(zip(seconds, counts, strict=True)),
+        "by_embeddings": [paths[after == number].tolist() for number in larger],
+        "search_seconds": seconds,
+    }
+
+
 def gap_between(reported: Score, new: Score) -> dict[str, Any]:
     """The reported accuracy less that on new images, with its interval."""
     gap = reported.value - new.value
@@ -150,7 +173,7 @@ def measure(folder: Path, images: int, new: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         there = Path(temporary)
         write_sets(folder, there, images, new)
-        catalog, seconds = search(there / "augmented")
+        _, catalog, seconds = search(there / "augmented")
         start = time.perf_counter()
         run = tellapart.train(there / "augmented", out=there / "runs", quiet=True)
         trained = time.perf_counter() - start
@@ -173,16 +196,32 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="+", help="folders with one folder a class")
     parser.add_argument("--images", type=int, default=200, help="originals of the augmented set")
     parser.add_argument("--new", type=int, default=200, help="images that the training never sees")
+    parser.add_argument(
+        "--unplanted", action="store_true", help="search the data as it is, too, and elpv-dataset"
+    )
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
-    rows = {}
+    result = about([folder.name for folder in options.data], SEED) | {"threads": usable_cores()}
+    result |= {"images": options.images, "new": options.new, "found": {}, "unplanted": {}}
     for folder in options.data:
-        rows[folder.name] = row = measure(folder, options.images, options.new)
+        result["found"][folder.name] = row = measure(folder, options.images, options.new)
         print(f"{folder.name}: {json.dumps(row, indent=1)}", flush=True)
-        named = about(list(rows), SEED) | {"threads": usable_cores()}
-        result = named | {"images": options.images, "new": options.new, "found": rows}
-        if options.out:  # after each set, so that an interrupted measurement keeps what it has
-            options.out.write_text(json.dumps(result, indent=1) + "\n")
+        write(result, options.out)
+    if options.unplanted:
+        with tempfile.TemporaryDirectory() as temporary:
+            sources = {folder.name: folder for folder in options.data}
+            if importlib.util.find_spec("elpv_dataset"):
+                sources["elpv"] = write_cells(Path(temporary) / "cells.csv")
+            for name, source in sources.items():
+                result["unplanted"][name] = row = unplanted(source)
+                print(f"{name}, as it is: {json.dumps(row, indent=1)}", flush=True)
+                write(result, options.out)
+
+
+def write(result: dict[str, Any], out: Path | None) -> None:
+    """Keep what has been measured so far, should the rest be interrupted."""
+    if out:
+        out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
