@@ -261,7 +261,7 @@ def calibration_check_line(check: CalibrationCheck) -> str:
     """The calibration errors beside those that chance alone makes."""
     return (
         f"The calibration error is {decimal(check.ece)} in bins and {decimal(check.ks)} without bins."
-        f" If every confidence were true, images like these would give less than"
+        f" If every confidence were true, images like these would give at most"
         f" {decimal(check.ece_by_chance)} and {decimal(check.ks_by_chance)} in 19 of 20 tests."
     )
 
