@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tellapart.catalog.files import unchanged_pixels
 from tellapart.catalog.near import near_duplicates
 from tellapart.catalog.prints import PRINT_BYTES, prints_of
+from tellapart.catalog.reshots import shots_of_scenes
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
 from tellapart.catalog.unions import united
@@ -89,8 +90,15 @@ def link_copies(catalog: Catalog, memory: ThumbnailMemory, kind: CopiesKind = "n
         pairs = np.concatenate([found.pairs, np.stack([found.uncompared] * 2, axis=1)])
         memory.remember_pairs(key, pairs)
     uncompared = int((pairs[:, 0] == pairs[:, 1]).sum())
-    remarks = (*catalog.remarks, *([_uncompared(uncompared)] if uncompared else []))
-    copies = united(len(catalog), rows[pairs].tolist())
+    scenes = shots_of_scenes(catalog, rows, united(len(rows), pairs.tolist()))
+    linked = rows[pairs]
+    linked = linked[~np.isin(linked[:, 0], [row for scene in scenes for row in scene.tolist()])]
+    remarks = (
+        *catalog.remarks,
+        *([_uncompared(uncompared)] if uncompared else []),
+        *([_shots(catalog, scenes)] if scenes else []),
+    )
+    copies = united(len(catalog), linked.tolist())
     return catalog.replace(copies=copies, identical_apart=False, remarks=remarks)
 
 
@@ -108,6 +116,18 @@ def _uncompared(count: int) -> str:
         f"{images} like very many others, and not all of these were compared. Copies among them may"
         " lie in different splits. If they are copies, or frames of one scene, name what belongs"
         " together with --group-by."
+    )
+
+
+def _shots(catalog: Catalog, scenes: Sequence[NDArray[np.int64]]) -> str:
+    """The remark that some images look alike but are no copies."""
+    images = count_of(sum(map(len, scenes)), "image looks", "images look")
+    first, second = catalog.paths[scenes[0][:2]]
+    of_scenes = f" (of {len(scenes):,} scenes)" if len(scenes) > 1 else ""
+    return (
+        f"{images} alike, as shots of a fixed camera do{of_scenes}, for example {first!r} and"
+        f" {second!r}. They are not treated as copies, so test has scenes that train has too. If"
+        " they belong together, by time or session, say so with --group-by."
     )
 
 
