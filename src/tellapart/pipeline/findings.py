@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tellapart.catalog.duplicates import Copies, find_copies
+from tellapart.catalog.edited_names import find_edited_names
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.groups import find_bursts
 from tellapart.catalog.split_findings import find_leaks, missed_shares, small_classes
@@ -48,6 +49,7 @@ def find_all(
         *_exact(catalog, [cluster for cluster in consistent if cluster.exact]),
         *_rejected(catalog),
         *_bursts(catalog),
+        *_edited_names(catalog),
         *(Finding("remark", text) for text in remarks),
     )
 
@@ -89,7 +91,10 @@ def _conflicts(catalog: Catalog, conflicts: list[Copies]) -> list[Finding]:
     )
     if near := sum(not cluster.exact for cluster in conflicts):
         differ = "differs" if near == 1 else "differ"
-        text += f" Of these, {near:,} {differ} in the bytes, with nearly the same pixels."
+        text += (
+            f" Of these, {near:,} {differ} in the bytes, with nearly the same pixels. Where these"
+            " are different shots of one scene, use --copies exact."
+        )
     return [Finding("label_conflict", text, _clusters(catalog, conflicts))]
 
 
@@ -158,6 +163,19 @@ def _bursts(catalog: Catalog) -> list[Finding]:
         " each on one side of the split with --group-by burst. Otherwise the score may be too good."
     )
     return [Finding("burst", text, _sets(catalog, bursts))]
+
+
+def _edited_names(catalog: Catalog) -> list[Finding]:
+    names = None if (catalog.groups != "").any() else find_edited_names(catalog)
+    if names is None:
+        return []
+    images = count_of(sum(map(len, names.sets)), "image looks", "images look")
+    text = (
+        f"{images} like edited copies of each other by their names, for example"
+        f" {_example(catalog, names.sets[0])}. If they are, keep them on one side of the split with"
+        f" --group-by 'name:{names.pattern}'. Otherwise the score may be too good."
+    )
+    return [Finding("edited_name", text, _sets(catalog, names.sets))]
 
 
 def _missing(catalog: Catalog, needs_val: bool) -> list[str]:

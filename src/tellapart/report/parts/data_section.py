@@ -52,6 +52,11 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "Taken with one camera within moments. If they show one thing, make them a group, so that"
         " no split separates them.",
     ),
+    "edited_name": (
+        "Possible edited copies",
+        "Named as if they were made from one image. If they were, make them a group, so that no"
+        " split separates them.",
+    ),
     "suspect_label": (
         "Labels to check",
         "The model confidently predicts a class other than the label.",
