@@ -37,6 +37,7 @@ from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
 from tellapart.decoding import decode_file
 from tellapart.evaluation.intervals import wilson
 from tellapart.keyed import keyed_numbers
+from tellapart.threads import usable_cores
 
 SEED = 0
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -236,7 +237,7 @@ def main() -> None:
     for folder in (folder for folder in options.data if folder.name in rows):
         rows[folder.name]["splits"] = across_splits(folder, options.copies // 3)
         print(f"{folder.name}: {rows[folder.name]['splits']}", flush=True)
-    result = {**about(list(rows), SEED), "found": rows}
+    result = {**about(list(rows), SEED), "threads": usable_cores(), "found": rows}
     print(json.dumps(result, indent=1))
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
