@@ -101,6 +101,29 @@ def test_a_class_of_one_scene_has_images_in_test_and_a_finding_says_why(tmp_path
     assert finding.text.startswith("16 images look alike, as shots of a fixed camera do, for")
 
 
+def test_two_shots_with_one_part_in_the_same_place_are_no_copies_either(tmp_path):
+    background = still(1)
+    with_part = still(1)
+    with_part.paste((200, 60, 40), (60, 40, 90, 65))
+    others = [still(seed) for seed in range(100, 100 + COUNT)]
+    write(tmp_path / "data" / "none", [saved(shot(background, n), 90) for n in range(COUNT)])
+    write(tmp_path / "data" / "part", [*others, *(shot(with_part, n) for n in (50, 51))])
+    (finding,) = explored(tmp_path / "data").findings
+    assert finding.text.startswith("18 images look alike")
+
+
+def test_two_copies_of_a_shot_with_a_part_are_copies(tmp_path):
+    with_part = still(1)
+    with_part.paste((200, 60, 40), (60, 40, 90, 65))
+    copied = shot(with_part, 50)
+    others = [still(seed) for seed in range(100, 100 + COUNT)]
+    write(tmp_path / "data" / "none", shots(1))
+    write(tmp_path / "data" / "part", [*others, copied, saved(copied, 92)])
+    near, remark = explored(tmp_path / "data").findings
+    assert (near.kind, len(near.sets)) == ("near_duplicate", 1)
+    assert remark.text.startswith("16 images look alike")
+
+
 def test_shots_of_one_scene_in_three_classes_are_no_label_conflict(tmp_path):
     images = shots(2)
     for number, name in enumerate(("day", "dusk", "night")):

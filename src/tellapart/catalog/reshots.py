@@ -30,6 +30,7 @@ _SIDE = 128  # pixels: at the side of a thumbnail the noise has averaged out
 # 1.17, and copies of one size have 1.23 and more.
 _MOST_UNEVEN = 1.2
 _LEAST = 1e-3  # files with the same pixels do not differ, but for rounding
+_LIKENESS = 0.8  # the correlation with a scene of images that show it and something more
 # From the smallest to the largest correlation of fine structures. Shots reach 0.07, which is chance,
 # and copies have 0.10 and more.
 _MOST_SPREAD = 0.085
@@ -50,11 +51,15 @@ def shots_of_scenes(
     """
     numbers, counts = np.unique(cluster_of, return_counts=True)
     clusters = [rows[cluster_of == number] for number in numbers[counts >= FEWEST]]
-    return [
+    scenes = [
         members
         for members in clusters
         if _matters(catalog, rows, members) and _are_shots(catalog, members)
     ]
+    if not scenes:
+        return []
+    small = [rows[cluster_of == number] for number in numbers[(counts > 1) & (counts < FEWEST)]]
+    return [_with_others(catalog, scene, small) for scene in scenes]
 
 
 def differ_equally(images: Sequence[NDArray[np.uint8]]) -> bool:
@@ -65,8 +70,7 @@ def differ_equally(images: Sequence[NDArray[np.uint8]]) -> bool:
     """
     points = np.stack([_normalised(pixels) for pixels in images])
     pairs = np.triu_indices(len(points), 1)
-    alike: NDArray[np.float64] = np.asarray(points @ points.T)[pairs].clip(0, 1)
-    differences = np.sqrt(1 - alike**2)
+    differences = _differences(points)
     least = float(differences.min())
     if least < _LEAST or differences.max() > _MOST_UNEVEN * least:
         return False
@@ -94,6 +98,39 @@ def _are_shots(catalog: Catalog, members: NDArray[np.int64]) -> bool:
             for row in some.tolist()
         ]
     )
+
+
+def _with_others(
+    catalog: Catalog, scene: NDArray[np.int64], small: Sequence[NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """The shots of a scene, with the clusters that show it and something more. Their images differ
+    no less than its shots do, so that they are no copies either.
+    """
+    shots = _points(catalog, scene[:FEWEST])
+    middle, least = shots.mean(0), _differences(shots).min() / _MOST_UNEVEN
+    size = catalog.widths[scene[0]], catalog.heights[scene[0]]
+    others = []
+    for members in small:
+        same_size = (catalog.widths[members] == size[0]) & (catalog.heights[members] == size[1])
+        if same_size.all():
+            points = _points(catalog, members)
+            if (points @ middle).min() >= _LIKENESS and _differences(points).min() >= least:
+                others.append(members)
+    return np.concatenate([scene, *others])
+
+
+def _points(catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    pixels = (
+        unchanged_pixels(catalog.files, catalog.paths[row], catalog.digests[row])
+        for row in rows.tolist()
+    )
+    return np.stack([_normalised(image) for image in pixels])
+
+
+def _differences(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each two points, the sine of the angle between them."""
+    alike: NDArray[np.float64] = np.asarray(points @ points.T)[np.triu_indices(len(points), 1)]
+    return np.asarray(np.sqrt(1 - alike.clip(0, 1) ** 2))
 
 
 def _normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
