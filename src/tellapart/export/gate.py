@@ -71,6 +71,9 @@ class Parity:
         return asdict(self)
 
 
+MAP_IMAGES = 16  # the map is the probabilities' own arithmetic, taken apart: a few images show it
+
+
 def check_parity(
     model: bytes, head: Head, preprocessing: Preprocessing, references: Sequence[Reference]
 ) -> Parity:
@@ -91,7 +94,9 @@ def check_parity(
     parity = replace(
         parity,
         unfamiliarity=_unfamiliarity_difference(model, head, embeddings),
-        activation_map=_map_difference(model, head, preprocessing, images, embeddings),
+        activation_map=_map_difference(
+            model, head, preprocessing, images[:MAP_IMAGES], embeddings[:MAP_IMAGES]
+        ),
     )
     return _refuse_unless_passed(parity)
 
@@ -117,7 +122,8 @@ def _map_difference(
         return 0.0
     tail = Session(cut_at(model, PREPROCESSED, ["activation_map", "probabilities"]))
     tensors = np.stack([preprocessing.normalised(preprocessing.resized(image)) for image in images])
-    pairs = [tail.run(tensor[None], ["activation_map", "probabilities"]) for tensor in tensors]
+    outputs = ["activation_map", "probabilities"]
+    pairs = list(map_ahead(lambda tensor: tail.run(tensor[None], outputs), tensors))
     weights = np.array(head.answer_weights or 1, np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
         logits = head.layers.logits(embeddings)
