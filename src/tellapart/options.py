@@ -59,10 +59,8 @@ class SplitOptions(Group):
     )
     copies: Literal["near", "exact", "off"] = option(
         "near",
-        "Which images count as copies of each other and stay on one side of every split. `near`"
-        " also takes images that were saved again, resized, turned or edited. `exact` takes files"
-        " with the same bytes only. `off` takes none, so that a copy in test makes a score too"
-        " good.",
+        "Which images count as copies and stay on one side of every split. near takes images that"
+        " were saved again or edited too, exact takes equal files only, off takes none.",
     )
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from tellapart.catalog.table import Catalog
@@ -90,12 +91,13 @@ def check_parity(
     """
     embeddings = np.stack([reference.embedding for reference in references])
     images = [reference.pixels for reference in references]
-    parity = _compare(model, preprocessing, images, probabilities(head.layers, embeddings))
+    tail = _behind_preprocessing(model)
+    parity = _compare(model, tail, preprocessing, images, probabilities(head.layers, embeddings))
     parity = replace(
         parity,
         unfamiliarity=_unfamiliarity_difference(model, head, embeddings),
         activation_map=_map_difference(
-            model, head, preprocessing, images[:MAP_IMAGES], embeddings[:MAP_IMAGES]
+            tail, head, preprocessing, images[:MAP_IMAGES], embeddings[:MAP_IMAGES]
         ),
     )
     return _refuse_unless_passed(parity)
@@ -110,17 +112,23 @@ def _unfamiliarity_difference(model: bytes, head: Head, embeddings: NDArray[np.f
         return _largest(found / np.maximum(wanted, 1), wanted / np.maximum(wanted, 1))
 
 
+def _behind_preprocessing(model: bytes) -> Session:
+    """The file's own nodes from preprocessed images on: one session for all that is checked there."""
+    there = {output.name for output in onnx.load_from_string(model).graph.output}
+    outputs = [name for name in ("probabilities", "activation_map") if name in there]
+    return Session(cut_at(model, PREPROCESSED, outputs))
+
+
 def _map_difference(
-    model: bytes,
+    tail: Session,
     head: Head,
     preprocessing: Preprocessing,
     images: Sequence[NDArray[np.uint8]],
     embeddings: NDArray[np.float32],
 ) -> float:
     """How far the mean of each map, plus the bias, is from the answer's logit by torch."""
-    if "activation_map" not in Session(model).outputs:
+    if "activation_map" not in tail.outputs:
         return 0.0
-    tail = Session(cut_at(model, PREPROCESSED, ["activation_map", "probabilities"]))
     tensors = np.stack([preprocessing.normalised(preprocessing.resized(image)) for image in images])
     outputs = ["activation_map", "probabilities"]
     pairs = list(map_ahead(lambda tensor: tail.run(tensor[None], outputs), tensors))
@@ -152,7 +160,8 @@ def check_probabilities(
     Raises:
         Refused: they do not agree, so nothing may be written.
     """
-    return _refuse_unless_passed(_compare(model, preprocessing, images, torch_probs))
+    tail = _behind_preprocessing(model)
+    return _refuse_unless_passed(_compare(model, tail, preprocessing, images, torch_probs))
 
 
 def _refuse_unless_passed(parity: Parity) -> Parity:
@@ -168,13 +177,13 @@ def _refuse_unless_passed(parity: Parity) -> Parity:
 
 def _compare(
     model: bytes,
+    tail: Session,
     preprocessing: Preprocessing,
     images: Sequence[NDArray[np.uint8]],
     torch_probs: NDArray[np.float32],
 ) -> Parity:
     """How far the file's probabilities are from torch's."""
     predictor = Predictor(model)
-    tail = Session(cut_at(model, PREPROCESSED, ["probabilities"]))
     resized = np.stack([preprocessing.resized(pixels) for pixels in images])
     tensors = np.stack([preprocessing.normalised(image) for image in resized])
     file_probs = _each(lambda pixels: predictor.outputs(pixels).probs[None], images)
