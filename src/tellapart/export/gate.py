@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -91,16 +91,29 @@ def check_parity(
     """
     embeddings = np.stack([reference.embedding for reference in references])
     images = [reference.pixels for reference in references]
-    tail = _behind_preprocessing(model)
-    parity = _compare(model, tail, preprocessing, images, probabilities(head.layers, embeddings))
+    tail, inputs = _behind_preprocessing(model), _inputs(preprocessing, images)
+    parity = _compare(model, tail, inputs, probabilities(head.layers, embeddings))
     parity = replace(
         parity,
         unfamiliarity=_unfamiliarity_difference(model, head, embeddings),
         activation_map=_map_difference(
-            tail, head, preprocessing, images[:MAP_IMAGES], embeddings[:MAP_IMAGES]
+            tail, head, inputs.tensors[:MAP_IMAGES], embeddings[:MAP_IMAGES]
         ),
     )
     return _refuse_unless_passed(parity)
+
+
+class _Inputs(NamedTuple):
+    """Images in the three forms that the gate compares: N of any size, and arrays (N, …)."""
+
+    images: Sequence[NDArray[np.uint8]]
+    resized: NDArray[np.uint8]
+    tensors: NDArray[np.float32]
+
+
+def _inputs(preprocessing: Preprocessing, images: Sequence[NDArray[np.uint8]]) -> _Inputs:
+    resized = np.stack([preprocessing.resized(pixels) for pixels in images])
+    return _Inputs(images, resized, np.stack([preprocessing.normalised(img) for img in resized]))
 
 
 def _unfamiliarity_difference(model: bytes, head: Head, embeddings: NDArray[np.float32]) -> float:
@@ -120,16 +133,11 @@ def _behind_preprocessing(model: bytes) -> Session:
 
 
 def _map_difference(
-    tail: Session,
-    head: Head,
-    preprocessing: Preprocessing,
-    images: Sequence[NDArray[np.uint8]],
-    embeddings: NDArray[np.float32],
+    tail: Session, head: Head, tensors: NDArray[np.float32], embeddings: NDArray[np.float32]
 ) -> float:
     """How far the mean of each map, plus the bias, is from the answer's logit by torch."""
     if "activation_map" not in tail.outputs:
         return 0.0
-    tensors = np.stack([preprocessing.normalised(preprocessing.resized(image)) for image in images])
     outputs = ["activation_map", "probabilities"]
     pairs = list(map_ahead(lambda tensor: tail.run(tensor[None], outputs), tensors))
     weights = np.array(head.answer_weights or 1, np.float32)
@@ -160,8 +168,8 @@ def check_probabilities(
     Raises:
         Refused: they do not agree, so nothing may be written.
     """
-    tail = _behind_preprocessing(model)
-    return _refuse_unless_passed(_compare(model, tail, preprocessing, images, torch_probs))
+    tail, inputs = _behind_preprocessing(model), _inputs(preprocessing, images)
+    return _refuse_unless_passed(_compare(model, tail, inputs, torch_probs))
 
 
 def _refuse_unless_passed(parity: Parity) -> Parity:
@@ -176,16 +184,11 @@ def _refuse_unless_passed(parity: Parity) -> Parity:
 
 
 def _compare(
-    model: bytes,
-    tail: Session,
-    preprocessing: Preprocessing,
-    images: Sequence[NDArray[np.uint8]],
-    torch_probs: NDArray[np.float32],
+    model: bytes, tail: Session, inputs: _Inputs, torch_probs: NDArray[np.float32]
 ) -> Parity:
     """How far the file's probabilities are from torch's."""
     predictor = Predictor(model)
-    resized = np.stack([preprocessing.resized(pixels) for pixels in images])
-    tensors = np.stack([preprocessing.normalised(image) for image in resized])
+    images, resized, tensors = inputs
     file_probs = _each(lambda pixels: predictor.outputs(pixels).probs[None], images)
     few = resized[: 2 * BATCH]
     ordered = np.sort(torch_probs, axis=1)
