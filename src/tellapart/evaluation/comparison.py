@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.evaluation.metrics import Score
-from tellapart.evaluation.paired_shares import compare_shares
+from tellapart.evaluation.paired_shares import PairedShares, compare_shares
 from tellapart.evaluation.predictions import Predictions
 from tellapart.phrases import in_groups
 from tellapart.progress import duration
@@ -16,33 +16,18 @@ from tellapart.progress import duration
 SIGNIFICANT = 0.05  # a difference with a p value below it is called real
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The accuracies of two models on the same images.
+@dataclass(frozen=True, kw_only=True)
+class Comparison(PairedShares):
+    """The accuracies of two models on the same images; `first` and `second` are their accuracies.
 
     Args:
         names: what the two models are called.
-        first: the accuracy of the first, with Wilson's interval.
-        second: the accuracy of the second, with Wilson's interval.
-        difference: second less first, a fraction in [-1, 1], with its paired 95 % interval.
-        gained: how many images only the second got right.
-        lost: how many images only the first got right.
-        differing: how many these are together if copies and the images of a group count once.
-        p: how often two equally good models would differ this much, by McNemar's exact two-sided
-            test, or the same test over groups.
         seconds: how much longer the second took; None if that was not measured.
         shipped: the name of the model that is in the model file; "" if neither is.
         split: "val" or "test", whose images these are; "" if that is not stated.
     """
 
     names: tuple[str, str]
-    first: Score
-    second: Score
-    difference: Score
-    gained: int
-    lost: int
-    differing: int
-    p: float
     seconds: float | None = None
     shipped: str = ""
     split: str = ""
@@ -130,19 +115,7 @@ def compare(
     if not same or not np.array_equal(first.labels, second.labels):
         raise ValueError("only predictions of the same images can be compared")
     shares = compare_shares(first.correct, second.correct, first.clusters)
-    return Comparison(
-        names=names,
-        first=shares.first,
-        second=shares.second,
-        difference=shares.difference,
-        gained=shares.gained,
-        lost=shares.lost,
-        differing=shares.differing,
-        p=shares.p,
-        seconds=seconds,
-        shipped=shipped,
-        split=split,
-    )
+    return Comparison(**vars(shares), names=names, seconds=seconds, shipped=shipped, split=split)
 
 
 def p_in_words(p: float) -> str:
