@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.left_out import LeftOut
 from tellapart.pipeline.probe import TrainedModel
@@ -25,13 +23,11 @@ def measure_left_out(model: TrainedModel, catalog: Catalog, recipe: Recipe) -> L
     asked = recipe.answer.leave_one_class_out
     if asked == "never" or model.probe is None or model.held_out is None:
         return None
-    fold_of = np.full(len(catalog), -1)
-    fold_of[model.held_out.rows] = model.held_out.fold_of
     rows = catalog.split("train")
     return leave_each_class_out(
         model.features.of(catalog, rows),
         catalog.labels[rows],
-        fold_of[rows],
+        model.held_out.folds_in(catalog)[rows],
         catalog.classes,
         model.probe.c,
         recipe.head,

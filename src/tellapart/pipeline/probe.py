@@ -95,6 +95,12 @@ class HeldOut:
     logits: NDArray[np.float32]
     fold_of: NDArray[np.int64]
 
+    def folds_in(self, catalog: Catalog) -> NDArray[np.int64]:
+        """(N,) the fold of each row of the catalog; -1 where none held it out."""
+        fold_of = np.full(len(catalog), -1)
+        fold_of[self.rows] = self.fold_of
+        return fold_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel(FrozenBackbone):

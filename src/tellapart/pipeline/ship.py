@@ -216,8 +216,7 @@ def _held_answers(
     residuals = [subspace.residuals(embeddings)]
     if model.held_out is not None:
         used, held_out = held_out_rows(model, catalog), model.held_out
-        fold_of = np.full(len(catalog), -1)
-        fold_of[held_out.rows] = held_out.fold_of
+        fold_of = held_out.folds_in(catalog)
         for fold in np.unique(held_out.fold_of).tolist():
             # Neither the head nor the subspace of an answer knows the image's own fold.
             chosen = used & (held_out.fold_of == fold)
