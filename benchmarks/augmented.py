@@ -33,7 +33,7 @@ import numpy as np
 from copies import EDITS, SUFFIXES
 from numpy.typing import NDArray
 from PIL import Image
-from recording import about
+from recording import about, found_share
 from unfamiliar import write_cells
 
 import tellapart
@@ -43,7 +43,6 @@ from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
 from tellapart.decoding import decode_file
-from tellapart.evaluation.intervals import wilson
 from tellapart.evaluation.metrics import Score
 from tellapart.extensions import Extensions
 from tellapart.keyed import keyed_numbers
@@ -120,13 +119,7 @@ def found_among(catalog: Catalog) -> dict[str, Any]:
     for edit in EDITS:
         numbers = [number for number, kind in cluster_of if kind == edit]
         right = sum(cluster_of[number, edit] == cluster_of[number, ORIGINAL] for number in numbers)
-        low, high = wilson(right, len(numbers))
-        recall[edit] = {
-            "found": right,
-            "planted": len(numbers),
-            "share": right / len(numbers),
-            "interval": [low, high],
-        }
+        recall[edit] = found_share(right, len(numbers))
     held: defaultdict[int, set[str]] = defaultdict(set)
     for (number, _), cluster in cluster_of.items():
         held[cluster].add(number)

@@ -29,13 +29,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
-from recording import about
+from recording import about, found_share
 
 import tellapart
 from tellapart.catalog.near import near_duplicates
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
 from tellapart.decoding import decode_file
-from tellapart.evaluation.intervals import wilson
 from tellapart.keyed import keyed_numbers
 from tellapart.threads import usable_cores
 
@@ -167,14 +166,9 @@ def recall(images: list[Pixels], thumbnails: list[Print], copies: int) -> dict[s
             planted.append(print_of(np.asarray(img)))
         pairs = {(int(i), int(j)) for i, j in search([*thumbnails, *planted])[0]}
         right = sum((row, len(thumbnails) + number) in pairs for number, row in enumerate(chosen))
-        low, high = wilson(right, len(chosen))
-        found[kind] = {
-            "found": right,
-            "planted": len(chosen),
-            "share": right / len(chosen),
-            "interval": [low, high],
-        }
-        print(f"  {kind:28} {right / len(chosen):6.1%} ({low:.1%} to {high:.1%})", flush=True)
+        found[kind] = found_share(right, len(chosen))
+        low, high = found[kind]["interval"]
+        print(f"  {kind:28} {found[kind]['share']:6.1%} ({low:.1%} to {high:.1%})", flush=True)
     return found
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tellapart.evaluation.intervals import wilson
+
 THREADS = 2
 PACKAGES = (
     "tellapart",
@@ -53,3 +55,13 @@ def _processor() -> str:
     flags = next((line for line in lines if line.startswith("flags")), "")
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return (names or [platform.processor()])[0] + (" with AVX-512" if "avx512f" in flags else "")
+
+
+def found_share(found: int, planted: int) -> dict[str, Any]:
+    """How many of the planted things were found, with Wilson's interval of the share."""
+    return {
+        "found": found,
+        "planted": planted,
+        "share": found / planted,
+        "interval": list(wilson(found, planted)),
+    }
