@@ -41,7 +41,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     ),
     "near_duplicate": (
         "Near-duplicates",
-        "The same image saved again, resized, cropped or brightened. Copies stay in one split.",
+        "The same image saved again, resized, cropped, brightened, mirrored or turned. Copies stay in one split.",
     ),
     "duplicate": (
         "Duplicates",
