@@ -9,6 +9,7 @@ from pathlib import Path
 import polars
 import pytest
 
+from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import name_of, read_source
 from tellapart.errors import UserError
@@ -34,7 +35,7 @@ def frame_of(request):
 
 
 def test_a_frame_has_the_columns_of_a_table(frame_of):
-    catalog = read_source(frame_of(COLUMNS), weight_column="often")
+    catalog = read_source(frame_of(COLUMNS), Reading(weight_column="often"))
     assert list(catalog.paths) == ["a/1.jpg", "a/3.jpg", "b/2.jpg"]
     assert [catalog.classes[label] for label in catalog.labels] == ["cat", "cat", "dog"]
     assert list(catalog.given_splits) == ["train", "test", "train"]
@@ -51,8 +52,8 @@ def test_paths_of_a_frame_are_relative_to_the_current_folder(frame_of, photos, m
 
 def test_a_column_that_is_named_is_the_group_of_a_frame(frame_of):
     frame = frame_of({"path": ["a", "b"], "label": ["x", "y"], "patient": [7, 8]})
-    assert list(read_source(frame, group_column="patient").groups) == ["7", "8"]
-    assert list(read_source(frame, group_column="label").groups) == ["x", "y"]
+    assert list(read_source(frame, Reading(group_column="patient")).groups) == ["7", "8"]
+    assert list(read_source(frame, Reading(group_column="label")).groups) == ["x", "y"]
 
 
 def test_whole_numbers_of_a_frame_are_classes_in_their_own_order(frame_of):

@@ -11,6 +11,7 @@ import pytest
 from helpers.images import write_image
 from tellapart.catalog.manifest import ManifestRow, read_manifest
 from tellapart.catalog.names import unescape
+from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
@@ -110,20 +111,22 @@ def test_columns_of_other_names_are_left_alone(table):
 @pytest.mark.parametrize("wanted", ["patient", "PATIENT", " Patient "])
 def test_a_column_that_is_named_is_the_group(table, wanted):
     path = table("path,label,group,Patient\na.jpg,cat,g, p1\nb.jpg,dog,g,\n")
-    assert [row.group for row in read_manifest(path, wanted)] == ["p1", ""]
+    assert [row.group for row in read_manifest(path, Reading(group_column=wanted))] == ["p1", ""]
     assert [row.group for row in read_manifest(path)] == ["g", "g"]
 
 
 def test_of_two_columns_that_differ_in_case_the_one_as_written_is_the_group(table):
     path = table("path,label,camera,Camera\na.jpg,cat,1,2\n")
-    assert [read_manifest(path, name)[0].group for name in ("camera", "Camera")] == ["1", "2"]
+    assert [
+        read_manifest(path, Reading(group_column=name))[0].group for name in ("camera", "Camera")
+    ] == ["1", "2"]
     with pytest.raises(UserError, match="2 columns for CAMERA: camera, Camera"):
-        read_manifest(path, "CAMERA")
+        read_manifest(path, Reading(group_column="CAMERA"))
 
 
 def test_a_named_column_settles_which_of_two_is_the_group(table):
     path = table("path,label,group,group_id\na.jpg,cat,1,2\n")
-    assert read_manifest(path, "group_id")[0].group == "2"
+    assert read_manifest(path, Reading(group_column="group_id"))[0].group == "2"
     with pytest.raises(UserError, match="2 columns for group"):
         read_manifest(path)
 
@@ -133,13 +136,13 @@ def test_a_named_column_that_is_not_there_is_refused_with_those_that_are(table, 
     with pytest.raises(
         UserError, match=f"no column '{wanted}' to group by; its columns are path, label, patient"
     ):
-        read_manifest(table("path,label,patient\na.jpg,cat,p\n"), wanted)
+        read_manifest(table("path,label,patient\na.jpg,cat,p\n"), Reading(group_column=wanted))
 
 
 @pytest.mark.parametrize("wanted", ["often", "OFTEN", " Often "])
 def test_a_column_that_is_named_is_the_weights(table, wanted):
     path = table("path,label,Often\na.jpg,cat, 2.5 \nb.jpg,dog,0\n")
-    assert [row.weight for row in read_manifest(path, weight_column=wanted)] == [2.5, 0.0]
+    assert [row.weight for row in read_manifest(path, Reading(weight_column=wanted))] == [2.5, 0.0]
     assert [row.weight for row in read_manifest(path)] == [1.0, 1.0]
 
 
@@ -147,14 +150,14 @@ def test_weights_may_be_numbers_of_a_typed_table(tmp_path):
     polars.DataFrame({"path": ["a.jpg"], "label": ["cat"], "often": [3]}).write_parquet(
         tmp_path / "t.parquet"
     )
-    assert read_manifest(tmp_path / "t.parquet", weight_column="often")[0].weight == 3.0
+    assert read_manifest(tmp_path / "t.parquet", Reading(weight_column="often"))[0].weight == 3.0
 
 
 def test_a_column_of_weights_that_is_not_there_is_refused_with_those_that_are(table):
     with pytest.raises(
         UserError, match="no column 'oft' of weights; its columns are path, label, often"
     ) as refused:
-        read_manifest(table("path,label,often\na.jpg,cat,1\n"), weight_column="oft")
+        read_manifest(table("path,label,often\na.jpg,cat,1\n"), Reading(weight_column="oft"))
     assert "--set training.weight_column=NAME" in refused.value.hint
 
 
@@ -162,7 +165,7 @@ def test_a_column_of_weights_that_is_not_there_is_refused_with_those_that_are(ta
 def test_a_weight_that_is_no_number_from_0_is_refused_with_its_row(table, cell):
     path = table(f'path,label,often\na.jpg,cat,1\nb.jpg,cat,"{cell}"\n')
     with pytest.raises(UserError, match=f"row 2: the weight '{cell}' is no number from 0"):
-        read_manifest(path, weight_column="often")
+        read_manifest(path, Reading(weight_column="often"))
 
 
 # ── what is refused, and how that is said ──
@@ -266,7 +269,7 @@ def test_splits_and_groups_are_kept_and_named_in_the_source_sentence(table):
 
 def test_weights_go_with_their_images_into_the_catalog(table):
     path = table("path,label,often\nb.jpg,dog,3\na.jpg,cat,0.5\n")
-    catalog = read_source(path, weight_column="often")
+    catalog = read_source(path, Reading(weight_column="often"))
     assert (list(catalog.paths), list(catalog.weights)) == (["a.jpg", "b.jpg"], [0.5, 3.0])
     assert list(catalog.rows(catalog.labels == 1).weights) == [3.0]
     assert list(read_source(path).weights) == [1.0, 1.0]

@@ -21,6 +21,9 @@ PACKAGE = Path(tellapart.__file__).parent
 ANOTHER = {  # for every key, a value that is not the default
     "name": "mine",
     "seed": 7,
+    "data.columns": ["path=Image File", "label=dx"],
+    "data.label_by": "name:^([a-z]+)",
+    "data.crops": True,
     "split.val": 0.2,
     "split.test": 0.3,
     "split.group_by": "name:^([a-z]+),",
@@ -252,6 +255,18 @@ def test_an_option_that_may_be_unset_is_unset_by_none(nothing):
 )
 def test_every_form_of_grouping_is_taken_as_it_is_written(form):
     assert recipe_from({"split.group_by": form}).split.group_by == form
+
+
+@pytest.mark.parametrize("rule", ["name", "name:", "name:(", "name:^[a-z]+", "name:(a)(b)", "word"])
+def test_a_rule_for_labels_that_names_none_is_refused(rule):
+    with pytest.raises(UserError, match=r"data\.label_by.* must be folder, or name:REGEX"):
+        recipe_from({"data.label_by": rule})
+
+
+@pytest.mark.parametrize("pair", ["path", "path=", "colour=x"])
+def test_a_column_that_nothing_is_named_for_is_refused(pair):
+    with pytest.raises(UserError, match=r"data\.columns"):
+        recipe_from({"data.columns": [pair]})
 
 
 def test_a_bare_off_in_a_file_is_the_word_although_yaml_reads_it_as_false(tmp_path):

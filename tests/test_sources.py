@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from helpers.images import write_classes, write_image
+from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_splits
@@ -456,14 +457,14 @@ def test_a_thousand_classes_are_read(tmp_path):
 
 def test_a_column_to_group_by_is_refused_where_there_is_no_table(photos):
     with pytest.raises(UserError, match="is no table, and so has no column 'patient'"):
-        read_source(photos, group_column="patient")
+        read_source(photos, Reading(group_column="patient"))
 
 
 def test_a_column_of_weights_is_refused_where_there_is_no_table(photos):
     with pytest.raises(
         UserError, match="no table, and so has no column 'often' of weights"
     ) as refused:
-        read_source(photos, weight_column="often")
+        read_source(photos, Reading(weight_column="often"))
     assert "training.weight_column" in refused.value.hint
 
 

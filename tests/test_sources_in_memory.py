@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers.images import write_image
+from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import name_of, read_source
 from tellapart.catalog.table import Catalog
@@ -194,7 +195,7 @@ def test_a_source_that_cannot_be_used_is_refused_with_where_and_why(source, word
 @pytest.mark.parametrize("option", ["group_column", "weight_column"])
 def test_a_list_has_no_columns(option):
     with pytest.raises(UserError, match="The source is no table, and so has no column 'x'"):
-        read_source([(RED, "a")], **{option: "x"})
+        read_source([(RED, "a")], Reading(**{option: "x"}))
 
 
 # ── a catalog ──

@@ -12,6 +12,9 @@ T = TypeVar("T")
 
 VAL_SHARE = 0.15  # where val is needed and no share is given
 
+LABEL_FORMS = "folder, or name:REGEX with one group in brackets, which is the label"
+_BAD_PATTERNS = (re.error, OverflowError, RecursionError)
+COLUMN_WORDS = ("path", "label", "split", "group")
 GROUP_FORMS = "column:NAME, folder, folder:N (the N-th from the top, from 1), name:REGEX or burst"
 
 
@@ -35,6 +38,37 @@ class Group:
 
     def _require(self, name: str, ok: bool, rule: str) -> None:
         require(ok, f"{self.key}.{name}", getattr(self, name), rule)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Group):
+    """How the data is read where looking at it does not tell."""
+
+    key = "data"
+
+    columns: tuple[str, ...] = option(
+        (),
+        "The columns of a table, as path=FILE,label=KIND. The words on the left are path, label,"
+        " split and group. Columns that are not named are found by their usual names.",
+    )
+    label_by: str | None = option(
+        None,
+        "Where the label of an image is found: folder (its folder), or name:REGEX (a part of its"
+        " file name: the first group of the pattern). None takes what fits.",
+    )
+    crops: bool = option(
+        False,
+        "Whether each box of a detection set becomes an image of the class of the box. Boxes of one"
+        " image stay in one split.",
+    )
+
+    def __post_init__(self) -> None:
+        for pair in self.columns:
+            word, _, name = pair.partition("=")
+            fits = word in COLUMN_WORDS and bool(name)
+            self._require("columns", fits, f"must be pairs of {', '.join(COLUMN_WORDS)} = NAME")
+        rule = "" if self.label_by is None else _broken_label_rule(self.label_by)
+        self._require("label_by", not rule, rule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -553,6 +587,20 @@ class AugmentationOptions(Group):
         )
 
 
+def _broken_label_rule(label_by: str) -> str:
+    """The rule that a `label_by` breaks, or "" where it breaks none."""
+    if label_by == "folder":
+        return ""
+    form, _, pattern = label_by.partition(":")
+    if form != "name" or not pattern:
+        return f"must be {LABEL_FORMS}"
+    try:
+        groups = re.compile(pattern).groups
+    except _BAD_PATTERNS as error:
+        return f"holds no regular expression ({error}); it must be {LABEL_FORMS}"
+    return "" if groups == 1 else f"must be {LABEL_FORMS}"
+
+
 def _broken_group_rule(group_by: str) -> str:
     """The rule that a `group_by` breaks, or "" where it breaks none.
 
@@ -563,7 +611,7 @@ def _broken_group_rule(group_by: str) -> str:
     if form == "name" and value:
         try:
             re.compile(value)
-        except (re.error, OverflowError, RecursionError) as error:
+        except _BAD_PATTERNS as error:
             return f"holds no regular expression ({error}); it must be {GROUP_FORMS}"
         return ""
     numbered = form == "folder" and re.fullmatch("0*[1-9][0-9]{0,3}", value)

@@ -17,6 +17,7 @@ from tellapart.options import (
     AnswerOptions,
     AugmentationOptions,
     BackboneOptions,
+    DataOptions,
     DecodingOptions,
     FreezeOptions,
     HeadOptions,
@@ -45,6 +46,7 @@ class Recipe:
         None, "The public data set that the recipe is for. It is fetched where no data is given."
     )
     seed: int = option(0, "The seed of every random decision.")
+    data: DataOptions = field(default_factory=DataOptions)
     split: SplitOptions = field(default_factory=SplitOptions)
     backbone: BackboneOptions = field(default_factory=BackboneOptions)
     preprocessing: PreprocessingOptions = field(default_factory=PreprocessingOptions)

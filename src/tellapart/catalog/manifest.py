@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeGuard
 
 from tellapart.catalog.entries import class_order
+from tellapart.catalog.reading import AS_IT_LIES, Reading
 from tellapart.errors import UserError, needs_extra
 
 COLUMN_NAMES = {
@@ -77,15 +78,12 @@ class ManifestRow(NamedTuple):
     weight: float = 1.0
 
 
-def read_manifest(
-    path: Path, group_column: str | None = None, weight_column: str | None = None
-) -> list[ManifestRow]:
+def read_manifest(path: Path, reading: Reading = AS_IT_LIES) -> list[ManifestRow]:
     """The rows of a table. Spaces around a label, split or group are no part of it.
 
     Args:
         path: the table's.
-        group_column: the column that is the group instead of `group` and `group_id`.
-        weight_column: the column that is the weight. None means that each weight is 1.
+        reading: which columns are the group and the weight, where the user says so.
 
     Raises:
         UserError: it cannot be read, a column is missing or named twice, or a row lacks its path,
@@ -101,7 +99,7 @@ def read_manifest(
     if not records:
         raise _no_rows(origin)
     names = list(dict.fromkeys(name for record in records for name in record))
-    columns = _columns(origin, names, group_column, weight_column)
+    columns = _columns(origin, names, reading)
     return [row_of(origin, number, record, columns) for number, record in enumerate(records, 1)]
 
 
@@ -111,25 +109,21 @@ def is_frame(source: object) -> TypeGuard[Frame]:
 
 
 def read_frame(
-    frame: Frame,
-    origin: Origin,
-    group_column: str | None = None,
-    weight_column: str | None = None,
+    frame: Frame, origin: Origin, reading: Reading = AS_IT_LIES
 ) -> tuple[list[ManifestRow], list[str]]:
     """The rows of a data frame, and its class names in the order of their labels.
 
     Args:
         frame: of pandas or polars, with the columns of a table.
         origin: what messages call it.
-        group_column: as in `read_manifest`.
-        weight_column: as in `read_manifest`.
+        reading: as in `read_manifest`.
 
     Raises:
         UserError: as in `read_manifest`.
     """
     if not len(frame):
         raise _no_rows(origin)
-    columns = _columns(origin, list(frame.columns), group_column, weight_column)
+    columns = _columns(origin, list(frame.columns), reading)
     # Only what is used is taken out of the frame: its other columns can hold anything.
     used: Any = frame[[name for name in dict.fromkeys(columns.values()) if name]]  # type: ignore[index]
     records = used.to_dicts() if _frame_library(frame) == "polars" else used.to_dict("records")
@@ -155,22 +149,22 @@ def _no_rows(origin: Origin) -> UserError:
     )
 
 
-def _columns(
-    origin: Origin, names: Sequence[str], group_column: str | None, weight_column: str | None
-) -> dict[str, str]:
+def _columns(origin: Origin, names: Sequence[str], reading: Reading) -> dict[str, str]:
     """What is wanted → the column that holds it, or "" where there is none."""
     columns = {
         want: _column(origin, names, want, among)
         for want, among in COLUMN_NAMES.items()
-        if want != "group" or group_column is None
+        if want != "group" or reading.group_column is None
     }
-    if group_column is not None:
+    if reading.group_column is not None:
         columns["group"] = _named_column(
-            origin, names, group_column, "to group by", "--group-by column:NAME"
+            origin, names, reading.group_column, "to group by", "--group-by column:NAME"
         )
-    if weight_column is not None:
+    if reading.weight_column is not None:
         setting = "--set training.weight_column=NAME"
-        columns["weight"] = _named_column(origin, names, weight_column, "of weights", setting)
+        columns["weight"] = _named_column(
+            origin, names, reading.weight_column, "of weights", setting
+        )
     return columns
 
 

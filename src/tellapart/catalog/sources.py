@@ -34,6 +34,7 @@ from tellapart.catalog.manifest import (
 from tellapart.catalog.names import escape, nearest_path
 from tellapart.catalog.packed import packed_head, packing
 from tellapart.catalog.paths import can_list, exists, is_file, is_folder
+from tellapart.catalog.reading import AS_IT_LIES, Reading
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
@@ -63,9 +64,7 @@ _WAYS_OUT = {
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 
 
-def read_source(
-    source: Source, *, group_column: str | None = None, weight_column: str | None = None
-) -> Catalog:
+def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
     """The catalog of a source, before the scan: paths, labels and what the source says of splits
     and groups.
 
@@ -73,10 +72,7 @@ def read_source(
         source: a folder, a table, an archive, or an IDX file of images with that of its labels
             beside it; a data frame of pandas or polars with the columns of a table; a list of
             (path, label) or of (image, label); or a catalog, whose groups and given splits stay.
-        group_column: the column of a table or frame whose equal cells keep images together. None
-            means the usual names.
-        weight_column: the column of a table or frame that says how often each image is drawn. None
-            means each as often.
+        reading: what the user says of the form of the data.
 
     Raises:
         UserError: nothing is there, it is not recognised, or its classes cannot work; with what to
@@ -88,17 +84,17 @@ def read_source(
     """
     if is_frame(source):
         origin = Origin("The data frame", Path.cwd(), first=0)
-        rows, classes = read_frame(source, origin, group_column, weight_column)
+        rows, classes = read_frame(source, origin, reading)
         return catalog_by_path(rows, origin, "data frame", classes)
     if isinstance(source, str | PathLike):
         data = Path(source)
         if not exists(data):
             raise UserError(f"{data} does not exist.", nearest_path(data))
         if is_file(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
-            return _from_manifest(data, group_column, weight_column)
-        _refuse_columns(str(data), group_column, weight_column)
+            return _from_manifest(data, reading)
+        _refuse_columns(str(data), reading)
         return _from_path(data)
-    _refuse_columns("The source", group_column, weight_column)
+    _refuse_columns("The source", reading)
     if isinstance(source, Catalog):
         return _unscanned(source)
     if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray | memoryview):
@@ -136,23 +132,23 @@ def _unscanned(catalog: Catalog) -> Catalog:
     return kept.replace(statuses=empty, notes=notes, splits=empty)
 
 
-def _from_manifest(path: Path, group_column: str | None, weight_column: str | None) -> Catalog:
-    rows = read_manifest(path, group_column, weight_column)
+def _from_manifest(path: Path, reading: Reading) -> Catalog:
+    rows = read_manifest(path, reading)
     return catalog_by_path(
         rows, Origin(str(path), path.parent), "table", sorted({row.label for row in rows})
     )
 
 
-def _refuse_columns(name: str, group_column: str | None, weight_column: str | None) -> None:
+def _refuse_columns(name: str, reading: Reading) -> None:
     """Refuse the name of a column where there are no columns."""
-    if weight_column is not None:
+    if reading.weight_column is not None:
         raise UserError(
-            f"{name} is no table, and so has no column {weight_column!r} of weights.",
+            f"{name} is no table, and so has no column {reading.weight_column!r} of weights.",
             "Give a table with that column, or leave training.weight_column out.",
         )
-    if group_column is not None:
+    if reading.group_column is not None:
         raise UserError(
-            f"{name} is no table, and so has no column {group_column!r} to group by.",
+            f"{name} is no table, and so has no column {reading.group_column!r} to group by.",
             "Give a table with that column, or group by folder, folder:N, name:REGEX or burst.",
         )
 

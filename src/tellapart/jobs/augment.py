@@ -22,6 +22,7 @@ from tellapart.errors import UserError, choose
 from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
 from tellapart.options import COMPANIONS, AugmentationOptions
+from tellapart.pipeline.data import reading_of
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
@@ -110,7 +111,7 @@ def augment(
     check_page(out)
     from tellapart.models.backbones import find_preprocessing
 
-    catalog = read_source(data, group_column=options.split.group_column)
+    catalog = read_source(data, reading_of(options))
     preprocessing = find_preprocessing(options.backbone, options.preprocessing)
     is_mixed = bool(augmentation.mixup or augmentation.cutmix)
     wanted = 1 if image is not None and not is_mixed else MOST_IMAGES

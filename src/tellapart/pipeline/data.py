@@ -12,6 +12,7 @@ from tellapart.catalog.duplicates import link_copies, take_prints
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.groups import group
 from tellapart.catalog.inspect import ScanHook
+from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import Source, read_source
 from tellapart.catalog.splits import make_splits
@@ -89,11 +90,21 @@ def read_data(request: Request, console: Console) -> Catalog:
 
 def read_catalog(source: Source, name: str, recipe: Recipe, console: Console) -> Catalog:
     """Which images a source holds, before the scan."""
-    columns = recipe.split.group_column, recipe.training.weight_column
-    catalog = read_source(source, group_column=columns[0], weight_column=columns[1])
+    catalog = read_source(source, reading_of(recipe))
     console.say(source_line(name, catalog))
     read_costs(recipe.answer.costs, catalog.classes)  # before any work, whether they fit
     return catalog
+
+
+def reading_of(recipe: Recipe) -> Reading:
+    """What a recipe says of the form of the data."""
+    return Reading(
+        group_column=recipe.split.group_column,
+        weight_column=recipe.training.weight_column,
+        columns=dict(pair.split("=", 1) for pair in recipe.data.columns),
+        label_by=recipe.data.label_by,
+        crops=recipe.data.crops,
+    )
 
 
 def scan_images(
