@@ -42,6 +42,7 @@ from tellapart.catalog.duplicates import clusters, link_copies
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
+from tellapart.decoders.rules import rules_of
 from tellapart.decoding import decode_file
 from tellapart.evaluation.metrics import Score
 from tellapart.extensions import Extensions
@@ -97,9 +98,9 @@ def search(source: Path) -> tuple[Catalog, Catalog, dict[str, float]]:
     recipe = Recipe()
     with open_services(quiet=True) as services:
         frozen = frozen_backbone(recipe, services.store, services.console, Extensions())
-        catalog, limit = read_source(source), recipe.decoding.max_pixels
-        with ScanMemory(cache_folder(), catalog.files.place, limit) as scans:
-            catalog = scan(catalog, max_pixels=limit, hook=frozen.features, memory=scans)
+        catalog, rules = read_source(source), rules_of(recipe.decoding)
+        with ScanMemory(cache_folder(), catalog.files.place, rules) as scans:
+            catalog = scan(catalog, rules=rules, hook=frozen.features, memory=scans)
             memory, start = Forgetful(scans), time.perf_counter()
             near = link_copies(catalog, memory)
             middle = time.perf_counter()

@@ -35,6 +35,7 @@ from pathlib import Path
 from tellapart.catalog.duplicates import find_copies, link_copies
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
+from tellapart.decoders.rules import rules_of
 from tellapart.pipeline.data import scan_memory
 from tellapart.recipe import Recipe
 from tellapart.threads import usable_cores
@@ -52,7 +53,7 @@ catalog = read_source(Path(sys.argv[1]))
 lap("source")
 with scan_memory(catalog, recipe) as memory:
     lap("memory")
-    catalog = scan(catalog, max_pixels=recipe.decoding.max_pixels, memory=memory)
+    catalog = scan(catalog, rules=rules_of(recipe.decoding), memory=memory)
     lap("scan")
     catalog = link_copies(catalog, memory)
     copies = find_copies(catalog)

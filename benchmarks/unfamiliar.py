@@ -112,8 +112,7 @@ def embed(sources: dict[str, Path]) -> dict[str, tuple[Images, Images]]:
                         (catalog.given_splits == split) & (catalog.labels == label)
                     )
                     chosen[rng.permutation(rows)[:PER_CLASS]] = True
-            limit = recipe.decoding.max_pixels
-            catalog = scan(catalog.rows(chosen), max_pixels=limit, hook=frozen.features)
+            catalog = scan(catalog.rows(chosen), hook=frozen.features)
             good = np.flatnonzero((catalog.statuses == "ok") & (catalog.labels >= 0))
             images = Images(frozen.features.of(catalog, good), catalog.labels[good])
             train = catalog.given_splits[good] == "train"

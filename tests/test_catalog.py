@@ -9,6 +9,7 @@ from helpers.images import write_image
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_splits
+from tellapart.decoders.rules import DecodeRules
 from tellapart.options import SplitOptions
 
 DEFAULT = SplitOptions()
@@ -43,6 +44,6 @@ def test_counts_leave_out_rows_without_a_label():
 def test_a_split_of_real_files_never_divides_a_copied_image(photos):
     for number in range(3):
         write_image(photos / "leaf" / f"copy {number}.jpg", 77)
-    catalog = scan(read_source(photos), max_pixels=10**8)
+    catalog = scan(read_source(photos), rules=DecodeRules(max_pixels=10**8))
     splits = make_splits(catalog, DEFAULT, 0)
     assert len(set(splits[np.char.startswith(catalog.paths.astype(str), "leaf/copy")])) == 1

@@ -9,6 +9,7 @@ from PIL import Image
 
 from helpers import odd_images as odd
 from helpers.images import pixels_of
+from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import NOTES, STATUSES, decode, decode_file
 
 WITH_FRAMES = [format for format in [*odd.FORMATS, "MPO"] if format not in ("JPEG", "BMP")]
@@ -154,5 +155,5 @@ def test_the_state_of_the_warning_filters_changes_no_verdict(recwarn):
         Image.new("1", (9500, 9500))
     )  # Pillow warns of it, and every warning is an error in these tests
     assert decode(wide).status == "too_large"
-    assert decode(wide, max_pixels=9500 * 9500).status == "ok"
+    assert decode(wide, rules=DecodeRules(max_pixels=9500 * 9500)).status == "ok"
     assert len(recwarn) == 0

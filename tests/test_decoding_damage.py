@@ -10,6 +10,7 @@ import pytest
 from PIL import ImageFile
 
 from helpers import odd_images as odd
+from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import STATUSES, decode
 
 # ── cut and damaged files ──
@@ -121,8 +122,8 @@ def test_random_damage_to_metadata_always_gets_a_verdict(make):
 
 def test_the_pixel_limit_holds_before_anything_is_decoded():
     data = odd.encoded(odd.scene())
-    assert decode(data, max_pixels=64 * 48).status == "ok"
-    over = decode(data, max_pixels=64 * 48 - 1)
+    assert decode(data, rules=DecodeRules(max_pixels=64 * 48)).status == "ok"
+    over = decode(data, rules=DecodeRules(max_pixels=64 * 48 - 1))
     assert over.status == "too_large"
     assert "64 × 48" in over.detail
 

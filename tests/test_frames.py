@@ -12,6 +12,7 @@ import pytest
 from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import name_of, read_source
+from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
 
 COLUMNS = {
@@ -47,7 +48,9 @@ def test_a_frame_has_the_columns_of_a_table(frame_of):
 def test_paths_of_a_frame_are_relative_to_the_current_folder(frame_of, photos, monkeypatch):
     monkeypatch.chdir(photos)
     columns = {"path": ["sky/000.jpg", str(photos / "leaf" / "001.jpg")], "label": ["a", "b"]}
-    assert list(scan(read_source(frame_of(columns)), max_pixels=10**8).statuses) == ["ok", "ok"]
+    assert list(
+        scan(read_source(frame_of(columns)), rules=DecodeRules(max_pixels=10**8)).statuses
+    ) == ["ok", "ok"]
 
 
 def test_a_column_that_is_named_is_the_group_of_a_frame(frame_of):

@@ -20,6 +20,7 @@ from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
 from tellapart.cli.main import main
+from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import decode_file
 from tellapart.errors import Refused
 from tellapart.evaluation.predictions import Predictions
@@ -154,7 +155,7 @@ def test_each_limit_counts_by_itself(limit: dict[str, float]):
 def reported(tmp_path: Path, model: bytes) -> tuple[Predictor, Catalog, Predictions]:
     predictor = Predictor(model)
     files = [write_image(tmp_path / name / f"{seed}.png", seed) for seed, name in enumerate("abc")]
-    catalog = scan(read_source(tmp_path), max_pixels=10**6)
+    catalog = scan(read_source(tmp_path), rules=DecodeRules(max_pixels=10**6))
     probs = np.stack([predictor.outputs(decode_file(file).pixels).probs for file in files])
     return (
         predictor,
@@ -216,7 +217,7 @@ def reference_rows(
     catalog: Catalog, store: FeatureStore, by_torch=by_network
 ) -> tuple[list[Reference], list[str]]:
     network = ExportedNetwork(small_network(), PREPROCESSING, "hand", "none", "0" * 64, {})
-    return torch_references(catalog, np.arange(3), network, "graph", store, by_torch, 10**6)
+    return torch_references(catalog, np.arange(3), network, "graph", store, by_torch)
 
 
 def test_references_are_asked_of_torch_once(reported, store: FeatureStore):
@@ -307,6 +308,8 @@ def test_a_larger_limit_of_pixels_holds_in_the_gate_too(
     from tellapart import decoding
 
     for function in (decoding.decode, decoding.decode_file):
-        monkeypatch.setitem(function.__kwdefaults__, "max_pixels", 1000)  # the images have 3,072
+        monkeypatch.setitem(
+            function.__kwdefaults__, "rules", DecodeRules(max_pixels=1000)
+        )  # the images have 3,072
     run = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
     assert run.predictor().predict(photos / "sky" / "000.jpg").answer == "sky"

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from tellapart import UserError
+from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import Decoded, decode, decode_file
 from tellapart.image_input import decode_input, is_image
 
@@ -143,8 +144,14 @@ def test_exif_orientation_is_applied_unless_that_is_done_already():
 
 
 def test_a_pil_image_above_the_limit_is_too_large_as_its_file_is():
-    assert decode_input(Image.new("RGB", (40, 40)), max_pixels=1599).status == "too_large"
-    assert decode_input(np.zeros((40, 40, 3), np.uint8), max_pixels=1599).status == "too_large"
+    assert (
+        decode_input(Image.new("RGB", (40, 40)), rules=DecodeRules(max_pixels=1599)).status
+        == "too_large"
+    )
+    assert (
+        decode_input(np.zeros((40, 40, 3), np.uint8), rules=DecodeRules(max_pixels=1599)).status
+        == "too_large"
+    )
 
 
 def test_a_pil_image_whose_range_is_not_known_is_unsupported():

@@ -14,6 +14,7 @@ from tellapart.catalog.names import unescape
 from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
+from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
 
 ROWS = [
@@ -285,7 +286,7 @@ def test_a_image_that_is_not_there_gets_the_status_missing(table, tmp_path):
     write_image(tmp_path / "a.jpg")
     catalog = scan(
         read_source(table("path,label\na.jpg,cat\nb.jpg,dog\nzero\0byte.jpg,dog\n")),
-        max_pixels=10**8,
+        rules=DecodeRules(max_pixels=10**8),
     )
     assert list(catalog.statuses) == ["ok", "missing", "missing"]
 
@@ -295,7 +296,7 @@ def test_a_name_that_is_not_utf_8_can_be_written_as_python_writes_it_into_json(t
     write_image(tmp_path / "plain.jpg").rename(tmp_path / name)
     catalog = scan(
         read_source(table(as_json_lines([{"path": name, "label": "cat"}]), "t.jsonl")),
-        max_pixels=10**8,
+        rules=DecodeRules(max_pixels=10**8),
     )
     assert (unescape(catalog.paths[0]), catalog.statuses[0]) == (name, "ok")
 

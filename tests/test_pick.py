@@ -24,7 +24,6 @@ from tellapart.jobs.pick import pick as jobs_picking
 from tellapart.jobs.pick.pick import Picked, pick
 from tellapart.models import weights
 from tellapart.probe.embeddings import FeatureExtractor
-from tellapart.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +257,7 @@ def test_val_images_that_have_gone_are_said_to_be_gone(photos: Path):
     val = read_source(photos)
     shutil.rmtree(photos)
     with pytest.raises(UserError, match="val images can no longer be read"):
-        jobs_picking.sample_images(val, Recipe())
+        jobs_picking.sample_images(val)
 
 
 def test_the_lines_say_where_it_was_measured(picked: Picked):

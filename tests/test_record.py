@@ -14,6 +14,7 @@ from helpers.models import PREPROCESSING, small_card, small_head, small_network
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import text_column
+from tellapart.decoders.rules import DecodeRules
 from tellapart.evaluation.calibration import Calibration
 from tellapart.evaluation.comparison import compare
 from tellapart.evaluation.metrics import measure
@@ -53,7 +54,7 @@ def parts(tmp_path: Path) -> dict[str, object]:
     for place, name in enumerate("abc"):
         for seed in range(3):
             write_image(tmp_path / "data" / name / f"{seed}.png", 3 * place + seed)
-    catalog = scan(read_source(tmp_path / "data"), max_pixels=10**6)
+    catalog = scan(read_source(tmp_path / "data"), rules=DecodeRules(max_pixels=10**6))
     test = Predictions(
         np.eye(3, dtype=np.float32), np.arange(3), tuple(catalog.paths[2::3]), catalog.classes
     )

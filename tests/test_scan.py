@@ -12,7 +12,7 @@ from helpers.images import write_image
 from tellapart.catalog.names import unescape
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import read_source
-from tellapart.decoding import DEFAULT_MAX_PIXELS
+from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
 from tellapart.threads import map_ahead, usable_cores
 
@@ -56,14 +56,14 @@ def test_every_odd_file_gets_its_verdict_and_every_file_has_one_row(salted):
     expected = {
         f"odd/{name}": status for name, status in expected.items() if not name.startswith("._")
     }
-    catalog = scan(read_source(folder), max_pixels=DEFAULT_MAX_PIXELS)
+    catalog = scan(read_source(folder), rules=DecodeRules())
     assert statuses(catalog) == {**expected, "odd/fine.png": "ok", "plain/fine.png": "ok"}
     assert catalog.ignored == {"junk files": 1}
 
 
 def test_a_image_has_its_size_and_the_hash_of_its_bytes(tmp_path):
     path = write_image(tmp_path / "a" / "a.png", size=(40, 30))
-    catalog = scan(read_source(tmp_path), max_pixels=LIMIT)
+    catalog = scan(read_source(tmp_path), rules=DecodeRules(max_pixels=LIMIT))
     assert (catalog.widths[0], catalog.heights[0]) == (40, 30)
     assert catalog.digests[0] == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -71,38 +71,40 @@ def test_a_image_has_its_size_and_the_hash_of_its_bytes(tmp_path):
 def test_the_size_is_that_of_the_upright_image(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "a.jpg").write_bytes(odd.oriented("JPEG", 6))
-    catalog = scan(read_source(tmp_path), max_pixels=LIMIT)
+    catalog = scan(read_source(tmp_path), rules=DecodeRules(max_pixels=LIMIT))
     assert (catalog.widths[0], catalog.heights[0]) == (64, 48)
 
 
 def test_a_file_that_is_not_read_has_no_hash_and_no_size(photos):
     catalog = read_source(photos)
     (photos / "brick" / "000.jpg").unlink()
-    catalog = scan(catalog, max_pixels=LIMIT)
+    catalog = scan(catalog, rules=DecodeRules(max_pixels=LIMIT))
     row = (catalog.statuses[0], catalog.digests[0], catalog.widths[0], catalog.heights[0])
     assert row == ("missing", "", 0, 0)
 
 
 def test_a_image_above_the_limit_is_too_large(tmp_path):
     write_image(tmp_path / "a" / "a.png", size=(40, 30))
-    assert scan(read_source(tmp_path), max_pixels=1199).statuses[0] == "too_large"
+    assert (
+        scan(read_source(tmp_path), rules=DecodeRules(max_pixels=1199)).statuses[0] == "too_large"
+    )
 
 
 def test_a_file_that_vanishes_between_list_and_open_is_missing(photos):
     catalog = read_source(photos)
     (photos / "leaf" / "003.jpg").unlink()
-    assert statuses(scan(catalog, max_pixels=LIMIT))["leaf/003.jpg"] == "missing"
+    assert statuses(scan(catalog, rules=DecodeRules(max_pixels=LIMIT)))["leaf/003.jpg"] == "missing"
 
 
 def test_a_folder_that_vanishes_between_list_and_open_costs_its_files_alone(photos):
     catalog = read_source(photos)
     (photos / "leaf").rename(photos / "moved")
-    assert scan(catalog, max_pixels=LIMIT).counts().tolist() == [12, 0, 12]
+    assert scan(catalog, rules=DecodeRules(max_pixels=LIMIT)).counts().tolist() == [12, 0, 12]
 
 
 def test_a_file_of_a_name_that_is_not_utf_8_is_scanned(photos):
     (photos / "sky" / "000.jpg").rename(photos / "sky" / "caf\udce9\\.jpg")
-    catalog = scan(read_source(photos), max_pixels=LIMIT)
+    catalog = scan(read_source(photos), rules=DecodeRules(max_pixels=LIMIT))
     assert catalog.ok.all()
     assert (photos / unescape(catalog.paths[-1])).name == "caf\udce9\\.jpg"
 
@@ -112,13 +114,15 @@ def test_notes_of_the_source_the_name_and_the_content_are_kept_together(tmp_path
     for name in ("a", "b"):
         write_image(tmp_path / "data" / name / "1.png")
     (tmp_path / "data" / "a" / "2.jpg").symlink_to("../../elsewhere")
-    catalog = scan(read_source(tmp_path / "data"), max_pixels=LIMIT)
+    catalog = scan(read_source(tmp_path / "data"), rules=DecodeRules(max_pixels=LIMIT))
     assert catalog.notes[1] == "link_outside;wrong_extension;first_frame"
 
 
 def test_progress_advances_once_a_file(photos):
     done = []
-    catalog = scan(read_source(photos), max_pixels=LIMIT, advance=lambda: done.append(1))
+    catalog = scan(
+        read_source(photos), rules=DecodeRules(max_pixels=LIMIT), advance=lambda: done.append(1)
+    )
     assert len(done) == len(catalog) == 36
 
 
@@ -128,7 +132,7 @@ def test_progress_advances_once_a_file(photos):
 def test_a_visitor_is_shown_every_good_image_once(photos):
     (photos / "sky" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     notebook = Notebook()
-    catalog = scan(read_source(photos), max_pixels=LIMIT, hook=notebook)
+    catalog = scan(read_source(photos), rules=DecodeRules(max_pixels=LIMIT), hook=notebook)
     assert sorted(digest for digest, _ in notebook.shown) == sorted(catalog.digests[catalog.ok])
     assert {shape for _, shape in notebook.shown} == {(48, 64, 3)}
 
@@ -140,7 +144,9 @@ def test_copies_are_decoded_and_shown_once_though_threads_meet_them_together(tmp
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(image)
     notebook = Notebook()
-    catalog = scan(read_source(tmp_path / "data"), max_pixels=LIMIT, hook=notebook)
+    catalog = scan(
+        read_source(tmp_path / "data"), rules=DecodeRules(max_pixels=LIMIT), hook=notebook
+    )
     assert len(notebook.shown) == 1
     assert catalog.ok.sum() == 16
 
@@ -148,13 +154,16 @@ def test_copies_are_decoded_and_shown_once_though_threads_meet_them_together(tmp
 def test_a_copy_has_the_note_of_its_own_name(tmp_path):
     for name in ("a/1.png", "b/1.jpg"):
         write_image(tmp_path / name.replace("jpg", "png")).rename(tmp_path / name)
-    assert list(scan(read_source(tmp_path), max_pixels=LIMIT).notes) == ["", "wrong_extension"]
+    assert list(scan(read_source(tmp_path), rules=DecodeRules(max_pixels=LIMIT)).notes) == [
+        "",
+        "wrong_extension",
+    ]
 
 
 def test_what_a_visitor_knows_is_not_shown_again(photos):
-    catalog = scan(read_source(photos), max_pixels=LIMIT)
+    catalog = scan(read_source(photos), rules=DecodeRules(max_pixels=LIMIT))
     notebook = Notebook(*catalog.digests[1:])
-    scan(read_source(photos), max_pixels=LIMIT, hook=notebook)
+    scan(read_source(photos), rules=DecodeRules(max_pixels=LIMIT), hook=notebook)
     assert [digest for digest, _ in notebook.shown] == [catalog.digests[0]]
 
 
@@ -165,7 +174,7 @@ def test_an_error_of_a_visitor_is_not_hidden(photos):
     notebook = Notebook()
     notebook.visit = visit
     with pytest.raises(RuntimeError, match="no room"):
-        scan(read_source(photos), max_pixels=LIMIT, hook=notebook)
+        scan(read_source(photos), rules=DecodeRules(max_pixels=LIMIT), hook=notebook)
 
 
 # ── classes without images ──
@@ -178,7 +187,7 @@ def broken(folder):
 
 def test_a_class_whose_files_are_all_broken_is_left_out_and_remarked(photos):
     broken(photos / "leaf")
-    catalog = drop_empty_classes(scan(read_source(photos), max_pixels=LIMIT))
+    catalog = drop_empty_classes(scan(read_source(photos), rules=DecodeRules(max_pixels=LIMIT)))
     assert catalog.classes == ("brick", "sky")
     assert catalog.counts().tolist() == [12, 12]
     assert catalog.remarks[0].startswith(
@@ -188,7 +197,7 @@ def test_a_class_whose_files_are_all_broken_is_left_out_and_remarked(photos):
 
 def test_the_broken_files_of_a_class_left_out_keep_their_rows(photos):
     broken(photos / "leaf")
-    catalog = drop_empty_classes(scan(read_source(photos), max_pixels=LIMIT))
+    catalog = drop_empty_classes(scan(read_source(photos), rules=DecodeRules(max_pixels=LIMIT)))
     left_out = np.char.startswith(catalog.paths.astype(str), "leaf/")
     assert set(catalog.labels[left_out]) == {-1}
     assert set(catalog.statuses[left_out]) == {"empty"}
@@ -200,7 +209,7 @@ def test_one_class_with_images_is_too_few(photos):
     with pytest.raises(
         UserError, match=r"only 'brick' has any: 12 of 36 files can be used. Add images of a second"
     ):
-        drop_empty_classes(scan(read_source(photos), max_pixels=LIMIT))
+        drop_empty_classes(scan(read_source(photos), rules=DecodeRules(max_pixels=LIMIT)))
 
 
 def test_where_nothing_can_be_used_the_statuses_say_why(photos):
@@ -209,7 +218,7 @@ def test_where_nothing_can_be_used_the_statuses_say_why(photos):
     with pytest.raises(
         UserError, match=r"none has any: 0 of 36 files can be used. Statuses: 36 empty\."
     ):
-        drop_empty_classes(scan(read_source(photos), max_pixels=LIMIT))
+        drop_empty_classes(scan(read_source(photos), rules=DecodeRules(max_pixels=LIMIT)))
 
 
 def test_a_class_with_usable_images_in_test_only_is_refused(split_photos):
@@ -217,7 +226,7 @@ def test_a_class_with_usable_images_in_test_only_is_refused(split_photos):
     with pytest.raises(
         UserError, match=r"'leaf' has no usable image in train \(4 in val or test\). Add training"
     ):
-        drop_empty_classes(scan(read_source(split_photos), max_pixels=LIMIT))
+        drop_empty_classes(scan(read_source(split_photos), rules=DecodeRules(max_pixels=LIMIT)))
 
 
 # ── threads ──
@@ -286,7 +295,7 @@ def test_an_error_of_the_caller_ends_the_scan_at_once(photos):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scan(read_source(photos), max_pixels=LIMIT, advance=interrupt)
+        scan(read_source(photos), rules=DecodeRules(max_pixels=LIMIT), advance=interrupt)
     assert len(seen) == 1
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tellapart")]
 

@@ -21,8 +21,10 @@ from tellapart.catalog.files import Folder
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
+from tellapart.decoders.rules import DecodeRules
 
 LIMIT = 10**6
+RULES = DecodeRules(max_pixels=LIMIT)
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +47,10 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return paths
 
 
-def scanned(data: Path, cache: Path, *, max_pixels: int = LIMIT, hook: object = None) -> Catalog:
+def scanned(data: Path, cache: Path, *, rules: DecodeRules = RULES, hook: object = None) -> Catalog:
     catalog = read_source(data)
-    with ScanMemory(cache, catalog.files.place, max_pixels) as memory:
-        return link_copies(scan(catalog, max_pixels=max_pixels, memory=memory, hook=hook), memory)
+    with ScanMemory(cache, catalog.files.place, rules) as memory:
+        return link_copies(scan(catalog, rules=rules, memory=memory, hook=hook), memory)
 
 
 def same(one: Catalog, other: Catalog) -> bool:
@@ -151,7 +153,9 @@ def test_a_file_that_may_still_be_written_is_read_again(
 
 def test_another_limit_is_another_question(photos: Path, tmp_path: Path):
     scanned(photos, tmp_path / "cache")
-    assert set(scanned(photos, tmp_path / "cache", max_pixels=100).statuses) == {"too_large"}
+    assert set(scanned(photos, tmp_path / "cache", rules=DecodeRules(max_pixels=100)).statuses) == {
+        "too_large"
+    }
     assert scanned(photos, tmp_path / "cache").ok.all()
 
 

@@ -13,6 +13,7 @@ from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_splits
+from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
 from tellapart.options import SplitOptions
 
@@ -85,7 +86,7 @@ def test_an_empty_class_folder_is_a_class_until_it_is_left_out_by_name(photos):
     (photos / "empty").mkdir()
     catalog = read_source(photos)
     assert "empty" in catalog.classes
-    left = drop_empty_classes(scan(catalog, max_pixels=10**8))
+    left = drop_empty_classes(scan(catalog, rules=DecodeRules(max_pixels=10**8)))
     assert left.classes == ("brick", "leaf", "sky")
     assert [
         remark for remark in left.remarks if "'empty' is left out: its folder is empty" in remark
@@ -437,7 +438,7 @@ def test_nothing_is_moved_copied_or_changed(photos):
     (photos / "sky" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     (photos / "brick" / "000.jpg").chmod(0o444)
     before = snapshot(photos)
-    catalog = scan(read_source(photos), max_pixels=10**8)
+    catalog = scan(read_source(photos), rules=DecodeRules(max_pixels=10**8))
     make_splits(catalog, SplitOptions(), 0)
     assert snapshot(photos) == before
 

@@ -14,6 +14,7 @@ from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import name_of, read_source
 from tellapart.catalog.table import Catalog
+from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import decode
 from tellapart.errors import UserError
 
@@ -23,7 +24,7 @@ NOISE = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
 
 def scanned(source) -> Catalog:
-    return scan(read_source(source), max_pixels=10**8)
+    return scan(read_source(source), rules=DecodeRules(max_pixels=10**8))
 
 
 def pixels_of(catalog: Catalog, row: int = 0) -> np.ndarray:
@@ -140,7 +141,9 @@ def test_bytes_that_are_no_image_get_their_status():
 
 
 def test_an_image_above_the_limit_is_too_large():
-    assert list(scan(read_source([(RED, "a")]), max_pixels=8).statuses) == ["too_large"]
+    assert list(scan(read_source([(RED, "a")]), rules=DecodeRules(max_pixels=8)).statuses) == [
+        "too_large"
+    ]
 
 
 def test_nothing_is_read_of_a_path_that_is_not_in_the_list():

@@ -10,6 +10,7 @@ from tellapart.catalog.sources import read_source
 from tellapart.catalog.split_findings import find_leaks
 from tellapart.catalog.splits import make_folds, make_splits
 from tellapart.catalog.table import text_column
+from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers
 from tellapart.options import SplitOptions
@@ -156,9 +157,9 @@ def test_a_image_more_moves_at_most_four_of_its_own_class(seed):
 
 def test_the_number_of_threads_that_scan_moves_nobody(photos, monkeypatch):
     monkeypatch.setattr("tellapart.threads.usable_cores", lambda: 1)
-    single = scan(read_source(photos), max_pixels=10**8)
+    single = scan(read_source(photos), rules=DecodeRules(max_pixels=10**8))
     monkeypatch.setattr("tellapart.threads.usable_cores", lambda: 7)
-    seven = scan(read_source(photos), max_pixels=10**8)
+    seven = scan(read_source(photos), rules=DecodeRules(max_pixels=10**8))
     assert single.digest == seven.digest
     assert (make_splits(single, DEFAULT, 0) == make_splits(seven, DEFAULT, 0)).all()
 

@@ -15,25 +15,26 @@ from tellapart.catalog import workers
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
+from tellapart.decoders.rules import DecodeRules
 
 LIMIT = 10**6
 COLUMNS = ("paths", "labels", "statuses", "notes", "widths", "heights", "digests", "taken")
 
 # What a worker runs where its decoder is to die over some files.
 MORTAL = """
-import os, sys
+import json, os, sys
 from pathlib import Path
 from tellapart.catalog import inspect, workers
 decode = inspect.decode
 inspect.decode = lambda data, **options: os.abort() if b"fatal" in data else decode(data, **options)
-workers.serve(Path(sys.argv[1]), int(sys.argv[2]))
+workers.serve(Path(sys.argv[1]), workers.DecodeRules.from_json(json.loads(sys.argv[2])))
 """
 
 
 def scanned(data: Path, cache: Path) -> Catalog:
     catalog = read_source(data)
-    with ScanMemory(cache, catalog.files.place, LIMIT) as memory:
-        return scan(catalog, max_pixels=LIMIT, memory=memory)
+    with ScanMemory(cache, catalog.files.place, DecodeRules(max_pixels=LIMIT)) as memory:
+        return scan(catalog, rules=DecodeRules(max_pixels=LIMIT), memory=memory)
 
 
 @pytest.fixture
@@ -74,8 +75,8 @@ def test_the_verdicts_are_those_of_threads(salted: Path, tmp_path: Path, apart: 
 def test_what_they_find_is_remembered(photos: Path, tmp_path: Path, apart: list[int]):
     first = scanned(photos, tmp_path)
     catalog = read_source(photos)
-    with ScanMemory(tmp_path, catalog.files.place, LIMIT) as memory:
-        again = scan(catalog, max_pixels=LIMIT, memory=memory)
+    with ScanMemory(tmp_path, catalog.files.place, DecodeRules(max_pixels=LIMIT)) as memory:
+        again = scan(catalog, rules=DecodeRules(max_pixels=LIMIT), memory=memory)
         assert all(memory.thumbnail_of(digest) for digest in again.digests)
     assert np.array_equal(first.digests, again.digests)
     assert len(apart) == 2
@@ -131,8 +132,8 @@ def test_they_end_with_the_scan(
     monkeypatch.setattr(workers.Worker, "close", noting)
     catalog = read_source(photos)
     with (
-        ScanMemory(tmp_path, catalog.files.place, LIMIT) as memory,
+        ScanMemory(tmp_path, catalog.files.place, DecodeRules(max_pixels=LIMIT)) as memory,
         pytest.raises(KeyboardInterrupt),
     ):
-        scan(catalog, max_pixels=LIMIT, memory=memory, advance=stop)
+        scan(catalog, rules=DecodeRules(max_pixels=LIMIT), memory=memory, advance=stop)
     assert ended == [0, 0]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from tellapart.decoder_messages import hush_decoders
+from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
 from tellapart.exif import taken_of, turn_of
 from tellapart.image_kinds import HEAD_BYTES, SUFFIXES, recognise
 from tellapart.truncation import is_cut, png_lacks_rows
@@ -30,8 +31,6 @@ from tellapart.truncation import is_cut, png_lacks_rows
 # from them is then computed anew.
 CONTRACT = 2
 
-# Pillow starts to warn here. At twice as many pixels it refuses, whatever limit is set.
-DEFAULT_MAX_PIXELS = 89_478_485
 MAX_FILE_BYTES = 2**30  # 1 GiB: the largest file that is read into memory
 
 # TIFF tags.
@@ -120,14 +119,12 @@ class Decoded:
         return 0 if self.pixels is None else self.pixels.shape[0]
 
 
-def decode_file(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
+def decode_file(path: Path, *, rules: DecodeRules = DEFAULT_RULES) -> Decoded:
     """Read and decode one file. Never raises for what the path or the file is; see `decode` and
     `read_file`.
     """
     data = read_file(path)
-    return (
-        data if isinstance(data, Decoded) else decode(data, name=path.name, max_pixels=max_pixels)
-    )
+    return data if isinstance(data, Decoded) else decode(data, name=path.name, rules=rules)
 
 
 def read_file(path: str | Path) -> bytes | Decoded:
@@ -181,7 +178,7 @@ def read_file(path: str | Path) -> bytes | Decoded:
         return Decoded("unreadable", detail=f"Reading it {why}.")
 
 
-def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
+def decode(data: bytes, *, name: str = "", rules: DecodeRules = DEFAULT_RULES) -> Decoded:
     """Turn the bytes of an image file into RGB pixels, or into the reason why not. It never raises
     for what they are.
 
@@ -191,8 +188,7 @@ def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS)
     Args:
         data: a whole JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF file; anything else gets a status.
         name: the file's name, only to note that its extension is wrong.
-        max_pixels: width times height above which nothing is decoded; up to 178,956,970, where
-            Pillow refuses.
+        rules: the settings of the decode contract. A model file holds those of its training.
 
     >>> decode(b"%PDF-1.7", name="cat.jpg")
     Decoded(status='not_an_image', notes=(), format='', detail='It is a PDF document.', taken='')
@@ -204,7 +200,7 @@ def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS)
         return _refused(status, kind)
     hush_decoders(kind)
     try:
-        return _decode(data, kind, extension_note(name, data), max_pixels)
+        return _decode(data, kind, extension_note(name, data), rules)
     except (Image.DecompressionBombError, MemoryError):
         return Decoded(
             "too_large", format=kind, detail="It needs more pixels or memory than the limit."
@@ -219,14 +215,14 @@ def decode(data: bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS)
         )
 
 
-def decode_image(img: Image.Image, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
+def decode_image(img: Image.Image, *, rules: DecodeRules = DEFAULT_RULES) -> Decoded:
     """Turn an image that Pillow has opened, or made, into RGB pixels, by the rules of `decode`.
 
     The image itself is loaded, as any use of it would do, but not changed.
 
     Args:
         img: an image in any mode. EXIF orientation is applied where the image still carries it.
-        max_pixels: width times height above which nothing is decoded.
+        rules: as for `decode`.
 
     >>> grey = decode_image(Image.new("L", (4, 2), 128))
     >>> grey.pixels.shape, grey.pixels.max()
@@ -237,7 +233,7 @@ def decode_image(img: Image.Image, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> D
     try:
         if not (img.width and img.height):
             return Decoded("empty", format=kind, detail="The image has no pixels.")
-        return _refusal(img, kind, max_pixels) or _pixels_of(img, b"", kind, [])
+        return _refusal(img, kind, rules) or _pixels_of(img, b"", kind, [])
     except (Image.DecompressionBombError, MemoryError):
         return Decoded(
             "too_large", format=kind, detail="It needs more pixels or memory than the limit."
@@ -267,11 +263,11 @@ def encode_thumbnail(pixels: NDArray[np.uint8], side: int) -> bytes:
 # ── from an open image to pixels ──
 
 
-def _decode(data: bytes, kind: str, remarks: tuple[str, ...], max_pixels: int) -> Decoded:
+def _decode(data: bytes, kind: str, remarks: tuple[str, ...], rules: DecodeRules) -> Decoded:
     # Only the plugin of the recognised format runs: no Ghostscript, no rare decoder. (MPO is served
     # by JPEG's.)
     with Image.open(io.BytesIO(data), formats=[kind]) as img:
-        if refusal := _refusal(img, kind, max_pixels):
+        if refusal := _refusal(img, kind, rules):
             return refusal
         # Decode first, read metadata after: Pillow's PNG reader hides a failed decode from whoever
         # asks for EXIF first.
@@ -299,14 +295,12 @@ def _pixels_of(img: Image.Image, data: bytes, kind: str, notes: list[str]) -> De
     return Decoded("ok", tuple(notes), pixels, kind, taken=taken)
 
 
-def _refusal(img: Image.Image, kind: str, max_pixels: int) -> Decoded | None:
+def _refusal(img: Image.Image, kind: str, rules: DecodeRules) -> Decoded | None:
     """Why an opened image is not decoded, or None. Nothing has been allocated for its pixels
     yet.
     """
-    if img.width * img.height > max_pixels:
-        detail = (
-            f"It has {img.width:,} × {img.height:,} pixels; the limit is {max_pixels:,} in all."
-        )
+    if img.width * img.height > rules.max_pixels:
+        detail = f"It has {img.width:,} × {img.height:,} pixels; the limit is {rules.max_pixels:,} in all."
         return Decoded("too_large", format=kind, detail=detail)
     if img.mode in ("I", "F"):
         numbers = {"I": "whole numbers with a sign or of 32 bits", "F": "floating-point numbers"}

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
 from tellapart.decoding import (
-    DEFAULT_MAX_PIXELS,
     MAX_FILE_BYTES,
     Decoded,
     decode,
@@ -63,13 +63,13 @@ def is_image(value: object) -> bool:
     )
 
 
-def decode_input(image: Image, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
+def decode_input(image: Image, *, rules: DecodeRules = DEFAULT_RULES) -> Decoded:
     """Decode one image, whatever its form. What its content is never raises: a status says it.
 
     Args:
         image: a path, bytes, a binary file, a PIL image, a uint8 array or a uint8 tensor. A file is
             read from its start where it can be sought, else from where it stands.
-        max_pixels: width times height above which nothing is decoded.
+        rules: the settings of the decode contract.
 
     Raises:
         UserError: the form is another one, or an array or tensor has another type or shape.
@@ -80,17 +80,17 @@ def decode_input(image: Image, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decod
     'empty'
     """
     if isinstance(image, str | os.PathLike):
-        return decode_file(Path(image), max_pixels=max_pixels)
+        return decode_file(Path(image), rules=rules)
     if isinstance(image, bytes | bytearray | memoryview):
-        return decode(bytes(image), max_pixels=max_pixels)
+        return decode(bytes(image), rules=rules)
     if isinstance(image, PillowImage.Image):
         with _lock_of(image):
-            return decode_image(image, max_pixels=max_pixels)
+            return decode_image(image, rules=rules)
     if is_array(image):
-        return _decode_array(as_array(image), max_pixels)
+        return _decode_array(as_array(image), rules)
     if _is_file(image):
         data = _read(cast(BinaryIO, image))
-        return data if isinstance(data, Decoded) else decode(data, max_pixels=max_pixels)
+        return data if isinstance(data, Decoded) else decode(data, rules=rules)
     raise UserError(f"An image cannot be of type {type(image).__name__}.", FORMS)
 
 
@@ -114,11 +114,15 @@ def as_array(image: NDArray[Any] | Tensor) -> NDArray[np.uint8]:
     return array
 
 
-def _decode_array(array: NDArray[np.uint8], max_pixels: int) -> Decoded:
-    if array.ndim == 3 and array.shape[2] == 3 and array.shape[0] * array.shape[1] <= max_pixels:
+def _decode_array(array: NDArray[np.uint8], rules: DecodeRules) -> Decoded:
+    if (
+        array.ndim == 3
+        and array.shape[2] == 3
+        and array.shape[0] * array.shape[1] <= rules.max_pixels
+    ):
         # These are pixels as they are used, which Pillow would only copy, twice.
         return Decoded("ok", pixels=np.ascontiguousarray(array))
-    return decode_image(PillowImage.fromarray(array), max_pixels=max_pixels)
+    return decode_image(PillowImage.fromarray(array), rules=rules)
 
 
 def _is_image_shape(shape: tuple[int, ...]) -> bool:

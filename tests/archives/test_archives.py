@@ -14,6 +14,7 @@ from helpers.images import write_classes
 from tellapart.catalog import files, packed
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
+from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
 
 
@@ -29,9 +30,10 @@ def tree_members(folder):
 
 
 def test_an_archive_of_class_folders_has_the_rows_and_contents_of_the_folder(photos, pack, kind):
-    from_folder = scan(read_source(photos), max_pixels=10**8)
+    from_folder = scan(read_source(photos), rules=DecodeRules(max_pixels=10**8))
     from_archive = scan(
-        read_source(pack(make_archive(kind, tree_members(photos)))), max_pixels=10**8
+        read_source(pack(make_archive(kind, tree_members(photos)))),
+        rules=DecodeRules(max_pixels=10**8),
     )
     assert from_archive.digest == from_folder.digest
     assert from_archive.source == f"a {kind} archive of 3 class folders"
@@ -156,12 +158,14 @@ def test_nothing_is_created_anywhere_near(photos, pack, kind, tmp_path, monkeypa
     monkeypatch.setattr(packed, "IN_MEMORY_BYTES", 1000)
     monkeypatch.chdir(tmp_path)
     before = {name: (name.lstat().st_mode, name.lstat().st_size) for name in tmp_path.rglob("*")}
-    scan(read_source(path), max_pixels=10**8)
+    scan(read_source(path), rules=DecodeRules(max_pixels=10**8))
     assert {
         name: (name.lstat().st_mode, name.lstat().st_size) for name in tmp_path.rglob("*")
     } == before
 
 
 def test_images_of_an_archive_have_the_pixels_that_were_packed(photos, pack):
-    catalog = scan(read_source(pack(make_zip(tree_members(photos)))), max_pixels=10**8)
+    catalog = scan(
+        read_source(pack(make_zip(tree_members(photos)))), rules=DecodeRules(max_pixels=10**8)
+    )
     assert np.unique(catalog.widths).tolist() == [64]

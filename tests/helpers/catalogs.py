@@ -11,13 +11,14 @@ from tellapart.catalog.files import Folder
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog, text_column
+from tellapart.decoders.rules import DecodeRules
 
 MAX_PIXELS = 10**8
 
 
 def scan_folder(folder: Path) -> Catalog:
     """A folder's catalog, scanned."""
-    return scan(read_source(folder), max_pixels=MAX_PIXELS)
+    return scan(read_source(folder), rules=DecodeRules(max_pixels=MAX_PIXELS))
 
 
 def catalog_of_labels(

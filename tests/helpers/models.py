@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from tellapart.decoders.rules import DecodeRules
 from tellapart.evaluation.rule import AnswerRule
 from tellapart.evaluation.standards import Standard, Standards
 from tellapart.export.compose import Head
@@ -72,7 +73,7 @@ def small_card(classes: tuple[str, ...] = ("a", "b", "c")) -> ModelCard:
         detects_unfamiliar=True,
         train_counts=(4,) * len(classes),
         backbone="small",
-        max_pixels=10**6,
+        decoding=DecodeRules(max_pixels=10**6),
         digests={},
         licences={},
         versions={},

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from helpers.catalogs import MAX_PIXELS, scan_folder
+from helpers.catalogs import scan_folder
 from helpers.images import write_classes
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.predictions import Predictions
@@ -67,7 +67,6 @@ def images_of(catalog: Catalog, rows: Iterable[int] | None = None, **options: An
     """Images of some rows, of all by default; at 32 px and held unless told otherwise."""
     chosen = np.array(list(range(len(catalog)) if rows is None else rows), np.int64)
     usual = {
-        "max_pixels": MAX_PIXELS,
         "held_bytes": PLENTY,
         "most_lost": 1.0,
         "console": Console(quiet=True),

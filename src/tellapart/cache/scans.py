@@ -16,6 +16,7 @@ from tellapart import decoding
 from tellapart.cache.database import Database
 from tellapart.catalog.inspect import Verdict
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES
+from tellapart.decoders.rules import DecodeRules
 
 FORMAT = 1  # the version of the tables; another one gets another file
 # The version of thumbnails and of their search. Raise it when the same pixels may get another
@@ -32,12 +33,12 @@ class ScanMemory(Database):
     Args:
         folder: the cache folder.
         place: what tells the source from others, as `Files.place`.
-        max_pixels: the scan's limit, which decides verdicts.
+        rules: the settings of the decode contract, which decide verdicts.
     """
 
-    def __init__(self, folder: Path, place: str, max_pixels: int) -> None:
+    def __init__(self, folder: Path, place: str, rules: DecodeRules) -> None:
         super().__init__(folder / f"scans-{FORMAT}.sqlite", _TABLES)
-        pixels = f"{decoding.CONTRACT} {pillow_version} {max_pixels}"
+        pixels = f"{decoding.CONTRACT} {pillow_version} {rules.key}"
         self._settings = f"{CONTRACT} {THUMBNAIL_BYTES} {pixels}"
         self._place = hashlib.sha256(
             f"{self._settings} {place}".encode(errors="surrogateescape")

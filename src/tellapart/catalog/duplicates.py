@@ -151,7 +151,7 @@ def thumbnails_of(
     for path, digest in zip(catalog.paths[rows], catalog.digests[rows], strict=True):
         thumbnail = memory.thumbnail_of(digest)
         if thumbnail is None:
-            thumbnail = make_thumbnail(unchanged_pixels(catalog.files, path, digest))
+            thumbnail = make_thumbnail(unchanged_pixels(catalog.files, path, digest, catalog.rules))
         yield thumbnail
 
 

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.names import escape, unescape
-from tellapart.decoding import DEFAULT_MAX_PIXELS, Decoded, decode, read_file
+from tellapart.decoders.rules import DecodeRules
+from tellapart.decoding import Decoded, decode, read_file
 from tellapart.errors import Refused
 
 AGAIN = "Copy or download it again."
@@ -196,20 +197,18 @@ class Folder:
         return os.fspath(self.root)
 
 
-def unchanged_pixels(
-    files: Files, path: str, digest: str, max_pixels: int = DEFAULT_MAX_PIXELS
-) -> NDArray[np.uint8]:
+def unchanged_pixels(files: Files, path: str, digest: str, rules: DecodeRules) -> NDArray[np.uint8]:
     """(H, W, 3) uint8, the pixels of an image that a scan has read.
 
     Args:
         digest: SHA-256 of the file's bytes, by the scan.
-        max_pixels: as in the scan.
+        rules: as in the scan.
 
     Raises:
         Refused: the file was changed since.
     """
     data = files.read(path)
-    pixels = decode(data, max_pixels=max_pixels).pixels if isinstance(data, bytes) else None
+    pixels = decode(data, rules=rules).pixels if isinstance(data, bytes) else None
     if pixels is None or not isinstance(data, bytes) or hashlib.sha256(data).hexdigest() != digest:
         raise Refused(
             f"{path} was changed while it was used.",

@@ -21,15 +21,16 @@ from tellapart.catalog.by_path import catalog_by_path
 from tellapart.catalog.entries import Entry, catalog_of, class_order
 from tellapart.catalog.manifest import Origin, row_of
 from tellapart.catalog.table import Catalog
-from tellapart.decoding import DEFAULT_MAX_PIXELS, Decoded
+from tellapart.decoders.rules import DecodeRules
+from tellapart.decoding import Decoded
 from tellapart.errors import UserError
 from tellapart.image_input import as_array, decode_input, is_array
 from tellapart.phrases import count_of
 
 ImageInMemory: TypeAlias = PillowImage.Image | NDArray[np.uint8] | bytes | bytearray | memoryview
 
-# Pillow refuses above this, whatever limit is set. The scan's own limit is applied to the BMP.
-_MOST_PIXELS = 2 * DEFAULT_MAX_PIXELS
+# The limit that the user sets is applied to the BMP.
+_IN_MEMORY = DecodeRules(max_pixels=2**31)
 _GIVE_PAIRS = "Give a list of (path, label) or of (image, label)."
 
 
@@ -56,7 +57,7 @@ class MemoryFiles:
         try:
             if isinstance(image, bytes | bytearray | memoryview):
                 return bytes(image)
-            decoded = decode_input(image, max_pixels=_MOST_PIXELS)
+            decoded = decode_input(image, rules=_IN_MEMORY)
             return decoded if decoded.pixels is None else to_bmp(decoded.pixels)
         except MemoryError:
             return Decoded("too_large", detail="It does not fit into memory.")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.files import Files
 from tellapart.catalog.thumbnails import make_thumbnail
+from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import Decoded, decode, extension_note
 
 
@@ -67,15 +68,15 @@ class Inspector:
 
     Args:
         files: where the bytes come from.
-        max_pixels: width x height above which an image is `too_large`.
+        rules: the settings of the decode contract.
         hook: shown the pixels of every image that it does not know.
         memory: spares the reading of files that have not changed, and keeps what is found.
     """
 
     def __init__(
-        self, files: Files, max_pixels: int, hook: ScanHook | None, memory: Memory | None
+        self, files: Files, rules: DecodeRules, hook: ScanHook | None, memory: Memory | None
     ) -> None:
-        self._files, self._max_pixels, self._hook, self._memory = files, max_pixels, hook, memory
+        self._files, self._rules, self._hook, self._memory = files, rules, hook, memory
         self._contents: dict[str, Verdict] = {}
         self._locks: dict[str, Lock] = {}
 
@@ -109,7 +110,7 @@ class Inspector:
         remembered = self._memory.recall_content(digest) if self._memory else None
         if remembered and self._is_done(remembered):
             return remembered
-        decoded = decode(data, max_pixels=self._max_pixels)
+        decoded = decode(data, rules=self._rules)
         verdict = Verdict(
             decoded.status, decoded.notes, decoded.width, decoded.height, digest, decoded.taken
         )

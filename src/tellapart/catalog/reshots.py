@@ -94,7 +94,7 @@ def _are_shots(catalog: Catalog, members: NDArray[np.int64]) -> bool:
     some = members[np.linspace(0, len(members) - 1, min(_SAMPLED, len(members))).astype(int)]
     return differ_equally(
         [
-            unchanged_pixels(catalog.files, catalog.paths[row], catalog.digests[row])
+            unchanged_pixels(catalog.files, catalog.paths[row], catalog.digests[row], catalog.rules)
             for row in some.tolist()
         ]
     )
@@ -121,7 +121,7 @@ def _with_others(
 
 def _points(catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     pixels = (
-        unchanged_pixels(catalog.files, catalog.paths[row], catalog.digests[row])
+        unchanged_pixels(catalog.files, catalog.paths[row], catalog.digests[row], catalog.rules)
         for row in rows.tolist()
     )
     return np.stack([_normalised(image) for image in pixels])

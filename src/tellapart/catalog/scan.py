@@ -14,6 +14,7 @@ from tellapart.catalog.files import Folder
 from tellapart.catalog.inspect import Inspector, Memory, ScanHook, Verdict
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.catalog.workers import inspect_in_processes, start_workers
+from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
 from tellapart.errors import UserError
 from tellapart.phrases import count_of
 from tellapart.threads import map_ahead
@@ -24,7 +25,7 @@ WORTH_PROCESSES = 1000  # files; for fewer, the start of processes takes longer 
 def scan(
     catalog: Catalog,
     *,
-    max_pixels: int,
+    rules: DecodeRules = DEFAULT_RULES,
     hook: ScanHook | None = None,
     memory: Memory | None = None,
     advance: Callable[[], None] = lambda: None,
@@ -34,12 +35,12 @@ def scan(
 
     Args:
         catalog: what is to be scanned.
-        max_pixels: width x height above which an image is `too_large`.
+        rules: the settings of the decode contract. The catalog that comes back holds them.
         hook: shown every image's pixels, so that nothing is decoded twice.
         memory: spares the reading of files that have not changed, and keeps what is found.
         advance: called after each file.
     """
-    inspector = Inspector(catalog.files, max_pixels, hook, memory)
+    inspector = Inspector(catalog.files, rules, hook, memory)
     verdicts = {}
     # What is remembered goes first: asking for it is too little work for threads.
     for path in catalog.paths:
@@ -50,22 +51,22 @@ def scan(
     # A hook wants the pixels in this process, and only a folder is open to another one.
     root = catalog.files.root if isinstance(catalog.files, Folder) and not hook else None
     if root and memory and len(unknown) >= WORTH_PROCESSES:
-        inspected = _in_processes(root, unknown, inspector, max_pixels, memory)
+        inspected = _in_processes(root, unknown, inspector, rules, memory)
     else:
         inspected = map_ahead(inspector.inspect, unknown)
     with closing(inspected):
         for path, verdict in zip(unknown, inspected, strict=True):
             verdicts[path] = verdict
             advance()
-    return _with_verdicts(catalog, [verdicts[path] for path in catalog.paths])
+    return _with_verdicts(catalog.replace(rules=rules), [verdicts[path] for path in catalog.paths])
 
 
 def _in_processes(
-    root: Path, paths: Sequence[str], inspector: Inspector, max_pixels: int, memory: Memory
+    root: Path, paths: Sequence[str], inspector: Inspector, rules: DecodeRules, memory: Memory
 ) -> Generator[Verdict, None, None]:
     """The verdicts by processes; by threads where no process can be started."""
     with suppress(OSError):
-        return inspect_in_processes(start_workers(root, max_pixels), paths, memory)
+        return inspect_in_processes(start_workers(root, rules), paths, memory)
     return map_ahead(inspector.inspect, paths)
 
 

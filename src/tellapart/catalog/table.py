@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.files import Files
+from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
 
 SPLITS = ("train", "val", "test")
 
@@ -48,6 +49,7 @@ class Catalog:
             looks for no copies wants that.
         prints: (N, 16) uint8, as `prints_of` gives them, and 0 where the status is not ok. None
             until a training takes them.
+        rules: the settings of the decode contract by which the images were scanned.
 
     >>> from tellapart.catalog.sources import read_source
     >>> catalog = read_source([("1.jpg", "cat"), ("2.jpg", "dog"), ("3.jpg", "cat")])
@@ -75,6 +77,7 @@ class Catalog:
     remarks: tuple[str, ...] = ()
     identical_apart: bool = False
     prints: NDArray[np.uint8] | None = None
+    rules: DecodeRules = DEFAULT_RULES
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -4,7 +4,7 @@ Threads suffice for photos, but two threads inspect half as many small files as 
 that crashes takes down one process, which costs one file: it gets its verdict all the same. This is
 not `multiprocessing`, which would run the user's script again in each process.
 
-    python -m tellapart.catalog.workers ROOT MAX_PIXELS
+    python -m tellapart.catalog.workers ROOT RULES
 
 reads one path a line, and writes one line of JSON a file.
 """
@@ -26,6 +26,7 @@ from typing import Any
 
 from tellapart.catalog.files import Folder
 from tellapart.catalog.inspect import Inspector, Memory, Verdict
+from tellapart.decoders.rules import DecodeRules
 from tellapart.threads import map_ahead, usable_cores
 
 # Files that a process is asked about at once. Even the longest paths are together less than a pipe
@@ -35,13 +36,13 @@ READY = b"ready\n"
 CRASHED = Verdict("corrupt")  # of a file that makes a decoder crash
 
 
-def start_workers(root: Path, max_pixels: int) -> list[Worker]:
+def start_workers(root: Path, rules: DecodeRules) -> list[Worker]:
     """Start a process for each core.
 
     Raises:
         OSError: none can be started here.
     """
-    return [Worker(root, max_pixels) for _ in range(usable_cores())]
+    return [Worker(root, rules) for _ in range(usable_cores())]
 
 
 def inspect_in_processes(
@@ -100,9 +101,9 @@ class Worker:
         OSError: it cannot be started.
     """
 
-    def __init__(self, root: Path, max_pixels: int) -> None:
+    def __init__(self, root: Path, rules: DecodeRules) -> None:
         module = ["-m", "tellapart.catalog.workers"]
-        self.command = [sys.executable, *module, os.fspath(root), str(max_pixels)]
+        self.command = [sys.executable, *module, os.fspath(root), json.dumps(rules.as_json())]
         self.start()
 
     def start(self) -> None:
@@ -166,12 +167,12 @@ class _Notes:
         self.noted |= {"content": astuple(verdict), "thumbnail": encoded}
 
 
-def serve(root: Path, max_pixels: int) -> None:
+def serve(root: Path, rules: DecodeRules) -> None:
     """Answer until standard input ends."""
     # Ctrl-C reaches every process of the terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     notes = _Notes()
-    inspector = Inspector(Folder(root), max_pixels, None, notes)
+    inspector = Inspector(Folder(root), rules, None, notes)
     sys.stdout.buffer.write(READY)
     sys.stdout.flush()
     for line in sys.stdin.buffer:
@@ -182,4 +183,4 @@ def serve(root: Path, max_pixels: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))
+    serve(Path(sys.argv[1]), DecodeRules.from_json(json.loads(sys.argv[2])))

@@ -255,7 +255,7 @@ def check_reported(
     changed = []
     for row in rows:
         path = catalog.paths[row]
-        pixels = pixels_now(catalog, row, predictor.card.max_pixels)
+        pixels = pixels_now(catalog, row)
         if pixels is None:
             changed.append(path)
             continue

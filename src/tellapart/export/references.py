@@ -35,7 +35,6 @@ def torch_references(
     graph_digest: str,
     store: FeatureStore,
     by_torch: Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]],
-    max_pixels: int,
 ) -> tuple[list[Reference], list[str]]:
     """The references for rows of the catalog, and the paths of images that changed since the scan.
 
@@ -47,7 +46,6 @@ def torch_references(
         store: where embeddings are kept between runs, by graph and weights.
         by_torch: preprocessed images (C, S, S) float32 → their embeddings (D,). It is called only
             for images whose embedding is not in the store.
-        max_pixels: the limit of the scan.
 
     Raises:
         Refused: every image was changed.
@@ -56,7 +54,7 @@ def torch_references(
     preprocessing = network.preprocessing
     pixels_of, changed = {}, []
     for row in rows:
-        pixels = pixels_now(catalog, row, max_pixels)
+        pixels = pixels_now(catalog, row)
         if pixels is None:
             changed.append(catalog.paths[row])
         else:
@@ -75,10 +73,12 @@ def torch_references(
     return [Reference(pixels, kept[digest]) for digest, pixels in pixels_of.items()], changed
 
 
-def pixels_now(catalog: Catalog, row: int, max_pixels: int) -> NDArray[np.uint8] | None:
+def pixels_now(catalog: Catalog, row: int) -> NDArray[np.uint8] | None:
     """(H, W, 3) uint8 pixels of a scanned image; None if its file changed since the scan."""
     try:
-        return unchanged_pixels(catalog.files, catalog.paths[row], catalog.digests[row], max_pixels)
+        return unchanged_pixels(
+            catalog.files, catalog.paths[row], catalog.digests[row], catalog.rules
+        )
     except Refused:
         return None
 

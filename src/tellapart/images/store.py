@@ -33,7 +33,6 @@ class Images:
         catalog: the scanned images.
         rows: of the catalog.
         preprocessing: crops and resizes.
-        max_pixels: as in the scan.
         held_bytes: the memory that they may take. Beyond it, an image is decoded whenever it is
             needed.
         most_lost: the share of them that may be lost.
@@ -47,7 +46,6 @@ class Images:
         rows: NDArray[np.int64],
         preprocessing: Preprocessing,
         *,
-        max_pixels: int,
         held_bytes: int,
         most_lost: float,
         console: Console,
@@ -62,7 +60,7 @@ class Images:
         self._digests = catalog.digests[rows]
         self._files = catalog.files
         self._preprocessing = preprocessing
-        self._max_pixels, self._most_lost, self._console = max_pixels, most_lost, console
+        self._rules, self._most_lost, self._console = catalog.rules, most_lost, console
         size = preprocessing.size_px
         self._held: Pixels | None = None
         if len(rows) * size * size * 3 <= held_bytes:
@@ -123,7 +121,7 @@ class Images:
             return None
         path = self.paths[position]
         try:
-            pixels = unchanged_pixels(self._files, path, self._digests[position], self._max_pixels)
+            pixels = unchanged_pixels(self._files, path, self._digests[position], self._rules)
         except Refused:
             # Two threads may decode an image at once, as it may be drawn twice.
             with self._losing:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tellapart.catalog.names import escape
 from tellapart.catalog.sources import Source, name_of, read_source
 from tellapart.catalog.table import Catalog
+from tellapart.decoders.rules import DecodeRules, rules_of
 from tellapart.decoding import STATUSES, Decoded, decode
 from tellapart.errors import UserError, choose
 from tellapart.keyed import keyed_numbers
@@ -115,8 +116,8 @@ def augment(
     preprocessing = find_preprocessing(options.backbone, options.preprocessing)
     is_mixed = bool(augmentation.mixup or augmentation.cutmix)
     wanted = 1 if image is not None and not is_mixed else MOST_IMAGES
-    order, max_pixels = _rows(catalog, image, options.seed), options.decoding.max_pixels
-    rows, pixels = _read(catalog, order, preprocessing, max_pixels, wanted, image)
+    order, rules = _rows(catalog, image, options.seed), rules_of(options.decoding)
+    rows, pixels = _read(catalog, order, preprocessing, rules, wanted, image)
     shown = 1 if image is not None else len(rows)
     # Of kept views, the first one comes again after the last.
     epochs = min(options.freeze.views or EPOCHS, EPOCHS)
@@ -247,7 +248,7 @@ def _read(
     catalog: Catalog,
     rows: Iterable[int],
     preprocessing: Preprocessing,
-    max_pixels: int,
+    rules: DecodeRules,
     count: int,
     named: str | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -255,7 +256,7 @@ def _read(
     named one must be.
     """
     found: list[tuple[int, NDArray[np.uint8]]] = []
-    for row, decoded in _decoded(catalog, rows, max_pixels):
+    for row, decoded in _decoded(catalog, rows, rules):
         if decoded.pixels is not None:
             found.append((row, preprocessing.resized(decoded.pixels)))
         elif named is not None and not found:
@@ -270,13 +271,13 @@ def _read(
 
 
 def _decoded(
-    catalog: Catalog, rows: Iterable[int], max_pixels: int
+    catalog: Catalog, rows: Iterable[int], rules: DecodeRules
 ) -> Iterator[tuple[int, Decoded]]:
     for row in rows:
         content = catalog.files.read(catalog.paths[row])
         yield (
             row,
-            (content if isinstance(content, Decoded) else decode(content, max_pixels=max_pixels)),
+            (content if isinstance(content, Decoded) else decode(content, rules=rules)),
         )
 
 

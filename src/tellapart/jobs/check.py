@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tellapart.catalog.names import escape
 from tellapart.catalog.sources import Source, name_of
 from tellapart.catalog.table import Catalog
+from tellapart.decoders.rules import DecodeRules, rules_of
 from tellapart.decoding import NOTES, STATUSES, Decoded, decode
 from tellapart.errors import UserError, choose
 from tellapart.export.compose import EMBEDDING, PIXELS, PREPROCESSED, compose_features, cut_at
@@ -94,7 +95,7 @@ def check(
     options = load_recipe(recipe, set)
     check_page(out)
     catalog = read_catalog(data, name_of(data), options, console)
-    row, content, decoded = _image(catalog, image, options.decoding.max_pixels)
+    row, content, decoded = _image(catalog, image, rules_of(options.decoding))
     pixels = decoded.pixels
     assert pixels is not None
 
@@ -118,7 +119,7 @@ def check(
     return Check(image=catalog.paths[row], steps=tuple(steps), html=html, page=page)
 
 
-def _image(catalog: Catalog, wanted: str | None, max_pixels: int) -> tuple[int, bytes, Decoded]:
+def _image(catalog: Catalog, wanted: str | None, rules: DecodeRules) -> tuple[int, bytes, Decoded]:
     """The row, bytes and pixels of the image that is meant."""
     if wanted is not None:
         paths = catalog.paths.tolist()
@@ -128,9 +129,7 @@ def _image(catalog: Catalog, wanted: str | None, max_pixels: int) -> tuple[int, 
     decoded = Decoded("missing")
     for row in rows:
         content = catalog.files.read(catalog.paths[row])
-        decoded = (
-            content if isinstance(content, Decoded) else decode(content, max_pixels=max_pixels)
-        )
+        decoded = content if isinstance(content, Decoded) else decode(content, rules=rules)
         if decoded.pixels is not None and isinstance(content, bytes):
             return row, content, decoded
     which = (

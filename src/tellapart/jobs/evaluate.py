@@ -153,7 +153,7 @@ def evaluate(
 
     hook = AnswersAndThumbnails(predictor)
     with console.track("Predicting", len(measured)) as advance:
-        measured = scan(measured, max_pixels=predictor.card.max_pixels, hook=hook, advance=advance)
+        measured = scan(measured, rules=predictor.card.decoding, hook=hook, advance=advance)
     warnings = _warnings(predictor, catalog, measured)
     measured = take_prints(link_copies(measured.replace(remarks=()), hook), hook)
     warnings += measured.remarks

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
 from tellapart.evaluation.conformal import SetScores
 from tellapart.evaluation.rule import AnswerRule
@@ -37,7 +38,7 @@ class ModelCard:
             were held out.
         train_counts: (C,) train images of each class.
         backbone: the name of the network.
-        max_pixels: width times height above which an image is "too_large".
+        decoding: the settings of the decode contract, as in the training.
         digests: the SHA-256 of recipe, catalog and weights.
         licences: the licence of the weights, and their source.
         versions: the versions of tellapart and of the packages that wrote the file.
@@ -56,7 +57,7 @@ class ModelCard:
     detects_unfamiliar: bool
     train_counts: tuple[int, ...]
     backbone: str
-    max_pixels: int
+    decoding: DecodeRules
     digests: Mapping[str, str]
     licences: Mapping[str, str]
     versions: Mapping[str, str]
@@ -74,7 +75,7 @@ class ModelCard:
             "classes": self.classes,
             "training": {"counts": self.train_counts},
             "backbone": self.backbone,
-            "decoding": {"max_pixels": self.max_pixels},
+            "decoding": self.decoding.as_json(),
             "preprocessing": self.preprocessing.as_json(),
             "calibration": {"temperature": self.temperature, "count": self.calibration_count},
             "thresholds": {
@@ -119,7 +120,7 @@ class ModelCard:
                 is not None,
                 train_counts=tuple(map(int, values["training"]["counts"])),
                 backbone=values["backbone"],
-                max_pixels=int(values["decoding"]["max_pixels"]),
+                decoding=DecodeRules.from_json(values["decoding"]),
                 digests=values["digests"],
                 licences=values["licences"],
                 versions=values["versions"],

@@ -226,7 +226,7 @@ class Predictor:
         'brick'
         """
         path = escape(os.fspath(image)) if isinstance(image, str | os.PathLike) else ""
-        decoded = decode_input(image, max_pixels=self.card.max_pixels)
+        decoded = decode_input(image, rules=self.card.decoding)
         if decoded.pixels is None:
             return Answer(path, decoded.status, decoded.notes, decoded.detail)
         outputs = self.outputs(decoded.pixels)
@@ -291,7 +291,7 @@ class Predictor:
         """(N, K) one of the graph's outputs, a row an image."""
 
         def row(image: Image) -> NDArray[np.float32]:
-            pixels = _usable(decode_input(image, max_pixels=self.card.max_pixels))
+            pixels = _usable(decode_input(image, rules=self.card.decoding))
             rows: NDArray[np.float32] = self._session.run(pixels[None], (output,))[0]
             return np.asarray(rows[0])
 

@@ -18,6 +18,7 @@ from tellapart.catalog.sources import Source, read_source
 from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import Catalog
 from tellapart.datasets import fetch
+from tellapart.decoders.rules import rules_of
 from tellapart.evaluation.rule import read_costs
 from tellapart.pipeline.edited_copies import link_edited_copies
 from tellapart.pipeline.findings import find_all, refuse_findings
@@ -124,7 +125,7 @@ def scan_images(
 
 def scan_memory(catalog: Catalog, recipe: Recipe) -> ScanMemory:
     """What earlier scans of this source remember; a context manager that closes it."""
-    return ScanMemory(cache_folder(), catalog.files.place, recipe.decoding.max_pixels)
+    return ScanMemory(cache_folder(), catalog.files.place, rules_of(recipe.decoding))
 
 
 def scan_files(
@@ -135,9 +136,9 @@ def scan_files(
     hook: ScanHook | None = None,
 ) -> Catalog:
     """The catalog scanned, with copies linked as `split.copies` says, and groups named."""
-    limit = recipe.decoding.max_pixels
+    rules = rules_of(recipe.decoding)
     with console.track("Reading images", len(catalog)) as advance:
-        catalog = scan(catalog, max_pixels=limit, hook=hook, memory=memory, advance=advance)
+        catalog = scan(catalog, rules=rules, hook=hook, memory=memory, advance=advance)
     kind = recipe.split.copies
     catalog = link_copies(catalog, memory, kind)
     if kind == "near" and isinstance(hook, FeatureExtractor):

@@ -80,7 +80,7 @@ def ship_ensemble(
     card = replace(card, backbone=f"mean of {len(members)} {card.backbone}")
     model = compose_ensemble([member.model for member in members], card)
     rows = gate_rows(catalog, recipe.seed)
-    images, changed = _images(catalog, rows, recipe.decoding.max_pixels)
+    images, changed = _images(catalog, rows)
     wanted = _by_torch(members, network.preprocessing, images)
     parity = check_probabilities(model, network.preprocessing, images, wanted)
     test, gone = _measured(Predictor(model), catalog, catalog.split("test"), console)
@@ -100,11 +100,9 @@ def ship_ensemble(
     )
 
 
-def _images(
-    catalog: Catalog, rows: NDArray[np.int64], max_pixels: int
-) -> tuple[list[NDArray[np.uint8]], list[str]]:
+def _images(catalog: Catalog, rows: NDArray[np.int64]) -> tuple[list[NDArray[np.uint8]], list[str]]:
     """The pixels of some rows, and the paths of those that changed since the scan."""
-    found = {catalog.paths[row]: pixels_now(catalog, row, max_pixels) for row in rows}
+    found = {catalog.paths[row]: pixels_now(catalog, row) for row in rows}
     changed = [path for path, pixels in found.items() if pixels is None]
     refuse_if_all(changed, rows)
     return [pixels for pixels in found.values() if pixels is not None], changed
@@ -132,8 +130,7 @@ def _measured(
     chosen = np.zeros(len(catalog), bool)
     chosen[rows] = True
     part, answers = catalog.rows(chosen), Answers(predictor)
-    limit = predictor.card.max_pixels
     with console.track("Measuring the model file", len(part)) as advance:
-        now = scan(part, max_pixels=limit, hook=answers, advance=advance)
+        now = scan(part, rules=predictor.card.decoding, hook=answers, advance=advance)
     changed = changed_paths(part, now)
     return answers.predictions(part.rows(~np.isin(part.paths, changed))), changed

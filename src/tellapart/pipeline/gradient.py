@@ -159,7 +159,7 @@ def embed_measured(model: TrainedModel, data: Data, recipe: Recipe, console: Con
     on purpose. Images that changed since the scan are left out and named.
     """
     rows = measured_rows(data.catalog, model.width, recipe.seed)
-    changed = model.embed_anew(data.catalog, rows, recipe.decoding.max_pixels, console)
+    changed = model.embed_anew(data.catalog, rows, console)
     return data.without(changed)
 
 

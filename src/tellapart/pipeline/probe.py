@@ -72,12 +72,11 @@ class FrozenBackbone:
         chosen = np.zeros(len(catalog), bool)
         chosen[rows] = True
         part = catalog.rows(chosen)
-        limit = recipe.decoding.max_pixels
         with (
             scan_memory(part, recipe) as memory,
             console.track("Embedding images", len(part)) as advance,
         ):
-            now = scan(part, max_pixels=limit, hook=self.features, memory=memory, advance=advance)
+            now = scan(part, rules=part.rules, hook=self.features, memory=memory, advance=advance)
         return changed_paths(part, now)
 
 
@@ -126,9 +125,7 @@ class TrainedModel(FrozenBackbone):
         """Its predictions for images whose features are computed, not yet calibrated."""
         return predictions_by(self.layers, self.features.of(catalog, rows), catalog, rows)
 
-    def embed_anew(
-        self, catalog: Catalog, rows: NDArray[np.int64], max_pixels: int, console: Console
-    ) -> list[str]:
+    def embed_anew(self, catalog: Catalog, rows: NDArray[np.int64], console: Console) -> list[str]:
         """Read images once more for a network that training has changed, and embed them.
 
         The scan that fed the training knows nothing of the new network. Reading the files again
@@ -141,7 +138,7 @@ class TrainedModel(FrozenBackbone):
         chosen[rows] = True
         part = catalog.rows(chosen)
         with console.track("Embedding images with the trained network", len(part)) as advance:
-            now = scan(part, max_pixels=max_pixels, hook=self.features, advance=advance)
+            now = scan(part, rules=part.rules, hook=self.features, advance=advance)
         return changed_paths(part, now)
 
 

@@ -88,7 +88,7 @@ def card_for(
         detects_unfamiliar=calibration.unfamiliar_distance is not None,
         train_counts=tuple(catalog.counts(catalog.splits == "train").tolist()),
         backbone=recipe.backbone.name,
-        max_pixels=recipe.decoding.max_pixels,
+        decoding=catalog.rules,
         digests={
             "recipe": hashlib.sha256(values.encode()).hexdigest(),
             "catalog": catalog.digest,
@@ -138,9 +138,9 @@ def ship(
     card = card_for(catalog, network, recipe, calibration)
     file = compose_model(network.graph, network.preprocessing, head, card)
 
-    rows, limit = gate_rows(catalog, seed), recipe.decoding.max_pixels
+    rows = gate_rows(catalog, seed)
     references, changed = torch_references(
-        catalog, rows, network, features.graph_digest, store, model.embed, limit
+        catalog, rows, network, features.graph_digest, store, model.embed
     )
     parity = check_parity(file, head, network.preprocessing, references)
 

@@ -61,7 +61,6 @@ def hold_images(
             catalog,
             rows,
             preprocessing,
-            max_pixels=recipe.decoding.max_pixels,
             held_bytes=held_bytes,
             most_lost=recipe.decoding.lost_share,
             console=console,
@@ -69,7 +68,7 @@ def hold_images(
         )
 
     every = np.flatnonzero(catalog.splits != "")
-    key = (preprocessing, recipe.decoding.max_pixels, every.tobytes())
+    key = (preprocessing, catalog.rules, every.tobytes())
     # The shared images and the part of them that one training takes are held at the same time.
     fits = 2 * len(every) * preprocessing.size_px**2 * 3 <= held_bytes
     shared = services.shared_images(key, lambda: images(every)) if fits else None

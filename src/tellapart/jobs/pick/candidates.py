@@ -18,6 +18,7 @@ from tellapart.cache import FeatureStore
 from tellapart.cache.packages import PACKAGES
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.table import Catalog
+from tellapart.decoders.rules import DecodeRules, rules_of
 from tellapart.decoding import Decoded, decode
 from tellapart.errors import Refused, UserError
 from tellapart.evaluation.metrics import Metrics, measure
@@ -154,10 +155,10 @@ def in_time(
         catalog: not yet looked at.
         more_runs: of each network, one after the other, that are still to come.
     """
-    limit = loaded[0].recipe.decoding.max_pixels
+    rules = rules_of(loaded[0].recipe.decoding)
     images = [
         (hashlib.sha256(data).hexdigest(), pixels)
-        for data, pixels in decoded(catalog, TIMED, limit)
+        for data, pixels in decoded(catalog, TIMED, rules)
     ]
     spent = {
         candidate.name: seconds_an_image(candidate.features_graph, images, store)
@@ -194,7 +195,7 @@ def seconds_an_image(
 
 
 def decoded(
-    catalog: Catalog, most: int, max_pixels: int
+    catalog: Catalog, most: int, rules: DecodeRules
 ) -> Iterator[tuple[bytes, NDArray[np.uint8]]]:
     """Files and their pixels (H, W, 3), at most so many, spread over the catalog; what is no image
     is skipped.
@@ -207,7 +208,7 @@ def decoded(
         data = catalog.files.read(str(catalog.paths[row]))
         if isinstance(data, Decoded) or total > SAMPLE_BYTES:
             continue
-        pixels = decode(data, max_pixels=max_pixels).pixels
+        pixels = decode(data, rules=rules).pixels
         if pixels is not None:
             total += pixels.nbytes
             yield data, pixels
@@ -245,10 +246,10 @@ def fit_candidates(
                 )
                 catalog = _divided(request, catalog, console)
             else:
-                limit = recipe.decoding.max_pixels
+                rules = catalog.rules
                 with console.track("Reading images", len(catalog)) as advance:
                     again = scan(
-                        catalog, max_pixels=limit, hook=extractors, memory=memory, advance=advance
+                        catalog, rules=rules, hook=extractors, memory=memory, advance=advance
                     )
                 check_unchanged(catalog, again)
         fitted += _fit_each(candidates, extractors, catalog, failed, console)

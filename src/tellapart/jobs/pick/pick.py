@@ -234,7 +234,7 @@ def pick(
             failed |= dict.fromkeys(late, reason)
         catalog, fitted = fit_candidates(request, catalog, loaded, failed, services)
     _check_any(fitted, failed)
-    images = sample_images(catalog.rows(catalog.splits == "val"), options)
+    images = sample_images(catalog.rows(catalog.splits == "val"))
     candidates = _measured(fitted, images, console)
     advice = advise(candidates, budget)
     given = {
@@ -278,9 +278,9 @@ def _check_any(left: Sequence[object], failed: Mapping[str, str]) -> None:
         )
 
 
-def sample_images(val: Catalog, recipe: Recipe) -> list[NDArray[np.uint8]]:
+def sample_images(val: Catalog) -> list[NDArray[np.uint8]]:
     """The images to measure time with, at their own size."""
-    images = [pixels for _, pixels in decoded(val, IMAGES, recipe.decoding.max_pixels)]
+    images = [pixels for _, pixels in decoded(val, IMAGES, val.rules)]
     if not images:
         raise UserError(
             "The val images can no longer be read.", "Restore the data, and pick again."

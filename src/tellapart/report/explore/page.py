@@ -103,7 +103,7 @@ def render_exploration(exploration: ExplorationInput) -> str:
         UserError: if jinja2 is not installed.
     """
     catalog, findings = exploration.catalog, exploration.findings
-    album = Album(catalog.files.read, repeat=True)
+    album = Album(catalog.files.read, rules=catalog.rules, repeat=True)
     hints = shortcuts(catalog, exploration.appearance)
     split_counts = data_section.split_counts(catalog)
     # Images get their thumbnails in the order of these three until the album is full.

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
 from tellapart.decoding import Decoded, decode, encode_thumbnail
 from tellapart.report.parts.wording import visible
 from tellapart.threads import map_ahead
@@ -50,11 +51,18 @@ class Album:
     Args:
         read: returns the bytes of the file at a catalog path, or the verdict that says why there
             are none.
+        rules: as in the scan of the images.
         repeat: embed a thumbnail wherever it is hung. The page then shows it without a script.
     """
 
-    def __init__(self, read: Callable[[str], bytes | Decoded], *, repeat: bool = False) -> None:
-        self._read, self._repeat = read, repeat
+    def __init__(
+        self,
+        read: Callable[[str], bytes | Decoded],
+        *,
+        rules: DecodeRules = DEFAULT_RULES,
+        repeat: bool = False,
+    ) -> None:
+        self._read, self._rules, self._repeat = read, rules, repeat
         self._problems: dict[str, str] = {}
         self._keys: dict[str, str] = {}
         self._loose: dict[str, str] = {}
@@ -113,7 +121,7 @@ class Album:
             return "", visible(data.status)
         digest = hashlib.sha256(data).digest()  # pages show copies side by side: one is decoded
         if digest not in self._drawn:
-            pixels = (decoded := decode(data)).pixels
+            pixels = (decoded := decode(data, rules=self._rules)).pixels
             if pixels is None:
                 return "", visible(decoded.status)
             jpeg = base64.b64encode(encode_thumbnail(pixels, SIDE_PX)).decode()

@@ -118,7 +118,7 @@ def render(report: ReportInput) -> str:
     Raises:
         UserError: if jinja2 is not installed.
     """
-    album = Album(report.catalog.files.read)
+    album = Album(report.catalog.files.read, rules=report.catalog.rules)
     # Images get their thumbnails in the order of these lines until the album is full: errors first.
     shown = _answers_section(report, album)
     about_folds = folds.section(report.folds, report.out_of_fold, album)
