@@ -359,7 +359,7 @@ def test_packed_idx_files_are_read_from_an_archive(folder, kind):
 def test_the_records_are_scanned_and_divided_like_images(folder):
     catalog = scan(
         read_source(folder(idx_files(), idx_files(pixels(12, 9, 7), TEN[:12], "t10k-"))),
-        decoding=DecodeRules(max_pixels=10**6),
+        rules=DecodeRules(max_pixels=10**6),
     )
     assert catalog.status_counts == {"ok": 42}
     assert set(catalog.notes) == {""}

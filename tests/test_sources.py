@@ -105,11 +105,11 @@ def test_nothing_is_opened(tree):
         ([], r"holds no folder with images \(0 loose files\)"),
         (
             ["1.jpg", "2.jpg"],
-            r"holds no folder with images \(2 loose files\). Make a folder for each class",
+            r"holds no folder with images \(2 loose files\). Found: 2 .jpg files. Make a folder",
         ),
         (
-            ["photos/cat/1.jpg", "photos/dog/1.jpg"],
-            r"one class only, 'photos'.*Did you mean .*/photos, .*'cat', 'dog'",
+            ["animals/cat/1.jpg", "animals/dog/1.jpg"],
+            r"one class only, 'animals'.*Did you mean .*/animals, .*'cat', 'dog'",
         ),
         (
             ["test/cat/1.jpg", "test/dog/1.jpg", "val/cat/2.jpg", "val/dog/2.jpg"],
@@ -169,22 +169,6 @@ def test_a_class_folder_that_may_not_be_read_is_counted_and_remarked(photos):
     catalog = read_source(photos)
     assert catalog.ignored == {"folders that cannot be read": 1}
     assert "for example 'leaf' (permission denied)" in catalog.remarks[0]
-
-
-def test_class_folders_that_all_hold_the_same_folders_are_remarked(tree):
-    catalog = read_source(
-        tree(
-            "training_set/cat/1.jpg",
-            "training_set/dog/1.jpg",
-            "test_set/cat/2.jpg",
-            "test_set/dog/2.jpg",
-        )
-    )
-    assert catalog.classes == ("test_set", "training_set")
-    assert (
-        "each is taken as one class. If they are splits, name them train and test"
-        in catalog.remarks[0]
-    )
 
 
 def test_a_class_may_be_called_test(tree):
@@ -304,6 +288,7 @@ def test_tiny_imagenets_images_without_a_label_are_counted(tiny):
     assert read_source(tiny).ignored == {
         "images without a label in test/": 2,
         "files in val/ without a label": 1,
+        "files that stand beside images (.txt)": 2,
     }
 
 
@@ -471,3 +456,137 @@ def test_a_column_of_weights_is_refused_where_there_is_no_table(photos):
 
 def test_without_a_table_every_image_has_the_weight_1(photos):
     assert set(read_source(photos).weights) == {1.0}
+
+
+# ── names of splits, groups and annotations ──
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set", "test_set"),
+        ("training_set/training_set", "test_set/test_set"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("TRAIN_DATA", "TEST_DATA"),
+        ("train/train", "test/test"),
+        ("train/images", "test/images"),
+        ("Train2017", "holdout"),
+        ("cats_train", "cats_test"),
+    ],
+)
+def test_split_folders_are_known_by_all_usual_names(tree, train, test):
+    catalog = read_source(tree(f"{train}/cat/1.jpg", f"{train}/dog/2.jpg", f"{test}/cat/3.jpg"))
+    assert catalog.classes == ("cat", "dog")
+    assert list(split_of(catalog).values()).count("test") == 1
+
+
+def test_an_evaluation_set_beside_a_validation_set_is_the_test_set(tree):
+    catalog = read_source(
+        tree("training/cat/1.jpg", "training/dog/2.jpg", "validation/cat/3.jpg", "evaluation/dog/4")
+    )
+    assert split_of(catalog)["evaluation/dog/4"] == "test"
+    assert split_of(catalog)["validation/cat/3.jpg"] == "val"
+
+
+def test_splits_inside_the_classes_are_splits(tree):
+    catalog = read_source(
+        tree("cat/train/1.jpg", "cat/test/2.jpg", "dog/train/3.jpg", "dog/test/4.jpg")
+    )
+    assert catalog.classes == ("cat", "dog")
+    assert split_of(catalog)["dog/test/4.jpg"] == "test"
+
+
+def test_a_class_called_train_is_a_class_among_others(tree):
+    assert read_source(tree("bus/1.jpg", "car/1.jpg", "train/1.jpg")).classes == (
+        "bus",
+        "car",
+        "train",
+    )
+
+
+def test_loose_images_in_split_folders_are_no_classes(tree):
+    with pytest.raises(UserError, match="hold no class folders"):
+        read_source(tree("train/1.jpg", "test1/2.jpg"))
+
+
+def test_patients_over_classes_are_groups_that_are_proposed(tree):
+    catalog = read_source(
+        tree(
+            "patient1/ill/1.jpg", "patient1/well/2.jpg", "patient2/ill/3.jpg", "patient2/well/4.jpg"
+        )
+    )
+    assert catalog.classes == ("ill", "well")
+    assert "Add --group-by folder:1" in catalog.remarks[0]
+
+
+def test_patients_inside_classes_are_groups_that_are_proposed(tree):
+    catalog = read_source(tree("ill/p1/1.jpg", "ill/p2/2.jpg", "well/p1/3.jpg", "well/p2/4.jpg"))
+    assert catalog.classes == ("ill", "well")
+    assert "Add --group-by folder:2" in catalog.remarks[0]
+
+
+def test_folders_that_may_be_classes_at_either_height_are_asked_for(tree):
+    folder = tree("lamp/left/1.jpg", "lamp/right/2.jpg", "desk/left/3.jpg", "desk/right/4.jpg")
+    with pytest.raises(UserError, match="either can be the classes") as refused:
+        read_source(folder)
+    assert "--label-by folder:2" in refused.value.hint
+    assert read_source(folder, Reading(label_by="folder:1")).classes == ("desk", "lamp")
+    assert read_source(folder, Reading(label_by="folder:2")).classes == ("left", "right")
+
+
+def test_masks_beside_the_images_are_left_out_and_remarked(tree):
+    catalog = read_source(
+        tree("ill/images/1.png", "ill/masks/1.png", "well/images/2.png", "well/masks/2.png")
+    )
+    assert list(catalog.paths) == ["ill/images/1.png", "well/images/2.png"]
+    assert catalog.ignored == {"files in folders of annotations": 2}
+    assert "for example 'ill/masks'" in catalog.remarks[0]
+
+
+def test_a_class_of_masks_is_a_class(tree):
+    assert read_source(tree("faces/1.png", "masks/1.png")).classes == ("faces", "masks")
+
+
+def test_files_that_stand_beside_images_are_counted_by_their_endings(tree):
+    catalog = read_source(
+        tree("a/1.jpg", "a/1.xmp", "a/1.jpg.json", "a/1.jpg:Zone.Identifier", "b/1.jpg", "b/x.AAE")
+    )
+    assert list(catalog.paths) == ["a/1.jpg", "b/1.jpg"]
+    assert sum(catalog.ignored.values()) == 4
+    assert catalog.ignored["files that stand beside images (.xmp)"] == 1
+
+
+def test_folders_of_earlier_runs_are_no_classes(tree):
+    run = ("recipe.yaml", "environment.json", "model.onnx")
+    runs = [f"{runs}/{name}" for runs in ("runs/1-a", "runs/2-a", "best") for name in run]
+    catalog = read_source(tree("cat/1.jpg", "dog/1.jpg", *runs))
+    assert catalog.classes == ("cat", "dog")
+    assert catalog.ignored == {"folders of earlier runs": 2}
+
+
+def test_a_folder_around_the_data_is_entered(tree):
+    catalog = read_source(tree("dataset/cat/1.jpg", "dataset/dog/1.jpg", "__MACOSX/x"))
+    assert labelled(catalog) == {"cat/1.jpg": "cat", "dog/1.jpg": "dog"}
+    assert catalog.source == "2 class folders in dataset/"
+    assert catalog.ignored == {"junk folders": 1}
+
+
+def test_a_label_is_found_in_the_name_of_a_file(tree):
+    folder = tree("cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg", "notes.jpg")
+    catalog = read_source(folder, Reading(label_by=r"name:^([a-z]+)\."))
+    assert catalog.classes == ("cat", "dog", "notes")
+    with pytest.raises(UserError, match=r"gives none of 5 files in .* a label"):
+        read_source(folder, Reading(label_by="name:(zebra)"))
+
+
+def test_labels_in_names_go_with_split_folders(tree):
+    folder = tree("train/cat.0.jpg", "train/dog.1.jpg", "test/cat.2.jpg", "test/7.jpg")
+    catalog = read_source(folder, Reading(label_by=r"name:^([a-z]+)\."))
+    assert split_of(catalog)["test/cat.2.jpg"] == "test"
+    assert sum(catalog.ignored.values()) == 1
+
+
+def test_words_that_the_names_begin_with_are_proposed_as_labels(tree):
+    with pytest.raises(UserError, match=r"begin with cat \(2\), dog \(2\)") as refused:
+        read_source(tree("cat.0.jpg", "cat.1.jpg", "dog_7.jpg", "dog_8.jpg"))
+    assert "--label-by 'name:^" in refused.value.hint

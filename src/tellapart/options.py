@@ -12,7 +12,10 @@ T = TypeVar("T")
 
 VAL_SHARE = 0.15  # where val is needed and no share is given
 
-LABEL_FORMS = "folder, or name:REGEX with one group in brackets, which is the label"
+LABEL_FORMS = (
+    "folder, folder:N (the N-th from the top, from 1), or name:REGEX with one group in brackets"
+)
+_FOLDER_RULE = "folder(:0*[1-9][0-9]{0,3})?"
 _BAD_PATTERNS = (re.error, OverflowError, RecursionError)
 COLUMN_WORDS = ("path", "label", "split", "group")
 GROUP_FORMS = "column:NAME, folder, folder:N (the N-th from the top, from 1), name:REGEX or burst"
@@ -53,8 +56,9 @@ class DataOptions(Group):
     )
     label_by: str | None = option(
         None,
-        "Where the label of an image is found: folder (its folder), or name:REGEX (a part of its"
-        " file name: the first group of the pattern). None takes what fits.",
+        "Where the label of an image is found: folder (the one that it lies in), folder:N (the N-th"
+        " from the top), or name:REGEX (what the group of the pattern finds in its file name). None"
+        " takes what fits.",
     )
     crops: bool = option(
         False,
@@ -589,7 +593,7 @@ class AugmentationOptions(Group):
 
 def _broken_label_rule(label_by: str) -> str:
     """The rule that a `label_by` breaks, or "" where it breaks none."""
-    if label_by == "folder":
+    if re.fullmatch(_FOLDER_RULE, label_by):
         return ""
     form, _, pattern = label_by.partition(":")
     if form != "name" or not pattern:
@@ -614,6 +618,6 @@ def _broken_group_rule(group_by: str) -> str:
         except _BAD_PATTERNS as error:
             return f"holds no regular expression ({error}); it must be {GROUP_FORMS}"
         return ""
-    numbered = form == "folder" and re.fullmatch("0*[1-9][0-9]{0,3}", value)
+    by_folder = re.fullmatch(_FOLDER_RULE, group_by)
     named = form == "column" and value.strip()
-    return "" if numbered or named or group_by in ("folder", "burst") else f"must be {GROUP_FORMS}"
+    return "" if by_folder or named or group_by == "burst" else f"must be {GROUP_FORMS}"

@@ -15,6 +15,7 @@ import numpy as np
 
 from tellapart.catalog.files import Files
 from tellapart.catalog.table import Catalog, text_column
+from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
 from tellapart.phrases import count_of, listed
 
@@ -87,6 +88,26 @@ def catalog_of(
         splits=text_column([""] * count),
         ignored=dict(sorted((ignored or {}).items())),
         remarks=(*remarks, *_look_alikes(classes)),
+    )
+
+
+def catalog_of_walk(
+    walk: Walk,
+    source: str,
+    classes: Sequence[str],
+    entries: list[Entry],
+    remarks: Iterable[str] = (),
+    files: Files | None = None,
+) -> Catalog:
+    """The catalog of what a walk has found, with what it passed over."""
+    return catalog_of(
+        files or walk.tree,
+        source,
+        classes,
+        entries,
+        links_outside=walk.links_outside,
+        ignored=walk.ignored,
+        remarks=(*walk.remarks, *remarks),
     )
 
 

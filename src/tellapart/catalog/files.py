@@ -147,6 +147,10 @@ class Folder:
 
     root: Path
 
+    def entered(self, folder: str) -> Folder:
+        """One of the folders in it."""
+        return Folder(self.root / unescape(folder))
+
     @property
     def place(self) -> str:
         """The folder's real path."""

@@ -16,6 +16,36 @@ JUNK_FOLDERS = frozenset(
 JUNK_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
 
 
+def name_set(text: str) -> frozenset[str]:
+    """The words of a text as a set, so that long lists of names stay readable."""
+    return frozenset(text.split())
+
+
+# What cameras, photo services, editors and annotation tools write beside images, by the end of its
+# name. Files of any other name get a verdict by their content.
+_COMPANIONS = name_set(
+    ".xmp .aae .thm .ini .db .json .jsonl .ndjson .xml .txt .csv .tsv .md .rst .htm .html"
+    " .yaml .yml .log .pp3 .dop .cfg .toml .py .ipynb .sh .gz .parquet .sha256 .md5"
+)
+
+
+def is_companion(name: str) -> bool:
+    """Whether a file of this name stands beside images and is none.
+
+    >>> is_companion("IMG_1.AAE"), is_companion("cat.jpg:Zone.Identifier"), is_companion("cat.dat")
+    (True, True, False)
+    """
+    return companion_kind(name) != ""
+
+
+def companion_kind(name: str) -> str:
+    """The ending that makes a file a companion, or "" for any other file."""
+    if name.endswith(":Zone.Identifier"):
+        return ":Zone.Identifier"
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix if suffix in _COMPANIONS else ""
+
+
 def is_junk(name: str, *, folder: bool) -> bool:
     """Whether a file or folder of this name is passed over, and counted as ignored.
 

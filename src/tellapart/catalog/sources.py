@@ -10,19 +10,23 @@ a catalog                               as `explore` gives it; it is scanned aga
 
 from __future__ import annotations
 
+import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from tellapart.catalog.archives import ArchiveFiles, open_archive
+from tellapart.catalog.array_layout import read_arrays
 from tellapart.catalog.arrays import find_arrays, is_idx, is_named_like_arrays, refuse_pickles
 from tellapart.catalog.by_path import catalog_by_path
-from tellapart.catalog.entries import SPLIT_NAMES
-from tellapart.catalog.files import READ_IT, open_store
+from tellapart.catalog.files import READ_IT, Folder, open_store
+from tellapart.catalog.folder_names import is_wrapper, split_named
 from tellapart.catalog.in_memory import ImageInMemory, read_pairs
-from tellapart.catalog.layouts import read_arrays, read_tree
+from tellapart.catalog.layouts import is_image_name
+from tellapart.catalog.look import read_tree
 from tellapart.catalog.manifest import (
     MANIFEST_SUFFIXES,
     Frame,
@@ -38,6 +42,8 @@ from tellapart.catalog.reading import AS_IT_LIES, Reading
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
+
+T = TypeVar("T", Folder, ArchiveFiles)
 
 # What every verb takes as its data.
 Source: TypeAlias = (
@@ -93,7 +99,7 @@ def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
         if is_file(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
             return _from_manifest(data, reading)
         _refuse_columns(str(data), reading)
-        return _from_path(data)
+        return _from_path(data, reading)
     _refuse_columns("The source", reading)
     if isinstance(source, Catalog):
         return _unscanned(source)
@@ -153,18 +159,22 @@ def _refuse_columns(name: str, reading: Reading) -> None:
         )
 
 
-def _from_path(data: Path) -> Catalog:
+def _from_path(data: Path, reading: Reading) -> Catalog:
     """The catalog of a folder or of a file that is no table."""
     if is_file(data):
-        return _from_file(data)
+        return _from_file(data, reading)
     if not is_folder(data):
         raise _unrecognised(data)
     if not can_list(data):
         raise UserError(f"{data} cannot be read.", READ_IT)
-    return read_tree(Walk(data))
+    tree, ignored = _unwrapped(Folder(data))
+    catalog = read_tree(tree, reading)
+    inner = os.path.relpath(tree.root, data)
+    where = "" if inner == "." else f" in {inner}/"
+    return _beside(catalog.replace(source=f"{catalog.source}{where}"), ignored)
 
 
-def _from_file(data: Path) -> Catalog:
+def _from_file(data: Path, reading: Reading) -> Catalog:
     suffix = data.suffix.lower()
     if suffix in _WAYS_OUT:
         what, way_out = _WAYS_OUT[suffix]
@@ -172,7 +182,7 @@ def _from_file(data: Path) -> Catalog:
     if suffix in _PICKLES:
         refuse_pickles(f"{data} holds Python pickles")
     if archive := open_archive(data):
-        return _from_archive(archive)
+        return _from_archive(archive, reading)
     store = open_store(data)
     kind = packing(store)
     head = packed_head(store, kind) if kind else store.read(0, 512)
@@ -198,38 +208,57 @@ def _unrecognised(data: Path) -> UserError:
     )
 
 
-def _from_archive(archive: ArchiveFiles) -> Catalog:
+def _from_archive(archive: ArchiveFiles, reading: Reading) -> Catalog:
+    archive, ignored = _unwrapped(archive)
     walk = Walk(archive)
-    while inner := _only_folder(walk):
-        walk.ignore_loose("")
-        ignored, archive = walk.ignored, archive.entered(inner)
-        walk = Walk(archive)
-        walk.ignored = ignored
-    if (table := _table(walk.names(""))) and len(walk.folders("")) < 2 and not _holds_more(walk):
+    if (table := _table(walk.names(""))) and len(walk.folders("")) < 2:
         raise UserError(
             f"{archive.name} holds a table, {table!r}.", "Unpack the archive and give the table."
         )
-    catalog = read_tree(walk)
+    catalog = read_tree(archive, reading)
     where = f" (in {archive.top}/)" if archive.top else ""
-    return catalog.replace(source=f"a {archive.kind} archive{where} of {catalog.source}")
+    source = f"a {archive.kind} archive{where} of {catalog.source}"
+    return _beside(catalog.replace(source=source), ignored)
+
+
+def _beside(catalog: Catalog, ignored: Counter[str]) -> Catalog:
+    """The catalog that also counts what lies beside the folder that was entered."""
+    return catalog.replace(ignored=dict(sorted((Counter(catalog.ignored) + ignored).items())))
+
+
+def _unwrapped(tree: T) -> tuple[T, Counter[str]]:
+    """The tree that the folders around the data lead to, and what lies beside these."""
+    ignored = Counter[str]()
+    while inner := _only_folder(walk := Walk(tree)):
+        walk.ignore_loose("")
+        ignored += walk.ignored
+        tree = tree.entered(inner)
+        ignored -= Counter(tree.ignored)  # a walk of it counts these again
+    return tree, ignored
 
 
 def _only_folder(walk: Walk) -> str:
-    """The one folder at the top of an archive, if it only wraps the source. "" means that there is
-    none.
-    """
+    """The one folder at the top that only wraps the source. "" means that there is none."""
     folders = walk.folders("")
-    if len(folders) != 1 or _holds_more(walk):
+    if len(folders) != 1 or split_named(folders[0]) or _holds_data(walk.names("")):
         return ""
     (inner,) = folders
-    names = walk.names(inner)
-    return inner if walk.folders(inner) or is_named_like_arrays(names) or _table(names) else ""
+    names, below = walk.names(inner), walk.folders(inner)
+    if isinstance(walk.tree, ArchiveFiles):
+        return inner if below or _holds_data(names) else ""
+    # On disk a folder may be the user's one class, with folders of any kind below.
+    own = os.path.basename(walk.tree.place).lower()
+    wraps = is_wrapper(inner) or inner.lower() == own or _has_train(below)
+    return inner if wraps and (len(below) > 1 or _holds_data(names)) else ""
 
 
-def _holds_more(walk: Walk) -> bool:
-    """Whether a folder with one folder in it is a source none the less."""
-    is_train = any(SPLIT_NAMES.get(name.lower()) == "train" for name in walk.folders(""))
-    return is_train or is_named_like_arrays(walk.names(""))
+def _has_train(folders: Iterable[str]) -> bool:
+    return any(split_named(name) == "train" for name in folders)
+
+
+def _holds_data(names: Sequence[str]) -> bool:
+    """Whether files are more than stand beside the folder of a source."""
+    return is_named_like_arrays(names) or bool(_table(names)) or any(map(is_image_name, names))
 
 
 def _table(names: Iterable[str]) -> str:

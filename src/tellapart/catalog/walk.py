@@ -1,6 +1,7 @@
 """A walk through a tree of folders, on disk or in an archive.
 
-It counts junk, links and what cannot be read. It opens nothing.
+It counts what is passed over: junk, links, what cannot be read, files that stand beside images,
+folders of annotations, and the folders of earlier runs. It opens nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tellapart.catalog.files import Folder, Item, Tree
-from tellapart.catalog.names import is_junk, unescape
+from tellapart.catalog.folder_names import annotations_beside
+from tellapart.catalog.names import companion_kind, is_junk, name_set, unescape
 from tellapart.errors import reason_of
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+IMAGE_SUFFIXES = name_set(
+    ".jpg .jpeg .jpe .jfif .png .gif .webp .bmp .dib .tif .tiff .avif .ppm .pgm .pbm .pnm"
+    " .jp2 .heic .heif .jxl .dcm"
 )
 
 
@@ -35,6 +38,10 @@ class Walk:
         self.links_outside: set[str] = set()
         self.unreadable: dict[str, str] = {}  # folder → the system's reason
         self._not_followed: list[str] = []
+        self._runs: set[str] = set()
+        self._left_out: dict[str, int] = {}  # folder of annotations → files in it
+        # Folders that were looked at and not walked yet, so that each is listed once.
+        self._listed: dict[str, tuple[list[Item], list[Item]]] = {}
         self._real_root = self.tree.real("")
         # Real paths: of the folders that were visited or asked for, and of all that lie above a
         # folder that was asked for.
@@ -50,6 +57,13 @@ class Walk:
                 "Links to folders that are visited under their own names were not followed: "
                 f"{len(self._not_followed)}, for example {self._not_followed[0]!r}."
             )
+        if self._left_out:
+            folder = next(iter(self._left_out))
+            texts.append(
+                f"Folders of masks, labels or annotations beside a folder of images are left out:"
+                f" {len(self._left_out)}, for example {folder!r}. If their files are examples too,"
+                " rename the folder."
+            )
         if self.unreadable:
             folder, reason = next(iter(self.unreadable.items()))
             texts.append(
@@ -60,17 +74,15 @@ class Walk:
         return texts
 
     def folders(self, inside: str) -> list[str]:
-        """Names of the folders in `inside`, without junk, in the order of their code points. That
-        order is the same in every locale.
+        """Names of the folders in `inside` that may hold images, in the order of their code points.
+        That order is the same in every locale.
         """
-        return [
-            entry.name for entry in self._list(inside)[1] if not is_junk(entry.name, folder=True)
-        ]
+        return [entry.name for entry in self._used_folders(inside, self._peek(inside)[1])]
 
     def names(self, inside: str) -> list[str]:
         """Names of the files in `inside`, in the same way."""
         return [
-            entry.name for entry in self._list(inside)[0] if not is_junk(entry.name, folder=False)
+            entry.name for entry in self._peek(inside)[0] if not is_junk(entry.name, folder=False)
         ]
 
     def files(self, *folders: str) -> Iterator[tuple[str, str]]:
@@ -107,12 +119,13 @@ class Walk:
         Returns:
             the number of these files.
         """
-        files, folders = self._list(inside)
+        files, folders = self._peek(inside)
         loose = sum(not is_junk(entry.name, folder=False) for entry in files)
         where = f"in {inside}/" if inside else "in the top folder"
         self.ignore(f"files {where}, beside the class folders", loose)
         self.ignore("junk files", len(files) - loose)
         self.ignore("junk folders", sum(is_junk(entry.name, folder=True) for entry in folders))
+        self._leave_out(inside, folders)
         return loose
 
     def _below(self, inside: str, real: str) -> Iterator[str]:
@@ -123,11 +136,11 @@ class Walk:
             files, folders = self._list(inside)
             yield from self._files_of(inside, files, outside=self._is_outside(real))
             deeper = []
-            for entry in folders:
+            self.ignore("junk folders", sum(is_junk(entry.name, folder=True) for entry in folders))
+            self._leave_out(inside, folders)
+            for entry in self._used_folders(inside, folders):
                 path = _join(inside, entry.name)
-                if is_junk(entry.name, folder=True):
-                    self.ignored["junk folders"] += 1
-                elif self._is_named_like_an_image(entry) and not any(self._list(path)):
+                if self._is_named_like_an_image(entry) and not any(self._peek(path)):
                     yield path  # an empty folder called x.jpg gets its verdict like a file
                 else:
                     # Without a link the real path is known, and the system need not be asked.
@@ -144,6 +157,9 @@ class Walk:
                 self.ignored["junk files"] += 1
                 continue
             path = _join(inside, entry.name)
+            if kind := companion_kind(entry.name):
+                self.ignored[f"files that stand beside images ({kind})"] += 1
+                continue
             if outside or (entry.link and self._is_outside(self.tree.real(path))):
                 self.links_outside.add(path)
             yield path
@@ -164,8 +180,63 @@ class Walk:
             self._visited.add(real)
         return not known
 
+    def _used_folders(self, inside: str, folders: list[Item]) -> list[Item]:
+        """Those folders that may hold images of the user."""
+        left_out = set(annotations_beside([entry.name for entry in folders]))
+        return [
+            entry
+            for entry in folders
+            if not is_junk(entry.name, folder=True)
+            and entry.name not in left_out
+            and not self._holds_runs(_join(inside, entry.name))
+        ]
+
+    def _leave_out(self, inside: str, folders: list[Item]) -> None:
+        """Count the folders that are passed over, each once."""
+        for name in annotations_beside([entry.name for entry in folders]):
+            path = _join(inside, name)
+            self._left_out[path] = self._left_out.get(path) or self._count(path)
+        for entry in folders:
+            path = _join(inside, entry.name)
+            if not is_junk(entry.name, folder=True) and self._holds_runs(path):
+                self._runs.add(path)
+        for reason, count in (
+            ("files in folders of annotations", sum(self._left_out.values())),
+            ("folders of earlier runs", len(self._runs)),
+        ):
+            if count:
+                self.ignored[reason] = count
+
+    def _holds_runs(self, path: str) -> bool:
+        """Whether a folder is one of our own runs, or holds nothing but such folders."""
+        files, folders = self._peek(path)
+        if _is_run(files):
+            return True
+        shown = [entry for entry in folders if not is_junk(entry.name, folder=True)]
+        is_empty = all(is_junk(entry.name, folder=False) for entry in files)
+        return (
+            bool(shown)
+            and is_empty
+            and all(_is_run(self._peek(_join(path, entry.name))[0]) for entry in shown)
+        )
+
+    def _count(self, inside: str) -> int:
+        """How many files lie in a folder, however deep; links are not followed."""
+        files, folders = self._peek(inside)
+        return len(files) + sum(
+            self._count(_join(inside, entry.name)) for entry in folders if not entry.link
+        )
+
+    def _peek(self, inside: str) -> tuple[list[Item], list[Item]]:
+        """As `_list`, but a walk that comes here later need not list the folder again."""
+        if inside not in self._listed:
+            self._listed[inside] = self._list(inside)
+        return self._listed[inside]
+
     def _list(self, inside: str) -> tuple[list[Item], list[Item]]:
         """The files and the folders in a folder, sorted by name."""
+        if inside in self._listed:
+            return self._listed.pop(inside)
         found: tuple[list[Item], list[Item]] = ([], [])
         try:
             for entry in sorted(self.tree.list(inside)):
@@ -177,6 +248,12 @@ class Walk:
 
     def _is_outside(self, real: str) -> bool:
         return real != self._real_root and not real.startswith(os.path.join(self._real_root, ""))
+
+
+def _is_run(files: list[Item]) -> bool:
+    """Whether the files of a folder are those that a run or a search leaves."""
+    names = {entry.name for entry in files}
+    return names >= {"recipe.yaml", "environment.json"} or names >= {"study.json", "trials.csv"}
 
 
 def _join(inside: str, name: str) -> str:
