@@ -98,9 +98,9 @@ def test_a_crash_costs_the_file_that_caused_it(
     start = workers.Worker.start
 
     def mortal(self: workers.Worker) -> None:
-        self.command = [sys.executable, "-c", MORTAL, *self.command[3:]]
+        self.command = [sys.executable, "-c", MORTAL, *self.command[-2:]]
         start(self)
-        self.command = [*self.command[:1], "-c", "", *self.command[3:]]
+        self.command = [*self.command[:1], "-c", "", *self.command[-2:]]
 
     monkeypatch.setattr(workers.Worker, "start", mortal)
     catalog = scanned(photos, tmp_path / "cache")
@@ -112,7 +112,7 @@ def test_a_crash_costs_the_file_that_caused_it(
 def test_where_none_can_be_started_threads_do_it(
     photos: Path, tmp_path: Path, apart: list[int], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(workers.sys, "executable", sys.executable + "-that-is-not-there")
+    monkeypatch.setattr(sys, "executable", sys.executable + "-that-is-not-there")
     assert scanned(photos, tmp_path / "cache").ok.all()
 
 

@@ -16,9 +16,11 @@ True
 """
 
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-if _TYPE_CHECKING:
+# Not from `typing`: `python -m tellapart` would take that from the current folder, which leaves
+# Python's path later.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from tellapart.catalog.findings import Finding
     from tellapart.catalog.sources import Source
     from tellapart.catalog.table import Catalog
@@ -46,6 +48,7 @@ if _TYPE_CHECKING:
     from tellapart.recipe import Recipe
     from tellapart.recipe_keys import RecipeKey, RecipeSummary, recipes
     from tellapart.training.events import Callback, Event
+del TYPE_CHECKING
 
 __version__ = "0.1.0"
 

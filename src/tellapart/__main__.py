@@ -1,6 +1,16 @@
 """`python -m tellapart`, the same as `tellapart`."""
 
-from tellapart.cli.main import main
+from tellapart.processes import drop_current_folder
+
+
+def main() -> None:
+    """Run the command line once the current folder has left Python's path."""
+    drop_current_folder()
+    # Not earlier: these modules import many others.
+    from tellapart.cli.main import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

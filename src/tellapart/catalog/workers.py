@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import Any
 from tellapart.catalog.files import Folder
 from tellapart.catalog.inspect import Inspector, Memory, Verdict
 from tellapart.decoders.rules import DecodeRules
+from tellapart.processes import environment, python_command
 from tellapart.threads import map_ahead, usable_cores
 
 # Files that a process is asked about at once. Even the longest paths are together less than a pipe
@@ -102,16 +102,16 @@ class Worker:
     """
 
     def __init__(self, root: Path, rules: DecodeRules) -> None:
-        module = ["-m", "tellapart.catalog.workers"]
-        self.command = [sys.executable, *module, os.fspath(root), json.dumps(rules.as_json())]
+        self._root = root
+        words = root, json.dumps(rules.as_json())
+        self.command = python_command("tellapart.catalog.workers", *words)
         self.start()
 
     def start(self) -> None:
         """Start the process, or another one where it has died."""
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(  # noqa: S603 - a command of our own
-            self.command, stdin=pipe, stdout=pipe, env=environment
+            self.command, stdin=pipe, stdout=pipe, env=environment(self._root)
         )
         if not self._process.stdout or self._process.stdout.readline() != READY:
             self.close()
