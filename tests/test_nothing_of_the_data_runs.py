@@ -75,7 +75,10 @@ def late_trap(trap: Path, tmp_path: Path) -> Iterator[Path]:
     could be kept from running.
     """
     (tmp_path / "module.py").write_text(LIST_LOADED)
-    loaded = set(python("-m", "module", cwd=tmp_path).stdout.split()) | {"sitecustomize", "usercustomize"}
+    loaded = set(python("-m", "module", cwd=tmp_path).stdout.split()) | {
+        "sitecustomize",
+        "usercustomize",
+    }
     springs = [path for path in trap.glob("*.py") if path.stem in loaded]
     texts = [path.read_text() for path in springs]
     for path in springs:
