@@ -27,6 +27,7 @@ from sklearn.utils.validation import (
 
 from tellapart.decoding import Decoded, read_file
 from tellapart.errors import UserError
+from tellapart.home import user_path
 from tellapart.image_input import Image, decode_input, is_image
 from tellapart.jobs.train import train
 
@@ -193,7 +194,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     def _run_folder(self) -> Path:
         """Where the run is written. An earlier temporary run is removed."""
         if self.out is not None:
-            return Path(self.out)
+            return user_path(self.out)
         if self in _FOLDERS:
             _FOLDERS.pop(self)()
         folder = tempfile.mkdtemp(prefix="tellapart-")
@@ -227,7 +228,7 @@ def _trainable(images: Sequence[Image]) -> list[Image]:
 def _in_memory(image: Image) -> Image:
     """An image that needs no file. What cannot be read is empty, so the scan rejects it."""
     if isinstance(image, str | os.PathLike):
-        data = read_file(Path(image))
+        data = read_file(user_path(image))
         return b"" if isinstance(data, Decoded) else data
     if isinstance(image, _HELD_FORMS):
         return image

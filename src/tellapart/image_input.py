@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeGuard, cast
 
@@ -28,6 +27,7 @@ from tellapart.decoding import (
     decode_image,
 )
 from tellapart.errors import UserError
+from tellapart.home import user_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +80,7 @@ def decode_input(image: Image, *, rules: DecodeRules = DEFAULT_RULES) -> Decoded
     'empty'
     """
     if isinstance(image, str | os.PathLike):
-        return decode_file(Path(image), rules=rules)
+        return decode_file(user_path(image), rules=rules)
     if isinstance(image, bytes | bytearray | memoryview):
         return decode(bytes(image), rules=rules)
     if isinstance(image, PillowImage.Image):

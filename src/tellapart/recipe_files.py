@@ -9,6 +9,7 @@ from typing import Any
 
 from tellapart.errors import UserError, choose, needs_extra, reason_of
 from tellapart.extensions import KEYS, Extensions
+from tellapart.home import user_path
 from tellapart.recipe import Recipe, recipe_from
 
 
@@ -78,7 +79,7 @@ def _read(name: str) -> Mapping[str, Any]:
         import yaml
     except ImportError:
         raise needs_extra("pyyaml", "train") from None
-    path = Path(name)
+    path = user_path(name)
     if path.suffix in (".yaml", ".yml"):
         text = read_text(path, "a recipe", "Give a YAML file, or a recipe's name.")
     else:

@@ -3,7 +3,7 @@ time.
 """
 
 from tellapart.cache.features import FeatureStore
-from tellapart.cache.location import cache_folder
+from tellapart.cache.location import cache_folder, cache_remark
 from tellapart.cache.scans import ScanMemory
 
-__all__ = ["FeatureStore", "ScanMemory", "cache_folder"]
+__all__ = ["FeatureStore", "ScanMemory", "cache_folder", "cache_remark"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tellapart.errors import UserError, reason_of
+from tellapart.home import user_path
 from tellapart.options import BackboneOptions
 
 
@@ -78,7 +79,7 @@ def weights_identity(options: BackboneOptions) -> str:
     """
     if not options.pretrained:
         return "random"
-    path = Path(options.weights) if options.weights else packaged_file(options.name)
+    path = user_path(options.weights) if options.weights else packaged_file(options.name)
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path else "hub"
     except OSError as error:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from tellapart.catalog.names import is_junk, unescape
 from tellapart.catalog.paths import is_folder
 from tellapart.catalog.walk import Walk
+from tellapart.home import user_path
 
 
 def expand_inputs(arguments: Sequence[str], standard_input: BinaryIO) -> list[Path]:
@@ -32,6 +33,8 @@ def expand_inputs(arguments: Sequence[str], standard_input: BinaryIO) -> list[Pa
 
 
 def _expand(argument: str, standard_input: BinaryIO) -> Iterator[Path]:
+    if argument.startswith("~"):
+        argument = os.fspath(user_path(argument))
     if argument == "-":
         yield from _listed(standard_input.read())
     elif not os.path.lexists(argument) and glob.has_magic(argument):

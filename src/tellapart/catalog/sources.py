@@ -42,6 +42,7 @@ from tellapart.catalog.reading import AS_IT_LIES, Reading
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
+from tellapart.home import user_path
 
 T = TypeVar("T", Folder, ArchiveFiles)
 
@@ -93,7 +94,7 @@ def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
         rows, classes = read_frame(source, origin, reading)
         return catalog_by_path(rows, origin, "data frame", classes)
     if isinstance(source, str | PathLike):
-        data = Path(source)
+        data = user_path(source)
         if not exists(data):
             raise UserError(f"{data} does not exist.", nearest_path(data))
         if is_file(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
@@ -122,7 +123,7 @@ def name_of(source: Source) -> str:
         return name_of(source.files.place) if source.files.place else "data"
     if not isinstance(source, str | PathLike):
         return "data"
-    path = Path(source)
+    path = user_path(source)
     return path.name.split(".")[0] or path.stem if is_file(path) else path.resolve().name
 
 

@@ -39,7 +39,7 @@ from tellapart.cli.output import (
     print_table,
     results_only,
 )
-from tellapart.cli.values import goes_without, page_for, seconds, settings
+from tellapart.cli.values import goes_without, page_called, page_for, seconds, settings
 
 verbs = typer.Typer()
 verb = partial(verbs.command, cls=Verb, rich_help_panel="Experiments")
@@ -403,7 +403,7 @@ def compare(
     """Test whether one run is better than another on the same images, and show where they differ."""
     compared = tellapart.compare_runs(
         folders,
-        out=out or Path("compare.html"),
+        out=out or page_called("compare.html"),
         data=data,
         split=split,
         seed=seed,

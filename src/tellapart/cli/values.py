@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,12 @@ def page_for(out: Path | None, data: Path, what: str) -> Path:
     """
     from tellapart.catalog.sources import name_of
 
-    return out or Path(f"{name_of(data)}-{what}.html")
+    return out or page_called(f"{name_of(data)}-{what}.html")
+
+
+def page_called(name: str) -> Path:
+    """A page in the current folder; in that of temporary files where nothing can be written."""
+    return Path(name) if os.access(os.curdir, os.W_OK) else Path(tempfile.gettempdir(), name)
 
 
 def budget_settings(

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tellapart.errors import UserError, one_line
 from tellapart.experiments.claims import made_once
+from tellapart.home import user_path
 
 # Optuna wraps some of SQLAlchemy's errors in its own.
 DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
@@ -27,6 +28,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         UserError: there is no such database, no driver for it, or other software owns it.
     """
     try:
+        url = _without_tilde(url)
         shown = make_url(url).render_as_string(hide_password=True)
         sqlite = make_url(url).get_backend_name() == "sqlite"
         options = {"connect_args": {"timeout": WAIT_SECONDS}} if sqlite else {"pool_pre_ping": True}
@@ -63,6 +65,15 @@ def database_file(folder: Path) -> Path:
 def database_of(folder: Path) -> str:
     """The URL of a study's own database."""
     return f"sqlite:///{database_file(folder).resolve()}"
+
+
+def _without_tilde(url: str) -> str:
+    """The address of a database, with the home folder for a `~` that begins a SQLite file."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not (parsed.database or "").startswith("~"):
+        return url
+    file = str(user_path(parsed.database or ""))
+    return parsed.set(database=file).render_as_string(hide_password=False)
 
 
 def close_storage(database: optuna.storages.RDBStorage) -> None:

@@ -18,6 +18,7 @@ from tellapart.decoding import Decoded
 from tellapart.errors import Refused, UserError, choose
 from tellapart.evaluation.paired import Pair, Paired, aligned, compare_all
 from tellapart.evaluation.predictions import Predictions
+from tellapart.home import user_path
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.pipeline.request import how_to_go_on
 from tellapart.progress import Console, duration
@@ -182,7 +183,7 @@ def compare_runs(
 
 
 def _distinct(runs: Sequence[str | PathLike[str] | Run]) -> list[Path]:
-    paths = [Path(run) if isinstance(run, str | PathLike) else run.path for run in runs]
+    paths = [user_path(run) if isinstance(run, str | PathLike) else run.path for run in runs]
     if not 2 <= len(paths) <= MOST_RUNS:
         raise UserError(
             f"2 to {MOST_RUNS} runs can be compared, got {len(paths)}.", "Name their folders."
@@ -274,7 +275,7 @@ def _reader(
         digests: path → SHA-256 of each image of the comparison.
     """
     if data is not None:
-        return _checked(Path(data), digests)
+        return _checked(user_path(data), digests)
     for run in runs:
         folder = RunFolder(run.path)
         if folder.has("run.json"):

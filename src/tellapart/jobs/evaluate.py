@@ -22,6 +22,7 @@ from tellapart.errors import UserError, choose
 from tellapart.evaluation.abstention import Selective, selective
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
+from tellapart.home import user_path
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.modelfile.scan_predictions import AnswersAndThumbnails
 from tellapart.modelfile.seen import Recognised, SeenImages, seen_by_content
@@ -188,7 +189,7 @@ def _recognise(
     model: str | PathLike[str] | Predictor, predictor: Predictor, measured: Catalog
 ) -> Recognised | None:
     """What the usable images were to the model; None where nothing tells."""
-    splits = {} if isinstance(model, Predictor) else _splits_of_run(Path(model))
+    splits = {} if isinstance(model, Predictor) else _splits_of_run(user_path(model))
     images = predictor.card.seen
     if splits:
         images = seen_by_content(splits, images)

@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.cache import cache_remark
 from tellapart.cache.packages import PACKAGES
 from tellapart.catalog.appearance import measure_appearance
 from tellapart.catalog.duplicates import thumbnails_of
@@ -22,6 +22,7 @@ from tellapart.catalog.sources import Source, name_of
 from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import SPLITS, Catalog, Column
 from tellapart.errors import UserError
+from tellapart.home import user_path
 from tellapart.pipeline.data import read_catalog, scan_files, scan_memory
 from tellapart.pipeline.findings import HARMFUL, find_all, refuse_findings
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
@@ -141,7 +142,9 @@ def explore(
     name = name_of(data)
     check_page(out)
     if table:
-        check_table_name(Path(table))
+        check_table_name(user_path(table))
+    if remark := cache_remark():
+        console.say(f"note: {remark}")
 
     catalog = read_catalog(data, name, options, console)
     with scan_memory(catalog, options) as memory:
@@ -173,7 +176,7 @@ def explore(
         seconds=seconds,
     )
     if table:
-        write_table(Path(table), _rows(exploration), COLUMNS)
+        write_table(user_path(table), _rows(exploration), COLUMNS)
     console.say(f"Explored in {duration(seconds)}")
     if strict:
         for finding in findings:

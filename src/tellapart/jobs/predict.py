@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tellapart.catalog.inputs import expand_inputs
 from tellapart.errors import UserError
+from tellapart.home import user_path
 from tellapart.modelfile.answers import answer_row, answers_frame, write_answers
 from tellapart.modelfile.predictor import Answer, Image, Predictor, load
 from tellapart.progress import Console
@@ -85,7 +86,7 @@ def predict(
     (12, {'ok': 12})
     """
     if out:
-        check_table_name(Path(out))
+        check_table_name(user_path(out))
     console = Console(quiet=quiet)
     inputs = _inputs(images)
     if not inputs:
@@ -101,8 +102,8 @@ def predict(
             answers.append(answer)
             advance()
     if out:
-        write_answers(Path(out), answers, predictor.classes)
-    return Predicted(tuple(answers), predictor.classes, Path(out) if out else None)
+        write_answers(user_path(out), answers, predictor.classes)
+    return Predicted(tuple(answers), predictor.classes, user_path(out) if out else None)
 
 
 def _inputs(images: Image | Iterable[Image]) -> list[Image]:

@@ -14,6 +14,7 @@ from typing import Any
 from tellapart.catalog.names import escape
 from tellapart.errors import UserError, choose
 from tellapart.evaluation.metrics import Score
+from tellapart.home import user_path
 from tellapart.progress import duration
 from tellapart.runs.history import PastRun, differing_settings, past_runs
 from tellapart.tables import check_table_name, write_table
@@ -169,9 +170,9 @@ def list_runs(
     >>> listed.runs[0].state
     'finished'
     """
-    place = Path(folder)
+    place = user_path(folder)
     if out:
-        check_table_name(Path(out))
+        check_table_name(user_path(out))
     found, damaged = past_runs(place)
     known = {*COLUMNS, *(key for run in found for key in run.settings)}
     tests = [_filter(text, known if found else None) for text in where]
@@ -184,7 +185,7 @@ def list_runs(
     differing = {key: values for key, values in differing.items() if key not in _SHOWN_ALREADY}
     listed = RunList(place, tuple(kept), differing, damaged, len(found) - len(kept))
     if out:
-        write_table(Path(out), _rows(listed), {**COLUMNS, **dict.fromkeys(differing, str)})
+        write_table(user_path(out), _rows(listed), {**COLUMNS, **dict.fromkeys(differing, str)})
     return listed
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar, cast, overload
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from tellapart.catalog.names import escape, nearest_path
 from tellapart.decoding import Decoded
 from tellapart.errors import UserError, reason_of
+from tellapart.home import user_path
 from tellapart.image_input import FORMS, Image, decode_input, is_image
 from tellapart.modelfile.card import ModelCard, is_sealed
 from tellapart.modelfile.session import Session
@@ -372,7 +372,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     >>> tellapart.load(run.path).classes
     ('brick', 'leaf', 'sky')
     """
-    file = Path(path)
+    file = user_path(path)
     if file.is_dir():
         file = file / "model.onnx"
     try:

@@ -21,6 +21,7 @@ from torch import nn
 
 from tellapart.cache.packages import PACKAGES, Package, packaged_file
 from tellapart.errors import Refused, UserError, reason_of
+from tellapart.home import user_path
 
 HUB_SECONDS = 5.0
 
@@ -60,7 +61,7 @@ def find_weights(name: str, config: Mapping[str, Any], file: str | None = None) 
         Refused: a packaged file is not the one that was published.
     """
     if file:
-        tensors, digest = _read(Path(file))
+        tensors, digest = _read(user_path(file))
         return Weights(tensors, f"file {Path(file).name}", "unknown", digest)
     if path := packaged_file(name):
         return _from_package(PACKAGES[name], path)

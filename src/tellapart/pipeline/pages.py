@@ -9,6 +9,7 @@ from pathlib import Path
 from tellapart.catalog.names import escape
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
+from tellapart.home import user_path
 from tellapart.report.parts.wording import timestamp
 from tellapart.writing import write_whole
 
@@ -40,9 +41,10 @@ class WithPage:
         Raises:
             UserError: the path is a folder, or a file that was not written by tellapart.
         """
-        check_page(Path(path))
-        write_whole(Path(path), self.html)
-        return Path(path)
+        page = user_path(path)
+        check_page(page)
+        write_whole(page, self.html)
+        return page
 
 
 def check_page(out: str | PathLike[str] | None) -> None:
@@ -56,7 +58,7 @@ def check_page(out: str | PathLike[str] | None) -> None:
     """
     if out is None:
         return
-    page = Path(out)
+    page = user_path(out)
     if page.is_dir():
         raise UserError(
             f"{page} is a folder.", f"Name a file in it, for example {page / 'page.html'}."
@@ -72,8 +74,9 @@ def write_page(out: str | PathLike[str] | None, html: str) -> Path | None:
     """Write a page whole where it is wanted; returns its path."""
     if out is None:
         return None
-    write_whole(Path(out), html)
-    return Path(out)
+    page = user_path(out)
+    write_whole(page, html)
+    return page
 
 
 def source_line(name: str, catalog: Catalog) -> str:

@@ -16,6 +16,7 @@ from tellapart.catalog.table import Catalog
 from tellapart.datasets import Dataset, dataset_of
 from tellapart.errors import UserError
 from tellapart.extensions import Extensions
+from tellapart.home import user_path
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
@@ -153,14 +154,14 @@ def new_request(
     """A new run. Without data it is the recipe's public data set."""
     dataset = dataset_of(recipe) if data is None else None
     source: Source = dataset.path if dataset else as_source(data)
-    check_room(Path(out), TYPICAL_RUN_BYTES)
+    check_room(user_path(out), TYPICAL_RUN_BYTES)
     return Request(
         recipe=recipe,
         source=source,
         dataset=dataset,
         name=name or name_of(source),
-        runs=Path(out),
-        splits=read_splits(Path(splits)) if splits else None,
+        runs=user_path(out),
+        splits=read_splits(user_path(splits)) if splits else None,
         own_splits=splits is None,
         strict=strict,
         verb=verb,
@@ -197,7 +198,7 @@ def _resumed_request(
             f"A resumed run keeps its settings, and {' and '.join(wrong)} would change them.",
             "Leave it out.",
         )
-    run = reopen_run(Path(resume))
+    run = reopen_run(user_path(resume))
     identity = RunIdentity.from_json(run.read_json("run.json"))
     right = _verb_of(identity)
     if verb != right:
@@ -224,7 +225,7 @@ def _resumed_request(
 
 def as_source(data: Source | None) -> Source:
     """Data as the catalog reads it: text and path-likes become paths."""
-    return Path(data) if isinstance(data, str | PathLike) else data  # type: ignore[return-value]
+    return user_path(data) if isinstance(data, str | PathLike) else data  # type: ignore[return-value]
 
 
 def _source_of(run: RunFolder, identity: RunIdentity, data: Source | None, verb: str) -> Source:

@@ -16,6 +16,7 @@ from tellapart.catalog.names import escape
 from tellapart.errors import UserError
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
+from tellapart.home import user_path
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.saved_predictions import read_predictions
@@ -64,7 +65,7 @@ class Run:
             UserError: no run folder, or one that is not finished.
             Refused: a file of it is gone or damaged.
         """
-        folder = RunFolder(Path(path))
+        folder = RunFolder(user_path(path))
         if not (folder.has("metrics.json") and folder.has("model.onnx")):
             raise UserError(
                 f"{path} is no finished run.",

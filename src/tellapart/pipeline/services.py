@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tellapart.cache import FeatureStore, cache_folder
+from tellapart.cache import FeatureStore, cache_folder, cache_remark
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 
@@ -98,5 +98,7 @@ class Services:
 def open_services(*, quiet: bool) -> Iterator[Services]:
     """Services for one verb; the store is closed at the end."""
     console, clock = Console(quiet=quiet), Clock()
+    if remark := cache_remark():
+        console.say(f"note: {remark}")
     with FeatureStore(cache_folder()) as store:
         yield Services(store, console, clock)

@@ -29,6 +29,7 @@ from tellapart.experiments.pareto import (
     standings,
 )
 from tellapart.experiments.shortlist import entries
+from tellapart.home import user_path
 from tellapart.jobs.pick.candidates import (
     Fitted,
     check_names,
@@ -215,7 +216,7 @@ def pick(
     others = {key: value for key, value in flat_items(set or {}) if not key.startswith("backbone.")}
     stated = load_recipe(recipe, others).backbone
     wanted = entries(backbones, options.backbone)
-    runs = Path(out or ".").parent
+    runs = user_path(out or ".").parent
     request = new_request(
         data, options.with_val(), out=runs, name=None, splits=splits, strict=strict
     )

@@ -15,6 +15,7 @@ from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.trial_row import TrialRow
 from tellapart.experiments.database import DATABASE_ERRORS, database_words
 from tellapart.extensions import Extensions, Parts
+from tellapart.home import user_path
 from tellapart.jobs.tune.search import Search, clock
 from tellapart.jobs.tune.study import OpenStudy, StudyRequest, open_study
 from tellapart.phrases import count_of, in_groups
@@ -182,20 +183,20 @@ def tune(
         recipe=recipe,
         set=set or {},
         seed=seed,
-        splits=None if splits is None else Path(splits),
+        splits=None if splits is None else user_path(splits),
         group_by=group_by,
         copies=copies,
         strict=strict,
-        out=Path(out),
+        out=user_path(out),
         name=name,
         trials=trials,
         budget_seconds=budget_seconds,
-        space=None if space is None else Path(space),
+        space=None if space is None else user_path(space),
         metric=metric,
         folds=folds,
         sampler=sampler,
         storage=storage,
-        study=None if study is None else str(study),
+        study=None if study is None else str(user_path(study)),
         extensions=Extensions(**parts),
     )
     with open_services(quiet=quiet) as services:
