@@ -265,14 +265,14 @@ def test_an_idx_file_of_labels_is_refused_with_what_to_give(folder):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("x.npy", "Save its images as PNG or JPEG files"),
-        ("x.npz", "Save its images as PNG or JPEG files"),
-        ("x.h5", "Save its images as PNG or JPEG files"),
+        ("x.npy", "Python pickles"),
+        ("x.npz", "Python pickles"),
+        ("x.h5", "Python pickles"),
         ("x.tfrecord", "TensorFlow records"),
         ("x.pkl", "Python pickles"),
         ("x.pickle", "Python pickles"),
         ("x.pt", "Python pickles"),
-        ("data_batch_1", "is a Python pickle, which can run any program when they are opened"),
+        ("data_batch_1", "holds Python pickles, which can run any program when they are opened"),
         ("x.7z", "Unpack it and give the folder"),
     ],
 )

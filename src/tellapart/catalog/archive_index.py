@@ -36,6 +36,10 @@ MAX_TAR_HEADER = 2**20  # bytes of all headers before one member
 PLAIN = -1  # a member of a tar: its bytes as they are, without a header of their own
 STORED, DEFLATED = 0, 8  # members of a zip
 
+# Systems whose programs may separate folders by backslashes, as older .NET and PowerShell do. The
+# format forbids it, but unzip reads such names too, by the same rule: no "/" in the name.
+_BACKSLASH_SYSTEMS = (0, 10, 14)  # MS-DOS and FAT, NTFS, VFAT
+
 # All that zipfile and tarfile raise for bytes that are no archive. Of OSError that is only
 # io.UnsupportedOperation, which is a ValueError too.
 BAD_BYTES = (
@@ -217,6 +221,8 @@ def zip_entries(store: Store, name: str) -> Iterator[Entry]:
         # zipfile cuts a name at a zero byte, and turns its backslashes round on Windows. Neither
         # must make it look safe.
         full = info.orig_filename if re.search(r"[\0\\]", info.orig_filename) else info.filename
+        if info.create_system in _BACKSLASH_SYSTEMS and "/" not in full:
+            full = full.replace("\\", "/")  # `Index.add` still refuses ".." and drives
         member = Member(
             info.header_offset,
             info.compress_size,

@@ -44,6 +44,7 @@ from tellapart.image_kinds import HEAD_BYTES
 
 _SMALL_BYTES = 2**26  # below this, any ratio is harmless
 _PIECE = 2**20
+_OPENED_BYTES = 2**24  # of one opened member, in memory: archives in an archive may be many
 
 
 def open_archive(path: Path) -> ArchiveFiles | None:
@@ -55,6 +56,26 @@ def open_archive(path: Path) -> ArchiveFiles | None:
     name, stamp = str(path), file_stamp(str(path))
     try:
         store = open_store(path)
+    except OSError as error:
+        raise UserError(f"{name} cannot be read ({reason_of(error)}).", AGAIN) from None
+    return archive_in(store, name, os.path.realpath(path), stamp)
+
+
+def archive_in(
+    store: Store, name: str, place: str, stamp: tuple[str, float]
+) -> ArchiveFiles | None:
+    """Bytes as an archive, told by their content. None means that they are none.
+
+    Args:
+        store: the whole archive.
+        name: what messages call it.
+        place: as `Files.place`.
+        stamp: its stamp, from before it was opened.
+
+    Raises:
+        UserError: as in `open_archive`.
+    """
+    try:
         if kind := packing(store):
             if not starts_tar(packed_head(store, kind)):
                 return None
@@ -74,18 +95,25 @@ def open_archive(path: Path) -> ArchiveFiles | None:
         raise broken(name, Damage("corrupt", "Its directory is damaged.")) from None
     except OSError as error:
         raise UserError(f"{name} cannot be read ({reason_of(error)}).", AGAIN) from None
-    return ArchiveFiles(path, kind, store, stamp, index)
+    return ArchiveFiles(name, place, kind, store, stamp, index)
 
 
 class ArchiveFiles:
     """The members of an archive as files in folders: a `Tree`. Any thread may read."""
 
     def __init__(
-        self, path: Path, kind: str, store: Store, stamp: tuple[str, float], index: Index
+        self,
+        name: str,
+        place: str,
+        kind: str,
+        store: Store,
+        stamp: tuple[str, float],
+        index: Index,
     ) -> None:
         self.kind = kind  # "zip", "tar", "tar.gz", ...
         self.top = ""  # the folder in the archive that paths start from
-        self._path, self._store, self._stamp, self._index = path, store, stamp, index
+        self._name, self._place, self._store = name, place, store
+        self._stamp, self._index = stamp, index
 
     def entered(self, folder: str) -> ArchiveFiles:
         """The same archive, seen from one of its folders."""
@@ -96,12 +124,12 @@ class ArchiveFiles:
     @property
     def place(self) -> str:
         """The archive's real path."""
-        return os.path.realpath(self._path)
+        return self._place
 
     @property
     def name(self) -> str:
         """The archive as the user gave it, and where in it."""
-        return f"{self._path} (in {self.top}/)" if self.top else str(self._path)
+        return f"{self._name} (in {self.top}/)" if self.top else self._name
 
     @property
     def ignored(self) -> Mapping[str, int]:
@@ -160,7 +188,7 @@ class ArchiveFiles:
             raise FileNotFoundError(f"{path} is not in the archive")
         if member.method == PLAIN:
             return self._store.part(member.at, member.size)
-        return keep(_pieces(self._store, member), f"{path} in {self._path}")
+        return keep(_pieces(self._store, member), f"{path} in {self._name}", _OPENED_BYTES)
 
     def _find(self, path: str) -> Member | None:
         inside, _, name = self._full(path).rpartition("/")

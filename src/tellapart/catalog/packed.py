@@ -120,8 +120,13 @@ def unpacked(store: Store, kind: str) -> Iterator[bytes]:
             return
 
 
-def keep(pieces: Iterable[bytes], name: str) -> Store:
+def keep(pieces: Iterable[bytes], name: str, in_memory: int | None = None) -> Store:
     """Pieces put together, in memory or in a file without a name.
+
+    Args:
+        pieces: the bytes, one after another.
+        name: what messages call the whole.
+        in_memory: the most bytes that stay in memory. None means IN_MEMORY_BYTES.
 
     Raises:
         UserError: there is not enough room for them, or they are cut or damaged.
@@ -131,7 +136,8 @@ def keep(pieces: Iterable[bytes], name: str) -> Store:
     except OSError:
         room = 0
     limit = min(MAX_UNPACKED_BYTES, max(IN_MEMORY_BYTES, room))
-    file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 (closed with its store)
+    in_memory = IN_MEMORY_BYTES if in_memory is None else in_memory
+    file = tempfile.SpooledTemporaryFile(in_memory)  # noqa: SIM115 (closed with its store)
     store = store_of(file, 0)
     try:
         for piece in pieces:
@@ -151,7 +157,7 @@ def keep(pieces: Iterable[bytes], name: str) -> Store:
             f"{name} could not be unpacked ({reason_of(error)}).",
             "Make room in the temporary folder, or set TMPDIR to another.",
         ) from None
-    if store.size > IN_MEMORY_BYTES:
+    if store.size > in_memory:
         return store
     file.seek(0)
     data = file.read()

@@ -11,7 +11,6 @@ a catalog                               as `explore` gives it; it is scanned aga
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from os import PathLike
@@ -20,9 +19,10 @@ from typing import TypeAlias, TypeVar
 
 from tellapart.catalog.archives import ArchiveFiles, open_archive
 from tellapart.catalog.array_layout import read_arrays
-from tellapart.catalog.arrays import find_arrays, is_idx, is_named_like_arrays, refuse_pickles
+from tellapart.catalog.arrays import find_arrays, is_idx, is_named_like_arrays
 from tellapart.catalog.by_path import catalog_by_path
-from tellapart.catalog.files import READ_IT, Folder, open_store
+from tellapart.catalog.containers import read_container
+from tellapart.catalog.files import READ_IT, Folder, Tree, open_store
 from tellapart.catalog.folder_names import is_wrapper, split_named
 from tellapart.catalog.in_memory import ImageInMemory, read_pairs
 from tellapart.catalog.layouts import is_image_name
@@ -36,6 +36,7 @@ from tellapart.catalog.manifest import (
     read_manifest,
 )
 from tellapart.catalog.names import escape, nearest_path
+from tellapart.catalog.nested import enter_archives
 from tellapart.catalog.packed import packed_head, packing
 from tellapart.catalog.paths import can_list, exists, is_file, is_folder
 from tellapart.catalog.reading import AS_IT_LIES, Reading
@@ -55,20 +56,6 @@ Source: TypeAlias = (
     | Sequence[tuple[ImageInMemory, str | int]]
     | Catalog
 )
-
-# Kinds of file that are known but not read, by the end of their names → the way out.
-_AS_IMAGES = "Save its images as PNG or JPEG files, one folder a class."
-_WAYS_OUT = {
-    **dict.fromkeys(
-        [".npy", ".npz", ".h5", ".hdf5", ".mat"], ("an array file of another kind", _AS_IMAGES)
-    ),
-    **dict.fromkeys([".tfrecord", ".tfrecords"], ("a file of TensorFlow records", _AS_IMAGES)),
-    **dict.fromkeys(
-        [".7z", ".rar", ".zst", ".lz4"],
-        ("an archive of another kind", "Unpack it and give the folder."),
-    ),
-}
-_PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 
 
 def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
@@ -97,6 +84,8 @@ def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
         data = user_path(source)
         if not exists(data):
             raise UserError(f"{data} does not exist.", nearest_path(data))
+        if is_file(data) and (container := read_container(data, reading)):
+            return container
         if is_file(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
             return _from_manifest(data, reading)
         _refuse_columns(str(data), reading)
@@ -169,6 +158,8 @@ def _from_path(data: Path, reading: Reading) -> Catalog:
     if not can_list(data):
         raise UserError(f"{data} cannot be read.", READ_IT)
     tree, ignored = _unwrapped(Folder(data))
+    if (entered := enter_archives(tree)) is not tree:
+        return _beside(_from_archives(entered, reading), ignored)
     catalog = read_tree(tree, reading)
     inner = os.path.relpath(tree.root, data)
     where = "" if inner == "." else f" in {inner}/"
@@ -176,12 +167,6 @@ def _from_path(data: Path, reading: Reading) -> Catalog:
 
 
 def _from_file(data: Path, reading: Reading) -> Catalog:
-    suffix = data.suffix.lower()
-    if suffix in _WAYS_OUT:
-        what, way_out = _WAYS_OUT[suffix]
-        raise UserError(f"{data} is {what}, which is not read here.", way_out)
-    if suffix in _PICKLES:
-        refuse_pickles(f"{data} holds Python pickles")
     if archive := open_archive(data):
         return _from_archive(archive, reading)
     store = open_store(data)
@@ -196,8 +181,6 @@ def _from_file(data: Path, reading: Reading) -> Catalog:
             "Name it like train-images-idx3-ubyte, put train-labels-idx1-ubyte beside it, and give"
             " the first.",
         )
-    if re.match(rb"\x80[\x02-\x05]", head):
-        refuse_pickles(f"{data} is a Python pickle")
     raise _unrecognised(data)
 
 
@@ -211,6 +194,8 @@ def _unrecognised(data: Path) -> UserError:
 
 def _from_archive(archive: ArchiveFiles, reading: Reading) -> Catalog:
     archive, ignored = _unwrapped(archive)
+    if (entered := enter_archives(archive)) is not archive:
+        return _beside(_from_archives(entered, reading), ignored)
     walk = Walk(archive)
     if (table := _table(walk.names(""))) and len(walk.folders("")) < 2:
         raise UserError(
@@ -220,6 +205,14 @@ def _from_archive(archive: ArchiveFiles, reading: Reading) -> Catalog:
     where = f" (in {archive.top}/)" if archive.top else ""
     source = f"a {archive.kind} archive{where} of {catalog.source}"
     return _beside(catalog.replace(source=source), ignored)
+
+
+def _from_archives(tree: Tree, reading: Reading) -> Catalog:
+    """The catalog of the archives that lie in a folder or in an archive."""
+    if isinstance(tree, ArchiveFiles):
+        return _from_archive(tree, reading)
+    catalog = read_tree(tree, reading)
+    return catalog.replace(source=f"archives, each as a folder: {catalog.source}")
 
 
 def _beside(catalog: Catalog, ignored: Counter[str]) -> Catalog:

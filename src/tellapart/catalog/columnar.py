@@ -1,0 +1,248 @@
+"""Files of columns, one of which holds images: Parquet and Arrow, as hubs write them.
+
+The images of one row group are unpacked together when the first of them is asked for, so memory
+holds one row group a thread at most.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tellapart.catalog.entries import SPLIT_NAMES
+from tellapart.catalog.reading import Reading
+from tellapart.catalog.shards import Chunks, Label, Shard
+from tellapart.catalog.spool import Spool
+from tellapart.decoding import Decoded
+from tellapart.errors import UserError
+from tellapart.phrases import listed
+
+if TYPE_CHECKING:
+    import polars
+
+_IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "picture", "photo", "pixel_values")
+_LABEL_NAMES = ("label", "labels", "class", "class_name", "category", "target", "fine_label")
+_SPLIT_NAMES = ("split", "subset", "set")
+_GROUP_NAMES = ("group", "group_id")
+MAX_CLASSES = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnFile:
+    """One file of columns.
+
+    Args:
+        name: what messages call it.
+        schema: column → its type.
+        class_names: column → the names that its numbers stand for.
+        starts: the first row of each chunk, and after the last the number of rows.
+        load: columns, first row and number of rows → a frame. It raises what polars raises.
+    """
+
+    name: str
+    schema: Mapping[str, polars.DataType]
+    class_names: Mapping[str, Sequence[str]]
+    starts: Sequence[int]
+    load: Callable[[Sequence[str], int, int], polars.DataFrame]
+
+
+def image_columns(schema: Mapping[str, polars.DataType]) -> list[str]:
+    """The columns that may hold images: bytes, or a struct of bytes and a path."""
+    return [name for name, kind in schema.items() if _holds_bytes(kind)]
+
+
+def _holds_bytes(kind: Any) -> bool:
+    import polars
+
+    if isinstance(kind, polars.Struct):
+        return any(field.name == "bytes" and field.dtype == polars.Binary for field in kind.fields)
+    return bool(kind == polars.Binary)
+
+
+def class_names_in(text: str | bytes | None) -> dict[str, tuple[str, ...]]:
+    """Column → class names, by the JSON that the `datasets` library leaves in a file.
+
+    >>> class_names_in('{"info": {"features": {"label": {"_type": "ClassLabel", "names": ["a"]}}}}')
+    {'label': ('a',)}
+    """
+    try:
+        info = json.loads(text or "{}")
+        features = info.get("info", info).get("features") or {}
+        found = {column: _names(feature) for column, feature in features.items()}
+    except (ValueError, RecursionError, AttributeError, TypeError):
+        return {}
+    return {column: names for column, names in found.items() if names}
+
+
+def _names(feature: object) -> tuple[str, ...]:
+    names = feature.get("names") if isinstance(feature, dict) else None
+    if isinstance(names, dict):  # {"0": "cat", ...}
+        names = [names[key] for key in sorted(names, key=int)]
+    if not isinstance(names, list) or len(names) > MAX_CLASSES:
+        return ()
+    return tuple(map(str, names))
+
+
+def shard_of(file: ColumnFile, path: str, stamp: tuple[str, float], reading: Reading) -> Shard:
+    """The images of a file of columns, with their labels.
+
+    Args:
+        file: opened, and known to hold images.
+        path: its catalog path.
+        stamp: its stamp.
+        reading: which columns to use, where the user says so.
+
+    Raises:
+        UserError: a column is missing, or cannot be what it is for.
+    """
+    image = _image_column(file, reading)
+    label = _label_column(file, reading)
+    split = _column(file, reading, "split", _SPLIT_NAMES)
+    group = reading.group_column or _column(file, reading, "group", _GROUP_NAMES)
+    weight = reading.weight_column or ""
+    wanted = [name for name in dict.fromkeys((label, split, group, weight)) if name]
+    for name in wanted:
+        _check_there(file, name)
+    try:
+        frame = file.load(wanted, 0, file.starts[-1])
+    except _errors() as error:
+        raise _unreadable(file.name, error) from None
+    return Shard(
+        path,
+        stamp,
+        _labels(file, frame[label], label),
+        Chunks(
+            file.starts, lambda at, count: _images(file, image, at, count), Spool(file.name)
+        ).image,
+        class_names=file.class_names.get(label, ()) if frame[label].dtype.is_integer() else (),
+        splits=_splits(file, frame[split]) if split else (),
+        groups=[_text(value) for value in frame[group]] if group else (),
+        weights=_weights(file, frame[weight]) if weight else (),
+    )
+
+
+def _images(file: ColumnFile, column: str, at: int, count: int) -> list[bytes | None] | Decoded:
+    import polars
+
+    try:
+        series = file.load([column], at, count)[column]
+        if isinstance(series.dtype, polars.Struct):
+            series = series.struct.field("bytes")
+        found = series.to_list()
+    except _errors():
+        return Decoded("corrupt", detail="The row group that holds it cannot be unpacked.")
+    return found if len(found) == count else Decoded("truncated", detail="Its rows are missing.")
+
+
+def _image_column(file: ColumnFile, reading: Reading) -> str:
+    found = image_columns(file.schema)
+    chosen = reading.columns.get("path")
+    if chosen:
+        _check_there(file, chosen)
+        if chosen not in found:
+            raise UserError(
+                f"The column {chosen!r} of {file.name} holds no images.",
+                f"Those that may hold images are {listed(found)}.",
+            )
+        return chosen
+    usual = [name for name in found if name.lower() in _IMAGE_NAMES]
+    best = usual or found
+    if len(best) > 1:
+        raise UserError(
+            f"{file.name} has {len(best)} columns of images: {listed(best)}.",
+            f"Name one of them, for example --columns path={best[0]}.",
+        )
+    return best[0]
+
+
+def _label_column(file: ColumnFile, reading: Reading) -> str:
+    usual = _column(file, reading, "label", _LABEL_NAMES)
+    named = [name for name in file.class_names if name in file.schema]
+    if usual and (usual in named or len(named) != 1 or "label" in reading.columns):
+        return usual
+    if len(named) == 1:
+        return named[0]
+    hint = f"for example --columns label={named[0]}" if named else "with --columns label=NAME"
+    raise UserError(
+        f"{file.name} has no column for label; its columns are {listed(list(file.schema), 12)}.",
+        f"Name one of them, {hint}.",
+    )
+
+
+def _column(file: ColumnFile, reading: Reading, want: str, usual: Sequence[str]) -> str:
+    """The column that the user names for a purpose, or that has a usual name, or ""."""
+    if want in reading.columns:
+        return reading.columns[want]
+    found = {name.strip().lower(): name for name in file.schema}
+    return next((found[name] for name in usual if name in found), "")
+
+
+def _check_there(file: ColumnFile, name: str) -> None:
+    if name not in file.schema:
+        raise UserError(
+            f"{file.name} has no column {name!r}.",
+            f"Its columns are {listed(list(file.schema), 12)}.",
+        )
+
+
+def _labels(file: ColumnFile, series: polars.Series, column: str) -> list[Label]:
+    kind = series.dtype
+    names = file.class_names.get(column, ())
+    if kind.is_integer():
+        largest = series.max()
+        if names and isinstance(largest, int) and largest >= len(names):
+            raise UserError(
+                f"{file.name} has {len(names)} class names, but images with label {largest},"
+                " counted from 0.",
+                "Take all of it from one download.",
+            )
+        return series.to_list()
+    if kind.is_nested() or kind.is_float() or kind.is_temporal():
+        raise UserError(
+            f"The column {column!r} of {file.name} holds no names or whole numbers, but {kind}.",
+            "Name a column with one class an image: --columns label=NAME.",
+        )
+    return [None if value is None or not _text(value) else _text(value) for value in series]
+
+
+def _splits(file: ColumnFile, series: polars.Series) -> list[str]:
+    names = [_text(value).lower() for value in series]
+    for number, name in enumerate(names):
+        if name and name not in SPLIT_NAMES:
+            raise UserError(
+                f"{file.name}, row {number} (counted from 0): split {name!r} is unknown.",
+                "Use train, val or test.",
+            )
+    return [SPLIT_NAMES.get(name, "") for name in names]
+
+
+def _weights(file: ColumnFile, series: polars.Series) -> list[float]:
+    found = []
+    for number, value in enumerate(series):
+        weight = float(value) if isinstance(value, int | float) else math.nan
+        if not 0 <= weight < math.inf:
+            raise UserError(
+                f"{file.name}, row {number} (counted from 0): the weight {value!r} is no number"
+                " from 0.",
+                "Write one like 2 or 0.5.",
+            )
+        found.append(weight)
+    return found
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _errors() -> tuple[type[BaseException], ...]:
+    """What polars raises for a file that it cannot read."""
+    import polars
+
+    return (polars.exceptions.PolarsError, OSError, ValueError, MemoryError)
+
+
+def _unreadable(name: str, error: BaseException) -> UserError:
+    return UserError(f"{name} cannot be read.", "Copy or download it again.")
