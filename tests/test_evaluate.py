@@ -199,3 +199,8 @@ def test_quiet_means_quiet_and_loud_goes_to_standard_error(
     out, err = capfd.readouterr()
     assert out == ""
     assert "measuring on its test split, 21 files" in err
+
+
+def test_keys_that_say_nothing_of_the_form_of_the_data_are_refused(run: Run, data: Path):
+    with pytest.raises(UserError, match=r"seed says nothing of the form of the data"):
+        tellapart.evaluate(run.model, data, set={"seed": 1})

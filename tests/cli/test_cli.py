@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -241,3 +242,15 @@ def test_the_version_is_the_packages(command):
 
 def test_quiet_leaves_only_the_result(command, data: Path, tmp_path: Path):
     assert command("train", data, "--out", tmp_path, *SMALL, "-q").err == ""
+
+
+def test_a_model_of_labels_in_names_is_trained_and_measured(command, data: Path, tmp_path: Path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for file in data.glob("*/*"):
+        shutil.copy(file, flat / f"{file.parent.name}-{file.name}")
+    rule = ("--label-by", "name:^([a-z]+)-")
+    trained = command("train", flat, "--out", tmp_path / "runs", *SMALL, "--json", *rule)
+    assert trained.json["classes"] == ["brick", "leaf", "sky"]
+    measured = command("evaluate", trained.json["model"], flat, "--json", *rule)
+    assert measured.json["classes"] == ["brick", "leaf", "sky"]

@@ -10,7 +10,19 @@ import typer
 
 import tellapart
 from tellapart.cli.help import Verb, examples, flag, option
-from tellapart.cli.options import Copies, Data, GroupBy, Json, Quiet, Recipe, Seed, Set
+from tellapart.cli.options import (
+    Columns,
+    Copies,
+    Crops,
+    Data,
+    GroupBy,
+    Json,
+    LabelBy,
+    Quiet,
+    Recipe,
+    Seed,
+    Set,
+)
 from tellapart.cli.output import end_with, print_found
 from tellapart.cli.values import goes_with, goes_without, page_for, settings
 
@@ -45,6 +57,9 @@ def explore(
     seed: Seed = None,
     group_by: GroupBy = None,
     copies: Copies = None,
+    columns: Columns = None,
+    label_by: LabelBy = None,
+    crops: Crops = False,
     set_: Set = None,
     strict: Annotated[
         bool,
@@ -82,9 +97,11 @@ def explore(
 
     Needs no torch.
     """
-    shared: dict[str, Any] = {"set": settings(set_), "quiet": quiet}
+    shared: dict[str, Any] = {"set": settings(set_, columns, label_by, crops=crops), "quiet": quiet}
     if augment is not None:
-        goes_without("--augment", ctx, "data out seed set_ image json_ quiet")
+        goes_without(
+            "--augment", ctx, "data columns label_by crops out seed set_ image json_ quiet"
+        )
         shown = tellapart.augment(
             data,
             recipe=augment,
@@ -96,7 +113,9 @@ def explore(
         print_found(shown.as_json(), shown.lines(), shown.page, json_)
         return
     if check:
-        goes_without("--check", ctx, "data out recipe set_ image model json_ quiet")
+        goes_without(
+            "--check", ctx, "data columns label_by crops out recipe set_ image model json_ quiet"
+        )
         steps = tellapart.check(
             data,
             image=image,

@@ -58,6 +58,27 @@ Copies = Annotated[
         metavar="KIND",
     ),
 ]
+Columns = Annotated[
+    str | None,
+    option(
+        "The columns of a table, as path=FILE,label=KIND. The words on the left are path, label,"
+        " split and group. Default: the columns with usual names.",
+        metavar="PAIRS",
+    ),
+]
+LabelBy = Annotated[
+    str | None,
+    option(
+        "Where the label of an image is: in the folder that it lies in (folder), in the N-th folder"
+        " from the top (folder:N), or in its file name (name:PATTERN with one group). Default: what"
+        " fits.",
+        metavar="RULE",
+    ),
+]
+Crops = Annotated[
+    bool,
+    flag("Make each box of a detection set an image of the class of the box.", "--crops"),
+]
 Strict = Annotated[
     bool,
     flag("Refuse data with leaks between splits or with conflicting labels.", "--strict"),

@@ -12,10 +12,13 @@ import tellapart
 from tellapart.cli.help import Verb, argument, examples, flag, option
 from tellapart.cli.options import (
     DATA_HELP,
+    Columns,
     Copies,
+    Crops,
     Data,
     GroupBy,
     Json,
+    LabelBy,
     Name,
     Out,
     Quiet,
@@ -72,6 +75,9 @@ def train(
     splits: Splits = None,
     group_by: GroupBy = None,
     copies: Copies = None,
+    columns: Columns = None,
+    label_by: LabelBy = None,
+    crops: Crops = False,
     set_: Set = None,
     budget: Annotated[
         str | None,
@@ -95,7 +101,7 @@ def train(
         goes_with("--resume", ctx, "accept_changes")
     else:
         goes_without("--resume", ctx, "data accept_changes json_ quiet")
-    changes = settings(set_)
+    changes = settings(set_, columns, label_by, crops=crops)
     with results_only():
         run = tellapart.train(
             data,
@@ -150,6 +156,9 @@ def find_rate(
         ),
     ] = None,
     seed: Seed = None,
+    columns: Columns = None,
+    label_by: LabelBy = None,
+    crops: Crops = False,
     set_: Set = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -160,7 +169,7 @@ def find_rate(
         recipe=recipe,
         out=page_for(out, data, "rates"),
         seed=seed,
-        set=settings(set_),
+        set=settings(set_, columns, label_by, crops=crops),
         quiet=quiet,
     )
     print_found(found.as_json(), found.lines, found.page, json_)

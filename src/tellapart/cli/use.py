@@ -12,7 +12,17 @@ import typer
 import tellapart
 from tellapart.catalog.names import escape
 from tellapart.cli.help import Verb, argument, examples, option
-from tellapart.cli.options import BootstrapSeed, Data, Json, Model, Quiet, Table
+from tellapart.cli.options import (
+    BootstrapSeed,
+    Columns,
+    Crops,
+    Data,
+    Json,
+    LabelBy,
+    Model,
+    Quiet,
+    Table,
+)
 from tellapart.cli.output import (
     echo,
     end_with,
@@ -21,6 +31,7 @@ from tellapart.cli.output import (
     print_json,
     print_scores,
 )
+from tellapart.cli.values import settings
 
 verbs = typer.Typer()
 verb = partial(verbs.command, cls=Verb, rich_help_panel="Use")
@@ -76,11 +87,15 @@ def evaluate(
     model: Model,
     data: Data,
     seed: BootstrapSeed = 0,
+    columns: Columns = None,
+    label_by: LabelBy = None,
+    crops: Crops = False,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure a model on labelled images, with 95 % intervals. Needs no torch."""
-    evaluation = tellapart.evaluate(model, data, seed=seed, quiet=quiet)
+    form = settings(None, columns, label_by, crops=crops)
+    evaluation = tellapart.evaluate(model, data, set=form, seed=seed, quiet=quiet)
     if json_:
         print_json(evaluation.as_json())
     else:

@@ -14,11 +14,17 @@ import typer
 from tellapart.errors import UserError
 
 
-def settings(pairs: Sequence[str] | None) -> dict[str, str]:
-    """KEY=VALUE words → key → text.
+def settings(
+    pairs: Sequence[str] | None,
+    columns: str | None = None,
+    label_by: str | None = None,
+    *,
+    crops: bool = False,
+) -> dict[str, str]:
+    """KEY=VALUE words, and the options that say how the data is read → key → text.
 
-    >>> settings(["seed=3", "head.c_values=0.1,1"])
-    {'seed': '3', 'head.c_values': '0.1,1'}
+    >>> settings(["seed=3", "head.c_values=0.1,1"], label_by="folder")
+    {'seed': '3', 'head.c_values': '0.1,1', 'data.label_by': 'folder'}
     """
     values = {}
     for pair in pairs or ():
@@ -26,7 +32,8 @@ def settings(pairs: Sequence[str] | None) -> dict[str, str]:
         if not sign:
             raise UserError(f"--set {pair} has no value.", f"Write --set {key}=VALUE.")
         values[key] = value
-    return values
+    given = {"data.columns": columns, "data.label_by": label_by, "data.crops": "true" * crops}
+    return values | {key: value for key, value in given.items() if value}
 
 
 def seconds(text: str) -> float:

@@ -27,6 +27,7 @@ from tellapart.modelfile.predictor import Predictor, load
 from tellapart.modelfile.scan_predictions import AnswersAndThumbnails
 from tellapart.modelfile.seen import Recognised, SeenImages, seen_by_content
 from tellapart.phrases import count_of, listed
+from tellapart.pipeline.data import reading_by
 from tellapart.pipeline.request import as_source
 from tellapart.progress import Console
 from tellapart.runs.saved_splits import read_splits
@@ -114,6 +115,7 @@ def evaluate(
     model: str | PathLike[str] | Predictor,
     data: Source,
     *,
+    set: Mapping[str, Any] | None = None,
     seed: int = 0,
     quiet: bool = False,
 ) -> Evaluation:
@@ -127,6 +129,8 @@ def evaluate(
         model: a model file, a run folder, or a loaded predictor.
         data: labelled images, in any form that `train` takes. Where it has a test split, that is
             measured, else all of it.
+        set: what a recipe says of the form of the data, as for `train`: the keys data.columns,
+            data.label_by and data.crops.
         seed: the seed of the bootstrap intervals.
         quiet: print nothing.
 
@@ -143,7 +147,7 @@ def evaluate(
     """
     console = Console(quiet=quiet)
     predictor = model if isinstance(model, Predictor) else load(model)
-    catalog = read_source(as_source(data))
+    catalog = read_source(as_source(data), reading_by(set or {}))
     has_test = bool((catalog.given_splits == "test").any())
     measured = catalog.rows(catalog.given_splits == "test") if has_test else catalog
     console.say(

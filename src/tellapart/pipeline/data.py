@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import Catalog
 from tellapart.datasets import fetch
 from tellapart.decoders.rules import rules_of
+from tellapart.errors import UserError
 from tellapart.evaluation.rule import read_costs
 from tellapart.pipeline.edited_copies import link_edited_copies
 from tellapart.pipeline.findings import find_all, refuse_findings
@@ -27,6 +29,7 @@ from tellapart.pipeline.request import Request
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
+from tellapart.recipe_files import load_recipe
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,21 @@ def reading_of(recipe: Recipe) -> Reading:
         label_by=recipe.data.label_by,
         crops=recipe.data.crops,
     )
+
+
+def reading_by(changes: Mapping[str, Any]) -> Reading:
+    """What recipe keys say of the form of the data, where there is no recipe.
+
+    Raises:
+        UserError: a key says something else.
+    """
+    for key in changes:
+        if not key.startswith("data."):
+            raise UserError(
+                f"{key} says nothing of the form of the data.",
+                "Give data.columns, data.label_by or data.crops.",
+            )
+    return reading_of(load_recipe("probe", changes))
 
 
 def scan_images(
