@@ -79,14 +79,17 @@ def test_pandas_own_missing_value_is_an_empty_cell():
     ("columns", "words"),
     [
         ({"path": [], "label": []}, "The data frame holds no rows"),
-        ({"path": ["a"], "species": ["x"]}, "The data frame has no column for label; .*species"),
-        ({"path": ["a"], "file": ["a"], "label": ["x"]}, "has 2 columns for path: path, file"),
+        ({"path": ["a"], "price": ["x"]}, "The data frame has no column for label; .*price"),
+        ({"path": ["a"], "file": ["a"], "label": ["x"]}, "has 2 columns for path: path .*file"),
         ({"path": ["a", "b"], "label": ["x", None]}, r"row 1 \(counted from 0\): label is missing"),
         ({"path": ["a", ""], "label": ["x", "y"]}, "row 1 .*: path is missing"),
         ({"path": [b"a", b"b"], "label": ["x", "y"]}, "row 0 .*path is not text.*in memory as a"),
         ({"path": ["a"], "label": [["x", "y"]]}, "row 0 .*label is not text"),
-        ({"path": ["a"], "label": ["x"], "split": ["all"]}, "row 0 .*split 'all' is unknown"),
-        ({"path": ["a", "./a"], "label": ["x", "y"]}, "The data frame names 1 image more than"),
+        (
+            {"path": ["a", "b"], "label": ["x", "y"], "split": ["all", "train"]},
+            "row 0 .*split 'all' is unknown",
+        ),
+        ({"path": ["a", "./a"], "label": ["x", "y"]}, "The data frame gives 1 image more than one"),
     ],
 )
 def test_a_frame_that_cannot_be_used_is_refused_with_where_and_why(frame_of, columns, words):

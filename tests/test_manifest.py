@@ -9,10 +9,12 @@ import polars
 import pytest
 
 from helpers.images import write_image
-from tellapart.catalog.manifest import ManifestRow, read_manifest
+from tellapart.catalog.files import Folder
+from tellapart.catalog.manifest import ManifestRow, Origin, read_rows
 from tellapart.catalog.names import unescape
-from tellapart.catalog.reading import Reading
+from tellapart.catalog.reading import AS_IT_LIES, Reading
 from tellapart.catalog.scan import scan
+from tellapart.catalog.sheets import read_sheet
 from tellapart.catalog.sources import read_source
 from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
@@ -33,6 +35,11 @@ def table(tmp_path):
         return path
 
     return write
+
+
+def read_manifest(path, reading=AS_IT_LIES):
+    sheet = read_sheet(Folder(path.parent), path.name, str(path))
+    return read_rows(Origin(str(path), path.parent), sheet, reading, lambda cells: 0).rows
 
 
 def as_json_lines(records):
@@ -180,21 +187,21 @@ def test_a_weight_that_is_no_number_from_0_is_refused_with_its_row(table, cell):
         ("t.jsonl", "\n", "holds no rows"),
         (
             "t.csv",
-            "path,species\na.jpg,cat\n",
-            "no column for label; its columns are path, species",
+            "path,price\na.jpg,3\n",
+            r"no column for label; its columns are path \('a.jpg'\), price \('3'\).*--columns label=NAME",
         ),
-        ("t.csv", "label,where\ncat,a.jpg\n", "no column for path.*Name one of them 'path'"),
-        ("t.csv", "path,label,class\na.jpg,cat,cat\n", "2 columns for label: label, class"),
+        ("t.csv", "label,where\ncat,a7\n", "no column for path.*--columns path=NAME,label=NAME"),
+        (
+            "t.csv",
+            "path,label,class\na.jpg,cat,x\nb.jpg,dog,x\n",
+            "2 columns for label: label .*class .*--columns label=label",
+        ),
         ("t.csv", "path,label\na.jpg,cat\n,dog\n", "row 2: path is missing"),
         ("t.csv", "path,label\na.jpg,\n", "row 1: label is missing"),
         ("t.csv", "path,label\na.jpg, \n", "row 1: label is missing"),
         ("t.csv", "path,label\na.jpg\n", "row 1: label is missing"),
-        (
-            "t.csv",
-            "path,label\ncaf\xe9.jpg,cat\n".encode("latin-1"),
-            "cannot be read as a table.*UTF-8",
-        ),
-        ("t.csv", "path,label\na.jpg,cat\n".encode("utf-16"), "cannot be read as a table"),
+        ("t.csv", b"\xff\xfep\0a", "cannot be read as a table.*UTF-8"),
+        ("t.csv", b"PK\x03\x04", "is a workbook, as Excel writes it.*save the sheet as CSV"),
         ("t.csv", "path,label\na.jpg," + "x" * 200_000, "cannot be read as a table.*field limit"),
         (
             "t.jsonl",
@@ -217,20 +224,35 @@ def test_a_table_that_cannot_be_used_is_refused_with_where_and_why(table, name, 
 
 def test_an_unknown_split_is_refused_with_its_row(table):
     with pytest.raises(
-        UserError, match=r"row 2: split 'holdout' is unknown. Use train, val or test"
+        UserError, match=r"row 2: split 'elsewhere' is unknown. Use train, val or test"
     ):
-        read_source(table("path,label,split\na.jpg,cat,train\nb.jpg,cat,holdout\n"))
+        read_source(table("path,label,split\na.jpg,cat,train\nb.jpg,cat,elsewhere\n"))
 
 
 @pytest.mark.parametrize("again", ["a.jpg", "./a.jpg", "in/../a.jpg"])
-def test_a_image_named_twice_is_refused(table, again):
-    with pytest.raises(UserError, match=r"names 1 image more than once, for example 'a.jpg'"):
-        read_source(table(f"path,label\na.jpg,cat\n{again},cat\n"))
+def test_an_image_named_twice_is_counted_once_and_told(table, again):
+    catalog = read_source(table(f"path,label\na.jpg,cat\n{again},cat\n"))
+    assert list(catalog.paths) == ["a.jpg"]
+    assert "1 row of" in catalog.remarks[0]
+    assert "repeats an image with the same label, and is counted once" in catalog.remarks[0]
+
+
+@pytest.mark.parametrize("again", ["a.jpg", "./a.jpg", "in/../a.jpg"])
+def test_an_image_with_two_labels_is_refused_with_both(table, again):
+    with pytest.raises(
+        UserError, match=r"gives 1 image more than one label, for example 'a.jpg': 'cat', 'dog'"
+    ):
+        read_source(table(f"path,label\na.jpg,cat\n{again},dog\n"))
+
+
+def test_an_image_in_two_splits_is_refused(table):
+    with pytest.raises(UserError, match=r"names 'a.jpg' more than once, with different splits"):
+        read_source(table("path,label,split\na.jpg,cat,train\na.jpg,cat,test\n"))
 
 
 def test_a_table_of_another_kind_is_refused_with_the_kinds_there_are(table):
     with pytest.raises(UserError, match=r"neither a folder nor a table.*\.csv, \.jsonl"):
-        read_source(table("a.jpg cat", "photos.txt"))
+        read_source(table("a.jpg cat", "photos.cfg"))
 
 
 # ── from rows to a catalog ──

@@ -182,7 +182,7 @@ def test_names_are_classes_in_the_order_of_the_alphabet():
         ([(RED.transpose(2, 0, 1), "a")], r"row 0 .*got uint8 \(3, 4, 6\).*channels to the end"),
         ([(RED[None], "a")], r"row 0 .*got uint8 \(1, 4, 6, 3\)"),
         ([(RED[:0], "a")], r"row 0 .*got uint8 \(0, 6, 3\)"),
-        ([("a.jpg", "a"), ("./a.jpg", "a")], "The list names 1 image more than once"),
+        ([("a.jpg", "a"), ("./a.jpg", "b")], "The list gives 1 image more than one label"),
         (7, "type int is no source of images"),
         (b"abc", "type bytes is no source of images"),
         ({"a": RED}, "type dict is no source of images"),

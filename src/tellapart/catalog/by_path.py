@@ -3,47 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 
 from tellapart.catalog.entries import SPLIT_NAMES, Entry, catalog_of
-from tellapart.catalog.files import Folder
-from tellapart.catalog.manifest import ManifestRow, Origin
+from tellapart.catalog.files import Files, Folder, Tree
+from tellapart.catalog.manifest import Manifest, ManifestRow, Origin
 from tellapart.catalog.names import escape
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
-from tellapart.phrases import count_of
+from tellapart.phrases import count_of, listed
 
 
 def catalog_by_path(
-    rows: Sequence[ManifestRow], origin: Origin, kind: str, classes: Sequence[str]
+    manifest: Manifest, origin: Origin, kind: str, tree: Tree | None = None
 ) -> Catalog:
     """The catalog of the images that rows name.
 
     Args:
-        rows: one an image.
+        manifest: the rows, and their classes.
         origin: where the rows stand.
         kind: "table" or the like, for the sentence on the source.
-        classes: all class names in the order of their labels.
+        tree: the archive in which the images lie. None means the disk.
 
     Raises:
-        UserError: an image is named twice, a split is unknown, or train lacks a class.
+        UserError: an image has two labels, splits or groups, a split is unknown, or train lacks a
+            class.
     """
-    root, paths = _common_root(origin, rows)
+    rows = manifest.rows
+    files, paths = _places(origin, rows, tree)
     entries = [
         Entry(escape(inner), row.label, _split_of(origin, row), row.group, row.weight)
         for row, inner in zip(rows, paths, strict=True)
     ]
-    counts = Counter(entry.path for entry in entries)
-    if repeated := [inner for inner, count in counts.items() if count > 1]:
-        raise UserError(
-            f"{origin.name} names {count_of(len(repeated), 'image')} more than once, for example"
-            f" {repeated[0]!r}.",
-            "Keep one row for each image.",
-        )
+    entries, remarks = _once(origin, entries)
     stated = [name for name in ("split", "group") if any(getattr(entry, name) for entry in entries)]
-    source = f"a {kind} of {count_of(len(rows), 'image')}"
+    source = f"a {kind} of {count_of(len(entries), 'image')}"
     if stated:
         source += f" with {' and '.join(stated)}"
     if {entry.split for entry in entries} == {"train", "val"}:
@@ -51,7 +47,44 @@ def catalog_by_path(
             entry._replace(split="test") if entry.split == "val" else entry for entry in entries
         ]
         source += "; its val is the test set, any val is cut from train"
-    return catalog_of(Folder(root), source, classes, entries)
+    return catalog_of(
+        files, source, manifest.classes, entries, remarks=[*manifest.remarks, *remarks]
+    )
+
+
+def _once(origin: Origin, entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
+    """The entries, those of one image once, and a remark on those that are left out.
+
+    Raises:
+        UserError: the rows of an image differ.
+    """
+    first: dict[str, Entry] = {}
+    several: dict[str, set[str]] = {}
+    for entry in entries:
+        kept = first.setdefault(entry.path, entry)
+        if kept.label != entry.label:
+            several.setdefault(entry.path, {kept.label}).add(entry.label)
+        elif kept != entry:
+            raise UserError(
+                f"{origin.name} names {entry.path!r} more than once, with different splits, groups"
+                " or weights.",
+                "Keep one row for each image.",
+            )
+    if several:
+        path, labels = next(iter(several.items()))
+        raise UserError(
+            f"{origin.name} gives {count_of(len(several), 'image')} more than one label, for"
+            f" example {path!r}: {listed(sorted(labels))}.",
+            "An image has one class here. Keep the row that counts.",
+        )
+    again = len(entries) - len(first)
+    if not again:
+        return list(entries), []
+    return list(first.values()), [
+        f"{count_of(again, 'row')} of {origin.name}"
+        f" {'repeats' if again == 1 else 'repeat'} an image with the same label, and"
+        f" {'is' if again == 1 else 'are'} counted once."
+    ]
 
 
 def _split_of(origin: Origin, row: ManifestRow) -> str:
@@ -64,14 +97,18 @@ def _split_of(origin: Origin, row: ManifestRow) -> str:
     return SPLIT_NAMES[row.split.lower()]
 
 
-def _common_root(origin: Origin, rows: Sequence[ManifestRow]) -> tuple[Path, list[str]]:
-    """The folder that all images lie under, and their paths from there. It is the origin's own
-    folder if that will do.
+def _places(
+    origin: Origin, rows: Sequence[ManifestRow], tree: Tree | None
+) -> tuple[Files, list[str]]:
+    """Where all images are, and their paths from there. On disk it is the origin's own folder if
+    that will do.
     """
+    if tree is not None:
+        return tree, [posixpath.normpath(row.path) for row in rows]
     folder = os.fspath(origin.folder)
     inner = [os.path.normpath(row.path) for row in rows]
     if not any(os.path.isabs(path) or path.startswith("..") for path in inner):
-        return Path(folder), [_slashes(path) for path in inner]
+        return Folder(Path(folder)), [_slashes(path) for path in inner]
     full = [os.path.abspath(os.path.join(folder, path)) for path in inner]
     try:
         root = os.path.commonpath([os.path.abspath(folder), *full])
@@ -81,7 +118,7 @@ def _common_root(origin: Origin, rows: Sequence[ManifestRow]) -> tuple[Path, lis
         raise UserError(
             f"{origin.name} names images on several drives.", "Put them onto one drive."
         ) from None
-    return Path(root), [_slashes(os.path.relpath(path, root)) for path in full]
+    return Folder(Path(root)), [_slashes(os.path.relpath(path, root)) for path in full]
 
 
 def _slashes(path: str) -> str:

@@ -19,7 +19,8 @@ from PIL import Image as PillowImage
 from tellapart.catalog.arrays import to_bmp
 from tellapart.catalog.by_path import catalog_by_path
 from tellapart.catalog.entries import Entry, catalog_of, class_order
-from tellapart.catalog.manifest import Origin, row_of
+from tellapart.catalog.labels import check_labels
+from tellapart.catalog.manifest import Manifest, Origin, row_of
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import Decoded
@@ -89,14 +90,14 @@ def read_pairs(pairs: Sequence[object]) -> Catalog:
                 f"{origin.row(number)}: the list holds both paths and images in memory.",
                 "Give one kind: open the files, or save the images.",
             )
-    columns = {"path": "path", "label": "label"}
-    cells = [
-        {"path": image if by_path else "in memory", "label": label} for image, label in checked
+    rows = [
+        row_of(origin, number, image if by_path else "in memory", label)
+        for number, (image, label) in enumerate(checked)
     ]
-    rows = [row_of(origin, number, record, columns) for number, record in enumerate(cells)]
     classes = class_order(label for _, label in checked)
+    remarks = check_labels(origin.name, "label", [row.label for row in rows])
     if by_path:
-        return catalog_by_path(rows, origin, "list", classes)
+        return catalog_by_path(Manifest(rows, classes, remarks), origin, "list")
     images = {
         f"{number:07}": _image(origin, number, image) for number, (image, _) in enumerate(checked)
     }
@@ -106,6 +107,7 @@ def read_pairs(pairs: Sequence[object]) -> Catalog:
         f"a list of {count_of(len(entries), 'image')} in memory",
         classes,
         entries,
+        remarks=remarks,
     )
 
 

@@ -1,45 +1,30 @@
-"""A table of images: CSV, TSV, JSON Lines, Parquet or a data frame, with path, label and optionally
-split and group.
+"""Rows of a table of images, whatever it is: path and label, optionally split, group and weight.
 
-Paths are absolute, or relative to the table's own folder (of a frame: to the current folder).
-Column names are recognised in any case: `path` may also be called file, filename, filepath, image
-or image_path, and `label` class, class_name, category or target. Any other column can be named as
-the group, or as the weights. A CSV may separate its columns by commas, semicolons or tabs.
+The columns are found by `columns`, the labels are judged by `labels`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeGuard
+from typing import Any, NamedTuple
 
-from tellapart.catalog.entries import class_order
-from tellapart.catalog.reading import AS_IT_LIES, Reading
-from tellapart.errors import UserError, needs_extra
-
-COLUMN_NAMES = {
-    "path": ("path", "file", "filename", "filepath", "image", "image_path"),
-    "label": ("label", "class", "class_name", "category", "target"),
-    "split": ("split", "subset", "set"),
-    "group": ("group", "group_id"),
-}
-
-
-class Frame(Protocol):
-    """A data frame of pandas or polars. Neither is imported for it."""
-
-    @property
-    def columns(self) -> Any:
-        """The names of the columns."""
-
-    def __len__(self) -> int:
-        """How many rows there are."""
+from tellapart.catalog.cells import is_missing, yes_or_no
+from tellapart.catalog.columns import Columns, find_columns
+from tellapart.catalog.labels import (
+    check_labels,
+    class_names,
+    few_missing,
+    is_none,
+    whole_numbers,
+)
+from tellapart.catalog.reading import Reading
+from tellapart.catalog.sheets import Sheet
+from tellapart.errors import UserError
+from tellapart.phrases import listed
 
 
 @dataclass(frozen=True)
@@ -78,169 +63,141 @@ class ManifestRow(NamedTuple):
     weight: float = 1.0
 
 
-def read_manifest(path: Path, reading: Reading = AS_IT_LIES) -> list[ManifestRow]:
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of a table that name an image and its label.
+
+    Args:
+        rows: one an image.
+        classes: all class names in the order of their labels.
+        remarks: what the user should know of them.
+    """
+
+    rows: list[ManifestRow]
+    classes: list[str]
+    remarks: list[str]
+
+
+def read_rows(
+    origin: Origin, sheet: Sheet, reading: Reading, count_files: Callable[[Sequence[str]], int]
+) -> Manifest:
     """The rows of a table. Spaces around a label, split or group are no part of it.
 
     Args:
-        path: the table's.
-        reading: which columns are the group and the weight, where the user says so.
+        origin: where the rows stand.
+        sheet: the cells.
+        reading: what the user says of the columns.
+        count_files: how many of some cells name files that are there.
 
     Raises:
-        UserError: it cannot be read, a column is missing or named twice, or a row lacks its path,
+        UserError: there are no rows, a column is missing or named twice, or a row lacks its path,
             label or weight.
     """
-    try:
-        records = MANIFEST_SUFFIXES[path.suffix.lower()](path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    if not sheet.count:
         raise UserError(
-            f"{path} cannot be read as a table ({error}).", "Save it again as CSV in UTF-8."
-        ) from None
-    origin = Origin(str(path), path.parent)
-    if not records:
-        raise _no_rows(origin)
-    names = list(dict.fromkeys(name for record in records for name in record))
-    columns = _columns(origin, names, reading)
-    return [row_of(origin, number, record, columns) for number, record in enumerate(records, 1)]
-
-
-def is_frame(source: object) -> TypeGuard[Frame]:
-    """Whether an object is a data frame of pandas or polars, or of a class that builds on it."""
-    return bool(_frame_library(source))
-
-
-def read_frame(
-    frame: Frame, origin: Origin, reading: Reading = AS_IT_LIES
-) -> tuple[list[ManifestRow], list[str]]:
-    """The rows of a data frame, and its class names in the order of their labels.
-
-    Args:
-        frame: of pandas or polars, with the columns of a table.
-        origin: what messages call it.
-        reading: as in `read_manifest`.
-
-    Raises:
-        UserError: as in `read_manifest`.
-    """
-    if not len(frame):
-        raise _no_rows(origin)
-    columns = _columns(origin, list(frame.columns), reading)
-    # Only what is used is taken out of the frame: its other columns can hold anything.
-    used: Any = frame[[name for name in dict.fromkeys(columns.values()) if name]]  # type: ignore[index]
-    records = used.to_dicts() if _frame_library(frame) == "polars" else used.to_dict("records")
-    rows = [row_of(origin, number, record, columns) for number, record in enumerate(records)]
-    return rows, class_order(record[columns["label"]] for record in records)
-
-
-def _frame_library(source: object) -> str:
-    """ "pandas" or "polars" for a data frame, else "". Told by names, so that nothing is
-    imported.
-    """
-    libraries = (
-        kind.__module__.partition(".")[0]
-        for kind in type(source).__mro__
-        if kind.__name__ == "DataFrame"
-    )
-    return next((library for library in libraries if library in ("pandas", "polars")), "")
-
-
-def _no_rows(origin: Origin) -> UserError:
-    return UserError(
-        f"{origin.name} holds no rows.", "Give it a header and one row for each image."
-    )
-
-
-def _columns(origin: Origin, names: Sequence[str], reading: Reading) -> dict[str, str]:
-    """What is wanted → the column that holds it, or "" where there is none."""
-    columns = {
-        want: _column(origin, names, want, among)
-        for want, among in COLUMN_NAMES.items()
-        if want != "group" or reading.group_column is None
-    }
-    if reading.group_column is not None:
-        columns["group"] = _named_column(
-            origin, names, reading.group_column, "to group by", "--group-by column:NAME"
+            f"{origin.name} holds no rows.", "Give it a header and one row for each image."
         )
-    if reading.weight_column is not None:
-        setting = "--set training.weight_column=NAME"
-        columns["weight"] = _named_column(
-            origin, names, reading.weight_column, "of weights", setting
+    columns = find_columns(origin.name, sheet, reading, count_files)
+    numbers = range(origin.first, origin.first + sheet.count)
+    paths = _cells(origin, sheet, "path", columns.path)
+    for number, path in zip(numbers, paths, strict=True):
+        _require(origin, number, "path", path)
+    labels = _labels(origin, sheet, columns)
+    missing = [number for number, label in zip(numbers, labels, strict=True) if is_none(label)]
+    remarks = few_missing(origin.name, [origin.row(number) for number in missing], labels)
+    rows = [
+        ManifestRow(number, path, label, split, group, _weight(origin, number, weight))
+        for number, path, label, split, group, weight in zip(
+            numbers,
+            paths,
+            labels,
+            _splits(origin, sheet, columns),
+            _cells(origin, sheet, "group", columns.group),
+            _cells(origin, sheet, "weight", columns.weight, "1"),
+            strict=True,
         )
-    return columns
+        if not is_none(label)
+    ]
+    names = whole_numbers([row.label for row in rows])
+    rows = [row._replace(label=name) for row, name in zip(rows, names, strict=True)]
+    remarks += check_labels(origin.name, str(columns.label), names)
+    return Manifest(rows, class_names(names), [*sheet.remarks, *columns.remarks, *remarks])
 
 
-def _column(origin: Origin, names: Sequence[str], want: str, among: Sequence[str]) -> str:
-    """The one column called as `among`, or "" where `want` can do without."""
-    found = [name for name in names if isinstance(name, str) and name.strip().lower() in among]
-    if len(found) > 1:
-        raise UserError(
-            f"{origin.name} has {len(found)} columns for {want}: {', '.join(found)}.",
-            "Keep or rename one.",
-        )
-    if not found and want in ("path", "label"):
-        raise UserError(
-            f"{origin.name} has no column for {want}; its columns are {_listed(names)}.",
-            f"Name one of them {want!r}.",
-        )
-    return found[0] if found else ""
-
-
-def _named_column(
-    origin: Origin, names: Sequence[str], wanted: str, purpose: str, setting: str
-) -> str:
-    """The column that the user named: as it is written, else in any case."""
-    found = wanted if wanted in names else _column(origin, names, wanted, [wanted.strip().lower()])
-    if not found:
-        raise UserError(
-            f"{origin.name} has no column {wanted!r} {purpose}; its columns are {_listed(names)}.",
-            f"Name one of them: {setting}.",
-        )
-    return found
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(str, names))
-
-
-def row_of(
-    origin: Origin, number: int, record: Mapping[str, Any], columns: Mapping[str, str]
-) -> ManifestRow:
-    """One row, its cells checked.
+def row_of(origin: Origin, number: int, path: object, label: object) -> ManifestRow:
+    """One row of a path and a label, checked.
 
     Args:
         origin: where it stands.
         number: as messages call it.
-        record: column → cell.
-        columns: "path", "label" and what else is wanted → its column, or "" for none.
+        path, label: its cells.
 
     Raises:
-        UserError: path or label is missing, or a cell cannot be what its column means.
+        UserError: one of them is missing, or is no text.
     """
-    cells = {}
-    for want, name in columns.items():
-        value = record.get(name) if name else None
-        text = "" if _is_missing(value) else _text_of(origin, number, want, value)
-        cells[want] = text if want == "path" else text.strip()
-        if not text.strip() and want in ("path", "label"):
+    texts = _text_of(origin, number, "path", path), _text_of(origin, number, "label", label)
+    for want, text in zip(("path", "label"), texts, strict=True):
+        _require(origin, number, want, text)
+    return ManifestRow(number, texts[0], texts[1].strip())
+
+
+def _cells(origin: Origin, sheet: Sheet, want: str, name: Any, otherwise: str = "") -> list[str]:
+    """The cells of one column as texts.
+
+    Args:
+        origin: where they stand.
+        sheet: the table.
+        want: what the column is for.
+        name: the column's. None means that there is none.
+        otherwise: what each cell is then.
+    """
+    if name is None:
+        return [otherwise] * sheet.count
+    texts = [
+        _text_of(origin, number, want, cell)
+        for number, cell in enumerate(sheet.cells(name), origin.first)
+    ]
+    return texts if want == "path" else [text.strip() for text in texts]
+
+
+def _labels(origin: Origin, sheet: Sheet, columns: Columns) -> list[str]:
+    if not columns.one_hot:
+        return _cells(origin, sheet, "label", columns.label)
+    marked: list[list[str]] = [[] for _ in range(sheet.count)]
+    for name in columns.one_hot:
+        for names, cell in zip(marked, sheet.cells(name), strict=True):
+            if yes_or_no(cell):
+                names.append(str(name))
+    for number, names in enumerate(marked, origin.first):
+        if len(names) != 1:
+            found = f"{len(names)}, in {listed(names)}" if names else "none"
             raise UserError(
-                f"{origin.row(number)}: {want} is missing.", "Fill it in, or take the row out."
+                f"{origin.row(number)}: one of the columns {listed(columns.one_hot)} must be 1, and"
+                f" {found} is.",
+                "Correct the row, or take it out.",
             )
-    weight = _weight(origin, number, cells.pop("weight", "1"))
-    return ManifestRow(number, **cells, weight=weight)
+    return [names[0] for names in marked]
 
 
-def _is_missing(value: object) -> bool:
-    """Whether a cell is empty. A number that is not one stands for no cell."""
-    if isinstance(value, str):
-        return False
-    try:
-        return value is None or bool(value != value)
-    except (TypeError, ValueError):
-        # pandas' NA compares to NA, which is neither true nor false; arrays compare to arrays.
-        return type(value).__name__ == "NAType"
+def _splits(origin: Origin, sheet: Sheet, columns: Columns) -> list[str]:
+    if not columns.yes_split:
+        return _cells(origin, sheet, "split", columns.split)
+    # Who marks one split means that the others are trained on; who marks train, tested on.
+    other = "test" if columns.yes_split == "train" else "train"
+    return [columns.yes_split if yes_or_no(cell) else other for cell in sheet.cells(columns.split)]
+
+
+def _require(origin: Origin, number: int, want: str, text: str) -> None:
+    if not text.strip():
+        raise UserError(
+            f"{origin.row(number)}: {want} is missing.", "Fill it in, or take the row out."
+        )
 
 
 def _text_of(origin: Origin, number: int, want: str, value: object) -> str:
     """A cell as text. JSON can hold lists and halves of characters, and frames hold any object."""
+    if is_missing(value):
+        return ""
     text = str(value) if _is_scalar(value, want) else None
     try:
         if text is not None:
@@ -271,50 +228,3 @@ def _weight(origin: Origin, number: int, text: str) -> float:
             "Write one like 2 or 0.5.",
         )
     return weight
-
-
-def _read_csv(path: Path) -> list[dict[str, Any]]:
-    text = path.read_bytes().decode("utf-8-sig")
-    header = text.partition("\n")[0]
-    return list(
-        csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
-    )
-
-
-def _read_json_lines(path: Path) -> list[dict[str, Any]]:
-    records = []
-    # Not splitlines: a JSON text may hold line separators of Unicode.
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if not isinstance(record, dict):
-                raise UserError(
-                    f"{path}, line {number} is not a JSON object.", "Write one object a line."
-                )
-            records.append(record)
-    return records
-
-
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
-    try:
-        import polars
-    except ImportError:
-        raise needs_extra("polars", "train") from None
-    try:
-        return polars.read_parquet(path).to_dicts()
-    except polars.exceptions.PolarsError:
-        raise UserError(
-            f"{path} is not a Parquet table that can be read.", "Write it again."
-        ) from None
-
-
-MANIFEST_SUFFIXES: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_csv,
-    ".jsonl": _read_json_lines,
-    ".ndjson": _read_json_lines,
-    ".parquet": _read_parquet,
-}

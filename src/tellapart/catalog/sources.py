@@ -3,7 +3,7 @@
 a folder                                see `layouts`
 a zip or tar archive of such a folder   see `archives`; a single folder in it is entered
 IDX files, CIFAR's binary files         see `arrays`
-a table, a data frame                   CSV, TSV, JSON Lines, Parquet, pandas, polars: see `manifest`
+a table, a data frame                   CSV, TSV, JSON Lines, Parquet, pandas, polars: see `tables`
 a list of (path or image, label)        see `in_memory`
 a catalog                               as `explore` gives it; it is scanned again
 """
@@ -20,27 +20,20 @@ from typing import TypeAlias, TypeVar
 from tellapart.catalog.archives import ArchiveFiles, open_archive
 from tellapart.catalog.array_layout import read_arrays
 from tellapart.catalog.arrays import find_arrays, is_idx, is_named_like_arrays
-from tellapart.catalog.by_path import catalog_by_path
 from tellapart.catalog.containers import read_container
 from tellapart.catalog.files import READ_IT, Folder, Tree, open_store
 from tellapart.catalog.folder_names import is_wrapper, split_named
 from tellapart.catalog.in_memory import ImageInMemory, read_pairs
 from tellapart.catalog.layouts import is_image_name
 from tellapart.catalog.look import read_tree
-from tellapart.catalog.manifest import (
-    MANIFEST_SUFFIXES,
-    Frame,
-    Origin,
-    is_frame,
-    read_frame,
-    read_manifest,
-)
 from tellapart.catalog.names import escape, nearest_path
 from tellapart.catalog.nested import enter_archives
 from tellapart.catalog.packed import packed_head, packing
 from tellapart.catalog.paths import can_list, exists, is_file, is_folder
 from tellapart.catalog.reading import AS_IT_LIES, Reading
+from tellapart.catalog.sheets import TABLE_SUFFIXES, is_list, is_table
 from tellapart.catalog.table import Catalog, text_column
+from tellapart.catalog.tables import Frame, is_frame, read_frame, read_table
 from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
 from tellapart.home import user_path
@@ -77,17 +70,15 @@ def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
     'a list of 2 images in memory'
     """
     if is_frame(source):
-        origin = Origin("The data frame", Path.cwd(), first=0)
-        rows, classes = read_frame(source, origin, reading)
-        return catalog_by_path(rows, origin, "data frame", classes)
+        return read_frame(source, reading)
     if isinstance(source, str | PathLike):
         data = user_path(source)
         if not exists(data):
             raise UserError(f"{data} does not exist.", nearest_path(data))
         if is_file(data) and (container := read_container(data, reading)):
             return container
-        if is_file(data) and data.suffix.lower() in MANIFEST_SUFFIXES:
-            return _from_manifest(data, reading)
+        if is_file(data) and (is_table(data.name) or is_list(data.name)):
+            return read_table(Folder(data.parent), escape(data.name), reading)
         _refuse_columns(str(data), reading)
         return _from_path(data, reading)
     _refuse_columns("The source", reading)
@@ -126,13 +117,6 @@ def _unscanned(catalog: Catalog) -> Catalog:
     # All other notes are of the content, and the next scan makes them again.
     notes = text_column("link_outside" * ("link_outside" in note) for note in kept.notes)
     return kept.replace(statuses=empty, notes=notes, splits=empty)
-
-
-def _from_manifest(path: Path, reading: Reading) -> Catalog:
-    rows = read_manifest(path, reading)
-    return catalog_by_path(
-        rows, Origin(str(path), path.parent), "table", sorted({row.label for row in rows})
-    )
 
 
 def _refuse_columns(name: str, reading: Reading) -> None:
@@ -185,7 +169,7 @@ def _from_file(data: Path, reading: Reading) -> Catalog:
 
 
 def _unrecognised(data: Path) -> UserError:
-    kinds = ", ".join(sorted(MANIFEST_SUFFIXES))
+    kinds = ", ".join(sorted(TABLE_SUFFIXES))
     return UserError(
         f"{data} is neither a folder nor a table, an archive or a file of arrays.",
         f"Give a folder of images, a table ({kinds}), a zip or tar archive, or an IDX file.",
@@ -256,4 +240,4 @@ def _holds_data(names: Sequence[str]) -> bool:
 
 
 def _table(names: Iterable[str]) -> str:
-    return next((name for name in names if Path(name).suffix.lower() in MANIFEST_SUFFIXES), "")
+    return next(filter(is_table, names), "")

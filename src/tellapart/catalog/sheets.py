@@ -1,0 +1,171 @@
+"""What a table file holds, as columns of cells: CSV, TSV, lists, JSON Lines or Parquet, packed or
+not.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from tellapart.catalog.dialects import has_header, rows_of, text_of
+from tellapart.catalog.files import READ_IT, Damage, Tree
+from tellapart.catalog.packed import broken, packing, unpack
+from tellapart.errors import UserError, needs_extra, reason_of
+
+# Lists of paths and labels. What else ends like them is told apart by content.
+LIST_SUFFIXES = (".txt", ".lst")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_PACKED = (".csv.gz", ".tsv.gz", ".jsonl.gz", ".ndjson.gz")
+_MAX_BYTES = 2**31  # of one table, unpacked
+
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+WORKBOOK_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".ods")
+SAVE_AS_CSV = 'Open it, choose "Save as", and save the sheet as CSV in UTF-8.'
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The cells of a table, by column.
+
+    Args:
+        names: of the columns, in their order.
+        count: how many rows there are.
+        cells: the name of a column → its cells. A missing one is None.
+        has_header: whether the names stand in the file, or are ours: "column 1" and so on.
+        remarks: what the user should know of the file.
+    """
+
+    names: Sequence[Any]
+    count: int
+    cells: Callable[[Any], list[Any]]
+    has_header: bool = True
+    remarks: tuple[str, ...] = ()
+
+
+def is_table(name: str) -> bool:
+    """Whether a file is a table, by its name.
+
+    >>> is_table("labels.CSV"), is_table("labels.csv.gz"), is_table("labels.txt")
+    (True, True, False)
+    """
+    return name.lower().endswith((*TABLE_SUFFIXES, *_PACKED))
+
+
+def is_list(name: str) -> bool:
+    """Whether a file may be a list of paths and labels, by its name."""
+    return name.lower().endswith(LIST_SUFFIXES)
+
+
+def read_sheet(tree: Tree, path: str, name: str) -> Sheet:
+    """The cells of one table.
+
+    Args:
+        tree: where it lies.
+        path: its catalog path there.
+        name: what messages call it.
+
+    Raises:
+        UserError: it cannot be read, or its content is not what its name says.
+    """
+    data = _bytes_of(tree, path, name)
+    suffix = PurePosixPath(path.lower().removesuffix(".gz")).suffix
+    if suffix == ".parquet":
+        return _read_parquet(data, name)
+    if data.startswith(_WORKBOOKS):
+        raise UserError(f"{name} is a workbook, as Excel writes it.", SAVE_AS_CSV)
+    try:
+        text, guessed = text_of(data)
+        if suffix in (".jsonl", ".ndjson"):
+            sheet = _from_records(_json_records(text, name))
+        else:
+            sheet = _from_rows(rows_of(text))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            f"{name} cannot be read as a table ({error}).", "Save it again as CSV in UTF-8."
+        ) from None
+    if not guessed:
+        return sheet
+    remark = (
+        f"{name} is not in UTF-8 and was read as {guessed}. If letters look wrong, save it again in"
+        " UTF-8."
+    )
+    return Sheet(sheet.names, sheet.count, sheet.cells, sheet.has_header, (remark,))
+
+
+def _bytes_of(tree: Tree, path: str, name: str) -> bytes:
+    try:
+        store = tree.open(path)
+        if kind := packing(store):
+            store = unpack(store, kind, name)
+        if store.size > _MAX_BYTES:
+            raise UserError(f"{name} is larger than 2 GiB.", "Keep only the columns that are used.")
+        return store.read(0, store.size)
+    except Damage as damage:
+        raise broken(name, damage) from None
+    except OSError as error:
+        raise UserError(f"{name} cannot be read ({reason_of(error)}).", READ_IT) from None
+
+
+def _from_rows(rows: list[list[str]]) -> Sheet:
+    """Rows of text. Columns without a name and without any cell are no columns."""
+    if not rows:
+        return Sheet([], 0, lambda name: [])
+    header = has_header(rows)
+    first, below = (rows[0], rows[1:]) if header else ([], rows)
+    below = [row for row in below if row != first]
+    width = max(map(len, rows))
+    columns: dict[str, list[Any]] = {}
+    counts = Counter(name.strip() for name in first)
+    for place in range(width):
+        cells = [row[place] if place < len(row) else None for row in below]
+        name = first[place].strip() if place < len(first) else ""
+        is_empty = not any(cell and cell.strip() for cell in cells)
+        if is_empty and (not name or name in columns):
+            continue
+        # Names must differ. Two of a kind are told apart by their places.
+        by_place = f"column {place + 1}"
+        unique = f"{name} ({by_place})" if counts[name] > 1 and name in columns else name
+        columns[unique or by_place] = cells
+    return Sheet(list(columns), len(below), columns.__getitem__, header)
+
+
+def _from_records(records: list[dict[str, Any]]) -> Sheet:
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return Sheet(names, len(records), lambda name: [record.get(name) for record in records])
+
+
+def _json_records(text: str, name: str) -> list[dict[str, Any]]:
+    records = []
+    # Not splitlines: a JSON text may hold line separators of Unicode.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, dict):
+                raise UserError(
+                    f"{name}, line {number} is not a JSON object.", "Write one object a line."
+                )
+            records.append(record)
+    return records
+
+
+def _read_parquet(data: bytes, name: str) -> Sheet:
+    try:
+        import polars
+    except ImportError:
+        raise needs_extra("polars", "train") from None
+    try:
+        frame = polars.read_parquet(io.BytesIO(data))
+    except polars.exceptions.PolarsError:
+        raise UserError(
+            f"{name} is not a Parquet table that can be read.", "Write it again."
+        ) from None
+    return Sheet(frame.columns, len(frame), lambda column: frame[column].to_list())

@@ -1,0 +1,90 @@
+"""Text tables as spreadsheets and other systems write them."""
+
+import gzip
+
+import pytest
+
+from tellapart.catalog.sources import read_source
+
+ROWS = [("in/a, b.jpg", "ring"), ("in/c.jpg", "bars"), ("in/d.jpg", "ring"), ("e.jpg", "bars")]
+PLAIN = [("in/a.jpg", "ring"), ("in/c.jpg", "bars"), ("in/d.jpg", "ring"), ("e.jpg", "bars")]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """A function that writes a table and reads it: its paths with their classes, and remarks."""
+
+    def read(content, name="t.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        catalog = read_source(path)
+        names = [catalog.classes[label] for label in catalog.labels]
+        return list(zip(catalog.paths, names, strict=True)), catalog.remarks
+
+    return read
+
+
+def lines(form, rows=PLAIN, end="\n"):
+    return "".join(form.format(path=path, label=label) + end for path, label in rows)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\npath;label\n" + lines("{path};{label}"),
+        '"sep=|"\r\npath|label\r\n' + lines("{path}|{label}", end="\r\n"),
+        "sep=\t\npath\tlabel\n" + lines("{path}\t{label}"),
+        "path|label\n" + lines("{path}|{label}"),
+        "label, path\n" + lines("{label}, {path}"),
+        "path,label,,\n" + lines("{path},{label},,"),
+        "path,label\n" + lines("{path},{label}") + ",\n , \n\n",
+        ",path,label\n" + lines("7,{path},{label}"),
+        "path,label\n" + lines("{path},{label}") + "path,label\n",
+        '"path","label"\r' + lines('"{path}","{label}"', end="\r"),
+    ],
+)
+def test_a_spreadsheets_table_gives_its_rows(read, text):
+    assert read(text) == (sorted(PLAIN), ())
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_cells_in_quotes_may_hold_the_separator(read, separator):
+    form = f'"{{path}}"{separator} {{label}}'
+    assert read(f"path{separator}label\n" + lines(form, ROWS))[0] == sorted(ROWS)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_every_encoding_of_unicode_is_read(read, encoding):
+    text = "path,label\n" + lines("{path},Käse {label}")
+    rows, remarks = read(text.encode(encoding))
+    assert rows == [(path, f"Käse {label}") for path, label in sorted(PLAIN)]
+    assert remarks == ()
+
+
+def test_a_table_in_windows_encoding_is_read_and_told(read):
+    rows, remarks = read("path,label\né.jpg,Käse\nb.jpg,Brot\n".encode("cp1252"))
+    assert rows == [("b.jpg", "Brot"), ("é.jpg", "Käse")]
+    assert "not in UTF-8 and was read as Windows-1252" in remarks[0]
+
+
+def test_a_packed_table_is_unpacked(read):
+    packed = gzip.compress(("path,label\n" + lines("{path},{label}")).encode())
+    assert read(packed, "t.csv.gz")[0] == sorted(PLAIN)
+
+
+def test_a_table_without_a_header_is_read_by_its_cells(read):
+    rows, remarks = read(lines("{path},{label}"))
+    assert rows == sorted(PLAIN)
+    assert "paths of the images are taken from column 'column 1'" in remarks[0]
+    assert "labels are taken from column 'column 2', which has 2 values" in remarks[1]
+
+
+@pytest.mark.parametrize("form", ["{path} {label}", "{label}  {path}", "{path}\t{label}"])
+@pytest.mark.parametrize("name", ["train.txt", "list.lst", "t.csv"])
+def test_a_list_of_paths_and_labels_is_read(read, form, name):
+    assert read(lines(form), name)[0] == sorted(PLAIN)
+
+
+def test_the_paths_of_a_list_may_hold_spaces(read):
+    spaced = [("my photos/a 1.jpg", "0"), ("b 2.jpg", "1"), ("c 3.jpg", "0"), ("d.jpg", "1")]
+    assert read(lines("{path} {label}", spaced), "train.txt")[0] == sorted(spaced)
