@@ -8,7 +8,7 @@ import os
 import polars
 import pytest
 
-from helpers.images import write_image
+from helpers.images import write_image, write_names
 from tellapart.catalog.files import Folder
 from tellapart.catalog.manifest import ManifestRow, Origin, read_rows
 from tellapart.catalog.names import unescape
@@ -27,7 +27,9 @@ ROWS = [
 
 @pytest.fixture
 def table(tmp_path):
-    """A function that writes a table and returns its path."""
+    """A function that writes a table beside some files and returns its path."""
+
+    write_names(tmp_path, ["a.jpg", "b.jpg", "c.jpg", "2.jpg", "a/1.jpg", "b/2.jpg"])
 
     def write(content, name="photos.csv"):
         path = tmp_path / name
@@ -267,6 +269,7 @@ def test_paths_are_relative_to_the_table(table, tmp_path):
 
 def test_absolute_paths_elsewhere_are_taken_from_their_common_folder(table, tmp_path):
     (tmp_path / "tables").mkdir()
+    write_names(tmp_path / "photos", ["a/1.jpg", "b/2.jpg"])
     rows = f"path,label\n{tmp_path}/photos/a/1.jpg,cat\n../photos/b/2.jpg,dog\n"
     catalog = read_source(table(rows, "tables/t.csv"))
     assert catalog.files.root == tmp_path / "photos"
@@ -307,7 +310,7 @@ def test_a_table_with_train_and_val_only_reports_on_val_as_test(table):
 def test_a_image_that_is_not_there_gets_the_status_missing(table, tmp_path):
     write_image(tmp_path / "a.jpg")
     catalog = scan(
-        read_source(table("path,label\na.jpg,cat\nb.jpg,dog\nzero\0byte.jpg,dog\n")),
+        read_source(table("path,label\na.jpg,cat\ngone.jpg,dog\nzero\0byte.jpg,dog\n")),
         rules=DecodeRules(max_pixels=10**8),
     )
     assert list(catalog.statuses) == ["ok", "missing", "missing"]
@@ -324,6 +327,7 @@ def test_a_name_that_is_not_utf_8_can_be_written_as_python_writes_it_into_json(t
 
 
 def test_a_hundred_thousand_rows_are_read_in_seconds(table, tmp_path):
+    write_names(tmp_path, ["c0/0.jpg"])
     rows = "".join(f"c{i % 1000}/{i}.jpg,c{i % 1000}\n" for i in range(100_000))
     catalog = read_source(table("path,label\n" + rows))
     assert (len(catalog), len(catalog.classes)) == (100_000, 1000)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from helpers.images import write_names
 from tellapart.catalog.reading import AS_IT_LIES, Reading
 from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
@@ -10,7 +11,15 @@ NAMES = [(f"{kind}{number}.jpg", kind) for kind in ("bars", "ring") for number i
 
 
 @pytest.fixture
-def read(tmp_path):
+def images(tmp_path):
+    """The folder of the tables, with files of the names in them."""
+    write_names(tmp_path, [path for path, _ in NAMES])
+    write_names(tmp_path, [f"{kind}{n}.jpg" for kind in "ab" for n in range(4)])
+    return tmp_path
+
+
+@pytest.fixture
+def read(images):
     """A function that reads a table with a row for each of eight images."""
 
     def read(header, form, reading=AS_IT_LIES):
@@ -18,8 +27,8 @@ def read(tmp_path):
             form.format(path=path, label=label, number=number, one=int(label == "ring")) + "\n"
             for number, (path, label) in enumerate(NAMES)
         )
-        (tmp_path / "t.csv").write_text(f"{header}\n{rows}")
-        return read_source(tmp_path / "t.csv", reading)
+        (images / "t.csv").write_text(f"{header}\n{rows}")
+        return read_source(images / "t.csv", reading)
 
     return read
 
@@ -106,12 +115,12 @@ def test_two_columns_of_labels_that_differ_are_refused_with_the_option(read):
 
 
 @pytest.mark.parametrize("cells", [("1", "0"), ("1.0", "0.0"), ("True", "False")])
-def test_columns_of_yes_and_no_are_classes(tmp_path, cells):
+def test_columns_of_yes_and_no_are_classes(images, cells):
     yes, no = cells
     rows = [f"{kind}{n}.jpg,{yes},{no}" for kind in "ab" for n in range(3) if kind == "a"]
     rows += [f"b{n}.jpg,{no},{yes}" for n in range(3)]
-    (tmp_path / "t.csv").write_text("\n".join(["image, rust, scab", *rows]))
-    catalog = read_source(tmp_path / "t.csv")
+    (images / "t.csv").write_text("\n".join(["image, rust, scab", *rows]))
+    catalog = read_source(images / "t.csv")
     assert catalog.classes == ("rust", "scab")
     assert list(catalog.labels) == [0, 0, 0, 1, 1, 1]
 
@@ -120,18 +129,18 @@ def test_columns_of_yes_and_no_are_classes(tmp_path, cells):
     ("row", "words"),
     [("1,1", r"row 4: one of .*must be 1, and 2, in 'rust', 'scab' is"), ("0,0", "row 4: .*none")],
 )
-def test_a_row_with_two_classes_or_none_is_refused_with_its_number(tmp_path, row, words):
+def test_a_row_with_two_classes_or_none_is_refused_with_its_number(images, row, words):
     rows = ["image,rust,scab", "a.jpg,1,0", "b.jpg,0,1", "c.jpg,0,1", f"d.jpg,{row}"]
-    (tmp_path / "t.csv").write_text("\n".join(rows))
+    (images / "t.csv").write_text("\n".join(rows))
     with pytest.raises(UserError, match=words):
-        read_source(tmp_path / "t.csv")
+        read_source(images / "t.csv")
 
 
-def test_images_of_several_classes_are_refused_with_their_number(tmp_path):
+def test_images_of_several_classes_are_refused_with_their_number(images):
     rows = ["image,rust,scab,mould", "a.jpg,1,1,0", "b.jpg,0,1,1", "c.jpg,1,0,1"]
-    (tmp_path / "t.csv").write_text("\n".join(rows))
+    (images / "t.csv").write_text("\n".join(rows))
     with pytest.raises(UserError, match="3 columns of yes and no, and 3 rows with more than one"):
-        read_source(tmp_path / "t.csv")
+        read_source(images / "t.csv")
 
 
 # ── splits and groups ──
@@ -156,10 +165,10 @@ def test_a_column_that_the_user_calls_the_split_must_hold_splits(read):
         ("isTrain", {"train", "test"}),
     ],
 )
-def test_a_column_of_yes_and_no_may_tell_the_splits(tmp_path, name, splits):
+def test_a_column_of_yes_and_no_may_tell_the_splits(images, name, splits):
     rows = [f"{kind}{n}.jpg,{kind},{n % 2}" for kind in "ab" for n in range(4)]
-    (tmp_path / "t.csv").write_text("\n".join([f"path,label,{name}", *rows]))
-    assert set(read_source(tmp_path / "t.csv").given_splits) == splits
+    (images / "t.csv").write_text("\n".join([f"path,label,{name}", *rows]))
+    assert set(read_source(images / "t.csv").given_splits) == splits
 
 
 def test_a_column_of_patients_is_proposed_as_the_group_and_not_taken(read):

@@ -4,15 +4,19 @@ import gzip
 
 import pytest
 
+from helpers.images import write_names
 from tellapart.catalog.sources import read_source
 
 ROWS = [("in/a, b.jpg", "ring"), ("in/c.jpg", "bars"), ("in/d.jpg", "ring"), ("e.jpg", "bars")]
 PLAIN = [("in/a.jpg", "ring"), ("in/c.jpg", "bars"), ("in/d.jpg", "ring"), ("e.jpg", "bars")]
+SPACED = [("my photos/a 1.jpg", "0"), ("b 2.jpg", "1"), ("c 3.jpg", "0"), ("d.jpg", "1")]
 
 
 @pytest.fixture
 def read(tmp_path):
     """A function that writes a table and reads it: its paths with their classes, and remarks."""
+    write_names(tmp_path, [path for path, _ in ROWS + PLAIN + SPACED])
+    write_names(tmp_path, ["é.jpg", "b.jpg"])
 
     def read(content, name="t.csv"):
         path = tmp_path / name
@@ -75,8 +79,7 @@ def test_a_packed_table_is_unpacked(read):
 def test_a_table_without_a_header_is_read_by_its_cells(read):
     rows, remarks = read(lines("{path},{label}"))
     assert rows == sorted(PLAIN)
-    assert "paths of the images are taken from column 'column 1'" in remarks[0]
-    assert "labels are taken from column 'column 2', which has 2 values" in remarks[1]
+    assert "has no header. Its column 1 holds the paths, its column 2 the 2 classes." in remarks[0]
 
 
 @pytest.mark.parametrize("form", ["{path} {label}", "{label}  {path}", "{path}\t{label}"])
@@ -86,5 +89,4 @@ def test_a_list_of_paths_and_labels_is_read(read, form, name):
 
 
 def test_the_paths_of_a_list_may_hold_spaces(read):
-    spaced = [("my photos/a 1.jpg", "0"), ("b 2.jpg", "1"), ("c 3.jpg", "0"), ("d.jpg", "1")]
-    assert read(lines("{path} {label}", spaced), "train.txt")[0] == sorted(spaced)
+    assert read(lines("{path} {label}", SPACED), "train.txt")[0] == sorted(SPACED)

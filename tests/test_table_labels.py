@@ -3,6 +3,7 @@
 import polars
 import pytest
 
+from helpers.images import write_names
 from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
 
@@ -10,6 +11,7 @@ from tellapart.errors import UserError
 @pytest.fixture
 def read(tmp_path):
     """A function that reads a table of images with these labels."""
+    write_names(tmp_path, [f"{number}.jpg" for number in range(40)])
 
     def read(labels):
         rows = "".join(f'{number}.jpg,"{label}"\n' for number, label in enumerate(labels))
@@ -35,6 +37,7 @@ def test_labels_may_be_numbers_and_keep_their_order(read, labels, classes):
 
 
 def test_whole_numbers_of_a_typed_table_are_classes_without_a_point(tmp_path):
+    write_names(tmp_path, ["a.jpg", "b.jpg"])
     columns = {"path": ["a.jpg", "b.jpg"], "label": [1.0, 0.0]}
     polars.DataFrame(columns).write_parquet(tmp_path / "t.parquet")
     assert read_source(tmp_path / "t.parquet").classes == ("0", "1")
@@ -82,12 +85,12 @@ def test_what_is_no_label_is_refused_with_counts(read, labels, words):
 def test_combined_labels_are_told_with_counts(read, combined):
     catalog = read(["scab", "rust", combined] * 3)
     assert len(catalog.classes) == 3
-    assert "1 of the 3 labels in column 'label'" in catalog.remarks[0]
-    assert f"such as {combined!r}, on 3 images" in catalog.remarks[0]
+    assert "Among the 3 labels in column 'label'" in catalog.remarks[0]
+    assert f"1 combines others, such as {combined!r}, on 3 images" in catalog.remarks[0]
 
 
 def test_labels_most_of_which_are_combined_are_refused(read):
-    with pytest.raises(UserError, match=r"combinations of others, such as 'a\|b', on 6 images of"):
+    with pytest.raises(UserError, match=r"3 combine others, such as 'a\|b', on 6 images of"):
         read(["a|b", "b|c", "a|c"] * 2 + ["a"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,15 @@ def write_image(
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
     return path
+
+
+def write_names(folder: Path, names: Iterable[str]) -> Path:
+    """Empty files of some names in a folder, for what does not open them. Returns the folder."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
 
 
 def write_classes(folder: Path, count: int, *, first_seed: int = 0) -> Path:

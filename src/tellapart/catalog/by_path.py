@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,11 @@ from tellapart.phrases import count_of, listed
 
 
 def catalog_by_path(
-    manifest: Manifest, origin: Origin, kind: str, tree: Tree | None = None
+    manifest: Manifest,
+    origin: Origin,
+    kind: str,
+    tree: Tree,
+    paths: Sequence[str] | None = None,
 ) -> Catalog:
     """The catalog of the images that rows name.
 
@@ -25,14 +28,18 @@ def catalog_by_path(
         manifest: the rows, and their classes.
         origin: where the rows stand.
         kind: "table" or the like, for the sentence on the source.
-        tree: the archive in which the images lie. None means the disk.
+        tree: where the images lie. On disk, paths may lead out of it.
+        paths: one a row, from the top of the tree or absolute, without any ".". None means those
+            of the rows.
 
     Raises:
         UserError: an image has two labels, splits or groups, a split is unknown, or train lacks a
             class.
     """
     rows = manifest.rows
-    files, paths = _places(origin, rows, tree)
+    if paths is None:
+        paths = [os.path.normpath(row.path) for row in rows]
+    files, paths = _places(origin, paths, tree)
     entries = [
         Entry(escape(inner), row.label, _split_of(origin, row), row.group, row.weight)
         for row, inner in zip(rows, paths, strict=True)
@@ -97,19 +104,13 @@ def _split_of(origin: Origin, row: ManifestRow) -> str:
     return SPLIT_NAMES[row.split.lower()]
 
 
-def _places(
-    origin: Origin, rows: Sequence[ManifestRow], tree: Tree | None
-) -> tuple[Files, list[str]]:
-    """Where all images are, and their paths from there. On disk it is the origin's own folder if
-    that will do.
-    """
-    if tree is not None:
-        return tree, [posixpath.normpath(row.path) for row in rows]
-    folder = os.fspath(origin.folder)
-    inner = [os.path.normpath(row.path) for row in rows]
-    if not any(os.path.isabs(path) or path.startswith("..") for path in inner):
-        return Folder(Path(folder)), [_slashes(path) for path in inner]
-    full = [os.path.abspath(os.path.join(folder, path)) for path in inner]
+def _places(origin: Origin, paths: Sequence[str], tree: Tree) -> tuple[Files, Sequence[str]]:
+    """Where all images are, and their paths from there. It is the tree itself if that will do."""
+    leads_out = any(path.startswith("..") or os.path.isabs(path) for path in paths)
+    if not isinstance(tree, Folder) or not leads_out:
+        return tree, [_slashes(path) for path in paths]
+    folder = os.fspath(tree.root)
+    full = [os.path.abspath(os.path.join(folder, path)) for path in paths]
     try:
         root = os.path.commonpath([os.path.abspath(folder), *full])
         if root != os.path.abspath(folder):

@@ -120,7 +120,7 @@ class _Search:
         )
         # The number of a row is called id too, so the cells are asked first.
         best = self._of_files(self._sheet.names)
-        if best is not None and best not in weak:
+        if best is not None and best not in weak and self._sheet.has_header:
             self.remarks.append(f"The paths of the images are taken from column {best!r}.")
         if best is None and not weak:
             raise self._missing("path")
@@ -287,6 +287,13 @@ class _Search:
         chosen = in_words or found
         if len(chosen) != 1:
             raise self._missing("label")
+        if not self._sheet.has_header:
+            (path,) = self._used & set(self._sheet.names)
+            self.remarks.append(
+                f"{self._name} has no header. Its {path} holds the paths, its {chosen[0]} the"
+                f" {count_of(counts[chosen[0]], 'class', 'classes')}."
+            )
+            return chosen[0]
         self.remarks.append(
             f"The labels are taken from column {chosen[0]!r}, which has"
             f" {count_of(counts[chosen[0]], 'value')}. For another, add --columns label=NAME."

@@ -19,6 +19,7 @@ from PIL import Image as PillowImage
 from tellapart.catalog.arrays import to_bmp
 from tellapart.catalog.by_path import catalog_by_path
 from tellapart.catalog.entries import Entry, catalog_of, class_order
+from tellapart.catalog.files import Folder
 from tellapart.catalog.labels import check_labels
 from tellapart.catalog.manifest import Manifest, Origin, row_of
 from tellapart.catalog.table import Catalog
@@ -97,7 +98,9 @@ def read_pairs(pairs: Sequence[object]) -> Catalog:
     classes = class_order(label for _, label in checked)
     remarks = check_labels(origin.name, "label", [row.label for row in rows])
     if by_path:
-        return catalog_by_path(Manifest(rows, classes, remarks), origin, "list")
+        return catalog_by_path(
+            Manifest(rows, classes, remarks), origin, "list", Folder(origin.folder)
+        )
     images = {
         f"{number:07}": _image(origin, number, image) for number, (image, _) in enumerate(checked)
     }

@@ -130,8 +130,9 @@ def _combined(name: str, column: str, counts: Counter[str]) -> list[str]:
         return []
     images = sum(counts[label] for label in combined)
     text = (
-        f"{len(combined):,} of the {len(counts):,} labels in column {column!r} of {name} are"
-        f" combinations of others, such as {combined[0]!r}, on {count_of(images, 'image')}"
+        f"Among the {len(counts):,} labels in column {column!r} of {name},"
+        f" {len(combined):,} {'combines' if len(combined) == 1 else 'combine'} others, such as"
+        f" {combined[0]!r}, on {count_of(images, 'image')}"
     )
     if images * 2 > counts.total():
         raise UserError(

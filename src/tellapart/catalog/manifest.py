@@ -103,10 +103,13 @@ def read_rows(
     for number, path in zip(numbers, paths, strict=True):
         _require(origin, number, "path", path)
     labels = _labels(origin, sheet, columns)
-    missing = [number for number, label in zip(numbers, labels, strict=True) if is_none(label)]
+    nothing = {label for label in set(labels) if is_none(label)}
+    missing = [number for number, label in zip(numbers, labels, strict=True) if label in nothing]
     remarks = few_missing(origin.name, [origin.row(number) for number in missing], labels)
+    names = whole_numbers([label for label in labels if label not in nothing])
+    name = iter(names)
     rows = [
-        ManifestRow(number, path, label, split, group, _weight(origin, number, weight))
+        ManifestRow(number, path, next(name), split, group, _weight(origin, number, weight))
         for number, path, label, split, group, weight in zip(
             numbers,
             paths,
@@ -116,10 +119,8 @@ def read_rows(
             _cells(origin, sheet, "weight", columns.weight, "1"),
             strict=True,
         )
-        if not is_none(label)
+        if label not in nothing
     ]
-    names = whole_numbers([row.label for row in rows])
-    rows = [row._replace(label=name) for row, name in zip(rows, names, strict=True)]
     remarks += check_labels(origin.name, str(columns.label), names)
     return Manifest(rows, class_names(names), [*sheet.remarks, *columns.remarks, *remarks])
 
@@ -196,6 +197,8 @@ def _require(origin: Origin, number: int, want: str, text: str) -> None:
 
 def _text_of(origin: Origin, number: int, want: str, value: object) -> str:
     """A cell as text. JSON can hold lists and halves of characters, and frames hold any object."""
+    if type(value) is str and value.isascii():  # most cells, and there may be millions
+        return value
     if is_missing(value):
         return ""
     text = str(value) if _is_scalar(value, want) else None
@@ -218,6 +221,8 @@ def _is_scalar(value: object, want: str) -> bool:
 
 
 def _weight(origin: Origin, number: int, text: str) -> float:
+    if text == "1":
+        return 1.0
     try:
         weight = float(text)
     except ValueError:

@@ -5,6 +5,9 @@ Paths are absolute, or relative to the table's own folder (of a frame: to the cu
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeGuard
 
@@ -14,8 +17,11 @@ from tellapart.catalog.manifest import Origin, read_rows
 from tellapart.catalog.names import unescape
 from tellapart.catalog.paths import exists
 from tellapart.catalog.reading import AS_IT_LIES, Reading
+from tellapart.catalog.resolving import Place, resolve, start_of, why_missing
 from tellapart.catalog.sheets import Sheet, read_sheet
 from tellapart.catalog.table import Catalog
+from tellapart.errors import UserError
+from tellapart.phrases import count_of
 
 
 class Frame(Protocol):
@@ -41,9 +47,29 @@ def read_table(tree: Tree, path: str, reading: Reading = AS_IT_LIES) -> Catalog:
         UserError: it cannot be read, or its rows cannot be used; with what to do.
     """
     origin = _origin_of(tree, path)
+    place = Place(tree, path.rpartition("/")[0])
     sheet = read_sheet(tree, path, origin.name)
-    manifest = read_rows(origin, sheet, reading, lambda cells: 0)
-    return catalog_by_path(manifest, origin, "table", None if isinstance(tree, Folder) else tree)
+    manifest = read_rows(origin, sheet, reading, place.count)
+    names = [row.path for row in manifest.rows]
+    found = resolve(place, names)
+    if len(found.missing) == len(names):
+        raise _none_there(origin, place, names)
+    manifest = replace(manifest, remarks=[*manifest.remarks, *found.remarks])
+    return catalog_by_path(manifest, origin, "table", tree, found.paths)
+
+
+def _none_there(origin: Origin, place: Place, names: Sequence[str]) -> UserError:
+    message = f"None of the {count_of(len(names), 'image')} of {origin.name} is there."
+    if start := start_of(place, names):
+        hint = f"The paths start in {start}: put the table there, or give that folder."
+    elif re.match(r"[A-Za-z]:[\\/]", names[0]):
+        hint = "They look like paths of a Windows machine: give paths relative to the table."
+    else:
+        hint = (
+            "Give paths relative to the table, put it where they start, or name the column of"
+            " paths: --columns path=NAME."
+        )
+    return UserError(f"{message} {why_missing(place, names)}", hint)
 
 
 def is_frame(source: object) -> TypeGuard[Frame]:
@@ -71,7 +97,7 @@ def read_frame(frame: Frame, reading: Reading = AS_IT_LIES) -> Catalog:
     columns: Any = frame
     sheet = Sheet(list(frame.columns), len(frame), lambda name: columns[name].to_list())
     manifest = read_rows(origin, sheet, reading, lambda cells: sum(map(exists, cells)))
-    return catalog_by_path(manifest, origin, "data frame")
+    return catalog_by_path(manifest, origin, "data frame", Folder(origin.folder))
 
 
 def _origin_of(tree: Tree, path: str) -> Origin:
