@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tellapart.catalog.entries import SPLIT_NAMES, Entry, catalog_of
+from tellapart.catalog.entries import Entry, catalog_of
 from tellapart.catalog.files import Files, Folder, Tree
+from tellapart.catalog.folder_names import split_named
 from tellapart.catalog.manifest import Manifest, ManifestRow, Origin
 from tellapart.catalog.names import escape
 from tellapart.catalog.table import Catalog
@@ -95,13 +96,12 @@ def _once(origin: Origin, entries: Sequence[Entry]) -> tuple[list[Entry], list[s
 
 
 def _split_of(origin: Origin, row: ManifestRow) -> str:
-    if not row.split:
-        return ""
-    if row.split.lower() not in SPLIT_NAMES:
+    split = split_named(row.split)
+    if row.split and not split:
         raise UserError(
             f"{origin.row(row.number)}: split {row.split!r} is unknown.", "Use train, val or test."
         )
-    return SPLIT_NAMES[row.split.lower()]
+    return split
 
 
 def _places(origin: Origin, paths: Sequence[str], tree: Tree) -> tuple[Files, Sequence[str]]:

@@ -26,7 +26,7 @@ from tellapart.catalog.column_names import (
     plain,
 )
 from tellapart.catalog.dialects import looks_like_an_image
-from tellapart.catalog.entries import SPLIT_NAMES
+from tellapart.catalog.folder_names import split_named
 from tellapart.catalog.reading import Reading
 from tellapart.catalog.sheets import Sheet
 from tellapart.errors import UserError
@@ -216,7 +216,7 @@ class _Search:
 
     def _splits_in(self, name: Any) -> set[str]:
         """The cells that name splits."""
-        return {text for text in distinct(self._sheet.cells(name)) if text.lower() in SPLIT_NAMES}
+        return {text for text in distinct(self._sheet.cells(name)) if split_named(text)}
 
     def _of_files(self, among: Sequence[Any]) -> Any:
         """The column most of whose cells are files, or look like them. None means that there is
