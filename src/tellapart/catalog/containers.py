@@ -160,6 +160,19 @@ def files_near_the_top(tree: Tree) -> list[str]:
     return found
 
 
+def all_files(tree: Tree) -> Iterator[str]:
+    """The paths of all files of a tree that are no junk. Links to folders are not followed."""
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        for item in _listed(tree, inside):
+            path = f"{inside}/{item.name}" if inside else item.name
+            if not item.folder:
+                yield path
+            elif not item.link:
+                waiting.append(path)
+
+
 def _listed(tree: Tree, inside: str) -> list[Item]:
     try:
         items = sorted(tree.list(inside))

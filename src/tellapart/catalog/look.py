@@ -16,6 +16,7 @@ from contextlib import suppress
 from tellapart.catalog.array_layout import read_arrays
 from tellapart.catalog.arrays import find_arrays, refuse_pickles
 from tellapart.catalog.containers import container_candidates
+from tellapart.catalog.exports import detection_candidates
 from tellapart.catalog.files import Tree
 from tellapart.catalog.layouts import NoClassFolders, folder_candidates, is_image_name
 from tellapart.catalog.names import is_junk
@@ -59,6 +60,7 @@ def read_tree(tree: Tree, reading: Reading) -> Catalog:
 def _candidates(tree: Tree, reading: Reading) -> Iterator[Candidate]:
     """All readings, the ones with marks of their own before those by folders."""
     yield from container_candidates(Walk(tree), reading)
+    yield from detection_candidates(Walk(tree), reading)
     yield from folder_candidates(tree, reading)
 
 

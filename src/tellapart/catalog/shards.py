@@ -181,7 +181,7 @@ def catalog_of_shards(
             f"None of the {count_of(unlabelled.total(), 'image')} of {name} has a label.",
             "Give the part of the data set that has labels, as the training part has.",
         )
-    entries, rule, left_out = _divided(name, entries)
+    entries, rule, left_out = divided(name, entries)
     used = dict.fromkeys(names.values())
     found = {entry.label for entry in entries}
     classes = [label for label in used if label in found] if used else []
@@ -259,8 +259,16 @@ def _check_one_set(name: str, shards: Sequence[Shard]) -> None:
         )
 
 
-def _divided(name: str, entries: list[Entry]) -> tuple[list[Entry], str, Counter[str]]:
-    """The entries with their splits, the rule in words, and what is left out."""
+def divided(name: str, entries: list[Entry]) -> tuple[list[Entry], str, Counter[str]]:
+    """The entries with the splits that training uses, the rule in words, and what is left out.
+
+    Args:
+        name: what messages call the source.
+        entries: each with the split that the source names, or "".
+
+    Raises:
+        UserError: splits are named, but no train.
+    """
     counts = Counter(entry.split for entry in entries)
     total = count_of(len(entries), "image")
     if len(counts) == 1:

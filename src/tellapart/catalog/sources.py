@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -21,6 +22,7 @@ from tellapart.catalog.archives import ArchiveFiles, open_archive
 from tellapart.catalog.array_layout import read_arrays
 from tellapart.catalog.arrays import find_arrays, is_idx, is_named_like_arrays
 from tellapart.catalog.containers import read_container
+from tellapart.catalog.exports import detection_candidates, read_export
 from tellapart.catalog.files import READ_IT, Folder, Tree, open_store
 from tellapart.catalog.folder_names import is_wrapper, split_named
 from tellapart.catalog.in_memory import ImageInMemory, read_pairs
@@ -77,6 +79,8 @@ def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
             raise UserError(f"{data} does not exist.", nearest_path(data))
         if is_file(data) and (container := read_container(data, reading)):
             return container
+        if is_file(data) and (export := read_export(data, reading)):
+            return export
         if is_file(data) and (is_table(data.name) or is_list(data.name)):
             return read_table(Folder(data.parent), escape(data.name), reading)
         _refuse_columns(str(data), reading)
@@ -144,6 +148,8 @@ def _from_path(data: Path, reading: Reading) -> Catalog:
     tree, ignored = _unwrapped(Folder(data))
     if (entered := enter_archives(tree)) is not tree:
         return _beside(_from_archives(entered, reading), ignored)
+    if export := _export_above(Folder(data), tree, reading):
+        return export
     catalog = read_tree(tree, reading)
     inner = os.path.relpath(tree.root, data)
     where = "" if inner == "." else f" in {inner}/"
@@ -177,9 +183,12 @@ def _unrecognised(data: Path) -> UserError:
 
 
 def _from_archive(archive: ArchiveFiles, reading: Reading) -> Catalog:
-    archive, ignored = _unwrapped(archive)
+    whole = archive
+    archive, ignored = _unwrapped(whole)
     if (entered := enter_archives(archive)) is not archive:
         return _beside(_from_archives(entered, reading), ignored)
+    if export := _export_above(whole, archive, reading):
+        return export.replace(source=f"a {whole.kind} archive of {export.source}")
     walk = Walk(archive)
     if (table := _table(walk.names(""))) and len(walk.folders("")) < 2:
         raise UserError(
@@ -197,6 +206,20 @@ def _from_archives(tree: Tree, reading: Reading) -> Catalog:
         return _from_archive(tree, reading)
     catalog = read_tree(tree, reading)
     return catalog.replace(source=f"archives, each as a folder: {catalog.source}")
+
+
+def _export_above(whole: T, inner: T, reading: Reading) -> Catalog | None:
+    """The catalog of an export that lies beside the folder that was entered: annotations.json
+    beside images/, or labels/. None where there is none, or where the folder has classes itself.
+    """
+    if whole.place == inner.place and whole.name == inner.name:
+        return None
+    candidates = list(detection_candidates(Walk(whole), reading))
+    if candidates and not reading.crops:
+        with suppress(UserError):
+            read_tree(inner, reading)
+            return None
+    return candidates[0].read() if candidates else None
 
 
 def _beside(catalog: Catalog, ignored: Counter[str]) -> Catalog:

@@ -1,0 +1,221 @@
+"""Exports of annotation tools: labels of whole images are read, and boxes become images on request.
+
+COCO                                      see `coco`
+YOLO: images/ beside labels/, data.yaml   see `yolo`
+Pascal VOC, CVAT                          see `voc`
+Label Studio, LabelMe, CreateML           see `label_tools`
+
+Roboflow exports in these forms. Without --crops, a set of boxes is refused with words that say what
+it is, as no folder of it is a class.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from tellapart.catalog.annotations import (
+    SHARES,
+    Export,
+    Images,
+    is_image_name,
+    is_json,
+    may_be_export,
+)
+from tellapart.catalog.coco import read_coco
+from tellapart.catalog.containers import all_files, files_near_the_top
+from tellapart.catalog.crops import MIN_SIDE, Crop, CropFiles
+from tellapart.catalog.entries import Entry, catalog_of, class_order
+from tellapart.catalog.files import Files, Folder, Tree
+from tellapart.catalog.label_tools import read_create_ml, read_label_studio, read_labelme
+from tellapart.catalog.names import escape
+from tellapart.catalog.reading import Candidate, Reading
+from tellapart.catalog.shards import divided
+from tellapart.catalog.table import Catalog
+from tellapart.catalog.voc import read_cvat, read_voc
+from tellapart.catalog.walk import Walk
+from tellapart.catalog.yolo import read_yolo
+from tellapart.errors import UserError
+from tellapart.phrases import count_of, listed
+
+_READERS: tuple[tuple[str, Callable[[Tree, Sequence[str], Images], Export | None]], ...] = (
+    (".json", read_coco),
+    (".json", read_label_studio),
+    (".json", read_create_ml),
+    (".json", read_labelme),
+    (".xml", read_voc),
+    (".xml", read_cvat),
+    (".txt", read_yolo),
+)
+
+
+def detection_candidates(walk: Walk, reading: Reading) -> Iterator[Candidate]:
+    """A reading for each export of an annotation tool that a tree holds.
+
+    One of boxes labels no image, unless each box is to become one, and `read` says what it is.
+
+    Args:
+        walk: over the tree.
+        reading: `crops` says whether boxes become images.
+    """
+    near = files_near_the_top(walk.tree)
+    if any(path.lower().endswith((".json", ".xml", ".txt")) for path in near):
+        for export in _exports(walk.tree, sorted(all_files(walk.tree))):
+            yield from _candidates(walk.tree, export, reading)
+
+
+def read_export(path: Path, reading: Reading) -> Catalog | None:
+    """The catalog of a JSON or XML file of an annotation tool, with the images that lie beside it
+    or below. None means that it is no such file.
+
+    Raises:
+        UserError: it is one of boxes, which are not to be images, or its images are not there.
+    """
+    if path.suffix.lower() not in (".json", ".xml"):
+        return None
+    tree = Folder(path.parent)
+    # The folder is walked only for a file that is an export by its content.
+    if not list(_exports(tree, [escape(path.name)])):
+        return None
+    paths = [found for found in all_files(tree) if is_image_name(found)]
+    for export in _exports(tree, sorted([*paths, escape(path.name)])):
+        for candidate in _candidates(tree, export, reading):
+            return candidate.read()
+    return None
+
+
+def _exports(tree: Tree, paths: Sequence[str]) -> Iterator[Export]:
+    """What the readers find among the files of a tree."""
+    images = Images(paths)
+    files = [path for path in paths if not is_json(path) or may_be_export(tree, path)]
+    for ending, read in _READERS:
+        if any(path.lower().endswith(ending) for path in files) and (
+            export := read(tree, files, images)
+        ):
+            yield export
+
+
+def _candidates(tree: Tree, export: Export, reading: Reading) -> Iterator[Candidate]:
+    boxes = sum(len(image.boxes) for image in export.images)
+    labelled = sum(len(set(image.labels)) == 1 for image in export.images)
+    if reading.crops and boxes:
+        with_boxes = sum(bool(image.boxes) for image in export.images)
+        what = f"{export.kind} with {count_of(boxes, 'box', 'boxes')}, each an image"
+        yield Candidate(what, with_boxes, f"{tree.name} --crops", partial(_crops, tree, export))
+    if labelled and not reading.crops:
+        what = f"{export.kind} with labels of whole images"
+        yield Candidate(what, labelled, tree.name, partial(_labelled, tree, export))
+    if not reading.crops and boxes and not labelled:
+        yield Candidate(export.kind, 0, f"{tree.name} --crops", partial(_refuse, tree, export))
+    if not boxes and not labelled:
+        yield Candidate(export.kind, 0, tree.name, partial(_refuse_empty, tree, export))
+
+
+def _refuse(tree: Tree, export: Export) -> Catalog:
+    labels = Counter(box.label for image in export.images for box in image.boxes)
+    images = sum(bool(image.boxes) for image in export.images)
+    raise UserError(
+        f"{tree.name} holds {export.kind}: {count_of(labels.total(), 'box', 'boxes')} of"
+        f" {count_of(len(labels), 'class', 'classes')} ({listed(sorted(labels))}) on"
+        f" {count_of(images, 'image')}. No image as a whole has a class.",
+        f"To classify what is in the boxes, each cut out as an image of its own, run tellapart"
+        f" train {tree.name} --crops. To classify whole images, make a folder for each class.",
+    )
+
+
+def _refuse_empty(tree: Tree, export: Export) -> Catalog:
+    missing = f", and {count_of(len(export.missing), 'image')} that it names are not there"
+    example = f" ({export.missing[0]!r} for one)" if export.missing else ""
+    raise UserError(
+        f"{tree.name} holds {export.kind} without a class for any image{missing * bool(export.missing)}"
+        f"{example}.",
+        "Put the images beside it, or export it again with its labels.",
+    )
+
+
+def _labelled(tree: Tree, export: Export) -> Catalog:
+    """The catalog of the images that have one label as a whole."""
+    ignored, entries = Counter[str](), []
+    for image in export.images:
+        found = set(image.labels)
+        if len(found) == 1:
+            entries.append(Entry(image.path, found.pop(), image.split))
+        else:
+            ignored["images without a label" if not found else "images with several labels"] += 1
+    return _catalog(
+        tree, tree, export, f"{export.kind} with labels of whole images", entries, ignored
+    )
+
+
+def _crops(tree: Tree, export: Export) -> Catalog:
+    """The catalog of the boxes."""
+    crops, entries, ignored = {}, [], Counter[str]()
+    for image in export.images:
+        digits = len(str(max(0, len(image.boxes) - 1)))
+        for number, box in enumerate(image.boxes):
+            crop = Crop(image.path, box, image.size)
+            if _is_tiny(crop):
+                ignored[f"boxes with less than {MIN_SIDE} pixels a side on their image"] += 1
+                continue
+            path = f"{image.path}#{number:0{digits}}"
+            crops[path] = crop
+            entries.append(Entry(path, box.label, image.split, group=image.path))
+        if not image.boxes:
+            ignored["images without a box"] += 1
+    kind = f"{export.kind}, each box an image of the group of its photograph"
+    remark = (
+        f"Each of the {count_of(len(entries), 'box', 'boxes')} is an image, cut out of"
+        f" {count_of(len({crop.image for crop in crops.values()}), 'photograph')}."
+        " The boxes of one photograph stay in one split."
+    )
+    return _catalog(tree, CropFiles(tree, crops), export, kind, entries, ignored, remark)
+
+
+def _is_tiny(crop: Crop) -> bool:
+    """Whether too little of a box lies on its image, where the size of that is known."""
+    if crop.size is None:
+        return crop.box.right <= 0 or crop.box.bottom <= 0
+    width, height = crop.size
+    least = 0.0 if crop.size == SHARES else MIN_SIDE
+    across = min(crop.box.right, width) - max(crop.box.left, 0)
+    down = min(crop.box.bottom, height) - max(crop.box.top, 0)
+    return min(across, down) < least or min(across, down) <= 0
+
+
+def _catalog(
+    tree: Tree,
+    files: Files,
+    export: Export,
+    kind: str,
+    entries: list[Entry],
+    ignored: Counter[str],
+    *remarks: str,
+) -> Catalog:
+    if not entries:
+        return _refuse_empty(tree, export)
+    entries, rule, left_out = divided(tree.name, _once(entries))
+    counts = ignored + left_out
+    counts["annotations that are no boxes of one class"] = export.odd
+    remarks_on_missing = (
+        [
+            f"{count_of(len(export.missing), 'image')} that the export names are not there, for example"
+            f" {export.missing[0]!r}."
+        ]
+        if export.missing
+        else []
+    )
+    return catalog_of(
+        files,
+        f"{kind}: {rule}",
+        class_order({entry.label for entry in entries}),
+        entries,
+        ignored=+counts,
+        remarks=[*remarks, *remarks_on_missing],
+    )
+
+
+def _once(entries: list[Entry]) -> list[Entry]:
+    """One entry a path: two exports may name an image twice."""
+    return list({entry.path: entry for entry in entries}.values())
