@@ -42,6 +42,7 @@ from tellapart.catalog.duplicates import clusters, link_copies
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
+from tellapart.cores import usable_cores
 from tellapart.decoders.rules import rules_of
 from tellapart.decoding import decode_file
 from tellapart.evaluation.metrics import Score
@@ -51,7 +52,6 @@ from tellapart.pipeline.edited_copies import link_edited_copies
 from tellapart.pipeline.probe import frozen_backbone
 from tellapart.pipeline.services import open_services
 from tellapart.recipe import Recipe
-from tellapart.threads import usable_cores
 
 SEED = 0
 ORIGINAL = "original"

@@ -34,9 +34,9 @@ from recording import about, found_share
 import tellapart
 from tellapart.catalog.near import near_duplicates
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
+from tellapart.cores import usable_cores
 from tellapart.decoding import decode_file
 from tellapart.keyed import keyed_numbers
-from tellapart.threads import usable_cores
 
 SEED = 0
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")

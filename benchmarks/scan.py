@@ -38,7 +38,7 @@ from tellapart.catalog.sources import read_source
 from tellapart.decoders.rules import rules_of
 from tellapart.pipeline.data import scan_memory
 from tellapart.recipe import Recipe
-from tellapart.threads import usable_cores
+from tellapart.cores import usable_cores
 
 start = time.perf_counter()
 steps = {}

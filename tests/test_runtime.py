@@ -4,6 +4,7 @@ changed by it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -68,20 +69,25 @@ ALL = {
 
 def test_the_fastest_way_is_chosen_with_its_seconds_a_image(cnn: Classifier):
     timer = MadeUpTimer(ALL)
-    assert choose_runtime(cnn, SHAPE, TrainingOptions(), CPU, timer=timer) == RuntimeSettings(
-        1, "channels_last", 1.0
-    )
+    assert choose_runtime(
+        cnn, SHAPE, TrainingOptions(), CPU, num_images=1000, timer=timer
+    ) == RuntimeSettings(1, "channels_last", 1.0)
     assert set(timer.tried) == set(ALL)
 
 
 def test_threads_and_format_that_are_given_are_kept(cnn: Classifier):
     timer = MadeUpTimer({**ALL, (2, "contiguous"): 9.0, (2, "channels_last"): 8.0})
-    assert choose_runtime(cnn, SHAPE, TrainingOptions(threads=2), CPU, timer=timer).threads == 2
+    assert (
+        choose_runtime(
+            cnn, SHAPE, TrainingOptions(threads=2), CPU, num_images=1000, timer=timer
+        ).threads
+        == 2
+    )
     assert choose_runtime(
-        cnn, SHAPE, TrainingOptions(memory_format="contiguous"), CPU, timer=timer
+        cnn, SHAPE, TrainingOptions(memory_format="contiguous"), CPU, num_images=1000, timer=timer
     ) == RuntimeSettings(4, "contiguous", 3.0)
     both = TrainingOptions(threads=2, memory_format="contiguous")
-    assert choose_runtime(cnn, SHAPE, both, CPU, timer=timer) == RuntimeSettings(
+    assert choose_runtime(cnn, SHAPE, both, CPU, num_images=1000, timer=timer) == RuntimeSettings(
         2, "contiguous", 9.0
     )
     assert timer.tried[-1] == (2, "contiguous")
@@ -100,12 +106,17 @@ def test_small_steps_are_tried_without_onednn(
     best = RuntimeSettings(1, "channels_last", scale)
     faster = tried_without and times < 1
     wanted = replace(best, seconds=scale * times, onednn=False) if faster else best
-    found = choose_runtime(cnn, SHAPE, TrainingOptions(), CPU, timer=timer)
+    found = choose_runtime(cnn, SHAPE, TrainingOptions(), CPU, num_images=1000, timer=timer)
     assert replace(found, seconds=0) == replace(wanted, seconds=0)
     assert found.seconds == pytest.approx(wanted.seconds)
     assert len(timer.tried) == len(ALL) * (1 + tried_without)
     assert choose_runtime(
-        cnn, SHAPE, TrainingOptions(memory_format="channels_last"), CPU, timer=timer
+        cnn,
+        SHAPE,
+        TrainingOptions(memory_format="channels_last"),
+        CPU,
+        num_images=1000,
+        timer=timer,
     ).onednn
 
 
@@ -122,7 +133,7 @@ def test_a_trial_is_as_large_as_a_part_of_a_batch(
         sizes.append(shape[0])
         return 1.0
 
-    choose_runtime(cnn, SHAPE, TrainingOptions(**options), CPU, timer=timer)
+    choose_runtime(cnn, SHAPE, TrainingOptions(**options), CPU, num_images=1000, timer=timer)
     assert set(sizes) == {count}
 
 
@@ -133,7 +144,9 @@ def test_trying_leaves_everything_as_it_was(cnn: Classifier):
         {name: value.clone() for name, value in cnn.state_dict().items()},
         torch.get_rng_state(),
     )
-    found = choose_runtime(cnn, SHAPE, TrainingOptions(batch_size=4, threads=1), CPU)
+    found = choose_runtime(
+        cnn, SHAPE, TrainingOptions(batch_size=4, threads=1), CPU, num_images=1000
+    )
     assert found.seconds > 0
     assert same_bits(cnn.state_dict(), before)
     assert torch.get_num_threads() == 3
@@ -142,6 +155,65 @@ def test_trying_leaves_everything_as_it_was(cnn: Classifier):
     assert all(parameter.grad is None for parameter in cnn.parameters())
     weight: Tensor = cnn.embedder.network.blocks[0][0].weight
     assert weight.is_contiguous()
+
+
+def test_one_thread_is_tried_first(cnn: Classifier):
+    timer = MadeUpTimer(ALL)
+    choose_runtime(cnn, SHAPE, TrainingOptions(), CPU, num_images=1000, timer=timer)
+    assert timer.tried[0] == (1, "channels_last")
+
+
+@pytest.mark.parametrize(("num_images", "tried"), [(1, 1), (10**9, 4)])
+def test_trials_end_when_they_have_taken_their_share_of_the_training(
+    cnn: Classifier, monkeypatch: pytest.MonkeyPatch, num_images: int, tried: int
+):
+    monkeypatch.setattr(runtime, "TRIALS_SECONDS", (0.0, 60.0))
+    timer = MadeUpTimer({way: 1e-7 * seconds for way, seconds in ALL.items()}, 1e6)
+    options = TrainingOptions(memory_format="measured", epochs=1)
+    monkeypatch.setattr(runtime, "SMALL_STEP_SECONDS", 0.0)
+    choose_runtime(cnn, SHAPE, options, CPU, num_images=num_images, timer=timer)
+    assert len(timer.tried) == tried
+
+
+class Slow(nn.Module):
+    """Takes so many seconds for each pass, and notes how many images it was given."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 * 32 * 32, 2)
+        self.seconds, self.counts = seconds, []
+
+    def __deepcopy__(self, memo: object) -> Slow:
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.counts.append(len(images))
+        time.sleep(self.seconds)
+        return self.linear(images.flatten(1))
+
+
+WAY = RuntimeSettings(1, "contiguous")
+
+
+def test_a_way_that_is_stuck_is_left_in_the_middle_of_a_step(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runtime, "STUCK_SECONDS", 0.01)
+    slow = Slow(0.05)
+    assert runtime.step_seconds(slow, (16, *SHAPE), WAY, 0.02) == float("inf")
+    assert slow.counts == [2]
+    assert torch.get_num_threads() == 3
+
+
+def test_of_a_slow_step_a_few_images_are_measured(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runtime, "SLOW_STEP_SECONDS", 0.1)
+    slow = Slow(0.02)
+    assert runtime.step_seconds(slow, (16, *SHAPE), WAY, 0.0) >= 8 * 0.02
+    assert slow.counts == [2, 2]
+
+
+def test_of_a_fast_step_all_images_are_measured():
+    fast = Slow(0.0)
+    runtime.step_seconds(fast, (16, *SHAPE), WAY, 0.0)
+    assert fast.counts[-1] == 16
 
 
 @pytest.mark.parametrize("onednn", [True, False])

@@ -7,6 +7,9 @@ def main() -> None:
     """Run the command line once the current folder has left Python's path."""
     drop_current_folder()
     # Not earlier: these modules import many others.
+    from tellapart.cores import limit_libraries
+
+    limit_libraries()
     from tellapart.cli.main import main as run
 
     run()

@@ -25,9 +25,10 @@ from typing import Any
 
 from tellapart.catalog.files import Folder
 from tellapart.catalog.inspect import Inspector, Memory, Verdict
+from tellapart.cores import usable_cores
 from tellapart.decoders.rules import DecodeRules
 from tellapart.processes import environment, python_command
-from tellapart.threads import map_ahead, usable_cores
+from tellapart.threads import map_ahead
 
 # Files that a process is asked about at once. Even the longest paths are together less than a pipe
 # holds, so neither side waits for the other to make room.

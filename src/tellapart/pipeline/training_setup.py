@@ -96,7 +96,10 @@ def measured_runtime(
     learn_from(classifier, frozen_upto(recipe.freeze, stage_names(classifier.embedder.network), 0))
     kept_bytes = int(hardware.least(memory_for_images(recipe.training.memory_share)))
     runtime = services.runtime_of(
-        recipe, lambda: choose_runtime(classifier, shape, recipe.training, hardware.device)
+        recipe,
+        lambda: choose_runtime(
+            classifier, shape, recipe.training, hardware.device, num_images=len(data.train)
+        ),
     )
     # The weights have one layout in all processes.
     runtime = hardware.of_writer(replace(runtime, kept_bytes=kept_bytes))

@@ -7,7 +7,7 @@ import os
 import platform
 from typing import Any
 
-from tellapart.threads import usable_cores
+from tellapart.cores import usable_cores
 
 PACKAGES = (
     "numpy",

@@ -18,15 +18,23 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from tellapart.cores import usable_cores
 from tellapart.models.trial import trial_tensor
 from tellapart.options import TrainingOptions
-from tellapart.threads import usable_cores
 
 TRIAL_IMAGES = 16  # the most images in a trial step
 TRIAL_STEPS = 3  # the fewest trial steps
 # The shortest trial: a step of a small network is over before a busy machine shows itself.
 TRIAL_SECONDS = 0.1
+# A step that would take longer is not made: two images tell how long it takes.
+SLOW_STEP_SECONDS = 2.0
+FEW_IMAGES = 2
 HOPELESS = 1.3  # a way that is so many times slower in its first step is not tried further
+# The same of a forward pass, which is stopped. Where others use the cores, threads wait for each
+# other in every layer.
+STUCK, STUCK_SECONDS = 3.0, 0.5
+# All trials may take this share of the training, but so many seconds at least and at most.
+TRIALS_SHARE, TRIALS_SECONDS = 0.05, (2.0, 30.0)
 # In a step that takes longer, the fixed cost of oneDNN's calls hardly counts.
 SMALL_STEP_SECONDS = 0.01
 
@@ -80,17 +88,20 @@ def choose_runtime(
     options: TrainingOptions,
     device: torch.device,
     *,
+    num_images: int,
     timer: StepTimer | None = None,
 ) -> RuntimeSettings:
     """Measure the fastest settings among those that the options leave open.
 
-    On another device than the CPU nothing is measured.
+    On another device than the CPU nothing is measured. Trials end early where they would take more
+    than a small share of the training: one thread is tried first, as it cannot be stuck.
 
     Args:
         module: images (N, C, S, S) float32 → logits; it stays as it is, a copy is tried.
         shape: (C, S, S).
         options: threads and memory_format, where they are set.
         device: that it will train on.
+        num_images: images in an epoch.
         timer: measures a step. None means `step_seconds`.
     """
     timer = timer or step_seconds
@@ -98,34 +109,57 @@ def choose_runtime(
     formats: list[MemoryFormat] = ["channels_last", "contiguous"]
     if options.memory_format != "measured":
         formats = [options.memory_format]
-    best = RuntimeSettings(threads[-1], formats[0])
+    best = RuntimeSettings(threads[0], formats[0])
     if device.type != "cpu":
-        return best
+        return replace(best, threads=threads[-1])
     count = max(2, min(TRIAL_IMAGES, -(-options.batch_size // options.accumulation)))
-    ways = [RuntimeSettings(number, form) for form in formats for number in reversed(threads)]
-    best = _fastest(module, (count, *shape), best, ways, timer)
+    trials = _Trials(module, (count, *shape), timer, num_images * options.epochs / count)
+    for form in formats:
+        ways = [replace(best, threads=number, memory_format=form) for number in threads]
+        # Of the second format, the number of threads that was best of the first comes first.
+        best = trials.fastest(best, sorted(ways, key=lambda way: way.threads != best.threads))
     if options.memory_format == "measured" and best.seconds < SMALL_STEP_SECONDS:
-        without_onednn = [replace(way, onednn=False) for way in ways]
-        best = _fastest(module, (count, *shape), best, without_onednn, timer)
+        ways = [RuntimeSettings(number, form) for form in formats for number in threads]
+        best = trials.fastest(best, [replace(way, onednn=False) for way in ways])
     return replace(best, seconds=best.seconds / count)
 
 
-def _fastest(
-    module: nn.Module,
-    shape: tuple[int, int, int, int],
-    best: RuntimeSettings,
-    candidates: list[RuntimeSettings],
-    timer: StepTimer,
-) -> RuntimeSettings:
-    """The best settings so far, or a candidate whose step takes less time.
+class _Trials:
+    """The trials of one network, until their time is up.
 
-    `seconds` is the time of a whole step here.
+    Args:
+        module: what is tried.
+        shape: (N, C, S, S) of a step.
+        timer: measures a step.
+        num_steps: how many of such steps the training has.
     """
-    for candidate in candidates:
-        seconds = timer(module, shape, candidate, best.seconds)
-        if not best.seconds or seconds < best.seconds:
-            best = replace(candidate, seconds=seconds)
-    return best
+
+    def __init__(
+        self,
+        module: nn.Module,
+        shape: tuple[int, int, int, int],
+        timer: StepTimer,
+        num_steps: float,
+    ) -> None:
+        self._module, self._shape, self._timer = module, shape, timer
+        self._num_steps, self._start = num_steps, time.perf_counter()
+
+    def fastest(self, best: RuntimeSettings, candidates: list[RuntimeSettings]) -> RuntimeSettings:
+        """The best settings so far, or a candidate whose step takes less time.
+
+        `seconds` is the time of a whole step here.
+        """
+        for candidate in candidates:
+            if best.seconds and time.perf_counter() - self._start > self._limit(best):
+                break
+            seconds = self._timer(self._module, self._shape, candidate, best.seconds)
+            if not best.seconds or seconds < best.seconds:
+                best = replace(candidate, seconds=seconds)
+        return best
+
+    def _limit(self, best: RuntimeSettings) -> float:
+        shortest, longest = TRIALS_SECONDS
+        return min(longest, max(shortest, TRIALS_SHARE * best.seconds * self._num_steps))
 
 
 @contextmanager
@@ -154,16 +188,55 @@ def step_seconds(
     """
     trial = deepcopy(module).train().to(memory_format=candidate.torch_format)
     images = trial_tensor(*shape).contiguous(memory_format=candidate.torch_format)
-    fastest = float("inf")
+    few = images[:FEW_IMAGES]
+    more = len(images) / len(few)
     with running(candidate), torch.random.fork_rng(devices=[]):
+        try:
+            # The first one warms up.
+            estimate = [more * _timed_step(trial, few, best / more) for _ in range(2)][-1]
+        except _Stuck:
+            return float("inf")
+        if estimate > SLOW_STEP_SECONDS:
+            return estimate
+        fastest = float("inf")
         step, spent = 0, 0.0
         while step <= TRIAL_STEPS or spent < TRIAL_SECONDS:
-            start = time.perf_counter()
-            trial.zero_grad()
-            trial(images).square().mean().backward()
-            seconds = time.perf_counter() - start
+            seconds = _timed_step(trial, images, 0.0)
             fastest = min(fastest, seconds) if step else fastest
             if step == 1 and best and seconds > HOPELESS * best:
                 break
             step, spent = step + 1, spent + seconds
     return fastest
+
+
+def _timed_step(module: nn.Module, images: torch.Tensor, best: float) -> float:
+    """The seconds of one training step.
+
+    Args:
+        module: images (N, C, S, S) float32 → logits; its gradients change.
+        images: (N, C, S, S).
+        best: seconds of the fastest so far; 0 where there is none.
+
+    Raises:
+        _Stuck: the forward pass takes many times as long.
+    """
+    start = time.perf_counter()
+    deadline = start + max(STUCK * best, STUCK_SECONDS)
+
+    def look(*_: object) -> None:
+        if time.perf_counter() > deadline:
+            raise _Stuck
+
+    layers = module.modules() if best else ()
+    hooks = [layer.register_forward_hook(look) for layer in layers]
+    try:
+        module.zero_grad()
+        module(images).square().mean().backward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return time.perf_counter() - start
+
+
+class _Stuck(Exception):
+    """A forward pass takes far too long, and is stopped."""

@@ -18,6 +18,7 @@ from tellapart.cache import FeatureStore
 from tellapart.cache.packages import PACKAGES
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.table import Catalog
+from tellapart.cores import usable_cores
 from tellapart.decoders.rules import DecodeRules, rules_of
 from tellapart.decoding import Decoded, decode
 from tellapart.errors import Refused, UserError
@@ -38,7 +39,6 @@ from tellapart.pipeline.ship import calibrated_head, card_for
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
-from tellapart.threads import usable_cores
 
 TIMED = 3  # images that tell how long the features of all will take
 SAMPLE_BYTES = 100_000_000  # of decoded images held at a time

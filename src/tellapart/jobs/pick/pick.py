@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.sources import Source
 from tellapart.catalog.table import SPLITS, Catalog
+from tellapart.cores import usable_cores
 from tellapart.errors import UserError
 from tellapart.experiments.advice import Advice, advise
 from tellapart.experiments.latency import IMAGES, ROUNDS, measure_latency
@@ -49,7 +50,6 @@ from tellapart.recipe import Recipe, flat_items, option_text
 from tellapart.recipe_files import load_recipe
 from tellapart.report.parts.wording import images_in_groups
 from tellapart.report.pick.page import PickInput, PickRow, candidate_lines, render_picking
-from tellapart.threads import usable_cores
 
 RUNS = 2 * (ROUNDS * IMAGES + 1)  # of each model file, on one thread and on all
 
