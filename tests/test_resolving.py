@@ -8,7 +8,7 @@ import pytest
 from helpers.images import write_names
 from tellapart.catalog.archives import open_archive
 from tellapart.catalog.files import Folder
-from tellapart.catalog.resolving import Place, resolve
+from tellapart.catalog.resolving import Listing, Place, resolve
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.tables import read_table
 from tellapart.errors import UserError
@@ -18,8 +18,8 @@ from tellapart.errors import UserError
 def find(tmp_path):
     """A function that looks for paths among files: what they become, and the remarks."""
 
-    def find(files, names, folder=""):
-        resolved = resolve(Place(Folder(write_names(tmp_path, files)), folder), names)
+    def find(files, names):
+        resolved = resolve(Place(Listing(Folder(write_names(tmp_path, files)))), names)
         return resolved.paths, resolved.remarks
 
     return find

@@ -64,7 +64,7 @@ def find_columns(
     reading: Reading,
     count_files: Callable[[Sequence[str]], int],
     *,
-    labelled: bool = True,
+    by_cells: bool = True,
 ) -> Columns:
     """The columns of a table that are used.
 
@@ -73,7 +73,7 @@ def find_columns(
         sheet: its cells.
         reading: what the user says of its columns.
         count_files: how many of some cells name files that are there.
-        labelled: whether a label is needed.
+        by_cells: whether a column may be that of the labels by its cells alone.
 
     Raises:
         UserError: one that is needed is not there, or two could be meant.
@@ -82,7 +82,7 @@ def find_columns(
     path = search.path()
     split, yes_split = search.split()
     group, weight = search.group(), search.weight()
-    label, one_hot = search.label() if labelled else (None, ())
+    label, one_hot = search.label(by_cells=by_cells)
     if group is None:
         search.propose_groups()
     return Columns(path, label, split, group, weight, one_hot, yes_split, search.remarks)
@@ -126,7 +126,7 @@ class _Search:
             raise self._missing("path")
         return self._use(weak[0] if best is None else best)
 
-    def label(self) -> tuple[Any, tuple[Any, ...]]:
+    def label(self, *, by_cells: bool) -> tuple[Any, tuple[Any, ...]]:
         """The column of labels, or the columns that are one class each."""
         if "label" in self._reading.columns:
             return self._use(self._chosen("label")), ()
@@ -136,6 +136,8 @@ class _Search:
             return None, one_hot
         if found := self._unused(self._called(WEAK_LABEL_NAMES)):
             return self._use(self._readable(found)), ()
+        if not by_cells:
+            raise self._missing("label")
         return self._use(self._repeating()), ()
 
     def split(self) -> tuple[Any, str]:

@@ -71,15 +71,22 @@ class Manifest:
         rows: one an image.
         classes: all class names in the order of their labels.
         remarks: what the user should know of them.
+        label: the column of the labels. None means that they are spread over several.
     """
 
     rows: list[ManifestRow]
     classes: list[str]
     remarks: list[str]
+    label: Any = None
 
 
 def read_rows(
-    origin: Origin, sheet: Sheet, reading: Reading, count_files: Callable[[Sequence[str]], int]
+    origin: Origin,
+    sheet: Sheet,
+    reading: Reading,
+    count_files: Callable[[Sequence[str]], int],
+    *,
+    by_cells: bool = True,
 ) -> Manifest:
     """The rows of a table. Spaces around a label, split or group are no part of it.
 
@@ -88,6 +95,7 @@ def read_rows(
         sheet: the cells.
         reading: what the user says of the columns.
         count_files: how many of some cells name files that are there.
+        by_cells: whether a column may be that of the labels by its cells alone.
 
     Raises:
         UserError: there are no rows, a column is missing or named twice, or a row lacks its path,
@@ -97,7 +105,7 @@ def read_rows(
         raise UserError(
             f"{origin.name} holds no rows.", "Give it a header and one row for each image."
         )
-    columns = find_columns(origin.name, sheet, reading, count_files)
+    columns = find_columns(origin.name, sheet, reading, count_files, by_cells=by_cells)
     numbers = range(origin.first, origin.first + sheet.count)
     paths = _cells(origin, sheet, "path", columns.path)
     for number, path in zip(numbers, paths, strict=True):
@@ -122,7 +130,8 @@ def read_rows(
         if label not in nothing
     ]
     remarks += check_labels(origin.name, str(columns.label), names)
-    return Manifest(rows, class_names(names), [*sheet.remarks, *columns.remarks, *remarks])
+    remarks = [*sheet.remarks, *columns.remarks, *remarks]
+    return Manifest(rows, class_names(names), remarks, columns.label)
 
 
 def row_of(origin: Origin, number: int, path: object, label: object) -> ManifestRow:

@@ -52,45 +52,17 @@ class Resolved:
     remarks: list[str]
 
 
-class Place:
-    """A folder in a tree, from which paths start.
+class Listing:
+    """The names of all files of a tree, listed once, when they are needed.
 
     Args:
         tree: a folder on disk, or an archive.
-        folder: the one in it, as a catalog path.
     """
 
-    def __init__(self, tree: Tree, folder: str = "") -> None:
+    def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.folder = unescape(folder)
         self._names: dict[str, set[str] | None] = {}
         self._grouped: dict[tuple[str, bool], dict[str, list[str]]] = {}
-
-    def join(self, path: str) -> str:
-        """A path as it is looked for: from the top of the tree, or absolute."""
-        if isinstance(self.tree, Folder):
-            return os.path.normpath(os.path.join(self.folder, path))
-        return posixpath.normpath(posixpath.join(self.folder, path))
-
-    def has(self, path: str) -> bool:
-        """Whether there is such a file. Each folder is listed once, whatever lies in it.
-
-        Where a folder may not be listed, its files may still be read, so the answer is yes.
-        """
-        inside, slash, name = path.replace(os.sep, "/").rpartition("/")
-        inside = inside or slash
-        if inside not in self._names:
-            self._names[inside] = self._list(inside)
-        names = self._names[inside]
-        return names is None or name in names
-
-    def count(self, cells: Sequence[str]) -> int:
-        """How many of some cells are files of the folder, in any spelling, at any place."""
-        groups = self.grouped(_stem, folded=True)
-        return sum(
-            bool(cell) and (self.has(self.join(cell)) or bool(_keys(cell) & groups.keys()))
-            for cell in cells
-        )
 
     @cached_property
     def files(self) -> list[str]:
@@ -132,6 +104,19 @@ class Place:
             self._grouped[wanted] = dict(groups)
         return self._grouped[wanted]
 
+    def has(self, path: str) -> bool:
+        """Whether there is a file of this path, from the top of the tree or absolute. Each folder
+        is listed once, whatever lies in it.
+
+        Where a folder may not be listed, its files may still be read, so the answer is yes.
+        """
+        inside, slash, name = path.replace(os.sep, "/").rpartition("/")
+        inside = inside or slash
+        if inside not in self._names:
+            self._names[inside] = self._list(inside)
+        names = self._names[inside]
+        return names is None or name in names
+
     def _list(self, inside: str) -> set[str] | None:
         try:
             if isinstance(self.tree, Folder):
@@ -142,6 +127,42 @@ class Place:
             return set()
         except OSError:
             return None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder in a tree, from which paths start.
+
+    Args:
+        listing: the files of the tree.
+        folder: its path there, "" for the top.
+    """
+
+    listing: Listing
+    folder: str = ""
+
+    @property
+    def tree(self) -> Tree:
+        """The tree."""
+        return self.listing.tree
+
+    def join(self, path: str) -> str:
+        """A path as it is looked for: from the top of the tree, or absolute."""
+        if isinstance(self.tree, Folder):
+            return os.path.normpath(os.path.join(self.folder, path))
+        return posixpath.normpath(posixpath.join(self.folder, path))
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file of a path as `join` gives it."""
+        return self.listing.has(path)
+
+    def count(self, cells: Sequence[str]) -> int:
+        """How many of some cells are files of the tree, in any spelling, at any place."""
+        groups = self.listing.grouped(_stem, folded=True)
+        return sum(
+            bool(cell) and (self.has(self.join(cell)) or bool(_keys(cell) & groups.keys()))
+            for cell in cells
+        )
 
 
 class _Way(NamedTuple):
@@ -168,7 +189,7 @@ def resolve(place: Place, names: Sequence[str]) -> Resolved:
     """
     written = {name: place.join(name) for name in dict.fromkeys(names)}
     absent = [name for name, path in written.items() if not place.has(path)]
-    if not absent or not place.files:
+    if not absent or not place.listing.files:
         return _resolved(names, written, set(absent), [])
     most = len(absent) * 2 > len(written)
     taken = set(written.values()) - {written[name] for name in absent}
@@ -210,7 +231,7 @@ def _best_way(
             break
     found = best[0]
     # A few names that happen to agree are no way to read a table.
-    enough = len(found) * 2 >= min(len(absent), len(place.files))
+    enough = len(found) * 2 >= min(len(absent), len(place.listing.files))
     return best if enough or not moved else ({}, best[1])
 
 
@@ -232,7 +253,7 @@ def _found(
     """The paths that one way finds → their files."""
     folded = way.spelling == len(_SPELLINGS)
     _, key_of_path, key_of_file = _ENDINGS[way.ending]
-    groups = place.grouped(key_of_file, folded=folded)
+    groups = place.listing.grouped(key_of_file, folded=folded)
     matches: dict[str, list[_Match]] = {}
     for name in names:
         *above, last = _parts(_spelled(name, way.spelling)) or [""]
@@ -444,8 +465,8 @@ def why_missing(place: Place, names: Sequence[str]) -> str:
         looked_for = os.path.join(place.tree.root, looked_for)
     text = f"The first, {name!r}, was looked for as {looked_for}."
     suffix = _suffix(name)
-    alike = [path for path in place.files if _suffix(path) == suffix] or [
-        path for path in place.files if _suffix(path) in IMAGE_SUFFIXES
+    alike = [path for path in place.listing.files if _suffix(path) == suffix] or [
+        path for path in place.listing.files if _suffix(path) in IMAGE_SUFFIXES
     ]
     if not alike:
         return f"{text} There is no image in {place.tree.name}."

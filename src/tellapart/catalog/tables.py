@@ -17,7 +17,7 @@ from tellapart.catalog.manifest import Origin, read_rows
 from tellapart.catalog.names import unescape
 from tellapart.catalog.paths import exists
 from tellapart.catalog.reading import AS_IT_LIES, Reading
-from tellapart.catalog.resolving import Place, resolve, start_of, why_missing
+from tellapart.catalog.resolving import Listing, Place, resolve, start_of, why_missing
 from tellapart.catalog.sheets import Sheet, read_sheet
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
@@ -46,19 +46,20 @@ def read_table(tree: Tree, path: str, reading: Reading = AS_IT_LIES) -> Catalog:
     Raises:
         UserError: it cannot be read, or its rows cannot be used; with what to do.
     """
-    origin = _origin_of(tree, path)
-    place = Place(tree, path.rpartition("/")[0])
+    origin = origin_of(tree, path)
+    place = Place(Listing(tree), unescape(path.rpartition("/")[0]))
     sheet = read_sheet(tree, path, origin.name)
     manifest = read_rows(origin, sheet, reading, place.count)
     names = [row.path for row in manifest.rows]
     found = resolve(place, names)
     if len(found.missing) == len(names):
-        raise _none_there(origin, place, names)
+        raise none_there(origin, place, names)
     manifest = replace(manifest, remarks=[*manifest.remarks, *found.remarks])
     return catalog_by_path(manifest, origin, "table", tree, found.paths)
 
 
-def _none_there(origin: Origin, place: Place, names: Sequence[str]) -> UserError:
+def none_there(origin: Origin, place: Place, names: Sequence[str]) -> UserError:
+    """The error for a table none of whose images is there."""
     message = f"None of the {count_of(len(names), 'image')} of {origin.name} is there."
     if start := start_of(place, names):
         hint = f"The paths start in {start}: put the table there, or give that folder."
@@ -100,7 +101,8 @@ def read_frame(frame: Frame, reading: Reading = AS_IT_LIES) -> Catalog:
     return catalog_by_path(manifest, origin, "data frame", Folder(origin.folder))
 
 
-def _origin_of(tree: Tree, path: str) -> Origin:
+def origin_of(tree: Tree, path: str) -> Origin:
+    """Where the rows of a table in a tree stand."""
     inner = PurePosixPath(unescape(path))
     if isinstance(tree, Folder):
         return Origin(str(tree.root / inner), tree.root / inner.parent)
