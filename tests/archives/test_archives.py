@@ -92,13 +92,15 @@ def test_junk_is_passed_over_as_in_folders(pack, kind):
     assert catalog.ignored == {"junk files": 3, "junk folders": 1}
 
 
-def test_a_table_in_an_archive_is_refused_with_the_way_out(pack, kind):
-    with pytest.raises(
-        UserError, match=r"holds a table, 'labels.csv'. Unpack the archive and give the table"
-    ):
-        read_source(
-            pack(make_archive(kind, {"x/images/1.bmp": ONE, "x/labels.csv": b"path,label\n"}))
-        )
+def test_a_table_in_an_archive_labels_the_images_beside_it(pack, kind):
+    content = {
+        "x/images/1.bmp": ONE,
+        "x/images/2.bmp": ONE,
+        "x/labels.csv": b"id,label\n1,a\n2,b\n",
+    }
+    catalog = read_source(pack(make_archive(kind, content)))
+    assert list(catalog.paths) == ["images/1.bmp", "images/2.bmp"]
+    assert (catalog.classes, list(catalog.labels)) == (("a", "b"), [0, 1])
 
 
 def test_an_archive_without_images_is_refused(pack, kind):

@@ -39,7 +39,7 @@ WEAK_LABEL_NAMES = frozenset(
         *("y", "truth", "annotation", "annotations", "variety", "cultivar", "findinglabels"),
         *("finding", "findings", "condition", "defect", "emotion", "expression", "commonname"),
         *("scientificname", "speciesname", "breedname", "diagnostic", "pathology", "grade"),
-        *("severity", "answer", "celltype", "landcover", "landuse", "concept", "verdict"),
+        *("severity", "celltype", "landcover", "landuse", "concept", "verdict"),
         *("diagnosiscode", "dxcode", "anomaly", "labelcode"),
     }
 )

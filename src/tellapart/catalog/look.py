@@ -20,8 +20,9 @@ from tellapart.catalog.exports import detection_candidates
 from tellapart.catalog.files import Tree
 from tellapart.catalog.layouts import NoClassFolders, folder_candidates, is_image_name
 from tellapart.catalog.names import is_junk
-from tellapart.catalog.reading import Candidate, Reading
+from tellapart.catalog.reading import Candidate, Reading, refuse_columns
 from tellapart.catalog.table import Catalog
+from tellapart.catalog.table_search import table_candidates
 from tellapart.catalog.tiny_imagenet import read_tiny_imagenet
 from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
@@ -40,7 +41,7 @@ def read_tree(tree: Tree, reading: Reading) -> Catalog:
         UserError: no reading labels any, two disagree, or the classes of the best cannot work.
     """
     walk = Walk(tree)
-    if reading.label_by is None:
+    if reading.label_by is None and not reading.names_columns:
         if arrays := find_arrays(tree, walk.names("")):
             return read_arrays(walk, arrays)
         for name in walk.folders(""):
@@ -50,6 +51,8 @@ def read_tree(tree: Tree, reading: Reading) -> Catalog:
             return read_tiny_imagenet(walk)
     candidates = list(_candidates(tree, reading))
     labelling = [candidate for candidate in candidates if candidate.labelled]
+    if not candidates:
+        refuse_columns(tree.name, reading)
     if not labelling:
         return _without_labels(tree, candidates)
     best = max(labelling, key=lambda candidate: candidate.labelled)
@@ -61,6 +64,9 @@ def _candidates(tree: Tree, reading: Reading) -> Iterator[Candidate]:
     """All readings, the ones with marks of their own before those by folders."""
     yield from container_candidates(Walk(tree), reading)
     yield from detection_candidates(Walk(tree), reading)
+    yield from table_candidates(Walk(tree), reading)
+    if reading.names_columns:
+        return
     yield from folder_candidates(tree, reading)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tellapart.errors import UserError
+
 if TYPE_CHECKING:
     from tellapart.catalog.table import Catalog
 
@@ -31,8 +33,37 @@ class Reading:
     label_by: str | None = None
     crops: bool = False
 
+    @property
+    def names_columns(self) -> bool:
+        """Whether a column is named, which only a table has."""
+        named = (self.group_column, self.weight_column, *self.columns.values())
+        return any(name is not None for name in named)
+
 
 AS_IT_LIES = Reading()
+
+
+def refuse_columns(name: str, reading: Reading) -> None:
+    """Refuse the name of a column where there are no columns.
+
+    Raises:
+        UserError: a column is named.
+    """
+    if reading.weight_column is not None:
+        raise UserError(
+            f"{name} is no table, and so has no column {reading.weight_column!r} of weights.",
+            "Give a table with that column, or leave training.weight_column out.",
+        )
+    if reading.group_column is not None:
+        raise UserError(
+            f"{name} is no table, and so has no column {reading.group_column!r} to group by.",
+            "Give a table with that column, or group by folder, folder:N, name:REGEX or burst.",
+        )
+    for want, column in reading.columns.items():
+        raise UserError(
+            f"{name} is no table, and so has no column {column!r} for {want}.",
+            "Give a table with that column, or leave --columns out.",
+        )
 
 
 @dataclass(frozen=True)

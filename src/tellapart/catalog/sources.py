@@ -32,9 +32,10 @@ from tellapart.catalog.names import escape, nearest_path
 from tellapart.catalog.nested import enter_archives
 from tellapart.catalog.packed import packed_head, packing
 from tellapart.catalog.paths import can_list, exists, is_file, is_folder
-from tellapart.catalog.reading import AS_IT_LIES, Reading
+from tellapart.catalog.reading import AS_IT_LIES, Reading, refuse_columns
 from tellapart.catalog.sheets import TABLE_SUFFIXES, is_list, is_table
 from tellapart.catalog.table import Catalog, text_column
+from tellapart.catalog.table_search import is_list_of_images
 from tellapart.catalog.tables import Frame, is_frame, read_frame, read_table
 from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
@@ -83,9 +84,8 @@ def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
             return export
         if is_file(data) and (is_table(data.name) or is_list(data.name)):
             return read_table(Folder(data.parent), escape(data.name), reading)
-        _refuse_columns(str(data), reading)
         return _from_path(data, reading)
-    _refuse_columns("The source", reading)
+    refuse_columns("The source", reading)
     if isinstance(source, Catalog):
         return _unscanned(source)
     if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray | memoryview):
@@ -123,20 +123,6 @@ def _unscanned(catalog: Catalog) -> Catalog:
     return kept.replace(statuses=empty, notes=notes, splits=empty)
 
 
-def _refuse_columns(name: str, reading: Reading) -> None:
-    """Refuse the name of a column where there are no columns."""
-    if reading.weight_column is not None:
-        raise UserError(
-            f"{name} is no table, and so has no column {reading.weight_column!r} of weights.",
-            "Give a table with that column, or leave training.weight_column out.",
-        )
-    if reading.group_column is not None:
-        raise UserError(
-            f"{name} is no table, and so has no column {reading.group_column!r} to group by.",
-            "Give a table with that column, or group by folder, folder:N, name:REGEX or burst.",
-        )
-
-
 def _from_path(data: Path, reading: Reading) -> Catalog:
     """The catalog of a folder or of a file that is no table."""
     if is_file(data):
@@ -159,6 +145,7 @@ def _from_path(data: Path, reading: Reading) -> Catalog:
 def _from_file(data: Path, reading: Reading) -> Catalog:
     if archive := open_archive(data):
         return _from_archive(archive, reading)
+    refuse_columns(str(data), reading)
     store = open_store(data)
     kind = packing(store)
     head = packed_head(store, kind) if kind else store.read(0, 512)
@@ -189,11 +176,6 @@ def _from_archive(archive: ArchiveFiles, reading: Reading) -> Catalog:
         return _beside(_from_archives(entered, reading), ignored)
     if export := _export_above(whole, archive, reading):
         return export.replace(source=f"a {whole.kind} archive of {export.source}")
-    walk = Walk(archive)
-    if (table := _table(walk.names(""))) and len(walk.folders("")) < 2:
-        raise UserError(
-            f"{archive.name} holds a table, {table!r}.", "Unpack the archive and give the table."
-        )
     catalog = read_tree(archive, reading)
     where = f" (in {archive.top}/)" if archive.top else ""
     source = f"a {archive.kind} archive{where} of {catalog.source}"
@@ -241,26 +223,26 @@ def _unwrapped(tree: T) -> tuple[T, Counter[str]]:
 def _only_folder(walk: Walk) -> str:
     """The one folder at the top that only wraps the source. "" means that there is none."""
     folders = walk.folders("")
-    if len(folders) != 1 or split_named(folders[0]) or _holds_data(walk.names("")):
+    if len(folders) != 1 or split_named(folders[0]) or _holds_data(walk, ""):
         return ""
     (inner,) = folders
-    names, below = walk.names(inner), walk.folders(inner)
+    below = walk.folders(inner)
     if isinstance(walk.tree, ArchiveFiles):
-        return inner if below or _holds_data(names) else ""
+        return inner if below or _holds_data(walk, inner) else ""
     # On disk a folder may be the user's one class, with folders of any kind below.
     own = os.path.basename(walk.tree.place).lower()
     wraps = is_wrapper(inner) or inner.lower() == own or _has_train(below)
-    return inner if wraps and (len(below) > 1 or _holds_data(names)) else ""
+    return inner if wraps and (len(below) > 1 or _holds_data(walk, inner)) else ""
 
 
 def _has_train(folders: Iterable[str]) -> bool:
     return any(split_named(name) == "train" for name in folders)
 
 
-def _holds_data(names: Sequence[str]) -> bool:
-    """Whether files are more than stand beside the folder of a source."""
-    return is_named_like_arrays(names) or bool(_table(names)) or any(map(is_image_name, names))
-
-
-def _table(names: Iterable[str]) -> str:
-    return next(filter(is_table, names), "")
+def _holds_data(walk: Walk, inside: str) -> bool:
+    """Whether the files in a folder are more than stands beside the folder of a source."""
+    names = walk.names(inside)
+    if is_named_like_arrays(names) or any(is_table(name) or is_image_name(name) for name in names):
+        return True
+    prefix = f"{inside}/" if inside else ""
+    return any(is_list_of_images(walk.tree, f"{prefix}{name}") for name in names)

@@ -11,6 +11,7 @@ A table without a label, such as a test.csv for a competition, is passed over an
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,8 @@ from typing import Any, NoReturn
 
 from tellapart.catalog.by_path import catalog_by_path
 from tellapart.catalog.cells import evenly, text_or_empty
-from tellapart.catalog.dialects import looks_like_an_image
+from tellapart.catalog.column_names import plain
+from tellapart.catalog.dialects import looks_like_an_image, rows_of, text_of
 from tellapart.catalog.files import Folder, Item, Tree
 from tellapart.catalog.folder_names import split_named, words_of
 from tellapart.catalog.labels import class_names
@@ -39,7 +41,11 @@ from tellapart.phrases import count_of
 _MOST_FOLDERS = 20  # at the top, that are looked into whatever their names are
 _FOLDERS_OF_TABLES = name_set("annotations annotation labels label csv csvs meta metadata lists")
 _MOST_BESIDE = 12  # tables in one folder; where there are more, each is of one image
+_HEAD_BYTES = 2**14  # by which a list is told from other texts
 _MOST_BYTES = 2**28  # of a table that the user did not name
+# Columns of what `predict` and `explore` write, which would be read as labels.
+_OWN_COLUMNS = (name_set("path status decision answer"), name_set("path class status sha256"))
+_BOX_COLUMNS = name_set("xmin x1 bbox boundingbox bboxes boxes xcenter regionshapeattributes")
 # Texts that name no images, and answers that a competition gives as an example.
 _OTHERS = re.compile(r"readme|licen[cs]e|requirements|changelog|submission|classes\.txt|names\.txt")
 
@@ -88,16 +94,33 @@ def table_candidates(walk: Walk, reading: Reading) -> Iterator[Candidate]:
     sets: list[list[_Table]] = []
     for paths in _groups(_tables_near_the_top(tree)):
         sets += _sets(list(_read_group(listing, paths, reading, refused)))
+    labelling = False
     for tables in _without_doubles(sets):
-        yield Candidate(
-            _what(tables),
-            len(frozenset[str]().union(*(table.there for table in tables))),
-            _command(tree, tables),
-            partial(_catalog, listing, tables, refused),
-        )
-    if not sets and refused:
+        try:
+            catalog = _catalog(listing, tables, refused)
+        except UserError as error:
+            refused[tables[0].path] = error
+            continue
+        labelling = True
+        there = frozenset[str]().union(*(table.there for table in tables))
+        yield Candidate(_what(tables), len(there), _command(tree, tables), partial(_given, catalog))
+    if not labelling and refused:
         path, error = next(iter(refused.items()))
         yield Candidate(f"a table, {path}", 0, tree.name, partial(_fail, error))
+
+
+def is_list_of_images(tree: Tree, path: str) -> bool:
+    """Whether a text is a list of paths and labels, by its name and its first lines."""
+    if not is_list(path) or _is_other(path):
+        return False
+    try:
+        head = tree.open(path).read(0, _HEAD_BYTES)
+        lines = text_of(head)[0].splitlines()[:20]
+        rows = rows_of("\n".join(lines))
+    except (OSError, UnicodeDecodeError, csv.Error, UserError):
+        return False
+    fitting = sum(len(row) > 1 and any(map(looks_like_an_image, row)) for row in rows)
+    return bool(rows) and fitting * 2 > len(rows)
 
 
 def _tables_near_the_top(tree: Tree) -> list[str]:
@@ -108,12 +131,15 @@ def _tables_near_the_top(tree: Tree) -> list[str]:
         named = folder.lower() in _FOLDERS_OF_TABLES or split_named(folder)
         if named or len(folders) <= _MOST_FOLDERS:
             found.append([f"{folder}/{name}" for name in _listed(tree, folder)[0]])
-    tables = [[path for path in paths if _is_named_like_a_table(path)] for paths in found]
+    tables = [
+        [path for path in paths if (is_table(path) or is_list(path)) and not _is_other(path)]
+        for paths in found
+    ]
     return [path for paths in tables if len(paths) <= _MOST_BESIDE for path in paths]
 
 
-def _is_named_like_a_table(path: str) -> bool:
-    return (is_table(path) or is_list(path)) and not _OTHERS.search(path.lower())
+def _is_other(path: str) -> bool:
+    return bool(_OTHERS.search(path.lower()))
 
 
 def _listed(tree: Tree, inside: str) -> tuple[list[str], list[str]]:
@@ -183,12 +209,16 @@ def _read(listing: Listing, path: str, reading: Reading) -> _Table:
     try:
         if tree.open(path).size > _MOST_BYTES:
             raise _NoTable
+        if is_list(path) and not is_list_of_images(tree, path):
+            raise _NoTable
         sheet = read_sheet(tree, path, origin.name)
     except (OSError, UserError):
         raise _NoTable from None
-    names_images = _names_images(sheet, place)
-    if is_list(path) and not (names_images and len(sheet.names) > 1):
+    if any(own <= set(sheet.names) for own in _OWN_COLUMNS):
         raise _NoTable
+    if not _BOX_COLUMNS.isdisjoint(map(plain, sheet.names)):  # see `detection`
+        raise _NoTable
+    names_images = _names_images(sheet, place)
     try:
         manifest = read_rows(origin, sheet, reading, place.count, by_cells=not sheet.has_header)
         found = resolve(place, [row.path for row in manifest.rows])
@@ -276,6 +306,10 @@ def _command(tree: Tree, tables: Sequence[_Table]) -> str:
     label: Any = tables[0].manifest.label
     columns = "" if label is None else f" --columns label={shlex.quote(str(label))}"
     return f"{shlex.quote(tree.name)}{columns}"
+
+
+def _given(catalog: Catalog) -> Catalog:
+    return catalog
 
 
 def _fail(error: UserError) -> NoReturn:
