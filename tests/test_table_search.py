@@ -139,6 +139,18 @@ def test_why_the_only_table_cannot_be_used_is_told(folder):
         folder(NAMES, {"notes.csv": f"file,price\n{rows}"})
 
 
+def test_a_table_of_boxes_is_explained(folder):
+    rows = "\n".join(f"{name},{name[0]},1,2,3,4" for name in NAMES)
+    with pytest.raises(UserError, match="gives boxes inside the images, by column 'xmin'.*--crops"):
+        folder(NAMES, {"_annotations.csv": f"filename,class,xmin,ymin,xmax,ymax\n{rows}"})
+
+
+def test_a_table_of_several_labels_an_image_is_no_way_but_its_reason_is_told(folder):
+    rows = "\n".join(f"{name},{label}" for name in NAMES for label in "ab")
+    with pytest.raises(UserError, match="gives 8 images more than one label"):
+        folder(NAMES, {"rows.csv": f"image,label\n{rows}"})
+
+
 @pytest.mark.parametrize(
     "texts",
     [

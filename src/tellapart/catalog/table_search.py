@@ -105,8 +105,8 @@ def table_candidates(walk: Walk, reading: Reading) -> Iterator[Candidate]:
         there = frozenset[str]().union(*(table.there for table in tables))
         yield Candidate(_what(tables), len(there), _command(tree, tables), partial(_given, catalog))
     if not labelling and refused:
-        path, error = next(iter(refused.items()))
-        yield Candidate(f"a table, {path}", 0, tree.name, partial(_fail, error))
+        path, refusal = next(iter(refused.items()))
+        yield Candidate(f"a table, {path}", 0, tree.name, partial(_fail, refusal))
 
 
 def is_list_of_images(tree: Tree, path: str) -> bool:
@@ -216,9 +216,13 @@ def _read(listing: Listing, path: str, reading: Reading) -> _Table:
         raise _NoTable from None
     if any(own <= set(sheet.names) for own in _OWN_COLUMNS):
         raise _NoTable
-    if not _BOX_COLUMNS.isdisjoint(map(plain, sheet.names)):  # see `detection`
-        raise _NoTable
     names_images = _names_images(sheet, place)
+    boxes = [name for name in sheet.names if plain(name) in _BOX_COLUMNS]
+    if boxes and names_images:
+        raise UserError(
+            f"{origin.name} gives boxes inside the images, by column {boxes[0]!r}.",
+            "Export it in the form of COCO or VOC, and add --crops to make each box an image.",
+        )
     try:
         manifest = read_rows(origin, sheet, reading, place.count, by_cells=not sheet.has_header)
         found = resolve(place, [row.path for row in manifest.rows])
