@@ -567,7 +567,7 @@ def test_folders_of_earlier_runs_are_no_classes(tree):
 def test_a_folder_around_the_data_is_entered(tree):
     catalog = read_source(tree("dataset/cat/1.jpg", "dataset/dog/1.jpg", "__MACOSX/x"))
     assert labelled(catalog) == {"cat/1.jpg": "cat", "dog/1.jpg": "dog"}
-    assert catalog.source == "2 class folders in dataset/"
+    assert catalog.source == "in dataset/: 2 class folders"
     assert catalog.ignored == {"junk folders": 1}
 
 
@@ -590,3 +590,20 @@ def test_words_that_the_names_begin_with_are_proposed_as_labels(tree):
     with pytest.raises(UserError, match=r"begin with cat \(2\), dog \(2\)") as refused:
         read_source(tree("cat.0.jpg", "cat.1.jpg", "dog_7.jpg", "dog_8.jpg"))
     assert "--label-by 'name:^" in refused.value.hint
+
+
+@pytest.mark.parametrize("wrapper", ["PetImages", "archive/animals", "data/raw/images"])
+def test_folders_around_the_data_are_entered_by_their_names(tree, wrapper):
+    catalog = read_source(tree(f"{wrapper}/cat/1.jpg", f"{wrapper}/dog/1.jpg"))
+    assert labelled(catalog) == {"cat/1.jpg": "cat", "dog/1.jpg": "dog"}
+
+
+def test_a_folder_of_labelled_images_beside_unlabelled_ones_is_entered(tree):
+    catalog = read_source(tree("labeled/cat/1.jpg", "labeled/dog/1.jpg", "unlabeled/2.jpg"))
+    assert catalog.classes == ("cat", "dog")
+
+
+def test_unlabelled_images_are_no_class(tree):
+    catalog = read_source(tree("cat/1.jpg", "dog/1.jpg", "unlabelled/2.jpg"))
+    assert catalog.classes == ("cat", "dog")
+    assert catalog.ignored == {"files in folders without labels": 1}

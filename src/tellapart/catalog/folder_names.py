@@ -52,6 +52,11 @@ _GROUP_WORDS = name_set(
 )
 
 
+_UNLABELLED = name_set(
+    "unlabeled unlabelled unannotated unlabel pred predict prediction predictions inference"
+)
+
+
 def words_of(name: str) -> list[str]:
     """The words of a name in lower case; digits stand alone.
 
@@ -119,6 +124,25 @@ def is_wrapper(name: str) -> bool:
     """
     words = words_of(name)
     return bool(words) and all(word in _FILLERS or word.isdigit() for word in words)
+
+
+def may_wrap(name: str) -> bool:
+    """Whether a folder that is alone may be one around the data, by a word in its name.
+
+    >>> may_wrap("PetImages"), may_wrap("flower_photos"), may_wrap("cats")
+    (True, True, False)
+    """
+    return not _FILLERS.isdisjoint(words_of(name))
+
+
+def is_unlabelled(name: str) -> bool:
+    """Whether a name says that nobody has labelled what is in the folder.
+
+    >>> is_unlabelled("unlabeled_images"), is_unlabelled("unknown")
+    (True, False)
+    """
+    words = set(words_of(name))
+    return not words.isdisjoint(_UNLABELLED) and words <= _UNLABELLED | _FILLERS
 
 
 def annotations_beside(names: Collection[str]) -> list[str]:

@@ -20,6 +20,7 @@ from tellapart.catalog.files import Tree
 from tellapart.catalog.folder_names import (
     are_groups,
     is_plain_split,
+    is_unlabelled,
     is_wrapper,
     split_named,
     splits_of_one_stem,
@@ -90,7 +91,7 @@ def _candidate(walk: Walk, layout: _Layout) -> Candidate:
 
 
 def _from_class_folders(walk: Walk) -> _Layout:
-    tops = walk.folders("")
+    tops = [name for name in walk.folders("") if not is_unlabelled(name)]
     below = {top: _entered(walk, top) for top in tops}
     inner = {top: walk.folders(folder) for top, folder in below.items()}
     mixed = any(_holds_images(walk, folder) for folder in below.values())
@@ -108,6 +109,8 @@ def _from_class_folders(walk: Walk) -> _Layout:
 def _classes_at(walk: Walk, class_of: Mapping[str, str], source: str) -> _Layout:
     """The layout where each of some folders holds images of one class."""
     entries = [Entry(path, class_of[folder]) for folder, path in walk.files(*class_of)]
+    unlabelled = [name for name in walk.folders("") if is_unlabelled(name)]
+    walk.ignore("files in folders without labels", sum(1 for _ in walk.files(*unlabelled)))
     loose = walk.ignore_loose("")
     if not entries:
         what = f"{walk.tree.name} holds no folder with images ({count_of(loose, 'loose file')})."

@@ -24,7 +24,7 @@ from tellapart.catalog.arrays import find_arrays, is_idx, is_named_like_arrays
 from tellapart.catalog.containers import read_container
 from tellapart.catalog.exports import detection_candidates, read_export
 from tellapart.catalog.files import READ_IT, Folder, Tree, open_store
-from tellapart.catalog.folder_names import is_wrapper, split_named
+from tellapart.catalog.folder_names import is_unlabelled, may_wrap, split_named
 from tellapart.catalog.in_memory import ImageInMemory, read_pairs
 from tellapart.catalog.layouts import is_image_name
 from tellapart.catalog.look import read_tree
@@ -138,8 +138,8 @@ def _from_path(data: Path, reading: Reading) -> Catalog:
         return export
     catalog = read_tree(tree, reading)
     inner = os.path.relpath(tree.root, data)
-    where = "" if inner == "." else f" in {inner}/"
-    return _beside(catalog.replace(source=f"{catalog.source}{where}"), ignored)
+    where = "" if inner == "." else f"in {inner}/: "
+    return _beside(catalog.replace(source=f"{where}{catalog.source}"), ignored)
 
 
 def _from_file(data: Path, reading: Reading) -> Catalog:
@@ -212,7 +212,8 @@ def _beside(catalog: Catalog, ignored: Counter[str]) -> Catalog:
 def _unwrapped(tree: T) -> tuple[T, Counter[str]]:
     """The tree that the folders around the data lead to, and what lies beside these."""
     ignored = Counter[str]()
-    while inner := _only_folder(walk := Walk(tree)):
+    top = tree
+    while inner := _only_folder(walk := Walk(tree), is_inside=tree is not top):
         walk.ignore_loose("")
         ignored += walk.ignored
         tree = tree.entered(inner)
@@ -220,19 +221,24 @@ def _unwrapped(tree: T) -> tuple[T, Counter[str]]:
     return tree, ignored
 
 
-def _only_folder(walk: Walk) -> str:
-    """The one folder at the top that only wraps the source. "" means that there is none."""
-    folders = walk.folders("")
+def _only_folder(walk: Walk, *, is_inside: bool) -> str:
+    """The one folder at the top that only wraps the source. "" means that there is none.
+
+    Args:
+        walk: at the folder to be looked at.
+        is_inside: whether this folder is itself inside one that was entered.
+    """
+    folders = [name for name in walk.folders("") if not is_unlabelled(name)]
     if len(folders) != 1 or split_named(folders[0]) or _holds_data(walk, ""):
         return ""
     (inner,) = folders
     below = walk.folders(inner)
-    if isinstance(walk.tree, ArchiveFiles):
-        return inner if below or _holds_data(walk, inner) else ""
+    if not (below or _holds_data(walk, inner)):
+        return ""
     # On disk a folder may be the user's one class, with folders of any kind below.
     own = os.path.basename(walk.tree.place).lower()
-    wraps = is_wrapper(inner) or inner.lower() == own or _has_train(below)
-    return inner if wraps and (len(below) > 1 or _holds_data(walk, inner)) else ""
+    wraps = may_wrap(inner) or inner.lower() == own or _has_train(below)
+    return inner if wraps or is_inside or isinstance(walk.tree, ArchiveFiles) else ""
 
 
 def _has_train(folders: Iterable[str]) -> bool:
