@@ -166,3 +166,18 @@ def test_a_table_of_several_labels_an_image_is_no_way_but_its_reason_is_told(fol
 def test_other_texts_are_no_tables_of_images(folder, texts):
     images = [f"{name[0]}/{name}" for name in NAMES]
     assert folder(images, texts).source == "2 class folders"
+
+
+def test_masks_with_the_names_of_their_images_are_not_taken_for_these(folder):
+    images = ["images/a.jpg", "images/b.jpg", "masks/a.jpg", "masks/b.jpg"]
+    catalog = folder(images, {"labels.csv": "id,label\na,cat\nb,dog\n"})
+    assert list(catalog.paths) == ["images/a.jpg", "images/b.jpg"]
+
+
+def test_a_table_that_agrees_with_the_folders_and_knows_the_splits_is_taken(folder):
+    images = [f"{name[0]}/{name}" for name in NAMES]
+    rows = "\n".join(
+        f"{name[0]}/{name},{name[0]},{'test' if name[1] == '0' else 'train'}" for name in NAMES
+    )
+    catalog = folder(images, {"index.csv": f"path,label,split\n{rows}"})
+    assert counts(catalog) == {"test a": 1, "test b": 1, "train a": 3, "train b": 3}

@@ -84,7 +84,9 @@ def _candidate(walk: Walk, layout: _Layout) -> Candidate:
 
     # One class is no reading that another one could be held against.
     labelled = len(layout.entries) if not layout.refusal and len(layout.filled()) > 1 else 0
-    return Candidate(layout.source, labelled, walk.tree.name, read)
+    depth = 2 if any(entry.split for entry in layout.entries) else 1
+    command = f"{walk.tree.name} --label-by folder:{depth}"
+    return Candidate(layout.source, labelled, command, read)
 
 
 # ── one folder a class ──

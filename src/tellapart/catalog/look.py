@@ -55,7 +55,8 @@ def read_tree(tree: Tree, reading: Reading) -> Catalog:
         refuse_columns(tree.name, reading)
     if not labelling:
         return _without_labels(tree, candidates)
-    best = max(labelling, key=lambda candidate: candidate.labelled)
+    # Of two that label as many, the later one: by folders, which the user sees without a program.
+    best = max(reversed(labelling), key=lambda candidate: candidate.labelled)
     others = [candidate for candidate in labelling if candidate is not best]
     return _against(tree, best, others)
 
@@ -89,11 +90,12 @@ def _against(tree: Tree, best: Candidate, others: Sequence[Candidate]) -> Catalo
             continue
         if not _agree(catalog, rival):
             raise UserError(
-                f"{tree.name} can be read in two ways that disagree: as {best.what}"
-                f" ({count_of(best.labelled, 'image')}), or as {other.what}"
-                f" ({count_of(other.labelled, 'image')}).",
+                f"{tree.name} can be read in two ways that disagree: as {best.what}, or as"
+                f" {other.what}.",
                 f"Say which: tellapart train {best.command}, or tellapart train {other.command}.",
             )
+        if _states_more(rival, catalog):
+            catalog = rival
     return catalog.replace(remarks=(*catalog.remarks, *remarks))
 
 
@@ -106,6 +108,14 @@ def _agree(one: Catalog, other: Catalog) -> bool:
         if (place := _place(other, row)) in places
     }
     return len({pair[0] for pair in pairs}) == len({pair[1] for pair in pairs}) == len(pairs)
+
+
+def _states_more(one: Catalog, other: Catalog) -> bool:
+    """Whether a reading knows splits or groups of the same images where the other does not."""
+    return len(one) >= len(other) and any(
+        (getattr(one, column) != "").any() and not (getattr(other, column) != "").any()
+        for column in ("given_splits", "groups")
+    )
 
 
 def _place(catalog: Catalog, row: int) -> str:

@@ -27,6 +27,7 @@ from urllib.parse import unquote
 
 from tellapart.catalog.cells import evenly
 from tellapart.catalog.files import Folder, Tree
+from tellapart.catalog.folder_names import annotations_beside
 from tellapart.catalog.names import escape, is_junk, unescape
 from tellapart.catalog.sheets import is_list, is_table
 from tellapart.catalog.walk import IMAGE_SUFFIXES
@@ -78,9 +79,11 @@ class Listing:
                 items = sorted(self.tree.list(inside))
             except OSError:
                 continue
+            # Masks have the names of their images.
+            masks = set(annotations_beside([item.name for item in items if item.folder]))
             for item in items:
                 path = f"{inside}/{item.name}" if inside else item.name
-                if is_junk(item.name, folder=item.folder):
+                if is_junk(item.name, folder=item.folder) or item.name in masks:
                     continue
                 if not item.folder:
                     found.append(unescape(path))
