@@ -55,7 +55,7 @@ def test_what_is_put_comes_back_(tmp_path: Path):
 
 
 def other_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tellapart.decoding.CONTRACT", 99)
+    monkeypatch.setattr("tellapart.decoders.rules.CONTRACT", 99)
 
 
 def other_pillow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_a_pil_image_of_any_mode_is_converted_as_its_file_is(mode: str):
 
 def test_an_image_that_is_transparent_everywhere_is_white_with_a_note():
     decoded = decode_input(Image.new("RGBA", (4, 4), (255, 0, 0, 0)))
-    assert decoded.notes == ("transparent",)
+    assert decoded.notes == ("transparent", "low_contrast")
     assert decoded.pixels.min() == 255
 
 

@@ -67,6 +67,7 @@ def catalog_of(labels: list[int], groups: list[str]) -> Catalog:
         groups=text_column(groups),
         weights=np.ones(count),
         statuses=text_column(["ok"] * count),
+        details=np.full(count, "", object),
         notes=empty,
         widths=np.ones(count, np.int64),
         heights=np.ones(count, np.int64),

@@ -109,6 +109,8 @@ ANOTHER = {  # for every key, a value that is not the default
     "answer.leave_one_class_out": "never",
     "answer.costs": ["wrong=10", "unanswered=1"],
     "decoding.max_pixels": 10_000,
+    "decoding.colour": "ignore",
+    "decoding.value_range": [0.0, 4095.0],
     "decoding.lost_share": 0.05,
 }
 SUPPLIED = {"augmentation.transforms": ["smear", "tint"]}  # names of the user's own parts
@@ -415,6 +417,10 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_right_one(key, value, wor
         ({"answer.target_accuracy": 1}, "answer.target_accuracy must be in [0.5, 1)"),
         ({"answer.familiar_share": 0.4}, "answer.familiar_share must be in [0.5, 1]"),
         ({"decoding.max_pixels": 0}, "decoding.max_pixels must be 1 to 2,147,483,648"),
+        (
+            {"decoding.value_range": [9, 1]},
+            "decoding.value_range must be two numbers, the smaller first",
+        ),
         ({"decoding.lost_share": 2}, "decoding.lost_share must be in [0, 1]"),
         (
             {"backbone.pretrained": False, "backbone.weights": "x.pth"},

@@ -27,10 +27,10 @@ class Notebook:
         self.shown = []
         self._known = known
 
-    def known(self, digest):
+    def known(self, digest, decoded_by):
         return digest in self._known
 
-    def visit(self, digest, pixels):
+    def visit(self, digest, pixels, decoded_by):
         self.shown.append((digest, pixels.shape))
 
 
@@ -169,7 +169,7 @@ def test_what_a_visitor_knows_is_not_shown_again(photos):
 
 
 def test_an_error_of_a_visitor_is_not_hidden(photos):
-    def visit(digest, pixels):
+    def visit(digest, pixels, decoded_by):
         raise RuntimeError("no room")
 
     notebook = Notebook()

@@ -153,7 +153,7 @@ def test_a_file_that_may_still_be_written_is_read_again(
 
 def test_another_limit_is_another_question(photos: Path, tmp_path: Path):
     scanned(photos, tmp_path / "cache")
-    assert set(scanned(photos, tmp_path / "cache", rules=DecodeRules(max_pixels=100)).statuses) == {
+    assert set(scanned(photos, tmp_path / "cache", rules=DecodeRules(max_pixels=10)).statuses) == {
         "too_large"
     }
     assert scanned(photos, tmp_path / "cache").ok.all()
@@ -173,10 +173,10 @@ def test_a_image_that_a_visitor_wants_is_read_though_it_is_remembered(photos: Pa
         def __init__(self) -> None:
             self.shown: list[str] = []
 
-        def known(self, digest: str) -> bool:
+        def known(self, digest: str, decoded_by: str) -> bool:
             return digest in self.shown
 
-        def visit(self, digest: str, pixels: np.ndarray) -> None:
+        def visit(self, digest: str, pixels: np.ndarray, decoded_by: str) -> None:
             self.shown.append(digest)
 
     first = scanned(photos, tmp_path / "cache")

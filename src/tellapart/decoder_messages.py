@@ -1,8 +1,8 @@
-"""Pillow and libtiff speak of odd files on the terminal. Here those files are statuses and notes, so
-both are silent.
+"""Decoders speak of odd files on the terminal. Here those files are statuses and notes, so all are
+silent.
 
-    Pillow's Python warnings ─▶ a warnings filter
-    Pillow's log records     ─▶ a handler that drops what nobody asked to see
+    Python warnings          ─▶ a warnings filter
+    log records              ─▶ a handler that drops what nobody asked to see
     libtiff's own lines      ─▶ libtiff without handlers; its return values still say what failed
 
 All three hold for the whole process. `warnings.catch_warnings`, or another file descriptor 2 for
@@ -18,7 +18,7 @@ import warnings
 
 from PIL import _imaging
 
-_MODULE = r"PIL\."
+_MODULE = r"(PIL|pydicom|pillow_heif|pillow_jxl)\b"
 _QUIET = ("ignore", None, Warning, re.compile(_MODULE), 0)
 _LIBTIFF_SETTERS = (
     "TIFFSetWarningHandler",
@@ -43,10 +43,11 @@ def hush_decoders(kind: str) -> None:
 
 @functools.cache
 def _hush_log() -> None:
-    """Keep Pillow's records from logging's last resort, which prints them where no handler is set.
+    """Keep the decoders' records from logging's last resort, which prints them where no handler is set.
     Who sets handlers still gets them.
     """
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    for name in ("PIL", "pydicom"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
 
 
 @functools.cache

@@ -6,7 +6,13 @@ import re
 
 HEAD_BYTES = 4096  # enough to recognise what a file is
 
+# Letters alone would claim many a text: a size has to follow, after any number of comments.
+_PNM = re.compile(rb"P(?:[1-6]\s+(?:#[^\r\n]*[\r\n]+\s*)*[0-9]+\s|f\r?\n)")
+_PAM = re.compile(rb"P7\s+(?:#[^\n]*\n)*(?:WIDTH|HEIGHT|DEPTH|MAXVAL|TUPLTYPE)\s")
+
 _SIGNATURES = [  # (offset, bytes, status, what it is); the first match wins
+    # Its first 128 bytes are free, and often those of a TIFF without pixels.
+    (128, b"DICM", "ok", "DICOM"),
     # It starts like a TIFF. Other raw files do too, and are told by their tags: see decoding.
     (8, b"CR\x02", "unsupported", "a camera raw file"),
     (0, b"\xff\xd8\xff", "ok", "JPEG"),
@@ -22,17 +28,16 @@ _SIGNATURES = [  # (offset, bytes, status, what it is); the first match wins
     (0, b"MM\0+", "ok", "TIFF"),
     (4, b"ftypavif", "ok", "AVIF"),
     (4, b"ftypavis", "ok", "AVIF"),
-    (4, b"ftyphe", "unsupported", "a HEIC image"),
-    (4, b"ftypmif1", "unsupported", "a HEIF image"),
-    (4, b"ftypmsf1", "unsupported", "a HEIF image"),
-    (0, b"\0\0\0\x0cJXL ", "unsupported", "a JPEG XL image"),
-    (0, b"\xff\x0a", "unsupported", "a JPEG XL image"),
-    (0, b"\0\0\0\x0cjP  ", "unsupported", "a JPEG 2000 image"),
-    (0, b"\xff\x4f\xff\x51", "unsupported", "a JPEG 2000 image"),
+    (4, b"ftyphe", "ok", "HEIF"),
+    (4, b"ftypmif1", "ok", "HEIF"),
+    (4, b"ftypmsf1", "ok", "HEIF"),
+    (0, b"\0\0\0\x0cJXL ", "ok", "JXL"),
+    (0, b"\xff\x0a", "ok", "JXL"),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "ok", "JPEG2000"),
+    (0, b"\xff\x4f\xff\x51", "ok", "JPEG2000"),
     (0, b"8BPS", "unsupported", "a Photoshop document"),
     (0, b"v/1\x01", "unsupported", "an OpenEXR image"),
     (0, b"SIMPLE  =", "unsupported", "a FITS image"),
-    (128, b"DICM", "unsupported", "a DICOM image"),
     (0, b"\0\0\x01\0", "unsupported", "a Windows icon"),
     (4, b"ftypcrx", "unsupported", "a camera raw file"),
     (0, b"IIRO", "unsupported", "a camera raw file"),
@@ -71,12 +76,14 @@ SUFFIXES = {
     **dict.fromkeys([".tif", ".tiff"], "TIFF"),
     **dict.fromkeys([".bmp", ".dib"], "BMP"),
     **dict.fromkeys([".avif", ".avifs"], "AVIF"),
+    **dict.fromkeys([".heic", ".heif", ".hif"], "HEIF"),
+    **dict.fromkeys([".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"], "JPEG2000"),
+    **dict.fromkeys([".ppm", ".pgm", ".pbm", ".pnm", ".pfm"], "PPM"),
     **{
         ".gif": "GIF",
         ".webp": "WEBP",
-        ".heic": "HEIC",
-        ".jp2": "JPEG 2000",
-        ".jxl": "JPEG XL",
+        ".jxl": "JXL",
+        ".dcm": "DICOM",
         ".psd": "PSD",
     },
 }
@@ -97,8 +104,8 @@ def recognise(head: bytes) -> tuple[str, str]:
     for offset, magic, status, what in _SIGNATURES:
         if head.startswith(magic, offset):
             return status, what
-        # An image may be cut within its very first bytes.
-        if status == "ok" and offset == 0 and magic.startswith(head):
+        # An image may be cut within its very first bytes. Zeros alone say nothing.
+        if status == "ok" and offset == 0 and magic.startswith(head) and head[:1] != b"\0":
             return status, what
     if head.startswith(b"RIFF"[: len(head)]) and len(head) < 12:
         return "ok", "WEBP"
@@ -106,6 +113,12 @@ def recognise(head: bytes) -> tuple[str, str]:
     known_header = len(head) < 18 or head[14] in (12, 16, 40, 52, 56, 64, 108, 124)
     if head.startswith(b"BM") and known_header:
         return "ok", "BMP"
+    if _PNM.match(head):
+        return "ok", "PPM"
+    if _PAM.match(head):
+        return "unsupported", "a PAM image, of any number of bands"
+    if head.startswith((b"PF\n", b"PF\r\n")):
+        return "unsupported", "a PFM image in colour"
     return "not_an_image", _describe(head)
 
 

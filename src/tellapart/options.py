@@ -270,7 +270,18 @@ class DecodingOptions(Group):
 
     max_pixels: int = option(
         89_478_485,
-        "The largest width x height. A larger image is rejected as too_large before it is decoded.",
+        "The largest width x height. A larger JPEG is decoded at a half or less, others are rejected as"
+        " too_large.",
+    )
+    colour: Literal["srgb", "ignore"] = option(
+        "srgb",
+        "What becomes of a colour profile. srgb converts the colours, ignore takes them as they"
+        " are.",
+    )
+    value_range: tuple[float, ...] | None = option(
+        None,
+        "The values that become black and white in images of more than 8 bits, as 0,4095. None"
+        " takes them from the data.",
     )
     lost_share: float = option(
         0.01,
@@ -279,6 +290,9 @@ class DecodingOptions(Group):
 
     def __post_init__(self) -> None:
         self._require("max_pixels", 1 <= self.max_pixels <= 2**31, "must be 1 to 2,147,483,648")
+        given = self.value_range
+        ordered = given is None or (len(given) == 2 and given[0] < given[1])
+        self._require("value_range", ordered, "must be two numbers, the smaller first")
         self._require("lost_share", 0 <= self.lost_share <= 1, "must be in [0, 1]")
 
 

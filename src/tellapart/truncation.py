@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 
@@ -18,6 +19,7 @@ _ADAM7 = [
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 ]
+_PNM_NUMBER = re.compile(rb"(?:\s|#[^\r\n]*[\r\n])+([-+.0-9]{1,12})")
 _UNPACK_BYTES = 2**20  # at a time, so that a bomb in a PNG stays small
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
 # Bytes that a value takes, by its type. The types that are not here take one.
@@ -42,10 +44,16 @@ def is_cut(data: bytes, kind: str) -> bool:
             return 8 + int.from_bytes(data[4:8], "little") > len(data)
         case "BMP":
             return max(26, int.from_bytes(data[2:6], "little")) > len(data)
-        case "AVIF":
+        case "AVIF" | "HEIF":
             return _boxes_are_cut(data)
-        case _:
+        case "TIFF":
             return _tiff_is_cut(data)
+        case "JPEG2000":
+            return not data.rstrip(b"\0").endswith(b"\xff\xd9")
+        case "PPM":
+            return _pnm_is_cut(data)
+        case _:
+            return False
 
 
 def _jpeg_is_cut(data: bytes) -> bool:
@@ -58,6 +66,26 @@ def _jpeg_is_cut(data: bytes) -> bool:
             return data.find(b"\xff\xd9", at) < 0
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return at + 4 > len(data) and not data.endswith(b"\xff\xd9")
+
+
+def _pnm_is_cut(data: bytes) -> bool:
+    """Whether a PNM holds fewer bytes, or numbers in text, than the pixels that it declares."""
+    kind, at, numbers = data[1:2], 2, []
+    for _ in range(2 if kind in b"14" else 3):  # width, height, and the highest value
+        found = _PNM_NUMBER.match(data, at)
+        if found is None:
+            return len(data) < 64
+        numbers.append(float(found.group(1)))
+        at = found.end()
+    width, height, *rest = numbers
+    values = width * height * (3 if kind in b"36" else 1)
+    pixels = data[at + 1 :]
+    if kind in b"123":
+        text = re.sub(rb"#[^\r\n]*", b"", pixels)
+        return (len(b"".join(text.split())) if kind == b"1" else len(text.split())) < values
+    if kind == b"4":
+        return len(pixels) < (width + 7) // 8 * height
+    return len(pixels) < values * (4 if kind == b"f" else 1 if rest[0] < 256 else 2)
 
 
 def _boxes_are_cut(data: bytes) -> bool:

@@ -39,6 +39,7 @@ def catalog_of_labels(
         given_splits=text_column(given or [""] * count),
         groups=text_column(groups or [""] * count),
         statuses=text_column(statuses or ["ok"] * count),
+        details=np.full(count, "", object),
         notes=text_column([""] * count),
         widths=zeros,
         heights=zeros,

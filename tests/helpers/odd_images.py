@@ -13,10 +13,12 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image, ImageCms, features
 
 HAS_AVIF = features.check("avif")
 FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", *(["AVIF"] if HAS_AVIF else [])]
@@ -527,6 +529,13 @@ def invisible(format: str) -> bytes:
     return encoded(rgba, format, **({"lossless": True} if format == "WEBP" else {}))
 
 
+def white_icon() -> bytes:
+    """A white drawing on transparency: on white nothing of it can be seen."""
+    _, visible = stencil()
+    alpha = np.where(visible, 255, 0).astype(np.uint8)
+    return encoded(np.dstack([np.full((48, 64, 3), 255, np.uint8), alpha]))
+
+
 def _palette_and_alpha(grey: np.ndarray, alpha: np.ndarray) -> Image.Image:
     img = Image.fromarray(grey).convert("P").convert("PA")
     img.putalpha(Image.fromarray(alpha))
@@ -662,13 +671,7 @@ def impostors() -> dict[str, tuple[bytes, str]]:
 def unsupported() -> dict[str, tuple[bytes, str]]:
     """File name: (content, word that the verdict says)."""
     return {
-        "phone.heic": (struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + bytes(200), "HEIC"),
-        "phone.heif": (struct.pack(">I", 24) + b"ftypmif1\0\0\0\0mif1heic" + bytes(200), "HEIF"),
-        "new.jxl": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(60), "JPEG XL"),
-        "bare.jxl": (b"\xff\x0a" + bytes(60), "JPEG XL"),
-        "old.jp2": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(60), "JPEG 2000"),
         "layers.psd": (b"8BPS\0\1" + bytes(60), "Photoshop"),
-        "scan.dcm": (bytes(128) + b"DICM" + bytes(60), "DICOM"),
         "camera.cr2": (b"II*\0\x10\0\0\0CR\x02\0" + bytes(60), "camera raw"),
         "camera.cr3": (
             struct.pack(">I", 24) + b"ftypcrx \0\0\0\1crx isom" + bytes(60),
@@ -677,7 +680,145 @@ def unsupported() -> dict[str, tuple[bytes, str]]:
         "camera.dng": (encoded(scene(), "TIFF", tiffinfo={50706: b"\1\4\0\0"}), "camera raw"),
         "float.tif": (float_tiff(), "floating-point"),
         "int32.tif": (int32_tiff(), "whole numbers"),
+        "satellite.tif": (bands_tiff(13, 16), "13 bands of 16 bits"),
+        "satellite_planes.tif": (bands_tiff(13, 16, planes=True), "13 bands of 16 bits"),
+        "compressed.tif": (
+            tiff(64, 48, bytes(100), bits=(8, 8, 8), photometric=2, tags={259: (34887,)}),
+            "compressed by LERC",
+        ),
+        "any.pam": (b"P7\nWIDTH 2\nHEIGHT 2\nDEPTH 3\nMAXVAL 255\nENDHDR\n" + bytes(12), "PAM"),
+        "colour.pfm": (b"PF\n2 2\n-1.0\n" + bytes(48), "PFM"),
     }
+
+
+def bands_tiff(bands: int, bits: int, *, planes: bool = False, extra: int | None = 0) -> bytes:
+    """The scene as the first bands of a TIFF of many; `extra` is what the others are said to be."""
+    kind = {8: np.uint8, 16: np.uint16}[bits]
+    more = np.repeat(255 - scene()[:, :, :1], bands, axis=2)
+    pixels = np.dstack([scene(), more])[:, :, :bands].astype(kind)
+    tags: dict[int, tuple[int, ...]] = {} if extra is None else {338: (extra,) * (bands - 3)}
+    if planes:
+        size = 64 * 48 * bits // 8
+        starts = tuple(8 + size * band for band in range(bands))
+        tags |= {284: (2,), 273: starts, 279: (size,) * bands}
+        pixels = pixels.transpose(2, 0, 1)
+    return tiff(64, 48, pixels.tobytes(), bits=(bits,) * bands, photometric=2, tags=tags)
+
+
+# ── colour profiles ──
+
+
+def profile(*, is_wide: bool) -> bytes:
+    """The profile of sRGB, or one with the primaries of a wide space, as some cameras write."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    (count,) = struct.unpack_from(">I", data, 128)
+    entries = [struct.unpack_from(">4sI", data, 132 + 12 * entry) for entry in range(count)]
+    wide = {
+        b"rXYZ": (0.7977, 0.2880, 0.0),
+        b"gXYZ": (0.1352, 0.7119, 0.0),
+        b"bXYZ": (0.0313, 0.0001, 0.8249),
+    }
+    for tag, at in entries:
+        if is_wide and tag in wide:
+            data[at + 8 : at + 20] = struct.pack(">3i", *(round(v * 65536) for v in wide[tag]))
+    return bytes(data)
+
+
+def in_wide_colours(pixels: np.ndarray, format: str = "PNG", **options: object) -> bytes:
+    """An image stored in the wide space, with its profile: it looks as its pixels in sRGB."""
+    wide = profile(is_wide=True)
+    source = ImageCms.ImageCmsProfile(io.BytesIO(wide))
+    img = ImageCms.profileToProfile(Image.fromarray(pixels), ImageCms.createProfile("sRGB"), source)
+    assert img is not None
+    return encoded(img, format, icc_profile=wide, **options)
+
+
+# ── what an extra decodes ──
+
+
+def extra_files() -> dict[str, bytes]:
+    """An image of each format that needs an extra, as far as they are installed."""
+    found = {}
+    if find_spec("pillow_heif"):
+        found["phone.heic"] = heic()
+    if find_spec("pillow_jxl"):
+        found["new.jxl"] = jxl()
+    if find_spec("pydicom"):
+        found["scan.dcm"] = dicom(scene()[:, :, 0])
+    return found
+
+
+def heic(seed: int = 0) -> bytes:
+    """The scene as an iPhone writes it."""
+    import pillow_heif
+
+    out = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(scene(seed))).save(out, quality=95)
+    return out.getvalue()
+
+
+def jxl(seed: int = 0) -> bytes:
+    """The scene as JPEG XL, without loss."""
+    import_module("pillow_jxl")
+    out = io.BytesIO()
+    Image.fromarray(scene(seed)).save(out, "JXL", lossless=True)
+    return out.getvalue()
+
+
+def dicom(values: np.ndarray, syntax: str = "1.2.840.10008.1.2.1", **elements: object) -> bytes:
+    """Grey values as DICOM: uint8 or uint16, or int16 as tomographs write. More elements by name.
+
+    With the syntax of a compression the pixels are noise that claims to be compressed so.
+    """
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(syntax)
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
+        "1.2.840.10008.5.1.4.1.1.2",
+        "1.2",
+    )
+    dataset = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
+    bits = 8 * values.itemsize
+    frames = values if values.ndim == 3 else values[None]
+    usual = {
+        "Rows": frames.shape[1],
+        "Columns": frames.shape[2],
+        "NumberOfFrames": len(frames),
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": int(values.dtype.kind == "i"),
+        "PixelData": frames.tobytes(),
+    }
+    for name, value in {**usual, **elements}.items():
+        setattr(dataset, name, value)
+    if meta.TransferSyntaxUID.is_compressed:
+        dataset.PixelData = encapsulate([frame.tobytes() for frame in frames])
+        dataset["PixelData"].VR = "OB"
+    out = io.BytesIO()
+    dataset.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+# ── the PNM family ──
+
+
+def pnm(kind: int, top: int = 255) -> bytes:
+    """The scene as P1 to P6, with a comment in its header."""
+    grey = np.asarray(Image.fromarray(scene()).convert("L"), int)
+    values = {1: grey < 128, 2: grey, 3: scene(), 4: grey < 128, 5: grey, 6: scene()}[kind]
+    values = values.astype(int) if kind in (1, 4) else values.astype(int) * top // 255
+    head = f"P{kind}\n# by hand\n64 48\n" + ("" if kind in (1, 4) else f"{top}\n")
+    if kind < 4:
+        return (head + "\n".join(" ".join(map(str, row.ravel())) for row in values)).encode()
+    if kind == 4:
+        return head.encode() + np.packbits(values, axis=1).tobytes()
+    return head.encode() + values.astype("u1" if top < 256 else ">u2").tobytes()
 
 
 def salt(folder: Path) -> dict[str, str]:
@@ -707,6 +848,12 @@ def salt(folder: Path) -> dict[str, str]:
         "png_named.jpg": encoded(scene(150)),
         "bad_exif.jpg": bad_exif("JPEG"),
         "no_extension": encoded(scene(151), "BMP"),
+        "infrared.tif": bands_tiff(4, 8, extra=None),
+        "unended.jpg": encoded(scene(152), "JPEG")[:-2],
+        "wide_colours.png": in_wide_colours(scene(153)),
+        "bad_profile.png": encoded(scene(154), icc_profile=b"any bytes at all"),
+        "white_icon.png": white_icon(),
+        "grey.pgm": pnm(5),
     }
     jpeg, still_gif = encoded(scene(160), "JPEG"), encoded(scene(161), "GIF")
     short = {
@@ -781,6 +928,7 @@ def gallery_contents() -> dict[str, bytes]:
         },
         **{f"bad_exif.{SUFFIXES[f]}": bad_exif(f) for f in ("JPEG", "PNG", "WEBP")},
         **_coloured_files(),
+        **_later_files(),
         **{
             f"transparent_{kind.replace(' ', '_')}.{end}": transparent(kind)
             for kind, end in see_through.items()
@@ -931,6 +1079,63 @@ def _coloured_files() -> dict[str, bytes]:
         "two_grey_channels.tif": tiff(64, 48, scene()[:, :, :2].tobytes(), bits=(8, 8)),
         **_bmp_files(),
     }
+
+
+def _later_files() -> dict[str, bytes]:
+    """Kinds of files that a first version of the contract refused, or took for others."""
+    jpeg = encoded(scene(), "JPEG")
+    wide = profile(is_wide=True)
+    moved = {f"profile_wide.{SUFFIXES[f]}": in_wide_colours(scene(), f) for f in _WITH_PROFILE}
+    pnms = {f"pnm_{kind}.p{'bgp'[(kind - 1) % 3]}m": pnm(kind) for kind in range(1, 7)}
+    wavelets = {}
+    if features.check("jpg_2000"):
+        wavelets = {
+            "wavelets_plain.jp2": encoded(scene(), "JPEG2000"),
+            "wavelets_grey_16.jp2": encoded(Image.fromarray(ramp()), "JPEG2000"),
+            "wavelets_cut.jp2": cut(encoded(scene(), "JPEG2000"), 60),
+        }
+    return {
+        **moved,
+        **pnms,
+        **wavelets,
+        **{f"extra_{name}": data for name, data in extra_files().items()},
+        "pnm_5_16_bits.pgm": pnm(5, 65535),
+        "pnm_5_12_bits.pgm": pnm(5, 4095),
+        "pnm_6_16_bits.ppm": pnm(6, 65535),
+        "pnm_5_cut.pgm": cut(pnm(5), 70),
+        "pnm_2_cut.pgm": cut(pnm(2), 70),
+        "profile_srgb.png": encoded(scene(), icc_profile=profile(is_wide=False)),
+        "profile_damaged.png": encoded(scene(), icc_profile=wide[:200]),
+        "profile_of_ink_on_rgb.jpg": encoded(
+            scene(), "JPEG", icc_profile=wide.replace(b"RGB ", b"CMYK", 1)
+        ),
+        "profile_on_grey.png": in_mode("L", "PNG", icc_profile=wide),
+        "profile_on_palette.png": in_mode("P", "PNG", icc_profile=wide),
+        "unended.jpg": jpeg[:-2],
+        "unended_half.jpg": jpeg[:-1],
+        "unended_zeros.jpg": jpeg[:-2] + bytes(64),
+        "unended_restarts.jpg": encoded(scene(), "JPEG", restart_marker_blocks=2)[:-2],
+        "unended_progressive.jpg": encoded(scene(), "JPEG", progressive=True)[:-2],
+        "unended_row_missing.jpg": jpeg[:-40],
+        "unended_row_of_zeros.jpg": jpeg[:-40] + bytes(4000),
+        "bands_4_unnamed.tif": bands_tiff(4, 8),
+        "bands_4_without_a_word.tif": bands_tiff(4, 8, extra=None),
+        "bands_4_alpha.tif": bands_tiff(4, 8, extra=2),
+        "bands_5.tif": bands_tiff(5, 8),
+        "bands_13.tif": bands_tiff(13, 8),
+        "icon_white.png": white_icon(),
+        "icon_black.png": encoded(_black_icon()),
+        "flat.png": encoded(np.full((48, 64, 3), 90, np.uint8)),
+    }
+
+
+_WITH_PROFILE = ("JPEG", "PNG", "WEBP", "TIFF")
+
+
+def _black_icon() -> np.ndarray:
+    _, visible = stencil()
+    alpha = np.where(visible, 255, 0).astype(np.uint8)
+    return np.dstack([np.zeros((48, 64, 3), np.uint8), alpha])
 
 
 def bmp(
@@ -1116,7 +1321,7 @@ def tiffs_that_make_decoders_speak(folder: Path) -> None:
 def plain_pillow_decodes(path: Path) -> bool:
     """Whether Pillow alone, kept to the formats that are read here, gives pixels for the file."""
     try:
-        with Image.open(path, formats=FORMATS) as img:
+        with Image.open(path, formats=[*FORMATS, "PPM", "JPEG2000"]) as img:
             img.load()
     except Exception:
         return False

@@ -41,6 +41,7 @@ def make_catalog(
         given_splits=np.full(count, ""),
         groups=np.full(count, ""),
         statuses=np.full(count, "ok", dtype="U20"),
+        details=np.full(count, "", object),
         notes=np.full(count, "", dtype="U60"),
         widths=np.full(count, 40),
         heights=np.full(count, 30),

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import __version__ as pillow_version
 
-from tellapart import decoding
 from tellapart.cache.database import Database
+from tellapart.decoders import rules
 
 FORMAT = 3  # the version of the table; another one gets another file
 
@@ -33,7 +33,7 @@ class FeatureStore(Database):
             " digest)"
         )
         super().__init__(folder / f"features-{FORMAT}.sqlite", {"features": columns})
-        self._made_by = f"{decoding.CONTRACT} {pillow_version} {_runtime_version()}"
+        self._made_by = f"{rules.CONTRACT} {pillow_version} {_runtime_version()}"
 
     def get(self, graph: str, digest: str) -> NDArray[np.float32] | None:
         """The kept embedding (D,) of an image's content. None means that there is none."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 import zlib
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import __version__ as pillow_version
 
-from tellapart import decoding
 from tellapart.cache.database import Database
 from tellapart.catalog.inspect import Verdict
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES
+from tellapart.decoders import rules as decode_rules
+from tellapart.decoders.levels import Levels
+from tellapart.decoders.opening import installed_decoders
 from tellapart.decoders.rules import DecodeRules
 
-FORMAT = 1  # the version of the tables; another one gets another file
+FORMAT = 2  # the version of the tables; another one gets another file
 # The version of thumbnails and of their search. Raise it when the same pixels may get another
 # answer.
 CONTRACT = 2
@@ -38,7 +42,7 @@ class ScanMemory(Database):
 
     def __init__(self, folder: Path, place: str, rules: DecodeRules) -> None:
         super().__init__(folder / f"scans-{FORMAT}.sqlite", _TABLES)
-        pixels = f"{decoding.CONTRACT} {pillow_version} {rules.key}"
+        pixels = f"{decode_rules.CONTRACT} {pillow_version} {rules.base.key} {installed_decoders()}"
         self._settings = f"{CONTRACT} {THUMBNAIL_BYTES} {pixels}"
         self._place = hashlib.sha256(
             f"{self._settings} {place}".encode(errors="surrogateescape")
@@ -106,12 +110,41 @@ class ScanMemory(Database):
 
 
 def _values(verdict: Verdict) -> tuple[str | int, ...]:
-    notes = ";".join(verdict.notes)
-    return verdict.digest, verdict.status, notes, verdict.width, verdict.height, verdict.taken
+    return (
+        verdict.digest,
+        verdict.status,
+        ";".join(verdict.notes),
+        verdict.width,
+        verdict.height,
+        verdict.taken,
+        verdict.detail,
+        json.dumps(astuple(verdict.levels)) if verdict.levels else "",
+        verdict.decoded_by,
+    )
 
 
-def _verdict(digest: str, status: str, notes: str, width: int, height: int, taken: str) -> Verdict:
-    return Verdict(status, tuple(notes.split(";")) if notes else (), width, height, digest, taken)
+def _verdict(
+    digest: str,
+    status: str,
+    notes: str,
+    width: int,
+    height: int,
+    taken: str,
+    detail: str,
+    levels: str,
+    decoded_by: str,
+) -> Verdict:
+    return Verdict(
+        status,
+        tuple(notes.split(";")) if notes else (),
+        width,
+        height,
+        digest,
+        taken,
+        detail,
+        Levels(*json.loads(levels)) if levels else None,
+        decoded_by,
+    )
 
 
 def _check(*row: Any) -> int:
@@ -122,19 +155,24 @@ def _check(*row: Any) -> int:
 _TABLES = {
     "files": (
         "place TEXT, path TEXT, stamp TEXT, digest TEXT, status TEXT, notes TEXT, width INTEGER,"
-        " height INTEGER, taken TEXT, sum INTEGER, kept INTEGER, PRIMARY KEY (place, path)"
+        " height INTEGER, taken TEXT, detail TEXT, levels TEXT, decoded_by TEXT, sum INTEGER, kept"
+        " INTEGER, PRIMARY KEY (place, path)"
     ),
     "contents": (
         "settings TEXT, digest TEXT, status TEXT, notes TEXT, width INTEGER, height INTEGER, taken"
-        " TEXT, thumbnail BLOB, sum INTEGER, kept INTEGER, PRIMARY KEY (settings, digest)"
+        " TEXT, detail TEXT, levels TEXT, decoded_by TEXT, thumbnail BLOB, sum INTEGER, kept INTEGER,"
+        " PRIMARY KEY (settings, digest)"
     ),
     "sets": "key TEXT PRIMARY KEY, pairs BLOB, sum INTEGER, kept INTEGER",
 }
 _SELECT_FILES = (
-    "SELECT path, stamp, digest, status, notes, width, height, taken, sum FROM files WHERE"
-    " place = ?"
+    "SELECT path, stamp, digest, status, notes, width, height, taken, detail, levels, decoded_by, sum"
+    " FROM files WHERE place = ?"
 )
-_CONTENT = "SELECT digest, status, notes, width, height, taken, thumbnail, sum FROM contents"
+_CONTENT = (
+    "SELECT digest, status, notes, width, height, taken, detail, levels, decoded_by, thumbnail, sum"
+    " FROM contents"
+)
 _SELECT_CONTENT = f"{_CONTENT} WHERE settings = ? AND digest = ?"
 _SELECT_CONTENTS = (
     f"{_CONTENT} WHERE settings = ? AND digest IN (SELECT digest FROM files WHERE place = ?)"  # noqa: S608

@@ -80,7 +80,8 @@ def link_copies(catalog: Catalog, memory: ThumbnailMemory, kind: CopiesKind = "n
             remarks=(*catalog.remarks, _NOT_LOOKED_FOR[kind]),
         )
     rows = different_images(catalog)
-    key = hashlib.sha256("".join(catalog.digests[rows]).encode()).hexdigest()
+    ranges = catalog.rules.key if catalog.rules.ranges else ""  # thumbnails hang on them
+    key = hashlib.sha256("".join([ranges, *catalog.digests[rows]]).encode()).hexdigest()
     pairs = memory.recall_pairs(key)
     if pairs is None:
         joined = b"".join(thumbnails_of(catalog, rows, memory))

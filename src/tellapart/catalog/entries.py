@@ -79,6 +79,7 @@ def catalog_of(
         groups=text_column(entry.group for entry in entries),
         weights=np.array([entry.weight for entry in entries], np.float64),
         statuses=text_column([""] * count),
+        details=text_column([""] * count),
         notes=text_column("link_outside" * (entry.path in links_outside) for entry in entries),
         widths=np.zeros(count, np.int64),
         heights=np.zeros(count, np.int64),

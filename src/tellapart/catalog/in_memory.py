@@ -6,6 +6,7 @@ do, so that all that handles files handles it too. Nothing is written to disk.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral
@@ -59,6 +60,11 @@ class MemoryFiles:
         try:
             if isinstance(image, bytes | bytearray | memoryview):
                 return bytes(image)
+            if isinstance(image, PillowImage.Image) and image.mode.startswith(("I", "F")):
+                # As values, for the scan takes their range from all images.
+                out = io.BytesIO()
+                image.save(out, "TIFF")
+                return out.getvalue()
             decoded = decode_input(image, rules=_IN_MEMORY)
             return decoded if decoded.pixels is None else to_bmp(decoded.pixels)
         except MemoryError:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.files import Files
 from tellapart.catalog.thumbnails import make_thumbnail
+from tellapart.decoders.levels import Levels
+from tellapart.decoders.modes import range_text
 from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import Decoded, decode, extension_note
 
@@ -27,6 +29,9 @@ class Verdict:
         height: likewise.
         digest: SHA-256 of the file's bytes; "" if they could not be read.
         taken: capture time and camera, as `Decoded.taken`.
+        detail: why the status is not ok, in a sentence or two.
+        levels: the values of an image of more than 8 bits.
+        decoded_by: as `Decoded.decoded_by`.
     """
 
     status: str
@@ -35,16 +40,27 @@ class Verdict:
     height: int = 0
     digest: str = ""
     taken: str = ""
+    detail: str = ""
+    levels: Levels | None = None
+    decoded_by: str = ""
+
+    def waits_for(self, rules: DecodeRules) -> bool:
+        """Whether its pixels hang on a range that these rules have, and were made by another."""
+        if self.levels is None:
+            return False
+        return range_text(self.levels.kind, rules) not in self.decoded_by.split(";")
 
 
 class ScanHook(Protocol):
     """What needs the pixels on the one occasion that they are there. Several threads call it."""
 
-    def known(self, digest: str) -> bool:
-        """Whether there is nothing left to do with an image of this content."""
+    def known(self, digest: str, decoded_by: str) -> bool:
+        """Whether there is nothing left to do with an image of this content, decoded so."""
 
-    def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
-        """Take an image that decoded well: the hash of its content, and (H, W, 3) RGB."""
+    def visit(self, digest: str, pixels: NDArray[np.uint8], decoded_by: str) -> None:
+        """Take an image that decoded well: the hash of its content, (H, W, 3) RGB, and what of the
+        rules its pixels depend on, as `Decoded.decoded_by`.
+        """
 
 
 class Memory(Protocol):
@@ -91,7 +107,7 @@ class Inspector:
         stamp = self._files.stamp(path) if self._memory else ("", 0.0)
         data = self._files.read(path)
         if isinstance(data, Decoded):
-            return Verdict(data.status)
+            return Verdict(data.status, detail=data.detail)
         digest = hashlib.sha256(data).hexdigest()
         # A lock for each content, so that of two copies met at once the second one waits.
         with self._locks.setdefault(digest, Lock()):
@@ -102,7 +118,7 @@ class Inspector:
             # This one note depends on the name, so it is no part of the verdict on the content.
             name = path.rpartition("/")[2]
             verdict = replace(content, notes=extension_note(name, data) + content.notes)
-        if self._memory:
+        if self._memory and not self._is_preliminary(verdict):
             self._memory.remember(path, stamp, verdict)
         return verdict
 
@@ -112,17 +128,35 @@ class Inspector:
             return remembered
         decoded = decode(data, rules=self._rules)
         verdict = Verdict(
-            decoded.status, decoded.notes, decoded.width, decoded.height, digest, decoded.taken
+            decoded.status,
+            decoded.notes,
+            decoded.width,
+            decoded.height,
+            digest,
+            decoded.taken,
+            decoded.detail,
+            decoded.levels,
+            decoded.decoded_by,
         )
+        if self._is_preliminary(verdict):
+            return verdict
         pixels = decoded.pixels
-        if self._hook and pixels is not None and not self._hook.known(digest):
-            self._hook.visit(digest, pixels)
+        if self._hook and pixels is not None and not self._hook.known(digest, decoded.decoded_by):
+            self._hook.visit(digest, pixels, decoded.decoded_by)
         if self._memory:
             thumbnail = b"" if pixels is None else make_thumbnail(pixels)
             self._memory.remember_content(verdict, thumbnail)
         return verdict
 
+    def _is_preliminary(self, verdict: Verdict) -> bool:
+        """Whether the pixels of an image are still to be made, by a range that the scan takes from
+        all images.
+        """
+        return verdict.levels is not None and self._rules.ranges is None
+
     def _is_done(self, remembered: Verdict) -> bool:
-        return (
-            remembered.status != "ok" or self._hook is None or self._hook.known(remembered.digest)
-        )
+        if remembered.status != "ok" or self._is_preliminary(remembered):
+            return True
+        if remembered.waits_for(self._rules):
+            return False
+        return self._hook is None or self._hook.known(remembered.digest, remembered.decoded_by)

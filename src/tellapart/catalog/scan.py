@@ -4,19 +4,20 @@ not read at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 
-from tellapart.catalog.files import Folder
+from tellapart.catalog.files import Files, Folder
 from tellapart.catalog.inspect import Inspector, Memory, ScanHook, Verdict
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.catalog.workers import inspect_in_processes, start_workers
+from tellapart.decoders.opening import is_decoder
 from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
 from tellapart.errors import UserError
-from tellapart.phrases import count_of
+from tellapart.phrases import count_of, listed
 from tellapart.threads import map_ahead
 
 WORTH_PROCESSES = 1000  # files; for fewer, the start of processes takes longer than they save
@@ -40,25 +41,54 @@ def scan(
         memory: spares the reading of files that have not changed, and keeps what is found.
         advance: called after each file.
     """
-    inspector = Inspector(catalog.files, rules, hook, memory)
-    verdicts = {}
-    # What is remembered goes first: asking for it is too little work for threads.
-    for path in catalog.paths:
-        if verdict := inspector.recall(path):
+    verdicts, deep = {}, []
+    with closing(
+        _inspected(catalog.files, catalog.paths.tolist(), rules, hook, memory)
+    ) as inspected:
+        for path, verdict in inspected:
+            verdicts[path] = verdict
+            if verdict.levels and rules.ranges is None:
+                deep.append(path)
+            else:
+                advance()
+    # Only all images together show which range those of more than 8 bits use.
+    found = verdicts.values()
+    levels = (verdict.levels for verdict in found if verdict.levels)
+    settled = rules.settled(levels, _extra_decoders(found))
+    with closing(_inspected(catalog.files, deep, settled, hook, memory)) as inspected:
+        for path, verdict in inspected:
             verdicts[path] = verdict
             advance()
-    unknown = [path for path in catalog.paths if path not in verdicts]
+    scanned = _with_verdicts(catalog, [verdicts[path] for path in catalog.paths])
+    return scanned.replace(
+        rules=settled, remarks=(*catalog.remarks, *_range_remarks(settled, len(deep)))
+    )
+
+
+def _inspected(
+    files: Files,
+    paths: Sequence[str],
+    rules: DecodeRules,
+    hook: ScanHook | None,
+    memory: Memory | None,
+) -> Generator[tuple[str, Verdict], None, None]:
+    """Files and the verdicts on them."""
+    inspector = Inspector(files, rules, hook, memory)
+    unknown = []
+    # What is remembered goes first: asking for it is too little work for threads.
+    for path in paths:
+        if verdict := inspector.recall(path):
+            yield path, verdict
+        else:
+            unknown.append(path)
     # A hook wants the pixels in this process, and only a folder is open to another one.
-    root = catalog.files.root if isinstance(catalog.files, Folder) and not hook else None
+    root = files.root if isinstance(files, Folder) and not hook else None
     if root and memory and len(unknown) >= WORTH_PROCESSES:
         inspected = _in_processes(root, unknown, inspector, rules, memory)
     else:
         inspected = map_ahead(inspector.inspect, unknown)
     with closing(inspected):
-        for path, verdict in zip(unknown, inspected, strict=True):
-            verdicts[path] = verdict
-            advance()
-    return _with_verdicts(catalog.replace(rules=rules), [verdicts[path] for path in catalog.paths])
+        yield from zip(unknown, inspected, strict=True)
 
 
 def _in_processes(
@@ -70,6 +100,28 @@ def _in_processes(
     return map_ahead(inspector.inspect, paths)
 
 
+def _extra_decoders(verdicts: Iterable[Verdict]) -> set[str]:
+    """The extra decoders that images needed, with their versions."""
+    parts = {part for verdict in verdicts for part in verdict.decoded_by.split(";")}
+    return {part for part in parts if is_decoder(part)}
+
+
+def _range_remarks(rules: DecodeRules, count: int) -> list[str]:
+    """One remark that says by which ranges images of more than 8 bits were scaled."""
+    ranges = [
+        f"{kind} values from {low:,g} to {high:,g}"
+        for kind, low, high in rules.ranges or ()
+        if (kind, low, high) != ("16-bit", 0, 65535)
+    ]
+    if not ranges or not count:
+        return []
+    return [
+        f"{count_of(count, 'image has', 'images have')} more than 8 bits. Black to white are"
+        f" {listed(ranges)}, as all of them together use. --set decoding.value_range=0,65535 sets"
+        " another range."
+    ]
+
+
 def _with_verdicts(catalog: Catalog, verdicts: Sequence[Verdict]) -> Catalog:
     notes = [
         ";".join(filter(None, (before, *verdict.notes)))
@@ -77,6 +129,7 @@ def _with_verdicts(catalog: Catalog, verdicts: Sequence[Verdict]) -> Catalog:
     ]
     return catalog.replace(
         statuses=text_column(verdict.status for verdict in verdicts),
+        details=text_column(verdict.detail for verdict in verdicts),
         notes=text_column(notes),
         widths=np.array([verdict.width for verdict in verdicts], np.int64),
         heights=np.array([verdict.height for verdict in verdicts], np.int64),

@@ -34,6 +34,7 @@ class Catalog:
         weights: (N,) float64 from 0, how often each is drawn in weighted training. It is 1 where
             the source does not say.
         statuses: (N,) str, "ok" or why the file is not used; "" before the scan.
+        details: (N,) str, why the status is not ok, in a sentence or two; "" where it is.
         notes: (N,) str, names of remarks that do not stop an image, joined by ";".
         widths, heights: (N,) int64, pixels after orientation; 0 where the status is not ok.
         digests: (N,) str, SHA-256 of the file's bytes; "" where it could not be read.
@@ -66,6 +67,7 @@ class Catalog:
     groups: Column
     weights: Column
     statuses: Column
+    details: Column
     notes: Column
     widths: Column
     heights: Column
@@ -149,6 +151,7 @@ _COLUMNS = (
     "groups",
     "weights",
     "statuses",
+    "details",
     "notes",
     "widths",
     "heights",

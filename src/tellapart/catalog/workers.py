@@ -26,6 +26,7 @@ from typing import Any
 from tellapart.catalog.files import Folder
 from tellapart.catalog.inspect import Inspector, Memory, Verdict
 from tellapart.cores import usable_cores
+from tellapart.decoders.levels import Levels
 from tellapart.decoders.rules import DecodeRules
 from tellapart.processes import environment, python_command
 from tellapart.threads import map_ahead
@@ -34,7 +35,9 @@ from tellapart.threads import map_ahead
 # holds, so neither side waits for the other to make room.
 AT_ONCE = 15
 READY = b"ready\n"
-CRASHED = Verdict("corrupt")  # of a file that makes a decoder crash
+CRASHED = Verdict(
+    "corrupt", detail="The decoder ended over it."
+)  # of a file that makes a decoder crash
 
 
 def start_workers(root: Path, rules: DecodeRules) -> list[Worker]:
@@ -91,8 +94,9 @@ def _remember(path: str, answer: dict[str, Any], memory: Memory) -> Verdict:
 
 
 def _verdict(values: Sequence[Any]) -> Verdict:
-    status, notes, *rest = values
-    return Verdict(status, tuple(notes), *rest)
+    status, notes, width, height, digest, taken, detail, levels, decoded_by = values
+    found = Levels(*levels) if levels else None
+    return Verdict(status, tuple(notes), width, height, digest, taken, detail, found, decoded_by)
 
 
 class Worker:

@@ -34,18 +34,18 @@ class Extractors:
             if name not in self.failed
         }
 
-    def known(self, digest: str) -> bool:
+    def known(self, digest: str, decoded_by: str) -> bool:
         """Whether every working network has the features of an image."""
-        return all(extractor.known(digest) for extractor in self.working.values())
+        return all(extractor.known(digest, decoded_by) for extractor in self.working.values())
 
-    def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
+    def visit(self, digest: str, pixels: NDArray[np.uint8], decoded_by: str) -> None:
         """Compute the features of an image with each network that does not have them yet."""
         for name, extractor in self.working.items():
-            if extractor.known(digest):
+            if extractor.known(digest, decoded_by):
                 continue
             began = perf_counter()
             try:
-                extractor.visit(digest, pixels)
+                extractor.visit(digest, pixels, decoded_by)
             # onnxruntime raises many classes of exception, which have no common base.
             except Exception as error:
                 self.failed[name] = fault(error)

@@ -50,7 +50,7 @@ def torch_references(
     Raises:
         Refused: every image was changed.
     """
-    key = f"torch:{graph_digest}:{network.digest}"
+    key = f"torch:{graph_digest}:{network.digest}:{catalog.rules.key}"
     preprocessing = network.preprocessing
     pixels_of, changed = {}, []
     for row in rows:

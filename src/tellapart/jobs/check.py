@@ -95,12 +95,13 @@ def check(
     options = load_recipe(recipe, set)
     check_page(out)
     catalog = read_catalog(data, name_of(data), options, console)
-    row, content, decoded = _image(catalog, image, rules_of(options.decoding))
+    predictor = load(model) if model else None
+    rules = predictor.card.decoding if predictor else rules_of(options.decoding)
+    row, content, decoded = _image(catalog, image, rules)
     pixels = decoded.pixels
     assert pixels is not None
 
-    if model:
-        predictor = load(model)
+    if predictor:
         preprocessing, graph = predictor.card.preprocessing, predictor.graph
     else:
         network = LoadedBackbone(options, console, Extensions()).exported()
@@ -112,7 +113,7 @@ def check(
         *_preprocessing_steps(preprocessing, pixels, graph),
         _embedding_step(graph, pixels),
     ]
-    if model:
+    if predictor:
         steps.append(_answer_step(catalog, row, predictor.predict_one(pixels)))
     html = render_steps(catalog.paths[row], timestamp(), steps)
     page = write_page(out, html)

@@ -23,11 +23,11 @@ class Answers:
         self._predictor = predictor
         self._outputs: dict[str, Outputs] = {}
 
-    def known(self, digest: str) -> bool:
+    def known(self, digest: str, decoded_by: str) -> bool:
         """Whether an image with this content was predicted before."""
         return digest in self._outputs
 
-    def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
+    def visit(self, digest: str, pixels: NDArray[np.uint8], decoded_by: str) -> None:
         """Predict an image."""
         self._outputs[digest] = self._predictor.outputs(pixels)
 
@@ -62,13 +62,13 @@ class AnswersAndThumbnails:
         self.answers = Answers(predictor)
         self._thumbnails: dict[str, bytes] = {}
 
-    def known(self, digest: str) -> bool:
+    def known(self, digest: str, decoded_by: str) -> bool:
         """Whether an image with this content was visited before."""
         return digest in self._thumbnails
 
-    def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
+    def visit(self, digest: str, pixels: NDArray[np.uint8], decoded_by: str) -> None:
         """Predict an image, and take its thumbnail."""
-        self.answers.visit(digest, pixels)
+        self.answers.visit(digest, pixels, decoded_by)
         self._thumbnails[digest] = make_thumbnail(pixels)
 
     def thumbnail_of(self, digest: str) -> bytes | None:

@@ -26,20 +26,22 @@ class FeatureExtractor:
         self._session = Session(graph)
         self._store = store
         self._features: dict[str, NDArray[np.float32]] = {}
+        self._decoded_by: dict[str, str] = {}
 
-    def known(self, digest: str) -> bool:
-        """Whether the embedding of an image is computed or in the store."""
-        if digest not in self._features:
-            kept = self._store.get(self.graph_digest, digest)
-            if kept is not None:
-                self._features[digest] = kept
-        return digest in self._features
+    def known(self, digest: str, decoded_by: str) -> bool:
+        """Whether the embedding of an image, decoded so, is computed or in the store."""
+        if self._decoded_by.get(digest) != decoded_by:
+            kept = self._store.get(self.graph_digest, content_key(digest, decoded_by))
+            if kept is None:
+                return False
+            self._features[digest], self._decoded_by[digest] = kept, decoded_by
+        return True
 
-    def visit(self, digest: str, pixels: NDArray[np.uint8]) -> None:
+    def visit(self, digest: str, pixels: NDArray[np.uint8], decoded_by: str) -> None:
         """Compute the embedding of one image, and keep it."""
         features = self._session.run(pixels[None], ["embedding"])[0][0]
-        self._features[digest] = features
-        self._store.put(self.graph_digest, digest, features)
+        self._features[digest], self._decoded_by[digest] = features, decoded_by
+        self._store.put(self.graph_digest, content_key(digest, decoded_by), features)
         self.computed += 1
 
     def of(self, catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -47,3 +49,14 @@ class FeatureExtractor:
         if not len(rows):
             return np.zeros((0, len(next(iter(self._features.values())))), np.float32)
         return np.stack([self._features[digest] for digest in catalog.digests[rows]])
+
+
+def content_key(digest: str, decoded_by: str) -> str:
+    """What tells the pixels of an image from all others: its content, and the rules that had a part
+    in them.
+
+    Most images are decoded alike by all rules. Their key is the digest, whatever the rules are.
+    """
+    if not decoded_by:
+        return digest
+    return hashlib.sha256(f"{digest} {decoded_by}".encode()).hexdigest()

@@ -1,0 +1,64 @@
+"""Transparency → one ground for the whole image, on which its drawing can be seen.
+
+The ground is white, as on most pages. A white icon on transparency would vanish there, so an image
+that has almost no contrast on white, but has some on black, is laid on black.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tellapart.decoders.rules import OLD_CONTRACT, DecodeRules
+from tellapart.decoders.verdict import Trace
+
+VISIBLE = (
+    16  # levels of 255 between the darkest and the lightest thousandth, below which nothing shows
+)
+_ON_BLACK = 4 * VISIBLE  # what black has to show more than white, so that noise does not decide
+_LEFT_OUT = 0.1  # percent of the pixels at each end
+
+
+def on_ground(rgba: Image.Image, rules: DecodeRules, trace: Trace) -> Image.Image:
+    """Lay an RGBA image on a ground. The hidden colour of fully transparent parts has no effect."""
+    alpha = rgba.getchannel("A")
+    white = _laid(rgba, alpha, "white")
+    if rules.contract <= OLD_CONTRACT or not _is_flat(white):
+        trace.notes.append("alpha_on_white")
+        return white
+    black = _laid(rgba, alpha, "black")
+    if contrast_of(np.asarray(black)) < _ON_BLACK:
+        trace.notes.append("alpha_on_white")
+        return white
+    trace.notes.append("alpha_on_black")
+    trace.decoded_by.append("black ground")
+    return black
+
+
+def contrast_of(pixels: NDArray[np.uint8]) -> float:
+    """How far the darkest and the lightest thousandth of an image are apart, in levels of 255; in the
+    channel where it is most.
+    """
+    low, high = np.percentile(pixels.reshape(-1, 3), (_LEFT_OUT, 100 - _LEFT_OUT), axis=0)
+    return float((high - low).max())
+
+
+def lacks_contrast(pixels: NDArray[np.uint8]) -> bool:
+    """Whether almost nothing can be seen in (H, W, 3) RGB pixels."""
+    # A few pixels decide for nearly every image, which costs microseconds.
+    height, width, _ = pixels.shape
+    few = pixels[:: max(1, height // 24), :: max(1, width // 24)]
+    if (few.max(axis=(0, 1)) - few.min(axis=(0, 1))).max() > 2 * VISIBLE:
+        return False
+    return contrast_of(pixels) < VISIBLE
+
+
+def _is_flat(img: Image.Image) -> bool:
+    return contrast_of(np.asarray(img)) < VISIBLE
+
+
+def _laid(rgba: Image.Image, alpha: Image.Image, colour: str) -> Image.Image:
+    canvas = Image.new("RGB", rgba.size, colour)
+    canvas.paste(rgba, mask=alpha)
+    return canvas

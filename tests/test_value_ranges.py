@@ -1,0 +1,179 @@
+"""Images of more than 8 bits: the range is taken from the data set once, and is the same everywhere."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import odd_images as odd
+from tellapart.cache import ScanMemory
+from tellapart.catalog.duplicates import link_copies
+from tellapart.catalog.scan import scan
+from tellapart.catalog.sources import read_source
+from tellapart.decoders.levels import Levels, range_of_set
+from tellapart.decoders.rules import DecodeRules, rules_of
+from tellapart.decoding import decode, decode_file
+from tellapart.options import DecodingOptions
+
+ASK = rules_of(DecodingOptions())
+
+
+def write_deep(folder: Path, bits: int, count: int = 4, dtype=np.uint16) -> Path:
+    """Drawings of two classes whose values use some of the bits of their type."""
+    for number in range(2 * count):
+        path = folder / "ab"[number % 2] / f"{number}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        grey = odd.scene(number)[:, :, 0].astype(dtype)
+        path.write_bytes(odd.encoded(Image.fromarray(grey * 2 ** (bits - 8)), "TIFF"))
+    return folder
+
+
+class Seen:
+    """A hook that keeps what it was shown."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, tuple[np.ndarray, str]] = {}
+
+    def known(self, digest: str, decoded_by: str) -> bool:
+        return False
+
+    def visit(self, digest: str, pixels: np.ndarray, decoded_by: str) -> None:
+        assert digest not in self.shown
+        self.shown[digest] = pixels, decoded_by
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_the_range_is_the_depth_that_holds_the_data(tmp_path, bits):
+    catalog = scan(read_source(write_deep(tmp_path, bits)), rules=ASK)
+    assert catalog.rules.range_of("16-bit") == (0, 2**bits - 1)
+
+
+def test_twelve_bits_in_sixteen_look_as_eight_do(tmp_path):
+    catalog = scan(read_source(write_deep(tmp_path, 12)), rules=ASK)
+    pixels = decode_file(tmp_path / "a" / "0.tif", rules=catalog.rules).pixels
+    assert np.abs(pixels[:, :, 0] - odd.scene(0)[:, :, 0].astype(int)).max() <= 1
+
+
+def test_a_hook_is_shown_the_pixels_of_the_range_and_only_those(tmp_path):
+    hook = Seen()
+    catalog = scan(read_source(write_deep(tmp_path, 12)), rules=ASK, hook=hook)
+    pixels, decoded_by = hook.shown[catalog.digests[0]]
+    assert np.array_equal(pixels, decode_file(tmp_path / "a" / "0.tif", rules=catalog.rules).pixels)
+    assert decoded_by == "16-bit values from 0.0 to 4095.0"
+
+
+def test_the_range_is_told_in_one_remark(tmp_path):
+    remarks = scan(read_source(write_deep(tmp_path, 12)), rules=ASK).remarks
+    assert [r for r in remarks if "16-bit values from 0 to 4,095" in r] == list(remarks)
+
+
+def test_a_full_range_is_no_news(tmp_path):
+    assert scan(read_source(write_deep(tmp_path, 16)), rules=ASK).remarks == ()
+
+
+def test_every_file_counts_as_one_step(tmp_path):
+    steps = []
+    scan(read_source(write_deep(tmp_path, 12)), rules=ASK, advance=lambda: steps.append(1))
+    assert len(steps) == 8
+
+
+def test_a_given_range_is_not_asked_of_the_data(tmp_path):
+    rules = rules_of(DecodingOptions(value_range=(0.0, 1023.0)))
+    catalog = scan(read_source(write_deep(tmp_path, 12)), rules=rules)
+    assert catalog.rules.range_of("16-bit") == (0, 1023)
+
+
+def test_a_remembered_scan_of_the_same_data_reads_nothing(tmp_path, monkeypatch):
+    data = write_deep(tmp_path / "data", 12)
+    before = remembered_scan(data, tmp_path / "cache", monkeypatch)
+    monkeypatch.setattr("tellapart.catalog.inspect.decode", None)
+    after = remembered_scan(data, tmp_path / "cache", monkeypatch)
+    assert after.rules == before.rules
+    assert after.statuses.tolist() == ["ok"] * 8
+
+
+def test_another_range_makes_other_thumbnails(tmp_path, monkeypatch):
+    data = write_deep(tmp_path / "data", 12)
+    remembered_scan(data, tmp_path / "cache", monkeypatch)
+    (data / "a" / "0.tif").unlink()
+    write_deep(data / "a" / "more", 16, count=2)
+    catalog = read_source([(p, p.parent.name) for p in sorted(data.rglob("*.tif"))])
+    with ScanMemory(tmp_path / "cache", "elsewhere", ASK) as memory:
+        catalog = scan(catalog, rules=ASK, memory=memory)
+        dark = memory.thumbnail_of(catalog.digests[0])
+    assert catalog.rules.range_of("16-bit") == (0, 65535)
+    assert max(dark[:1024]) < 20
+
+
+def remembered_scan(data: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tellapart.cache.scans.SETTLED_SECONDS", -1.0)
+    catalog = read_source(data)
+    with ScanMemory(cache, catalog.files.place, ASK) as memory:
+        return link_copies(scan(catalog, rules=ASK, memory=memory), memory)
+
+
+def test_ten_bits_in_sixteen_are_no_copies_of_each_other(tmp_path, monkeypatch):
+    data = write_deep(tmp_path / "data", 10)
+    catalog = remembered_scan(data, tmp_path / "cache", monkeypatch)
+    assert catalog.copies.tolist() == list(range(8))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_numbers_without_a_range_of_their_own_get_that_of_the_set(tmp_path, dtype):
+    catalog = scan(read_source(write_deep(tmp_path, 12, dtype=dtype)), rules=ASK)
+    assert catalog.statuses.tolist() == ["ok"] * 8
+    pixels = decode_file(tmp_path / "a" / "0.tif", rules=catalog.rules).pixels
+    assert np.corrcoef(pixels[:, :, 0].ravel(), odd.scene(0)[:, :, 0].ravel())[0, 1] > 0.999
+
+
+def test_a_model_that_saw_no_such_numbers_refuses_them():
+    refused = decode(odd.float_tiff(), rules=DecodeRules())
+    assert refused.status == "unsupported"
+    assert "floating-point numbers, whose range is not known" in refused.detail
+
+
+def test_what_is_no_number_is_black_and_noted():
+    values = np.array([[0.0, np.nan], [1.0, np.inf]], np.float32)
+    rules = DecodeRules(ranges=(("float", 0.0, 1.0),))
+    decoded = decode(odd.encoded(Image.fromarray(values), "TIFF"), rules=rules)
+    assert decoded.notes == ("range_scaled", "not_finite")
+    assert decoded.pixels[:, :, 0].tolist() == [[0, 0], [255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "expected"),
+    [
+        ("16-bit", 0, 200, (0, 255)),
+        ("16-bit", 12, 4090, (0, 4095)),
+        ("16-bit", 40, 16_000, (0, 16_383)),
+        ("16-bit", 30_100, 33_000, (28_672, 36_863)),
+        ("integer", -1000, 2900, (-1000, 2900)),
+        ("integer", 5, 3000, (0, 4095)),
+        ("float", 0.01, 0.98, (0, 1)),
+        ("float", 3, 240, (0, 255)),
+        ("float", -7.13, 12.2, (-8, 13)),
+    ],
+)
+def test_ranges_are_rounded_outwards(kind, low, high, expected):
+    assert range_of_set([Levels(kind, low, high)]) == expected
+
+
+def test_one_odd_image_among_many_does_not_move_the_range():
+    usual = [Levels("16-bit", 0, 3000 + number) for number in range(200)]
+    assert range_of_set([*usual, Levels("16-bit", 0, 65_535)]) == (0, 4095)
+
+
+def test_one_image_more_does_not_move_the_range():
+    usual = [Levels("float", -7.1, 12.2 + number / 1000) for number in range(20)]
+    assert range_of_set(usual) == range_of_set([*usual, Levels("float", -7.11, 12.3)])
+
+
+def test_rules_survive_the_card_of_a_model():
+    rules = DecodeRules(max_pixels=9, colour="ignore", ranges=(("float", -1.5, 2.0),))
+    assert DecodeRules.from_json(rules.as_json()) == rules
+
+
+def test_a_card_of_an_earlier_tellapart_means_the_old_contract():
+    rules = DecodeRules.from_json({"max_pixels": 9})
+    assert (rules.colour, rules.ranges, rules.contract) == ("ignore", (), 2)
