@@ -217,7 +217,8 @@ def test_where_nothing_can_be_used_the_statuses_say_why(photos):
     for name in ("brick", "leaf", "sky"):
         broken(photos / name)
     with pytest.raises(
-        UserError, match=r"none has any: 0 of 36 files can be used. Statuses: 36 empty\."
+        UserError,
+        match=r"none has any: 0 of 36 files can be used. Statuses: 36 empty\. The file has",
     ):
         drop_empty_classes(scan(read_source(photos), rules=DecodeRules(max_pixels=LIMIT)))
 

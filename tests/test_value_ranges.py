@@ -9,12 +9,14 @@ from PIL import Image
 from helpers import odd_images as odd
 from tellapart.cache import ScanMemory
 from tellapart.catalog.duplicates import link_copies
-from tellapart.catalog.scan import scan
+from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.sources import read_source
 from tellapart.decoders.levels import Levels, range_of_set
 from tellapart.decoders.rules import DecodeRules, rules_of
 from tellapart.decoding import decode, decode_file
+from tellapart.errors import UserError
 from tellapart.options import DecodingOptions
+from tellapart.pipeline.findings import find_all
 
 ASK = rules_of(DecodingOptions())
 
@@ -177,3 +179,36 @@ def test_rules_survive_the_card_of_a_model():
 def test_a_card_of_an_earlier_tellapart_means_the_old_contract():
     rules = DecodeRules.from_json({"max_pixels": 9})
     assert (rules.colour, rules.ranges, rules.contract) == ("ignore", (), 2)
+
+
+def test_images_without_contrast_are_one_finding(tmp_path):
+    write_deep(tmp_path, 12)
+    for number in range(3):
+        flat = Image.fromarray(np.full((48, 64), 90 + number, np.uint8))
+        (tmp_path / "a" / f"flat{number}.png").write_bytes(odd.encoded(flat))
+    findings = find_all(scan(read_source(tmp_path), rules=ASK), None)
+    (finding,) = [finding for finding in findings if finding.kind == "low_contrast"]
+    assert finding.text.startswith(
+        "3 images have almost no contrast once read, for example 'a/flat0"
+    )
+    assert finding.paths == ("a/flat0.png", "a/flat1.png", "a/flat2.png")
+
+
+def test_each_kind_that_is_not_read_is_a_finding_with_its_way_out(tmp_path, monkeypatch):
+    write_deep(tmp_path, 12)
+    for number in range(2):
+        (tmp_path / "a" / f"bands{number}.tif").write_bytes(odd.bands_tiff(13, 16))
+    findings = find_all(scan(read_source(tmp_path), rules=ASK), None)
+    assert [finding.text for finding in findings if finding.kind == "rejected"] == [
+        "2 files are unsupported, for example 'a/bands0.tif'. It is a TIFF of 13 bands of 16 bits."
+        " Choose three and save them as RGB."
+    ]
+
+
+def test_the_final_error_shows_the_commonest_detail(tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "0.tif").write_bytes(odd.bands_tiff(13, 16))
+    with pytest.raises(UserError, match="none has any") as error:
+        drop_empty_classes(scan(read_source(tmp_path), rules=ASK))
+    assert error.value.hint.startswith("Statuses: 2 unsupported. It is a TIFF of 13 bands")

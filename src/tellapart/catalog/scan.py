@@ -4,6 +4,7 @@ not read at all.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -178,4 +179,6 @@ def drop_empty_classes(catalog: Catalog) -> Catalog:
 
 def _statuses(catalog: Catalog) -> str:
     counts = (f"{count} {status}" for status, count in catalog.status_counts.items())
-    return f"Statuses: {', '.join(counts)}."
+    details = Counter(detail for detail in catalog.details.tolist() if detail)
+    commonest = f" {details.most_common(1)[0][0]}" if details else ""
+    return f"Statuses: {', '.join(counts)}.{commonest}"

@@ -21,7 +21,7 @@ REFUSED = (
     "leak",
     "label_conflict",
 )  # under --strict a training ends with these; an exploration with all of HARMFUL
-HARMFUL = (*REFUSED, "large_cluster", "near_duplicate", "duplicate", "rejected")
+HARMFUL = (*REFUSED, "large_cluster", "near_duplicate", "duplicate", "rejected", "low_contrast")
 LARGE_SHARE = 0.01  # of the images: one image that is there so often decides what is learned
 LARGE_COUNT = 5  # in a small set, two copies are more than that share already
 
@@ -48,6 +48,7 @@ def find_all(
         *_near(catalog, [cluster for cluster in consistent if not cluster.exact]),
         *_exact(catalog, [cluster for cluster in consistent if cluster.exact]),
         *_rejected(catalog),
+        *_low_contrast(catalog),
         *_bursts(catalog),
         *_edited_names(catalog),
         *(Finding("remark", text) for text in remarks),
@@ -141,15 +142,38 @@ def _exact(catalog: Catalog, copies: list[Copies]) -> list[Finding]:
 
 
 def _rejected(catalog: Catalog) -> list[Finding]:
+    rejected = np.flatnonzero(catalog.statuses != "ok").tolist()
+    reasons: dict[tuple[str, str], list[int]] = {}
+    for row in rejected:
+        status = str(catalog.statuses[row])
+        # Files of one kind that is not read have one way out. Others are told by their status.
+        detail = str(catalog.details[row]) if status == "unsupported" else ""
+        reasons.setdefault((status, detail), []).append(row)
     findings = []
-    for status in sorted(set(catalog.statuses) - {"ok"}):
-        rows = np.flatnonzero(catalog.statuses == status).tolist()
+    for (status, detail), rows in sorted(reasons.items()):
         text = (
             f"{count_of(len(rows), 'file is', 'files are')} {status}, for example"
-            f" {catalog.paths[rows[0]]!r}. {STATUSES[status]}"
+            f" {catalog.paths[rows[0]]!r}. {detail or STATUSES[status]}"
         )
         findings.append(Finding("rejected", text, _sets(catalog, ((row,) for row in rows))))
     return findings
+
+
+def _low_contrast(catalog: Catalog) -> list[Finding]:
+    rows = [
+        row
+        for row in np.flatnonzero(catalog.ok).tolist()
+        if "low_contrast" in catalog.notes[row].split(";")
+    ]
+    if not rows:
+        return []
+    text = (
+        f"{count_of(len(rows), 'image has', 'images have')} almost no contrast once read, for"
+        f" example {catalog.paths[rows[0]]!r}. A model learns nothing from an empty image: look at"
+        " them. Where the values use a part of their range only, set it with --set"
+        " decoding.value_range=LOW,HIGH."
+    )
+    return [Finding("low_contrast", text, _sets(catalog, ((row,) for row in rows)))]
 
 
 def _bursts(catalog: Catalog) -> list[Finding]:

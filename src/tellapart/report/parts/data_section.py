@@ -61,6 +61,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "Labels to check",
         "The model confidently predicts a class other than the label.",
     ),
+    "low_contrast": (
+        "Almost without contrast",
+        "Nothing can be seen in these images once they are read.",
+    ),
     "rejected": ("Files that were not used", ""),
     "remark": ("Remarks", ""),
 }
