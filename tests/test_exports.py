@@ -122,6 +122,20 @@ def test_an_export_in_an_archive_is_read_too(tmp_path):
     assert len(read_source(tmp_path / "set.zip", CROPS)) == 3
 
 
+def test_crops_without_any_boxes_are_refused(tmp_path):
+    for label, name in (("x", "a.png"), ("y", "b.png")):
+        write_photographs(tmp_path / label, [name])
+    with pytest.raises(UserError, match="holds no boxes that --crops could cut out"):
+        read_source(tmp_path, CROPS)
+
+
+def test_with_crops_boxes_win_over_class_folders(tmp_path):
+    for label, name in (("x", "a.png"), ("y", "b.png")):
+        write_photographs(tmp_path / label, [name])
+        (tmp_path / label / name).with_suffix(".xml").write_text(voc(name))
+    assert read_source(tmp_path, CROPS).classes == ("cat", "dog")
+
+
 # ── labels of whole images ──
 
 

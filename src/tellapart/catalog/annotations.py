@@ -113,7 +113,7 @@ class Images:
 
 def is_image_name(path: str) -> bool:
     """Whether a name ends as those of images do."""
-    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
+    return path[path.rfind(".") :].lower() in IMAGE_SUFFIXES  # a slash after the dot fits none
 
 
 def is_json(path: str) -> bool:

@@ -12,6 +12,7 @@ Each kind is told by its content. Kinds that are known but not read are named: s
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tellapart.catalog import hdf5, npz
+from tellapart.catalog.annotations import is_image_name
 from tellapart.catalog.arrow import FEATHER, open_arrow, saved_info
 from tellapart.catalog.columnar import ColumnFile, class_names_in, image_columns, shard_of
 from tellapart.catalog.files import AGAIN, Folder, Item, Tree, file_stamp
@@ -32,12 +34,12 @@ from tellapart.catalog.reading import Candidate, Reading
 from tellapart.catalog.shards import Shard, catalog_of_shards
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.unread import HEAD_BYTES, Unread, refuse_unread, unread_kind
-from tellapart.catalog.walk import IMAGE_SUFFIXES, Walk
+from tellapart.catalog.walk import Walk
 from tellapart.catalog.webdataset import is_shard, named_classes, shard_in
 from tellapart.errors import UserError, reason_of
 from tellapart.phrases import count_of
 
-_MAX_FOLDERS = 200  # that are looked into; containers lie near the top
+_MAX_FOLDERS = 24  # in one folder, that are looked into
 _MAX_DEPTH = 3
 _LIST_BYTES = 2**24
 PARQUET = (".parquet", ".pq")
@@ -49,7 +51,9 @@ _IN_PAIRS = (".npy", *HDF5)
 _CLASS_LISTS = ("classes.txt", "classes.json", "labels.txt", "class_names.txt", "class_names.json")
 
 
-def container_candidates(walk: Walk, reading: Reading) -> Iterator[Candidate]:
+def container_candidates(
+    walk: Walk, reading: Reading, near: Sequence[str] | None = None
+) -> Iterator[Candidate]:
     """A reading for each kind of container that a tree holds.
 
     A kind that is known but cannot be read labels no image, and `read` says why. It is left out
@@ -58,16 +62,21 @@ def container_candidates(walk: Walk, reading: Reading) -> Iterator[Candidate]:
     Args:
         walk: over the tree. Only folders near its top are looked into.
         reading: what the user says of the form of the data.
+        near: what `files_near_the_top` found. None means that it is looked for here.
     """
-    found = files_near_the_top(walk.tree)
-    has_images = any(os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES for path in found)
+    near = files_near_the_top(walk.tree) if near is None else near
+    special = [path for path in near if not is_image_name(path)]
+    has_images = len(special) < len(near)
+    by_ending = defaultdict(list)
+    for path in special:
+        by_ending[_ending(path)].append(path)
     for kind in _KINDS:
-        paths = [path for path in found if _ending(path) in kind.endings]
+        paths = sorted(path for ending in kind.endings for path in by_ending[ending])
         candidate = _candidate(walk.tree, paths, kind, reading) if paths else None
         if candidate and (candidate.labelled or not has_images):
             yield candidate
     if not has_images:
-        yield from _unread_candidates(walk.tree, found)
+        yield from _unread_candidates(walk.tree, special)
 
 
 def read_container(path: Path, reading: Reading) -> Catalog | None:
@@ -145,18 +154,20 @@ def _raiser(error: UserError) -> Callable[[], Catalog]:
 
 def files_near_the_top(tree: Tree) -> list[str]:
     """The paths of the files in the folders near the top, folder by folder. Links to folders are
-    not followed.
+    not followed, nor are many folders in one: they are classes.
     """
-    found, waiting, looked = [], [("", 0)], 0
-    while waiting and looked < _MAX_FOLDERS:
+    found, waiting = [], [("", 0)]
+    while waiting:
         inside, depth = waiting.pop(0)
-        looked += 1
         prefix = f"{inside}/" if inside else ""
+        folders = []
         for item in _listed(tree, inside):
             if not item.folder:
                 found.append(prefix + item.name)
-            elif depth < _MAX_DEPTH and not item.link:
-                waiting.append((prefix + item.name, depth + 1))
+            elif not item.link:
+                folders.append((prefix + item.name, depth + 1))
+        if depth < _MAX_DEPTH and len(folders) <= _MAX_FOLDERS:
+            waiting += folders
     return found
 
 

@@ -51,7 +51,9 @@ _READERS: tuple[tuple[str, Callable[[Tree, Sequence[str], Images], Export | None
 )
 
 
-def detection_candidates(walk: Walk, reading: Reading) -> Iterator[Candidate]:
+def detection_candidates(
+    walk: Walk, reading: Reading, near: Sequence[str] | None = None
+) -> Iterator[Candidate]:
     """A reading for each export of an annotation tool that a tree holds.
 
     One of boxes labels no image, unless each box is to become one, and `read` says what it is.
@@ -59,11 +61,25 @@ def detection_candidates(walk: Walk, reading: Reading) -> Iterator[Candidate]:
     Args:
         walk: over the tree.
         reading: `crops` says whether boxes become images.
+        near: what `files_near_the_top` found. None means that it is looked for here.
+
+    Raises:
+        UserError: boxes are to become images, but there are none.
     """
-    near = files_near_the_top(walk.tree)
-    if any(path.lower().endswith((".json", ".xml", ".txt")) for path in near):
-        for export in _exports(walk.tree, sorted(all_files(walk.tree))):
-            yield from _candidates(walk.tree, export, reading)
+    near = files_near_the_top(walk.tree) if near is None else near
+    exports: Iterator[Export] = iter(())
+    if any(path[-5:].lower().endswith((".json", ".xml", ".txt")) for path in near):
+        exports = _exports(walk.tree, sorted(all_files(walk.tree)))
+    found = [
+        candidate for export in exports for candidate in _candidates(walk.tree, export, reading)
+    ]
+    if reading.crops and not found:
+        raise UserError(
+            f"{walk.tree.name} holds no boxes that --crops could cut out: no export of COCO, YOLO,"
+            " Pascal VOC, CVAT, Label Studio, LabelMe or CreateML is there.",
+            "Give the folder that holds both the images and the export, or leave --crops out.",
+        )
+    yield from found
 
 
 def read_export(path: Path, reading: Reading) -> Catalog | None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from tellapart.catalog.array_layout import read_arrays
 from tellapart.catalog.arrays import find_arrays, refuse_pickles
-from tellapart.catalog.containers import container_candidates
+from tellapart.catalog.containers import container_candidates, files_near_the_top
 from tellapart.catalog.exports import detection_candidates
 from tellapart.catalog.files import Tree
 from tellapart.catalog.layouts import NoClassFolders, folder_candidates, is_image_name
@@ -63,8 +63,12 @@ def read_tree(tree: Tree, reading: Reading) -> Catalog:
 
 def _candidates(tree: Tree, reading: Reading) -> Iterator[Candidate]:
     """All readings, the ones with marks of their own before those by folders."""
-    yield from container_candidates(Walk(tree), reading)
-    yield from detection_candidates(Walk(tree), reading)
+    near = files_near_the_top(tree)
+    if not reading.crops:
+        yield from container_candidates(Walk(tree), reading, near)
+    yield from detection_candidates(Walk(tree), reading, near)
+    if reading.crops:
+        return
     yield from table_candidates(Walk(tree), reading)
     if reading.names_columns:
         return
