@@ -45,6 +45,7 @@ def find(tmp_path):
             "",
         ),
         (["a.jpg", "b.jpg"], ["u/1/0badcafe-a.jpg", "u/1/1badcafe-b.jpg"], "prefix of an upload"),
+        (["x/007.jpg", "x/012.jpg"], ["7", "12"], "with zeros before their numbers, in x/: '7' is"),
         (["a.JPG", "b.JPG"], ["A.jpg", "B.jpg"], "whatever their case"),
         (
             [unicodedata.normalize("NFD", "é.jpg"), "b.jpg"],
@@ -88,6 +89,18 @@ def test_of_two_folders_with_the_same_names_neither_is_guessed(find):
 def test_of_two_folders_the_one_that_has_all_names_is_used(find):
     paths, _ = find(["x/1.jpg", "y/1.jpg", "y/2.jpg"], ["1.jpg", "2.jpg"])
     assert paths == ["y/1.jpg", "y/2.jpg"]
+
+
+def test_of_the_folders_of_two_splits_the_one_of_the_table_is_used(tmp_path):
+    files = ["train/1.jpg", "train/2.jpg", "test/1.jpg", "test/2.jpg"]
+    listing = Listing(Folder(write_names(tmp_path, files)))
+    assert resolve(Place(listing), ["1", "2"]).paths == ["train/1.jpg", "train/2.jpg"]
+    assert resolve(Place(listing, split="test"), ["1", "2"]).paths == ["test/1.jpg", "test/2.jpg"]
+
+
+def test_of_images_and_masks_the_images_are_used(find):
+    files = ["images/1.png", "images/2.png", "masks/1.png", "masks/2.png"]
+    assert find(files, ["1", "2"])[0] == ["images/1.png", "images/2.png"]
 
 
 def test_annotations_with_the_names_of_images_are_not_taken(find):

@@ -52,6 +52,8 @@ def labels_of(catalog):
         ("uri,species", "{path},{label}"),
         ("id,diagnosis", "{path},{label}"),
         ("id,image_id,label", "{number},{path},{label}"),
+        ("path,class,label", "{path},,{label}"),
+        ("Datei,Klasse", "{path},{label}"),
     ],
 )
 def test_usual_names_of_columns_need_no_option(read, header, form):
@@ -109,6 +111,11 @@ def test_of_labels_as_numbers_and_in_words_the_words_are_used_and_told(read, hea
 def test_two_columns_of_labels_that_differ_are_refused_with_the_option(read):
     with pytest.raises(UserError, match=r"2 columns for label: label .*--columns label=label"):
         read("path,label,category", "{path},{label},{number}")
+
+
+def test_labels_may_be_in_the_paths_of_a_table(read):
+    catalog = read("path,size", "{path},3", Reading(label_by="name:^([a-z]+)"))
+    assert labels_of(catalog) == NAMES
 
 
 # ── one column a class ──

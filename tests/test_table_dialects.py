@@ -1,11 +1,13 @@
 """Text tables as spreadsheets and other systems write them."""
 
 import gzip
+import json
 
 import pytest
 
 from helpers.images import write_names
 from tellapart.catalog.sources import read_source
+from tellapart.errors import UserError
 
 ROWS = [("in/a, b.jpg", "ring"), ("in/c.jpg", "bars"), ("in/d.jpg", "ring"), ("e.jpg", "bars")]
 PLAIN = [("in/a.jpg", "ring"), ("in/c.jpg", "bars"), ("in/d.jpg", "ring"), ("e.jpg", "bars")]
@@ -79,7 +81,43 @@ def test_a_packed_table_is_unpacked(read):
 def test_a_table_without_a_header_is_read_by_its_cells(read):
     rows, remarks = read(lines("{path},{label}"))
     assert rows == sorted(PLAIN)
-    assert "has no header. Its column 1 holds the paths, its column 2 the 2 classes." in remarks[0]
+    assert "has no header. Its column 2 is taken as that of the labels, with 2 cl" in remarks[0]
+
+
+def test_the_title_of_a_sheet_is_no_header(read):
+    assert read("My photos,,\npath,label,\n" + lines("{path},{label},")) == (sorted(PLAIN), ())
+
+
+def test_notes_at_the_beginning_of_a_list_are_no_rows(read):
+    text = "# path label\n#\n" + lines("{path} {label}")
+    assert read(text, "list.txt")[0] == sorted(PLAIN)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"file": path, "label": label} for path, label in PLAIN],
+        {"images": [{"file": path, "label": label} for path, label in PLAIN]},
+        dict(PLAIN),
+        {path: {"label": label} for path, label in PLAIN},
+        {"file": [path for path, _ in PLAIN], "label": [label for _, label in PLAIN]},
+        {
+            "file": {str(row): path for row, (path, _) in enumerate(PLAIN)},
+            "label": {str(row): label for row, (_, label) in enumerate(PLAIN)},
+        },
+    ],
+)
+def test_every_usual_form_of_a_table_in_json_is_read(read, content):
+    assert read(json.dumps(content), "labels.json") == (sorted(PLAIN), ())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[1, 2]", '{"a": [1], "b": 2}', "7"])
+def test_other_json_is_refused_with_the_forms_there_are(read, text):
+    with pytest.raises(
+        UserError, match=r"holds no table that is known here|holds no rows"
+    ) as refused:
+        read(text, "labels.json")
+    assert refused.value.hint
 
 
 @pytest.mark.parametrize("form", ["{path} {label}", "{label}  {path}", "{path}\t{label}"])

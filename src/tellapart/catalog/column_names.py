@@ -13,13 +13,15 @@ PATH_NAMES = frozenset(
         *("image", "images", "imagepath", "imagepaths", "imagefile", "imagefiles", "imagefilename"),
         *("imagename", "imagenames", "img", "imgs", "imgpath", "imgfile", "imgfilename", "imgname"),
         *("relativepath", "relpath", "fullpath", "abspath", "absolutepath", "fname", "fpath"),
+        *("idcode", "imagecode", "imagefullpath", "imgfullpath"),
+        *("datei", "dateiname", "pfad", "bild", "fichier", "chemin", "archivo", "ruta", "imagen"),
         *("picture", "pictures", "photo", "photos", "picturepath", "photopath", "imagefilepath"),
     }
 )
 WEAK_PATH_NAMES = (
     *("imageid", "imgid", "imageids", "fileid", "photoid", "pictureid", "isicid", "imageindex"),
     *("imageurl", "imageuri", "imgurl", "photourl", "imagelink", "url", "uri", "link", "src"),
-    *("key", "source", "id", "uuid", "uid", "name", "index"),
+    *("sourceref", "key", "source", "id", "uuid", "uid", "name", "index"),
 )
 
 # Names that mean the class, and names of what people classify, which mean it unless there is one
@@ -30,6 +32,7 @@ LABEL_NAMES = frozenset(
         *("classlabels", "category", "categories", "categoryname", "target", "targets"),
         *("labelname", "labelnames", "targetname", "classid", "labelid", "categoryid", "targetid"),
         *("classindex", "labelindex", "classidx", "labelidx", "imagelabel", "imageclass"),
+        *("klasse", "kategorie", "classe", "catégorie", "clase", "etiqueta", "étiquette"),
         *("truelabel", "groundtruth", "groundtruthlabel", "gt", "gtlabel", "ytrue"),
     }
 )

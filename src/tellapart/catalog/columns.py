@@ -65,6 +65,7 @@ def find_columns(
     count_files: Callable[[Sequence[str]], int],
     *,
     by_cells: bool = True,
+    labelled: bool = True,
 ) -> Columns:
     """The columns of a table that are used.
 
@@ -74,6 +75,7 @@ def find_columns(
         reading: what the user says of its columns.
         count_files: how many of some cells name files that are there.
         by_cells: whether a column may be that of the labels by its cells alone.
+        labelled: whether a column of labels is needed.
 
     Raises:
         UserError: one that is needed is not there, or two could be meant.
@@ -82,7 +84,7 @@ def find_columns(
     path = search.path()
     split, yes_split = search.split()
     group, weight = search.group(), search.weight()
-    label, one_hot = search.label(by_cells=by_cells)
+    label, one_hot = search.label(by_cells=by_cells) if labelled else (None, ())
     if group is None:
         search.propose_groups()
     return Columns(path, label, split, group, weight, one_hot, yes_split, search.remarks)
@@ -206,7 +208,12 @@ class _Search:
         return [name for name in names if name not in self._used]
 
     def _called(self, among: Collection[str]) -> list[Any]:
-        return [name for name in self._sheet.names if plain(name) in among]
+        found = [name for name in self._sheet.names if plain(name) in among]
+        if len(found) < 2:
+            return found
+        # A column without any cell is a leftover beside another one.
+        filled = [name for name in found if distinct(self._sheet.cells(name))]
+        return filled or found
 
     def _free(self) -> list[Any]:
         """The columns that were not used and may be labels: no numbers of rows, nor groups."""
@@ -290,9 +297,8 @@ class _Search:
         if len(chosen) != 1:
             raise self._missing("label")
         if not self._sheet.has_header:
-            (path,) = self._used & set(self._sheet.names)
             self.remarks.append(
-                f"{self._name} has no header. Its {path} holds the paths, its {chosen[0]} the"
+                f"{self._name} has no header. Its {chosen[0]} is taken as that of the labels, with"
                 f" {count_of(counts[chosen[0]], 'class', 'classes')}."
             )
             return chosen[0]
@@ -315,7 +321,8 @@ class _Search:
         return UserError(
             f"{self._name} has no column for {want}; its columns are"
             f" {self._examples(self._sheet.names)}.",
-            f"Say which one it is: --columns {settings}, or name it {want!r} in the table.",
+            f"Say which one it is: --columns {settings}, or name it {want!r} in the table."
+            + " For labels that are in the paths, add --label-by folder." * (want == "label"),
         )
 
     def _chosen(self, want: str) -> Any:

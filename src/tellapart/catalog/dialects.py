@@ -70,9 +70,13 @@ def rows_of(text: str) -> list[list[str]]:
         text = rest
     separator = setting[1] if setting else _separator(text)
     if not separator:
-        return _rows_of_list([line.strip() for line in text.splitlines() if line.strip()])
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return _rows_of_list([line for line in lines if not line.startswith("#")])
     rows = _parsed(io.StringIO(text, newline=""), separator)
-    return [row for row in rows if any(cell.strip() for cell in row)]
+    rows = [row for row in rows if any(cell.strip() for cell in row)]
+    while len(rows) > 2 and _filled(rows[0]) == 1 < min(_filled(rows[1]), _filled(rows[2])):
+        del rows[0]  # the title of a sheet
+    return rows
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
@@ -138,6 +142,10 @@ def _rows_of_list(lines: Sequence[str]) -> list[list[str]]:
     rows = [line.split() for line in lines]
     widths = Counter(map(len, rows))
     return rows if len(widths) == 1 else [[line] for line in lines]
+
+
+def _filled(row: Sequence[str]) -> int:
+    return sum(bool(cell.strip()) for cell in row)
 
 
 def _is_number(cell: str) -> bool:

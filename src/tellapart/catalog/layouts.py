@@ -313,7 +313,7 @@ def _by_rule(walk: Walk, label_by: str) -> _Layout:
     """The layout where a rule gives the label of each file, and split folders the split."""
     splits = _split_folders(walk)
     splits = splits if "train" in splits.values() else {}
-    label_of, labels = _rule(label_by), defaultdict[str, list[Entry]](list)
+    label_of, labels = label_rule(label_by), defaultdict[str, list[Entry]](list)
     missing: list[str] = []
     for _, path in walk.files(""):
         if label := label_of(unescape(path)):
@@ -336,7 +336,7 @@ def _by_rule(walk: Walk, label_by: str) -> _Layout:
     return _Layout(source, sorted(labels), entries)
 
 
-def _rule(label_by: str) -> Callable[[str], str]:
+def label_rule(label_by: str) -> Callable[[str], str]:
     """From a path to its label, or "" where the rule gives none."""
     form, _, value = label_by.partition(":")
     if form == "name":

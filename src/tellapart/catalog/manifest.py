@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from tellapart.catalog.labels import (
     is_none,
     whole_numbers,
 )
+from tellapart.catalog.layouts import label_rule
 from tellapart.catalog.reading import Reading
 from tellapart.catalog.sheets import Sheet
 from tellapart.errors import UserError
@@ -105,12 +107,25 @@ def read_rows(
         raise UserError(
             f"{origin.name} holds no rows.", "Give it a header and one row for each image."
         )
-    columns = find_columns(origin.name, sheet, reading, count_files, by_cells=by_cells)
+    columns = find_columns(
+        origin.name,
+        sheet,
+        reading,
+        count_files,
+        by_cells=by_cells,
+        labelled=reading.label_by is None,
+    )
     numbers = range(origin.first, origin.first + sheet.count)
     paths = _cells(origin, sheet, "path", columns.path)
+    if re.fullmatch(r"[0-9]+\.0", paths[0]):  # numbers in a column that has gaps become fractions
+        paths = whole_numbers(paths)
     for number, path in zip(numbers, paths, strict=True):
         _require(origin, number, "path", path)
-    labels = _labels(origin, sheet, columns)
+    if reading.label_by is None:
+        labels = _labels(origin, sheet, columns)
+    else:
+        label_of = label_rule(reading.label_by)
+        labels = [label_of(path.replace("\\", "/")) for path in paths]
     nothing = {label for label in set(labels) if is_none(label)}
     missing = [number for number, label in zip(numbers, labels, strict=True) if label in nothing]
     remarks = few_missing(origin.name, [origin.row(number) for number in missing], labels)

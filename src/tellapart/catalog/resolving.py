@@ -27,7 +27,7 @@ from urllib.parse import unquote
 
 from tellapart.catalog.cells import evenly
 from tellapart.catalog.files import Folder, Tree
-from tellapart.catalog.folder_names import annotations_beside
+from tellapart.catalog.folder_names import annotations_beside, split_named
 from tellapart.catalog.names import escape, is_junk, unescape
 from tellapart.catalog.sheets import is_list, is_table
 from tellapart.catalog.walk import IMAGE_SUFFIXES
@@ -139,10 +139,12 @@ class Place:
     Args:
         listing: the files of the tree.
         folder: its path there, "" for the top.
+        split: the split whose folder is meant where several hold files of the same names.
     """
 
     listing: Listing
     folder: str = ""
+    split: str = "train"
 
     @property
     def tree(self) -> Tree:
@@ -298,8 +300,9 @@ def _one_each(
     most_cut = max(cuts, key=lambda cut: (cuts[cut], -cut), default=0)
     votes = Counter(match.added for close in matches.values() for match in close)
 
-    def rank(match: _Match) -> tuple[int, bool]:
-        return votes[match.added], match.added == place.folder
+    def rank(match: _Match) -> tuple[int, bool, bool]:
+        of_the_split = place.split in map(split_named, match.added.split("/"))
+        return votes[match.added], match.added == place.folder, of_the_split
 
     chosen: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for name, close in matches.items():
@@ -401,11 +404,22 @@ def _stem_of_image(name: str) -> str:
     return _stem(name) if _suffix(name) in IMAGE_SUFFIXES else ""
 
 
+def _digits(name: str) -> str:
+    """A number without the zeros before it, as a spreadsheet leaves it. "" for another name.
+
+    >>> _digits("00012.jpg"), _digits("12"), _digits("a12.jpg")
+    ('12', '12', '')
+    """
+    stem = _stem_of_image(name) or name
+    return stem.lstrip("0") or "0" if stem.isdecimal() else ""
+
+
 # In words → what must agree, made from the name in the table and from that of the file.
 _ENDINGS: tuple[tuple[str, Callable[[str], str], Callable[[str], str]], ...] = (
     ("", _name, _name),
     ("with an ending", _name, _stem),
     ("with another ending", _stem_of_image, _stem),
+    ("with zeros before their numbers", _digits, _digits),
 )
 
 
@@ -467,6 +481,9 @@ def why_missing(place: Place, names: Sequence[str]) -> str:
     if isinstance(place.tree, Folder):
         looked_for = os.path.join(place.tree.root, looked_for)
     text = f"The first, {name!r}, was looked for as {looked_for}."
+    groups = place.listing.grouped(_stem, folded=True)
+    if same := [path for key in sorted(_keys(name)) for path in groups.get(key, [])]:
+        return f"{text} In {place.tree.name} there are {listed(same, 2)}."
     suffix = _suffix(name)
     alike = [path for path in place.listing.files if _suffix(path) == suffix] or [
         path for path in place.listing.files if _suffix(path) in IMAGE_SUFFIXES

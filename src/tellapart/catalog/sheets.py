@@ -8,11 +8,12 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
+from tellapart.catalog.column_names import KNOWN_NAMES, plain
 from tellapart.catalog.dialects import has_header, rows_of, text_of
 from tellapart.catalog.files import READ_IT, Damage, Tree
 from tellapart.catalog.packed import broken, packing, unpack
@@ -62,6 +63,15 @@ def is_list(name: str) -> bool:
     return name.lower().endswith(LIST_SUFFIXES)
 
 
+def may_hold_table(name: str) -> bool:
+    """Whether a file may be a table or a list, which its content has to show.
+
+    >>> may_hold_table("train.txt"), may_hold_table("labels.json"), may_hold_table("cat.jpg")
+    (True, True, False)
+    """
+    return is_table(name) or name.lower().endswith((*LIST_SUFFIXES, ".json"))
+
+
 def read_sheet(tree: Tree, path: str, name: str) -> Sheet:
     """The cells of one table.
 
@@ -81,7 +91,9 @@ def read_sheet(tree: Tree, path: str, name: str) -> Sheet:
         raise UserError(f"{name} is a workbook, as Excel writes it.", SAVE_AS_CSV)
     try:
         text, guessed = text_of(data)
-        if suffix in (".jsonl", ".ndjson"):
+        if suffix == ".json":
+            sheet = _from_json(text, name)
+        elif suffix in (".jsonl", ".ndjson"):
             sheet = _from_records(_json_records(text, name))
         else:
             sheet = _from_rows(rows_of(text))
@@ -155,6 +167,49 @@ def _json_records(text: str, name: str) -> list[dict[str, Any]]:
                 )
             records.append(record)
     return records
+
+
+def _from_json(text: str, name: str) -> Sheet:
+    """A JSON text as a table: objects in a list, columns by name, or labels by the image's name."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict) and not _columns_in(content):
+        lists = [value for value in content.values() if _are_objects(value)]
+        if len(lists) == 1:
+            (content,) = lists
+        elif all(isinstance(value, dict) for value in content.values()):
+            content = [{"path": key, **value} for key, value in content.items()]
+        elif all(isinstance(value, str | int | float) for value in content.values()):
+            content = [{"path": key, "label": value} for key, value in content.items()]
+    if _are_objects(content):
+        return _from_records(content)
+    if isinstance(content, dict) and (columns := _columns_in(content)):
+        return Sheet(list(columns), len(next(iter(columns.values()))), columns.__getitem__)
+    raise UserError(
+        f"{name} holds no table that is known here.",
+        "Write a list of objects with path and label, or an object from each path to its label.",
+    )
+
+
+def _are_objects(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _columns_in(content: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The columns of an object of columns, as data frames are written. {} means that it is none."""
+    columns = {
+        name: list(cells.values()) if isinstance(cells, dict) else cells
+        for name, cells in content.items()
+    }
+    are_columns = (
+        len(columns) > 1
+        and all(isinstance(cells, list) for cells in columns.values())
+        and len({len(cells) for cells in columns.values()}) == 1
+        and any(plain(name) in KNOWN_NAMES for name in columns)
+    )
+    return columns if are_columns else {}
 
 
 def _read_parquet(data: bytes, name: str) -> Sheet:

@@ -33,7 +33,7 @@ from tellapart.catalog.nested import enter_archives
 from tellapart.catalog.packed import packed_head, packing
 from tellapart.catalog.paths import can_list, exists, is_file, is_folder
 from tellapart.catalog.reading import AS_IT_LIES, Reading, refuse_columns
-from tellapart.catalog.sheets import TABLE_SUFFIXES, is_list, is_table
+from tellapart.catalog.sheets import TABLE_SUFFIXES, is_table, may_hold_table
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.catalog.table_search import is_list_of_images
 from tellapart.catalog.tables import Frame, is_frame, read_frame, read_table
@@ -82,7 +82,7 @@ def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
             return container
         if is_file(data) and (export := read_export(data, reading)):
             return export
-        if is_file(data) and (is_table(data.name) or is_list(data.name)):
+        if is_file(data) and may_hold_table(data.name):
             return read_table(Folder(data.parent), escape(data.name), reading)
         return _from_path(data, reading)
     refuse_columns("The source", reading)

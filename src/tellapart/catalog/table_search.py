@@ -14,10 +14,12 @@ from __future__ import annotations
 import csv
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
 from tellapart.catalog.by_path import catalog_by_path
@@ -31,7 +33,7 @@ from tellapart.catalog.manifest import Manifest, Origin, read_rows
 from tellapart.catalog.names import is_junk, name_set, unescape
 from tellapart.catalog.reading import Candidate, Reading
 from tellapart.catalog.resolving import Listing, Place, resolve
-from tellapart.catalog.sheets import Sheet, is_list, is_table, read_sheet
+from tellapart.catalog.sheets import Sheet, is_list, may_hold_table, read_sheet
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.tables import none_there, origin_of
 from tellapart.catalog.walk import IMAGE_SUFFIXES, Walk
@@ -132,10 +134,22 @@ def _tables_near_the_top(tree: Tree) -> list[str]:
         if named or len(folders) <= _MOST_FOLDERS:
             found.append([f"{folder}/{name}" for name in _listed(tree, folder)[0]])
     tables = [
-        [path for path in paths if (is_table(path) or is_list(path)) and not _is_other(path)]
-        for paths in found
+        [path for path in paths if may_hold_table(path) and not _is_other(path)] for paths in found
     ]
-    return [path for paths in tables if len(paths) <= _MOST_BESIDE for path in paths]
+    # Where a folder holds many of a kind, each is of one image.
+    counts = Counter(
+        (number, _ending(path)) for number, paths in enumerate(tables) for path in paths
+    )
+    return [
+        path
+        for number, paths in enumerate(tables)
+        for path in paths
+        if counts[number, _ending(path)] <= _MOST_BESIDE
+    ]
+
+
+def _ending(path: str) -> str:
+    return PurePosixPath(path.lower()).suffix
 
 
 def _is_other(path: str) -> bool:
@@ -204,7 +218,8 @@ def _read(listing: Listing, path: str, reading: Reading) -> _Table:
         _NoTable: it names no images.
         UserError: it names images, and cannot be used.
     """
-    tree, place = listing.tree, Place(listing, unescape(path.rpartition("/")[0]))
+    tree, folder = listing.tree, unescape(path.rpartition("/")[0])
+    place = Place(listing, folder, _split_and_stem(path)[0] or "train")
     origin = origin_of(tree, path)
     try:
         if tree.open(path).size > _MOST_BYTES:
