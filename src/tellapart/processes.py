@@ -12,6 +12,7 @@ import sys
 Folder = str | os.PathLike[str]
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_UTF8 = ("-X", "utf8")
 _NEEDED = ("numpy", "PIL")  # what our processes import that is not Python's
 
 
@@ -22,10 +23,22 @@ def drop_current_folder() -> None:
     sys.path[:] = [entry for entry in sys.path if _real(entry) != current or current in trusted]
 
 
+def read_names_as_utf8() -> None:
+    """Start this process again in UTF-8 mode if Python takes the names of files for ASCII.
+
+    It does so under LC_ALL=C with PYTHONUTF8=0, as some batch systems set them. Names on disk are
+    UTF-8 all the same, so a class would be called K\\xc3\\xa4se, and no table would find its files.
+    """
+    if sys.getfilesystemencoding() == "ascii" and sys.executable and sys.orig_argv:
+        os.execv(sys.executable, [sys.executable, *_UTF8, *sys.orig_argv[1:]])  # noqa: S606
+
+
 def python_command(module: str, *arguments: Folder) -> list[str]:
     """The command that runs a module in a process of its own; `environment` belongs to it."""
     # Without -P, Python puts the current folder first.
-    return [sys.executable, "-P", "-m", module, *(os.fspath(argument) for argument in arguments)]
+    options = ["-P", *(_UTF8 if sys.flags.utf8_mode else ())]
+    words = [os.fspath(argument) for argument in arguments]
+    return [sys.executable, *options, "-m", module, *words]
 
 
 def environment(data: Folder) -> dict[str, str]:

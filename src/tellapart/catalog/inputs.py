@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from tellapart.catalog.names import is_junk, unescape
+from tellapart.catalog.names import check_names_are_text, is_junk, unescape
 from tellapart.catalog.paths import is_folder
 from tellapart.catalog.walk import Walk
 from tellapart.home import user_path
@@ -29,6 +29,7 @@ def expand_inputs(arguments: Sequence[str], standard_input: BinaryIO) -> list[Pa
             NUL as `find -print0` writes them.
         standard_input: read only for "-".
     """
+    check_names_are_text()
     return [path for argument in arguments for path in _expand(argument, standard_input)]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import sys
 from pathlib import Path
 
 from tellapart.catalog.paths import can_list, is_folder
+from tellapart.errors import UserError
 
 # Operating systems, editors and archivers leave these. They are never the user's images or classes.
 JUNK_FOLDERS = frozenset(
@@ -53,6 +55,19 @@ def is_junk(name: str, *, folder: bool) -> bool:
     (True, True, False)
     """
     return name.startswith(".") or (name in JUNK_FOLDERS if folder else name.lower() in JUNK_FILES)
+
+
+def check_names_are_text() -> None:
+    """Refuse to read names that Python takes for ASCII. The command line never comes to that.
+
+    Raises:
+        UserError: the locale is C, and Python's UTF-8 mode is off.
+    """
+    if sys.getfilesystemencoding() == "ascii":
+        raise UserError(
+            "Python takes the names of files for ASCII here, so that others would be wrong.",
+            "Set PYTHONUTF8=1 before Python starts.",
+        )
 
 
 def escape(name: str) -> str:

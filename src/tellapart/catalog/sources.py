@@ -28,7 +28,7 @@ from tellapart.catalog.folder_names import is_unlabelled, may_wrap, split_named
 from tellapart.catalog.in_memory import ImageInMemory, read_pairs
 from tellapart.catalog.layouts import is_image_name
 from tellapart.catalog.look import read_tree
-from tellapart.catalog.names import escape, nearest_path
+from tellapart.catalog.names import check_names_are_text, escape, nearest_path
 from tellapart.catalog.nested import enter_archives
 from tellapart.catalog.packed import packed_head, packing
 from tellapart.catalog.paths import can_list, exists, is_file, is_folder
@@ -72,6 +72,8 @@ def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
     >>> read_source([(Image.new("RGB", (8, 8)), "black"), (b"no image", "broken")]).source
     'a list of 2 images in memory'
     """
+    if is_frame(source) or isinstance(source, str | PathLike):
+        check_names_are_text()
     if is_frame(source):
         return read_frame(source, reading)
     if isinstance(source, str | PathLike):

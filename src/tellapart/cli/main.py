@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tellapart.cli.output import echo, hush, print_json
+from tellapart.cli.output import echo, hush, never_fail_to_print, print_json
 from tellapart.cli.verbs import app
 from tellapart.errors import Fault, Interrupted, UserError, needs_extra, one_line
 from tellapart.writing import disk_error
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _stop)
+    never_fail_to_print()
     # What Pillow logs about a file is in the file's status.
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import shutil
 import sys
@@ -31,6 +32,13 @@ def results_only() -> Iterator[None]:
     """Keep standard output for results: what libraries print meanwhile goes to standard error."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+def never_fail_to_print() -> None:
+    """Let a terminal or a pipe that cannot show a character get an escape in its place."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def hush() -> None:
