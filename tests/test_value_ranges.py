@@ -212,3 +212,24 @@ def test_the_final_error_shows_the_commonest_detail(tmp_path):
     with pytest.raises(UserError, match="none has any") as error:
         drop_empty_classes(scan(read_source(tmp_path), rules=ASK))
     assert error.value.hint.startswith("Statuses: 2 unsupported. It is a TIFF of 13 bands")
+
+
+def test_near_black_images_are_no_copies_of_each_other(tmp_path, monkeypatch):
+    full = rules_of(DecodingOptions(value_range=(0.0, 65535.0)))
+    data = write_deep(tmp_path / "data", 12)
+    catalog = read_source(data)
+    with ScanMemory(tmp_path / "cache", catalog.files.place, full) as memory:
+        catalog = link_copies(scan(catalog, rules=full, memory=memory), memory)
+    assert all("low_contrast" in note for note in catalog.notes)
+    assert catalog.copies.tolist() == list(range(8))
+
+
+def test_a_plain_placeholder_saved_twice_is_still_one_image(tmp_path):
+    write_deep(tmp_path / "data", 12)
+    for quality in (60, 90):
+        plain = odd.encoded(Image.new("RGB", (64, 48), (90, 90, 90)), "JPEG", quality=quality)
+        (tmp_path / "data" / "a" / f"plain{quality}.jpg").write_bytes(plain)
+    catalog = read_source(tmp_path / "data")
+    with ScanMemory(tmp_path / "cache", catalog.files.place, ASK) as memory:
+        catalog = link_copies(scan(catalog, rules=ASK, memory=memory), memory)
+    assert len(set(catalog.copies.tolist())) == 9

@@ -25,7 +25,7 @@ from tellapart.decoders.rules import DecodeRules
 FORMAT = 2  # the version of the tables; another one gets another file
 # The version of thumbnails and of their search. Raise it when the same pixels may get another
 # answer.
-CONTRACT = 2
+CONTRACT = 3
 # A younger file can change again without its times telling. It is read next time.
 SETTLED_SECONDS = 2.0
 

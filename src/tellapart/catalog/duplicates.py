@@ -16,11 +16,13 @@ from tellapart.catalog.near import near_duplicates
 from tellapart.catalog.prints import PRINT_BYTES, prints_of
 from tellapart.catalog.reshots import shots_of_scenes
 from tellapart.catalog.table import Catalog
-from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
+from tellapart.catalog.thumbnails import GREY_BYTES, THUMBNAIL_BYTES, make_thumbnail
 from tellapart.catalog.unions import united
 from tellapart.phrases import count_of
 
 CopiesKind = Literal["near", "exact", "off"]
+
+_PLAIN = 1  # grey levels between the darkest and the lightest place of a thumbnail of one colour
 
 _NOT_LOOKED_FOR = {
     "exact": (
@@ -86,9 +88,13 @@ def link_copies(catalog: Catalog, memory: ThumbnailMemory, kind: CopiesKind = "n
     if pairs is None:
         joined = b"".join(thumbnails_of(catalog, rows, memory))
         thumbnails = np.frombuffer(joined, np.uint8).reshape(-1, THUMBNAIL_BYTES)
-        found = near_duplicates(thumbnails, catalog.widths[rows], catalog.heights[rows])
+        shown = np.flatnonzero(~_is_faint(catalog, rows, thumbnails))
+        visible = rows[shown]
+        found = near_duplicates(
+            thumbnails[shown], catalog.widths[visible], catalog.heights[visible]
+        )
         # An image paired with itself is one that was not compared with all that look like it.
-        pairs = np.concatenate([found.pairs, np.stack([found.uncompared] * 2, axis=1)])
+        pairs = shown[np.concatenate([found.pairs, np.stack([found.uncompared] * 2, axis=1)])]
         memory.remember_pairs(key, pairs)
     uncompared = int((pairs[:, 0] == pairs[:, 1]).sum())
     scenes = shots_of_scenes(catalog, rows, united(len(rows), pairs.tolist()))
@@ -101,6 +107,18 @@ def link_copies(catalog: Catalog, memory: ThumbnailMemory, kind: CopiesKind = "n
     )
     copies = united(len(catalog), linked.tolist())
     return catalog.replace(copies=copies, identical_apart=False, remarks=remarks)
+
+
+def _is_faint(
+    catalog: Catalog, rows: NDArray[np.int64], thumbnails: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """(M,) which images show something, but so faintly that they look like each other: dark images
+    of more than 8 bits, for example. One plain colour is not faint; it may be a placeholder.
+    """
+    faint = np.array(["low_contrast" in note.split(";") for note in catalog.notes[rows]], bool)
+    grey = thumbnails[:, :GREY_BYTES]
+    varied: NDArray[np.bool_] = np.ptp(grey, axis=1) > _PLAIN
+    return faint & varied
 
 
 def different_images(catalog: Catalog) -> NDArray[np.int64]:
