@@ -13,9 +13,9 @@ from PIL import Image
 from tellapart.decoders.rules import OLD_CONTRACT, DecodeRules
 from tellapart.decoders.verdict import Trace
 
-VISIBLE = (
-    16  # levels of 255 between the darkest and the lightest thousandth, below which nothing shows
-)
+# Levels of 255 from the darkest to the lightest thousandth. Below it nothing shows: 12 bits that are
+# scaled as 16 reach 16.
+VISIBLE = 20
 _ON_BLACK = 4 * VISIBLE  # what black has to show more than white, so that noise does not decide
 _LEFT_OUT = 0.001  # the share of the pixels at each end
 
