@@ -8,8 +8,8 @@ from typing import Annotated
 from tellapart.cli.help import argument, flag, option
 
 DATA_HELP = (
-    "A folder with one folder per class, or with train/ and test/; a table of paths and labels;"
-    " IDX or CIFAR files; an archive of any of these."
+    "A folder with one folder per class, or with train/ and test/; a table of paths and labels; an"
+    " archive; Parquet, arrays, or an export of an annotation tool."
 )
 
 Data = Annotated[Path, argument(DATA_HELP, "DATA")]
