@@ -191,6 +191,17 @@ def test_a_cut_stream_is_refused(tmp_path, keep):
         read_source(tmp_path)
 
 
+def test_a_batch_whose_sizes_cannot_be_is_refused_before_memory_is_asked_for(tmp_path):
+    path = write_saved(tmp_path) / "data-00000-of-00001.arrow"
+    data = bytearray(path.read_bytes())
+    rows = (4).to_bytes(8, "little")
+    at = data.rindex(rows + bytes(8))  # a length and a count of nulls, as each column has them
+    data[at : at + 8] = (2**62).to_bytes(8, "little")
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="is cut short, damaged, or no Arrow stream"):
+        read_source(tmp_path)
+
+
 # ── WebDataset ──
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tellapart.catalog.columnar import ColumnFile
 from tellapart.catalog.files import AGAIN, Store, open_store
+from tellapart.catalog.polars_errors import polars_errors
 from tellapart.errors import UserError, needs_extra, reason_of
 
 if TYPE_CHECKING:
@@ -27,9 +28,11 @@ _CONTINUES = b"\xff\xff\xff\xff"
 _END = _CONTINUES + bytes(4)
 _MAX_HEADER = 2**26
 _MAX_BATCH = 2**32
+_MAX_ROWS = 2**31
 _SCHEMA, _DICTIONARY, _BATCH = 1, 2, 3
 # Fields of a message and of a batch, by their numbers in the tables of the format.
-_HEADER_KIND, _HEADER, _BODY_BYTES, _BATCH_ROWS = 1, 2, 3, 0
+_HEADER_KIND, _HEADER, _BODY_BYTES = 1, 2, 3
+_BATCH_ROWS, _NODES, _BUFFERS, _COMPRESSION = 0, 1, 2, 3
 FEATHER = b"ARROW1"
 
 
@@ -64,7 +67,7 @@ def open_arrow(path: Path, name: str, class_names: Mapping[str, Sequence[str]]) 
         columns = polars.read_ipc_stream(io.BytesIO(schema + _END)).schema
     except OSError as error:
         raise UserError(f"{name} cannot be read ({reason_of(error)}).", AGAIN) from None
-    except (polars.exceptions.PolarsError, ValueError, LookupError, struct.error):
+    except (*polars_errors(), struct.error):
         raise UserError(f"{name} is cut short, damaged, or no Arrow stream.", AGAIN) from None
     batches = [message for message in messages if message.kind == _BATCH]
     starts = [0, *itertools.accumulate(batch.rows for batch in batches)]
@@ -115,11 +118,32 @@ def _messages(store: Store) -> Iterator[_Message]:
         if not 0 <= body <= _MAX_BATCH or at + total > store.size:
             raise ValueError("a body that is cut short, or too large")
         kind = table.integer(_HEADER_KIND, "<B")
-        rows = table.table(_HEADER).integer(_BATCH_ROWS, "<q") if kind == _BATCH else 0
-        if rows < 0:
-            raise ValueError("a negative number of rows")
+        rows = 0
+        if kind == _BATCH:
+            rows = _checked_rows(store.part(at + 8 + size, body), table.table(_HEADER))
         yield _Message(kind, at, total, rows)
         at += total
+
+
+def _checked_rows(body: Store, batch: _Table) -> int:
+    """The number of rows of a batch whose sizes fit its body.
+
+    polars takes them as they are, and a damaged one ends the whole process: it asks for as much
+    memory as that says.
+    """
+    rows = batch.integer(_BATCH_ROWS, "<q")
+    fits = 0 <= rows <= _MAX_ROWS
+    for length, nulls in batch.pairs(_NODES):
+        fits &= 0 <= nulls <= length <= max(rows, 8 * body.size)
+    is_packed = batch.has(_COMPRESSION)
+    for at, size in batch.pairs(_BUFFERS):
+        fits &= 0 <= at <= at + size <= body.size and size >= 0
+        if is_packed and fits and size:
+            unpacked = int.from_bytes(body.read(at, 8), "little", signed=True)
+            fits &= -1 <= unpacked <= max(_MAX_BATCH // 4, 8 * size)
+    if not fits:
+        raise ValueError("sizes that the body cannot have")
+    return rows
 
 
 def _schema(store: Store, messages: Sequence[_Message]) -> bytes:
@@ -155,6 +179,21 @@ class _Table(NamedTuple):
     def integer(self, number: int, form: str) -> int:
         at = self._field(number)
         return 0 if at < 0 else int(struct.unpack_from(form, self.data, at)[0])
+
+    def has(self, number: int) -> bool:
+        return self._field(number) >= 0
+
+    def pairs(self, number: int) -> list[tuple[int, int]]:
+        """A vector of pairs of 64-bit numbers."""
+        at = self._field(number)
+        if at < 0:
+            return []
+        at += int(struct.unpack_from("<I", self.data, at)[0])
+        count = int(struct.unpack_from("<I", self.data, at)[0])
+        if at + 4 + 16 * count > len(self.data):
+            raise ValueError("a vector that ends after the data")
+        values = struct.unpack_from(f"<{2 * count}q", self.data, at + 4)
+        return list(zip(values[::2], values[1::2], strict=True))
 
     def table(self, number: int) -> _Table:
         at = self._field(number)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tellapart.catalog.entries import SPLIT_NAMES
+from tellapart.catalog.polars_errors import polars_errors
 from tellapart.catalog.reading import Reading
 from tellapart.catalog.shards import Chunks, Label, Shard
 from tellapart.catalog.spool import Spool
@@ -108,7 +109,7 @@ def shard_of(file: ColumnFile, path: str, stamp: tuple[str, float], reading: Rea
         _check_there(file, name)
     try:
         frame = file.load(wanted, 0, file.starts[-1])
-    except _errors() as error:
+    except (*polars_errors(), OSError) as error:
         raise _unreadable(file.name, error) from None
     return Shard(
         path,
@@ -132,7 +133,7 @@ def _images(file: ColumnFile, column: str, at: int, count: int) -> list[bytes | 
         if isinstance(series.dtype, polars.Struct):
             series = series.struct.field("bytes")
         found = series.to_list()
-    except _errors():
+    except (*polars_errors(), OSError):
         return Decoded("corrupt", detail="The row group that holds it cannot be unpacked.")
     return found if len(found) == count else Decoded("truncated", detail="Its rows are missing.")
 
@@ -235,13 +236,6 @@ def _weights(file: ColumnFile, series: polars.Series) -> list[float]:
 
 def _text(value: object) -> str:
     return "" if value is None else str(value).strip()
-
-
-def _errors() -> tuple[type[BaseException], ...]:
-    """What polars raises for a file that it cannot read."""
-    import polars
-
-    return (polars.exceptions.PolarsError, OSError, ValueError, MemoryError)
 
 
 def _unreadable(name: str, error: BaseException) -> UserError:

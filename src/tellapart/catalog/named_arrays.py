@@ -139,7 +139,7 @@ def _is_of_images(array: NamedArray) -> bool:
 
 
 def _may_be_labels(array: NamedArray) -> bool:
-    is_known = array.dtype.kind in "iubUSO"
+    is_known = array.dtype.kind in "iubUSO" and len(array.shape) > 0
     return is_known and (len(array.shape) in (1, 2) or math.prod(array.shape[1:]) == 1)
 
 

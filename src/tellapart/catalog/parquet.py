@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tellapart.catalog.columnar import ColumnFile, class_names_in
 from tellapart.catalog.files import AGAIN, Store, open_store
+from tellapart.catalog.polars_errors import polars_errors
 from tellapart.errors import UserError, needs_extra, reason_of
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def open_parquet(path: Path, name: str) -> ColumnFile:
         groups = _row_groups(open_store(path))
     except OSError as error:
         raise UserError(f"{name} cannot be read ({reason_of(error)}).", AGAIN) from None
-    except polars.exceptions.PolarsError:
+    except polars_errors():
         raise UserError(
             f"{name} is not a Parquet file that can be read.", "Write it again."
         ) from None
