@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tellapart.catalog.entries import SPLIT_NAMES
@@ -29,6 +30,7 @@ _LABEL_NAMES = ("label", "labels", "class", "class_name", "category", "target", 
 _SPLIT_NAMES = ("split", "subset", "set")
 _GROUP_NAMES = ("group", "group_id")
 MAX_CLASSES = 1_000_000
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,17 +127,20 @@ def shard_of(file: ColumnFile, path: str, stamp: tuple[str, float], reading: Rea
     )
 
 
-def _images(file: ColumnFile, column: str, at: int, count: int) -> list[bytes | None] | Decoded:
+def _images(file: ColumnFile, column: str, at: int, count: int) -> Iterator[bytes | None] | Decoded:
     import polars
 
     try:
         series = file.load([column], at, count)[column]
         if isinstance(series.dtype, polars.Struct):
             series = series.struct.field("bytes")
-        found = series.to_list()
     except (*polars_errors(), OSError):
         return Decoded("corrupt", detail="The row group that holds it cannot be unpacked.")
-    return found if len(found) == count else Decoded("truncated", detail="Its rows are missing.")
+    if len(series) != count:
+        return Decoded("truncated", detail="Its rows are missing.")
+    # A few at a time, so that a row group is not in memory twice.
+    slices = (series.slice(first, _AT_ONCE).to_list() for first in range(0, count, _AT_ONCE))
+    return chain.from_iterable(slices)
 
 
 def _image_column(file: ColumnFile, reading: Reading) -> str:
