@@ -67,7 +67,7 @@ def open_arrow(path: Path, name: str, class_names: Mapping[str, Sequence[str]]) 
         columns = polars.read_ipc_stream(io.BytesIO(schema + _END)).schema
     except OSError as error:
         raise UserError(f"{name} cannot be read ({reason_of(error)}).", AGAIN) from None
-    except (*polars_errors(), struct.error):
+    except polars_errors():
         raise UserError(f"{name} is cut short, damaged, or no Arrow stream.", AGAIN) from None
     batches = [message for message in messages if message.kind == _BATCH]
     starts = [0, *itertools.accumulate(batch.rows for batch in batches)]

@@ -111,7 +111,7 @@ def shard_of(file: ColumnFile, path: str, stamp: tuple[str, float], reading: Rea
         _check_there(file, name)
     try:
         frame = file.load(wanted, 0, file.starts[-1])
-    except (*polars_errors(), OSError) as error:
+    except polars_errors() as error:
         raise _unreadable(file.name, error) from None
     return Shard(
         path,
@@ -134,7 +134,7 @@ def _images(file: ColumnFile, column: str, at: int, count: int) -> Iterator[byte
         series = file.load([column], at, count)[column]
         if isinstance(series.dtype, polars.Struct):
             series = series.struct.field("bytes")
-    except (*polars_errors(), OSError):
+    except polars_errors():
         return Decoded("corrupt", detail="The row group that holds it cannot be unpacked.")
     if len(series) != count:
         return Decoded("truncated", detail="Its rows are missing.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 
 def polars_errors() -> tuple[type[BaseException], ...]:
     """The exceptions of polars, to be caught around every read of a file of the user's.
@@ -14,7 +16,9 @@ def polars_errors() -> tuple[type[BaseException], ...]:
     return (
         polars.exceptions.PolarsError,
         polars.exceptions.PanicException,
+        OSError,
         ValueError,
         LookupError,
         MemoryError,
+        struct.error,
     )
