@@ -233,3 +233,40 @@ def test_a_plain_placeholder_saved_twice_is_still_one_image(tmp_path):
     with ScanMemory(tmp_path / "cache", catalog.files.place, ASK) as memory:
         catalog = link_copies(scan(catalog, rules=ASK, memory=memory), memory)
     assert len(set(catalog.copies.tolist())) == 9
+
+
+# ── colours of 16 bits ──
+
+
+def deep_colours(bits: int, kind: str, number: int = 0) -> bytes:
+    """A drawing in colour whose values use some of 16 bits."""
+    pixels = odd.scene(number).astype(np.uint16) << (bits - 8)
+    if kind == "png":
+        return odd.rgb16_png(pixels)
+    if kind == "tif":
+        return odd.tiff(64, 48, pixels.tobytes(), bits=(16,) * 3, photometric=2)
+    infrared = np.dstack([pixels, 4095 - pixels[:, :, :1]])
+    return odd.tiff(64, 48, infrared.tobytes(), bits=(16,) * 4, photometric=2, tags={338: (0,)})
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "infrared"])
+def test_colours_of_twelve_bits_in_sixteen_look_as_eight_do(kind):
+    rules = DecodeRules(ranges=(("16-bit", 0.0, 4095.0),))
+    decoded = decode(deep_colours(12, kind), rules=rules)
+    assert "16_bit_scaled" in decoded.notes
+    assert np.abs(decoded.pixels.astype(int) - odd.scene()).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "infrared"])
+def test_the_levels_of_deep_colours_are_measured(kind):
+    levels = decode(deep_colours(12, kind), rules=ASK).levels
+    assert (levels.kind, 2048 < levels.high < 4096) == ("16-bit", True)
+
+
+def test_one_transparent_deep_colour_is_laid_on_white():
+    pixels = odd.scene().astype(np.uint16) << 4
+    pixels[:20] = 77
+    data = odd.rgb16_png(pixels, (b"tRNS", np.array([77] * 3, ">u2").tobytes()))
+    decoded = decode(data, rules=DecodeRules(ranges=(("16-bit", 0.0, 4095.0),)))
+    assert decoded.notes == ("16_bit_scaled", "alpha_on_white")
+    assert decoded.pixels[:20].min() == 255

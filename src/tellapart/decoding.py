@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from tellapart.decoder_messages import hush_decoders
-from tellapart.decoders import dicom, jpegs, jxl, tiffs
+from tellapart.decoders import deep_colour, dicom, jpegs, jxl, tiffs
 from tellapart.decoders.grounds import lacks_contrast
 from tellapart.decoders.modes import to_rgb
 from tellapart.decoders.opening import check_decoder, decoder_name, open_image
@@ -231,6 +231,7 @@ def _decode(data: bytes, kind: str, rules: DecodeRules, trace: Trace) -> Decoded
         if kind == "JPEG":
             _reduce(img, rules, trace)
         trace.decoded_by.append(decoder_name(kind))
+        is_deep = deep_colour.is_deep(img)
         # Decode first, read metadata after: Pillow's PNG reader hides a failed decode from whoever
         # asks for EXIF first.
         img.load()
@@ -239,17 +240,28 @@ def _decode(data: bytes, kind: str, rules: DecodeRules, trace: Trace) -> Decoded
             raise _truncated(kind)
         if kind == "PNG" and png_lacks_rows(img, data):
             raise Refusal("corrupt", "The PNG data holds fewer rows than the image has.")
-        return _pixels_of(img, data, kind, rules, trace)
+        colours = deep_colour.scaled(img, data, kind, rules, trace) if is_deep else None
+        return _pixels_of(img, data, kind, rules, trace, colours)
 
 
 def _pixels_of(
-    img: Image.Image, data: bytes, kind: str, rules: DecodeRules, trace: Trace
+    img: Image.Image,
+    data: bytes,
+    kind: str,
+    rules: DecodeRules,
+    trace: Trace,
+    colours: Image.Image | None = None,
 ) -> Decoded:
-    """The pixels of an image that may be decoded. `data` is b"" where there is no file."""
+    """The pixels of an image that may be decoded.
+
+    Args:
+        data: the whole file; b"" where there is none.
+        colours: the image to be shown, where it is another than `img`, which has the metadata.
+    """
     img.load()
     if kind == "TIFF" and data and (tags := tiffs.read_tags(data)) and tags.unnamed_bands:
         trace.notes.append("bands_left_out")
-    rgb = to_rgb(img, data, rules, trace)
+    rgb = to_rgb(img if colours is None else colours, data, rules, trace)
     turn = turn_of(img, trace.notes)
     pixels = np.asarray(rgb if turn is None else rgb.transpose(turn))
     taken = taken_of(img)

@@ -34,7 +34,7 @@ def to_rgb(img: Image.Image, data: bytes, rules: DecodeRules, trace: Trace) -> I
     if img.mode in ("I", "F") or img.mode.startswith("I;16"):
         return _from_deep(img, rules, trace)
     if img.mode != "RGB" or "transparency" in img.info:
-        if _is_infrared(img, rules):
+        if is_infrared(img, rules):
             img = img.convert("RGB")
         elif img.has_transparency_data:
             return _without_transparency(img, data, rules, trace)
@@ -50,7 +50,7 @@ def to_rgb(img: Image.Image, data: bytes, rules: DecodeRules, trace: Trace) -> I
     return img.convert("RGB")  # CMYK by the plain ink formula, LAB to sRGB by ImageCms
 
 
-def _is_infrared(img: Image.Image, rules: DecodeRules) -> bool:
+def is_infrared(img: Image.Image, rules: DecodeRules) -> bool:
     """Whether the fourth band of a TIFF is not said to be transparency. Pillow takes it as such."""
     tags = getattr(img, "tag_v2", None)
     is_unnamed = tags is not None and not any(kind in (1, 2, 999) for kind in _extra(tags))

@@ -10,7 +10,7 @@ import io
 from importlib.metadata import version
 from importlib.util import find_spec
 
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 
 from tellapart.decoders.verdict import Refusal
 
@@ -30,7 +30,7 @@ _PACKAGES = {
 }
 
 
-def open_image(data: bytes, kind: str) -> Image.Image:
+def open_image(data: bytes, kind: str) -> ImageFile.ImageFile:
     """Open an image by the decoder of its kind.
 
     Pillow's own limit of pixels, which is one for the whole process, does not hold here. The caller
@@ -44,7 +44,7 @@ def open_image(data: bytes, kind: str) -> Image.Image:
     if kind == "HEIF":
         import pillow_heif
 
-        image: Image.Image = pillow_heif.HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
+        image: ImageFile.ImageFile = pillow_heif.HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
         return image
     if kind == "JXL":
         import pillow_jxl.JpegXLImagePlugin

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import Decoded
 from tellapart.evaluation.metrics import Metrics, Score, is_trusted
 from tellapart.evaluation.paired import LOSSES, Pair, Paired
@@ -63,6 +64,10 @@ class ComparedRun:
     predictions: Predictions
 
 
+# Runs may have been decoded by different rules. Each image is shown by the range of its own values.
+_SHOWN = DecodeRules(ranges=None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComparisonInput:
     """Everything that the page shows.
@@ -104,7 +109,7 @@ def render_comparison(comparison: ComparisonInput) -> str:
         ("curves", "Curves", bool(charts)),
         ("settings", "Settings", True),
     ]
-    album = Album(comparison.read) if comparison.read else None
+    album = Album(comparison.read, rules=_SHOWN) if comparison.read else None
     return render_document(
         "compare/page.html.jinja",
         contents=[(anchor, name) for anchor, name, there in sections if there],
