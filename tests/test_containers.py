@@ -115,8 +115,8 @@ def test_a_column_that_cannot_be_what_it_is_for_is_refused(tmp_path, change, mes
 
 
 def test_without_a_label_the_columns_are_named(tmp_path):
-    path = write_parquet(tmp_path / "x.parquet", hub_frame().rename({"label": "y"}), names=())
-    with pytest.raises(UserError, match="no column for label; its columns are 'image', 'y'"):
+    path = write_parquet(tmp_path / "x.parquet", hub_frame().rename({"label": "size"}), names=())
+    with pytest.raises(UserError, match="no column for label; its columns are 'image', 'size'"):
         read_source(path)
 
 
@@ -145,6 +145,33 @@ def test_an_unchanged_file_keeps_its_stamp_and_a_scan_finds_all_images_good(tmp_
     catalog = scan(read_source(path))
     assert catalog.status_counts == {"ok": 4}
     assert read_source(path).files.stamp("x.parquet/1") == catalog.files.stamp("x.parquet/1")
+
+
+def test_the_label_with_class_names_goes_before_others_of_usual_names(tmp_path):
+    frame = hub_frame().with_columns(category=polars.lit("x"), species=polars.lit("y"))
+    assert read_source(write_parquet(tmp_path / "x.parquet", frame)).classes == CLASSES
+
+
+def test_a_column_of_splits_is_used_where_it_names_splits(tmp_path):
+    frame = hub_frame(8).with_columns(
+        split=polars.Series(["train"] * 6 + ["test"] * 2), mode=polars.lit("portrait")
+    )
+    catalog = read_source(write_parquet(tmp_path / "x.parquet", frame.drop("mode")))
+    assert (catalog.given_splits == "test").sum() == 2
+    other = write_parquet(tmp_path / "y.parquet", frame.drop("split"))
+    assert set(read_source(other).given_splits) == {""}
+
+
+def test_labels_that_all_differ_are_no_classes(tmp_path):
+    frame = polars.DataFrame({"image": small_images(20)[1], "label": list(range(20))})
+    with pytest.raises(UserError, match="20 different labels, such as '0' and '1', which are no"):
+        read_source(write_parquet(tmp_path / "x.parquet", frame, names=()))
+
+
+@pytest.mark.parametrize("reading", [Reading(label_by="folder"), Reading(crops=True)])
+def test_an_option_that_means_files_is_refused_for_records(tmp_path, reading):
+    with pytest.raises(UserError, match=r"Leave --(label-by|crops) out"):
+        read_source(write_parquet(tmp_path / "x.parquet"), reading)
 
 
 # ── Arrow ──

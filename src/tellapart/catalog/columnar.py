@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tellapart.catalog.entries import SPLIT_NAMES
+from tellapart.catalog.column_names import (
+    GROUP_NAMES,
+    LABEL_NAMES,
+    SPLIT_COLUMNS,
+    WEAK_LABEL_NAMES,
+    plain,
+)
+from tellapart.catalog.folder_names import split_named
 from tellapart.catalog.polars_errors import polars_errors
 from tellapart.catalog.reading import Reading
 from tellapart.catalog.shards import Chunks, Label, Shard
@@ -26,9 +33,7 @@ if TYPE_CHECKING:
     import polars
 
 _IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "picture", "photo", "pixel_values")
-_LABEL_NAMES = ("label", "labels", "class", "class_name", "category", "target", "fine_label")
-_SPLIT_NAMES = ("split", "subset", "set")
-_GROUP_NAMES = ("group", "group_id")
+_LABEL_NAMES_OF_SETS = frozenset({"finelabel"})  # CIFAR-100 has a coarse label too
 MAX_CLASSES = 1_000_000
 _AT_ONCE = 64
 
@@ -103,8 +108,8 @@ def shard_of(file: ColumnFile, path: str, stamp: tuple[str, float], reading: Rea
     """
     image = _image_column(file, reading)
     label = _label_column(file, reading)
-    split = _column(file, reading, "split", _SPLIT_NAMES)
-    group = reading.group_column or _column(file, reading, "group", _GROUP_NAMES)
+    split = _column(file, reading, "split", SPLIT_COLUMNS)
+    group = reading.group_column or _column(file, reading, "group", GROUP_NAMES)
     weight = reading.weight_column or ""
     wanted = [name for name in dict.fromkeys((label, split, group, weight)) if name]
     for name in wanted:
@@ -121,7 +126,7 @@ def shard_of(file: ColumnFile, path: str, stamp: tuple[str, float], reading: Rea
             file.starts, lambda at, count: _images(file, image, at, count), Spool(file.name)
         ).image,
         class_names=file.class_names.get(label, ()) if frame[label].dtype.is_integer() else (),
-        splits=_splits(file, frame[split]) if split else (),
+        splits=_splits(file, frame[split], chosen="split" in reading.columns) if split else (),
         groups=[_text(value) for value in frame[group]] if group else (),
         weights=_weights(file, frame[weight]) if weight else (),
     )
@@ -165,10 +170,16 @@ def _image_column(file: ColumnFile, reading: Reading) -> str:
 
 
 def _label_column(file: ColumnFile, reading: Reading) -> str:
-    usual = _column(file, reading, "label", _LABEL_NAMES)
+    """The column that the user names, or the best of those with a usual name or with class names."""
+    if "label" in reading.columns:
+        return reading.columns["label"]
+    for names in (LABEL_NAMES, _LABEL_NAMES_OF_SETS, WEAK_LABEL_NAMES):
+        usual = [name for name in file.schema if plain(name) in names]
+        if usual:
+            return min(
+                usual, key=lambda name: (name not in file.class_names, plain(name) != "label")
+            )
     named = [name for name in file.class_names if name in file.schema]
-    if usual and (usual in named or len(named) != 1 or "label" in reading.columns):
-        return usual
     if len(named) == 1:
         return named[0]
     hint = f"for example --columns label={named[0]}" if named else "with --columns label=NAME"
@@ -178,12 +189,12 @@ def _label_column(file: ColumnFile, reading: Reading) -> str:
     )
 
 
-def _column(file: ColumnFile, reading: Reading, want: str, usual: Sequence[str]) -> str:
-    """The column that the user names for a purpose, or that has a usual name, or ""."""
+def _column(file: ColumnFile, reading: Reading, want: str, usual: Collection[str]) -> str:
+    """The column that the user names for a purpose, or the one of a usual name, or ""."""
     if want in reading.columns:
         return reading.columns[want]
-    found = {name.strip().lower(): name for name in file.schema}
-    return next((found[name] for name in usual if name in found), "")
+    found = [name for name in file.schema if plain(name) in usual]
+    return found[0] if len(found) == 1 else ""
 
 
 def _check_there(file: ColumnFile, name: str) -> None:
@@ -214,15 +225,17 @@ def _labels(file: ColumnFile, series: polars.Series, column: str) -> list[Label]
     return [None if value is None or not _text(value) else _text(value) for value in series]
 
 
-def _splits(file: ColumnFile, series: polars.Series) -> list[str]:
-    names = [_text(value).lower() for value in series]
-    for number, name in enumerate(names):
-        if name and name not in SPLIT_NAMES:
-            raise UserError(
-                f"{file.name}, row {number} (counted from 0): split {name!r} is unknown.",
-                "Use train, val or test.",
-            )
-    return [SPLIT_NAMES.get(name, "") for name in names]
+def _splits(file: ColumnFile, series: polars.Series, *, chosen: bool) -> list[str]:
+    """The split of each row. A column that the user did not choose may be of something else, and is
+    then not used.
+    """
+    names = {value: split_named(_text(value)) for value in series.unique().to_list()}
+    unknown = [value for value, split in names.items() if _text(value) and not split]
+    if unknown and chosen:
+        raise UserError(
+            f"{file.name}: split {_text(unknown[0])!r} is unknown.", "Use train, val or test."
+        )
+    return [] if unknown else [names[value] for value in series.to_list()]
 
 
 def _weights(file: ColumnFile, series: polars.Series) -> list[float]:

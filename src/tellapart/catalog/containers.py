@@ -30,7 +30,7 @@ from tellapart.catalog.names import escape, is_junk
 from tellapart.catalog.nested import open_inner, stem_of
 from tellapart.catalog.npz import array_of_npy, arrays_of_npz
 from tellapart.catalog.parquet import open_parquet
-from tellapart.catalog.reading import Candidate, Reading
+from tellapart.catalog.reading import Candidate, Reading, refuse_columns
 from tellapart.catalog.shards import Shard, catalog_of_shards
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.unread import HEAD_BYTES, Unread, refuse_unread, unread_kind
@@ -64,6 +64,8 @@ def container_candidates(
         reading: what the user says of the form of the data.
         near: what `files_near_the_top` found. None means that it is looked for here.
     """
+    if reading.label_by is not None:
+        return
     near = files_near_the_top(walk.tree) if near is None else near
     special = [path for path in near if not is_image_name(path)]
     has_images = len(special) < len(near)
@@ -96,9 +98,21 @@ def read_container(path: Path, reading: Reading) -> Catalog | None:
         if ending not in kind.endings:
             continue
         if shards := kind.read(tree, [name, *_partners(tree, name)], reading):
+            _refuse_choices(str(path), reading)
             own = [shard for shard in shards if shard.path.split("/")[0] == name]
             return catalog_of_shards(str(path), tree.place, kind.what, own or shards)
     return None
+
+
+def _refuse_choices(name: str, reading: Reading) -> None:
+    """Refuse what the user says of files, where there are records."""
+    if reading.label_by is not None:
+        raise UserError(
+            f"{name} holds its labels, and its images have no names, so --label-by finds nothing.",
+            "Leave --label-by out, or name a column with --columns label=NAME.",
+        )
+    if reading.crops:
+        raise UserError(f"{name} holds no boxes that --crops could cut out.", "Leave --crops out.")
 
 
 def _unread_candidates(tree: Tree, paths: Sequence[str]) -> Iterator[Candidate]:
@@ -281,6 +295,7 @@ def _webdataset(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shar
 
 
 def _numpy(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
+    refuse_columns(tree.name, reading)
     arrays = []
     for path in paths:
         if not path.lower().endswith(".npz"):
@@ -303,6 +318,7 @@ def _npy(tree: Tree, path: str) -> NamedArray:
 
 
 def _hdf5(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
+    refuse_columns(tree.name, reading)
     arrays = []
     for path in paths:
         arrays += arrays_of_hdf5(_on_disk(tree, path), path, tree.stamp(path))

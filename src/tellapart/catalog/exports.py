@@ -66,6 +66,8 @@ def detection_candidates(
     Raises:
         UserError: boxes are to become images, but there are none.
     """
+    if reading.label_by is not None and not reading.crops:
+        return
     near = files_near_the_top(walk.tree) if near is None else near
     exports: Iterator[Export] = iter(())
     if any(path[-5:].lower().endswith((".json", ".xml", ".txt")) for path in near):

@@ -22,6 +22,8 @@ from tellapart.errors import UserError
 from tellapart.phrases import count_of, listed
 
 Label = str | int | None
+_FEWEST_JUDGED = 10  # labels below which nothing is said of how many differ
+_MOST_DIFFERENT = 0.8  # the share of labels of their own from which there are no classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +183,8 @@ def catalog_of_shards(
             f"None of the {count_of(unlabelled.total(), 'image')} of {name} has a label.",
             "Give the part of the data set that has labels, as the training part has.",
         )
+    if not names:
+        _refuse_different(name, entries)
     entries, rule, left_out = divided(name, entries)
     used = dict.fromkeys(names.values())
     found = {entry.label for entry in entries}
@@ -197,6 +201,18 @@ def catalog_of_shards(
         ignored=counts,
         remarks=remarks,
     )
+
+
+def _refuse_different(name: str, entries: Sequence[Entry]) -> None:
+    """Refuse labels nearly all of which differ: captions, identifiers or measurements."""
+    labels = dict.fromkeys(entry.label for entry in entries)
+    if len(labels) >= _FEWEST_JUDGED and len(labels) > _MOST_DIFFERENT * len(entries):
+        examples = " and ".join(map(repr, list(labels)[:2]))
+        raise UserError(
+            f"The {count_of(len(entries), 'image')} of {name} have {len(labels):,} different"
+            f" labels, such as {examples}, which are no classes.",
+            "Name what holds the class with --columns label=NAME.",
+        )
 
 
 def _entry(shard: Shard, number: int, path: str, label: str, split: str) -> Entry:
