@@ -15,7 +15,7 @@ from helpers.containers import (
     write_saved,
     write_shard,
 )
-from tellapart.catalog import parquet
+from tellapart.catalog import containers, parquet
 from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
@@ -246,6 +246,16 @@ def test_shards_of_splits_are_told_by_their_names_and_classes_by_the_list_beside
     catalog = read_source(tmp_path)
     assert catalog.classes == CLASSES
     assert list(catalog.given_splits) == ["train"] * 4 + ["test"] * 2
+
+
+def test_of_many_shards_none_stays_open_and_a_change_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(containers, "_MOST_OPEN", 1)
+    for name in ("a.tar", "b.tar"):
+        write_shard(tmp_path / name, [0, 1])
+    catalog = read_source(tmp_path)
+    assert catalog.files.read("b.tar/000001.png") == small_image(1, 1)
+    write_shard(tmp_path / "b.tar", [1, 1, 1])
+    assert catalog.files.read("b.tar/000001.png").status == "unreadable"
 
 
 @pytest.mark.parametrize(

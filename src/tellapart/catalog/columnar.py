@@ -94,7 +94,9 @@ def _names(feature: object) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def shard_of(file: ColumnFile, path: str, stamp: tuple[str, float], reading: Reading) -> Shard:
+def shard_of(
+    file: ColumnFile, path: str, stamp: tuple[str, float], reading: Reading, spool: Spool
+) -> Shard:
     """The images of a file of columns, with their labels.
 
     Args:
@@ -102,6 +104,7 @@ def shard_of(file: ColumnFile, path: str, stamp: tuple[str, float], reading: Rea
         path: its catalog path.
         stamp: its stamp.
         reading: which columns to use, where the user says so.
+        spool: keeps the images that were unpacked. All files of a source share one.
 
     Raises:
         UserError: a column is missing, or cannot be what it is for.
@@ -122,9 +125,7 @@ def shard_of(file: ColumnFile, path: str, stamp: tuple[str, float], reading: Rea
         path,
         stamp,
         _labels(file, frame[label], label),
-        Chunks(
-            file.starts, lambda at, count: _images(file, image, at, count), Spool(file.name)
-        ).image,
+        Chunks(file.starts, lambda at, count: _images(file, image, at, count), spool).image,
         class_names=file.class_names.get(label, ()) if frame[label].dtype.is_integer() else (),
         splits=_splits(file, frame[split], chosen="split" in reading.columns) if split else (),
         groups=[_text(value) for value in frame[group]] if group else (),

@@ -21,9 +21,10 @@ from typing import NamedTuple
 
 from tellapart.catalog import hdf5, npz
 from tellapart.catalog.annotations import is_image_name
+from tellapart.catalog.archives import ArchiveFiles, archive_in
 from tellapart.catalog.arrow import FEATHER, open_arrow, saved_info
 from tellapart.catalog.columnar import ColumnFile, class_names_in, image_columns, shard_of
-from tellapart.catalog.files import AGAIN, Folder, Item, Tree, file_stamp
+from tellapart.catalog.files import AGAIN, Folder, Item, Tree, file_stamp, reopened_store
 from tellapart.catalog.hdf5 import arrays_of_hdf5
 from tellapart.catalog.named_arrays import NamedArray, are_partners, paired
 from tellapart.catalog.names import escape, is_junk
@@ -32,6 +33,7 @@ from tellapart.catalog.npz import array_of_npy, arrays_of_npz
 from tellapart.catalog.parquet import open_parquet
 from tellapart.catalog.reading import Candidate, Reading, refuse_columns
 from tellapart.catalog.shards import Shard, catalog_of_shards
+from tellapart.catalog.spool import Spool
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.unread import HEAD_BYTES, Unread, refuse_unread, unread_kind
 from tellapart.catalog.walk import Walk
@@ -41,6 +43,7 @@ from tellapart.phrases import count_of
 
 _MAX_FOLDERS = 24  # in one folder, that are looked into
 _MAX_DEPTH = 3
+_MOST_OPEN = 100  # files at a time
 _LIST_BYTES = 2**24
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather")
@@ -266,13 +269,13 @@ def _of_columns(
     open_file: Callable[[Path, str], ColumnFile],
 ) -> list[Shard]:
     """The shards among files of columns. Tables without images are left out."""
-    shards = []
+    shards, spool = [], Spool(tree.name)
     for path in paths:
         place = _on_disk(tree, path)
         stamp = file_stamp(str(place))
         file = open_file(place, f"{path} of {tree.name}" if len(paths) > 1 else str(place))
         if image_columns(file.schema) and file.starts[-1]:
-            shards.append(shard_of(file, path, stamp, reading))
+            shards.append(shard_of(file, path, stamp, reading, spool))
     return shards
 
 
@@ -280,7 +283,7 @@ def _webdataset(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shar
     shards, errors = [], []
     for path in paths:
         try:
-            archive = open_inner(tree, path)
+            archive = _open_shard(tree, path, many=len(paths) > _MOST_OPEN)
         except UserError as error:
             errors.append(error)
             continue
@@ -323,6 +326,18 @@ def _hdf5(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
     for path in paths:
         arrays += arrays_of_hdf5(_on_disk(tree, path), path, tree.stamp(path))
     return paired(tree.name, arrays)
+
+
+def _open_shard(tree: Tree, path: str, *, many: bool) -> ArchiveFiles | None:
+    """A tar. Of many, none stays open: systems allow a process about a thousand files."""
+    if not many or not isinstance(tree, Folder):
+        return open_inner(tree, path)
+    place, stamp = tree.real(path), tree.stamp(path)
+    try:
+        store = reopened_store(place, stamp[0])
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason_of(error)}).", AGAIN) from None
+    return archive_in(store, f"{path} of {tree.name}", place, stamp)
 
 
 def _text(tree: Tree, path: str) -> bytes:

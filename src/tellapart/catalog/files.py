@@ -141,6 +141,27 @@ def open_store(path: str | Path) -> Store:
     return store_of(file, info.st_size)
 
 
+def reopened_store(path: str, stamp: str) -> Store:
+    """A file on disk as a store that opens it for each reading. An OSError says that it was changed
+    since.
+
+    Args:
+        path: on disk.
+        stamp: the text of its stamp.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def read_at(at: int, count: int) -> bytes:
+        store = open_store(path)
+        if file_stamp(path)[0] != stamp:
+            raise OSError(f"{path} was changed")
+        return store.read(at, count)
+
+    return Store(open_store(path).size, read_at)
+
+
 @dataclass(frozen=True)
 class Folder:
     """Files on disk; `root` is the folder that catalog paths are relative to."""
