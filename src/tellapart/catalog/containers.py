@@ -5,6 +5,7 @@ WebDataset shards                       see `webdataset`
 Arrow, as the `datasets` library saves  see `arrow`
 NumPy's .npz and .npy                   see `npz`
 HDF5                                    see `hdf5`
+pixels in the cells of a CSV            see `pixel_tables`
 
 Each kind is told by its content. Kinds that are known but not read are named: see `unread`.
 """
@@ -31,6 +32,7 @@ from tellapart.catalog.names import escape, is_junk
 from tellapart.catalog.nested import open_inner, stem_of
 from tellapart.catalog.npz import array_of_npy, arrays_of_npz
 from tellapart.catalog.parquet import open_parquet
+from tellapart.catalog.pixel_tables import read_pixel_table
 from tellapart.catalog.reading import Candidate, Reading, refuse_columns
 from tellapart.catalog.shards import Shard, catalog_of_shards
 from tellapart.catalog.spool import Spool
@@ -328,6 +330,12 @@ def _hdf5(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
     return paired(tree.name, arrays)
 
 
+def _pixel_tables(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
+    spool = Spool(tree.name)
+    found = (read_pixel_table(tree, path, reading, spool) for path in paths)
+    return [shard for shard in found if shard is not None]
+
+
 def _open_shard(tree: Tree, path: str, *, many: bool) -> ArchiveFiles | None:
     """A tar. Of many, none stays open: systems allow a process about a thousand files."""
     if not many or not isinstance(tree, Folder):
@@ -359,6 +367,7 @@ _KINDS = (
     _Kind("WebDataset shards", (".tar",), _webdataset),
     _Kind("NumPy arrays", NUMPY, _numpy),
     _Kind("HDF5 arrays", HDF5, _hdf5),
+    _Kind("pixels in the cells of tables", (".csv",), _pixel_tables),
 )
 # First bytes → the ending that a file of its kind has, whatever its name is.
 _MAGIC = (
