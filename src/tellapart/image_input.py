@@ -9,8 +9,11 @@ array, tensor ─ checked ───────────▶ decode_image ┘
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeGuard, cast
 
@@ -32,10 +35,24 @@ from tellapart.home import user_path
 if TYPE_CHECKING:
     from torch import Tensor
 
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image in an archive or another file that holds many.
+
+    Args:
+        name: what answers call it.
+        read: gives its bytes, or the verdict that says why there are none.
+    """
+
+    name: str
+    read: Callable[[], bytes | Decoded]
+
+
 # One image, in any form.
 Image: TypeAlias = (
     "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | PillowImage.Image"
-    " | NDArray[np.uint8] | Tensor"
+    " | NDArray[np.uint8] | Tensor | StoredImage"
 )
 
 FORMS = (
@@ -83,6 +100,9 @@ def decode_input(image: Image, *, rules: DecodeRules = DEFAULT_RULES) -> Decoded
         return decode_file(user_path(image), rules=rules)
     if isinstance(image, bytes | bytearray | memoryview):
         return decode(bytes(image), rules=rules)
+    if isinstance(image, StoredImage):
+        data = image.read()
+        return data if isinstance(data, Decoded) else decode(data, rules=rules)
     if isinstance(image, PillowImage.Image):
         with _lock_of(image):
             return decode_image(image, rules=rules)
@@ -177,16 +197,30 @@ def _read(file: BinaryIO) -> bytes | Decoded:
             # The start, as Pillow does it: a file that was read once must not look empty.
             if getattr(file, "seekable", lambda: False)():
                 file.seek(0)
-            data: object = file.read(MAX_FILE_BYTES + 1)
+            data = _some(file)
         except MemoryError:
             return Decoded("too_large", detail="It does not fit into memory.")
         except OSError:
             return Decoded("unreadable", detail="Reading it failed in the operating system.")
+    if inspect.isawaitable(data):
+        if inspect.iscoroutine(data):
+            data.close()
+        raise UserError(
+            f"The read() of {type(file).__name__} has to be awaited.",
+            "Give its bytes: await file.read().",
+        )
     if not isinstance(data, bytes | bytearray | memoryview):
         raise _text_mode()
     if len(data) > MAX_FILE_BYTES:
         return Decoded("too_large", detail=f"The file is larger than {MAX_FILE_BYTES:,} bytes.")
     return bytes(data)
+
+
+def _some(file: BinaryIO) -> object:
+    try:
+        return file.read(MAX_FILE_BYTES + 1)
+    except TypeError:  # what a server hands over may have a read() that takes no size
+        return file.read()
 
 
 def _text_mode() -> UserError:
@@ -211,4 +245,4 @@ def _lock_of(value: object) -> Lock:
     return _LOCKS[id(value) % len(_LOCKS)]
 
 
-_PLAIN_FORMS = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray)
+_PLAIN_FORMS = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, StoredImage)

@@ -1,5 +1,5 @@
-"""From what the user names for a prediction to files, in order: files, folders, patterns, or a list
-on standard input.
+"""From what the user names for a prediction to images, in order: files, folders, patterns, archives,
+tables, web addresses, or a list on standard input.
 """
 
 from __future__ import annotations
@@ -8,40 +8,57 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
+from tellapart.catalog.downloads import fetch_image, is_address
 from tellapart.catalog.names import check_names_are_text, is_junk, unescape
 from tellapart.catalog.paths import is_folder
-from tellapart.catalog.walk import Walk
+from tellapart.catalog.reading import AS_IT_LIES, Reading
+from tellapart.catalog.walk import IMAGE_SUFFIXES, Walk
 from tellapart.home import user_path
+from tellapart.image_input import StoredImage
+
+Input: TypeAlias = Path | StoredImage
 
 
-def expand_inputs(arguments: Sequence[str], standard_input: BinaryIO) -> list[Path]:
-    """The files that the arguments mean, in their order. Those of a folder are sorted, and junk is
+def expand_inputs(
+    arguments: Sequence[str | Path], standard_input: BinaryIO, reading: Reading = AS_IT_LIES
+) -> list[Input]:
+    """The images that the arguments mean, in their order. Those of a folder are sorted, and junk is
     left out.
 
     A file that does not exist, and a folder that cannot be read, stays in the list: it gets its own
     row, with the status that says so.
 
     Args:
-        arguments: each a file, a folder (with all below it), a pattern with * ? or [ ] of files and
-            folders, or "-". "-" means a list of files on standard input, one a line, or ended by
-            NUL as `find -print0` writes them.
+        arguments: each a file, a folder (with all below it), an archive, a table of paths, another
+            file of images as `train` takes it, a web address of an image, a pattern with * ? or
+            [ ] of files and folders, or "-". "-" means a list of files on standard input, one a
+            line, or ended by NUL as `find -print0` writes them. A path is never a pattern.
         standard_input: read only for "-".
+        reading: what the user says of the columns of tables.
+
+    Raises:
+        UserError: an archive or a table cannot be used, or an address cannot be reached.
     """
     check_names_are_text()
-    return [path for argument in arguments for path in _expand(argument, standard_input)]
+    return [image for argument in arguments for image in _expand(argument, standard_input, reading)]
 
 
-def _expand(argument: str, standard_input: BinaryIO) -> Iterator[Path]:
-    if argument.startswith("~"):
-        argument = os.fspath(user_path(argument))
+def _expand(argument: str | Path, standard_input: BinaryIO, reading: Reading) -> Iterator[Input]:
     if argument == "-":
         yield from _listed(standard_input.read())
-    elif not os.path.lexists(argument) and glob.has_magic(argument):
-        yield from _matching(argument)
+        return
+    if isinstance(argument, str) and is_address(argument):
+        yield fetch_image(argument)
+        return
+    if str(argument).startswith("~"):
+        argument = type(argument)(user_path(argument))
+    is_pattern = isinstance(argument, str) and glob.has_magic(argument)
+    if is_pattern and not os.path.lexists(argument):
+        yield from _matching(str(argument), reading)
     else:
-        yield from _all_in(argument)
+        yield from _all_in(os.fspath(argument), reading)
 
 
 def _listed(data: bytes) -> Iterator[Path]:
@@ -51,24 +68,36 @@ def _listed(data: bytes) -> Iterator[Path]:
     yield from (Path(os.fsdecode(line)) for line in lines if line.strip())
 
 
-def _matching(pattern: str) -> Iterator[Path]:
+def _matching(pattern: str, reading: Reading) -> Iterator[Input]:
     # "**" matches what is in a folder too, so the folder itself would count twice.
     meant = (
         match
         for match in sorted(glob.glob(pattern, recursive=True))
         if "**" not in pattern or _is_file(match)
     )
-    files = [path for match in meant if not _is_left_behind(match) for path in _all_in(match)]
-    yield from files or [Path(pattern)]
+    images = [
+        image for match in meant if not _is_left_behind(match) for image in _all_in(match, reading)
+    ]
+    yield from images or [Path(pattern)]
 
 
-def _all_in(place: str) -> Iterator[Path]:
+def _all_in(place: str, reading: Reading) -> Iterator[Input]:
     if _is_file(place):
-        yield Path(place)
+        yield from _held_in(Path(place), reading)
         return
     walk = Walk(Path(place))
     yield from (Path(place, unescape(path)) for _, path in walk.files(""))
     yield from (Path(place, unescape(path)) for path in walk.unreadable)
+
+
+def _held_in(path: Path, reading: Reading) -> Sequence[Input]:
+    """The images of a file: itself, or those that it holds."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:  # nearly all are
+        return [path]
+    from tellapart.catalog.held_images import held_images
+
+    images = held_images(path, reading)
+    return [path] if images is None else images
 
 
 def _is_left_behind(match: str) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,7 +48,9 @@ def predict(
     images: Annotated[
         list[str],
         argument(
-            "Files, folders and patterns. - reads a list of files from standard input.", "IMAGES"
+            "Files, folders, patterns, archives, tables of paths, and web addresses of images."
+            " - reads a list of files from standard input.",
+            "IMAGES",
         ),
     ],
     out: Table = None,
@@ -62,14 +63,19 @@ def predict(
             "Show the classes that hold the truth with this probability, as 0.95.", metavar="LEVEL"
         ),
     ] = None,
+    columns: Columns = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Classify images: one row per file, in the order given. Needs no torch."""
     from tellapart.catalog.inputs import expand_inputs
 
-    files = expand_inputs(images, sys.stdin.buffer if sys.stdin else io.BytesIO())
-    predicted = tellapart.predict(model, files, out=out, sets=sets, quiet=quiet)
+    named: list[Any] = []
+    for word in images:  # words are expanded by the verb, which has no standard input
+        listed = word == "-" and sys.stdin
+        named += expand_inputs([word], sys.stdin.buffer) if listed else [word]
+    form = settings(None, columns)
+    predicted = tellapart.predict(model, named, out=out, sets=sets, set=form, quiet=quiet)
     count = len(predicted.answers)
     if json_ and out:
         print_json({"statuses": predicted.statuses, "out": escape(str(out)), "rows": count})

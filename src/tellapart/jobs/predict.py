@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from tellapart.catalog.held_images import images_of, images_of_frame
 from tellapart.catalog.inputs import expand_inputs
+from tellapart.catalog.reading import Reading
+from tellapart.catalog.table import Catalog
+from tellapart.catalog.tables import Frame, is_frame
 from tellapart.errors import UserError
 from tellapart.home import user_path
+from tellapart.image_input import FORMS, is_image
 from tellapart.modelfile.answers import answer_row, answers_frame, write_answers
 from tellapart.modelfile.predictor import Answer, Image, Predictor, load
+from tellapart.pipeline.data import reading_by
 from tellapart.progress import Console
 from tellapart.tables import check_table_name
 
 if TYPE_CHECKING:
     import polars
+
+
+# What `predict` takes as its images.
+Inputs: TypeAlias = "Image | Iterable[Image | tuple[Image, str | int]] | Frame | Catalog"
 
 
 @dataclass(frozen=True)
@@ -58,28 +68,34 @@ class Predicted:
 
 def predict(
     model: str | PathLike[str] | Predictor,
-    images: Image | Iterable[Image],
+    images: Inputs,
     *,
     out: str | PathLike[str] | None = None,
     sets: float | None = None,
+    set: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> Predicted:
     """Answer images, one row an image, in their order.
 
     Args:
         model: a model file, a run folder, or a loaded predictor.
-        images: one image or several, in any form that `Predictor.predict` takes. Text may also name
-            a folder, for all images in it, or a pattern with * ? or [ ].
+        images: one image or several, in any form that `Predictor.predict` takes. A path may also be
+            that of a folder, an archive, a table of paths or another file of images, for all
+            images in it. Text may be a pattern with * ? or [ ], or a web address of an image. What
+            `train` takes will do too: a data frame, a catalog, a list of (image, label). Labels
+            are not needed, and not used.
         out: a .csv, .jsonl or .parquet to write.
         sets: how often each answer's `prediction_set` should hold the truth, in (0, 1). None gives
             no sets.
+        set: what a recipe says of the columns of a table, as for `train`: the key data.columns.
         quiet: show no progress.
 
     Returns:
         The answers. A file that is no usable image gets one whose status says why.
 
     Raises:
-        UserError: no model, no images, no sets of that level, or a table of a kind that cannot be written.
+        UserError: no model, no images, no sets of that level, a table or an archive that cannot be
+            used, or a table of a kind that cannot be written.
 
     >>> predicted = tellapart.predict(run.model, str(photos / "sky"), quiet=True)
     >>> len(predicted.answers), predicted.statuses
@@ -88,7 +104,7 @@ def predict(
     if out:
         check_table_name(user_path(out))
     console = Console(quiet=quiet)
-    inputs = _inputs(images)
+    inputs = _inputs(images, reading_by(set or {}))
     if not inputs:
         raise UserError(
             "There is nothing to predict.", "Name images, folders or patterns, or - for a list."
@@ -106,15 +122,27 @@ def predict(
     return Predicted(tuple(answers), predictor.classes, user_path(out) if out else None)
 
 
-def _inputs(images: Image | Iterable[Image]) -> list[Image]:
-    """The images one by one, folders and patterns expanded."""
-    single = isinstance(images, str | PathLike) or not isinstance(images, Iterable)
-    if single or isinstance(images, bytes | bytearray | memoryview) or hasattr(images, "shape"):
-        images = [images]  # type: ignore[list-item]
+def _inputs(images: Inputs, reading: Reading) -> list[Image]:
+    """The images one by one; folders, patterns, archives, tables and catalogs expanded.
+
+    Raises:
+        UserError: an object is neither an image nor a list of images.
+    """
+    if isinstance(images, Catalog):
+        return list(images_of(images))
+    if is_frame(images):
+        return list(images_of_frame(images, reading))
+    if is_image(images) or hasattr(images, "shape"):
+        images = [cast("Image", images)]
+    if isinstance(images, Mapping | Set) or not isinstance(images, Iterable):
+        raise UserError(f"Images cannot be of type {type(images).__name__}.", FORMS)
     expanded: list[Image] = []
-    for image in images:  # type: ignore[union-attr]
-        if isinstance(image, str):
-            expanded += expand_inputs([image], io.BytesIO())
+    for image in images:
+        if isinstance(image, tuple) and len(image) == 2:  # with its label, which is not needed
+            image = image[0]
+        if isinstance(image, str | PathLike):
+            named = image if isinstance(image, str) else Path(image)
+            expanded += expand_inputs([named], io.BytesIO(), reading)
         else:
-            expanded.append(image)
+            expanded.append(cast("Image", image))
     return expanded

@@ -14,7 +14,7 @@ from tellapart.catalog.names import escape, nearest_path
 from tellapart.decoding import Decoded
 from tellapart.errors import UserError, reason_of
 from tellapart.home import user_path
-from tellapart.image_input import FORMS, Image, decode_input, is_image
+from tellapart.image_input import FORMS, Image, StoredImage, decode_input, is_image
 from tellapart.modelfile.card import ModelCard, is_sealed
 from tellapart.modelfile.session import Session
 from tellapart.threads import map_ahead
@@ -225,7 +225,9 @@ class Predictor:
         >>> predictor.predict_one(photos / "brick" / "000.jpg").answer
         'brick'
         """
-        path = escape(os.fspath(image)) if isinstance(image, str | os.PathLike) else ""
+        path = image.name if isinstance(image, StoredImage) else ""
+        if isinstance(image, str | os.PathLike):
+            path = escape(os.fspath(image))
         decoded = decode_input(image, rules=self.card.decoding)
         if decoded.pixels is None:
             return Answer(path, decoded.status, decoded.notes, decoded.detail)

@@ -123,7 +123,7 @@ def reading_by(changes: Mapping[str, Any]) -> Reading:
                 f"{key} says nothing of the form of the data.",
                 "Give data.columns, data.label_by or data.crops.",
             )
-    return reading_of(load_recipe("probe", changes))
+    return reading_of(load_recipe(Recipe(), changes))
 
 
 def scan_images(
