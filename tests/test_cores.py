@@ -81,7 +81,7 @@ def test_on_an_unknown_system_there_is_no_quota(tmp_path: Path, groups: str):
 def test_a_quota_is_rounded_up_and_never_more_than_the_affinity(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int
 ):
-    monkeypatch.setattr(cores, "_cores_by_affinity", lambda: 16)
+    monkeypatch.setattr(cores, "cores_by_affinity", lambda: 16)
     monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
     assert usable_cores() == expected
 
@@ -89,7 +89,7 @@ def test_a_quota_is_rounded_up_and_never_more_than_the_affinity(
 def test_libraries_are_held_to_a_quota_unless_the_user_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(cores, "_cores_by_affinity", lambda: 16)
+    monkeypatch.setattr(cores, "cores_by_affinity", lambda: 16)
     monkeypatch.setattr(cores, "cpu_quota", lambda: 2.0)
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.setenv("POLARS_MAX_THREADS", "")

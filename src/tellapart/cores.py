@@ -19,7 +19,7 @@ _THREADS_OF_LIBRARIES = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")
 
 def usable_cores() -> int:
     """How many cores this process may use. In a container they can be fewer than the machine's."""
-    cores = _cores_by_affinity()
+    cores = cores_by_affinity()
     quota = cpu_quota()
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
 
@@ -30,7 +30,7 @@ def limit_libraries() -> None:
     It counts only before they are imported. What the user has set stays.
     """
     cores = usable_cores()
-    if cores < _cores_by_affinity():
+    if cores < cores_by_affinity():
         for variable in _THREADS_OF_LIBRARIES:
             os.environ.setdefault(variable, str(cores))
 
@@ -54,7 +54,8 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
     return min(quotas, default=None)
 
 
-def _cores_by_affinity() -> int:
+def cores_by_affinity() -> int:
+    """How many cores the system lets this process run on, whatever its quota is."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
