@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,9 +149,17 @@ def write_classes(folder: Path, count: int, *, first_seed: int = 0) -> Path:
 
 
 def try_to_train(
-    data: Path, folder: Path, name: str, meanwhile: Callable[[], object] = lambda: None
+    data: Path,
+    folder: Path,
+    name: str,
+    meanwhile: Callable[[], object] = lambda: None,
+    settings: Sequence[str] = (),
 ) -> tuple[Done, list[Path]]:
-    """Train on `data`; return how that ended, and the run folder, if there is one."""
+    """Train on `data`; return how that ended, and the run folder, if there is one.
+
+    Args:
+        settings: recipe keys with their values, as key=value.
+    """
     command = [
         *TELLAPART,
         "train",
@@ -161,14 +169,15 @@ def try_to_train(
         "--name",
         name,
         "--quiet",
+        *(word for setting in settings for word in ("--set", setting)),
     ]
     done = run(command, folder, meanwhile=meanwhile)
     return done, list((folder / "runs").glob(f"*-{name}"))
 
 
-def train(data: Path, folder: Path, name: str) -> tuple[Done, Path]:
+def train(data: Path, folder: Path, name: str, settings: Sequence[str] = ()) -> tuple[Done, Path]:
     """Train on `data`; return how that ended, and the run folder. Without one, the script ends."""
-    done, runs = try_to_train(data, folder, name)
+    done, runs = try_to_train(data, folder, name, settings=settings)
     if done.code not in (0, 3) or not runs:
         sys.exit(f"FAILED: training on {data.name} ended with {done.code}: {done.errors[-2000:]}")
     return done, runs[0]
