@@ -51,7 +51,20 @@ def write_labelme(folder):
     return folder
 
 
+def write_box_table(folder):
+    write_photographs(folder)
+    rows = [
+        f"{name},{WIDTH},{HEIGHT},{label},{','.join(map(str, sides))}"
+        for name, boxes in BOXES.items()
+        for label, sides in boxes
+    ]
+    header = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    (folder / "_annotations.csv").write_text("\n".join([header, *rows]))
+    return folder
+
+
 TOOLS = {
+    "a table of boxes": write_box_table,
     "a COCO export": write_coco,
     "a YOLO detection set": write_yolo,
     "Pascal VOC annotations": write_voc,
@@ -134,6 +147,17 @@ def test_with_crops_boxes_win_over_class_folders(tmp_path):
         write_photographs(tmp_path / label, [name])
         (tmp_path / label / name).with_suffix(".xml").write_text(voc(name))
     assert read_source(tmp_path, CROPS).classes == ("cat", "dog")
+
+
+def test_open_images_tables_are_in_shares_and_name_images_without_their_ending(tmp_path):
+    write_photographs(tmp_path / "train")
+    header = "ImageID,LabelName,Confidence,XMin,XMax,YMin,YMax"
+    rows = ["a,cat,1,0.1,0.5,0.2,0.8", "b,dog,1,0,1,0,1"]
+    (tmp_path / "boxes.csv").write_text("\n".join([header, *rows]))
+    catalog = read_source(tmp_path / "boxes.csv", CROPS)
+    assert np.array_equal(
+        pixels_of(catalog.files.read("train/a.png#0")), photograph("a.png")[6:24, 4:20]
+    )
 
 
 # ── labels of whole images ──

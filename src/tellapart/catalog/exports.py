@@ -2,6 +2,7 @@
 
 COCO                                      see `coco`
 YOLO: images/ beside labels/, data.yaml   see `yolo`
+a CSV with a row for each box             see `box_tables`
 Pascal VOC, CVAT                          see `voc`
 Label Studio, LabelMe, CreateML           see `label_tools`
 
@@ -24,6 +25,7 @@ from tellapart.catalog.annotations import (
     is_json,
     may_be_export,
 )
+from tellapart.catalog.box_tables import is_box_table, read_box_tables
 from tellapart.catalog.coco import read_coco
 from tellapart.catalog.containers import all_files, files_near_the_top
 from tellapart.catalog.crops import MIN_SIDE, Crop, CropFiles
@@ -48,7 +50,11 @@ _READERS: tuple[tuple[str, Callable[[Tree, Sequence[str], Images], Export | None
     (".xml", read_voc),
     (".xml", read_cvat),
     (".txt", read_yolo),
+    (".csv", read_box_tables),
 )
+
+
+_ENDINGS = (".json", ".xml", ".txt", ".csv")
 
 
 def detection_candidates(
@@ -70,7 +76,7 @@ def detection_candidates(
         return
     near = files_near_the_top(walk.tree) if near is None else near
     exports: Iterator[Export] = iter(())
-    if any(path[-5:].lower().endswith((".json", ".xml", ".txt")) for path in near):
+    if any(path[-5:].lower().endswith(_ENDINGS) for path in near):
         exports = _exports(walk.tree, sorted(all_files(walk.tree)))
     found = [
         candidate for export in exports for candidate in _candidates(walk.tree, export, reading)
@@ -78,27 +84,27 @@ def detection_candidates(
     if reading.crops and not found:
         raise UserError(
             f"{walk.tree.name} holds no boxes that --crops could cut out: no export of COCO, YOLO,"
-            " Pascal VOC, CVAT, Label Studio, LabelMe or CreateML is there.",
+            " Pascal VOC, CVAT, Label Studio, LabelMe or CreateML, and no table of boxes, is there.",
             "Give the folder that holds both the images and the export, or leave --crops out.",
         )
     yield from found
 
 
 def read_export(path: Path, reading: Reading) -> Catalog | None:
-    """The catalog of a JSON or XML file of an annotation tool, with the images that lie beside it
+    """The catalog of a file of an annotation tool: JSON, XML or a table of boxes, with the images that lie beside it
     or below. None means that it is no such file.
 
     Raises:
         UserError: it is one of boxes, which are not to be images, or its images are not there.
     """
-    if path.suffix.lower() not in (".json", ".xml"):
+    tree, name = Folder(path.parent), escape(path.name)
+    if path.suffix.lower() not in (".json", ".xml") and not is_box_table(tree, name):
         return None
-    tree = Folder(path.parent)
     # The folder is walked only for a file that is an export by its content.
-    if not list(_exports(tree, [escape(path.name)])):
+    if not list(_exports(tree, [name])):
         return None
     paths = [found for found in all_files(tree) if is_image_name(found)]
-    for export in _exports(tree, sorted([*paths, escape(path.name)])):
+    for export in _exports(tree, sorted([*paths, name])):
         for candidate in _candidates(tree, export, reading):
             return candidate.read()
     return None

@@ -95,7 +95,10 @@ def read_pixel_table(tree: Tree, path: str, reading: Reading, spool: Spool) -> S
 def _form(head: bytes, reading: Reading) -> _Form | None:
     """What the first rows of a table say of its columns. None means that they are no pixels."""
     lines = head.decode("utf-8-sig", "replace").split("\n")
-    rows = list(csv.reader(lines[:2]))
+    try:
+        rows = list(csv.reader(lines[:2]))
+    except csv.Error:  # a cell of more than 128 KiB, or lines that end in another way
+        return None
     if len(rows) < 2 or not rows[0]:
         return None
     names, first = [cell.strip() for cell in rows[0]], rows[1]
