@@ -141,9 +141,7 @@ def test_why_the_only_table_cannot_be_used_is_told(folder):
 
 def test_a_table_of_boxes_is_explained(folder):
     rows = "\n".join(f"{name},{name[0]},1,2,3,4" for name in NAMES)
-    with pytest.raises(
-        UserError, match=r"holds a table of boxes: 8 boxes of 2 classes.*--crops"
-    ):
+    with pytest.raises(UserError, match=r"holds a table of boxes: 8 boxes of 2 classes.*--crops"):
         folder(NAMES, {"_annotations.csv": f"filename,class,xmin,ymin,xmax,ymax\n{rows}"})
 
 
