@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -195,12 +195,11 @@ class Folder:
         """Size, times and number of the file, or of what a link leads to."""
         return file_stamp(self._disk(path))
 
-    def list(self, inside: str) -> list[Item]:
+    def list(self, inside: str) -> Iterator[Item]:
         """What lies in a folder, in no order."""
         with os.scandir(self._disk(inside)) as entries:
-            return [
-                Item(escape(entry.name), _is_folder(entry), entry.is_symlink()) for entry in entries
-            ]
+            for entry in entries:
+                yield Item(escape(entry.name), _is_folder(entry), entry.is_symlink())
 
     def is_file(self, path: str) -> bool:
         """Whether there is a file of this path; a link counts as what it leads to."""

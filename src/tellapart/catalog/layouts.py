@@ -11,6 +11,7 @@ names. Where either reading is possible, the user is asked.
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -85,7 +86,7 @@ def _candidate(walk: Walk, layout: _Layout) -> Candidate:
     # One class is no reading that another one could be held against.
     labelled = len(layout.entries) if not layout.refusal and len(layout.filled()) > 1 else 0
     depth = 2 if any(entry.split for entry in layout.entries) else 1
-    command = f"{walk.tree.name} --label-by folder:{depth}"
+    command = f"{shlex.quote(walk.tree.name)} --label-by folder:{depth}"
     return Candidate(layout.source, labelled, command, read)
 
 

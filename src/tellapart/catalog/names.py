@@ -26,25 +26,20 @@ def name_set(text: str) -> frozenset[str]:
 # What cameras, photo services, editors and annotation tools write beside images, by the end of its
 # name. Files of any other name get a verdict by their content.
 _COMPANIONS = name_set(
-    ".xmp .aae .thm .ini .db .json .jsonl .ndjson .xml .txt .csv .tsv .md .rst .htm .html"
+    ".identifier .xmp .aae .thm .ini .db .json .jsonl .ndjson .xml .txt .csv .tsv .md .rst .htm .html"
     " .yaml .yml .log .pp3 .dop .cfg .toml .py .ipynb .sh .gz .parquet .sha256 .md5"
 )
 
 
-def is_companion(name: str) -> bool:
-    """Whether a file of this name stands beside images and is none.
-
-    >>> is_companion("IMG_1.AAE"), is_companion("cat.jpg:Zone.Identifier"), is_companion("cat.dat")
-    (True, True, False)
-    """
-    return companion_kind(name) != ""
-
-
 def companion_kind(name: str) -> str:
-    """The ending that makes a file a companion, or "" for any other file."""
-    if name.endswith(":Zone.Identifier"):
-        return ":Zone.Identifier"
-    suffix = os.path.splitext(name)[1].lower()
+    """The ending that makes a file a companion, or "" for any other file.
+
+    Windows calls the mark of a download "photo.jpg:Zone.Identifier".
+
+    >>> companion_kind("IMG_1.AAE"), companion_kind("cat.dat")
+    ('.aae', '')
+    """
+    suffix = name[name.rfind(".") :].lower()
     return suffix if suffix in _COMPANIONS else ""
 
 

@@ -22,6 +22,9 @@ IMAGE_SUFFIXES = name_set(
 )
 
 
+_RUN_FILES = (("environment.json", "recipe.yaml"), ("study.json", "trials.csv"))
+
+
 class Walk:
     """Walks through one tree. Junk and loose files are counted, and loops are left out.
 
@@ -209,15 +212,24 @@ class Walk:
 
     def _holds_runs(self, path: str) -> bool:
         """Whether a folder is one of our own runs, or holds nothing but such folders."""
-        files, folders = self._peek(path)
-        if _is_run(files):
+        if self._is_run(path):
             return True
-        shown = [entry for entry in folders if not is_junk(entry.name, folder=True)]
-        is_empty = all(is_junk(entry.name, folder=False) for entry in files)
-        return (
-            bool(shown)
-            and is_empty
-            and all(_is_run(self._peek(_join(path, entry.name))[0]) for entry in shown)
+        inner = []
+        try:
+            for entry in self.tree.list(path):
+                if is_junk(entry.name, folder=entry.folder):
+                    continue
+                if not entry.folder:  # the usual case, before all its files are listed
+                    return False
+                inner.append(_join(path, entry.name))
+        except OSError:
+            return False
+        return bool(inner) and all(map(self._is_run, inner))
+
+    def _is_run(self, path: str) -> bool:
+        """Whether a folder holds the files that a run or a search leaves."""
+        return any(
+            all(self.tree.is_file(_join(path, name)) for name in names) for names in _RUN_FILES
         )
 
     def _count(self, inside: str) -> int:
@@ -248,12 +260,6 @@ class Walk:
 
     def _is_outside(self, real: str) -> bool:
         return real != self._real_root and not real.startswith(os.path.join(self._real_root, ""))
-
-
-def _is_run(files: list[Item]) -> bool:
-    """Whether the files of a folder are those that a run or a search leaves."""
-    names = {entry.name for entry in files}
-    return names >= {"recipe.yaml", "environment.json"} or names >= {"study.json", "trials.csv"}
 
 
 def _join(inside: str, name: str) -> str:
