@@ -23,6 +23,7 @@ from helpers.exports import (
     write_yolo,
 )
 from helpers.images import pixels_of
+from tellapart.catalog import exports
 from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
@@ -216,6 +217,15 @@ def test_class_folders_win_over_boxes_beside_them(tmp_path):
         write_photographs(tmp_path / label, [name])
         (tmp_path / label / name).with_suffix(".xml").write_text(voc(name))
     assert read_source(tmp_path).classes == ("x", "y")
+
+
+def test_companions_of_photographs_are_not_taken_for_exports(tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, "_MANY", 1)
+    monkeypatch.setattr(exports, "_SAMPLE", 1)
+    folder = write_coco(tmp_path)
+    for number in range(4):
+        write_json(tmp_path / "images" / "deep" / f"{number}.json", {"title": "a.png"})
+    assert len(read_source(folder, CROPS)) == 3
 
 
 # ── boxes as they come ──

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from tellapart.catalog.annotations import (
     SHARES,
@@ -42,18 +43,25 @@ from tellapart.catalog.yolo import read_yolo
 from tellapart.errors import UserError
 from tellapart.phrases import count_of, listed
 
-_READERS: tuple[tuple[str, Callable[[Tree, Sequence[str], Images], Export | None]], ...] = (
-    (".json", read_coco),
-    (".json", read_label_studio),
-    (".json", read_create_ml),
-    (".json", read_labelme),
-    (".xml", read_voc),
-    (".xml", read_cvat),
-    (".txt", read_yolo),
-    (".csv", read_box_tables),
+
+class _Reader(NamedTuple):
+    ending: str  # of the names of its files
+    read: Callable[[Tree, Sequence[str], Images], Export | None]
+    labels: bool  # whether it may hold labels of whole images
+
+
+_READERS = (
+    _Reader(".json", read_coco, labels=True),
+    _Reader(".json", read_label_studio, labels=True),
+    _Reader(".json", read_create_ml, labels=False),
+    _Reader(".json", read_labelme, labels=True),
+    _Reader(".xml", read_voc, labels=False),
+    _Reader(".xml", read_cvat, labels=True),
+    _Reader(".txt", read_yolo, labels=False),
+    _Reader(".csv", read_box_tables, labels=False),
 )
-
-
+_SAMPLE = 50  # files by which a kind is told, where all of them cannot label an image
+_MANY = 2000  # JSON files, from which a sample is opened: they may be those of a camera or a cloud
 _ENDINGS = (".json", ".xml", ".txt", ".csv")
 
 
@@ -75,12 +83,9 @@ def detection_candidates(
     if reading.label_by is not None and not reading.crops:
         return
     near = files_near_the_top(walk.tree) if near is None else near
-    exports: Iterator[Export] = iter(())
+    found: list[Candidate] = []
     if any(path[-5:].lower().endswith(_ENDINGS) for path in near):
-        exports = _exports(walk.tree, sorted(all_files(walk.tree)))
-    found = [
-        candidate for export in exports for candidate in _candidates(walk.tree, export, reading)
-    ]
+        found = list(_found(walk.tree, reading))
     if reading.crops and not found:
         raise UserError(
             f"{walk.tree.name} holds no boxes that --crops could cut out: no export of COCO, YOLO,"
@@ -91,8 +96,8 @@ def detection_candidates(
 
 
 def read_export(path: Path, reading: Reading) -> Catalog | None:
-    """The catalog of a file of an annotation tool: JSON, XML or a table of boxes, with the images that lie beside it
-    or below. None means that it is no such file.
+    """The catalog of a file of an annotation tool: JSON, XML or a table of boxes, with the images
+    that lie beside it or below. None means that it is no such file.
 
     Raises:
         UserError: it is one of boxes, which are not to be images, or its images are not there.
@@ -110,13 +115,44 @@ def read_export(path: Path, reading: Reading) -> Catalog | None:
     return None
 
 
+def _found(tree: Tree, reading: Reading) -> Iterator[Candidate]:
+    """The readings of all exports. Boxes that are not to be images are only looked at as a sample,
+    as a million XML files may lie beside class folders.
+    """
+    paths = sorted(all_files(tree))
+    files, images = _without_companions(tree, paths), Images(paths)
+    for reader in _READERS:
+        own = [path for path in files if path.lower().endswith(reader.ending)]
+        if not own:
+            continue
+        if reading.crops or reader.labels:
+            export = reader.read(tree, files, images)
+            yield from _candidates(tree, export, reading) if export else ()
+            continue
+        left_out = set(own[_SAMPLE:])
+        export = reader.read(tree, [path for path in files if path not in left_out], images)
+        if export and any(image.boxes for image in export.images):
+            whole = partial(reader.read, tree, files, images)
+            yield Candidate(export.kind, 0, f"{tree.name} --crops", partial(_refuse, tree, whole))
+
+
+def _without_companions(tree: Tree, paths: Sequence[str]) -> list[str]:
+    """The files without the JSON files that are no export by how they begin."""
+    found = [path for path in paths if is_json(path)]
+    if len(found) > _MANY and not any(
+        may_be_export(tree, path) for path in found[:: len(found) // _SAMPLE]
+    ):
+        found = [path for path in found if path.count("/") < 2]
+    exports = {path for path in found if may_be_export(tree, path)}
+    return [path for path in paths if not is_json(path) or path in exports]
+
+
 def _exports(tree: Tree, paths: Sequence[str]) -> Iterator[Export]:
-    """What the readers find among the files of a tree."""
-    images = Images(paths)
-    files = [path for path in paths if not is_json(path) or may_be_export(tree, path)]
-    for ending, read in _READERS:
-        if any(path.lower().endswith(ending) for path in files) and (
-            export := read(tree, files, images)
+    """What the readers find among a few files."""
+    images, files = Images(paths), _without_companions(tree, paths)
+    for reader in _READERS:
+        if any(path.lower().endswith(reader.ending) for path in files) and (
+            export := reader.read(tree, files, images)
         ):
             yield export
 
@@ -132,12 +168,15 @@ def _candidates(tree: Tree, export: Export, reading: Reading) -> Iterator[Candid
         what = f"{export.kind} with labels of whole images"
         yield Candidate(what, labelled, tree.name, partial(_labelled, tree, export))
     if not reading.crops and boxes and not labelled:
-        yield Candidate(export.kind, 0, f"{tree.name} --crops", partial(_refuse, tree, export))
+        yield Candidate(
+            export.kind, 0, f"{tree.name} --crops", partial(_refuse, tree, lambda: export)
+        )
     if not boxes and not labelled:
         yield Candidate(export.kind, 0, tree.name, partial(_refuse_empty, tree, export))
 
 
-def _refuse(tree: Tree, export: Export) -> Catalog:
+def _refuse(tree: Tree, read: Callable[[], Export | None]) -> Catalog:
+    export = read() or Export("a detection set", ())
     labels = Counter(box.label for image in export.images for box in image.boxes)
     images = sum(bool(image.boxes) for image in export.images)
     raise UserError(
