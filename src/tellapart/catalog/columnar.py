@@ -95,7 +95,13 @@ def _names(feature: object) -> tuple[str, ...]:
 
 
 def shard_of(
-    file: ColumnFile, path: str, stamp: tuple[str, float], reading: Reading, spool: Spool
+    file: ColumnFile,
+    path: str,
+    stamp: tuple[str, float],
+    reading: Reading,
+    spool: Spool,
+    *,
+    labelled: bool,
 ) -> Shard:
     """The images of a file of columns, with their labels.
 
@@ -105,11 +111,15 @@ def shard_of(
         stamp: its stamp.
         reading: which columns to use, where the user says so.
         spool: keeps the images that were unpacked. All files of a source share one.
+        labelled: whether labels are wanted.
 
     Raises:
         UserError: a column is missing, or cannot be what it is for.
     """
     image = _image_column(file, reading)
+    chunks = Chunks(file.starts, lambda at, count: _images(file, image, at, count), spool)
+    if not labelled:
+        return Shard(path, stamp, [None] * file.starts[-1], chunks.image)
     label = _label_column(file, reading)
     split = _column(file, reading, "split", SPLIT_COLUMNS)
     group = reading.group_column or _column(file, reading, "group", GROUP_NAMES)
@@ -125,7 +135,7 @@ def shard_of(
         path,
         stamp,
         _labels(file, frame[label], label),
-        Chunks(file.starts, lambda at, count: _images(file, image, at, count), spool).image,
+        chunks.image,
         class_names=file.class_names.get(label, ()) if frame[label].dtype.is_integer() else (),
         splits=_splits(file, frame[split], chosen="split" in reading.columns) if split else (),
         groups=[_text(value) for value in frame[group]] if group else (),

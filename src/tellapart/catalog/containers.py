@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tellapart.catalog import hdf5, npz
 from tellapart.catalog.annotations import is_image_name
 from tellapart.catalog.archives import ArchiveFiles, archive_in
 from tellapart.catalog.arrow import FEATHER, open_arrow, saved_info
 from tellapart.catalog.columnar import ColumnFile, class_names_in, image_columns, shard_of
-from tellapart.catalog.files import AGAIN, Folder, Item, Tree, file_stamp, reopened_store
+from tellapart.catalog.files import AGAIN, Files, Folder, Item, Tree, file_stamp, reopened_store
 from tellapart.catalog.hdf5 import arrays_of_hdf5
 from tellapart.catalog.named_arrays import NamedArray, are_partners, paired
 from tellapart.catalog.names import escape, is_junk
@@ -34,7 +34,7 @@ from tellapart.catalog.npz import array_of_npy, arrays_of_npz
 from tellapart.catalog.parquet import open_parquet
 from tellapart.catalog.pixel_tables import read_pixel_table
 from tellapart.catalog.reading import Candidate, Reading, refuse_columns
-from tellapart.catalog.shards import Shard, catalog_of_shards
+from tellapart.catalog.shards import Shard, ShardFiles, catalog_of_shards
 from tellapart.catalog.spool import Spool
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.unread import HEAD_BYTES, Unread, refuse_unread, unread_kind
@@ -92,9 +92,32 @@ def read_container(path: Path, reading: Reading) -> Catalog | None:
     Raises:
         UserError: it is one, but is of a kind that is not read, or cannot be used.
     """
+    kind, shards = _shards_in(path, reading, labelled=True)
+    if not shards:
+        return None
+    _refuse_choices(str(path), reading)
+    return catalog_of_shards(str(path), Folder(path.parent).place, kind, shards)
+
+
+def container_images(path: Path, reading: Reading) -> tuple[Files, list[str]] | None:
+    """The images of such a file, with labels or without, in their order there. None means that it
+    is no such file, or is of a kind that is not read.
+
+    Raises:
+        UserError: it is one, but cannot be used.
+    """
+    _, shards = _shards_in(path, reading, labelled=False)
+    if not shards:
+        return None
+    names = [name for shard in shards for name in shard.record_paths()]
+    return ShardFiles(Folder(path.parent).place, shards), names
+
+
+def _shards_in(path: Path, reading: Reading, *, labelled: bool) -> tuple[str, list[Shard]]:
+    """The kind of a file of images, and what it holds; nothing where it is none."""
     tree, name = Folder(path.parent), escape(path.name)
     head = _head(tree, name)
-    if unread := unread_kind(path.name, head):
+    if labelled and (unread := unread_kind(path.name, head)):
         refuse_unread(str(path), unread)
     ending = _ending(name)
     if not any(ending in kind.endings for kind in _KINDS):
@@ -102,11 +125,11 @@ def read_container(path: Path, reading: Reading) -> Catalog | None:
     for kind in _KINDS:
         if ending not in kind.endings:
             continue
-        if shards := kind.read(tree, [name, *_partners(tree, name)], reading):
-            _refuse_choices(str(path), reading)
+        paths = [name, *_partners(tree, name)]
+        if shards := kind.read(tree, paths, reading, labelled=labelled):
             own = [shard for shard in shards if shard.path.split("/")[0] == name]
-            return catalog_of_shards(str(path), tree.place, kind.what, own or shards)
-    return None
+            return kind.what, own or shards
+    return "", []
 
 
 def _refuse_choices(name: str, reading: Reading) -> None:
@@ -150,7 +173,7 @@ def _partners(tree: Tree, name: str) -> list[str]:
 def _candidate(tree: Tree, paths: Sequence[str], kind: _Kind, reading: Reading) -> Candidate | None:
     """The reading of all files of one kind. None means that they hold no images."""
     try:
-        shards = kind.read(tree, paths, reading)
+        shards = kind.read(tree, paths, reading, labelled=True)
     except UserError as error:
         return Candidate(kind.what, 0, tree.name, _raiser(error))
     if not shards:
@@ -233,14 +256,20 @@ def _on_disk(tree: Tree, path: str) -> Path:
 
 # ── the kinds ──
 
-_Reader = Callable[[Tree, Sequence[str], Reading], list[Shard]]
+
+class _Reader(Protocol):
+    """Reads the files of one kind. Without labels, none is looked for."""
+
+    def __call__(
+        self, tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool
+    ) -> list[Shard]: ...
 
 
-def _parquet(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
-    return _of_columns(tree, paths, reading, open_parquet)
+def _parquet(tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool) -> list[Shard]:
+    return _of_columns(tree, paths, reading, open_parquet, labelled=labelled)
 
 
-def _arrow(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
+def _arrow(tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool) -> list[Shard]:
     @cache
     def names_of(folder: str) -> Mapping[str, Sequence[str]]:
         return class_names_in(_text(tree, f"{folder}/dataset_info.json".lstrip("/")))
@@ -261,7 +290,7 @@ def _arrow(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
 
     kept = [path for path in paths if is_used(path)]
     inner = {_on_disk(tree, path): path.rpartition("/")[0] for path in kept}
-    return _of_columns(tree, kept, reading, open_file)
+    return _of_columns(tree, kept, reading, open_file, labelled=labelled)
 
 
 def _of_columns(
@@ -269,6 +298,8 @@ def _of_columns(
     paths: Sequence[str],
     reading: Reading,
     open_file: Callable[[Path, str], ColumnFile],
+    *,
+    labelled: bool,
 ) -> list[Shard]:
     """The shards among files of columns. Tables without images are left out."""
     shards, spool = [], Spool(tree.name)
@@ -277,11 +308,13 @@ def _of_columns(
         stamp = file_stamp(str(place))
         file = open_file(place, f"{path} of {tree.name}" if len(paths) > 1 else str(place))
         if image_columns(file.schema) and file.starts[-1]:
-            shards.append(shard_of(file, path, stamp, reading, spool))
+            shards.append(shard_of(file, path, stamp, reading, spool, labelled=labelled))
     return shards
 
 
-def _webdataset(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
+def _webdataset(
+    tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool
+) -> list[Shard]:
     shards, errors = [], []
     for path in paths:
         try:
@@ -290,7 +323,7 @@ def _webdataset(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shar
             errors.append(error)
             continue
         if archive is not None and is_shard(archive):
-            shards.append(shard_in(archive, path, (), reading))
+            shards.append(shard_in(archive, path, (), reading, labelled=labelled))
     if errors and shards:  # without any shard, another reader says what they are
         raise errors[0]
     folders = dict.fromkeys(path.rpartition("/")[0] for path in ("", *paths))
@@ -299,7 +332,7 @@ def _webdataset(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shar
     return [replace(shard, class_names=names) for shard in shards]
 
 
-def _numpy(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
+def _numpy(tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool) -> list[Shard]:
     refuse_columns(tree.name, reading)
     arrays = []
     for path in paths:
@@ -311,7 +344,7 @@ def _numpy(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
             raise UserError(
                 f"{path} of {tree.name} is no .npz file, whatever its name says.", AGAIN
             )
-    return paired(tree.name, arrays)
+    return paired(tree.name, arrays, labelled=labelled)
 
 
 def _npy(tree: Tree, path: str) -> NamedArray:
@@ -322,15 +355,17 @@ def _npy(tree: Tree, path: str) -> NamedArray:
         raise UserError(f"{name} cannot be read ({reason_of(error)}).", AGAIN) from None
 
 
-def _hdf5(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
+def _hdf5(tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool) -> list[Shard]:
     refuse_columns(tree.name, reading)
     arrays = []
     for path in paths:
         arrays += arrays_of_hdf5(_on_disk(tree, path), path, tree.stamp(path))
-    return paired(tree.name, arrays)
+    return paired(tree.name, arrays, labelled=labelled)
 
 
-def _pixel_tables(tree: Tree, paths: Sequence[str], reading: Reading) -> list[Shard]:
+def _pixel_tables(
+    tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool
+) -> list[Shard]:
     spool = Spool(tree.name)
     found = (read_pixel_table(tree, path, reading, spool) for path in paths)
     return [shard for shard in found if shard is not None]

@@ -13,10 +13,11 @@ from tellapart.catalog.archives import ArchiveFiles, open_archive
 from tellapart.catalog.arrays import is_idx
 from tellapart.catalog.cells import text_or_empty
 from tellapart.catalog.columns import find_columns
-from tellapart.catalog.containers import read_container
+from tellapart.catalog.containers import container_images
 from tellapart.catalog.dialects import looks_like_an_image
 from tellapart.catalog.files import Files, Folder, open_store
 from tellapart.catalog.names import escape, unescape
+from tellapart.catalog.nested import enter_archives
 from tellapart.catalog.paths import exists
 from tellapart.catalog.reading import AS_IT_LIES, Reading
 from tellapart.catalog.resolving import Listing, Place, resolve
@@ -44,11 +45,12 @@ def held_images(path: Path, reading: Reading = AS_IT_LIES) -> Sequence[Path | St
         return None
     if not os.access(path, os.R_OK):
         return None
+    # First: an .npz is a zip too, and a Parquet file may hold the images themselves.
+    if container := container_images(path, reading):
+        files, names = container
+        return [_image(files, name, f"{path.parent}/") for name in names]
     if archive := open_archive(path):
         return _of_archive(archive, path)
-    # A Parquet file may hold the images themselves.
-    if container := read_container(path, reading):
-        return images_of(container, f"{path}/")
     if is_table(path.name):
         return _of_table(path, reading)
     if is_list(path.name):
@@ -86,7 +88,8 @@ def _count_existing(cells: Sequence[str]) -> int:
 
 
 def _of_archive(archive: ArchiveFiles, path: Path) -> list[Path | StoredImage]:
-    found = [_image(archive, inner, f"{path}/") for _, inner in Walk(archive).files("")]
+    tree = enter_archives(archive)
+    found = [_image(tree, inner, f"{path}/") for _, inner in Walk(tree).files("")]
     if not found:
         raise UserError(f"{path} holds no images.", "Give an archive of images.")
     return found

@@ -57,12 +57,13 @@ class _Layout(NamedTuple):
     planar: bool  # the channels come first
 
 
-def paired(name: str, arrays: Sequence[NamedArray]) -> list[Shard]:
+def paired(name: str, arrays: Sequence[NamedArray], *, labelled: bool) -> list[Shard]:
     """The images among some arrays, with their labels.
 
     Args:
         name: what messages call the source.
         arrays: all that it holds.
+        labelled: whether labels are wanted.
 
     Raises:
         UserError: there are no images, their labels are missing, or they cannot be used.
@@ -71,8 +72,15 @@ def paired(name: str, arrays: Sequence[NamedArray]) -> list[Shard]:
     labels = [array for array in arrays if _may_be_labels(array)]
     if not images:
         raise _without_images(name, arrays)
+    if not labelled:
+        return [_unlabelled(name, image) for image in images]
     names = _class_names(arrays)
     return [_shard(name, image, _labels_of(name, image, images, labels), names) for image in images]
+
+
+def _unlabelled(name: str, images: NamedArray) -> Shard:
+    layout, nothing = _layout(name, images), [None] * images.shape[0]
+    return Shard(images.path, images.stamp, nothing, lambda number: _image(images, layout, number))
 
 
 def _shard(name: str, images: NamedArray, labels: NamedArray, class_names: Sequence[str]) -> Shard:

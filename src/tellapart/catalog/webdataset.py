@@ -45,7 +45,12 @@ def is_shard(archive: ArchiveFiles) -> bool:
 
 
 def shard_in(
-    archive: ArchiveFiles, path: str, class_names: Sequence[str], reading: Reading
+    archive: ArchiveFiles,
+    path: str,
+    class_names: Sequence[str],
+    reading: Reading,
+    *,
+    labelled: bool,
 ) -> Shard:
     """The samples of one tar.
 
@@ -54,6 +59,7 @@ def shard_in(
         path: its catalog path.
         class_names: number → name, or nothing.
         reading: `columns` may name the label's key in JSON, or the ending of its member.
+        labelled: whether labels are wanted.
 
     Raises:
         UserError: the label is a JSON text without any of the usual names.
@@ -65,7 +71,7 @@ def shard_in(
     def image(number: int) -> bytes | Decoded:
         return archive.read(members[number])
 
-    labels = [_label(archive, sample, wanted) for sample in samples]
+    labels = [_label(archive, sample, wanted) if labelled else None for sample in samples]
     return Shard(path, archive.stamp(""), labels, image, class_names=class_names, names=members)
 
 
