@@ -135,6 +135,16 @@ def test_images_in_a_parquet_file_are_answered(predictor: Predictor, new: Path):
     assert len(paths_of(predictor, new / "images.parquet")) == 3
 
 
+def test_what_cannot_be_used_is_refused_alone_and_a_row_among_others(
+    predictor: Predictor, new: Path
+):
+    (new / "notes.pdf").write_bytes(b"%PDF-1.7")
+    with pytest.raises(UserError, match="PDF documents"):
+        tellapart.predict(predictor, new / "notes.pdf", quiet=True)
+    both = tellapart.predict(predictor, [new / "notes.pdf", new / "a.jpg"], quiet=True)
+    assert [answer.status for answer in both.answers] == ["not_an_image", "ok"]
+
+
 # ── objects that train takes ──
 
 
@@ -267,6 +277,15 @@ def test_an_address_without_an_image_is_refused(
 def test_an_address_that_cannot_be_reached_is_refused(predictor: Predictor, address: str):
     with pytest.raises(UserError, match="could not be fetched"):
         tellapart.predict(predictor, "http://127.0.0.1:9/cat.jpg", quiet=True)
+
+
+def test_an_address_without_an_image_is_a_row_among_others(
+    predictor: Predictor, address: str, new: Path
+):
+    named = [f"{address}/gone.jpg", str(new / "a.jpg")]
+    both = tellapart.predict(predictor, named, quiet=True)
+    assert [answer.status for answer in both.answers] == ["missing", "ok"]
+    assert "404" in both.answers[0].detail
 
 
 def test_what_is_too_large_is_not_fetched_whole(

@@ -28,21 +28,31 @@ def is_address(text: str) -> bool:
     return re.match(r"https?://", text, re.IGNORECASE) is not None
 
 
+def without_secrets(address: str) -> str:
+    """An address without the user, the password and the query, which may hold a token.
+
+    >>> without_secrets("https://me:pw@example.org/cat.jpg?token=1")
+    'https://example.org/cat.jpg'
+    """
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+
 def fetch_image(address: str) -> StoredImage:
-    """The image at an address, without the password that the address may hold.
+    """The image at an address. Its name is the address without secrets.
 
     Raises:
         UserError: it cannot be reached, or is too large or too slow.
     """
-    parts = urlsplit(address)
-    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    shown = without_secrets(address)
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "tellapart"})  # noqa: S310 - http(s)
         with _OPENER.open(request, timeout=ANSWER_SECONDS) as response:
             data = _read(response, shown)
     except (OSError, http.client.HTTPException, ValueError) as error:
         code = f"{error.code} " if isinstance(error, urllib.error.HTTPError) else ""
-        words = one_line(getattr(error, "reason", None) or error) or type(error).__name__
+        inner = getattr(error, "reason", None) or error
+        words = one_line(getattr(inner, "strerror", None) or inner) or type(error).__name__
         raise UserError(
             f"{shown} could not be fetched ({code}{words}).",
             "Download the image yourself, and give its file.",

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from tellapart.catalog.downloads import fetch_image, is_address
+from tellapart.catalog.downloads import fetch_image, is_address, without_secrets
 from tellapart.catalog.names import check_names_are_text, is_junk, unescape
 from tellapart.catalog.paths import is_folder
 from tellapart.catalog.reading import AS_IT_LIES, Reading
 from tellapart.catalog.walk import IMAGE_SUFFIXES, Walk
+from tellapart.decoding import Decoded
+from tellapart.errors import UserError
 from tellapart.home import user_path
 from tellapart.image_input import StoredImage
 
@@ -22,7 +24,11 @@ Input: TypeAlias = Path | StoredImage
 
 
 def expand_inputs(
-    arguments: Sequence[str | Path], standard_input: BinaryIO, reading: Reading = AS_IT_LIES
+    arguments: Sequence[str | Path],
+    standard_input: BinaryIO,
+    reading: Reading = AS_IT_LIES,
+    *,
+    alone: bool = False,
 ) -> list[Input]:
     """The images that the arguments mean, in their order. Those of a folder are sorted, and junk is
     left out.
@@ -37,20 +43,29 @@ def expand_inputs(
             line, or ended by NUL as `find -print0` writes them. A path is never a pattern.
         standard_input: read only for "-".
         reading: what the user says of the columns of tables.
+        alone: whether nothing else is to be answered. What cannot be used is refused then, with the
+            way out. Among others it gets its own row, as any file that is no image.
 
     Raises:
-        UserError: an archive or a table cannot be used, or an address cannot be reached.
+        UserError: what is alone is an archive, a table or the like that cannot be used, or an
+            address that cannot be reached.
     """
     check_names_are_text()
-    return [image for argument in arguments for image in _expand(argument, standard_input, reading)]
+    return [
+        image
+        for argument in arguments
+        for image in _expand(argument, standard_input, reading, alone=alone)
+    ]
 
 
-def _expand(argument: str | Path, standard_input: BinaryIO, reading: Reading) -> Iterator[Input]:
+def _expand(
+    argument: str | Path, standard_input: BinaryIO, reading: Reading, *, alone: bool
+) -> Iterator[Input]:
     if argument == "-":
         yield from _listed(standard_input.read())
         return
     if isinstance(argument, str) and is_address(argument):
-        yield fetch_image(argument)
+        yield _fetched(argument, alone=alone)
         return
     if str(argument).startswith("~"):
         argument = type(argument)(user_path(argument))
@@ -58,7 +73,17 @@ def _expand(argument: str | Path, standard_input: BinaryIO, reading: Reading) ->
     if is_pattern and not os.path.lexists(argument):
         yield from _matching(str(argument), reading)
     else:
-        yield from _all_in(os.fspath(argument), reading)
+        yield from _all_in(os.fspath(argument), reading, alone=alone)
+
+
+def _fetched(address: str, *, alone: bool) -> StoredImage:
+    try:
+        return fetch_image(address)
+    except UserError as error:
+        if alone:
+            raise
+        verdict = Decoded("missing", detail=error.message)
+        return StoredImage(without_secrets(address), lambda: verdict)
 
 
 def _listed(data: bytes) -> Iterator[Path]:
@@ -76,27 +101,35 @@ def _matching(pattern: str, reading: Reading) -> Iterator[Input]:
         if "**" not in pattern or _is_file(match)
     )
     images = [
-        image for match in meant if not _is_left_behind(match) for image in _all_in(match, reading)
+        image
+        for match in meant
+        if not _is_left_behind(match)
+        for image in _all_in(match, reading, alone=False)
     ]
     yield from images or [Path(pattern)]
 
 
-def _all_in(place: str, reading: Reading) -> Iterator[Input]:
+def _all_in(place: str, reading: Reading, *, alone: bool) -> Iterator[Input]:
     if _is_file(place):
-        yield from _held_in(Path(place), reading)
+        yield from _held_in(Path(place), reading, alone=alone)
         return
     walk = Walk(Path(place))
     yield from (Path(place, unescape(path)) for _, path in walk.files(""))
     yield from (Path(place, unescape(path)) for path in walk.unreadable)
 
 
-def _held_in(path: Path, reading: Reading) -> Sequence[Input]:
+def _held_in(path: Path, reading: Reading, *, alone: bool) -> Sequence[Input]:
     """The images of a file: itself, or those that it holds."""
     if path.suffix.lower() in IMAGE_SUFFIXES:  # nearly all are
         return [path]
     from tellapart.catalog.held_images import held_images
 
-    images = held_images(path, reading)
+    try:
+        images = held_images(path, reading)
+    except UserError:
+        if alone:
+            raise
+        images = None
     return [path] if images is None else images
 
 

@@ -136,13 +136,14 @@ def _inputs(images: Inputs, reading: Reading) -> list[Image]:
         images = [cast("Image", images)]
     if isinstance(images, Mapping | Set) or not isinstance(images, Iterable):
         raise UserError(f"Images cannot be of type {type(images).__name__}.", FORMS)
+    several: list[Any] = list(images)
     expanded: list[Image] = []
-    for image in images:
+    for image in several:
         if isinstance(image, tuple) and len(image) == 2:  # with its label, which is not needed
             image = image[0]
         if isinstance(image, str | PathLike):
             named = image if isinstance(image, str) else Path(image)
-            expanded += expand_inputs([named], io.BytesIO(), reading)
+            expanded += expand_inputs([named], io.BytesIO(), reading, alone=len(several) == 1)
         else:
-            expanded.append(cast("Image", image))
+            expanded.append(image)
     return expanded

@@ -31,8 +31,8 @@ SLOW_STEP_SECONDS = 2.0
 FEW_IMAGES = 2
 HOPELESS = 1.3  # a way that is so many times slower in its first step is not tried further
 # The same of a forward pass, which is stopped. Where others use the cores, threads wait for each
-# other in every layer.
-STUCK, STUCK_SECONDS = 3.0, 0.5
+# other in every layer. The first pass also makes the kernels, which may take a second.
+STUCK, STUCK_SECONDS = 3.0, 2.0
 # All trials may take this share of the training, but so many seconds at least and at most.
 TRIALS_SHARE, TRIALS_SECONDS = 0.05, (2.0, 30.0)
 # In a step that takes longer, the fixed cost of oneDNN's calls hardly counts.
