@@ -143,8 +143,9 @@ def test_a_row_with_two_classes_or_none_is_refused_with_its_number(images, row, 
         read_source(images / "t.csv")
 
 
-def test_images_of_several_classes_are_refused_with_their_number(images):
-    rows = ["image,rust,scab,mould", "a.jpg,1,1,0", "b.jpg,0,1,1", "c.jpg,1,0,1"]
+@pytest.mark.parametrize("no", ["0", "-1"])
+def test_images_of_several_classes_are_refused_with_their_number(images, no):
+    rows = ["image,rust,scab,mould", f"a.jpg,1,1,{no}", f"b.jpg,{no},1,1", f"c.jpg,1,{no},1"]
     (images / "t.csv").write_text("\n".join(rows))
     with pytest.raises(UserError, match="3 columns of yes and no, and 3 rows with more than one"):
         read_source(images / "t.csv")

@@ -1,5 +1,6 @@
 """Tables that lie beside the images they name, found by looking at the folder."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -85,6 +86,12 @@ def test_a_list_a_split_is_read_with_the_others(folder):
     }
     catalog = folder([f"images/{name}" for name in NAMES], texts)
     assert counts(catalog) == {"test 0": 2, "test 1": 2, "train 0": 2, "train 1": 2}
+
+
+def test_labels_in_json_beside_the_folder_of_the_images_are_found(folder):
+    labels = json.dumps({name: name[0] for name in NAMES})
+    catalog = folder([f"images/{name}" for name in NAMES], {"labels.json": labels})
+    assert counts(catalog) == {"none a": 4, "none b": 4}
 
 
 def test_a_test_table_without_labels_is_passed_over_and_told(folder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 _YES = frozenset({"1", "1.0", "true", "yes"})
-_NO = frozenset({"0", "0.0", "false", "no"})
+_NO = frozenset({"0", "0.0", "-1", "false", "no"})
 
 
 def is_missing(value: object) -> bool:

@@ -29,10 +29,11 @@ from tellapart.catalog.dialects import looks_like_an_image, rows_of, text_of
 from tellapart.catalog.files import Folder, Item, Tree
 from tellapart.catalog.folder_names import split_named, words_of
 from tellapart.catalog.labels import class_names
+from tellapart.catalog.listing import Listing, Place
 from tellapart.catalog.manifest import Manifest, Origin, read_rows
 from tellapart.catalog.names import is_junk, name_set, unescape
 from tellapart.catalog.reading import Candidate, Reading
-from tellapart.catalog.resolving import Listing, Place, resolve
+from tellapart.catalog.resolving import resolve
 from tellapart.catalog.sheets import Sheet, is_list, may_hold_table, read_sheet
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.tables import none_there, origin_of
@@ -113,10 +114,12 @@ def table_candidates(walk: Walk, reading: Reading) -> Iterator[Candidate]:
 
 def is_list_of_images(tree: Tree, path: str) -> bool:
     """Whether a text is a list of paths and labels, by its name and its first lines."""
-    if not is_list(path) or _is_other(path):
+    if not (is_list(path) or path.lower().endswith(".json")) or _is_other(path):
         return False
     try:
         head = tree.open(path).read(0, _HEAD_BYTES)
+        if not is_list(path):
+            return any(f'{suffix}"'.encode() in head.lower() for suffix in IMAGE_SUFFIXES)
         lines = text_of(head)[0].splitlines()[:20]
         rows = rows_of("\n".join(lines))
     except (OSError, UnicodeDecodeError, csv.Error, UserError):
