@@ -11,7 +11,7 @@ from tellapart.catalog.files import Folder
 from tellapart.catalog.listing import Listing, Place
 from tellapart.catalog.resolving import resolve
 from tellapart.catalog.sources import read_source
-from tellapart.catalog.tables import image_paths, read_table
+from tellapart.catalog.tables import read_table
 from tellapart.errors import UserError
 
 
@@ -156,12 +156,3 @@ def test_a_table_in_an_archive_names_images_of_the_archive(tmp_path):
     catalog = read_table(open_archive(tmp_path / "t.zip"), "labels/t.csv")
     assert list(catalog.paths) == ["images/a.jpg", "images/b.jpg"]
     assert catalog.files.read("images/b.jpg") == b"b"
-
-
-@pytest.mark.parametrize(
-    "text", ["id\na\nb\n", "id,age\na,3\nb,4\n", "images/a.jpg\nimages/b.jpg\n"]
-)
-def test_the_paths_of_a_table_need_no_labels(tmp_path, text):
-    write_names(tmp_path, ["images/a.jpg", "images/b.jpg"])
-    (tmp_path / "t.csv").write_text(text)
-    assert image_paths(Folder(tmp_path), "t.csv") == ["images/a.jpg", "images/b.jpg"]

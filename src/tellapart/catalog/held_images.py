@@ -16,11 +16,12 @@ from tellapart.catalog.columns import find_columns
 from tellapart.catalog.containers import container_images
 from tellapart.catalog.dialects import looks_like_an_image
 from tellapart.catalog.files import Files, Folder, open_store
+from tellapart.catalog.listing import Listing, Place
 from tellapart.catalog.names import escape, unescape
 from tellapart.catalog.nested import enter_archives
 from tellapart.catalog.paths import exists
 from tellapart.catalog.reading import AS_IT_LIES, Reading
-from tellapart.catalog.resolving import Listing, Place, resolve
+from tellapart.catalog.resolving import resolve
 from tellapart.catalog.sheets import Sheet, is_list, is_table, read_sheet
 from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog

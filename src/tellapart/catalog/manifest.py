@@ -103,7 +103,10 @@ def read_rows(
         UserError: there are no rows, a column is missing or named twice, or a row lacks its path,
             label or weight.
     """
-    _require_rows(origin, sheet)
+    if not sheet.count:
+        raise UserError(
+            f"{origin.name} holds no rows.", "Give it a header and one row for each image."
+        )
     columns = find_columns(
         origin.name,
         sheet,
@@ -142,22 +145,6 @@ def read_rows(
     return Manifest(rows, class_names(names), remarks, columns.label)
 
 
-def read_paths(
-    origin: Origin, sheet: Sheet, reading: Reading, count_files: Callable[[Sequence[str]], int]
-) -> list[str]:
-    """The paths of all rows, with or without labels.
-
-    Args:
-        origin, sheet, reading, count_files: as in `read_rows`.
-
-    Raises:
-        UserError: there are no rows, or a path is missing.
-    """
-    _require_rows(origin, sheet)
-    columns = find_columns(origin.name, sheet, reading, count_files, labelled=False)
-    return _paths(origin, sheet, columns)
-
-
 def row_of(origin: Origin, number: int, path: object, label: object) -> ManifestRow:
     """One row of a path and a label, checked.
 
@@ -173,13 +160,6 @@ def row_of(origin: Origin, number: int, path: object, label: object) -> Manifest
     for want, text in zip(("path", "label"), texts, strict=True):
         _require(origin, number, want, text)
     return ManifestRow(number, texts[0], texts[1].strip())
-
-
-def _require_rows(origin: Origin, sheet: Sheet) -> None:
-    if not sheet.count:
-        raise UserError(
-            f"{origin.name} holds no rows.", "Give it a header and one row for each image."
-        )
 
 
 def _paths(origin: Origin, sheet: Sheet, columns: Columns) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeGuard
 from tellapart.catalog.by_path import catalog_by_path
 from tellapart.catalog.files import Folder, Tree
 from tellapart.catalog.listing import Listing, Place
-from tellapart.catalog.manifest import Origin, read_paths, read_rows
+from tellapart.catalog.manifest import Origin, read_rows
 from tellapart.catalog.names import unescape
 from tellapart.catalog.paths import exists
 from tellapart.catalog.reading import AS_IT_LIES, Reading
@@ -72,29 +72,6 @@ def none_there(origin: Origin, place: Place, names: Sequence[str]) -> UserError:
             " paths: --columns path=NAME."
         )
     return UserError(f"{message} {why_missing(place, names)}", hint)
-
-
-def image_paths(tree: Tree, path: str, reading: Reading = AS_IT_LIES) -> list[str]:
-    """The paths of the images that a table names, row by row. It needs no labels.
-
-    Args:
-        tree: as in `read_table`.
-        path: the table's catalog path in it.
-        reading: as in `read_table`.
-
-    Returns:
-        paths from the top of the tree, or absolute ones, as the system has them.
-
-    Raises:
-        UserError: it cannot be read, has no column of paths, or none of its images is there.
-    """
-    origin = origin_of(tree, path)
-    place = Place(Listing(tree), unescape(path.rpartition("/")[0]))
-    names = read_paths(origin, read_sheet(tree, path, origin.name), reading, place.count)
-    found = resolve(place, names)
-    if len(found.missing) == len(names):
-        raise none_there(origin, place, names)
-    return found.paths
 
 
 def is_frame(source: object) -> TypeGuard[Frame]:
