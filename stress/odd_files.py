@@ -189,7 +189,9 @@ def check_against_pillow(
         mended: names of JPEGs that lack only their end marker.
     """
     plain = {
-        path.name for path in corpus.iterdir() if path.is_file() and odd.plain_pillow_decodes(path)
+        path.name
+        for path in corpus.iterdir()
+        if path.name in statuses and path.is_file() and odd.plain_pillow_decodes(path)
     }
     ours = {name for name, status in statuses.items() if status == "ok"}
     rules = {name: rule_for(corpus / name, statuses[name]) for name in sorted(plain - ours)}

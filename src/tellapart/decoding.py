@@ -130,7 +130,7 @@ def decode(data: bytes, *, name: str = "", rules: DecodeRules = DEFAULT_RULES) -
         return _refused(status, kind)
     hush_decoders(kind)
     try:
-        return _decode(data, kind, rules, Trace([*extension_note(name, data)]))
+        return _decode(data, kind, rules, Trace([*extension_note(name, data)] if name else []))
     except Refusal as refusal:
         return Decoded(refusal.status, format=kind, detail=refusal.detail)
     except (Image.DecompressionBombError, MemoryError):
@@ -231,7 +231,7 @@ def _decode(data: bytes, kind: str, rules: DecodeRules, trace: Trace) -> Decoded
         if kind == "JPEG":
             _reduce(img, rules, trace)
         trace.decoded_by.append(decoder_name(kind))
-        is_deep = deep_colour.is_deep(img)
+        is_deep = kind in ("PNG", "TIFF") and deep_colour.is_deep(img)
         # Decode first, read metadata after: Pillow's PNG reader hides a failed decode from whoever
         # asks for EXIF first.
         img.load()
@@ -293,7 +293,8 @@ def _check(img: Image.Image, rules: DecodeRules, *, may_reduce: bool) -> None:
     Raises:
         Refusal: it may not.
     """
-    if not (may_reduce and jpegs.scale_for(img, rules)):
+    too_many = img.width * img.height > rules.max_pixels
+    if too_many and not (may_reduce and jpegs.scale_for(img, rules)):
         _check_size(img.width, img.height, rules)
     if tiffs.is_camera_raw(img):
         raise Refusal("unsupported", _refused("unsupported", "a camera raw file").detail)

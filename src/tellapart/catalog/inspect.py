@@ -114,10 +114,10 @@ class Inspector:
             if digest not in self._contents:
                 self._contents[digest] = self._inspect_content(data, digest)
         content = verdict = self._contents[digest]
-        if content.status == "ok":
-            # This one note depends on the name, so it is no part of the verdict on the content.
-            name = path.rpartition("/")[2]
-            verdict = replace(content, notes=extension_note(name, data) + content.notes)
+        # This one note depends on the name, so it is no part of the verdict on the content.
+        note = extension_note(path.rpartition("/")[2], data)
+        if note and content.status == "ok":
+            verdict = replace(content, notes=note + content.notes)
         if self._memory and not self._is_preliminary(verdict):
             self._memory.remember(path, stamp, verdict)
         return verdict

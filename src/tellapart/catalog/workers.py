@@ -18,7 +18,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator, Sequence
-from dataclasses import astuple
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -93,6 +92,22 @@ def _remember(path: str, answer: dict[str, Any], memory: Memory) -> Verdict:
     return verdict
 
 
+def _as_values(verdict: Verdict) -> tuple[Any, ...]:
+    # Not `astuple`, which copies all that it finds and takes longer than the hash of a small file.
+    levels = verdict.levels and (verdict.levels.kind, verdict.levels.low, verdict.levels.high)
+    return (
+        verdict.status,
+        verdict.notes,
+        verdict.width,
+        verdict.height,
+        verdict.digest,
+        verdict.taken,
+        verdict.detail,
+        levels,
+        verdict.decoded_by,
+    )
+
+
 def _verdict(values: Sequence[Any]) -> Verdict:
     status, notes, width, height, digest, taken, detail, levels, decoded_by = values
     found = Levels(*levels) if levels else None
@@ -134,7 +149,7 @@ class Worker:
             for _ in waiting:
                 line = self._process.stdout.readline()
                 if not line.endswith(b"\n"):  # the process died over this file
-                    found.append({"verdict": astuple(CRASHED)})
+                    found.append({"verdict": _as_values(CRASHED)})
                     self.close()
                     self.start()
                     break
@@ -169,7 +184,7 @@ class _Notes:
     def remember_content(self, verdict: Verdict, thumbnail: bytes) -> None:
         """Note the content."""
         encoded = base64.b64encode(thumbnail).decode()
-        self.noted |= {"content": astuple(verdict), "thumbnail": encoded}
+        self.noted |= {"content": _as_values(verdict), "thumbnail": encoded}
 
 
 def serve(root: Path, rules: DecodeRules) -> None:
@@ -183,7 +198,7 @@ def serve(root: Path, rules: DecodeRules) -> None:
     for line in sys.stdin.buffer:
         notes.noted = {}
         verdict = inspector.inspect(json.loads(line))
-        sys.stdout.write(json.dumps({"verdict": astuple(verdict), **notes.noted}) + "\n")
+        sys.stdout.write(json.dumps({"verdict": _as_values(verdict), **notes.noted}) + "\n")
         sys.stdout.flush()
 
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import functools
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
 from tellapart.decoders.rules import DecodeRules
 from tellapart.decoders.verdict import Trace
 
+if TYPE_CHECKING:
+    from PIL import ImageCms
+
 _KEPT = 64  # transforms; a profile of printing inks takes a megabyte
 _ROUNDING = 3  # levels of 255: what sRGB profiles of different makers differ by
-# LittleCMS keeps the last colour in the transform itself. Without it, threads can share one.
-_NO_CACHE = ImageCms.Flags.NOCACHE
 _MODE_OF_SPACE = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
@@ -70,6 +72,8 @@ def _mode_of(profile: bytes) -> str:
 @functools.lru_cache(maxsize=_KEPT)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """The transform of a profile's colours to sRGB; None for a profile that is sRGB."""
+    from PIL import ImageCms  # its library is loaded where there is a profile
+
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     target = ImageCms.createProfile("sRGB")
     intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
@@ -77,8 +81,10 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         intent = (
             ImageCms.Intent.PERCEPTUAL
         )  # inks reach colours that sRGB does not, and the reverse
+    # LittleCMS keeps the last colour in the transform itself. Without it, threads can share one.
+    flags = ImageCms.Flags.NOCACHE
     transform = ImageCms.ImageCmsTransform(
-        source, ImageCms.ImageCmsProfile(target), mode, "RGB", intent, flags=_NO_CACHE
+        source, ImageCms.ImageCmsProfile(target), mode, "RGB", intent, flags=flags
     )
     if mode == "CMYK":
         return transform

@@ -7,7 +7,6 @@ Kinds that Pillow does not read have a decoder in an extra.
 from __future__ import annotations
 
 import io
-from importlib.metadata import version
 from importlib.util import find_spec
 
 from PIL import Image, ImageFile, features
@@ -67,6 +66,9 @@ def decoder_name(kind: str) -> str:
     """
     if kind not in _EXTRAS:
         return ""
+    # Imported here: each process of a scan would pay for it.
+    from importlib.metadata import version
+
     package = _PACKAGES[_EXTRAS[kind][0]]
     return f"{package} {version(package)}"
 

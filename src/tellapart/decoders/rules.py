@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tellapart.decoders.levels import KINDS, Kind, Levels, range_of_set
-from tellapart.options import DecodingOptions
+
+if TYPE_CHECKING:
+    from tellapart.options import DecodingOptions
 
 # The version of the pixels. Raise it when the same bytes may decode to others: what was computed
 # from them is then computed anew.
