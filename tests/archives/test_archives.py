@@ -171,3 +171,15 @@ def test_images_of_an_archive_have_the_pixels_that_were_packed(photos, pack):
         read_source(pack(make_zip(tree_members(photos)))), rules=DecodeRules(max_pixels=10**8)
     )
     assert np.unique(catalog.widths).tolist() == [64]
+
+
+# ── names of other programs ──
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("Käse".encode(), "Käse"), ("Käse".encode("cp437"), "Käse")]
+)
+def test_a_name_without_the_mark_of_utf8_is_utf8_all_the_same(pack, written, read):
+    plain = b"x" * len(written)
+    data = make_zip({f"{plain.decode()}/1.bmp": ONE, "dog/1.bmp": ONE})
+    assert set(read_source(pack(data.replace(plain, written))).classes) == {read, "dog"}

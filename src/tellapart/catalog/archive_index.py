@@ -221,6 +221,8 @@ def zip_entries(store: Store, name: str) -> Iterator[Entry]:
         # zipfile cuts a name at a zero byte, and turns its backslashes round on Windows. Neither
         # must make it look safe.
         full = info.orig_filename if re.search(r"[\0\\]", info.orig_filename) else info.filename
+        if not info.flag_bits & _UTF8_NAME:
+            full = _as_utf8(full)
         if info.create_system in _BACKSLASH_SYSTEMS and "/" not in full:
             full = full.replace("\\", "/")  # `Index.add` still refuses ".." and drives
         member = Member(
@@ -232,6 +234,22 @@ def zip_entries(store: Store, name: str) -> Iterator[Entry]:
             crc=info.CRC,
         )
         yield full, stat.S_IFMT(info.external_attr >> 16), None if full.endswith("/") else member
+
+
+_UTF8_NAME = 0x800  # the flag of an entry that says so
+
+
+def _as_utf8(name: str) -> str:
+    """A name that zipfile took for the code page 437, for which the format stands. Most programs,
+    of macOS and Linux too, write UTF-8 there without saying so.
+
+    >>> _as_utf8("K├ñse"), _as_utf8("cat")
+    ('Käse', 'cat')
+    """
+    try:
+        return name.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return name
 
 
 class _TarHeaders(_Reading):
