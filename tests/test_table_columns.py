@@ -121,7 +121,7 @@ def test_labels_may_be_in_the_paths_of_a_table(read):
 # ── one column a class ──
 
 
-@pytest.mark.parametrize("cells", [("1", "0"), ("1.0", "0.0"), ("True", "False")])
+@pytest.mark.parametrize("cells", [("1", "0"), ("1.0", "0.0"), ("True", "False"), ("x", "")])
 def test_columns_of_yes_and_no_are_classes(images, cells):
     yes, no = cells
     rows = [f"{kind}{n}.jpg,{yes},{no}" for kind in "ab" for n in range(3) if kind == "a"]

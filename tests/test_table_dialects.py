@@ -46,6 +46,7 @@ def lines(form, rows=PLAIN, end="\n"):
         "path,label\n" + lines("{path},{label}") + ",\n , \n\n",
         ",path,label\n" + lines("7,{path},{label}"),
         "path,label\n" + lines("{path},{label}") + "path,label\n",
+        "'path','label'\n" + lines("'{path}','{label}'"),
         '"path","label"\r' + lines('"{path}","{label}"', end="\r"),
     ],
 )
@@ -109,6 +110,19 @@ def test_notes_at_the_beginning_of_a_list_are_no_rows(read):
 )
 def test_every_usual_form_of_a_table_in_json_is_read(read, content):
     assert read(json.dumps(content), "labels.json") == (sorted(PLAIN), ())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (bytes(range(256)) * 9, "cannot be read as a table: it is no text"),
+        (b"<!DOCTYPE html><html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS.*git lfs pull"),
+    ],
+)
+def test_what_only_stands_for_a_table_is_named(read, content, words):
+    with pytest.raises(UserError, match=words):
+        read(content)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "[1, 2]", '{"a": [1], "b": 2}', "7"])

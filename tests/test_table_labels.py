@@ -85,13 +85,32 @@ def test_what_is_no_label_is_refused_with_counts(read, labels, words):
 def test_combined_labels_are_told_with_counts(read, combined):
     catalog = read(["scab", "rust", combined] * 3)
     assert len(catalog.classes) == 3
-    assert "Among the 3 labels in column 'label'" in catalog.remarks[0]
-    assert f"1 combines others, such as {combined!r}, on 3 images" in catalog.remarks[0]
+    assert "Column 'label' of " in catalog.remarks[0]
+    assert (
+        f"has 3 labels, 1 of which combines others, such as {combined!r}, on 3 images"
+        in catalog.remarks[0]
+    )
 
 
 def test_labels_most_of_which_are_combined_are_refused(read):
-    with pytest.raises(UserError, match=r"3 combine others, such as 'a\|b', on 6 images of"):
+    with pytest.raises(
+        UserError, match=r"3 of which combine others, such as 'a\|b', on 6 images of"
+    ):
         read(["a|b", "b|c", "a|c"] * 2 + ["a"])
+
+
+def test_a_list_of_numbers_for_regression_is_refused():
+    pairs = [(f"{number}.jpg", number) for number in range(40)]
+    with pytest.raises(UserError, match="The list looks like a measurement, not like classes"):
+        read_source(pairs)
+
+
+def test_a_label_may_be_the_only_one_of_a_list(tmp_path):
+    write_names(tmp_path, ["a.jpg", "b.jpg"])
+    (tmp_path / "t.jsonl").write_text(
+        '{"path": "a.jpg", "label": ["x"]}\n{"path": "b.jpg", "label": ["y"]}\n'
+    )
+    assert read_source(tmp_path / "t.jsonl").classes == ("x", "y")
 
 
 @pytest.mark.parametrize("names", [["New York", "New Delhi"], ["tench, Tinca", "goldfish, Carp"]])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-_YES = frozenset({"1", "1.0", "true", "yes"})
-_NO = frozenset({"0", "0.0", "-1", "false", "no"})
+_YES = frozenset({"1", "1.0", "true", "yes", "x"})
+_NO = frozenset({"0", "0.0", "-1", "false", "no", ""})
 
 
 def is_missing(value: object) -> bool:
@@ -58,9 +58,9 @@ def yes_or_no(value: object) -> bool | None:
 
 
 def are_yes_or_no(cells: Iterable[object]) -> bool:
-    """Whether all cells are yes or no, and at least one is there."""
+    """Whether all cells are yes or no, and at least one is yes. An empty one is a no."""
     answers = {yes_or_no(cell) for cell in _first_of_each(cells)}
-    return bool(answers) and None not in answers
+    return True in answers and None not in answers
 
 
 def distinct(cells: Iterable[object]) -> set[str]:

@@ -18,11 +18,6 @@ from tellapart.catalog.walk import IMAGE_SUFFIXES
 
 _SEPARATORS = ",;\t|"
 _SAMPLE = 50  # lines that the separator is chosen by
-_MARKS = [
-    (b"\xef\xbb\xbf", "utf-8-sig"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-]
 
 
 def text_of(data: bytes) -> tuple[str, str]:
@@ -34,14 +29,10 @@ def text_of(data: bytes) -> tuple[str, str]:
     >>> text_of("été".encode("cp1252"))
     ('été', 'Windows-1252')
     """
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data.decode(encoding), ""
-    # Two bytes a character without a mark: every other byte of plain words is zero.
-    head = data[:1000]
-    for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
-        if head[start::2].count(0) > len(head) / 3:
-            return data.decode(encoding), ""
+    if data.startswith(b"\xef\xbb\xbf"):
+        return data.decode("utf-8-sig"), ""
+    if encoding := is_utf_16(data[:1000]):
+        return data.decode(encoding), ""
     try:
         return data.decode("utf-8"), ""
     except UnicodeDecodeError:
@@ -50,6 +41,21 @@ def text_of(data: bytes) -> tuple[str, str]:
         return data.decode("cp1252"), "Windows-1252"
     except UnicodeDecodeError:  # five of its bytes mean nothing
         return data.decode("latin-1"), "Latin-1"
+
+
+def is_utf_16(head: bytes) -> str:
+    """The encoding of a text of two bytes a character, with or without a mark, else "".
+
+    >>> is_utf_16("path,label".encode("utf-16-le")), is_utf_16(b"path,label")
+    ('utf-16-le', '')
+    """
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    # Every other byte of plain words is zero.
+    for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if head[start::2].count(0) > len(head) / 3:
+            return encoding
+    return ""
 
 
 def rows_of(text: str) -> list[list[str]]:
@@ -72,7 +78,8 @@ def rows_of(text: str) -> list[list[str]]:
     if not separator:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return _rows_of_list([line for line in lines if not line.startswith("#")])
-    rows = _parsed(io.StringIO(text, newline=""), separator)
+    quote = "'" if text.lstrip().startswith("'") else '"'
+    rows = _parsed(io.StringIO(text, newline=""), separator, quote)
     rows = [row for row in rows if any(cell.strip() for cell in row)]
     while len(rows) > 2 and _filled(rows[0]) == 1 < min(_filled(rows[1]), _filled(rows[2])):
         del rows[0]  # the title of a sheet
@@ -111,8 +118,10 @@ def looks_like_an_image(cell: object) -> bool:
     )
 
 
-def _parsed(lines: io.StringIO | Sequence[str], separator: str) -> list[list[str]]:
-    return list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
+def _parsed(
+    lines: io.StringIO | Sequence[str], separator: str, quote: str = '"'
+) -> list[list[str]]:
+    return list(csv.reader(lines, delimiter=separator, quotechar=quote, skipinitialspace=True))
 
 
 def _separator(text: str) -> str:

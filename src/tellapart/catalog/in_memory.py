@@ -102,7 +102,7 @@ def read_pairs(pairs: Sequence[object]) -> Catalog:
         for number, (image, label) in enumerate(checked)
     ]
     classes = class_order(label for _, label in checked)
-    remarks = check_labels(origin.name, "label", [row.label for row in rows])
+    remarks = check_labels(origin.name, None, [row.label for row in rows])
     if by_path:
         return catalog_by_path(
             Manifest(rows, classes, remarks), origin, "list", Folder(origin.folder)

@@ -89,23 +89,24 @@ def class_names(labels: Iterable[str]) -> list[str]:
     return found
 
 
-def check_labels(name: str, column: str, labels: Sequence[str]) -> list[str]:
+def check_labels(name: str, column: str | None, labels: Sequence[str]) -> list[str]:
     """Remarks on labels that are odd, but can be classes.
 
     Args:
         name: what messages call the table.
-        column: the name of their column.
+        column: the name of their column. None means that they are in no column.
         labels: one an image.
 
     Raises:
         UserError: they are measurements, identifiers, or most are combinations of others.
     """
     counts = Counter(labels)
-    _refuse_different(name, column, counts)
-    return [*_combined(name, column, counts), *_perhaps_nothing(counts)]
+    place = f"Column {column!r} of {name}" if column is not None else name
+    _refuse_different(place, counts)
+    return [*_combined(place, counts), *_perhaps_nothing(counts)]
 
 
-def _refuse_different(name: str, column: str, counts: Counter[str]) -> None:
+def _refuse_different(place: str, counts: Counter[str]) -> None:
     """Refuse measurements, and labels nearly all of which differ."""
     total, different = counts.total(), len(counts)
     if different < _FEWEST_JUDGED:
@@ -116,23 +117,23 @@ def _refuse_different(name: str, column: str, counts: Counter[str]) -> None:
         return
     kind = "a measurement" if numbers else "an identifier"
     raise UserError(
-        f"Column {column!r} of {name} looks like {kind}, not like classes: {total:,} images have"
-        f" {different:,} different labels, such as {listed(list(counts), 2)}.",
-        "Name the column of classes with --columns label=NAME"
+        f"{place} looks like {kind}, not like classes: {total:,} images have {different:,}"
+        f" different labels, such as {listed(list(counts), 2)}.",
+        "Give the classes, for a table by --columns label=NAME"
         + (", or put the numbers into ranges, one a class." if numbers else "."),
     )
 
 
-def _combined(name: str, column: str, counts: Counter[str]) -> list[str]:
+def _combined(place: str, counts: Counter[str]) -> list[str]:
     """A remark on classes that are combinations of others."""
     combined = _combinations(counts)
     if not combined:
         return []
     images = sum(counts[label] for label in combined)
     text = (
-        f"Among the {len(counts):,} labels in column {column!r} of {name},"
-        f" {len(combined):,} {'combines' if len(combined) == 1 else 'combine'} others, such as"
-        f" {combined[0]!r}, on {count_of(images, 'image')}"
+        f"{place} has {count_of(len(counts), 'label')}, {len(combined):,} of which"
+        f" {'combines' if len(combined) == 1 else 'combine'} others, such as {combined[0]!r}, on"
+        f" {count_of(images, 'image')}"
     )
     if images * 2 > counts.total():
         raise UserError(

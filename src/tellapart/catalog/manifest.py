@@ -228,6 +228,8 @@ def _text_of(origin: Origin, number: int, want: str, value: object) -> str:
     """A cell as text. JSON can hold lists and halves of characters, and frames hold any object."""
     if type(value) is str and value.isascii():  # most cells, and there may be millions
         return value
+    if want == "label" and isinstance(value, list) and len(value) == 1:
+        (value,) = value  # as tools write it that allow several
     if is_missing(value):
         return ""
     text = str(value) if _is_scalar(value, want) else None

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any, TypeGuard
 
 from tellapart.catalog.column_names import KNOWN_NAMES, plain
-from tellapart.catalog.dialects import has_header, rows_of, text_of
+from tellapart.catalog.dialects import has_header, is_utf_16, rows_of, text_of
 from tellapart.catalog.files import READ_IT, Damage, Tree
 from tellapart.catalog.packed import broken, packing, unpack
 from tellapart.errors import UserError, needs_extra, reason_of
@@ -27,6 +27,7 @@ _MAX_BYTES = 2**31  # of one table, unpacked
 
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 WORKBOOK_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".ods")
+_NO_TEXT = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
 SAVE_AS_CSV = 'Open it, choose "Save as", and save the sheet as CSV in UTF-8.'
 
 
@@ -87,8 +88,7 @@ def read_sheet(tree: Tree, path: str, name: str) -> Sheet:
     suffix = PurePosixPath(path.lower().removesuffix(".gz")).suffix
     if suffix == ".parquet":
         return _read_parquet(data, name)
-    if data.startswith(_WORKBOOKS):
-        raise UserError(f"{name} is a workbook, as Excel writes it.", SAVE_AS_CSV)
+    _refuse_others(data, name)
     try:
         text, guessed = text_of(data)
         if suffix == ".json":
@@ -108,6 +108,23 @@ def read_sheet(tree: Tree, path: str, name: str) -> Sheet:
         " UTF-8."
     )
     return Sheet(sheet.names, sheet.count, sheet.cells, sheet.has_header, (remark,))
+
+
+def _refuse_others(data: bytes, name: str) -> None:
+    """Refuse files that are no text, or a text that only stands for a table."""
+    head = data[:1000]
+    if data.startswith(_WORKBOOKS):
+        raise UserError(f"{name} is a workbook, as Excel writes it.", SAVE_AS_CSV)
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        raise UserError(
+            f"{name} is a web page, not a table.", "Log in where it is, and download it."
+        )
+    if head.startswith(b"version https://git-lfs"):
+        raise UserError(f"{name} is a pointer of Git LFS, not the table.", "Run git lfs pull.")
+    if sum(byte in _NO_TEXT for byte in head) > len(head) / 20 and not is_utf_16(head):
+        raise UserError(
+            f"{name} cannot be read as a table: it is no text.", "Save it again as CSV in UTF-8."
+        )
 
 
 def _bytes_of(tree: Tree, path: str, name: str) -> bytes:
