@@ -60,7 +60,7 @@ def test_the_row_groups_of_the_footer_are_those_that_were_written(tmp_path):
 
 
 def test_a_row_group_that_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "_MAX_GROUP_BYTES", 10)
+    monkeypatch.setattr(parquet, "MAX_GROUP_BYTES", 10)
     with pytest.raises(UserError, match="Write it again with smaller row groups"):
         read_source(write_parquet(tmp_path / "x.parquet"))
 
@@ -249,7 +249,7 @@ def test_shards_of_splits_are_told_by_their_names_and_classes_by_the_list_beside
 
 
 def test_of_many_shards_none_stays_open_and_a_change_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(containers, "_MOST_OPEN", 1)
+    monkeypatch.setattr(containers, "MOST_OPEN", 1)
     for name in ("a.tar", "b.tar"):
         write_shard(tmp_path / name, [0, 1])
     catalog = read_source(tmp_path)

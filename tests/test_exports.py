@@ -220,8 +220,8 @@ def test_class_folders_win_over_boxes_beside_them(tmp_path):
 
 
 def test_companions_of_photographs_are_not_taken_for_exports(tmp_path, monkeypatch):
-    monkeypatch.setattr(exports, "_MANY", 1)
-    monkeypatch.setattr(exports, "_SAMPLE", 1)
+    monkeypatch.setattr(exports, "MANY_JSON", 1)
+    monkeypatch.setattr(exports, "SAMPLE", 1)
     folder = write_coco(tmp_path)
     for number in range(4):
         write_json(tmp_path / "images" / "deep" / f"{number}.json", {"title": "a.png"})

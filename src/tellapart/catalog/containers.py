@@ -45,7 +45,7 @@ from tellapart.phrases import count_of
 
 _MAX_FOLDERS = 24  # in one folder, that are looked into
 _MAX_DEPTH = 3
-_MOST_OPEN = 100  # files at a time
+MOST_OPEN = 100  # files at a time
 _LIST_BYTES = 2**24
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather")
@@ -318,7 +318,7 @@ def _webdataset(
     shards, errors = [], []
     for path in paths:
         try:
-            archive = _open_shard(tree, path, many=len(paths) > _MOST_OPEN)
+            archive = _open_shard(tree, path, many=len(paths) > MOST_OPEN)
         except UserError as error:
             errors.append(error)
             continue

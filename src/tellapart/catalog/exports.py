@@ -60,8 +60,8 @@ _READERS = (
     _Reader(".txt", read_yolo, labels=False),
     _Reader(".csv", read_box_tables, labels=False),
 )
-_SAMPLE = 50  # files by which a kind is told, where all of them cannot label an image
-_MANY = 2000  # JSON files, from which a sample is opened: they may be those of a camera or a cloud
+SAMPLE = 50  # files by which a kind is told, where all of them cannot label an image
+MANY_JSON = 2000  # JSON files, from which a sample is opened: they may be those of a camera or a cloud
 _ENDINGS = (".json", ".xml", ".txt", ".csv")
 
 
@@ -129,7 +129,7 @@ def _found(tree: Tree, reading: Reading) -> Iterator[Candidate]:
             export = reader.read(tree, files, images)
             yield from _candidates(tree, export, reading) if export else ()
             continue
-        left_out = set(own[_SAMPLE:])
+        left_out = set(own[SAMPLE:])
         export = reader.read(tree, [path for path in files if path not in left_out], images)
         if export and any(image.boxes for image in export.images):
             whole = partial(reader.read, tree, files, images)
@@ -139,8 +139,8 @@ def _found(tree: Tree, reading: Reading) -> Iterator[Candidate]:
 def _without_companions(tree: Tree, paths: Sequence[str]) -> list[str]:
     """The files without the JSON files that are no export by how they begin."""
     found = [path for path in paths if is_json(path)]
-    if len(found) > _MANY and not any(
-        may_be_export(tree, path) for path in found[:: len(found) // _SAMPLE]
+    if len(found) > MANY_JSON and not any(
+        may_be_export(tree, path) for path in found[:: len(found) // SAMPLE]
     ):
         found = [path for path in found if path.count("/") < 2]
     exports = {path for path in found if may_be_export(tree, path)}

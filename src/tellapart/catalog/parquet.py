@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import polars
 
 _MAX_FOOTER = 2**26
-_MAX_GROUP_BYTES = 2**32
+MAX_GROUP_BYTES = 2**32
 _MAX_NESTING = 32
 _ROWS_AT_ONCE = 1000  # where the footer does not say how many a group has
 # Fields of the footer, by their numbers.
@@ -54,7 +54,7 @@ def open_parquet(path: Path, name: str) -> ColumnFile:
             f"{name} is not a Parquet file that can be read.", "Write it again."
         ) from None
     largest = max((size for _, size in groups), default=0)
-    if largest > _MAX_GROUP_BYTES:
+    if largest > MAX_GROUP_BYTES:
         raise UserError(
             f"{name} holds a row group of {largest / 2**30:.1f} GiB, which would have to be in"
             " memory at once.",
