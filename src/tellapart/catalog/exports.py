@@ -61,7 +61,9 @@ _READERS = (
     _Reader(".csv", read_box_tables, labels=False),
 )
 SAMPLE = 50  # files by which a kind is told, where all of them cannot label an image
-MANY_JSON = 2000  # JSON files, from which a sample is opened: they may be those of a camera or a cloud
+MANY_JSON = (
+    2000  # JSON files, from which a sample is opened: they may be those of a camera or a cloud
+)
 _ENDINGS = (".json", ".xml", ".txt", ".csv")
 
 
