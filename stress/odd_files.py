@@ -321,7 +321,7 @@ def main() -> None:
         mended = {
             Path(answer["path"]).name
             for answer in answers
-            if "no_end_marker" in str(answer.get("notes", ""))
+            if "no_end_marker" in str(answer.get("note", ""))
         }
         check_against_pillow(checks, corpus, statuses, mended)
     checks.finish()
