@@ -270,3 +270,12 @@ def test_one_transparent_deep_colour_is_laid_on_white():
     decoded = decode(data, rules=DecodeRules(ranges=(("16-bit", 0.0, 4095.0),)))
     assert decoded.notes == ("16_bit_scaled", "alpha_on_white")
     assert decoded.pixels[:20].min() == 255
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_images_in_memory_get_the_range_of_the_set_too(dtype):
+    greys = [odd.scene(number)[:, :, 0].astype(dtype) * 16 for number in range(4)]
+    pairs = [(Image.fromarray(grey), "ab"[number % 2]) for number, grey in enumerate(greys)]
+    catalog = scan(read_source(pairs), rules=ASK)
+    pixels = decode(catalog.files.read(catalog.paths[0]), rules=catalog.rules).pixels
+    assert np.corrcoef(pixels[:, :, 0].ravel(), odd.scene(0)[:, :, 0].ravel())[0, 1] > 0.999

@@ -69,7 +69,8 @@ def _check(dataset: FileDataset, rules: DecodeRules) -> None:
     pixels = int(dataset.Rows) * int(dataset.Columns)
     if pixels > rules.max_pixels:
         size = f"It has {dataset.Columns:,} × {dataset.Rows:,} pixels"
-        raise Refusal("too_large", f"{size}; the limit is {rules.max_pixels:,}.")
+        way_out = f"--set decoding.max_pixels={pixels} allows it."
+        raise Refusal("too_large", f"{size}; the limit is {rules.max_pixels:,}. {way_out}")
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         is_decodable = get_decoder(syntax).is_available

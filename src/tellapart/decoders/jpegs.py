@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 
 import numpy as np
 from PIL import Image
 
+from tellapart.decoders.opening import open_image
 from tellapart.decoders.rules import DecodeRules
 
 END = b"\xff\xd9"
@@ -61,7 +61,7 @@ def with_end(data: bytes, rules: DecodeRules) -> bytes | None:
 
 
 def _pixels(data: bytes, rules: DecodeRules) -> np.ndarray:
-    with Image.open(io.BytesIO(data), formats=["JPEG"]) as img:
+    with open_image(data, "JPEG") as img:
         scale = scale_for(img, rules)
         if scale and scale > 1:
             reduce(img, scale)
