@@ -219,3 +219,31 @@ def test_an_image_without_contrast_says_so():
 def test_a_fine_pattern_has_contrast():
     checks = (np.indices((200, 200)).sum(0) % 2 * 255).astype(np.uint8)
     assert decode(odd.encoded(checks)).notes == ()
+
+
+# ── kinds that are not read ──
+
+
+def jpeg_with(frame: int, bits: int) -> bytes:
+    """A JPEG whose frame claims to be of another kind."""
+    data = bytearray(odd.encoded(odd.scene(), "JPEG"))
+    at = data.index(b"\xff\xc0")
+    data[at + 1], data[at + 4] = frame, bits
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (jpeg_with(0xC1, 12), "a JPEG of 12 bits"),
+        (jpeg_with(0xC7, 8), "a rare kind (hierarchical)"),
+        (odd.bmp(0, odd.encoded(odd.scene(), "JPEG"), compression=4), "a BMP that holds a JPEG"),
+        (b"\xff\xd8\xff\xf7" + bytes(60), "a JPEG-LS image"),
+        (bytes(344) + b"n+1\0" + bytes(60), "a NIfTI volume"),
+        (b"ZISRAWFILE" + bytes(60), "a Zeiss CZI image"),
+    ],
+)
+def test_a_kind_that_is_not_read_is_named_and_not_called_damaged(data, words):
+    refused = decode(data)
+    assert refused.status == "unsupported"
+    assert words in refused.detail

@@ -140,7 +140,7 @@ def decode(data: bytes, *, name: str = "", rules: DecodeRules = DEFAULT_RULES) -
     except Exception:  # decoders raise errors of any type; each means that the bytes are bad
         if is_cut(data, kind):
             return Decoded("truncated", format=kind, detail=_truncated(kind).detail)
-        if kind == "TIFF" and (detail := tiffs.why_unsupported(data)) and "compressed" in detail:
+        if detail := _why_unsupported(data, kind):
             return Decoded("unsupported", format=kind, detail=detail)
         return Decoded(
             "corrupt",
@@ -320,6 +320,20 @@ def _reduce(img: Image.Image, rules: DecodeRules, trace: Trace) -> None:
         jpegs.reduce(img, scale)
         trace.notes.append("reduced")
         trace.decoded_by.append(f"scale 1/{scale}")
+
+
+def _why_unsupported(data: bytes, kind: str) -> str:
+    """What an image is that could not be loaded, if its kind is not read rather than its data
+    damaged; else "".
+    """
+    if kind == "JPEG":
+        return jpegs.why_unsupported(data)
+    if kind == "TIFF":
+        detail = tiffs.why_unsupported(data)
+        return detail if "compressed" in detail else ""
+    if kind == "BMP" and int.from_bytes(data[30:34], "little") in (4, 5):
+        return "It is a BMP that holds a JPEG or PNG. Save it as PNG."
+    return ""
 
 
 def _truncated(kind: str) -> Refusal:

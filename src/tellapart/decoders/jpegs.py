@@ -19,6 +19,12 @@ MOST_PIXELS = 2**30
 MOST_PROGRESSIVE_PIXELS = 2**28
 _FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 _SCAN = 0xDA
+_RARE = {
+    0xC3: "lossless",
+    **dict.fromkeys((0xC5, 0xC6, 0xC7), "hierarchical"),
+    **dict.fromkeys((0xC9, 0xCA), "arithmetic coding"),
+    **dict.fromkeys((0xCB, 0xCD, 0xCE, 0xCF), "arithmetic coding"),
+}
 
 
 def scale_for(img: Image.Image, rules: DecodeRules) -> int | None:
@@ -35,6 +41,30 @@ def scale_for(img: Image.Image, rules: DecodeRules) -> int | None:
         if math.ceil(img.width / scale) * math.ceil(img.height / scale) <= rules.max_pixels
     )
     return next(fits, None) if pixels <= most else None
+
+
+def why_unsupported(data: bytes) -> str:
+    """What a JPEG is that could not be decoded, if it is of a kind that is not read; else ""."""
+    frame = _frame(data)
+    if frame is None:
+        return ""
+    marker, segment = frame
+    if segment[0] != 8:
+        return f"It is a JPEG of {segment[0]} bits. Save it with 8 bits, or as PNG."
+    name = _RARE.get(marker, "")
+    return f"It is a JPEG of a rare kind ({name}). Save it as PNG." if name else ""
+
+
+def _frame(data: bytes) -> tuple[int, bytes] | None:
+    """The marker and the segment that declare the image's size and kind."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        size = int.from_bytes(data[at + 2 : at + 4], "big")
+        segment = data[at + 4 : at + 2 + size]
+        if data[at + 1] in _FRAMES and len(segment) > 5:
+            return data[at + 1], segment
+        at += 2 + size
+    return None
 
 
 def reduce(img: Image.Image, scale: int) -> None:
