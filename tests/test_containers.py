@@ -15,7 +15,7 @@ from helpers.containers import (
     write_saved,
     write_shard,
 )
-from tellapart.catalog import containers, parquet
+from tellapart.catalog import container_kinds, parquet
 from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
@@ -249,7 +249,7 @@ def test_shards_of_splits_are_told_by_their_names_and_classes_by_the_list_beside
 
 
 def test_of_many_shards_none_stays_open_and_a_change_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(containers, "MOST_OPEN", 1)
+    monkeypatch.setattr(container_kinds, "MOST_OPEN", 1)
     for name in ("a.tar", "b.tar"):
         write_shard(tmp_path / name, [0, 1])
     catalog = read_source(tmp_path)

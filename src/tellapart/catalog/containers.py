@@ -14,46 +14,27 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
-from tellapart.catalog import hdf5, npz
 from tellapart.catalog.annotations import is_image_name
-from tellapart.catalog.archives import ArchiveFiles, archive_in
-from tellapart.catalog.arrow import FEATHER, open_arrow, saved_info
-from tellapart.catalog.columnar import ColumnFile, class_names_in, image_columns, shard_of
-from tellapart.catalog.files import AGAIN, Files, Folder, Item, Tree, file_stamp, reopened_store
-from tellapart.catalog.hdf5 import arrays_of_hdf5
-from tellapart.catalog.named_arrays import NamedArray, are_partners, paired
-from tellapart.catalog.names import escape, is_junk
-from tellapart.catalog.nested import open_inner, stem_of
-from tellapart.catalog.npz import array_of_npy, arrays_of_npz
-from tellapart.catalog.parquet import open_parquet
-from tellapart.catalog.pixel_tables import read_pixel_table
-from tellapart.catalog.reading import Candidate, Reading, refuse_columns
+from tellapart.catalog.container_kinds import HDF5, KINDS, MAGIC, Kind
+from tellapart.catalog.files import Files, Folder, Tree
+from tellapart.catalog.named_arrays import are_partners
+from tellapart.catalog.names import escape
+from tellapart.catalog.nested import stem_of
+from tellapart.catalog.reading import Candidate, Reading
 from tellapart.catalog.shards import Shard, ShardFiles, catalog_of_shards
-from tellapart.catalog.spool import Spool
 from tellapart.catalog.table import Catalog
+from tellapart.catalog.tree_files import files_near_the_top, items_in
 from tellapart.catalog.unread import HEAD_BYTES, Unread, refuse_unread, unread_kind
 from tellapart.catalog.walk import Walk
-from tellapart.catalog.webdataset import is_shard, named_classes, shard_in
-from tellapart.errors import UserError, reason_of
+from tellapart.errors import UserError
 from tellapart.phrases import count_of
 
-_MAX_FOLDERS = 24  # in one folder, that are looked into
-_MAX_DEPTH = 3
-MOST_OPEN = 100  # files at a time
-_LIST_BYTES = 2**24
-PARQUET = (".parquet", ".pq")
-ARROW = (".arrow", ".feather")
-NUMPY = (".npz", ".npy")
-HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
 # Where the labels may lie in a file of their own.
 _IN_PAIRS = (".npy", *HDF5)
-_CLASS_LISTS = ("classes.txt", "classes.json", "labels.txt", "class_names.txt", "class_names.json")
 
 
 def container_candidates(
@@ -77,7 +58,7 @@ def container_candidates(
     by_ending = defaultdict(list)
     for path in special:
         by_ending[_ending(path)].append(path)
-    for kind in _KINDS:
+    for kind in KINDS:
         paths = sorted(path for ending in kind.endings for path in by_ending[ending])
         candidate = _candidate(walk.tree, paths, kind, reading) if paths else None
         if candidate and (candidate.labelled or not has_images):
@@ -120,9 +101,9 @@ def _shards_in(path: Path, reading: Reading, *, labelled: bool) -> tuple[str, li
     if labelled and (unread := unread_kind(path.name, head)):
         refuse_unread(str(path), unread)
     ending = _ending(name)
-    if not any(ending in kind.endings for kind in _KINDS):
-        ending = next((end for magic, end in _MAGIC if head.startswith(magic)), ending)
-    for kind in _KINDS:
+    if not any(ending in kind.endings for kind in KINDS):
+        ending = next((end for magic, end in MAGIC if head.startswith(magic)), ending)
+    for kind in KINDS:
         if ending not in kind.endings:
             continue
         paths = [name, *_partners(tree, name)]
@@ -166,11 +147,11 @@ def _partners(tree: Tree, name: str) -> list[str]:
     ending = _ending(name)
     if ending not in _IN_PAIRS:
         return []
-    beside = [item.name for item in _listed(tree, "") if not item.folder and item.name != name]
+    beside = [item.name for item in items_in(tree, "") if not item.folder and item.name != name]
     return [other for other in beside if _ending(other) == ending and are_partners(name, other)]
 
 
-def _candidate(tree: Tree, paths: Sequence[str], kind: _Kind, reading: Reading) -> Candidate | None:
+def _candidate(tree: Tree, paths: Sequence[str], kind: Kind, reading: Reading) -> Candidate | None:
     """The reading of all files of one kind. None means that they hold no images."""
     try:
         shards = kind.read(tree, paths, reading, labelled=True)
@@ -194,220 +175,7 @@ def _raiser(error: UserError) -> Callable[[], Catalog]:
     return fail
 
 
-def files_near_the_top(tree: Tree) -> list[str]:
-    """The paths of the files in the folders near the top, folder by folder. Links to folders are
-    not followed, nor are many folders in one: they are classes.
-    """
-    found, waiting = [], [("", 0)]
-    while waiting:
-        inside, depth = waiting.pop(0)
-        prefix = f"{inside}/" if inside else ""
-        folders = []
-        for item in _listed(tree, inside):
-            if not item.folder:
-                found.append(prefix + item.name)
-            elif not item.link:
-                folders.append((prefix + item.name, depth + 1))
-        if depth < _MAX_DEPTH and len(folders) <= _MAX_FOLDERS:
-            waiting += folders
-    return found
-
-
-def all_files(tree: Tree) -> Iterator[str]:
-    """The paths of all files of a tree that are no junk. Links to folders are not followed."""
-    waiting = [""]
-    while waiting:
-        inside = waiting.pop()
-        for item in _listed(tree, inside):
-            path = f"{inside}/{item.name}" if inside else item.name
-            if not item.folder:
-                yield path
-            elif not item.link:
-                waiting.append(path)
-
-
-def _listed(tree: Tree, inside: str) -> list[Item]:
-    try:
-        items = sorted(tree.list(inside))
-    except OSError:
-        return []
-    return [item for item in items if not is_junk(item.name, folder=item.folder)]
-
-
 def _ending(path: str) -> str:
     """The ending of a name; that of a packed tar is ".tar" too."""
     ending = os.path.splitext(path)[1].lower()
     return ".tar" if stem_of(path) and ending != ".zip" else ending
-
-
-def _on_disk(tree: Tree, path: str) -> Path:
-    """The path of a file on disk.
-
-    Raises:
-        UserError: it lies in an archive.
-    """
-    if isinstance(tree, Folder):
-        return Path(tree.real(path))
-    raise UserError(
-        f"{path} of {tree.name} lies in an archive, where files of its kind are not read.",
-        "Unpack the archive, and give the folder.",
-    )
-
-
-# ── the kinds ──
-
-
-class _Reader(Protocol):
-    """Reads the files of one kind. Without labels, none is looked for."""
-
-    def __call__(
-        self, tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool
-    ) -> list[Shard]: ...
-
-
-def _parquet(tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool) -> list[Shard]:
-    return _of_columns(tree, paths, reading, open_parquet, labelled=labelled)
-
-
-def _arrow(tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool) -> list[Shard]:
-    @cache
-    def names_of(folder: str) -> Mapping[str, Sequence[str]]:
-        return class_names_in(_text(tree, f"{folder}/dataset_info.json".lstrip("/")))
-
-    @cache
-    def used(folder: str) -> frozenset[str]:
-        state = saved_info(_text(tree, f"{folder}/state.json".lstrip("/")))
-        files = state.get("_data_files")
-        names = [file.get("filename") for file in files] if isinstance(files, list) else []
-        return frozenset(str(name) for name in names)
-
-    def is_used(path: str) -> bool:
-        folder, _, name = path.rpartition("/")
-        return name in used(folder) if used(folder) else not name.startswith("cache-")
-
-    def open_file(path: Path, name: str) -> ColumnFile:
-        return open_arrow(path, name, names_of(inner[path]))
-
-    kept = [path for path in paths if is_used(path)]
-    inner = {_on_disk(tree, path): path.rpartition("/")[0] for path in kept}
-    return _of_columns(tree, kept, reading, open_file, labelled=labelled)
-
-
-def _of_columns(
-    tree: Tree,
-    paths: Sequence[str],
-    reading: Reading,
-    open_file: Callable[[Path, str], ColumnFile],
-    *,
-    labelled: bool,
-) -> list[Shard]:
-    """The shards among files of columns. Tables without images are left out."""
-    shards, spool = [], Spool(tree.name)
-    for path in paths:
-        place = _on_disk(tree, path)
-        stamp = file_stamp(str(place))
-        file = open_file(place, f"{path} of {tree.name}" if len(paths) > 1 else str(place))
-        if image_columns(file.schema) and file.starts[-1]:
-            shards.append(shard_of(file, path, stamp, reading, spool, labelled=labelled))
-    return shards
-
-
-def _webdataset(
-    tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool
-) -> list[Shard]:
-    shards, errors = [], []
-    for path in paths:
-        try:
-            archive = _open_shard(tree, path, many=len(paths) > MOST_OPEN)
-        except UserError as error:
-            errors.append(error)
-            continue
-        if archive is not None and is_shard(archive):
-            shards.append(shard_in(archive, path, (), reading, labelled=labelled))
-    if errors and shards:  # without any shard, another reader says what they are
-        raise errors[0]
-    folders = dict.fromkeys(path.rpartition("/")[0] for path in ("", *paths))
-    lists = [f"{folder}/{name}".lstrip("/") for folder in folders for name in _CLASS_LISTS]
-    names = named_classes({path: _text(tree, path) for path in lists if tree.is_file(path)})
-    return [replace(shard, class_names=names) for shard in shards]
-
-
-def _numpy(tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool) -> list[Shard]:
-    refuse_columns(tree.name, reading)
-    arrays = []
-    for path in paths:
-        if not path.lower().endswith(".npz"):
-            arrays.append(_npy(tree, path))
-        elif archive := open_inner(tree, path):
-            arrays += arrays_of_npz(archive, path)
-        else:
-            raise UserError(
-                f"{path} of {tree.name} is no .npz file, whatever its name says.", AGAIN
-            )
-    return paired(tree.name, arrays, labelled=labelled)
-
-
-def _npy(tree: Tree, path: str) -> NamedArray:
-    name, stamp = f"{path} of {tree.name}", tree.stamp(path)
-    try:
-        return array_of_npy(tree.open(path), path, stamp, name)
-    except OSError as error:
-        raise UserError(f"{name} cannot be read ({reason_of(error)}).", AGAIN) from None
-
-
-def _hdf5(tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool) -> list[Shard]:
-    refuse_columns(tree.name, reading)
-    arrays = []
-    for path in paths:
-        arrays += arrays_of_hdf5(_on_disk(tree, path), path, tree.stamp(path))
-    return paired(tree.name, arrays, labelled=labelled)
-
-
-def _pixel_tables(
-    tree: Tree, paths: Sequence[str], reading: Reading, *, labelled: bool
-) -> list[Shard]:
-    spool = Spool(tree.name)
-    found = (read_pixel_table(tree, path, reading, spool) for path in paths)
-    return [shard for shard in found if shard is not None]
-
-
-def _open_shard(tree: Tree, path: str, *, many: bool) -> ArchiveFiles | None:
-    """A tar. Of many, none stays open: systems allow a process about a thousand files."""
-    if not many or not isinstance(tree, Folder):
-        return open_inner(tree, path)
-    place, stamp = tree.real(path), tree.stamp(path)
-    try:
-        store = reopened_store(place, stamp[0])
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason_of(error)}).", AGAIN) from None
-    return archive_in(store, f"{path} of {tree.name}", place, stamp)
-
-
-def _text(tree: Tree, path: str) -> bytes:
-    try:
-        return tree.open(path).read(0, _LIST_BYTES) if tree.is_file(path) else b""
-    except OSError:
-        return b""
-
-
-class _Kind(NamedTuple):
-    what: str  # in the middle of a sentence
-    endings: tuple[str, ...]  # of the names of its files
-    read: _Reader
-
-
-_KINDS = (
-    _Kind("Parquet with images", PARQUET, _parquet),
-    _Kind("Arrow with images", ARROW, _arrow),
-    _Kind("WebDataset shards", (".tar",), _webdataset),
-    _Kind("NumPy arrays", NUMPY, _numpy),
-    _Kind("HDF5 arrays", HDF5, _hdf5),
-    _Kind("pixels in the cells of tables", (".csv",), _pixel_tables),
-)
-# First bytes → the ending that a file of its kind has, whatever its name is.
-_MAGIC = (
-    (b"PAR1", PARQUET[0]),
-    (FEATHER, ARROW[0]),
-    (npz.MAGIC, ".npy"),
-    (hdf5.MAGIC, HDF5[0]),
-)

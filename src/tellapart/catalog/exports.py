@@ -28,7 +28,6 @@ from tellapart.catalog.annotations import (
 )
 from tellapart.catalog.box_tables import is_box_table, read_box_tables
 from tellapart.catalog.coco import read_coco
-from tellapart.catalog.containers import all_files, files_near_the_top
 from tellapart.catalog.crops import MIN_SIDE, Crop, CropFiles
 from tellapart.catalog.entries import Entry, catalog_of, class_order
 from tellapart.catalog.files import Files, Folder, Tree
@@ -37,6 +36,7 @@ from tellapart.catalog.names import escape
 from tellapart.catalog.reading import Candidate, Reading
 from tellapart.catalog.shards import divided
 from tellapart.catalog.table import Catalog
+from tellapart.catalog.tree_files import all_files, files_near_the_top
 from tellapart.catalog.voc import read_cvat, read_voc
 from tellapart.catalog.walk import Walk
 from tellapart.catalog.yolo import read_yolo

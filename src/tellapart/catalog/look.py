@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from tellapart.catalog.array_layout import read_arrays
 from tellapart.catalog.arrays import find_arrays, refuse_pickles
-from tellapart.catalog.containers import container_candidates, files_near_the_top
+from tellapart.catalog.containers import container_candidates
 from tellapart.catalog.exports import detection_candidates
 from tellapart.catalog.files import Tree
 from tellapart.catalog.layouts import NoClassFolders, folder_candidates, is_image_name
@@ -24,6 +24,7 @@ from tellapart.catalog.reading import Candidate, Reading, refuse_columns
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.table_search import table_candidates
 from tellapart.catalog.tiny_imagenet import read_tiny_imagenet
+from tellapart.catalog.tree_files import files_near_the_top
 from tellapart.catalog.walk import Walk
 from tellapart.errors import UserError
 from tellapart.phrases import count_of
