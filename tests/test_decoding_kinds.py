@@ -247,3 +247,8 @@ def test_a_kind_that_is_not_read_is_named_and_not_called_damaged(data, words):
     refused = decode(data)
     assert refused.status == "unsupported"
     assert words in refused.detail
+
+
+def test_a_huge_jpeg_without_an_end_is_too_large_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(jpegs, "with_end", None)
+    assert decode(odd.more_bombs()["bomb_header.jpg"][:-2]).status == "too_large"

@@ -213,6 +213,8 @@ def _decode(data: bytes, kind: str, rules: DecodeRules, trace: Trace) -> Decoded
         check_decoder(kind)
         _check_size(*jxl.size_of(data), rules)
     if kind == "JPEG" and not data.endswith(jpegs.END) and is_cut(data, kind):
+        with open_image(data, kind) as img:  # it is decoded to see what is missing
+            _check(img, rules, may_reduce=True)
         ended = jpegs.with_end(data, rules)
         if ended is None:
             raise _truncated(kind)

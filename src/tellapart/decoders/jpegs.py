@@ -75,8 +75,9 @@ def reduce(img: Image.Image, scale: int) -> None:
 def with_end(data: bytes, rules: DecodeRules) -> bytes | None:
     """A JPEG that stops before its end marker, with one. None where a part of its image is missing.
 
-    libjpeg fills what is missing, and says so only on the terminal. So the file is continued in
-    three ways. Only where all give the same pixels, the missing bytes have no influence on them.
+    The size of the image has been checked before. libjpeg fills what is missing, and says so only on
+    the terminal. So the file is continued in three ways. Only where all give the same pixels, the
+    missing bytes have no influence on them.
     """
     body = data.rstrip(b"\0")
     if body.endswith(b"\xff") and len(body) < len(data):
