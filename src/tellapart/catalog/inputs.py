@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from tellapart.catalog.downloads import fetch_image, is_address, without_secrets
 from tellapart.catalog.names import check_names_are_text, is_junk, unescape
 from tellapart.catalog.paths import is_folder
 from tellapart.catalog.reading import AS_IT_LIES, Reading
@@ -64,7 +63,7 @@ def _expand(
     if argument == "-":
         yield from _listed(standard_input.read())
         return
-    if isinstance(argument, str) and is_address(argument):
+    if isinstance(argument, str) and _is_address(argument):
         yield _fetched(argument, alone=alone)
         return
     if str(argument).startswith("~"):
@@ -76,7 +75,13 @@ def _expand(
         yield from _all_in(os.fspath(argument), reading, alone=alone)
 
 
+def _is_address(text: str) -> bool:
+    return text.lower().startswith(("https://", "http://"))
+
+
 def _fetched(address: str, *, alone: bool) -> StoredImage:
+    from tellapart.catalog.downloads import fetch_image, without_secrets
+
     try:
         return fetch_image(address)
     except UserError as error:

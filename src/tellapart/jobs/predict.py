@@ -10,22 +10,21 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from tellapart.catalog.held_images import images_of, images_of_frame
 from tellapart.catalog.inputs import expand_inputs
-from tellapart.catalog.reading import Reading
+from tellapart.catalog.reading import AS_IT_LIES, Reading
 from tellapart.catalog.table import Catalog
-from tellapart.catalog.tables import Frame, is_frame
 from tellapart.errors import UserError
 from tellapart.home import user_path
 from tellapart.image_input import FORMS, is_image
 from tellapart.modelfile.answers import answer_row, answers_frame, write_answers
 from tellapart.modelfile.predictor import Answer, Image, Predictor, load
-from tellapart.pipeline.data import reading_by
 from tellapart.progress import Console
 from tellapart.tables import check_table_name
 
 if TYPE_CHECKING:
     import polars
+
+    from tellapart.catalog.tables import Frame
 
 
 # What `predict` takes as its images.
@@ -104,7 +103,7 @@ def predict(
     if out:
         check_table_name(user_path(out))
     console = Console(quiet=quiet)
-    inputs = _inputs(images, reading_by(set or {}))
+    inputs = _inputs(images, _reading(set or {}))
     if not inputs:
         raise UserError(
             "There is nothing to predict.", "Name images, folders or patterns, or - for a list."
@@ -122,16 +121,39 @@ def predict(
     return Predicted(tuple(answers), predictor.classes, user_path(out) if out else None)
 
 
+# The reading of tables takes a third of a second to import, and most predictions are of files.
+
+
+def _reading(changes: Mapping[str, Any]) -> Reading:
+    if not changes:
+        return AS_IT_LIES
+    from tellapart.pipeline.data import reading_by
+
+    return reading_by(changes)
+
+
+def _in_rows(images: object, reading: Reading) -> list[Image] | None:
+    """The images of a catalog or a data frame. None means that it is something else."""
+    if isinstance(images, Catalog):
+        from tellapart.catalog.held_images import images_of
+
+        return list(images_of(images))
+    if hasattr(images, "columns"):
+        from tellapart.catalog.held_images import images_of_frame
+        from tellapart.catalog.tables import is_frame
+
+        return list(images_of_frame(images, reading)) if is_frame(images) else None
+    return None
+
+
 def _inputs(images: Inputs, reading: Reading) -> list[Image]:
     """The images one by one; folders, patterns, archives, tables and catalogs expanded.
 
     Raises:
         UserError: an object is neither an image nor a list of images.
     """
-    if isinstance(images, Catalog):
-        return list(images_of(images))
-    if is_frame(images):
-        return list(images_of_frame(images, reading))
+    if (rows := _in_rows(images, reading)) is not None:
+        return rows
     if is_image(images) or hasattr(images, "shape"):
         images = [cast("Image", images)]
     if isinstance(images, Mapping | Set) or not isinstance(images, Iterable):
