@@ -138,10 +138,12 @@ def test_images_in_a_parquet_file_are_answered(predictor: Predictor, new: Path):
 def test_what_cannot_be_used_is_refused_alone_and_a_row_among_others(
     predictor: Predictor, new: Path
 ):
-    (new / "notes.pdf").write_bytes(b"%PDF-1.7")
-    with pytest.raises(UserError, match="PDF documents"):
-        tellapart.predict(predictor, new / "notes.pdf", quiet=True)
-    both = tellapart.predict(predictor, [new / "notes.pdf", new / "a.jpg"], quiet=True)
+    with zipfile.ZipFile(new / "cut.zip", "w") as archive:
+        archive.write(new / "a.jpg", "a.jpg")
+    (new / "cut.zip").write_bytes((new / "cut.zip").read_bytes()[:300])
+    with pytest.raises(UserError, match="is damaged"):
+        tellapart.predict(predictor, new / "cut.zip", quiet=True)
+    both = tellapart.predict(predictor, [new / "cut.zip", new / "a.jpg"], quiet=True)
     assert [answer.status for answer in both.answers] == ["not_an_image", "ok"]
 
 
