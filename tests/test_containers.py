@@ -1,11 +1,13 @@
 """Parquet, Arrow and WebDataset files that hold images with their labels are read as they are."""
 
+import gzip
 import json
 from concurrent.futures import ThreadPoolExecutor
 
 import polars
 import pytest
 
+from helpers.archives import make_tar
 from helpers.containers import (
     CLASSES,
     hub_frame,
@@ -15,7 +17,7 @@ from helpers.containers import (
     write_saved,
     write_shard,
 )
-from tellapart.catalog import container_kinds, parquet
+from tellapart.catalog import archives, container_kinds, parquet
 from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import scan
 from tellapart.catalog.sources import read_source
@@ -246,6 +248,29 @@ def test_shards_of_splits_are_told_by_their_names_and_classes_by_the_list_beside
     catalog = read_source(tmp_path)
     assert catalog.classes == CLASSES
     assert list(catalog.given_splits) == ["train"] * 4 + ["test"] * 2
+
+
+def test_a_shard_that_was_made_from_a_dot_is_read(tmp_path):
+    samples = {f"./{number}.png": small_image(number, number) for number in (0, 1)}
+    labels = {f"./{number}.cls": str(number).encode() for number in (0, 1)}
+    (tmp_path / "x.tar").write_bytes(make_tar(samples | labels))
+    assert list(read_source(tmp_path / "x.tar").paths) == ["x.tar/0.png", "x.tar/1.png"]
+
+
+def test_a_packed_shard_is_read(tmp_path):
+    path = write_shard(tmp_path / "plain.tar", [0, 1, 0])
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert list(read_source(tmp_path / "x.tar.gz").labels) == [0, 1, 0]
+
+
+def test_an_archive_beside_class_folders_is_not_listed_to_its_end(tmp_path, monkeypatch):
+    for label in (0, 1):
+        (tmp_path / CLASSES[label]).mkdir()
+        (tmp_path / CLASSES[label] / "1.png").write_bytes(small_image(label, 1))
+    names = [f"{label}/{number}.png" for label in CLASSES for number in range(40)]
+    (tmp_path / "backup.tar").write_bytes(make_tar(dict.fromkeys(names, small_image(0, 0))))
+    monkeypatch.setattr(archives, "Index", None)  # what listing it would need
+    assert read_source(tmp_path).classes == CLASSES
 
 
 def test_of_many_shards_none_stays_open_and_a_change_is_noticed(tmp_path, monkeypatch):

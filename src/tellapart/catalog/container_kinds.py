@@ -22,7 +22,7 @@ from tellapart.catalog.pixel_tables import read_pixel_table
 from tellapart.catalog.reading import Reading, refuse_columns
 from tellapart.catalog.shards import Shard
 from tellapart.catalog.spool import Spool
-from tellapart.catalog.webdataset import is_shard, named_classes, shard_in
+from tellapart.catalog.webdataset import is_shard, may_be_shard, named_classes, shard_in
 from tellapart.errors import UserError, reason_of
 
 MOST_OPEN = 100  # files at a time
@@ -110,7 +110,11 @@ def _webdataset(
     shards, errors = [], []
     for path in paths:
         try:
+            if not may_be_shard(tree.open(path)):
+                continue
             archive = _open_shard(tree, path, many=len(paths) > MOST_OPEN)
+        except OSError:
+            continue
         except UserError as error:
             errors.append(error)
             continue

@@ -18,7 +18,7 @@ from tellapart.catalog.archives import ArchiveFiles, archive_in
 from tellapart.catalog.files import Item, Store, Tree
 from tellapart.catalog.names import is_junk
 from tellapart.catalog.walk import IMAGE_SUFFIXES, Walk
-from tellapart.catalog.webdataset import is_shard
+from tellapart.catalog.webdataset import may_be_shard
 from tellapart.decoding import Decoded
 from tellapart.errors import UserError, reason_of
 from tellapart.phrases import count_of, listed
@@ -131,8 +131,12 @@ def enter_archives(tree: Tree, depth: int = 1) -> Tree:
 
 def is_shard_at(tree: Tree, name: str) -> bool:
     """Whether a file of a tree is a WebDataset shard."""
-    archive = None if name.lower().endswith(".zip") else open_inner(tree, name)
-    return archive is not None and is_shard(archive)
+    if name.lower().endswith(".zip"):
+        return False
+    try:
+        return may_be_shard(tree.open(name))
+    except OSError:
+        return False
 
 
 def stem_of(name: str) -> str:

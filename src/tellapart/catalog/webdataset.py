@@ -13,9 +13,15 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
+from tellapart.catalog.annotations import is_image_name
+from tellapart.catalog.archive_index import BAD_BYTES, tar_entries
 from tellapart.catalog.archives import ArchiveFiles
+from tellapart.catalog.files import Damage, Store
+from tellapart.catalog.packed import packing, unpacked
 from tellapart.catalog.reading import Reading
 from tellapart.catalog.shards import Label, Shard
 from tellapart.catalog.walk import IMAGE_SUFFIXES
@@ -26,11 +32,32 @@ from tellapart.phrases import listed
 _LABEL_SUFFIXES = (".cls", ".cls.txt", ".label", ".json", ".txt")
 _LABEL_KEYS = ("cls", "label", "class", "class_name", "category", "target", "class_id", "label_id")
 _LABEL_BYTES = 2**20
+_HEAD_BYTES = 2**24  # of a packed tar, by which it is told
+_FIRST = 64  # members by which a tar is told
 
 
 class _Sample(NamedTuple):
     image: str  # the member
     label: str  # the member, or ""
+
+
+def may_be_shard(store: Store) -> bool:
+    """Whether the first members of a tar are such as a shard has, so that it is worth listing all.
+    A large archive may lie beside the data.
+    """
+    names: list[str] = []
+    with suppress(Damage, *BAD_BYTES):
+        if kind := packing(store):
+            head = b""
+            for piece in unpacked(store, kind):
+                head += piece
+                if len(head) >= _HEAD_BYTES:
+                    break
+            store = Store(len(head), lambda at, count: head[at : at + count])
+        names += (name for name, _, _ in islice(tar_entries(store), _FIRST))
+    known = {name.lower() for name in names}
+    stems = [re.sub(r"(?<=[^/])\.[^/]*$", "", name) for name in known if is_image_name(name)]
+    return any(stem + suffix in known for stem in stems for suffix in _LABEL_SUFFIXES)
 
 
 def is_shard(archive: ArchiveFiles) -> bool:
