@@ -84,7 +84,8 @@ def read_pixels(catalog):
 def test_a_bmp_has_exactly_the_pixels(size, channels):
     stored = pixels(*size, channels)
     decoded = decode(to_bmp(stored), name="00017")
-    assert (decoded.status, decoded.notes, decoded.format) == ("ok", (), "BMP")
+    notes = () if max(size) > 1 else ("low_contrast",)
+    assert (decoded.status, decoded.notes, decoded.format) == ("ok", notes, "BMP")
     assert np.array_equal(decoded.pixels, np.broadcast_to(stored, (*size, 3)))
 
 
