@@ -40,7 +40,7 @@ from tellapart.catalog.packed import (
 )
 from tellapart.decoding import MAX_FILE_BYTES, Decoded, decode
 from tellapart.errors import UserError, reason_of
-from tellapart.image_kinds import HEAD_BYTES
+from tellapart.image_kinds import HEAD_BYTES, recognise
 
 _SMALL_BYTES = 2**26  # below this, any ratio is harmless
 _PIECE = 2**20
@@ -202,9 +202,9 @@ class ArchiveFiles:
         for piece in _pieces(self._store, member):
             found.write(piece)
             if not checked:  # so that a large file that is no image is not unpacked to its end
-                verdict, checked = decode(piece[:HEAD_BYTES]), True
-                if verdict.status in ("not_an_image", "unsupported"):
-                    return verdict
+                checked = True
+                if recognise(piece[:HEAD_BYTES])[0] != "ok":
+                    return decode(piece[:HEAD_BYTES])
         return found.getvalue()
 
 
