@@ -40,7 +40,6 @@ import tellapart
 from tellapart.cache import ScanMemory, cache_folder
 from tellapart.catalog.duplicates import clusters, link_copies
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
 from tellapart.cores import usable_cores
 from tellapart.decoders.rules import rules_of
@@ -52,6 +51,7 @@ from tellapart.pipeline.edited_copies import link_edited_copies
 from tellapart.pipeline.probe import frozen_backbone
 from tellapart.pipeline.services import open_services
 from tellapart.recipe import Recipe
+from tellapart.sources.source import read_source
 
 SEED = 0
 ORIGINAL = "original"

@@ -34,7 +34,7 @@ import json, resource, sys, time
 from pathlib import Path
 from tellapart.catalog.duplicates import find_copies, link_copies
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
+from tellapart.sources.source import read_source
 from tellapart.decoders.rules import rules_of
 from tellapart.pipeline.data import scan_memory
 from tellapart.recipe import Recipe

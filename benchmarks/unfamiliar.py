@@ -36,7 +36,6 @@ from scipy.special import logsumexp
 from scipy.stats import rankdata
 
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.extensions import Extensions
 from tellapart.modelfile.familiarity import directions, evenness, measure_terms
 from tellapart.options import HeadOptions
@@ -45,6 +44,7 @@ from tellapart.pipeline.services import open_services
 from tellapart.probe.familiarity import fit_standards, fit_subspace
 from tellapart.probe.fit import fit_probe
 from tellapart.recipe import Recipe
+from tellapart.sources.source import read_source
 
 FOLDS = 5
 MOST_TEST = 1000  # images of a set

@@ -30,8 +30,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.source import read_source
 
 SECONDS = 120
 ONE = b"BM" + bytes(12) + b"\x28" + bytes(40)

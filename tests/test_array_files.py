@@ -8,8 +8,8 @@ import pytest
 
 from helpers.archives import make_zip, read_or_refuse
 from helpers.images import pixels_of
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.source import read_source
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 6, 7, 3), np.uint8)
 LABELS = np.arange(12) % 2

@@ -7,10 +7,10 @@ import numpy as np
 from helpers.catalogs import catalog_of_labels
 from helpers.images import write_image
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_splits
 from tellapart.decoders.rules import DecodeRules
 from tellapart.options import SplitOptions
+from tellapart.sources.source import read_source
 
 DEFAULT = SplitOptions()
 

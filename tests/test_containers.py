@@ -18,10 +18,10 @@ from helpers.containers import (
     write_shard,
 )
 from tellapart.catalog import archives, container_kinds, parquet
-from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.reading import Reading
+from tellapart.sources.source import read_source
 
 # ── Parquet ──
 

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.archives import ONE, make_zip
 from helpers.containers import hub_frame, small_image, small_images, write_parquet, write_shard
-from tellapart.catalog.held_images import held_images
+from tellapart.sources.held_images import held_images
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 6, 7, 3), np.uint8)
 

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 
 from tellapart import datasets
-from tellapart.catalog.sources import read_source
 from tellapart.datasets import DATASETS, Dataset, dataset_of, fetch
 from tellapart.errors import Refused, UserError
 from tellapart.progress import Console
 from tellapart.recipe import recipe_from
+from tellapart.sources.source import read_source
 
 CONTENT = np.random.default_rng(0).bytes(3 * 2**20 + 12_345)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

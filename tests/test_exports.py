@@ -23,12 +23,12 @@ from helpers.exports import (
     write_yolo,
 )
 from helpers.images import pixels_of
-from tellapart.catalog import exports
-from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
-from tellapart.catalog.voc import parse_safely
 from tellapart.errors import UserError
+from tellapart.sources.exports import export as exports
+from tellapart.sources.exports.voc import parse_safely
+from tellapart.sources.reading import Reading
+from tellapart.sources.source import read_source
 
 CROPS = Reading(crops=True)
 

@@ -5,11 +5,11 @@ import pytest
 
 from helpers import odd_images as odd
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.decoders import opening
 from tellapart.decoders.jxl import size_of
 from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import decode
+from tellapart.sources.source import read_source
 
 EXTRAS = {"phone.heic": "heic", "new.jxl": "jxl", "scan.dcm": "dicom"}
 FILES = odd.extra_files()

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars
 import pytest
 
-from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import name_of, read_source
 from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
+from tellapart.sources.reading import Reading
+from tellapart.sources.source import name_of, read_source
 
 COLUMNS = {
     "File": ["b/2.jpg", "a/1.jpg", "a/3.jpg"],
@@ -109,7 +109,7 @@ def test_a_frame_is_called_data(frame_of):
 
 def test_a_list_is_read_without_any_library_for_frames():
     code = (
-        "import sys; from tellapart.catalog.sources import read_source; "
+        "import sys; from tellapart.sources.source import read_source; "
         "read_source([('a.jpg', 'a')]); print({'pandas', 'polars'} & set(sys.modules))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,7 +17,6 @@ from helpers.predictions import with_probs
 from tellapart import Predictor
 from tellapart.cache import FeatureStore
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
 from tellapart.cli.main import main
 from tellapart.decoders.rules import DecodeRules
@@ -30,6 +29,7 @@ from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.export.references import Reference, torch_references
 from tellapart.modelfile.session import Session
 from tellapart.pipeline import ship
+from tellapart.sources.source import read_source
 
 SMALL = {"preprocessing.size_px": 64}
 

@@ -13,10 +13,10 @@ import pytest
 import tellapart
 from helpers.commands import run_command
 from tellapart.cache import cache_folder, cache_remark
-from tellapart.catalog.inputs import expand_inputs
 from tellapart.cli.values import page_called
 from tellapart.errors import UserError
 from tellapart.home import give_libraries_a_home, user_path
+from tellapart.sources.inputs import expand_inputs
 
 SOURCE = str(Path(tellapart.__file__).parents[1])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tellapart.catalog.inputs import expand_inputs
+from tellapart.sources.inputs import expand_inputs
 
 NOTHING = io.BytesIO()
 

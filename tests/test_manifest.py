@@ -10,14 +10,14 @@ import pytest
 
 from helpers.images import write_image, write_names
 from tellapart.catalog.files import Folder
-from tellapart.catalog.manifest import ManifestRow, Origin, read_rows
 from tellapart.catalog.names import unescape
-from tellapart.catalog.reading import AS_IT_LIES, Reading
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sheets import read_sheet
-from tellapart.catalog.sources import read_source
 from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
+from tellapart.sources.reading import AS_IT_LIES, Reading
+from tellapart.sources.source import read_source
+from tellapart.sources.tables.manifest import ManifestRow, Origin, read_rows
+from tellapart.sources.tables.sheets import read_sheet
 
 ROWS = [
     ManifestRow(1, "a.jpg", "cat", "train", "g1"),

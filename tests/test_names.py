@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tellapart.catalog.names import escape, is_junk, unescape
-from tellapart.catalog.sources import read_source
+from tellapart.sources.source import read_source
 
 ODD_NAMES = [
     b"a" * 251 + b".jpg",
@@ -128,7 +128,7 @@ def test_classes_are_in_the_order_of_their_code_points_in_every_locale(tmp_path,
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.jpg").touch()
     code = (
-        "import sys, pathlib, json; from tellapart.catalog.sources import read_source;"
+        "import sys, pathlib, json; from tellapart.sources.source import read_source;"
         "print(json.dumps(read_source(pathlib.Path(sys.argv[1])).classes))"
     )
     environment = {**os.environ, "LC_ALL": locale}

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from helpers.images import write_classes
 from helpers.pages import Page
-from tellapart.catalog.sources import read_source
 from tellapart.cli.main import app
 from tellapart.errors import Refused, UserError
 from tellapart.jobs.pick import candidates as jobs_candidates
@@ -24,6 +23,7 @@ from tellapart.jobs.pick import pick as jobs_picking
 from tellapart.jobs.pick.pick import Picked, pick
 from tellapart.models import weights
 from tellapart.probe.embeddings import FeatureExtractor
+from tellapart.sources.source import read_source
 
 
 @pytest.fixture(scope="module")

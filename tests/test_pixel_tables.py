@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from helpers.images import pixels_of
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.source import read_source
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 8), np.uint8)
 PIXELS = [f"pixel{number}" for number in range(64)]

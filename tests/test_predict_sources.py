@@ -22,7 +22,7 @@ import tellapart
 from helpers.commands import run_command
 from helpers.images import write_classes, write_image
 from tellapart import Predictor, Run, UserError
-from tellapart.catalog import downloads
+from tellapart.sources import downloads
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 

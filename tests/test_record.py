@@ -12,7 +12,6 @@ import pytest
 from helpers.images import write_image
 from helpers.models import PREPROCESSING, small_card, small_head, small_network
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import text_column
 from tellapart.decoders.rules import DecodeRules
 from tellapart.evaluation.calibration import Calibration
@@ -32,6 +31,7 @@ from tellapart.probe.fit import Probe
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.saved_splits import read_splits
+from tellapart.sources.source import read_source
 
 BEGINNING = {"recipe.yaml", "environment.json", "catalog.parquet", "splits.parquet"}
 RESULTS = {

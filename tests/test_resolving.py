@@ -6,13 +6,13 @@ import zipfile
 import pytest
 
 from helpers.images import write_names
-from tellapart.catalog.archives import open_archive
 from tellapart.catalog.files import Folder
-from tellapart.catalog.listing import Listing, Place
-from tellapart.catalog.resolving import resolve
-from tellapart.catalog.sources import read_source
-from tellapart.catalog.tables import read_table
 from tellapart.errors import UserError
+from tellapart.sources.containers.archives import open_archive
+from tellapart.sources.source import read_source
+from tellapart.sources.tables.listing import Listing, Place
+from tellapart.sources.tables.resolving import resolve
+from tellapart.sources.tables.table_file import read_table
 
 
 @pytest.fixture

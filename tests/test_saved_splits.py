@@ -15,7 +15,6 @@ import pytest
 
 from helpers.images import write_image
 from tellapart.catalog.scan import drop_empty_classes
-from tellapart.catalog.sources import read_source
 from tellapart.catalog.split_findings import find_leaks
 from tellapart.catalog.splits import cut_val, make_splits
 from tellapart.catalog.table import Catalog, text_column
@@ -26,6 +25,7 @@ from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import new_run
 from tellapart.runs.saved_splits import ACCEPT_CHANGES, SavedSplits, read_splits, save_splits
+from tellapart.sources.source import read_source
 
 
 def catalog_of(photos: Path) -> Catalog:

@@ -11,10 +11,10 @@ from helpers import odd_images as odd
 from helpers.images import write_image
 from tellapart.catalog.names import unescape
 from tellapart.catalog.scan import drop_empty_classes, scan
-from tellapart.catalog.sources import read_source
 from tellapart.cores import usable_cores
 from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
+from tellapart.sources.source import read_source
 from tellapart.threads import map_ahead
 
 LIMIT = 10**8

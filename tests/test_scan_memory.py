@@ -19,9 +19,9 @@ from tellapart.catalog import duplicates, inspect
 from tellapart.catalog.duplicates import find_copies, link_copies
 from tellapart.catalog.files import Folder
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DecodeRules
+from tellapart.sources.source import read_source
 
 LIMIT = 10**6
 RULES = DecodeRules(max_pixels=LIMIT)

@@ -9,13 +9,13 @@ import socket
 import pytest
 
 from helpers.images import write_classes, write_image
-from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import drop_empty_classes, scan
-from tellapart.catalog.sources import read_source
 from tellapart.catalog.splits import make_splits
 from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
 from tellapart.options import SplitOptions
+from tellapart.sources.reading import Reading
+from tellapart.sources.source import read_source
 
 
 @pytest.fixture

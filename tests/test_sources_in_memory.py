@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from helpers.images import write_image
-from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import drop_empty_classes, scan
-from tellapart.catalog.sources import name_of, read_source
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import decode
 from tellapart.errors import UserError
+from tellapart.sources.reading import Reading
+from tellapart.sources.source import name_of, read_source
 
 RNG = np.random.default_rng(0)
 RED = np.full((4, 6, 3), (200, 0, 0), np.uint8)

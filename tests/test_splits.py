@@ -6,7 +6,6 @@ import pytest
 from helpers.catalogs import catalog_of_labels, counts, homes
 from tellapart.catalog.duplicates import Copies, clusters, find_copies
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.catalog.split_findings import find_leaks
 from tellapart.catalog.splits import make_folds, make_splits
 from tellapart.catalog.table import text_column
@@ -14,6 +13,7 @@ from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
 from tellapart.keyed import keyed_numbers
 from tellapart.options import SplitOptions
+from tellapart.sources.source import read_source
 
 DEFAULT = SplitOptions(val=0.15)
 

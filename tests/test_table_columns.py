@@ -3,9 +3,9 @@
 import pytest
 
 from helpers.images import write_names
-from tellapart.catalog.reading import AS_IT_LIES, Reading
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.reading import AS_IT_LIES, Reading
+from tellapart.sources.source import read_source
 
 NAMES = [(f"{kind}{number}.jpg", kind) for kind in ("bars", "ring") for number in range(4)]
 

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from helpers.images import write_names
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.source import read_source
 
 ROWS = [("in/a, b.jpg", "ring"), ("in/c.jpg", "bars"), ("in/d.jpg", "ring"), ("e.jpg", "bars")]
 PLAIN = [("in/a.jpg", "ring"), ("in/c.jpg", "bars"), ("in/d.jpg", "ring"), ("e.jpg", "bars")]

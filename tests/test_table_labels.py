@@ -4,8 +4,8 @@ import polars
 import pytest
 
 from helpers.images import write_names
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.source import read_source
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from helpers.images import write_names
-from tellapart.catalog.reading import Reading
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.reading import Reading
+from tellapart.sources.source import read_source
 
 NAMES = [f"{kind}{number}.jpg" for kind in "ab" for number in range(4)]
 

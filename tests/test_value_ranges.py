@@ -10,13 +10,13 @@ from helpers import odd_images as odd
 from tellapart.cache import ScanMemory
 from tellapart.catalog.duplicates import link_copies
 from tellapart.catalog.scan import drop_empty_classes, scan
-from tellapart.catalog.sources import read_source
 from tellapart.decoders.levels import Levels, range_of_set
 from tellapart.decoders.rules import DecodeRules, rules_of
 from tellapart.decoding import decode, decode_file
 from tellapart.errors import UserError
 from tellapart.options import DecodingOptions
 from tellapart.pipeline.findings import find_all
+from tellapart.sources.source import read_source
 
 ASK = rules_of(DecodingOptions())
 

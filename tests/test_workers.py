@@ -13,9 +13,9 @@ from tellapart.cache import ScanMemory, scans
 from tellapart.catalog import scan as scanning
 from tellapart.catalog import workers
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DecodeRules
+from tellapart.sources.source import read_source
 
 LIMIT = 10**6
 COLUMNS = ("paths", "labels", "statuses", "notes", "widths", "heights", "digests", "taken")

@@ -22,7 +22,6 @@ from importlib import import_module as _import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tellapart.catalog.findings import Finding
-    from tellapart.catalog.sources import Source
     from tellapart.catalog.table import Catalog
     from tellapart.errors import InputsRejected, Interrupted, Refused, UserError
     from tellapart.estimator import ImageClassifier
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from tellapart.pipeline.run import Run
     from tellapart.recipe import Recipe
     from tellapart.recipe_keys import RecipeKey, RecipeSummary, recipes
+    from tellapart.sources.source import Source
     from tellapart.training.events import Callback, Event
 del TYPE_CHECKING
 
@@ -105,7 +105,7 @@ __all__ = [
 # Loaded when first used: `import tellapart` and `tellapart --help` touch neither numpy nor torch.
 _HOMES = {
     "catalog.findings": ("Finding",),
-    "catalog.sources": ("Source",),
+    "sources.source": ("Source",),
     "catalog.table": ("Catalog",),
     "errors": (
         "InputsRejected",

@@ -34,8 +34,8 @@ from tellapart.jobs.train import train
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-    from tellapart.catalog.sources import Source
     from tellapart.recipe import Recipe
+    from tellapart.sources.source import Source
 
 _GIVE_IMAGES = (
     "Give a list of paths, bytes, PIL images or uint8 arrays, or a uint8 array of shape"

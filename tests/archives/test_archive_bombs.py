@@ -13,8 +13,8 @@ import pytest
 
 from helpers.archives import ONE, TWO_CLASSES, make_archive, make_tar, make_zip
 from tellapart.catalog import archive_index, packed
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.source import read_source
 
 
 def test_a_member_that_unpacks_to_a_thousand_times_its_size_is_not_unpacked(pack, spent):

@@ -23,8 +23,8 @@ from helpers.archives import (
     make_zip,
     read_or_refuse,
 )
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.source import read_source
 
 
 def test_an_encrypted_member_is_unreadable_and_says_what_to_do(pack):

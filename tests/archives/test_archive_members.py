@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from helpers.archives import ONE, TWO_CLASSES, UNSAFE, make_archive, make_tar, make_zip
-from tellapart.catalog.sources import read_source
+from tellapart.sources.source import read_source
 
 
 @pytest.mark.parametrize("name", UNSAFE)

@@ -13,9 +13,9 @@ from helpers.archives import ONE, TWO_CLASSES, UNSAFE, make_archive, make_tar, m
 from helpers.images import write_classes
 from tellapart.catalog import files, packed
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
+from tellapart.sources.source import read_source
 
 
 def tree_members(folder):

@@ -6,9 +6,9 @@ from io import BytesIO
 import pytest
 
 from helpers.archives import ONE, TWO_CLASSES, make_archive, make_tar, make_zip, read_or_refuse
-from tellapart.catalog import nested
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.containers import nested
+from tellapart.sources.source import read_source
 
 SPLITS = {"train": ["1.bmp", "2.bmp"], "test": ["3.bmp"]}
 

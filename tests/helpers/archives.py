@@ -9,8 +9,8 @@ import lzma
 import tarfile
 import zipfile
 
-from tellapart.catalog.sources import read_source
 from tellapart.errors import UserError
+from tellapart.sources.source import read_source
 
 KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
 ONE = b"BM" + bytes(12) + b"\x28" + bytes(40)  # starts like a BMP; nothing is decoded in most tests

@@ -9,9 +9,9 @@ import numpy as np
 
 from tellapart.catalog.files import Folder
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 from tellapart.catalog.table import Catalog, text_column
 from tellapart.decoders.rules import DecodeRules
+from tellapart.sources.source import read_source
 
 MAX_PIXELS = 10**8
 

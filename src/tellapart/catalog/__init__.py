@@ -1,1 +1,1 @@
-"""Which images there are: sources, scan, duplicates, splits."""
+"""Which images there are: scan, duplicates, groups, splits."""

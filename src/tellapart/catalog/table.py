@@ -52,7 +52,7 @@ class Catalog:
             until a training takes them.
         rules: the settings of the decode contract by which the images were scanned.
 
-    >>> from tellapart.catalog.sources import read_source
+    >>> from tellapart.sources.source import read_source
     >>> catalog = read_source([("1.jpg", "cat"), ("2.jpg", "dog"), ("3.jpg", "cat")])
     >>> len(catalog), catalog.classes, catalog.labels.tolist()
     (3, ('cat', 'dog'), [0, 1, 0])

@@ -68,7 +68,7 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Classify images: one row per file, in the order given. Needs no torch."""
-    from tellapart.catalog.inputs import expand_inputs
+    from tellapart.sources.inputs import expand_inputs
 
     named: list[Any] = []
     for word in images:  # words are expanded by the verb, which has no standard input

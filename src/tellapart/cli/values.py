@@ -57,7 +57,7 @@ def page_for(out: Path | None, data: Path, what: str) -> Path:
     >>> print(page_for(None, Path("pets/photos"), "explore"))
     photos-explore.html
     """
-    from tellapart.catalog.sources import name_of
+    from tellapart.sources.source import name_of
 
     return out or page_called(f"{name_of(data)}-{what}.html")
 

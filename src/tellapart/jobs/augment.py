@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.names import escape
-from tellapart.catalog.sources import Source, name_of, read_source
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DecodeRules, rules_of
 from tellapart.decoding import STATUSES, Decoded, decode
@@ -30,6 +29,7 @@ from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 from tellapart.report.augment.page import AugmentedImage, MixedImage, render_augmented
 from tellapart.report.parts.wording import percent
+from tellapart.sources.source import Source, name_of, read_source
 
 if TYPE_CHECKING:
     from torch import Tensor

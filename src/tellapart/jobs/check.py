@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.names import escape
-from tellapart.catalog.sources import Source, name_of
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DecodeRules, rules_of
 from tellapart.decoding import NOTES, STATUSES, Decoded, decode
@@ -29,6 +28,7 @@ from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 from tellapart.report.check.page import Step, render_steps, step_lines
+from tellapart.sources.source import Source, name_of
 
 MOST_CLASSES = 5  # of the answer
 

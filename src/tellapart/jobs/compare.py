@@ -13,7 +13,6 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from tellapart.catalog.names import escape
-from tellapart.catalog.sources import read_source
 from tellapart.decoding import Decoded
 from tellapart.errors import Refused, UserError, choose
 from tellapart.evaluation.paired import Pair, Paired, aligned, compare_all
@@ -35,6 +34,7 @@ from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import PastRun, differing_settings, past_run, read_digests, read_history
 from tellapart.runs.identity import RunIdentity
 from tellapart.runs.saved_predictions import read_predictions
+from tellapart.sources.source import read_source
 
 if TYPE_CHECKING:
     from tellapart.pipeline.run import Run

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.duplicates import link_copies, take_prints
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import Source, name_of, read_source
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError, choose
 from tellapart.evaluation.abstention import Selective, selective
@@ -31,6 +30,7 @@ from tellapart.pipeline.data import reading_by
 from tellapart.pipeline.request import as_source
 from tellapart.progress import Console
 from tellapart.runs.saved_splits import read_splits
+from tellapart.sources.source import Source, name_of, read_source
 
 UNKNOWN = (
     "This model file does not say which images it was made of, so images that it has seen cannot be"

@@ -18,7 +18,6 @@ from tellapart.catalog.appearance import measure_appearance
 from tellapart.catalog.duplicates import thumbnails_of
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.scan import drop_empty_classes
-from tellapart.catalog.sources import Source, name_of
 from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import SPLITS, Catalog, Column
 from tellapart.errors import UserError
@@ -30,6 +29,7 @@ from tellapart.progress import Console, duration
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 from tellapart.report.explore.page import ExplorationInput, render_exploration, summary_lines
+from tellapart.sources.source import Source, name_of
 from tellapart.tables import check_table_name, write_table
 
 COLUMNS: Mapping[str, type] = {

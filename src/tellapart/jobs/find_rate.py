@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Unpack
 
-from tellapart.catalog.sources import Source, name_of
 from tellapart.errors import UserError
 from tellapart.extensions import Extensions, Parts
 from tellapart.pipeline.data import divide, read_data, scan_images
@@ -19,6 +18,7 @@ from tellapart.pipeline.services import open_services
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 from tellapart.report.find_rate.page import rate_lines, render_rates
+from tellapart.sources.source import Source, name_of
 
 if TYPE_CHECKING:
     from tellapart.training.rate_finder import RateCurve

@@ -10,8 +10,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from tellapart.catalog.inputs import expand_inputs
-from tellapart.catalog.reading import AS_IT_LIES, Reading
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
 from tellapart.home import user_path
@@ -19,12 +17,14 @@ from tellapart.image_input import FORMS, is_image
 from tellapart.modelfile.answers import answer_row, answers_frame, write_answers
 from tellapart.modelfile.predictor import Answer, Image, Predictor, load
 from tellapart.progress import Console
+from tellapart.sources.inputs import expand_inputs
+from tellapart.sources.reading import AS_IT_LIES, Reading
 from tellapart.tables import check_table_name
 
 if TYPE_CHECKING:
     import polars
 
-    from tellapart.catalog.tables import Frame
+    from tellapart.sources.tables.table_file import Frame
 
 
 # What `predict` takes as its images.
@@ -135,12 +135,12 @@ def _reading(changes: Mapping[str, Any]) -> Reading:
 def _in_rows(images: object, reading: Reading) -> list[Image] | None:
     """The images of a catalog or a data frame. None means that it is something else."""
     if isinstance(images, Catalog):
-        from tellapart.catalog.held_images import images_of
+        from tellapart.sources.held_images import images_of
 
         return list(images_of(images))
     if hasattr(images, "columns"):
-        from tellapart.catalog.held_images import images_of_frame
-        from tellapart.catalog.tables import is_frame
+        from tellapart.sources.held_images import images_of_frame
+        from tellapart.sources.tables.table_file import is_frame
 
         return list(images_of_frame(images, reading)) if is_frame(images) else None
     return None

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from tellapart.catalog.sources import Source
 from tellapart.errors import UserError
 from tellapart.extensions import (
     Extensions,
@@ -30,6 +29,7 @@ from tellapart.pipeline.run import Run
 from tellapart.pipeline.services import Services, open_services
 from tellapart.pipeline.ship import ship
 from tellapart.recipe import Recipe
+from tellapart.sources.source import Source
 
 if TYPE_CHECKING:
     from tellapart.training.events import Callback

@@ -13,9 +13,7 @@ from tellapart.catalog.duplicates import link_copies, take_prints
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.groups import group
 from tellapart.catalog.inspect import ScanHook
-from tellapart.catalog.reading import Reading
 from tellapart.catalog.scan import drop_empty_classes, scan
-from tellapart.catalog.sources import Source, read_source
 from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import Catalog
 from tellapart.datasets import fetch
@@ -30,6 +28,8 @@ from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
+from tellapart.sources.reading import Reading
+from tellapart.sources.source import Source, read_source
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tellapart.catalog.sources import Source, name_of
 from tellapart.catalog.splits import cut_val
 from tellapart.catalog.table import Catalog
 from tellapart.datasets import Dataset, dataset_of
@@ -23,6 +22,7 @@ from tellapart.recipe_files import load_recipe
 from tellapart.runs.folder import RunFolder, check_room, reopen_run
 from tellapart.runs.identity import RunIdentity
 from tellapart.runs.saved_splits import ACCEPT_CHANGES, SavedSplits, read_splits
+from tellapart.sources.source import Source, name_of
 
 TYPICAL_RUN_BYTES = 32_000_000
 RESTORE = "Restore the data, or begin anew: the finished folds were made of the data as it was."

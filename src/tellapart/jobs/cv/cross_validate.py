@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any, Unpack
 
-from tellapart.catalog.sources import Source
 from tellapart.errors import UserError
 from tellapart.experiments.fold_plan import check_numbers
 from tellapart.extensions import Extensions, Parts
@@ -23,6 +22,7 @@ from tellapart.jobs.cv.result import CrossValidated
 from tellapart.pipeline.request import CROSS_VALIDATION, Request, asked_request
 from tellapart.pipeline.services import open_services
 from tellapart.recipe import Recipe
+from tellapart.sources.source import Source
 
 
 def cross_validate(

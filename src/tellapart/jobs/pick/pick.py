@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.sources import Source
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.cores import usable_cores
 from tellapart.errors import UserError
@@ -50,6 +49,7 @@ from tellapart.recipe import Recipe, flat_items, option_text
 from tellapart.recipe_files import load_recipe
 from tellapart.report.parts.wording import images_in_groups
 from tellapart.report.pick.page import PickInput, PickRow, candidate_lines, render_picking
+from tellapart.sources.source import Source
 
 RUNS = 2 * (ROUNDS * IMAGES + 1)  # of each model file, on one thread and on all
 

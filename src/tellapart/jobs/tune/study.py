@@ -11,7 +11,6 @@ from typing import Any, cast
 from sqlalchemy.engine import make_url
 
 from tellapart.catalog.names import escape, unescape
-from tellapart.catalog.sources import Source
 from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused, UserError, choose
 from tellapart.evaluation.scores import METRICS
@@ -37,6 +36,7 @@ from tellapart.runs.folder import RunFolder, check_room, start_run
 from tellapart.runs.history import STUDY
 from tellapart.runs.identity import new_identity
 from tellapart.runs.saved_splits import save_splits
+from tellapart.sources.source import Source
 
 FORMAT = 3
 OWN_NAME = "study"  # of the study in a database of its own

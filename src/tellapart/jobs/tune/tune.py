@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from tellapart.catalog.names import escape
-from tellapart.catalog.sources import Source
 from tellapart.errors import Interrupted, UserError
 from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.trial_row import TrialRow
@@ -27,6 +26,7 @@ from tellapart.progress import Console, duration
 from tellapart.recipe import Recipe, recipe_items
 from tellapart.report.tune.page import FEW_TRIALS, TuningInput, render_tuning, summary_lines
 from tellapart.report.tune.trial_table import setting, states, trials_table
+from tellapart.sources.source import Source
 from tellapart.tables import write_table
 
 

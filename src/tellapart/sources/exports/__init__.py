@@ -1,0 +1,1 @@
+"""What annotation tools export: labels of whole images, and boxes."""

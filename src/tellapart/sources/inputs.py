@@ -1,0 +1,147 @@
+"""From what the user names for a prediction to images, in order: files, folders, patterns, archives,
+tables, web addresses, or a list on standard input.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from tellapart.catalog.names import check_names_are_text, is_junk, unescape
+from tellapart.catalog.paths import is_folder
+from tellapart.decoding import Decoded
+from tellapart.errors import UserError
+from tellapart.home import user_path
+from tellapart.image_input import StoredImage
+from tellapart.sources.reading import AS_IT_LIES, Reading
+from tellapart.sources.walk import IMAGE_SUFFIXES, Walk
+
+Input: TypeAlias = Path | StoredImage
+
+
+def expand_inputs(
+    arguments: Sequence[str | Path],
+    standard_input: BinaryIO,
+    reading: Reading = AS_IT_LIES,
+    *,
+    alone: bool = False,
+) -> list[Input]:
+    """The images that the arguments mean, in their order. Those of a folder are sorted, and junk is
+    left out.
+
+    A file that does not exist, and a folder that cannot be read, stays in the list: it gets its own
+    row, with the status that says so.
+
+    Args:
+        arguments: each a file, a folder (with all below it), an archive, a table of paths, another
+            file of images as `train` takes it, a web address of an image, a pattern with * ? or
+            [ ] of files and folders, or "-". "-" means a list of files on standard input, one a
+            line, or ended by NUL as `find -print0` writes them. A path is never a pattern.
+        standard_input: read only for "-".
+        reading: what the user says of the columns of tables.
+        alone: whether nothing else is to be answered. What cannot be used is refused then, with the
+            way out. Among others it gets its own row, as any file that is no image.
+
+    Raises:
+        UserError: what is alone is an archive, a table or the like that cannot be used, or an
+            address that cannot be reached.
+    """
+    check_names_are_text()
+    return [
+        image
+        for argument in arguments
+        for image in _expand(argument, standard_input, reading, alone=alone)
+    ]
+
+
+def _expand(
+    argument: str | Path, standard_input: BinaryIO, reading: Reading, *, alone: bool
+) -> Iterator[Input]:
+    if argument == "-":
+        yield from _listed(standard_input.read())
+        return
+    if isinstance(argument, str) and _is_address(argument):
+        yield _fetched(argument, alone=alone)
+        return
+    if str(argument).startswith("~"):
+        argument = type(argument)(user_path(argument))
+    is_pattern = isinstance(argument, str) and glob.has_magic(argument)
+    if is_pattern and not os.path.lexists(argument):
+        yield from _matching(str(argument), reading)
+    else:
+        yield from _all_in(os.fspath(argument), reading, alone=alone)
+
+
+def _is_address(text: str) -> bool:
+    return text.lower().startswith(("https://", "http://"))
+
+
+def _fetched(address: str, *, alone: bool) -> StoredImage:
+    from tellapart.sources.downloads import fetch_image, without_secrets
+
+    try:
+        return fetch_image(address)
+    except UserError as error:
+        if alone:
+            raise
+        verdict = Decoded("missing", detail=error.message)
+        return StoredImage(without_secrets(address), lambda: verdict)
+
+
+def _listed(data: bytes) -> Iterator[Path]:
+    # A name may hold "\r", but Windows ends lines with it.
+    separator, ending = (b"\0", b"") if b"\0" in data else (b"\n", b"\r")
+    lines = (line.removesuffix(ending) for line in data.split(separator))
+    yield from (Path(os.fsdecode(line)) for line in lines if line.strip())
+
+
+def _matching(pattern: str, reading: Reading) -> Iterator[Input]:
+    # "**" matches what is in a folder too, so the folder itself would count twice.
+    meant = (
+        match
+        for match in sorted(glob.glob(pattern, recursive=True))
+        if "**" not in pattern or _is_file(match)
+    )
+    images = [
+        image
+        for match in meant
+        if not _is_left_behind(match)
+        for image in _all_in(match, reading, alone=False)
+    ]
+    yield from images or [Path(pattern)]
+
+
+def _all_in(place: str, reading: Reading, *, alone: bool) -> Iterator[Input]:
+    if _is_file(place):
+        yield from _held_in(Path(place), reading, alone=alone)
+        return
+    walk = Walk(Path(place))
+    yield from (Path(place, unescape(path)) for _, path in walk.files(""))
+    yield from (Path(place, unescape(path)) for path in walk.unreadable)
+
+
+def _held_in(path: Path, reading: Reading, *, alone: bool) -> Sequence[Input]:
+    """The images of a file: itself, or those that it holds."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:  # nearly all are
+        return [path]
+    from tellapart.sources.held_images import held_images
+
+    try:
+        images = held_images(path, reading)
+    except UserError:
+        if alone:
+            raise
+        images = None
+    return [path] if images is None else images
+
+
+def _is_left_behind(match: str) -> bool:
+    return is_junk(os.path.basename(os.path.normpath(match)), folder=is_folder(match))
+
+
+def _is_file(path: str) -> bool:
+    """Whether a path is to be read as a file, though there may be none: it gets a status then."""
+    return not is_folder(path)

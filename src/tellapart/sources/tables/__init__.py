@@ -1,0 +1,1 @@
+"""Tables of images: their dialects, columns, labels and paths."""
