@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.archives import make_archive, read_or_refuse
-from tellapart.catalog import arrays, files
+from tellapart.catalog import files
 from tellapart.catalog.scan import scan
 from tellapart.catalog.splits import make_splits
 from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import decode
 from tellapart.errors import UserError
 from tellapart.options import SplitOptions
+from tellapart.sources.containers import arrays
 from tellapart.sources.containers.arrays import to_bmp
 from tellapart.sources.source import read_source
 

@@ -17,9 +17,9 @@ from helpers.containers import (
     write_saved,
     write_shard,
 )
-from tellapart.catalog import archives, container_kinds, parquet
 from tellapart.catalog.scan import scan
 from tellapart.errors import UserError
+from tellapart.sources.containers import archives, kinds, parquet
 from tellapart.sources.reading import Reading
 from tellapart.sources.source import read_source
 
@@ -274,7 +274,7 @@ def test_an_archive_beside_class_folders_is_not_listed_to_its_end(tmp_path, monk
 
 
 def test_of_many_shards_none_stays_open_and_a_change_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(container_kinds, "MOST_OPEN", 1)
+    monkeypatch.setattr(kinds, "MOST_OPEN", 1)
     for name in ("a.tar", "b.tar"):
         write_shard(tmp_path / name, [0, 1])
     catalog = read_source(tmp_path)

@@ -607,3 +607,15 @@ def test_unlabelled_images_are_no_class(tree):
     catalog = read_source(tree("cat/1.jpg", "dog/1.jpg", "unlabelled/2.jpg"))
     assert catalog.classes == ("cat", "dog")
     assert catalog.ignored == {"files in folders without labels": 1}
+
+
+def test_the_parts_of_one_set_are_no_classes(tree):
+    with pytest.raises(UserError, match="look like parts of one set") as refused:
+        read_source(tree("images_001/1.jpg", "images_002/2.jpg"))
+    assert "--label-by folder" in refused.value.hint
+
+
+def test_a_table_labels_the_parts_of_one_set(tree):
+    folder = tree("images_001/1.jpg", "images_002/2.jpg")
+    (folder / "labels.csv").write_text("file,label\n1.jpg,cat\n2.jpg,dog\n")
+    assert read_source(folder).classes == ("cat", "dog")

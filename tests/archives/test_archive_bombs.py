@@ -12,8 +12,8 @@ import zipfile
 import pytest
 
 from helpers.archives import ONE, TWO_CLASSES, make_archive, make_tar, make_zip
-from tellapart.catalog import archive_index, packed
 from tellapart.errors import UserError
+from tellapart.sources.containers import archive_index, packed
 from tellapart.sources.source import read_source
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from helpers.archives import ONE, TWO_CLASSES, UNSAFE, make_archive, make_tar, make_zip
 from helpers.images import write_classes
-from tellapart.catalog import files, packed
+from tellapart.catalog import files
 from tellapart.catalog.scan import scan
 from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
+from tellapart.sources.containers import packed
 from tellapart.sources.source import read_source
 
 

@@ -145,6 +145,19 @@ def is_unlabelled(name: str) -> bool:
     return not words.isdisjoint(_UNLABELLED) and words <= _UNLABELLED | _FILLERS
 
 
+def are_parts(names: Collection[str]) -> bool:
+    """Whether names are those of the parts of one set of images: they differ in numbers alone.
+
+    >>> are_parts(["images_001", "images_002"]), are_parts(["HAM_images_part_1", "HAM_images_part_2"])
+    (True, True)
+    >>> are_parts(["class_1", "class_2"]), are_parts(["images_001"])
+    (False, False)
+    """
+    words = [[word for word in words_of(name) if not word.isdigit()] for name in names]
+    said = set(map(tuple, words))
+    return len(words) > 1 and len(said) == 1 and not _FILLERS.isdisjoint(*said)
+
+
 def annotations_beside(names: Collection[str]) -> list[str]:
     """The folders that hold what was drawn over the images of a folder beside them, or written.
 

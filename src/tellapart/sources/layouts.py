@@ -24,6 +24,7 @@ from tellapart.phrases import count_of, listed
 from tellapart.sources.entries import Entry, catalog_of_walk
 from tellapart.sources.folder_names import (
     are_groups,
+    are_parts,
     is_plain_split,
     is_unlabelled,
     is_wrapper,
@@ -103,6 +104,12 @@ def _from_class_folders(walk: Walk) -> _Layout:
             f"{walk.tree.name} holds one class only, {tops[0]!r}, which holds folders itself.",
             f"Did you mean {Path(walk.tree.name, unescape(tops[0]))}, with the classes"
             f" {listed(inner[tops[0]])}?",
+        )
+    if are_parts(tops) and not any(inner.values()):
+        return _refused(
+            f"{walk.tree.name} holds the folders {listed(tops)}, whose names differ in numbers alone,"
+            " so they look like parts of one set, and not like classes.",
+            "Give a table of labels, or say --label-by folder if they are classes.",
         )
     if not mixed and (shared := _repeated(inner)):
         return _from_repeated(walk, below, inner, shared)

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from tellapart.catalog import hdf5, npz
 from tellapart.catalog.files import AGAIN, Folder, Tree, file_stamp, reopened_store
 from tellapart.errors import UserError, reason_of
+from tellapart.sources.containers import hdf5, npz
 from tellapart.sources.containers.archives import ArchiveFiles, archive_in
 from tellapart.sources.containers.arrow import FEATHER, open_arrow, saved_info
 from tellapart.sources.containers.columnar import (
