@@ -4,11 +4,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from tellapart.catalog.sources import read_source
 
 from helpers import odd_images as odd
 from tellapart.catalog import archives
 from tellapart.catalog.scan import scan
-from tellapart.catalog.sources import read_source
 
 
 @pytest.mark.skipif("scan.dcm" not in odd.extra_files(), reason="pydicom is not installed")
