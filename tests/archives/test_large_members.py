@@ -4,16 +4,16 @@ import zipfile
 
 import numpy as np
 import pytest
-from tellapart.catalog.sources import read_source
 
 from helpers import odd_images as odd
-from tellapart.catalog import archives
 from tellapart.catalog.scan import scan
+from tellapart.sources.containers import archives
+from tellapart.sources.source import read_source
 
 
 @pytest.mark.skipif("scan.dcm" not in odd.extra_files(), reason="pydicom is not installed")
 def test_a_large_dicom_in_an_archive_is_read_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "_PIECE", 5000)
+    monkeypatch.setattr(archives, "PIECE_BYTES", 5000)
     grey = np.resize(odd.scene()[:, :, 0], (200, 200))
     text = {"ImageComments": "x" * 6000, "PatientComments": "y" * 6000}
     with zipfile.ZipFile(tmp_path / "scans.zip", "w") as archive:

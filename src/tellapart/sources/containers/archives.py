@@ -43,7 +43,7 @@ from tellapart.sources.containers.packed import (
 )
 
 _SMALL_BYTES = 2**26  # below this, any ratio is harmless
-_PIECE = 2**20
+PIECE_BYTES = 2**20
 _OPENED_BYTES = 2**24  # of one opened member, in memory: archives in an archive may be many
 
 
@@ -198,7 +198,7 @@ class ArchiveFiles:
         return f"{self.top}/{path}" if self.top and path else self.top or path
 
     def _whole(self, member: Member) -> bytes | Decoded:
-        found, checked = io.BytesIO(), member.size <= _PIECE
+        found, checked = io.BytesIO(), member.size <= PIECE_BYTES
         for piece in _pieces(self._store, member):
             found.write(piece)
             if not checked:  # so that a large file that is no image is not unpacked to its end
@@ -237,7 +237,7 @@ def _pieces(store: Store, member: Member) -> Iterator[bytes]:
 
 def _as_it_is(store: Store) -> Iterator[bytes]:
     at = 0
-    while piece := store.read(at, max(_PIECE, min(store.size, _SMALL_BYTES))):
+    while piece := store.read(at, max(PIECE_BYTES, min(store.size, _SMALL_BYTES))):
         yield piece
         at += len(piece)
 
