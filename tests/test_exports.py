@@ -244,6 +244,15 @@ def test_what_is_no_box_is_counted(tmp_path):
     assert catalog.ignored["annotations that are no boxes of one class"] == 5
 
 
+def test_the_sides_of_a_box_may_be_numbers_in_quotes(tmp_path):
+    write_photographs(tmp_path)
+    content = coco()
+    content["annotations"][0]["bbox"] = ["2", "3", "10", "10"]
+    write_json(tmp_path / "x.json", content)
+    files = read_source(tmp_path, CROPS).files
+    assert np.array_equal(pixels_of(files.read("a.png#0")), cut("a.png", (2, 3, 12, 13)))
+
+
 def test_boxes_are_cut_at_the_edge_and_tiny_ones_left_out(tmp_path):
     write_photographs(tmp_path)
     boxes = {"a.png": [("cat", (-9, -9, 10, 8)), ("dog", (38, 0, 99, 20)), ("dog", (0, 0, 9, 9))]}
@@ -319,6 +328,8 @@ def test_xml_with_a_document_type_is_not_read(before):
         [{"data": {}, "annotations": 3}, 4],
         {"shapes": [{"points": [[1]]}, 3], "imagePath": None},
         {"version": [], "shapes": 3, "imagePath": "a.png", "flags": []},
+        {"images": [{"id": [1], "file_name": "a.png"}], "annotations": [], "categories": [{"id": []}]},
+        [{"data": {"image": "http://[a.png"}, "annotations": []}],
     ],
 )
 def test_json_of_any_content_gives_an_error_of_one_line(tmp_path, content):
@@ -334,3 +345,27 @@ def test_a_yaml_file_runs_nothing(tmp_path):
     (tmp_path / "data.yaml").write_text(f"names: !!python/object/apply:os.mkdir [{canary}]\n")
     assert read_source(tmp_path, CROPS).classes == ("0", "1")
     assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "names: {2000000000: cat}\n",
+        "a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, cat]\n",
+    ],
+)
+def test_a_yaml_file_fills_no_memory(tmp_path, text):
+    write_yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text(text)
+    assert read_source(tmp_path, CROPS).classes == ("0", "1")
+
+
+def test_a_circle_of_endless_size_is_no_box(tmp_path):
+    write_labelme(tmp_path)
+    content = labelme("a.png")
+    endless = {"label": "cat", "points": [[10**400, 1], [2, 2]], "shape_type": "circle"}
+    content["shapes"].append(endless)
+    write_json(tmp_path / "a.json", content)
+    catalog = read_source(tmp_path, CROPS)
+    assert len(catalog) == 3
+    assert catalog.ignored["annotations that are no boxes of one class"] == 1

@@ -133,7 +133,7 @@ def may_be_export(tree: Tree, path: str) -> bool:
 
 
 def _nearest(paths: Sequence[str], called: str, split: str) -> str:
-    """Of paths with the same name, the one that ends like another, or lies in its split."""
+    """The one of several paths with the same name that ends like another, or lies in its split."""
     ending = [path for path in paths if f"/{path}".endswith(f"/{called}")]
     found = ending or list(paths)
     if len(found) > 1 and split:

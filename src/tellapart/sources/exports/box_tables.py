@@ -74,8 +74,8 @@ def read_box_tables(tree: Tree, files: Sequence[str], images: Images) -> Export 
         columns = _columns(sheet)
         if columns is None:
             continue
-        more, gone, unusable = _images_of(sheet, columns, path, images)
-        annotated += more
+        there, gone, unusable = _images_of(sheet, columns, path, images)
+        annotated += there
         missing += gone
         odd += unusable
     return Export("a table of boxes", annotated, missing, odd) if annotated or missing else None

@@ -16,6 +16,7 @@ from tellapart.sources.exports.annotations import (
     box,
     dicts,
     is_json,
+    number,
     parsed,
     read_bounded,
     size_of,
@@ -54,8 +55,8 @@ def read_coco(tree: Tree, files: Sequence[str], images: Images) -> Export | None
     odd = 0
     for sets in by_split.values():
         best = max(sets, key=lambda found: found.weight)
-        more, gone, unusable = _images_of(best, images)
-        annotated += more
+        there, gone, unusable = _images_of(best, images)
+        annotated += there
         missing += gone
         odd += unusable
     return Export("a COCO export", annotated, missing, odd)
@@ -73,12 +74,13 @@ def _sets(tree: Tree, files: Sequence[str]) -> Iterator[_Set]:
 
 def _images_of(found: _Set, images: Images) -> tuple[list[Annotated], list[str], int]:
     """The images of one file, names of those that are not there, and a count of odd annotations."""
-    names = {entry.get("id"): entry.get("name") for entry in dicts(found.content["categories"])}
+    names = {_key(entry, "id"): entry.get("name") for entry in dicts(found.content["categories"])}
     boxes: dict[object, list[Box]] = defaultdict(list)
     labels: dict[object, list[str]] = defaultdict(list)
     odd = 0
     for annotation in dicts(found.content["annotations"]):
-        image, label = annotation.get("image_id"), names.get(annotation.get("category_id"))
+        image = _key(annotation, "image_id")
+        label = names.get(_key(annotation, "category_id"))
         if not annotation.get("bbox") and label is not None:
             labels[image].append(str(label))
         elif (drawn := _box(annotation, label)) and not annotation.get("iscrowd"):
@@ -87,7 +89,7 @@ def _images_of(found: _Set, images: Images) -> tuple[list[Annotated], list[str],
             odd += 1
     annotated, missing = [], []
     for entry in dicts(found.content["images"]):
-        called, key = str(entry.get("file_name", "")), entry.get("id")
+        called, key = str(entry.get("file_name", "")), _key(entry, "id")
         path = images.find(called, found.path.rpartition("/")[0], found.split) if called else ""
         if not path:
             missing.append(called)
@@ -97,12 +99,17 @@ def _images_of(found: _Set, images: Images) -> tuple[list[Annotated], list[str],
     return annotated, missing, odd
 
 
+def _key(entry: dict[str, Any], name: str) -> str | float:
+    """An identifier, by which entries are matched. A damaged file may hold a list or an object."""
+    value = entry.get(name)
+    return value if isinstance(value, str | float | int) else str(value)
+
+
 def _box(annotation: dict[str, Any], label: object) -> Box | None:
     sides = annotation.get("bbox")
     if not isinstance(sides, list) or len(sides) != 4:
         return None
-    left, top, width, height = sides
-    try:
-        return box(label, left, top, left + width, top + height)
-    except TypeError:
+    left, top, width, height = map(number, sides)
+    if left is None or top is None or width is None or height is None:
         return None
+    return box(label, left, top, left + width, top + height)

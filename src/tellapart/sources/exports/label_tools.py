@@ -95,8 +95,11 @@ def _drawn(result: dict[str, Any]) -> Box | None:
 
 def _uploaded(called: str, beside: str, images: Images) -> str:
     """The image of an address. An upload puts eight characters before the name."""
-    address = urlsplit(called)
-    path = parse_qs(address.query).get("d", [unquote(address.path)])[0].lstrip("/")
+    try:
+        address = urlsplit(called)
+        path = parse_qs(address.query).get("d", [unquote(address.path)])[0].lstrip("/")
+    except ValueError:  # no address, but a name such as //[1]/a.jpg
+        path = called
     if found := images.find(path, beside):
         return found
     name = path.rpartition("/")[2]
@@ -217,6 +220,6 @@ def _shape(shape: dict[str, Any]) -> Box | None:
             (x, y), (edge_x, edge_y) = points
             radius = math.hypot(edge_x - x, edge_y - y)
             return box(shape.get("label"), x - radius, y - radius, x + radius, y + radius)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):  # JSON has numbers of any size
             return None
     return bounds(shape.get("label"), points)

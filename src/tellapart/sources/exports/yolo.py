@@ -28,6 +28,7 @@ from tellapart.sources.exports.annotations import (
 
 _LINE_BYTES = 2**20
 _YAML_BYTES = 2**20
+_MOST_CLASSES = 100_000  # a larger number is a mistake, and would fill the memory
 _NAME_LISTS = ("classes.txt", "obj.names", "labels.txt", "predefined_classes.txt")
 
 
@@ -131,5 +132,10 @@ def _yaml_names(data: bytes) -> tuple[str, ...]:
         return ()
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and all(isinstance(key, int) for key in names):
+        if max(names, default=0) > _MOST_CLASSES:
+            return ()
         names = [names.get(key, str(key)) for key in range(max(names, default=-1) + 1)]
-    return tuple(map(str, names)) if isinstance(names, list) else ()
+    # A few hundred bytes of nested aliases would print as gigabytes of text.
+    if not isinstance(names, list) or any(isinstance(name, list | dict | set) for name in names):
+        return ()
+    return tuple(map(str, names))
