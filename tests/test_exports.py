@@ -328,7 +328,11 @@ def test_xml_with_a_document_type_is_not_read(before):
         [{"data": {}, "annotations": 3}, 4],
         {"shapes": [{"points": [[1]]}, 3], "imagePath": None},
         {"version": [], "shapes": 3, "imagePath": "a.png", "flags": []},
-        {"images": [{"id": [1], "file_name": "a.png"}], "annotations": [], "categories": [{"id": []}]},
+        {
+            "images": [{"id": [1], "file_name": "a.png"}],
+            "annotations": [],
+            "categories": [{"id": []}],
+        },
         [{"data": {"image": "http://[a.png"}, "annotations": []}],
     ],
 )
