@@ -28,7 +28,7 @@ from tellapart.sources.tables.listing import Listing, Place
 from tellapart.sources.tables.resolving import resolve
 from tellapart.sources.tables.sheets import Sheet, is_list, is_table, read_sheet
 from tellapart.sources.tables.table_file import Frame, none_there, origin_of
-from tellapart.sources.walk import IMAGE_SUFFIXES, Walk
+from tellapart.sources.walk import Walk, is_image_name
 
 
 def held_images(path: Path, reading: Reading = AS_IT_LIES) -> Sequence[Path | StoredImage] | None:
@@ -42,7 +42,7 @@ def held_images(path: Path, reading: Reading = AS_IT_LIES) -> Sequence[Path | St
     Raises:
         UserError: it is such a file, but cannot be read or holds no images.
     """
-    if path.suffix.lower() in IMAGE_SUFFIXES or not os.path.isfile(path):
+    if is_image_name(path.name) or not os.path.isfile(path):
         return None
     if not os.access(path, os.R_OK):
         return None

@@ -32,7 +32,7 @@ from tellapart.sources.folder_names import (
     splits_of_one_stem,
 )
 from tellapart.sources.reading import Candidate, Reading
-from tellapart.sources.walk import IMAGE_SUFFIXES, Walk
+from tellapart.sources.walk import Walk, is_image_name
 
 
 def folder_candidates(tree: Tree, reading: Reading) -> Iterator[Candidate]:
@@ -307,11 +307,6 @@ def _entered(walk: Walk, folder: str) -> str:
 def _holds_images(walk: Walk, folder: str) -> bool:
     """Whether files that are named like images lie directly in a folder."""
     return any(is_image_name(name) for name in walk.names(folder))
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file is named like an image."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 # ── as the user says ──

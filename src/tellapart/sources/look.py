@@ -22,12 +22,12 @@ from tellapart.sources.containers.array_layout import read_arrays
 from tellapart.sources.containers.arrays import find_arrays, refuse_pickles
 from tellapart.sources.containers.container import container_candidates
 from tellapart.sources.exports.export import detection_candidates
-from tellapart.sources.layouts import NoClassFolders, folder_candidates, is_image_name
+from tellapart.sources.layouts import NoClassFolders, folder_candidates
 from tellapart.sources.reading import Candidate, Reading, refuse_columns
 from tellapart.sources.tables.search import table_candidates
 from tellapart.sources.tiny_imagenet import read_tiny_imagenet
 from tellapart.sources.tree_files import files_near_the_top
-from tellapart.sources.walk import Walk
+from tellapart.sources.walk import Walk, is_image_name
 
 RIVAL_SHARE = (
     0.5  # of the images of the best reading; another one below it is passed over, and told

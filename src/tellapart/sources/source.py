@@ -33,13 +33,12 @@ from tellapart.sources.containers.packed import packed_head, packing
 from tellapart.sources.exports.export import detection_candidates, read_export
 from tellapart.sources.folder_names import is_unlabelled, may_wrap, split_named
 from tellapart.sources.in_memory import ImageInMemory, read_pairs
-from tellapart.sources.layouts import is_image_name
 from tellapart.sources.look import read_tree
 from tellapart.sources.reading import AS_IT_LIES, Reading, refuse_columns
 from tellapart.sources.tables.search import is_list_of_images
 from tellapart.sources.tables.sheets import TABLE_SUFFIXES, is_table, may_hold_table
 from tellapart.sources.tables.table_file import Frame, is_frame, read_frame, read_table
-from tellapart.sources.walk import Walk
+from tellapart.sources.walk import Walk, is_image_name
 
 T = TypeVar("T", Folder, ArchiveFiles)
 

@@ -20,9 +20,16 @@ IMAGE_SUFFIXES = name_set(
     ".jpg .jpeg .jpe .jfif .png .gif .webp .bmp .dib .tif .tiff .avif .ppm .pgm .pbm .pnm"
     " .jp2 .heic .heif .jxl .dcm"
 )
-
-
 _RUN_FILES = (("environment.json", "recipe.yaml"), ("study.json", "trials.csv"))
+
+
+def is_image_name(path: str) -> bool:
+    """Whether a path ends as those of image files do.
+
+    >>> is_image_name("photos/cat.JPG"), is_image_name("photos.jpg/cat"), is_image_name(".jpg")
+    (True, False, False)
+    """
+    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
 class Walk:
@@ -143,7 +150,7 @@ class Walk:
             self._leave_out(inside, folders)
             for entry in self._used_folders(inside, folders):
                 path = _join(inside, entry.name)
-                if self._is_named_like_an_image(entry) and not any(self._peek(path)):
+                if is_image_name(entry.name) and not any(self._peek(path)):
                     yield path  # an empty folder called x.jpg gets its verdict like a file
                 else:
                     # Without a link the real path is known, and the system need not be asked.
@@ -166,10 +173,6 @@ class Walk:
             if outside or (entry.link and self._is_outside(self.tree.real(path))):
                 self.links_outside.add(path)
             yield path
-
-    @staticmethod
-    def _is_named_like_an_image(entry: Item) -> bool:
-        return Path(entry.name).suffix.lower() in IMAGE_SUFFIXES
 
     def _is_new(self, real: str, path: str, *, linked: bool) -> bool:
         """Whether a folder is to be visited. It counts as visited from then on."""

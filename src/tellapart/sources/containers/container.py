@@ -28,10 +28,9 @@ from tellapart.sources.containers.named_arrays import are_partners
 from tellapart.sources.containers.nested import stem_of
 from tellapart.sources.containers.shards import Shard, ShardFiles, catalog_of_shards
 from tellapart.sources.containers.unread import HEAD_BYTES, Unread, refuse_unread, unread_kind
-from tellapart.sources.exports.annotations import is_image_name
 from tellapart.sources.reading import Candidate, Reading
 from tellapart.sources.tree_files import files_near_the_top, items_in
-from tellapart.sources.walk import Walk
+from tellapart.sources.walk import Walk, is_image_name
 
 # Where the labels may lie in a file of their own.
 _IN_PAIRS = (".npy", *HDF5)

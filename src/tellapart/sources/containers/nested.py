@@ -21,7 +21,7 @@ from tellapart.errors import UserError, reason_of
 from tellapart.phrases import count_of, listed
 from tellapart.sources.containers.archives import ArchiveFiles, archive_in
 from tellapart.sources.containers.webdataset import may_be_shard
-from tellapart.sources.walk import IMAGE_SUFFIXES, Walk
+from tellapart.sources.walk import Walk, is_image_name
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_INNER = 64  # archives in one folder
@@ -113,7 +113,7 @@ def enter_archives(tree: Tree, depth: int = 1) -> Tree:
     walk = Walk(tree)
     all_names = walk.names("")
     names = [name for name in all_names if stem_of(name)]
-    if not names or walk.folders("") or any(map(_is_named_like_an_image, all_names)):
+    if not names or walk.folders("") or any(map(is_image_name, all_names)):
         return tree
     if is_shard_at(tree, names[0]):
         return tree
@@ -147,11 +147,6 @@ def stem_of(name: str) -> str:
     """
     ending = next((end for end in sorted(ENDINGS, key=len, reverse=True) if _ends(name, end)), "")
     return name[: -len(ending)] if ending else ""
-
-
-def _is_named_like_an_image(name: str) -> bool:
-    """Whether a name ends as those of images do."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def _ends(name: str, ending: str) -> bool:

@@ -10,7 +10,6 @@ says under one of the usual names. Class names may stand in classes.txt or class
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,9 +24,8 @@ from tellapart.sources.containers.archive_index import BAD_BYTES, tar_entries
 from tellapart.sources.containers.archives import ArchiveFiles
 from tellapart.sources.containers.packed import packing, unpacked
 from tellapart.sources.containers.shards import Label, Shard
-from tellapart.sources.exports.annotations import is_image_name
 from tellapart.sources.reading import Reading
-from tellapart.sources.walk import IMAGE_SUFFIXES
+from tellapart.sources.walk import is_image_name
 
 _LABEL_SUFFIXES = (".cls", ".cls.txt", ".label", ".json", ".txt")
 _LABEL_KEYS = ("cls", "label", "class", "class_name", "category", "target", "class_id", "label_id")
@@ -131,7 +129,7 @@ def _samples(archive: ArchiveFiles, wanted: str = "") -> Iterator[_Sample]:
         members.setdefault(f"{folder}/{stem}", {})[(dot + suffix).lower()] = path
     first = [f".{wanted.lower().lstrip('.')}"] if wanted else []
     for found in members.values():
-        images = [suffix for suffix in found if os.path.splitext(f"x{suffix}")[1] in IMAGE_SUFFIXES]
+        images = [suffix for suffix in found if is_image_name(f"x{suffix}")]
         if images:
             labels = [suffix for suffix in (*first, *_LABEL_SUFFIXES) if suffix in found]
             yield _Sample(found[min(images)], found[labels[0]] if labels else "")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from tellapart.catalog.files import Tree
 from tellapart.catalog.names import escape
 from tellapart.sources.containers.shards import split_of_path
-from tellapart.sources.walk import IMAGE_SUFFIXES
+from tellapart.sources.walk import is_image_name
 
 _HEAD_BYTES = 2**12
 _EXPORT_BEGINS = re.compile(
@@ -109,11 +109,6 @@ class Images:
         return next((path for path in found if path.rpartition("/")[0] == beside), "") or (
             found[0] if len(found) == 1 else ""
         )
-
-
-def is_image_name(path: str) -> bool:
-    """Whether a name ends as those of images do."""
-    return path[path.rfind(".") :].lower() in IMAGE_SUFFIXES  # a slash after the dot fits none
 
 
 def is_json(path: str) -> bool:

@@ -29,7 +29,6 @@ from tellapart.sources.exports.annotations import (
     SHARES,
     Export,
     Images,
-    is_image_name,
     is_json,
     may_be_export,
 )
@@ -41,7 +40,7 @@ from tellapart.sources.exports.voc import read_cvat, read_voc
 from tellapart.sources.exports.yolo import read_yolo
 from tellapart.sources.reading import Candidate, Reading
 from tellapart.sources.tree_files import all_files, files_near_the_top
-from tellapart.sources.walk import Walk
+from tellapart.sources.walk import Walk, is_image_name
 
 
 class _Reader(NamedTuple):

@@ -11,10 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import PurePosixPath
 
 from tellapart.sources.tables.column_names import KNOWN_NAMES, plain
-from tellapart.sources.walk import IMAGE_SUFFIXES
+from tellapart.sources.walk import is_image_name
 
 _SEPARATORS = ",;\t|"
 _SAMPLE = 50  # lines that the separator is chosen by
@@ -112,10 +111,7 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
 def looks_like_an_image(cell: object) -> bool:
     """Whether a cell ends as the name of an image file does."""
     # A file name has no more than 255 bytes, and some columns hold whole texts.
-    return (
-        isinstance(cell, str)
-        and PurePosixPath(cell.strip()[-300:]).suffix.lower() in IMAGE_SUFFIXES
-    )
+    return isinstance(cell, str) and is_image_name(cell.strip()[-300:])
 
 
 def _parsed(

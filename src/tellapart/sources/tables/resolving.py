@@ -34,7 +34,7 @@ from tellapart.sources.tables.spellings import (
     stem_of,
     suffix_of,
 )
-from tellapart.sources.walk import IMAGE_SUFFIXES
+from tellapart.sources.walk import is_image_name
 
 _SAMPLE = 400  # paths that a way is tried on before it is tried on all
 
@@ -206,7 +206,7 @@ def _images_first(files: Sequence[str]) -> Sequence[str]:
     """The files that are named like images, or all if none is."""
     if len(files) < 2:
         return files
-    return [path for path in files if suffix_of(path) in IMAGE_SUFFIXES] or files
+    return [path for path in files if is_image_name(path)] or files
 
 
 def _told(absent: Sequence[str], found: Mapping[str, str], way: _Way, count: int) -> str:
@@ -255,7 +255,7 @@ def why_missing(place: Place, names: Sequence[str]) -> str:
         return f"{text} In {place.tree.name} there are {listed(same, 2)}."
     suffix = suffix_of(name)
     alike = [path for path in place.listing.files if suffix_of(path) == suffix] or [
-        path for path in place.listing.files if suffix_of(path) in IMAGE_SUFFIXES
+        path for path in place.listing.files if is_image_name(path)
     ]
     if not alike:
         return f"{text} There is no image in {place.tree.name}."

@@ -39,7 +39,7 @@ from tellapart.sources.tables.manifest import Manifest, Origin, read_rows
 from tellapart.sources.tables.resolving import resolve
 from tellapart.sources.tables.sheets import Sheet, is_list, may_hold_table, read_sheet
 from tellapart.sources.tables.table_file import none_there, origin_of
-from tellapart.sources.walk import IMAGE_SUFFIXES, Walk
+from tellapart.sources.walk import IMAGE_SUFFIXES, Walk, is_image_name
 
 _MOST_FOLDERS = 20  # at the top, that are looked into whatever their names are
 _FOLDERS_OF_TABLES = name_set("annotations annotation labels label csv csvs meta metadata lists")
@@ -309,7 +309,7 @@ def _catalog(
     if tables[1:]:
         origin = Origin(f"The set of {names}", origin.folder)
     catalog = catalog_by_path(manifest, origin, kind, tree, files)
-    images = {path for path in listing.files if path.lower().endswith(tuple(IMAGE_SUFFIXES))}
+    images = {path for path in listing.files if is_image_name(path)}
     unnamed = len(images - set(files))
     ignored = {"images that no table names": unnamed} if unnamed else {}
     return catalog.replace(ignored={**tree.ignored, **ignored})

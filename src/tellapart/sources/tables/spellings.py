@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from tellapart.sources.walk import IMAGE_SUFFIXES
+from tellapart.sources.walk import is_image_name
 
 # ── spellings ──
 
@@ -92,7 +92,7 @@ def stem_of(name: str) -> str:
 
 def _stem_of_image(name: str) -> str:
     """The name without the ending of an image. "" where it has none."""
-    return stem_of(name) if suffix_of(name) in IMAGE_SUFFIXES else ""
+    return stem_of(name) if is_image_name(name) else ""
 
 
 def _digits(name: str) -> str:
