@@ -11,10 +11,8 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 
 from tellapart.catalog.files import Tree
-from tellapart.catalog.names import is_junk
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
 from tellapart.phrases import count_of
@@ -26,7 +24,7 @@ from tellapart.sources.layouts import NoClassFolders, folder_candidates
 from tellapart.sources.reading import Candidate, Reading, refuse_columns
 from tellapart.sources.tables.search import table_candidates
 from tellapart.sources.tiny_imagenet import read_tiny_imagenet
-from tellapart.sources.tree_files import files_near_the_top
+from tellapart.sources.tree_files import all_files, files_near_the_top
 from tellapart.sources.walk import Walk, is_image_name
 
 RIVAL_SHARE = (
@@ -144,30 +142,14 @@ def _without_labels(tree: Tree, candidates: Sequence[Candidate]) -> Catalog:
 def _kinds(tree: Tree) -> dict[str, int]:
     """Kinds of file in a tree, by the ends of their names → how many there are."""
     counts = Counter(
-        f"{os.path.splitext(path)[1].lower() or 'other'} files" for path in _all_files(tree)
+        f"{os.path.splitext(path)[1].lower() or 'other'} files" for path in all_files(tree)
     )
     return dict(counts.most_common(8))
 
 
-def _all_files(tree: Tree) -> Iterator[str]:
-    """The paths of all files that are no junk, companions included."""
-    waiting = [""]
-    while waiting:
-        inside = waiting.pop()
-        with suppress(OSError):
-            for item in tree.list(inside):
-                path = f"{inside}/{item.name}" if inside else item.name
-                if is_junk(item.name, folder=item.folder) or item.link:
-                    continue
-                if item.folder:
-                    waiting.append(path)
-                else:
-                    yield path
-
-
 def _way_out(tree: Tree) -> str:
     """What to add where the names of the images begin with what may be their classes, else ""."""
-    names = [path.rpartition("/")[2] for path in _all_files(tree) if is_image_name(path)]
+    names = [path.rpartition("/")[2] for path in all_files(tree) if is_image_name(path)]
     words = label_words(names)
     if not words:
         return ""

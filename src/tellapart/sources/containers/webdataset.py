@@ -25,6 +25,7 @@ from tellapart.sources.containers.archives import ArchiveFiles
 from tellapart.sources.containers.packed import packing, unpacked
 from tellapart.sources.containers.shards import Label, Shard
 from tellapart.sources.reading import Reading
+from tellapart.sources.tree_files import all_files
 from tellapart.sources.walk import is_image_name
 
 _LABEL_SUFFIXES = (".cls", ".cls.txt", ".label", ".json", ".txt")
@@ -123,7 +124,7 @@ def named_classes(texts: Mapping[str, bytes]) -> tuple[str, ...]:
 def _samples(archive: ArchiveFiles, wanted: str = "") -> Iterator[_Sample]:
     """The image of each sample, and the member that has its label."""
     members: dict[str, dict[str, str]] = {}
-    for path in _all_files(archive):
+    for path in all_files(archive):
         folder, _, name = path.rpartition("/")
         stem, dot, suffix = name.partition(".")
         members.setdefault(f"{folder}/{stem}", {})[(dot + suffix).lower()] = path
@@ -133,18 +134,6 @@ def _samples(archive: ArchiveFiles, wanted: str = "") -> Iterator[_Sample]:
         if images:
             labels = [suffix for suffix in (*first, *_LABEL_SUFFIXES) if suffix in found]
             yield _Sample(found[min(images)], found[labels[0]] if labels else "")
-
-
-def _all_files(archive: ArchiveFiles) -> Iterator[str]:
-    waiting = [""]
-    while waiting:
-        inside = waiting.pop()
-        for item in archive.list(inside):
-            path = f"{inside}/{item.name}" if inside else item.name
-            if item.folder:
-                waiting.append(path)
-            elif not item.name.startswith("."):
-                yield path
 
 
 def _label(archive: ArchiveFiles, sample: _Sample, wanted: str) -> Label:

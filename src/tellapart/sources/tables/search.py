@@ -16,14 +16,13 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
-from tellapart.catalog.files import Folder, Item, Tree
-from tellapart.catalog.names import is_junk, name_set, unescape
+from tellapart.catalog.files import Folder, Tree
+from tellapart.catalog.names import name_set, unescape
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
 from tellapart.phrases import count_of
@@ -39,6 +38,7 @@ from tellapart.sources.tables.manifest import Manifest, Origin, read_rows
 from tellapart.sources.tables.resolving import resolve
 from tellapart.sources.tables.sheets import Sheet, is_list, may_hold_table, read_sheet
 from tellapart.sources.tables.table_file import none_there, origin_of
+from tellapart.sources.tree_files import items_in
 from tellapart.sources.walk import IMAGE_SUFFIXES, Walk, is_image_name
 
 _MOST_FOLDERS = 20  # at the top, that are looked into whatever their names are
@@ -161,10 +161,7 @@ def _is_other(path: str) -> bool:
 
 def _listed(tree: Tree, inside: str) -> tuple[list[str], list[str]]:
     """The names of the files and of the folders in a folder."""
-    items: list[Item] = []
-    with suppress(OSError):
-        items = sorted(tree.list(inside))
-    items = [item for item in items if not is_junk(item.name, folder=item.folder)]
+    items = items_in(tree, inside)
     return (
         [item.name for item in items if not item.folder],
         [item.name for item in items if item.folder],
@@ -284,8 +281,8 @@ def _without_doubles(sets: Sequence[Sequence[_Table]]) -> list[Sequence[_Table]]
     """
     kept: dict[frozenset[tuple[str, str]], Sequence[_Table]] = {}
     for tables in sorted(sets, key=len, reverse=True):
-        said = frozenset[tuple[str, str]]().union(*(table.labels for table in tables))
-        kept.setdefault(said, tables)
+        labels = frozenset[tuple[str, str]]().union(*(table.labels for table in tables))
+        kept.setdefault(labels, tables)
     return list(kept.values())
 
 

@@ -26,7 +26,6 @@ _PACKED = (".csv.gz", ".tsv.gz", ".jsonl.gz", ".ndjson.gz")
 _MAX_BYTES = 2**31  # of one table, unpacked
 
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-WORKBOOK_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".ods")
 _NO_TEXT = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
 SAVE_AS_CSV = 'Open it, choose "Save as", and save the sheet as CSV in UTF-8.'
 
