@@ -135,6 +135,24 @@ def test_images_in_a_parquet_file_are_answered(predictor: Predictor, new: Path):
     assert len(paths_of(predictor, new / "images.parquet")) == 3
 
 
+def test_a_folder_of_parquet_or_archives_stands_for_the_images_in_them(
+    predictor: Predictor, new: Path, tmp_path: Path
+):
+    (tmp_path / "hub/data").mkdir(parents=True)
+    table = polars.DataFrame({"image": [(new / name).read_bytes() for name in ORDER]})
+    table.write_parquet(tmp_path / "hub/data/test-00000.parquet")
+    with zipfile.ZipFile(tmp_path / "hub/more.zip", "w") as archive:
+        archive.write(new / "a.jpg", "z.jpg")
+    found = [Path(path).parent.name for path in paths_of(predictor, tmp_path / "hub")]
+    assert found == ["test-00000.parquet"] * 3 + ["more.zip"]
+
+
+def test_beside_images_a_folder_stands_for_these_alone(predictor: Predictor, new: Path):
+    table = polars.DataFrame({"image": [(new / name).read_bytes() for name in ORDER]})
+    table.write_parquet(new / "train.parquet")
+    assert [Path(path).name for path in paths_of(predictor, new)] == sorted(ORDER)
+
+
 def test_what_cannot_be_used_is_refused_alone_and_a_row_among_others(
     predictor: Predictor, new: Path
 ):

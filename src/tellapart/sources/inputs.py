@@ -7,9 +7,11 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from tellapart.catalog.files import Folder
 from tellapart.catalog.names import check_names_are_text, is_junk, unescape
 from tellapart.catalog.paths import is_folder
 from tellapart.decoding import Decoded
@@ -17,7 +19,8 @@ from tellapart.errors import UserError
 from tellapart.home import user_path
 from tellapart.image_input import StoredImage
 from tellapart.sources.reading import AS_IT_LIES, Reading
-from tellapart.sources.walk import IMAGE_SUFFIXES, Walk
+from tellapart.sources.tree_files import files_near_the_top
+from tellapart.sources.walk import Walk, is_image_name
 
 Input: TypeAlias = Path | StoredImage
 
@@ -30,7 +33,7 @@ def expand_inputs(
     alone: bool = False,
 ) -> list[Input]:
     """The images that the arguments mean, in their order. Those of a folder are sorted, and junk is
-    left out.
+    left out. Where a folder holds files of images instead, such as Parquet, these are read.
 
     A file that does not exist, and a folder that cannot be read, stays in the list: it gets its own
     row, with the status that says so.
@@ -119,13 +122,29 @@ def _all_in(place: str, reading: Reading, *, alone: bool) -> Iterator[Input]:
         yield from _held_in(Path(place), reading, alone=alone)
         return
     walk = Walk(Path(place))
-    yield from (Path(place, unescape(path)) for _, path in walk.files(""))
+    paths = [path for _, path in walk.files("")]
+    # Only where no file is an image by its name: others may hold the images, as those of a hub do.
+    held = {} if any(map(is_image_name, paths)) else _held_near_the_top(Path(place), reading)
+    for path in sorted({*paths, *held}) if held else paths:
+        yield from held.get(path) or [Path(place, unescape(path))]
     yield from (Path(place, unescape(path)) for path in walk.unreadable)
+
+
+def _held_near_the_top(folder: Path, reading: Reading) -> dict[str, Sequence[Input]]:
+    """The files near the top of a folder that hold images, with these."""
+    from tellapart.sources.held_images import held_images
+
+    found: dict[str, Sequence[Input]] = {}
+    for path in files_near_the_top(Folder(folder)):
+        with suppress(UserError):  # one that is damaged gets a row as other files do
+            if images := held_images(folder / unescape(path), reading):
+                found[path] = images
+    return found
 
 
 def _held_in(path: Path, reading: Reading, *, alone: bool) -> Sequence[Input]:
     """The images of a file: itself, or those that it holds."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:  # nearly all are
+    if is_image_name(path.name):  # nearly all are
         return [path]
     from tellapart.sources.held_images import held_images
 
