@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers import odd_images as odd
 from helpers.archives import make_zip
 from helpers.exports import (
     BOXES,
@@ -23,9 +24,17 @@ from helpers.exports import (
     write_yolo,
 )
 from helpers.images import pixels_of
+from tellapart.catalog.files import Folder
 from tellapart.catalog.scan import scan
+from tellapart.decoders.rules import DecodeRules
+from tellapart.decoding import decode
 from tellapart.errors import UserError
+from tellapart.pipeline.data import reading_of
+from tellapart.recipe import Recipe
+from tellapart.recipe_files import load_recipe
 from tellapart.sources.exports import export as exports
+from tellapart.sources.exports.annotations import Box
+from tellapart.sources.exports.crops import Crop, CropFiles
 from tellapart.sources.exports.voc import parse_safely
 from tellapart.sources.reading import Reading
 from tellapart.sources.source import read_source
@@ -292,6 +301,36 @@ def test_boxes_drawn_on_a_larger_copy_are_scaled_and_those_of_another_shape_refu
     files = read_source(tmp_path, CROPS).files
     assert np.array_equal(pixels_of(files.read("a.png#1")), photograph("a.png")[2:13, 10:18])
     assert files.read("b.png#0").status == "corrupt"
+
+
+def test_boxes_are_cut_by_the_rules_of_the_decode_contract(tmp_path):
+    write_photographs(tmp_path)
+    (tmp_path / "a.png").write_bytes(odd.in_wide_colours(photograph("a.png")))
+    write_json(tmp_path / "x.json", coco())
+    ignoring = Reading(crops=True, rules=DecodeRules(colour="ignore"))
+    assert np.array_equal(
+        pixels_of(read_source(tmp_path, ignoring).files.read("a.png#0")),
+        decode((tmp_path / "a.png").read_bytes(), rules=ignoring.rules).pixels[3:13, 2:12],
+    )
+    converted = decode((tmp_path / "a.png").read_bytes()).pixels[3:13, 2:12]
+    assert np.array_equal(pixels_of(read_source(tmp_path, CROPS).files.read("a.png#0")), converted)
+
+
+def test_a_recipe_says_by_which_rules_boxes_are_cut():
+    recipe = load_recipe(Recipe(), {"decoding.colour": "ignore", "decoding.max_pixels": 5000})
+    rules = reading_of(recipe).rules
+    assert (rules.colour, rules.max_pixels) == ("ignore", 5000)
+
+
+def test_boxes_without_a_size_fit_a_jpeg_that_is_decoded_at_a_reduced_scale(tmp_path):
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[16:48, 32:64] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95)
+    crop = Crop("a.jpg", Box("cat", 32, 16, 64, 48), None)
+    files = CropFiles(Folder(tmp_path), {"a.jpg#0": crop}, DecodeRules(max_pixels=2000))
+    found = pixels_of(files.read("a.jpg#0"))
+    assert found.shape == (16, 16, 3)
+    assert found.min() > 200
 
 
 def test_the_boxes_of_a_broken_image_get_its_verdict(tmp_path):

@@ -6,7 +6,7 @@ Images that the model has seen are counted, named and left out of the score. Nee
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -147,7 +147,8 @@ def evaluate(
     """
     console = Console(quiet=quiet)
     predictor = model if isinstance(model, Predictor) else load(model)
-    catalog = read_source(as_source(data), reading_by(set or {}))
+    rules = predictor.card.decoding
+    catalog = read_source(as_source(data), replace(reading_by(set or {}), rules=rules))
     has_test = bool((catalog.given_splits == "test").any())
     measured = catalog.rows(catalog.given_splits == "test") if has_test else catalog
     console.say(
@@ -158,7 +159,7 @@ def evaluate(
 
     hook = AnswersAndThumbnails(predictor)
     with console.track("Predicting", len(measured)) as advance:
-        measured = scan(measured, rules=predictor.card.decoding, hook=hook, advance=advance)
+        measured = scan(measured, rules=rules, hook=hook, advance=advance)
     warnings = _warnings(predictor, catalog, measured)
     measured = take_prints(link_copies(measured.replace(remarks=()), hook), hook)
     warnings += measured.remarks

@@ -108,6 +108,7 @@ def reading_of(recipe: Recipe) -> Reading:
         columns=dict(pair.split("=", 1) for pair in recipe.data.columns),
         label_by=recipe.data.label_by,
         crops=recipe.data.crops,
+        rules=rules_of(recipe.decoding),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
 from tellapart.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Reading:
         label_by: "folder", or "name:" and a regular expression that finds the label in the name of
             a file. None means by looking.
         crops: whether each box of a detection set becomes an image.
+        rules: the settings of the decode contract. Images are decoded here only to cut boxes out.
     """
 
     group_column: str | None = None
@@ -32,6 +34,7 @@ class Reading:
     columns: Mapping[str, str] = field(default_factory=dict)
     label_by: str | None = None
     crops: bool = False
+    rules: DecodeRules = DEFAULT_RULES
 
     @property
     def names_columns(self) -> bool:

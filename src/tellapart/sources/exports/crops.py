@@ -8,10 +8,11 @@ EXIF turns it, they are of that one, and the crop is turned as the image is.
 
 from __future__ import annotations
 
-import io
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from threading import Lock
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tellapart.catalog.files import Files
+from tellapart.decoders.opening import open_image
+from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
 from tellapart.decoding import Decoded, decode
 from tellapart.exif import turn_of
 from tellapart.sources.containers.arrays import to_bmp
@@ -49,10 +52,15 @@ class CropFiles:
     Args:
         files: the images.
         crops: catalog path → box.
+        rules: the settings of the decode contract. Where they name no range for more than 8 bits,
+            16 bits are scaled by their full range: boxes are cut before all images are known.
     """
 
-    def __init__(self, files: Files, crops: Mapping[str, Crop]) -> None:
+    def __init__(
+        self, files: Files, crops: Mapping[str, Crop], rules: DecodeRules = DEFAULT_RULES
+    ) -> None:
         self._files, self._crops = files, crops
+        self._rules = replace(rules, ranges=rules.ranges or ())
         self._decoded: OrderedDict[str, _Upright | Decoded] = OrderedDict()
         self._lock = Lock()
         self._locks: dict[str, Lock] = {}
@@ -89,7 +97,7 @@ class CropFiles:
                 known = self._decoded.get(path)
             if known is not None:
                 return known
-            found = _decoded(self._files.read(path))
+            found = _decoded(self._files.read(path), self._rules)
             with self._lock:
                 self._decoded[path] = found
                 while len(self._decoded) > _KEPT_IMAGES:
@@ -99,32 +107,31 @@ class CropFiles:
 
 
 class _Upright(NamedTuple):
-    """A decoded image, and how EXIF turned it."""
+    """A decoded image, how EXIF turned it, and its width and height before it was reduced."""
 
     pixels: NDArray[np.uint8]
     turn: Image.Transpose | None
+    size: tuple[float, float]
 
 
-def _decoded(data: bytes | Decoded) -> _Upright | Decoded:
+def _decoded(data: bytes | Decoded, rules: DecodeRules) -> _Upright | Decoded:
     if isinstance(data, Decoded):
         return data
-    decoded = decode(data)
+    decoded = decode(data, rules=rules)
     if decoded.pixels is None:
         return decoded
-    return _Upright(decoded.pixels, _turn(data))
-
-
-def _turn(data: bytes) -> Image.Transpose | None:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return turn_of(image, [])
-    except Exception:  # the decode contract has read it in another way
-        return None
+    turn, size = None, (decoded.width, decoded.height)
+    # The decode contract reads some images in another way than Pillow does.
+    with suppress(Exception), open_image(data, decoded.format) as image:
+        turn = turn_of(image, [])
+        if "reduced" in decoded.notes:
+            size = image.size[::-1] if turn in _SIDEWAYS else image.size
+    return _Upright(decoded.pixels, turn, size)
 
 
 def _cut(image: _Upright, crop: Crop) -> bytes | Decoded:
     height, width = image.pixels.shape[:2]
-    size = crop.size or (width, height)
+    size = crop.size or image.size
     if _fits(size, (width, height)):
         pixels, turn = image.pixels, None
     elif image.turn in _SIDEWAYS and _fits(size, (height, width)):

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from tellapart.catalog.files import Files, Folder, Tree
 from tellapart.catalog.names import escape
 from tellapart.catalog.table import Catalog
+from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
 from tellapart.phrases import count_of, listed
 from tellapart.sources.containers.shards import divided
@@ -164,7 +165,9 @@ def _candidates(tree: Tree, export: Export, reading: Reading) -> Iterator[Candid
     if reading.crops and boxes:
         with_boxes = sum(bool(image.boxes) for image in export.images)
         what = f"{export.kind} with {count_of(boxes, 'box', 'boxes')}, each an image"
-        yield Candidate(what, with_boxes, f"{tree.name} --crops", partial(_crops, tree, export))
+        yield Candidate(
+            what, with_boxes, f"{tree.name} --crops", partial(_crops, tree, export, reading.rules)
+        )
     if labelled and not reading.crops:
         what = f"{export.kind} with labels of whole images"
         yield Candidate(what, labelled, tree.name, partial(_labelled, tree, export))
@@ -213,7 +216,7 @@ def _labelled(tree: Tree, export: Export) -> Catalog:
     )
 
 
-def _crops(tree: Tree, export: Export) -> Catalog:
+def _crops(tree: Tree, export: Export, rules: DecodeRules) -> Catalog:
     """The catalog of the boxes."""
     crops, entries, ignored = {}, [], Counter[str]()
     for image in export.images:
@@ -234,7 +237,7 @@ def _crops(tree: Tree, export: Export) -> Catalog:
         f" {count_of(len({crop.image for crop in crops.values()}), 'photograph')}."
         " The boxes of one photograph stay in one split."
     )
-    return _catalog(tree, CropFiles(tree, crops), export, kind, entries, ignored, remark)
+    return _catalog(tree, CropFiles(tree, crops, rules), export, kind, entries, ignored, remark)
 
 
 def _is_tiny(crop: Crop) -> bool:
