@@ -150,6 +150,18 @@ def _look_alikes(classes: Sequence[str]) -> list[str]:
     ]
 
 
+def with_test_split(entries: list[Entry]) -> tuple[list[Entry], str]:
+    """The entries where the one split beside train is the test set, and the rule in words."""
+    others = {entry.split for entry in entries} - {"train"}
+    if len(others) > 1:
+        return entries, "each is what its name says"
+    if not others:
+        return entries, "val and test are cut from it"
+    (other,) = others
+    tested = [entry._replace(split="test") if entry.split == other else entry for entry in entries]
+    return tested, f"{other} is the test set, any val is cut from train"
+
+
 def class_order(labels: Iterable[Any]) -> list[str]:
     """The class names of labels given in Python: whole numbers in their order, else by name.
 

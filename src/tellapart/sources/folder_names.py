@@ -154,8 +154,8 @@ def are_parts(names: Collection[str]) -> bool:
     (False, False)
     """
     words = [[word for word in words_of(name) if not word.isdigit()] for name in names]
-    said = set(map(tuple, words))
-    return len(words) > 1 and len(said) == 1 and not _FILLERS.isdisjoint(*said)
+    different = set(map(tuple, words))
+    return len(words) > 1 and len(different) == 1 and not _FILLERS.isdisjoint(*different)
 
 
 def annotations_beside(names: Collection[str]) -> list[str]:

@@ -21,7 +21,7 @@ from tellapart.catalog.names import unescape
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.errors import UserError
 from tellapart.phrases import count_of, listed
-from tellapart.sources.entries import Entry, catalog_of_walk
+from tellapart.sources.entries import Entry, catalog_of_walk, with_test_split
 from tellapart.sources.folder_names import (
     are_groups,
     are_parts,
@@ -130,7 +130,7 @@ def _classes_at(walk: Walk, class_of: Mapping[str, str], source: str) -> _Layout
 
 
 def _repeated(inner: Mapping[str, Sequence[str]]) -> list[str]:
-    """The names that most folders inside the top ones share; none where they mostly differ."""
+    """The names that most folders inside the top ones share. [] means that they mostly differ."""
     counts = Counter(name for names in inner.values() for name in names)
     shared = sorted(name for name, count in counts.items() if count > 1)
     repeats = len(inner) > 1 and len(counts) > 1 and 2 * len(shared) >= len(counts)
@@ -182,20 +182,8 @@ def _classes_over_splits(
     entries = [Entry(path, *places[place]) for place, path in walk.files(*places)]
     walk.ignore_loose("")
     names = ", ".join(f"{name}/" for name in sorted(splits, key=lambda name: splits[name]))
-    entries, rule = _ruled(entries)
+    entries, rule = with_test_split(entries)
     return _Layout(f"class folders with split folders {names}; {rule}", sorted(inner), entries)
-
-
-def _ruled(entries: list[Entry]) -> tuple[list[Entry], str]:
-    """The entries where the one split beside train is the test set, and the rule in words."""
-    others = {entry.split for entry in entries} - {"train"}
-    if len(others) > 1:
-        return entries, "each is what its name says"
-    if not others:
-        return entries, "val and test are cut from it"
-    (other,) = others
-    tested = [entry._replace(split="test") if entry.split == other else entry for entry in entries]
-    return tested, f"{other} is the test set, any val is cut from train"
 
 
 # ── split folders ──
@@ -334,7 +322,7 @@ def _by_rule(walk: Walk, label_by: str) -> _Layout:
     entries = [entry for found in labels.values() for entry in found]
     source = f"{len(labels)} classes by {label_by}"
     if splits:
-        entries, rule = _ruled(entries)
+        entries, rule = with_test_split(entries)
         source += f"; {rule}"
     return _Layout(source, sorted(labels), entries)
 

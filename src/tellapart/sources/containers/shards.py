@@ -19,7 +19,7 @@ from tellapart.decoding import MAX_FILE_BYTES, Decoded
 from tellapart.errors import UserError
 from tellapart.phrases import count_of, listed
 from tellapart.sources.containers.spool import Spool
-from tellapart.sources.entries import SPLIT_NAMES, Entry, catalog_of, class_order
+from tellapart.sources.entries import SPLIT_NAMES, Entry, catalog_of, class_order, with_test_split
 
 Label = str | int | None
 _FEWEST_JUDGED = 10  # labels below which nothing is said of how many differ
@@ -303,8 +303,5 @@ def divided(name: str, entries: list[Entry]) -> tuple[list[Entry], str, Counter[
     if len(found) == 1:
         entries = [entry._replace(split="") for entry in entries]
         return entries, f"{sizes}; val and test are cut from it", +left_out
-    if len(found) > 2:
-        return entries, f"{sizes}; each is what its name says", +left_out
-    test = [entry._replace(split="test") if entry.split != "train" else entry for entry in entries]
-    rule = f"{sizes}; {found[1]} is the test set, any val is cut from train"
-    return test, rule, +left_out
+    entries, rule = with_test_split(entries)
+    return entries, f"{sizes}; {rule}", +left_out

@@ -11,7 +11,7 @@ from tellapart.catalog.names import escape
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
 from tellapart.phrases import count_of, listed
-from tellapart.sources.entries import Entry, catalog_of
+from tellapart.sources.entries import Entry, catalog_of, with_test_split
 from tellapart.sources.folder_names import split_named
 from tellapart.sources.tables.manifest import Manifest, ManifestRow, Origin
 
@@ -51,9 +51,7 @@ def catalog_by_path(
     if stated:
         source += f" with {' and '.join(stated)}"
     if {entry.split for entry in entries} == {"train", "val"}:
-        entries = [
-            entry._replace(split="test") if entry.split == "val" else entry for entry in entries
-        ]
+        entries, _ = with_test_split(entries)
         source += "; its val is the test set, any val is cut from train"
     return catalog_of(
         files, source, manifest.classes, entries, remarks=[*manifest.remarks, *remarks]
