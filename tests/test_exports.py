@@ -145,6 +145,13 @@ def test_an_export_in_an_archive_is_read_too(tmp_path):
     assert len(read_source(tmp_path / "set.zip", CROPS)) == 3
 
 
+def test_the_command_for_crops_can_be_pasted_where_the_folder_has_a_space(tmp_path):
+    folder = write_coco(tmp_path / "my photos")
+    with pytest.raises(UserError) as caught:
+        read_source(folder)
+    assert f"tellapart train '{folder}' --crops" in caught.value.hint
+
+
 def test_crops_without_any_boxes_are_refused(tmp_path):
     for label, name in (("x", "a.png"), ("y", "b.png")):
         write_photographs(tmp_path / label, [name])

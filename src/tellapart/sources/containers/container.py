@@ -13,6 +13,7 @@ Each kind is told by its content. Kinds that are known but not read are named: s
 from __future__ import annotations
 
 import os
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -164,7 +165,7 @@ def _candidate(tree: Tree, paths: Sequence[str], kind: Kind, reading: Reading) -
         return catalog_of_shards(tree.name, tree.place, kind.what, shards)
 
     what = f"{kind.what} ({count_of(len(shards), 'file')})"
-    return Candidate(what, labelled, tree.name, catalog)
+    return Candidate(what, labelled, shlex.quote(tree.name), catalog)
 
 
 def _raiser(error: UserError) -> Callable[[], Catalog]:

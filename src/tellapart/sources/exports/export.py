@@ -12,6 +12,7 @@ it is, as no folder of it is a class.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -135,7 +136,9 @@ def _found(tree: Tree, reading: Reading) -> Iterator[Candidate]:
         export = reader.read(tree, [path for path in files if path not in left_out], images)
         if export and any(image.boxes for image in export.images):
             whole = partial(reader.read, tree, files, images)
-            yield Candidate(export.kind, 0, f"{tree.name} --crops", partial(_refuse, tree, whole))
+            yield Candidate(
+                export.kind, 0, f"{shlex.quote(tree.name)} --crops", partial(_refuse, tree, whole)
+            )
 
 
 def _without_companions(tree: Tree, paths: Sequence[str]) -> list[str]:
@@ -166,14 +169,20 @@ def _candidates(tree: Tree, export: Export, reading: Reading) -> Iterator[Candid
         with_boxes = sum(bool(image.boxes) for image in export.images)
         what = f"{export.kind} with {count_of(boxes, 'box', 'boxes')}, each an image"
         yield Candidate(
-            what, with_boxes, f"{tree.name} --crops", partial(_crops, tree, export, reading.rules)
+            what,
+            with_boxes,
+            f"{shlex.quote(tree.name)} --crops",
+            partial(_crops, tree, export, reading.rules),
         )
     if labelled and not reading.crops:
         what = f"{export.kind} with labels of whole images"
-        yield Candidate(what, labelled, tree.name, partial(_labelled, tree, export))
+        yield Candidate(what, labelled, shlex.quote(tree.name), partial(_labelled, tree, export))
     if not reading.crops and boxes and not labelled:
         yield Candidate(
-            export.kind, 0, f"{tree.name} --crops", partial(_refuse, tree, lambda: export)
+            export.kind,
+            0,
+            f"{shlex.quote(tree.name)} --crops",
+            partial(_refuse, tree, lambda: export),
         )
     if not boxes and not labelled:
         yield Candidate(export.kind, 0, tree.name, partial(_refuse_empty, tree, export))
@@ -188,7 +197,7 @@ def _refuse(tree: Tree, read: Callable[[], Export | None]) -> Catalog:
         f" {count_of(len(labels), 'class', 'classes')} ({listed(sorted(labels))}) on"
         f" {count_of(images, 'image')}. No image as a whole has a class.",
         f"To classify what is in the boxes, each cut out as an image of its own, run tellapart"
-        f" train {tree.name} --crops. To classify whole images, make a folder for each class.",
+        f" train {shlex.quote(tree.name)} --crops. To classify whole images, make a folder for each class.",
     )
 
 
