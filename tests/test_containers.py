@@ -20,6 +20,7 @@ from helpers.containers import (
 from tellapart.catalog.scan import scan
 from tellapart.errors import UserError
 from tellapart.sources.containers import archives, kinds, parquet
+from tellapart.sources.containers.shards import Shard, catalog_of_shards
 from tellapart.sources.reading import Reading
 from tellapart.sources.source import read_source
 
@@ -300,3 +301,11 @@ def test_json_without_a_usual_key_is_refused_with_its_keys_or_read_by_the_users_
     with pytest.raises(UserError, match="its keys are 'y'"):
         read_source(path)
     assert read_source(path, Reading(columns={"label": "y"})).classes == ("1", "2")
+
+
+def test_files_that_name_their_classes_differently_are_refused_with_both_lists():
+    def shard(*names: str) -> Shard:
+        return Shard("x.parquet", ("", 0.0), [0, 1], lambda number: b"", class_names=names)
+
+    with pytest.raises(UserError, match="differently: 'cat', 'dog' in one, and 'cat', 'emu' in"):
+        catalog_of_shards("data", "", "Parquet", [shard("cat", "dog"), shard("cat", "emu")])

@@ -237,7 +237,8 @@ def _class_names(name: str, shards: Sequence[Shard]) -> dict[Label, str]:
     lists = {tuple(shard.class_names) for shard in shards if shard.class_names}
     if len(lists) > 1:
         raise UserError(
-            f"The files of {name} name their classes differently: {listed(sorted(map(str, lists)))}.",
+            f"The files of {name} name their classes differently:"
+            f" {' in one, and '.join(listed(names) for names in sorted(lists)[:2])} in another.",
             "Give the files of one data set.",
         )
     return dict(enumerate(next(iter(lists)))) if lists else {}
