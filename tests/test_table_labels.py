@@ -5,6 +5,7 @@ import pytest
 
 from helpers.images import write_names
 from tellapart.errors import UserError
+from tellapart.sources.reading import Reading
 from tellapart.sources.source import read_source
 
 
@@ -79,6 +80,14 @@ def test_a_class_that_may_mean_nothing_is_told_with_its_count(read):
 def test_what_is_no_label_is_refused_with_counts(read, labels, words):
     with pytest.raises(UserError, match=words):
         read(labels)
+
+
+def test_labels_that_a_rule_finds_are_said_to_be_in_no_column(tmp_path):
+    names = [f"{number}.jpg" for number in range(40)]
+    write_names(tmp_path, names)
+    (tmp_path / "t.csv").write_text("\n".join(["path", *names]))
+    with pytest.raises(UserError, match=r"^[^']*t\.csv looks like a measurement"):
+        read_source(tmp_path / "t.csv", Reading(label_by="name:([0-9]+)"))
 
 
 @pytest.mark.parametrize("combined", ["scab rust", "scab|rust", "scab,rust", "scab; rust"])

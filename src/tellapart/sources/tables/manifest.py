@@ -117,11 +117,7 @@ def read_rows(
     )
     numbers = range(origin.first, origin.first + sheet.count)
     paths = _paths(origin, sheet, columns)
-    if reading.label_by is None:
-        labels = _labels(origin, sheet, columns)
-    else:
-        label_of = label_rule(reading.label_by)
-        labels = [label_of(path.replace("\\", "/")) for path in paths]
+    labels = _labels(origin, sheet, columns, reading, paths)
     nothing = {label for label in set(labels) if is_none(label)}
     missing = [number for number, label in zip(numbers, labels, strict=True) if label in nothing]
     remarks = few_missing(origin.name, [origin.row(number) for number in missing], labels)
@@ -140,7 +136,8 @@ def read_rows(
         )
         if label not in nothing
     ]
-    remarks += check_labels(origin.name, str(columns.label), names)
+    column = None if columns.label is None else str(columns.label)
+    remarks += check_labels(origin.name, column, names)
     remarks = [*sheet.remarks, *columns.remarks, *remarks]
     return Manifest(rows, class_names(names), remarks, columns.label)
 
@@ -190,7 +187,13 @@ def _cells(origin: Origin, sheet: Sheet, want: str, name: Any, otherwise: str = 
     return texts if want == "path" else [text.strip() for text in texts]
 
 
-def _labels(origin: Origin, sheet: Sheet, columns: Columns) -> list[str]:
+def _labels(
+    origin: Origin, sheet: Sheet, columns: Columns, reading: Reading, paths: Sequence[str]
+) -> list[str]:
+    """The label of each row: by a rule on its path, in a column, or spread over several."""
+    if reading.label_by is not None:
+        label_of = label_rule(reading.label_by)
+        return [label_of(path.replace("\\", "/")) for path in paths]
     if not columns.one_hot:
         return _cells(origin, sheet, "label", columns.label)
     marked: list[list[str]] = [[] for _ in range(sheet.count)]
