@@ -168,16 +168,8 @@ def catalog_of_shards(
         UserError: none has a label, or they are of several sets.
     """
     _check_one_set(name, shards)
-    entries, unlabelled = [], Counter[str]()
     names = _class_names(name, shards)
-    for shard in shards:
-        split = split_of_path(shard.path)
-        for number, path in enumerate(shard.record_paths()):
-            label = shard.labels[number]
-            if label is None or (isinstance(label, int) and label < 0):
-                unlabelled[split] += 1
-                continue
-            entries.append(_entry(shard, number, path, names.get(label, str(label)), split))
+    entries, unlabelled = _labelled(shards, names)
     if not entries:
         raise UserError(
             f"None of the {count_of(unlabelled.total(), 'image')} of {name} has a label.",
@@ -201,6 +193,22 @@ def catalog_of_shards(
         ignored=counts,
         remarks=remarks,
     )
+
+
+def _labelled(
+    shards: Sequence[Shard], names: Mapping[Label, str]
+) -> tuple[list[Entry], Counter[str]]:
+    """The images that have a label, and how many have none in each split."""
+    entries, unlabelled = [], Counter[str]()
+    for shard in shards:
+        split = split_of_path(shard.path)
+        for number, path in enumerate(shard.record_paths()):
+            label = shard.labels[number]
+            if label is None or (isinstance(label, int) and label < 0):
+                unlabelled[split] += 1
+                continue
+            entries.append(_entry(shard, number, path, names.get(label, str(label)), split))
+    return entries, unlabelled
 
 
 def _refuse_different(name: str, entries: Sequence[Entry]) -> None:
