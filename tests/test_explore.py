@@ -58,6 +58,13 @@ def textured(tmp_path: Path) -> Path:
 # ── findings ──
 
 
+def test_images_without_contrast_are_found_and_8_bits_have_no_range_to_set(textured: Path):
+    Image.new("RGB", (160, 120), (90, 90, 90)).save(textured / "left" / "empty.png")
+    text = kinds(textured)["low_contrast"]
+    assert text.startswith("1 image has almost no contrast once read, for example 'left/empty.png'")
+    assert "value_range" not in text
+
+
 def test_clean_data_has_no_findings(textured: Path):
     assert kinds(textured) == {}
 

@@ -170,9 +170,14 @@ def _low_contrast(catalog: Catalog) -> list[Finding]:
     text = (
         f"{count_of(len(rows), 'image has', 'images have')} almost no contrast once read, for"
         f" example {catalog.paths[rows[0]]!r}. A model learns nothing from an empty image: look at"
-        " them. Where the values use a part of their range only, set it with --set"
-        " decoding.value_range=LOW,HIGH."
+        " them."
     )
+    # Images of 8 bits have no other range that could be set.
+    if any("16_bit_scaled" in catalog.notes[row].split(";") for row in rows):
+        text += (
+            " Some hold more than 8 bits. If these use a part of their range only, set it with --set"
+            " decoding.value_range=LOW,HIGH."
+        )
     return [Finding("low_contrast", text, _sets(catalog, ((row,) for row in rows)))]
 
 
