@@ -619,3 +619,9 @@ def test_a_table_labels_the_parts_of_one_set(tree):
     folder = tree("images_001/1.jpg", "images_002/2.jpg")
     (folder / "labels.csv").write_text("file,label\n1.jpg,cat\n2.jpg,dog\n")
     assert read_source(folder).classes == ("cat", "dog")
+
+
+def test_a_label_in_a_name_that_is_no_text_is_escaped_as_folders_are(tree):
+    folder = tree("l\udce9af/1.jpg", "sky/2.jpg")
+    by_rule = read_source(folder, Reading(label_by="folder"))
+    assert by_rule.classes == read_source(folder).classes == ("l\\xe9af", "sky")

@@ -20,7 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from tellapart.catalog.names import escape, unescape
+from tellapart.catalog.names import escape, folder_at, unescape
 from tellapart.catalog.table import Catalog, Column, text_column
 from tellapart.errors import UserError
 from tellapart.phrases import count_of
@@ -85,11 +85,9 @@ def _by_column(catalog: Catalog, _: str) -> Iterable[str]:
 
 
 def _by_folder(catalog: Catalog, number: str) -> Iterable[str]:
-    place = int(number) - 1 if number else -1
     classes = [*catalog.classes, ""]  # label -1 takes the last
     for path, label in zip(catalog.paths.tolist(), catalog.labels.tolist(), strict=True):
-        folders = path.split("/")[:-1]
-        folder = folders[place] if folders and place < len(folders) else ""
+        folder = folder_at(path, number)
         yield "" if folder == classes[label] else folder
 
 

@@ -97,6 +97,21 @@ def _unescaped(match: re.Match[str]) -> str:
     return "\\" if match[1] == "\\" else chr(0xDC00 + int(match[1][1:], 16))
 
 
+def folder_at(path: str, number: str) -> str:
+    """A folder of a path with "/" between folders, or "" where it has no such folder.
+
+    Args:
+        path: of a file.
+        number: the folder's number from the top, from 1. "" means the one that the file lies in.
+
+    >>> folder_at("a/b/1.jpg", "1"), folder_at("a/b/1.jpg", ""), folder_at("a/1.jpg", "2")
+    ('a', 'b', '')
+    """
+    folders = path.split("/")[:-1]
+    place = int(number) - 1 if number else -1
+    return folders[place] if folders and place < len(folders) else ""
+
+
 def nearest_path(path: Path, otherwise: str = "Check the path.") -> str:
     """A hint for a path that does not exist: which one beside it the user may have meant."""
     folder = path.absolute().parent

@@ -150,8 +150,15 @@ def _look_alikes(classes: Sequence[str]) -> list[str]:
     ]
 
 
-def with_test_split(entries: list[Entry]) -> tuple[list[Entry], str]:
-    """The entries where the one split beside train is the test set, and the rule in words."""
+def with_test_split(
+    entries: list[Entry], shown: Mapping[str, str] | None = None
+) -> tuple[list[Entry], str]:
+    """The entries where the one split beside train is the test set, and the rule in words.
+
+    Args:
+        entries: each with its split.
+        shown: split → what the words call it. None means by its name.
+    """
     others = {entry.split for entry in entries} - {"train"}
     if len(others) > 1:
         return entries, "each is what its name says"
@@ -159,7 +166,7 @@ def with_test_split(entries: list[Entry]) -> tuple[list[Entry], str]:
         return entries, "val and test are cut from it"
     (other,) = others
     tested = [entry._replace(split="test") if entry.split == other else entry for entry in entries]
-    return tested, f"{other} is the test set, any val is cut from train"
+    return tested, f"{(shown or {}).get(other, other)} is the test set, any val is cut from train"
 
 
 def class_order(labels: Iterable[Any]) -> list[str]:

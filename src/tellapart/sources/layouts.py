@@ -14,10 +14,11 @@ import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tellapart.catalog.files import Tree
-from tellapart.catalog.names import unescape
+from tellapart.catalog.names import escape, folder_at, unescape
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.errors import UserError
 from tellapart.phrases import count_of, listed
@@ -222,17 +223,10 @@ def _from_split_folders(walk: Walk, splits: dict[str, str]) -> _Layout:
             f"{walk.tree.name} holds two {doubled[0]} folders: {listed(names)}.",
             "Keep one of them.",
         )
-    as_test = _only_other(splits)
-    entries = [
-        Entry(path, name, "test" if folder == as_test else splits[folder])
-        for path, folder, name in found
-    ]
-    if as_test:
-        rule = f"{as_test}/ is the test set, any val is cut from train"
-    elif len(splits) == 1:
-        rule = "val and test are cut from it"
-    else:
-        rule = "each is what its name says"
+    entries, rule = with_test_split(
+        [Entry(path, name, splits[folder]) for path, folder, name in found],
+        {split: f"{folder}/" for folder, split in splits.items()},
+    )
     classes = sorted({name for names in classes_of.values() for name in names})
     folders = ", ".join(f"{folder}/" for folder in splits)
     return _Layout(f"split folders {folders}; {rule}", classes, entries)
@@ -273,14 +267,6 @@ def _without_doubles(splits: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def _only_other(splits: dict[str, str]) -> str:
-    """The one folder beside train: it is the test set, whatever its name. "" if there is none, or
-    there are two.
-    """
-    others = [folder for folder, split in splits.items() if split != "train"]
-    return others[0] if len(others) == 1 else ""
-
-
 def _entered(walk: Walk, folder: str) -> str:
     """The folder that its wrappers lead to: train/train/, train/images/."""
     while len(inner := walk.folders(folder)) == 1 and not _holds_images(walk, folder):
@@ -307,7 +293,7 @@ def _by_rule(walk: Walk, label_by: str) -> _Layout:
     label_of, labels = label_rule(label_by), defaultdict[str, list[Entry]](list)
     missing: list[str] = []
     for _, path in walk.files(""):
-        if label := label_of(unescape(path)):
+        if label := escape(label_of(unescape(path))):
             labels[label].append(Entry(path, label, splits.get(path.partition("/")[0], "")))
         else:
             missing.append(path)
@@ -338,10 +324,4 @@ def label_rule(label_by: str) -> Callable[[str], str]:
             return (found[1] or "").strip() if found else ""
 
         return by_name
-    position = int(value) - 1 if value else -1
-
-    def by_folder(path: str) -> str:
-        folders = path.split("/")[:-1]
-        return folders[position] if position < len(folders) and folders else ""
-
-    return by_folder
+    return partial(folder_at, number=value)

@@ -27,9 +27,8 @@ from tellapart.sources.tiny_imagenet import read_tiny_imagenet
 from tellapart.sources.tree_files import all_files, files_near_the_top
 from tellapart.sources.walk import Walk, is_image_name
 
-RIVAL_SHARE = (
-    0.5  # of the images of the best reading; another one below it is passed over, and told
-)
+# Of the images of the best reading. Another one that labels less is passed over, and told.
+RIVAL_SHARE = 0.5
 _MOST_PREFIXES = 50
 
 
@@ -134,22 +133,21 @@ def _without_labels(tree: Tree, candidates: Sequence[Candidate]) -> Catalog:
     try:
         return candidates[0].read()
     except NoClassFolders as error:
-        found = ", ".join(f"{count:,} {kind}" for kind, count in _kinds(tree).items())
+        paths = list(all_files(tree))
+        found = ", ".join(f"{count:,} {kind}" for kind, count in _kinds(paths).items())
         text = f"{error.message} Found: {found}." if found else error.message
-        raise UserError(text, _way_out(tree) or error.hint) from None
+        raise UserError(text, _way_out(paths) or error.hint) from None
 
 
-def _kinds(tree: Tree) -> dict[str, int]:
-    """Kinds of file in a tree, by the ends of their names → how many there are."""
-    counts = Counter(
-        f"{os.path.splitext(path)[1].lower() or 'other'} files" for path in all_files(tree)
-    )
+def _kinds(paths: Sequence[str]) -> dict[str, int]:
+    """Kinds of file, by the ends of their names → how many there are."""
+    counts = Counter(f"{os.path.splitext(path)[1].lower() or 'other'} files" for path in paths)
     return dict(counts.most_common(8))
 
 
-def _way_out(tree: Tree) -> str:
+def _way_out(paths: Sequence[str]) -> str:
     """What to add where the names of the images begin with what may be their classes, else ""."""
-    names = [path.rpartition("/")[2] for path in all_files(tree) if is_image_name(path)]
+    names = [path.rpartition("/")[2] for path in paths if is_image_name(path)]
     words = label_words(names)
     if not words:
         return ""

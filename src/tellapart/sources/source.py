@@ -135,9 +135,9 @@ def _from_path(data: Path, reading: Reading) -> Catalog:
     tree, ignored = _unwrapped(Folder(data))
     if (entered := enter_archives(tree)) is not tree:
         return _beside(_from_archives(entered, reading), ignored)
-    if export := _export_above(Folder(data), tree, reading):
-        return export
-    catalog = read_tree(tree, reading)
+    catalog, is_export = _read_below(Folder(data), tree, reading)
+    if is_export:
+        return catalog
     inner = os.path.relpath(tree.root, data)
     where = "" if inner == "." else f"in {inner}/: "
     return _beside(catalog.replace(source=f"{where}{catalog.source}"), ignored)
@@ -175,9 +175,9 @@ def _from_archive(archive: ArchiveFiles, reading: Reading) -> Catalog:
     archive, ignored = _unwrapped(whole)
     if (entered := enter_archives(archive)) is not archive:
         return _beside(_from_archives(entered, reading), ignored)
-    if export := _export_above(whole, archive, reading):
-        return export.replace(source=f"a {whole.kind} archive of {export.source}")
-    catalog = read_tree(archive, reading)
+    catalog, is_export = _read_below(whole, archive, reading)
+    if is_export:
+        return catalog.replace(source=f"a {whole.kind} archive of {catalog.source}")
     where = f" (in {archive.top}/)" if archive.top else ""
     source = f"a {archive.kind} archive{where} of {catalog.source}"
     return _beside(catalog.replace(source=source), ignored)
@@ -191,18 +191,18 @@ def _from_archives(tree: Tree, reading: Reading) -> Catalog:
     return catalog.replace(source=f"archives, each as a folder: {catalog.source}")
 
 
-def _export_above(whole: T, inner: T, reading: Reading) -> Catalog | None:
-    """The catalog of an export that lies beside the folder that was entered: annotations.json
-    beside images/, or labels/. None where there is none, or where the folder has classes itself.
+def _read_below(whole: T, inner: T, reading: Reading) -> tuple[Catalog, bool]:
+    """The catalog of a folder that was entered; or, where it has no classes itself, that of an export
+    which lies beside it: annotations.json beside images/, or labels/. And whether it is the export.
     """
-    if whole.place == inner.place and whole.name == inner.name:
-        return None
-    candidates = list(detection_candidates(Walk(whole), reading))
-    if candidates and not reading.crops:
+    is_whole = whole.place == inner.place and whole.name == inner.name
+    exports = [] if is_whole else list(detection_candidates(Walk(whole), reading))
+    if not exports:
+        return read_tree(inner, reading), False
+    if not reading.crops:
         with suppress(UserError):
-            read_tree(inner, reading)
-            return None
-    return candidates[0].read() if candidates else None
+            return read_tree(inner, reading), False
+    return exports[0].read(), True
 
 
 def _beside(catalog: Catalog, ignored: Counter[str]) -> Catalog:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from tellapart.catalog.files import Item, Tree
 from tellapart.catalog.names import is_junk
+from tellapart.sources.folder_names import annotations_beside
 
 _MAX_FOLDERS = 24  # in one folder, that are looked into
 _MAX_DEPTH = 3
@@ -32,15 +34,29 @@ def files_near_the_top(tree: Tree) -> list[str]:
 
 def all_files(tree: Tree) -> Iterator[str]:
     """The paths of all files of a tree that are no junk. Links to folders are not followed."""
+    return chain.from_iterable(files_by_folder(tree))
+
+
+def files_by_folder(tree: Tree, *, annotations: bool = True) -> Iterator[list[str]]:
+    """The paths of all files of a tree that are no junk, a list a folder.
+
+    Links to folders are not followed, as they may lead round in circles.
+
+    Args:
+        tree: a folder on disk, or an archive.
+        annotations: whether folders of masks and the like beside images are entered too.
+    """
     waiting = [""]
     while waiting:
         inside = waiting.pop()
-        for item in items_in(tree, inside):
-            path = f"{inside}/{item.name}" if inside else item.name
-            if not item.folder:
-                yield path
-            elif not item.link:
-                waiting.append(path)
+        prefix = f"{inside}/" if inside else ""
+        items = items_in(tree, inside)
+        folders = [item.name for item in items if item.folder and not item.link]
+        if not annotations:
+            masks = annotations_beside([item.name for item in items if item.folder])
+            folders = [name for name in folders if name not in masks]
+        yield [prefix + item.name for item in items if not item.folder]
+        waiting += [prefix + name for name in folders]
 
 
 def items_in(tree: Tree, inside: str) -> list[Item]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tellapart.catalog.files import Folder, Tree
-from tellapart.catalog.names import escape, is_junk, unescape
-from tellapart.sources.folder_names import annotations_beside
+from tellapart.catalog.names import escape, unescape
 from tellapart.sources.tables.sheets import is_list, is_table
 from tellapart.sources.tables.spellings import fold, keys_of, stem_of
+from tellapart.sources.tree_files import files_by_folder
 
 _MOST_NAMES = 500_000  # files that are listed to find paths among them
 _NO_IMAGES = (".json", ".xml", ".md", ".html", ".yaml", ".yml", ".py", ".ipynb", ".log")
@@ -33,28 +33,13 @@ class Listing:
 
     @cached_property
     def files(self) -> list[str]:
-        """The paths of all files, from the top of the tree. Tables and other texts are left out.
-
-        Links to folders are not followed, as they may lead round in circles.
-        """
+        """The paths of all files, from the top of the tree. Tables and other texts are left out."""
         found: list[str] = []
-        waiting = [""]
-        while waiting and len(found) < _MOST_NAMES:
-            inside = waiting.pop()
-            try:
-                items = sorted(self.tree.list(inside))
-            except OSError:
-                continue
-            # Masks have the names of their images.
-            masks = set(annotations_beside([item.name for item in items if item.folder]))
-            for item in items:
-                path = f"{inside}/{item.name}" if inside else item.name
-                if is_junk(item.name, folder=item.folder) or item.name in masks:
-                    continue
-                if not item.folder:
-                    found.append(unescape(path))
-                elif not item.link:
-                    waiting.append(path)
+        # Masks have the names of their images.
+        for paths in files_by_folder(self.tree, annotations=False):
+            found += map(unescape, paths)
+            if len(found) >= _MOST_NAMES:
+                break
         return [path for path in found if not _is_text(path)]
 
     def grouped(self, key: Callable[[str], str], *, folded: bool) -> dict[str, list[str]]:
