@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +17,22 @@ import numpy as np
 import pytest
 
 import tellapart
-from tellapart.cache import FeatureStore, cache_folder, database
+from tellapart import Refused, scratch
+from tellapart.cache import FeatureStore, ScanMemory, blocks, cache_folder, database, records, scans
+from tellapart.decoders.rules import DecodeRules
 
 SMALL = {"preprocessing.size_px": 64}
+PUT_AND_WAIT = """
+import sys
+from pathlib import Path
+import numpy as np
+from tellapart.cache import FeatureStore
+with FeatureStore(Path(sys.argv[1])) as store:
+    store.put("graph", "of the other", np.full(1280, 7, np.float32))
+    store.flush()
+    print(flush=True)
+    sys.stdin.read()
+"""
 
 
 def digest(number: int) -> str:
@@ -41,8 +58,9 @@ def kept(folder: Path, count: int, graph: str = "graph") -> list[int]:
     return [number for number, entry in found.items() if entry is not None]
 
 
-def file_in(folder: Path) -> Path:
-    return next(folder.glob("features*.sqlite"))
+def files_in(folder: Path) -> list[Path]:
+    """The files that keep features, keys before records."""
+    return sorted(folder.glob("features*/*/*"))
 
 
 # ── what is kept ──
@@ -131,17 +149,64 @@ def test_two_trainings_may_share_it(tmp_path: Path):
     assert kept(tmp_path, 2) == [0, 1]
 
 
-def test_when_there_is_too_much_the_oldest_half_goes(
+def test_a_second_training_adds_to_the_files_of_the_first(tmp_path: Path):
+    keep(tmp_path, 2)
+    keep(tmp_path, 4)
+    assert kept(tmp_path, 4) == [0, 1, 2, 3]
+    assert len(files_in(tmp_path)) == 2
+
+
+def test_what_another_process_adds_to_is_left_alone_and_both_are_kept(tmp_path: Path):
+    command = [sys.executable, "-c", PUT_AND_WAIT, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        keep(tmp_path, 2)
+        other.communicate(b"go on")
+    with FeatureStore(tmp_path) as store:
+        assert (store.get("graph", "of the other") == 7).all()
+    assert kept(tmp_path, 2) == [0, 1]
+
+
+def test_one_file_after_the_other_is_filled_and_all_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    clock = iter(range(1000))
-    monkeypatch.setattr(database.time, "time", lambda: next(clock))
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 4 * 5120)
+    monkeypatch.setattr(records, "WAITING_BYTES", 5120)
+    monkeypatch.setattr(records, "_RECENT", 8)
     keep(tmp_path, 20)
-    before = file_in(tmp_path).stat().st_size
-    monkeypatch.setattr(database, "KEPT_BYTES", 10_000)
+    assert len(files_in(tmp_path)) > 4
+    assert kept(tmp_path, 20) == list(range(20))
+
+
+def test_when_there_is_too_much_the_oldest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(records, "WAITING_BYTES", 0)
+    keep(tmp_path, 6)
+    monkeypatch.setattr(database, "KEPT_BYTES", 3 * 5200)
     keep(tmp_path, 0)
-    assert kept(tmp_path, 20)[0] >= 5
-    assert file_in(tmp_path).stat().st_size < before
+    assert kept(tmp_path, 6) == [3, 4, 5]
+
+
+def test_many_features_come_in_the_order_that_is_asked_for(tmp_path: Path):
+    keep(tmp_path, 5)
+    with FeatureStore(tmp_path) as store:
+        found = store.gather("graph", [digest(3), digest(0), digest(3)])
+    assert (found == np.stack([numbers(3), numbers(0), numbers(3)])).all()
+
+
+def test_very_many_features_lie_in_a_file_and_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    keep(tmp_path, 5)
+    monkeypatch.setattr(scratch, "HELD_BYTES", 0)
+    with FeatureStore(tmp_path) as store:
+        found = store.gather("graph", [digest(number) for number in range(5)])
+    assert (found == np.stack([numbers(number) for number in range(5)])).all()
+
+
+def test_features_that_were_lost_meanwhile_end_the_work_with_the_way_out(tmp_path: Path):
+    with FeatureStore(tmp_path) as store, pytest.raises(Refused, match="Run the command again"):
+        store.gather("graph", [digest(0)])
 
 
 def test_the_folder_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -172,58 +237,140 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["keys", "records"])
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_file_gives_nothing_wrong_and_is_good_again_after(
-    tmp_path: Path, damage: Callable[[bytes], bytes]
+    tmp_path: Path, damage: Callable[[bytes], bytes], which: int
 ):
     keep(tmp_path, 30)
-    file = file_in(tmp_path)
+    file = files_in(tmp_path)[which]
     file.write_bytes(damage(file.read_bytes()))
     kept(tmp_path, 30)
     keep(tmp_path, 30)
     assert len(kept(tmp_path, 30)) == 30
 
 
-def test_a_flipped_byte_never_gives_other_numbers(tmp_path: Path):
+@pytest.mark.parametrize("which", [0, 1], ids=["keys", "records"])
+def test_a_flipped_byte_never_gives_other_numbers(tmp_path: Path, which: int):
     keep(tmp_path, 30)
-    file = file_in(tmp_path)
+    file = files_in(tmp_path)[which]
     whole, rng = file.read_bytes(), np.random.default_rng(0)
-    for place in rng.integers(4096, len(whole), 40):
+    for place in rng.integers(0, len(whole), 40):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :])
         kept(tmp_path, 30)  # which checks them
 
 
+def test_a_part_of_a_record_that_a_crash_left_is_written_over(tmp_path: Path):
+    keep(tmp_path, 3)
+    for file in files_in(tmp_path):
+        file.write_bytes(file.read_bytes() + b"part")
+    keep(tmp_path, 6)
+    assert kept(tmp_path, 6) == list(range(6))
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_costs_the_cache_and_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    keep(tmp_path, 2)
+    with monkeypatch.context() as patch, FeatureStore(tmp_path) as store:
+        patch.setattr(blocks, "_write_all", no_room)
+        for number in range(5):
+            store.put("graph", digest(number), numbers(number))
+        store.flush()
+        found = store.gather("graph", [digest(number) for number in range(5)])
+        store.close()
+    assert (found == np.stack([numbers(number) for number in range(5)])).all()
+    assert kept(tmp_path, 5) == [0, 1]
+
+
+def test_a_disk_that_has_room_again_gets_all_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with FeatureStore(tmp_path) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(blocks, "_write_all", no_room)
+            store.put("graph", digest(0), numbers(0))
+            store.flush()
+        store.put("graph", digest(1), numbers(1))
+    assert kept(tmp_path, 2) == [0, 1]
+
+
+def test_files_that_another_process_deletes_meanwhile_are_computed_anew(tmp_path: Path):
+    keep(tmp_path, 3)
+    with FeatureStore(tmp_path) as store:
+        assert store.get("graph", digest(0)) is not None
+        shutil.rmtree(tmp_path)
+        assert (store.get("graph", digest(1)) == numbers(1)).all()  # it is mapped already
+    keep(tmp_path, 3)
+    assert kept(tmp_path, 3) == [0, 1, 2]
+
+
+# ── the tables in one file ──
+
+
+def remember(folder: Path, count: int) -> None:
+    with ScanMemory(folder, "place", DecodeRules()) as memory:
+        for number in range(count):
+            memory.remember_pairs(str(number), np.full((500, 2), number))
+
+
+def recalled(folder: Path, count: int) -> list[int]:
+    with ScanMemory(folder, "place", DecodeRules()) as memory:
+        found = {number: memory.recall_pairs(str(number)) for number in range(count)}
+    return [number for number, pairs in found.items() if pairs is not None]
+
+
+def table_in(folder: Path) -> Path:
+    return next(folder.glob("scans*.sqlite"))
+
+
+def test_when_there_is_too_much_in_a_table_the_oldest_half_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clock = iter(range(1000))
+    monkeypatch.setattr(database.time, "time", lambda: next(clock))
+    remember(tmp_path, 20)
+    before = table_in(tmp_path).stat().st_size
+    monkeypatch.setattr(database, "KEPT_BYTES", 10_000)
+    remember(tmp_path, 0)
+    assert recalled(tmp_path, 20)[0] >= 5
+    assert table_in(tmp_path).stat().st_size < before
+
+
 def test_a_damaged_file_leaves_no_old_journal_behind(tmp_path: Path):
-    keep(tmp_path, 5)
-    file = file_in(tmp_path)
+    remember(tmp_path, 5)
+    file = table_in(tmp_path)
     for name in ("-wal", "-shm"):
         Path(f"{file}{name}").write_bytes(b"of the old file" * 100)
     file.write_bytes(b"noise" * 1000)
-    keep(tmp_path, 5)
-    assert len(kept(tmp_path, 5)) == 5
+    remember(tmp_path, 5)
+    assert len(recalled(tmp_path, 5)) == 5
 
 
 def test_a_file_of_an_older_layout_is_in_nobodys_way(tmp_path: Path):
-    with sqlite3.connect(tmp_path / "features.sqlite") as old:
-        old.execute(
-            "CREATE TABLE kept (graph TEXT, digest TEXT, numbers BLOB, PRIMARY KEY (graph, digest))"
-        )
+    with sqlite3.connect(tmp_path / f"scans-{scans.FORMAT}.sqlite") as old:
+        old.execute("CREATE TABLE sets (key TEXT PRIMARY KEY, pairs BLOB)")
     old.close()
-    keep(tmp_path, 3)
-    assert len(kept(tmp_path, 3)) == 3
+    remember(tmp_path, 3)
+    assert len(recalled(tmp_path, 3)) == 3
 
 
 def test_a_locked_file_costs_little_time_and_no_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(database, "LOCKED_SECONDS", 0.2)
-    keep(tmp_path, 2)
-    other = sqlite3.connect(file_in(tmp_path))
+    remember(tmp_path, 2)
+    other = sqlite3.connect(table_in(tmp_path))
     other.execute("BEGIN IMMEDIATE")
-    assert kept(tmp_path, 2) == [0, 1]
-    keep(tmp_path, 5)
+    assert recalled(tmp_path, 2) == [0, 1]
+    remember(tmp_path, 5)
     other.close()
-    assert kept(tmp_path, 5) == [0, 1]
+    assert recalled(tmp_path, 5) == [0, 1]
+
+
+# ── a cache that cannot be used ──
 
 
 def test_a_folder_that_cannot_be_made_is_survived(tmp_path: Path):
@@ -266,7 +413,8 @@ def test_a_training_with_a_damaged_cache_computes_anew(
     photos: Path, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
     before = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
-    file_in(own_cache).write_bytes(b"noise" * 1000)
+    for file in files_in(own_cache):
+        file.write_bytes(b"noise" * 1000)
     after = tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
     assert computed(after) == 36
     assert after.model.read_bytes() == before.model.read_bytes()

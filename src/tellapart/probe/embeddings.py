@@ -25,30 +25,43 @@ class FeatureExtractor:
         self.computed = 0
         self._session = Session(graph)
         self._store = store
-        self._features: dict[str, NDArray[np.float32]] = {}
+        # Only of images that the rules had a part in: for all others it is "".
         self._decoded_by: dict[str, str] = {}
 
     def known(self, digest: str, decoded_by: str) -> bool:
-        """Whether the embedding of an image, decoded so, is computed or in the store."""
-        if self._decoded_by.get(digest) != decoded_by:
-            kept = self._store.get(self.graph_digest, content_key(digest, decoded_by))
-            if kept is None:
-                return False
-            self._features[digest], self._decoded_by[digest] = kept, decoded_by
+        """Whether the embedding of an image, decoded so, is in the store."""
+        if self._store.get(self.graph_digest, content_key(digest, decoded_by)) is None:
+            return False
+        self._note(digest, decoded_by)
         return True
 
     def visit(self, digest: str, pixels: NDArray[np.uint8], decoded_by: str) -> None:
         """Compute the embedding of one image, and keep it."""
         features = self._session.run(pixels[None], ["embedding"])[0][0]
-        self._features[digest], self._decoded_by[digest] = features, decoded_by
         self._store.put(self.graph_digest, content_key(digest, decoded_by), features)
+        self._note(digest, decoded_by)
         self.computed += 1
 
     def of(self, catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(len(rows), D) the embeddings of scanned images."""
+        """(len(rows), D) the embeddings of scanned images. Those of very many images lie in a
+        temporary file and not in memory.
+
+        Raises:
+            Refused: an embedding was lost from the cache since the scan.
+        """
         if not len(rows):
-            return np.zeros((0, len(next(iter(self._features.values())))), np.float32)
-        return np.stack([self._features[digest] for digest in catalog.digests[rows]])
+            return np.zeros((0, self._store.width(self.graph_digest)), np.float32)
+        keys = [
+            content_key(digest, self._decoded_by.get(digest, ""))
+            for digest in catalog.digests[rows].tolist()
+        ]
+        return self._store.gather(self.graph_digest, keys)
+
+    def _note(self, digest: str, decoded_by: str) -> None:
+        if decoded_by:
+            self._decoded_by[digest] = decoded_by
+        else:
+            self._decoded_by.pop(digest, None)
 
 
 def content_key(digest: str, decoded_by: str) -> str:
