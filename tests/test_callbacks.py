@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from tellapart.errors import UserError
-from tellapart.progress import Console
+from tellapart.progress import Console, Task
 from tellapart.training.callbacks import (
+    EpochTable,
     KeepLog,
     PrintLosses,
     ShowProgress,
     history_csv,
-    print_epochs,
 )
 from tellapart.training.events import Callback, Event
 from tellapart.training.trackers import EVENTS, TrackScalars, check_trackers, trackers
@@ -98,50 +99,80 @@ def test_a_resumed_run_prints_what_the_other_would_have_printed(console: Console
     assert (first.name, len(said(whole))) == ("print_losses", 6)
 
 
-def test_an_epoch_is_a_line_with_its_speed_without_the_evaluation(console: Console):
-    hear(print_epochs(console, 8), training())
-    scores = "val accuracy 0.750, val loss 0.700, train loss 0.600"
-    assert said(console)[1] == f"epoch 2 of 2: loss 0.250; {scores}; lr 0.01, 16 images/s"
+def test_an_epoch_is_a_row_below_a_head(console: Console):
+    hear(EpochTable(console, 8), training())
+    assert said(console) == [
+        "epoch   train loss val loss accuracy     rate images/s  seconds    time left",
+        "1/2          0.250    0.700   50.0 %     0.01     16.0     10.0         10 s",
+        "2/2          0.250    0.700   75.0 %     0.01     16.0     10.0          0 s",
+    ]
+
+
+def test_the_table_of_epochs_fits_80_columns(console: Console):
+    at = {"epochs": 1000, "lr": 1.234e-10, "network": NETWORK}
+    started = Event(name="run_started", epoch=1, step=0, steps=10**6, seconds=0.0, **at)
+    scores = {"val_loss": 123456.789, "val_top5_accuracy": 1.0}
+    ended = {"epoch": 999, "step": 5, "steps": 10**6, "seconds": 9999.0}
+    ended |= {"loss": 12345678.9, "scores": scores}
+    hear(
+        EpochTable(console, 8, "top5_accuracy"),
+        [started, Event(name="epoch_completed", **ended, **at)],
+    )
+    assert max(map(len, said(console))) <= 80
+    assert said(console)[1].split()[:5] == ["999/1000", "1.23e+07", "1.23e+05", "100.0", "%"]
+
+
+def test_the_time_left_is_that_of_the_whole_run(console: Console):
+    hear(EpochTable(console, 8, ending=60.0), training())
+    assert said(console)[1].endswith("1 min 10 s")
+
+
+def test_a_metric_that_is_watched_has_the_column_of_the_accuracy(console: Console):
+    hear(EpochTable(console, 8, "balanced_accuracy"), training())
+    head, row, *_ = said(console)
+    assert ("balanced" in head, "accuracy" in head, row.split()[3]) == (True, False, "-")
 
 
 def test_an_epoch_resumed_after_its_last_batch_claims_no_speed(console: Console):
-    hear(print_epochs(console, 8), list(training())[-1:])
-    assert said(console)[0].endswith("lr 0.01")
+    hear(EpochTable(console, 8), list(training())[-1:])
+    assert said(console)[1].split()[-3:] == ["-", "20.0", "-"]
 
 
-class Bars(Console):
-    """Remembers each bar: its label, its length, how far it came, and that it was taken away."""
+class Recorded(Console):
+    """Remembers the tasks that it has shown, and that they were taken away."""
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
-        self.bars: list[list[object]] = []
+        self.tasks: list[Task] = []
+        self.open = 0
 
-    def track(self, label, total):
-        from contextlib import contextmanager
-
-        @contextmanager
-        def bar():
-            self.bars.append(one := [label, total, 0, "open"])
-
-            def advance() -> None:
-                one[2] += 1
-
-            yield advance
-            one[3] = "closed"
-
-        return bar()
+    @contextmanager
+    def track(self, label, total=None, done=0):
+        self.tasks.append(Task(label, total, done))
+        self.open += 1
+        yield self.tasks[-1]
+        self.open -= 1
 
 
-def test_each_epoch_has_a_bar():
-    console = Bars()
-    hear(ShowProgress(console, PER_EPOCH), training())
-    assert console.bars == [["epoch 1 of 2", 10, 10, "closed"], ["epoch 2 of 2", 10, 10, "closed"]]
+def test_one_bar_shows_how_far_the_whole_training_is():
+    console = Recorded()
+    hear(ShowProgress(console), list(training())[:34])
+    (task,) = console.tasks
+    assert (task.label, task.done, task.total) == ("Epoch 2 of 2", 15, 20)
 
 
-def test_the_bar_of_a_resumed_epoch_begins_where_it_stood():
-    console = Bars()
-    hear(ShowProgress(console, PER_EPOCH), list(training())[10:15])
-    assert console.bars == [["epoch 1 of 2", 10, 7, "open"]]
+def test_the_bar_is_taken_away_at_the_end():
+    console = Recorded()
+    bar = ShowProgress(console)
+    hear(bar, list(training())[:34])
+    bar.close()
+    assert console.open == 0
+
+
+def test_the_bar_of_a_resumed_training_begins_where_it_stood():
+    console = Recorded()
+    hear(ShowProgress(console), list(training())[10:15])
+    assert (console.tasks[0].done, console.tasks[0].total) == (7, 20)
 
 
 def test_the_history_keeps_every_digit_and_the_order_of_its_columns():

@@ -37,3 +37,13 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """
     rest = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + rest
+
+
+def in_words(items: Sequence[str]) -> str:
+    """Items in a sentence.
+
+    >>> in_words(["train", "val", "test"]), in_words(["test"])
+    ('train, val and test', 'test')
+    """
+    *first, last = items
+    return f"{', '.join(first)} and {last}" if first else last

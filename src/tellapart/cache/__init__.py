@@ -4,6 +4,7 @@ time.
 
 from tellapart.cache.features import FeatureStore
 from tellapart.cache.location import cache_folder, cache_remark
+from tellapart.cache.runtimes import RuntimeMemory
 from tellapart.cache.scans import ScanMemory
 
-__all__ = ["FeatureStore", "ScanMemory", "cache_folder", "cache_remark"]
+__all__ = ["FeatureStore", "RuntimeMemory", "ScanMemory", "cache_folder", "cache_remark"]

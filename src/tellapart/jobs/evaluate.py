@@ -148,7 +148,8 @@ def evaluate(
     console = Console(quiet=quiet)
     predictor = model if isinstance(model, Predictor) else load(model)
     rules = predictor.card.decoding
-    catalog = read_source(as_source(data), replace(reading_by(set or {}), rules=rules))
+    with console.step("Listing the files"):
+        catalog = read_source(as_source(data), replace(reading_by(set or {}), rules=rules))
     has_test = bool((catalog.given_splits == "test").any())
     measured = catalog.rows(catalog.given_splits == "test") if has_test else catalog
     console.say(
@@ -161,7 +162,8 @@ def evaluate(
     with console.track("Predicting", len(measured)) as advance:
         measured = scan(measured, rules=rules, hook=hook, advance=advance)
     warnings = _warnings(predictor, catalog, measured)
-    measured = take_prints(link_copies(measured.replace(remarks=()), hook), hook)
+    with console.step("Looking for images that the model has seen"):
+        measured = take_prints(link_copies(measured.replace(remarks=()), hook), hook)
     warnings += measured.remarks
     predictions = hook.answers.predictions(measured)
     counts = np.array(predictor.card.train_counts)
@@ -178,8 +180,10 @@ def evaluate(
     for warning in warnings:
         console.say(f"note: {warning}")
     predictions = predictions.rows(is_new)
+    with console.step("Measuring the intervals"):
+        metrics = measure(predictions, seed=seed, class_counts=counts)
     return Evaluation(
-        metrics=measure(predictions, seed=seed, class_counts=counts),
+        metrics=metrics,
         answering=selective(predictions, predictor.card.rule),
         predictions=predictions,
         seen=seen,

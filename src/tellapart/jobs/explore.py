@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -25,7 +24,8 @@ from tellapart.home import user_path
 from tellapart.pipeline.data import read_catalog, scan_files, scan_memory
 from tellapart.pipeline.findings import HARMFUL, find_all, refuse_findings
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
-from tellapart.progress import Console, duration
+from tellapart.pipeline.services import Clock
+from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 from tellapart.report.explore.page import ExplorationInput, render_exploration, summary_lines
@@ -135,7 +135,7 @@ def explore(
     >>> len(exploration.catalog), exploration.catalog.classes
     (36, ('brick', 'leaf', 'sky'))
     """
-    console, start = Console(quiet=quiet), time.monotonic()
+    console, clock = Console(quiet=quiet), Clock()
     options = load_recipe(
         recipe, set, {"seed": seed, "split.group_by": group_by, "split.copies": copies}
     )
@@ -147,25 +147,31 @@ def explore(
         console.say(f"note: {remark}")
 
     catalog = read_catalog(data, name, options, console)
+    clock.lap("listing")
     with scan_memory(catalog, options) as memory:
         catalog = scan_files(catalog, options, memory, console)
-        appearance = np.full((len(catalog), 3), np.nan, np.float32)
-        appearance[catalog.ok] = measure_appearance(
-            thumbnails_of(catalog, np.flatnonzero(catalog.ok), memory)
-        )
-    catalog = _divided(catalog, options)
-    findings = find_all(catalog, options.splitting, needs_val=options.by_gradient)
-    seconds = round(time.monotonic() - start, 2)
+        clock.lap("reading")
+        with console.step("Measuring brightness, contrast and colour"):
+            appearance = np.full((len(catalog), 3), np.nan, np.float32)
+            appearance[catalog.ok] = measure_appearance(
+                thumbnails_of(catalog, np.flatnonzero(catalog.ok), memory)
+            )
+        clock.lap("appearance")
+    with console.step("Looking for leaks and other problems"):
+        catalog = _divided(catalog, options)
+        findings = find_all(catalog, options.splitting, needs_val=options.by_gradient)
+    clock.lap("findings")
     shown = ExplorationInput(
         title=name,
         created=timestamp(),
         catalog=catalog.replace(remarks=()),  # they are among the findings
         findings=findings,
         appearance=appearance,
-        seconds=seconds,
+        seconds=clock.seconds()["all"],
         input_px=_input_px(options),
     )
-    html = render_exploration(shown)
+    with console.step("Writing the page"):
+        html = render_exploration(shown)
     exploration = Exploration(
         catalog=catalog,
         appearance=appearance,
@@ -173,11 +179,14 @@ def explore(
         lines=tuple(summary_lines(shown)),
         html=html,
         page=write_page(out, html),
-        seconds=seconds,
+        seconds=clock.seconds()["all"],
     )
+    clock.lap("page")
     if table:
-        write_table(user_path(table), _rows(exploration), COLUMNS)
-    console.say(f"Explored in {duration(seconds)}")
+        with console.step("Writing the table"):
+            write_table(user_path(table), _rows(exploration), COLUMNS)
+        clock.lap("table")
+    console.say(clock.summary())
     if strict:
         for finding in findings:
             if finding.kind in HARMFUL:

@@ -148,16 +148,17 @@ def _by_probe(request: Request, services: Services, callbacks: Sequence[Callback
             "Take one that trains by gradient, as recipe='finetune', or leave them out.",
         )
     catalog = read_data(request, services.console)
+    services.clock.lap("reading")
     frozen = frozen_for(request.recipe, services, request.extensions)
     assert frozen
     data = load_data(request, catalog, services.console, frozen.features)
     services.clock.lap("features")
-    model = fit_train(frozen, data.catalog, request.recipe)
-    services.clock.lap("head")
-    shipped = ship(model, data.catalog, request.recipe, services.store)
-    services.clock.lap("model file")
-    left_out = measure_left_out(model, data.catalog, request.recipe)
-    services.clock.lap("left-out classes")
+    with services.step("head", "Fitting the head"):
+        model = fit_train(frozen, data.catalog, request.recipe)
+    with services.step("model file", "Making and checking the model file"):
+        shipped = ship(model, data.catalog, request.recipe, services.store)
+    with services.step("left-out classes", "Leaving each class out once"):
+        left_out = measure_left_out(model, data.catalog, request.recipe)
     trained = Trained(
         recipe=request.recipe, data=data, shipped=shipped, probe=model.probe, left_out=left_out
     )
@@ -178,12 +179,13 @@ def _by_gradient(request: Request, services: Services, callbacks: Sequence[Callb
             return Run.open(run.folder.path)
         with hardware.writer_first():  # the others find remembered what the writer has scanned
             catalog = read_data(request, services.console)
+            services.clock.lap("reading")
             frozen = frozen_for(request.recipe, services, request.extensions)
             hook = frozen.features if frozen else None
             data = load_data(request, catalog, services.console, hook)
             services.clock.lap("features" if frozen else "scan")
-            start = fit_train(frozen, data.catalog, request.recipe) if frozen else None
-            services.clock.lap("head")
+            with services.step("head", "Fitting the head"):
+                start = fit_train(frozen, data.catalog, request.recipe) if frozen else None
         run.begin(data)
         train_network(request, run, data, services, hardware, start=start, callbacks=callbacks)
         # The processes that only helped to train wait here until the writer has written all.

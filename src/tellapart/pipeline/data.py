@@ -20,9 +20,10 @@ from tellapart.datasets import fetch
 from tellapart.decoders.rules import rules_of
 from tellapart.errors import UserError
 from tellapart.evaluation.rule import read_costs
+from tellapart.phrases import count_of
 from tellapart.pipeline.edited_copies import link_edited_copies
 from tellapart.pipeline.findings import find_all, refuse_findings
-from tellapart.pipeline.pages import source_line
+from tellapart.pipeline.pages import source_line, splits_line
 from tellapart.pipeline.request import Request
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.progress import Console
@@ -76,11 +77,13 @@ def load_data(
         Refused: saved splits do not fit the data, or the request is strict about a finding.
     """
     catalog = divide(request, scan_images(request, catalog, console, hook), console)
-    findings = find_all(
-        catalog,
-        request.recipe.splitting if request.own_splits else None,
-        needs_val=request.recipe.by_gradient,
-    )
+    console.say(splits_line(catalog))
+    with console.step("Checking the data"):
+        findings = find_all(
+            catalog,
+            request.recipe.splitting if request.own_splits else None,
+            needs_val=request.recipe.by_gradient,
+        )
     tell_findings(findings, request, console)
     return Data(catalog, findings, request.splits_digest(catalog))
 
@@ -94,7 +97,8 @@ def read_data(request: Request, console: Console) -> Catalog:
 
 def read_catalog(source: Source, name: str, recipe: Recipe, console: Console) -> Catalog:
     """Which images a source holds, before the scan."""
-    catalog = read_source(source, reading_of(recipe))
+    with console.step("Listing the files"):
+        catalog = read_source(source, reading_of(recipe))
     console.say(source_line(name, catalog))
     read_costs(recipe.answer.costs, catalog.classes)  # before any work, whether they fit
     return catalog
@@ -133,12 +137,12 @@ def scan_images(
     """Inspect every file; classes without a usable image are dropped."""
     with scan_memory(catalog, request.recipe) as memory:
         catalog = drop_empty_classes(scan_files(catalog, request.recipe, memory, console, hook))
-        catalog = take_prints(catalog, memory)
-    computed = getattr(hook, "computed", None)
-    features = (
-        "" if computed is None else f"; features computed for {computed:,}, kept for the rest"
-    )
-    console.say(f"{int(catalog.ok.sum()):,} images read{features}")
+        with console.step("Taking a print of each image"):
+            catalog = take_prints(catalog, memory)
+    usable, computed, features = int(catalog.ok.sum()), getattr(hook, "computed", None), ""
+    if computed is not None:
+        features = f"; features computed for {computed:,}, reused for {max(0, usable - computed):,}"
+    console.say(f"{count_of(usable, 'image')} read{features}")
     return catalog
 
 
@@ -159,9 +163,11 @@ def scan_files(
     with console.track("Reading images", len(catalog)) as advance:
         catalog = scan(catalog, rules=rules, hook=hook, memory=memory, advance=advance)
     kind = recipe.split.copies
-    catalog = link_copies(catalog, memory, kind)
+    with console.step("Looking for copies"):
+        catalog = link_copies(catalog, memory, kind)
     if kind == "near" and isinstance(hook, FeatureExtractor):
-        catalog = link_edited_copies(catalog, hook, memory)
+        with console.step("Looking for edited copies"):
+            catalog = link_edited_copies(catalog, hook, memory)
     return group(catalog, recipe.split.group_by)
 
 
@@ -170,7 +176,9 @@ def divide(request: Request, catalog: Catalog, console: Console) -> Catalog:
     saved = request.divide(catalog, console)
     if saved is not None:
         return saved
-    return catalog.with_splits(make_splits(catalog, request.recipe.splitting, request.recipe.seed))
+    with console.step("Dividing the images"):
+        splits = make_splits(catalog, request.recipe.splitting, request.recipe.seed)
+    return catalog.with_splits(splits)
 
 
 def tell_findings(findings: Sequence[Finding], request: Request, console: Console) -> None:

@@ -35,6 +35,7 @@ from tellapart.pipeline.ship import measured_rows, ship
 from tellapart.pipeline.training_setup import (
     build_network,
     deadline_of,
+    ending_seconds,
     hold_images,
     measured_runtime,
     own_callbacks,
@@ -128,16 +129,17 @@ def finish_network(
     """
     recipe, console, clock = request.recipe, services.console, services.clock
     data = embed_measured(fitted.model, data, recipe, console)
-    clock.lap("features")
+    clock.lap("measuring")
     model, comparison, catalog = fitted.model, None, data.catalog
     if start is not None:
         model, comparison = _better(start, fitted, catalog)
     if model is start and not (catalog.given_splits == "val").any():
         # A probe needs no val: it learns from these images too, as a run of the probe alone would.
         catalog = catalog.with_splits(pool_of(catalog.splits))
-        start = model = fit_train(start, catalog, recipe)
-    shipped = ship(model, catalog, recipe, services.store)
-    clock.lap("model file")
+        with services.step("head", "Fitting the head"):
+            start = model = fit_train(start, catalog, recipe)
+    with services.step("model file", "Making and checking the model file"):
+        shipped = ship(model, catalog, recipe, services.store)
     trained = Trained(
         recipe=recipe,
         data=data,
@@ -211,7 +213,9 @@ def fit_network(
     _say_the_beginning(recipe, run, resumed, console)
     backbone, classifier = build_network(recipe, len(catalog.classes), console, request.extensions)
     _check_sizes(recipe, request, backbone, classifier, console)
+    services.clock.lap("network")
     training_data = hold_images(recipe, catalog, backbone, services)
+    services.clock.lap("decoding")
     runtime = measured_runtime(recipe, classifier, training_data, hardware, resumed, services)
     if resumed:
         moves = list(resumed.facts["moves"])
@@ -222,7 +226,8 @@ def fit_network(
     num_final = len(catalog.split("val")) + len(catalog.split("test"))
     spent = resumed.facts["seconds"] if resumed else 0.0
     with ExitStack() as stack:
-        own = own_callbacks(stack, recipe, run, hardware, training_data, resumed, console)
+        ending = ending_seconds(runtime, num_final)
+        own = own_callbacks(stack, recipe, run, hardware, training_data, resumed, console, ending)
         context = Context(
             hardware=hardware,
             checkpoints=checkpoints,
@@ -248,12 +253,15 @@ def fit_network(
     choice = None
     if began is not None:
         line = WeightLine(classifier, began, training_data, runtime, hardware.device, recipe.seed)
-        choice, chosen = settle(line, training_data, catalog, progress, recipe, console, share)
+        with console.step("Choosing between the probe and the fine-tuned network"):
+            choice, chosen = settle(line, training_data, catalog, progress, recipe, console, share)
         facts |= chosen
         facts["network"] = keep_between(classifier, checkpoints, progress, chosen["share"])
         services.clock.lap("choice")
+    with services.step("export", "Exporting the network"):
+        model = _model(classifier, backbone, services.store)
     return Fitted(
-        model=_model(classifier, backbone, services.store),
+        model=model,
         progress=progress,
         facts=facts,
         rates=_rates(progress, recipe, request.extensions),

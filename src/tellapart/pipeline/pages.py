@@ -7,13 +7,14 @@ from os import PathLike
 from pathlib import Path
 
 from tellapart.catalog.names import escape
-from tellapart.catalog.table import Catalog
+from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.errors import UserError
 from tellapart.home import user_path
+from tellapart.phrases import count_of, in_words
 from tellapart.report.parts.wording import timestamp
 from tellapart.writing import write_whole
 
-__all__ = ["WithPage", "check_page", "source_line", "timestamp", "write_page"]
+__all__ = ["WithPage", "check_page", "source_line", "splits_line", "timestamp", "write_page"]
 
 _GENERATOR = b'name="generator" content="tellapart"'
 
@@ -79,10 +80,16 @@ def write_page(out: str | PathLike[str] | None, html: str) -> Path | None:
     return page
 
 
+def splits_line(catalog: Catalog) -> str:
+    """How many images each split has, and which splits the data itself names."""
+    counts = [f"{len(catalog.split(split)):,} {split}" for split in SPLITS]
+    given = [split for split in SPLITS if (catalog.given_splits == split).any()]
+    named = f"; the data itself names {in_words(given)}" if given else ""
+    return f"Split into {in_words(counts)} images{named}"
+
+
 def source_line(name: str, catalog: Catalog) -> str:
     """How the data was recognised, and how much of it there is."""
-    classes = len(catalog.classes)
-    return (
-        f"{name}: {catalog.source}; {len(catalog):,} file{'s' * (len(catalog) != 1)},"
-        f" {classes:,} class{'es' * (classes != 1)}"
-    )
+    files = count_of(len(catalog), "file")
+    classes = count_of(len(catalog.classes), "class", "classes")
+    return f"{name}: {catalog.source}; {files}, {classes}"

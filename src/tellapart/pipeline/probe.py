@@ -202,9 +202,8 @@ def frozen_for(recipe: Recipe, services: Services, extensions: Extensions) -> Fr
     """The frozen backbone of a recipe that starts at a probe; None for the others."""
     if not recipe.starts_at_probe:
         return None
-    frozen = frozen_backbone(recipe, services.store, services.console, extensions)
-    services.clock.lap("network")
-    return frozen
+    with services.step("network", "Preparing the network"):
+        return frozen_backbone(recipe, services.store, services.console, extensions)
 
 
 class LoadedBackbone:

@@ -25,7 +25,6 @@ from tellapart.pipeline.request import Request
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import Shipped
 from tellapart.probe.fit import Probe
-from tellapart.progress import duration
 from tellapart.recipe import Recipe, flat_items, recipe_values
 from tellapart.report.run.page import ReportInput, render
 from tellapart.runs.environment import environment
@@ -109,9 +108,10 @@ def write_results(run: RunFolder, trained: Trained, name: str, services: Service
     if trained.folds:
         write_folds(run, trained.data.catalog, trained.folds)
     run.write_json("metrics.json", _metrics(trained, clock.seconds()))
-    run.write("report.html", render(_report(trained, escape(name), clock.seconds())))
-    written = duration(clock.seconds()["all"])
-    console.say(f"Run {run.path.name} written after {written}, seed {trained.recipe.seed}")
+    with services.step("report", "Writing the report"):
+        run.write("report.html", render(_report(trained, escape(name), clock.seconds())))
+    console.say(f"Run {run.path.name} written, seed {trained.recipe.seed}")
+    console.say(clock.summary())
     run.write("log.txt", "\n".join(console.lines) + "\n")
 
 

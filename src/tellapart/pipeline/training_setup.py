@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tellapart.cache import RuntimeMemory
 from tellapart.catalog.table import Catalog
 from tellapart.extensions import Extensions
 from tellapart.images.batches import ImageInputs
@@ -17,19 +18,21 @@ from tellapart.images.store import Images, memory_for_images
 from tellapart.models.backbones import Backbone, find_preprocessing, load_backbone
 from tellapart.models.classifier import Classifier, build_classifier
 from tellapart.models.stages import frozen_upto, learn_from, stage_names
+from tellapart.phrases import count_of
 from tellapart.pipeline.open import OpenRun
 from tellapart.pipeline.probe import TrainedModel
 from tellapart.pipeline.request import Request
 from tellapart.pipeline.services import Services
 from tellapart.progress import Console
 from tellapart.recipe import Recipe, recipe_items
-from tellapart.training.callbacks import KeepLog, PrintLosses, ShowProgress, print_epochs
+from tellapart.training.callbacks import EpochTable, KeepLog, PrintLosses, ShowProgress
 from tellapart.training.checkpoints import Checkpoint
 from tellapart.training.events import Callback
 from tellapart.training.hardware import Hardware
 from tellapart.training.invariant import MOVES, invariant_moves
 from tellapart.training.phases import TrainingData
-from tellapart.training.runtime import RuntimeSettings, choose_runtime, running
+from tellapart.training.runtime import RuntimeSettings, running
+from tellapart.training.runtime_choice import choose_runtime
 from tellapart.training.trackers import TrackScalars, scalar_steps, trackers
 
 # What the end of a run takes, for a budget: the export and the report, and decoding and embedding
@@ -95,19 +98,26 @@ def measured_runtime(
     shape = (preprocessing.channels, preprocessing.size_px, preprocessing.size_px)
     learn_from(classifier, frozen_upto(recipe.freeze, stage_names(classifier.embedder.network), 0))
     kept_bytes = int(hardware.least(memory_for_images(recipe.training.memory_share)))
-    runtime = services.runtime_of(
-        recipe,
-        lambda: choose_runtime(
-            classifier, shape, recipe.training, hardware.device, num_images=len(data.train)
-        ),
-    )
+    with services.step("speed trials", "Measuring the fastest way to train"):
+        runtime = services.runtime_of(
+            recipe,
+            lambda: choose_runtime(
+                classifier,
+                shape,
+                recipe.training,
+                hardware.device,
+                num_images=len(data.train),
+                memory=RuntimeMemory(),
+            ),
+        )
     # The weights have one layout in all processes.
     runtime = hardware.of_writer(replace(runtime, kept_bytes=kept_bytes))
     where = "held in memory" if data.train.held else "decoded as they come"
     kernels = "" if runtime.onednn else ", without oneDNN"
     services.console.say(
-        f"{len(data.train):,} train images, {where}; {runtime.threads}"
-        f" thread{'s' * (runtime.threads > 1)}, {runtime.memory_format.replace('_', ' ')}{kernels}"
+        f"{count_of(len(data.train), 'train image')}, {where};"
+        f" {count_of(runtime.threads, 'thread')},"
+        f" {runtime.memory_format.replace('_', ' ')}{kernels}"
     )
     return runtime
 
@@ -136,7 +146,7 @@ def start_from(
         device, layout = torch.device("cpu"), runtime.torch_format
         inputs = ImageInputs(data.val, data.preprocessing, augmentation, device, layout)
         classifier.load_layers(start.layers)
-        with running(runtime):
+        with running(runtime), console.step("Trying flips and turns on val"):
             moves = invariant_moves(classifier, inputs, len(data.val))
         names = ", ".join(MOVES[name][0] for name in moves) or "none"
         console.say(f"Augmentation chosen on val, by what the probe does not mind: {names}")
@@ -156,8 +166,12 @@ def deadline_of(
     minutes = request.recipe.training.budget_minutes
     if minutes is None:
         return None
-    ending = ENDING_SECONDS + num_final * (DECODING_SECONDS + runtime.looking_seconds)
-    return request.began + 60 * minutes - ending - spent
+    return request.began + 60 * minutes - ending_seconds(runtime, num_final) - spent
+
+
+def ending_seconds(runtime: RuntimeSettings, num_final: int) -> float:
+    """About how long a run takes after the loop, to measure so many images and to write all."""
+    return ENDING_SECONDS + num_final * (DECODING_SECONDS + runtime.looking_seconds)
 
 
 def own_callbacks(
@@ -168,19 +182,23 @@ def own_callbacks(
     data: TrainingData,
     resumed: Checkpoint | None,
     console: Console,
+    ending: float,
 ) -> list[Callback]:
-    """What prints and records, in the process that writes."""
+    """What prints and records, in the process that writes.
+
+    Args:
+        ending: the seconds that the run takes after the loop.
+    """
     if not hardware.is_writer:
         return []
     training = recipe.training
     per_epoch = len(batch_bounds(len(data.train), training.batch_size))
-    callbacks: list[Callback] = [KeepLog(console), print_epochs(console, training.batch_size)]
+    bar = ShowProgress(console, ending)
+    stack.callback(bar.close)
+    table = EpochTable(console, training.batch_size, training.monitor, ending)
+    callbacks: list[Callback] = [KeepLog(console), table, bar]
     if training.print_every:
         callbacks.append(PrintLosses(console, training.print_every))
-    else:
-        bar = ShowProgress(console, per_epoch)
-        stack.callback(bar.close)
-        callbacks.append(bar)
     if training.trackers:
         first = resumed.step if resumed else 0
         plain = int | float | str

@@ -1,4 +1,4 @@
-"""The callbacks that print a training and draw its progress, and its history as a table.
+"""The callbacks that print a training and show its progress, and its history as a table.
 
 A callback is called with each `Event`. One that remembers something between two events is an object
 with a name, `state()` and `load()`, and the loop saves its state in the checkpoints. So a resumed
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
-from tellapart.progress import Advance, Console
-from tellapart.training.events import Callback, Event
+from tellapart.progress import Console, Task, duration
+from tellapart.training.events import Event
 
 
 class RunningMean:
@@ -101,77 +103,141 @@ class KeepLog:
         self._console.lines[:0] = state["lines"]
 
 
-class ShowProgress:
-    """Draws a bar for each epoch, where no losses are printed.
+class TimeLeft:
+    """The seconds until the end of a run, by the pace since this session of it began.
 
     Args:
-        console: where it draws.
-        batches: the number of batches of a whole epoch.
+        ending: the seconds that the run takes after the training.
     """
 
-    def __init__(self, console: Console, batches: int) -> None:
-        self._console, self._batches = console, batches
-        self._bar = ExitStack()
-        self._advance: Advance | None = None
-        self._shown = 0
+    def __init__(self, ending: float = 0.0) -> None:
+        self._ending = ending
+        self._began: tuple[int, float] | None = None
+
+    def __call__(self, event: Event) -> float | None:
+        """Look at an event. None means that no step tells the pace yet."""
+        if self._began is None:
+            self._began = event.step, event.seconds
+        first, since = self._began
+        if event.step == first:
+            return None
+        pace = (event.seconds - since) / (event.step - first)
+        return pace * max(0, event.steps - event.step) + self._ending
+
+
+class ShowProgress:
+    """Shows how far the whole training is, and the time left of the run.
+
+    Args:
+        console: where it is shown.
+        ending: the seconds that the run takes after the training.
+    """
+
+    def __init__(self, console: Console, ending: float = 0.0) -> None:
+        self._console, self._time_left = console, TimeLeft(ending)
+        self._shown = ExitStack()
+        self._task: Task | None = None
 
     def __call__(self, event: Event) -> None:
-        """Open, move or close the bar. A resumed epoch begins where it stood."""
-        if event.name == "iteration_completed":
-            if self._advance is None:
-                total = min(self._batches, event.steps - event.step + event.batch)
-                bar = self._console.track(f"epoch {event.epoch} of {event.epochs}", total)
-                self._advance, self._shown = self._bar.enter_context(bar), 0
-            for _ in range(self._shown, event.batch):
-                self._advance()
-            self._shown = event.batch
-        elif self._advance is not None and event.name in ("epoch_completed", "run_completed"):
+        """Begin, go on or end. A resumed training begins where it stood."""
+        left = self._time_left(event)
+        if event.name == "run_completed":
             self.close()
+        elif event.name == "iteration_completed":
+            if self._task is None:
+                task = self._console.track("Training", event.steps, event.step - 1)
+                self._task = self._shown.enter_context(task)
+            self._task.label = f"Epoch {event.epoch} of {event.epochs}"
+            self._task.done, self._task.total = event.step, event.steps
+            self._task.ends_at = None if left is None else time.monotonic() + left
 
     def close(self) -> None:
-        """Take the bar away. A run that stops in the middle of an epoch needs that too."""
-        self._bar.close()
-        self._advance = None
+        """Take it away. A run that stops in the middle needs that too."""
+        self._shown.close()
+        self._task = None
 
 
-def print_epochs(console: Console, batch_size: int) -> Callback:
-    """Print a line at the end of each epoch: loss, scores, rate and speed.
+# Column of the table of epochs → its width. All together fit a terminal of 80 columns.
+_WIDTHS = {
+    "epoch": 7,
+    "train loss": 11,
+    "val loss": 9,
+    "accuracy": 9,
+    "rate": 9,
+    "images/s": 9,
+    "seconds": 9,
+    "time left": 13,
+}
+_SHORT = {"balanced_accuracy": "balanced", "top5_accuracy": "top 5"}
 
-    The speed is in images a second, without the time of the evaluation.
+
+class EpochTable:
+    """Prints a row at the end of each epoch, below a head.
+
+    Args:
+        console: where it prints.
+        batch_size: of the training.
+        monitor: the metric of val to show. For the loss it is the accuracy, which says more.
+        ending: the seconds that the run takes after the training.
     """
-    began, ended = (0, 0.0), (0, 0.0)
 
-    def callback(event: Event) -> None:
-        nonlocal began, ended
-        reached = event.step, event.seconds
+    def __init__(
+        self, console: Console, batch_size: int, monitor: str = "accuracy", ending: float = 0.0
+    ) -> None:
+        self._console, self._batch_size = console, batch_size
+        self._metric = "accuracy" if monitor == "loss" else monitor
+        self._time_left = TimeLeft(ending)
+        self._has_head = False
+        # (steps, seconds) when the epoch began, and after its last step.
+        self._began = self._ended = (0, 0.0)
+
+    def __call__(self, event: Event) -> None:
+        """Look at the clock, and print the row when an epoch is completed."""
+        left, reached = self._time_left(event), (event.step, event.seconds)
         if event.name in ("run_started", "epoch_started"):
-            began = ended = reached
+            self._began = self._ended = reached
         elif event.name == "iteration_completed":
-            ended = reached
+            self._ended = reached
         elif event.name == "epoch_completed":
-            done, seconds = (last - first for last, first in zip(ended, began, strict=True))
-            speed = f", {done * batch_size / seconds:,.0f} images/s" if done and seconds > 0 else ""
-            console.say(f"{epoch_line(event)}{speed}")
-            began = ended = reached
+            self._print(event, left)
+            self._began = self._ended = reached
 
-    return callback
-
-
-def epoch_line(event: Event) -> str:
-    """Describe an epoch in one line.
-
-    >>> at = dict(epoch=2, epochs=5, step=80, steps=200, lr=0.001, seconds=9.5, network=None)
-    >>> epoch_line(Event(name="epoch_completed", loss=0.41237, scores={"val_accuracy": 0.85}, **at))
-    'epoch 2 of 5: loss 0.412; val accuracy 0.850; lr 0.001'
-    """
-    parts = [] if event.loss is None else [f"loss {event.loss:.3f}"]
-    if event.scores:
-        parts.append(
-            ", ".join(
-                f"{name.replace('_', ' ')} {value:.3f}" for name, value in event.scores.items()
-            )
+    def _print(self, event: Event, left: float | None) -> None:
+        if not self._has_head:
+            head = _SHORT.get(self._metric, self._metric)[: _WIDTHS["accuracy"] - 1]
+            self._console.say(_aligned([head if name == "accuracy" else name for name in _WIDTHS]))
+            self._has_head = True
+        # The speed is that of the steps alone. An epoch that was resumed after its last step has
+        # none.
+        steps, seconds = (
+            last - first for last, first in zip(self._ended, self._began, strict=True)
         )
-    return f"epoch {event.epoch} of {event.epochs}: {'; '.join([*parts, f'lr {event.lr:.3g}'])}"
+        speed = steps * self._batch_size / seconds if seconds > 0 else math.nan
+        loss = math.nan if event.loss is None else event.loss
+        score = event.scores.get(f"val_{self._metric}", math.nan)
+        cells = [
+            f"{event.epoch}/{event.epochs}",
+            _number(loss),
+            _number(event.scores.get("val_loss", math.nan)),
+            "-" if math.isnan(score) else f"{score:.1%}".replace("%", " %"),
+            f"{event.lr:.2g}",
+            _number(speed or math.nan, 1),
+            f"{event.seconds - self._began[1]:.1f}",
+            "-" if left is None else duration(left),
+        ]
+        self._console.say(_aligned(cells))
+
+
+def _number(value: float, digits: int = 3) -> str:
+    """A number that is as short as its column; "-" for NaN."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.3g}"
+
+
+def _aligned(cells: Sequence[str]) -> str:
+    first, *others = zip(cells, _WIDTHS.values(), strict=True)
+    return first[0].ljust(first[1]) + "".join(cell.rjust(width) for cell, width in others)
 
 
 def history_csv(rows: Sequence[Mapping[str, float]]) -> str:

@@ -89,6 +89,7 @@ def cross_validate_network(
             return CrossValidated.open(run.folder.path)
         check_fit(request.recipe, request.extensions)
         catalog = read_data(request, console)
+        clock.lap("reading")
         frozen = frozen_for(request.recipe, services, request.extensions)
         features = frozen.features if frozen else None
         data, plan = load_pool(request, catalog, options, features, console)
@@ -129,7 +130,9 @@ def _ship_together(request: Request, run: OpenRun, folds: _Folds, services: Serv
     bias = tuple(np.mean(biases, axis=0).tolist()) if all(biases) else ()
     costs = class_costs(data.catalog, recipe)
     calibration = thresholds_out_of_fold(folds.out, recipe.answer, bias, costs)
-    shipped = ship_ensemble(members, network, data.catalog, recipe, calibration, services.console)
+    console = services.console
+    with console.step("Joining the models of the folds into one file"):
+        shipped = ship_ensemble(members, network, data.catalog, recipe, calibration, console)
     return _Final(data, shipped, ensemble_making(folds.plan))
 
 
@@ -144,10 +147,12 @@ def _refit(request: Request, run: OpenRun, folds: _Folds, services: Services) ->
 def _refit_probe(request: Request, folds: _Folds, services: Services, votes: int) -> _Final:
     assert folds.frozen
     data, recipe = folds.data, request.recipe
-    model = fit_train(folds.frozen, data.catalog, recipe)
+    with services.step("head", "Fitting the head on all images but the test set"):
+        model = fit_train(folds.frozen, data.catalog, recipe)
     among = folds.answers_of("probe")
     calibration = _calibration(folds, recipe, among)
-    shipped = ship(model, data.catalog, recipe, services.store, calibration)
+    with services.console.step("Making and checking the model file"):
+        shipped = ship(model, data.catalog, recipe, services.store, calibration)
     what = (
         f"a probe, as {votes} of {len(folds.runs)} folds chose it over fine-tuning, fitted on all"
         " images but the test set"
@@ -176,7 +181,8 @@ def _refit_network(request: Request, run: OpenRun, folds: _Folds, services: Serv
     services.console.say(
         f"One more training, on all {len(plan.rows):,} images but the test set: {epochs} epochs"
     )
-    start = fit_train(folds.frozen, data.catalog, request.recipe) if folds.frozen else None
+    with services.step("head", "Fitting the head on all images but the test set"):
+        start = fit_train(folds.frozen, data.catalog, request.recipe) if folds.frozen else None
     hardware = Hardware(recipe.training)
     fitted = fit_network(
         replace(request, recipe=recipe),
@@ -192,7 +198,8 @@ def _refit_network(request: Request, run: OpenRun, folds: _Folds, services: Serv
     among = folds.answers_of(kind)
     calibration = _calibration(folds, recipe, among)
     store = services.store
-    shipped = ship(fitted.model, data.catalog, request.recipe, store, calibration)
+    with services.console.step("Making and checking the model file"):
+        shipped = ship(fitted.model, data.catalog, request.recipe, store, calibration)
     making = refit_making(
         plan, {"method": recipe.method, "epochs": epochs}, _how_long(folds, epochs)
     )

@@ -34,6 +34,7 @@ def cross_validate_probe(
     """From the request to the finished run folder, which appears whole."""
     recipe, clock, console = request.recipe, services.clock, services.console
     catalog = read_data(request, console)
+    clock.lap("reading")
     frozen = frozen_for(recipe, services, request.extensions)
     assert frozen
     data, plan = load_pool(request, catalog, options, frozen.features, console)
@@ -54,22 +55,25 @@ def cross_validate_probe(
     clock.lap("folds")
     making: Making
     if options.ensemble:
-        shipped, probe = _ship_together(request, data, frozen, probes, services), None
+        with services.step("model file", "Making and checking the model file"):
+            shipped, probe = _ship_together(request, data, frozen, probes, services), None
         left_out = None
         making = ensemble_making(plan)
     else:
-        model = fit_train(frozen, catalog, recipe)
+        with services.step("head", "Fitting the head on all images but the test set"):
+            model = fit_train(frozen, catalog, recipe)
         calibration = calibrate_out_of_fold(
             probes.out,
             recipe.answer,
             shares=class_shares(catalog, recipe),
             costs=class_costs(catalog, recipe),
         )
-        shipped, probe = ship(model, catalog, recipe, services.store, calibration), model.probe
-        left_out = measure_left_out(model, catalog, recipe)
+        with services.step("model file", "Making and checking the model file"):
+            shipped, probe = ship(model, catalog, recipe, services.store, calibration), model.probe
+        with services.step("left-out classes", "Leaving each class out once"):
+            left_out = measure_left_out(model, catalog, recipe)
         how = "a head fitted on all images but the test set"
         making = refit_making(plan, {"method": "probe"}, how)
-    clock.lap("model file")
     folded = making.folded(catalog, probes.out)
     trained = Trained(
         recipe=recipe, data=data, shipped=shipped, probe=probe, left_out=left_out, folds=folded

@@ -39,14 +39,12 @@ from tellapart.pipeline.record import Trained
 from tellapart.pipeline.request import Request, inside
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.torch_module import trained_embedder
-from tellapart.progress import Console
 from tellapart.recipe import Recipe, recipe_items
 from tellapart.report.parts.wording import decimal, percent
 from tellapart.runs.folder import PART, RunFolder
 from tellapart.runs.history import read_history
 from tellapart.runs.saved_predictions import read_predictions
-from tellapart.training.callbacks import epoch_line
-from tellapart.training.events import Callback, Event
+from tellapart.training.callbacks import EpochTable
 from tellapart.training.hardware import Hardware
 
 
@@ -142,7 +140,12 @@ def train_folds(
         shutil.rmtree(rest)
     begun = _begun_runs(folder)
     trainer = _FoldTrainer(request, folder, data.catalog, plan, frozen, services, begun)
-    return [trainer.fold_run(repeat, fold) for repeat, fold in plan.each]
+    runs = []
+    with services.console.track("Folds", plan.folds * plan.repeats) as advance:
+        for repeat, fold in plan.each:
+            runs.append(trainer.fold_run(repeat, fold))
+            advance()
+    return runs
 
 
 @dataclass(frozen=True)
@@ -182,13 +185,15 @@ class _FoldTrainer:
         catalog = self.catalog.with_splits(splits)
         data = data_in_hand(catalog, find_all(catalog, None))
         services = self.services.silent()
-        callback = _say_epochs(self.services.console, self.plan.told(repeat, fold))
+        training = recipe.training
+        table = EpochTable(self.services.console, training.batch_size, training.monitor)
         with open_run(request) as run:
-            start = fit_train(self.frozen, catalog, recipe) if self.frozen else None
+            with services.step("head", "Fitting the head"):
+                start = fit_train(self.frozen, catalog, recipe) if self.frozen else None
             run.begin(data)
             hardware = Hardware(recipe.training)
             trained = train_network(
-                request, run, data, services, hardware, start=start, callbacks=[callback]
+                request, run, data, services, hardware, start=start, callbacks=[table]
             )
             assert trained  # one process trains the folds
             return fold_of(trained, run.folder.path, services.clock.seconds()["all"])
@@ -200,16 +205,6 @@ def _begun_runs(folder: Path) -> dict[str, Path]:
         str(RunFolder(file.parent).read_json("run.json")["name"]): file.parent
         for file in sorted(folder.glob("*/run.json"))
     }
-
-
-def _say_epochs(console: Console, label: str) -> Callback:
-    def callback(event: Event) -> None:
-        if event.name == "epoch_completed":
-            names = event.scores.keys() & {"val_loss", "val_accuracy"}
-            few = {name: value for name, value in event.scores.items() if name in names}
-            console.say(f"{label}, {epoch_line(replace(event, scores=few))}")
-
-    return callback
 
 
 def fold_of(trained: Trained, path: Path, seconds: float) -> FoldRun:

@@ -50,7 +50,10 @@ def load_pool(
     recipe = request.recipe
     plan = plan_folds(catalog, catalog.splits, options.folds, options.repeats, recipe.seed)
     split_options = replace(recipe.split, val=0.0) if request.own_splits else None
-    findings = [*find_all(catalog, split_options, needs_val=False)]  # the folds do what val does
+    with console.step("Checking the data"):
+        findings = [
+            *find_all(catalog, split_options, needs_val=False)
+        ]  # the folds do what val does
     findings += [Finding("remark", text) for text in plan_remarks(catalog, plan)]
     tell_findings(findings, request, console)
     num_test = len(catalog.split("test"))

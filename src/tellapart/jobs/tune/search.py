@@ -26,7 +26,7 @@ from tellapart.jobs.tune.trial import (
     run_trial,
     without_test,
 )
-from tellapart.phrases import in_groups
+from tellapart.phrases import count_of, in_groups
 from tellapart.pipeline.data import Data
 from tellapart.pipeline.probe import FrozenBackbone, TrainedModel, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
@@ -105,7 +105,7 @@ class Search:
             )
         many = "as many trials as there is time for"
         if study.total is not None:
-            many = f"{study.total:,} trial{'s' * (study.total != 1)}"
+            many = count_of(study.total, "trial")
         self.services.console.say(
             f"Study {self.opened.run.path}: {many}, judged by {bench.metric} {self.opened.judged}"
             f" ({in_groups(bench.count, bench.clusters, 'image')}); another process joins with: {self.how_to_join}"
@@ -114,13 +114,17 @@ class Search:
     def run(self) -> None:
         """Run trials, until there are as many as there are to be, or no time for another."""
         study = self.opened.study
-        while not study.is_over and not self._late():
-            taken = study.take(self.opened.space)
-            if taken is None:
-                time.sleep(POLL_SECONDS)
-                continue
-            with taken:
-                self._run_one(taken)
+        with self.services.console.track("Trials", study.total, self._ended()) as task:
+            task.ends_at = None if self.budget is None else self.started + self.budget
+            while not study.is_over and not self._late():
+                taken = study.take(self.opened.space)
+                if taken is None:
+                    time.sleep(POLL_SECONDS)
+                    continue
+                with taken:
+                    self._run_one(taken)
+                task.done = self._ended()
+        self.services.clock.lap("trials")
 
     def train_best(self) -> Run | None:
         """Train the best settings once more, by this process or another.
@@ -173,6 +177,10 @@ class Search:
             return left < float(np.median(times)) + self._reserve(times)
         endless = self.opened.study.total is None
         return (self.failed > 0 and left < 0) or (self.failed >= HOPELESS and endless)
+
+    def _ended(self) -> int:
+        """How many trials have ended, in whatever way."""
+        return sum(row.state != "running" for row in self.opened.study.rows())
 
     def _times(self) -> list[float]:
         """Seconds of the finished trials."""
@@ -244,7 +252,7 @@ class Search:
         reasons = [row.reason for row in rows if row.state == "failed" and row.reason]
         failed = f"; one failed with: {reasons[0]}" if reasons else ""
         return UserError(
-            f"None of {len(rows)} trial{'s' * (len(rows) != 1)} has finished{failed}",
+            f"None of {count_of(len(rows), 'trial')} has finished{failed}",
             "Mend that, or search another space.",
         )
 
@@ -265,7 +273,8 @@ def train_final(opened: OpenStudy, best: TrialRow, services: Services) -> Run:
     )
     recipe = opened.trial_recipe(best.settings, opened.study.seed_of(best.number))
     request = inside(opened.request, recipe, folder, name, resumed=begun)
-    return _train_in_hand(request, opened.data, services.silent())
+    with services.step("final training", "Training the best settings once more"):
+        return _train_in_hand(request, opened.data, services.silent())
 
 
 def _whole_run(folder: Path, name: str) -> Path | None:
@@ -281,7 +290,8 @@ def _train_in_hand(request: Request, data: Data, services: Services) -> Run:
     if not recipe.by_gradient:
         assert frozen
         model = _probe(frozen, data, request, services)
-        shipped = ship(model, data.catalog, recipe, services.store)
+        with services.step("model file", "Making and checking the model file"):
+            shipped = ship(model, data.catalog, recipe, services.store)
         trained = Trained(recipe=recipe, data=data, shipped=shipped, probe=model.probe)
         return Run.open(write_run(trained, request, services))
     from tellapart.pipeline.gradient import train_network
@@ -303,7 +313,8 @@ def _probe(
     catalog, recipe = data.catalog, request.recipe
     rows = np.flatnonzero(catalog.splits != "")
     frozen.embed_rows(catalog, rows, recipe, services.console)
-    return fit_train(frozen, catalog, recipe)
+    with services.step("head", "Fitting the head"):
+        return fit_train(frozen, catalog, recipe)
 
 
 def _reason(error: Exception) -> str:

@@ -32,7 +32,6 @@ from tellapart.pipeline.request import Request, inside
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import calibrated_head, class_costs, class_shares, reference_rows
 from tellapart.probe.head import CalibratedHead
-from tellapart.progress import Advance
 from tellapart.recipe import Recipe
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import read_history
@@ -223,7 +222,8 @@ def _embedded(bench: Bench, recipe: Recipe) -> FrozenBackbone:
 
 def _val_head(bench: Bench, recipe: Recipe, frozen: FrozenBackbone) -> CalibratedHead:
     """A head, calibrated as `train` would: what is shipped is what is judged."""
-    model = fit_train(frozen, bench.catalog, recipe)
+    with bench.services.console.step("Fitting the head"):
+        model = fit_train(frozen, bench.catalog, recipe)
     head, calibration = calibrated_head(model, bench.catalog, recipe)
     return CalibratedHead(head.layers, calibration.rule)
 
@@ -241,24 +241,26 @@ def _fold_heads(
     divided = catalog.with_splits(pool_of(catalog.splits))
     rows = np.searchsorted(folds.rows, reference_rows(divided, pool.shape[1], recipe.seed))
 
-    def advance() -> None:
-        if watch.lost:
-            raise _Lost
+    with bench.services.console.track("Fitting the folds", folds.folds * folds.repeats) as task:
 
-    step: Advance = advance
-    try:
-        return fit_fold_probes(
-            pool,
-            rows,
-            catalog,
-            folds,
-            recipe.head,
-            step,
-            shares=class_shares(divided, recipe),
-            costs=class_costs(divided, recipe),
-        ).heads
-    except _Lost:
-        return None
+        def advance() -> None:
+            task()
+            if watch.lost:
+                raise _Lost
+
+        try:
+            return fit_fold_probes(
+                pool,
+                rows,
+                catalog,
+                folds,
+                recipe.head,
+                advance,
+                shares=class_shares(divided, recipe),
+                costs=class_costs(divided, recipe),
+            ).heads
+        except _Lost:
+            return None
 
 
 def _scored(
@@ -326,7 +328,8 @@ def _trained(
             return _outcome_of(read_history(path), bench.metric, path.name, recipe)
         data = data_in_hand(catalog, find_all(catalog, None))
         frozen = embedded() if recipe.starts_at_probe else None
-        start = fit_train(frozen, catalog, recipe) if frozen else None
+        with services.step("head", "Fitting the head"):
+            start = fit_train(frozen, catalog, recipe) if frozen else None
         run.begin(data)
         hardware = Hardware(recipe.training)
         fitted = fit_network(request, run, data, services, hardware, start=start, callbacks=[judge])

@@ -22,7 +22,7 @@ from tellapart.pipeline.pages import timestamp
 from tellapart.pipeline.request import as_source
 from tellapart.pipeline.run import Run
 from tellapart.pipeline.services import open_services
-from tellapart.progress import Console, duration
+from tellapart.progress import Console
 from tellapart.recipe import Recipe, recipe_items
 from tellapart.report.tune.page import FEW_TRIALS, TuningInput, render_tuning, summary_lines
 from tellapart.report.tune.trial_table import setting, states, trials_table
@@ -201,6 +201,7 @@ def tune(
     )
     with open_services(quiet=quiet) as services:
         opened = open_study(asked, services.console)
+        services.clock.lap("reading")
         try:
             search = Search(opened, services.sharing(), started, budget_seconds, storage)
             search.aim(trials)
@@ -231,9 +232,12 @@ def _searched(search: Search) -> Run | None:
 
 def _tuned(search: Search, final: Run | None, console: Console) -> Tuned:
     """What the study found, written and returned."""
-    opened, shown = search.opened, write_page(search, final)
+    opened = search.opened
+    with search.services.step("page", "Writing the page of the study"):
+        shown = write_page(search, final)
     seconds = round(clock() - search.started, 2)
-    console.say(f"The page of the study is written, after {duration(seconds)}")
+    console.say("The page of the study is written")
+    console.say(search.services.clock.summary())
     opened.run.write("log.txt", "\n".join(console.lines) + "\n")
     return Tuned(
         path=opened.run.path,
