@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from tellapart.errors import UserError
 from tellapart.evaluation.calibration import fit_temperature, softmax
 from tellapart.modelfile.layers import Layers
 from tellapart.options import HeadOptions
+from tellapart.probe.regression import (
+    Fit,
+    Regression,
+    Rows,
+    Scale,
+    Spectrum,
+    blocks,
+    measure_spectrum,
+    no_spectrum,
+)
 from tellapart.threads import map_ahead
 
-if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression
+# The last fit is proven to be this near the least loss, as a share of it. The fits of the folds
+# compare values of C, and their answers get a temperature. Where a hundredth is proven, the loss is
+# in fact within a few thousandths, after half as many passes.
+TOLERANCE = 3e-4
+FOLD_TOLERANCE = 1e-2
 
-MAX_STEPS = 300  # of L-BFGS; a fit that needs more changes its answers hardly any further
+# Standardised rows of all fits together; beyond it each pass standardises them anew.
+KEPT_BYTES = 512 * 2**20
+# Rows a number of the embedding, from which the spectrum is known well enough to be of use.
+_SPECTRUM_ROWS = 4
 
 # The work of one fit, in numbers of the embedding times classes, of which so much may be done that
 # all fits together stay under a third of the time that the embeddings take. The default backbone
@@ -27,6 +44,8 @@ MAX_STEPS = 300  # of L-BFGS; a fit that needs more changes its answers hardly a
 # of folds, and so the answers, depend on the machine.
 WORK_LIMIT = 31 / 0.17 / 3 * 1280 * 20
 FEWEST_FOLDS = 2
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -79,103 +98,243 @@ def num_folds(width: int, num_classes: int, options: HeadOptions) -> int:
 
 
 def fit_probe(
-    features: NDArray[np.float32],
+    features: NDArray[np.floating],
     labels: NDArray[np.int64],
     fold_of: NDArray[np.int64],
     num_classes: int,
     options: HeadOptions,
+    advance: Callable[[float], None] | None = None,
 ) -> Probe:
     """Fit the head, with the C that has the lowest loss on the images held out by folds.
 
     Args:
-        features: (N, D) embeddings of the images to learn from.
-        labels: (N,) int64 in [0, C); every class is present.
+        features: (N, D) float32 or float16 embeddings of the images to learn from, possibly
+            memory-mapped. A large matrix is read a block at a time and never copied.
+        labels: (N,) int64 in [0, C).
         fold_of: (N,) which fold holds a row out; -1 means that none does. `num_folds` says how many
             folds there should be.
         num_classes: how many classes there are.
         options: the values of C to try, and the weighting of the classes.
+        advance: called now and then with the share of the fits that is done, about; it ends at 1.
 
     Raises:
         UserError: the embeddings are not finite.
     """
-    if not np.isfinite(features).all():
-        raise UserError(
-            "The backbone gave features that are not finite.", "Choose another backbone."
-        )
-    from threadpoolctl import threadpool_limits
-
-    mean, std = features.mean(axis=0), features.std(axis=0)
-    std[std < 1e-6] = 1  # a feature that never changes says nothing
-    scaled = np.ascontiguousarray((features - mean) / std, np.float32)
-    c_values = sorted(options.c_values)
-    # One BLAS thread a fit, and the fits in parallel: threads in one small product mostly wait for
-    # each other.
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about MAX_STEPS being reached
-        fold_losses, logits = _search(scaled, labels, fold_of, num_classes, options)
-        best = (
-            min(fold_losses, key=lambda c: (fold_losses[c], c))
-            if fold_losses
-            else c_values[len(c_values) // 2]
-        )
-        model = _regression(options, best).fit(scaled, labels)
-    weight, bias = model.coef_, model.intercept_
-    if num_classes == 2:  # scikit-learn keeps one logit of two
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    weight = weight / std
-    layers = Layers((), weight.astype(np.float32), (bias - weight @ mean).astype(np.float32))
-    losses = fold_losses if len(c_values) > 1 else {}
-    return Probe(layers, best, losses, fold_of, logits)
+    # One BLAS thread, and blocks or fits in parallel. Threads in one small product mostly wait for
+    # each other, and their number could change the last digits.
+    with threadpool_limits(1):
+        scale = Scale(features)
+        if not scale.finite:
+            raise UserError(
+                "The backbone gave features that are not finite.", "Choose another backbone."
+            )
+        search = _Search(features, scale, labels, fold_of, num_classes, options, advance)
+        c, losses, logits = search.run()
+        weights = search.fit_all(c).weights
+    weight = weights[:, :-1] / scale.spread
+    bias = weights[:, -1] - weight @ scale.mean
+    layers = Layers((), weight.astype(np.float32), bias.astype(np.float32))
+    return Probe(layers, c, losses if len(options.c_values) > 1 else {}, fold_of, logits)
 
 
-def _search(
-    scaled: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    fold_of: NDArray[np.int64],
-    num_classes: int,
-    options: HeadOptions,
-) -> tuple[dict[float, float], NDArray[np.float32]]:
-    """C → mean cross-entropy of the held-out images at the temperature that suits them; and their
-    logits at the best C, (N, C), NaN where no fold holds an image out.
+class _Search:
+    """The fits of the folds, the choice of C, and the fit of all rows.
 
-    Without the temperature a strong regularisation would lose only because it is less sure, not
-    because it knows less. C goes from small to large, so that each fit can start at the last one.
-    Two rises in a row end the search. With many classes one fold alone searches, and the others are
-    fitted at the C that it found.
+    C goes from small to large, so that each fit can start where the last ones point to. Two rises
+    in a row end the search. With many classes one fold alone searches, and the others are fitted at
+    the C that it found.
     """
-    best_logits = np.full((len(labels), num_classes), np.nan, np.float32)
-    losses: dict[float, float] = {}
-    folds = np.unique(fold_of[fold_of >= 0]).tolist()
-    if not folds:
-        return losses, best_logits
-    c_values = sorted(options.c_values)
-    searching = folds if _every_fold_tries(scaled.shape[1], num_classes, options) else folds[:1]
-    models = {fold: _regression(options, c_values[0]) for fold in folds}
 
-    def held_logits(fold: int, c: float) -> NDArray[np.float32]:
-        held = fold_of == fold
-        return _logits(models[fold].set_params(C=c).fit(scaled[~held], labels[~held]), scaled[held])
+    def __init__(
+        self,
+        features: NDArray[np.floating],
+        scale: Scale,
+        labels: NDArray[np.int64],
+        fold_of: NDArray[np.int64],
+        num_classes: int,
+        options: HeadOptions,
+        advance: Callable[[float], None] | None,
+    ) -> None:
+        self._features, self._scale, self._labels = features, scale, labels
+        self._fold_of, self._num_classes, self._options = fold_of, num_classes, options
+        self._c_values = sorted(options.c_values)
+        self._folds = np.unique(fold_of[fold_of >= 0]).tolist()
+        every = _every_fold_tries(features.shape[1], num_classes, options)
+        self._searching = self._folds if every else self._folds[:1]
+        num_fits = len(self._folds) + (len(self._c_values) - 1) * len(self._searching) + 1
+        self._progress = _Progress(num_fits, advance)
+        self._spectrum = _spectrum(features, scale, num_fits * num_classes)
+        kept = KEPT_BYTES // (len(self._folds) + 1)
+        # Where rows are few, each fold has a thread. Where they are many, each block has.
+        self._few = 4 * features.size <= kept
+        self._kept_bytes = kept if self._few else 0
+        self._paths = {fold: _Path(self._regression(fold_of != fold)) for fold in self._folds}
 
-    def fitted(folds: list[int], c: float) -> dict[int, NDArray[np.float32]]:
-        return dict(zip(folds, map_ahead(lambda fold: held_logits(fold, c), folds), strict=True))
+    def run(self) -> tuple[float, dict[float, float], NDArray[np.float32]]:
+        """The best C, C → mean cross-entropy of the held-out images at the temperature that suits
+        them, and their logits at the best C: (N, C), NaN where no fold holds an image out.
 
-    held_out = np.isin(fold_of, searching)
-    weights = _image_weights(labels, options)[held_out]
-    logits = np.empty_like(best_logits)
-    for c in c_values:
-        for fold, values in fitted(searching, c).items():
-            logits[fold_of == fold] = values
-        losses[c] = _calibrated_loss(logits[held_out], labels[held_out], weights)
-        if losses[c] == min(losses.values()):
-            best_logits[held_out] = logits[held_out]
-        recent = list(losses.values())[-3:]
-        if len(recent) == 3 and recent[0] < recent[1] < recent[2]:
-            break
-    best = min(losses, key=lambda c: (losses[c], c))
-    rest = [fold for fold in folds if fold not in searching]
-    for fold, values in fitted(rest, best).items():
-        best_logits[fold_of == fold] = values
-    return losses, best_logits
+        Without the temperature a strong regularisation would lose only because it is less sure, not
+        because it knows less.
+        """
+        logits = np.full((len(self._labels), self._num_classes), np.nan, np.float32)
+        losses: dict[float, float] = {}
+        if not self._folds:
+            return self._c_values[len(self._c_values) // 2], losses, logits
+        labels = np.concatenate([self._labels[self._fold_of == fold] for fold in self._searching])
+        weights = np.ones(len(labels))
+        if self._options.weighting == "balanced":
+            weights = 1 / np.bincount(self._labels)[labels]
+        best: list[NDArray[np.float32]] = []
+        for c in self._c_values:
+            answers = self._answers(self._searching, c)
+            losses[c] = _calibrated_loss(np.concatenate(answers), labels, weights)
+            if losses[c] == min(losses.values()):
+                best = answers
+            recent = list(losses.values())[-3:]
+            if len(recent) == 3 and recent[0] < recent[1] < recent[2]:
+                break
+        chosen = min(losses, key=lambda c: (losses[c], c))
+        self._progress.skip((len(self._c_values) - len(losses)) * len(self._searching))
+        rest = self._folds[len(self._searching) :]
+        start = self._mean_weights(self._searching, chosen)
+        for fold in rest:
+            self._paths[fold].begin(start)
+        for fold, answer in zip(self._folds, best + self._answers(rest, chosen), strict=True):
+            logits[self._fold_of == fold] = answer
+        return chosen, losses, logits
+
+    def fit_all(self, c: float) -> Fit:
+        """The fit of all rows. It begins in the middle of those of the folds."""
+        start = self._mean_weights(self._folds, c) if self._folds else None
+        regression = self._regression(None)
+        fit = regression.fit(
+            self._strength(c), start, tolerance=TOLERANCE, advance=self._progress.within
+        )
+        self._progress.finish()
+        return fit
+
+    def _answers(self, folds: Sequence[int], c: float) -> list[NDArray[np.float32]]:
+        """The logits of each fold's rows, by a fit of the others."""
+
+        def answer(fold: int) -> NDArray[np.float32]:
+            within = None if self._few else self._progress.within
+            weights = self._paths[fold].fit(self._strength(c), within)
+            held = np.flatnonzero(self._fold_of == fold)
+            return Rows(self._features, self._scale, held).logits(weights)
+
+        answers = []
+        for logits in map_ahead(answer, folds) if self._few else map(answer, folds):
+            answers.append(logits)
+            self._progress.fitted()
+        return answers
+
+    def _regression(self, chosen: NDArray[np.bool_] | None) -> Regression:
+        """The regression of the chosen rows; None means all."""
+        places = None if chosen is None else np.flatnonzero(chosen)
+        return Regression(
+            Rows(self._features, self._scale, places, self._kept_bytes),
+            self._labels if places is None else self._labels[places],
+            self._num_classes,
+            self._spectrum,
+            balanced=self._options.weighting == "balanced",
+            # One fit of all rows has all threads.
+            in_parallel=chosen is None or not self._few,
+        )
+
+    def _strength(self, c: float) -> float:
+        """C for one weight a class. For two classes scikit-learn penalises the one weight of their
+        difference, whose square is twice the sum of their squares.
+        """
+        return c / 2 if self._num_classes == 2 else c
+
+    def _mean_weights(self, folds: Sequence[int], c: float) -> Floats:
+        fitted = [self._paths[fold].weights[self._strength(c)] for fold in folds]
+        return np.asarray(np.mean(fitted, axis=0))
+
+
+class _Path:
+    """The fits of one fold, from small C to large.
+
+    Args:
+        regression: of the rows that the fold does not hold out.
+    """
+
+    def __init__(self, regression: Regression) -> None:
+        self._regression = regression
+        self._start: Floats | None = None
+        self.weights: dict[float, Floats] = {}
+
+    def begin(self, start: Floats) -> None:
+        """Start the first fit there."""
+        self._start = start
+
+    def fit(self, c: float, advance: Callable[[float], None] | None) -> Floats:
+        """The weights at C. The fit starts where the last two point to."""
+        fit = self._regression.fit(
+            c, self._next_start(c), tolerance=FOLD_TOLERANCE, advance=advance
+        )
+        self.weights[c] = fit.weights
+        return fit.weights
+
+    def _next_start(self, c: float) -> Floats | None:
+        tried = list(self.weights)
+        if not tried:
+            return self._start
+        last = self.weights[tried[-1]]
+        if len(tried) == 1:
+            return last
+        ratio = np.log(c / tried[-1]) / np.log(tried[-1] / tried[-2])
+        return np.asarray(last + min(1.0, ratio) * (last - self.weights[tried[-2]]))
+
+
+class _Progress:
+    """The share of the fits that is done.
+
+    Args:
+        num_fits: how many there are.
+        advance: is told.
+    """
+
+    def __init__(self, num_fits: int, advance: Callable[[float], None] | None) -> None:
+        self._num_fits, self._done, self._told = num_fits, 0, 0.0
+        self._advance = advance or (lambda share: None)
+
+    def within(self, share: float) -> None:
+        """A share of the next fit is done."""
+        # A step can make the gap larger, but nothing that is done is undone.
+        self._told = max(self._told, min(1.0, (self._done + share) / self._num_fits))
+        self._advance(self._told)
+
+    def fitted(self) -> None:
+        """One more fit is done."""
+        self.skip(1)
+
+    def skip(self, count: int) -> None:
+        """So many fits more are done, or not needed."""
+        self._done += count
+        self.within(0)
+
+    def finish(self) -> None:
+        """All of them are done."""
+        self._advance(1.0)
+
+
+def _spectrum(features: NDArray[np.floating], scale: Scale, units: int) -> Spectrum:
+    """The spectrum of the features, where measuring it is cheap beside the fits.
+
+    Args:
+        features: (N, D).
+        scale: of the features.
+        units: fits times classes.
+    """
+    count, width = features.shape
+    enough = _SPECTRUM_ROWS * width
+    # Measuring takes some 10 D³; a fit makes 20 passes of 4 N D a class, a third fewer with it.
+    if count < enough or units * count < width**2:
+        return no_spectrum(width)
+    places = np.linspace(0, count - 1, enough).astype(np.int64)
+    return measure_spectrum(Rows(features, scale, places)[:])
 
 
 def _every_fold_tries(width: int, num_classes: int, options: HeadOptions) -> bool:
@@ -191,27 +350,9 @@ def _affordable(width: int, num_classes: int) -> int:
 def _calibrated_loss(
     logits: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> float:
-    probs = softmax(logits, fit_temperature(logits, labels))
-    losses = -np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-7))
+    temperature, losses = fit_temperature(logits, labels), np.empty(len(labels))
+    for block in blocks(len(labels)):
+        probs = softmax(logits[block], temperature)
+        own = probs[np.arange(len(probs)), labels[block]]
+        losses[block] = -np.log(np.maximum(own, 1e-7))
     return float(np.average(losses, weights=weights))
-
-
-def _logits(model: LogisticRegression, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, C): scikit-learn keeps one logit where there are two classes."""
-    logits = model.decision_function(scaled)
-    return np.asarray(
-        logits if logits.ndim == 2 else np.stack([-logits, logits], axis=1) / 2, np.float32
-    )
-
-
-def _regression(options: HeadOptions, c: float) -> LogisticRegression:
-    from sklearn.linear_model import LogisticRegression
-
-    weighting = None if options.weighting == "none" else "balanced"
-    return LogisticRegression(C=c, class_weight=weighting, max_iter=MAX_STEPS, warm_start=True)
-
-
-def _image_weights(labels: NDArray[np.int64], options: HeadOptions) -> NDArray[np.float64]:
-    if options.weighting == "none":
-        return np.ones(len(labels))
-    return 1 / np.bincount(labels)[labels]
