@@ -8,13 +8,17 @@ import time
 import zlib
 from dataclasses import astuple
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import __version__ as pillow_version
 
+from tellapart.cache import database
+from tellapart.cache.blocks import forget_oldest
 from tellapart.cache.database import Database
+from tellapart.cache.records import Records
 from tellapart.catalog.inspect import Verdict
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES
 from tellapart.decoders import rules as decode_rules
@@ -22,12 +26,13 @@ from tellapart.decoders.levels import Levels
 from tellapart.decoders.opening import installed_decoders
 from tellapart.decoders.rules import DecodeRules
 
-FORMAT = 2  # the version of the tables; another one gets another file
+FORMAT = 3  # the version of tables and blocks; another one gets other files
 # The version of thumbnails and of their search. Raise it when the same pixels may get another
 # answer.
 CONTRACT = 3
 # A younger file can change again without its times telling. It is read next time.
 SETTLED_SECONDS = 2.0
+WINDOW = 20_000  # files whose verdicts are in memory at a time
 
 
 class ScanMemory(Database):
@@ -47,24 +52,41 @@ class ScanMemory(Database):
         self._place = hashlib.sha256(
             f"{self._settings} {place}".encode(errors="surrogateescape")
         ).hexdigest()[:32]
-        self._files = {row[0]: row[1:] for row in self._rows(_SELECT_FILES, (self._place,))}
-        self._thumbnails: dict[str, bytes] = {}
-        self._has_all_thumbnails = False
+        self._window: dict[str, tuple[Any, ...]] = {}
+        self._first = self._last = ""  # the paths from which and to which the window knows all
+        settings = hashlib.sha256(self._settings.encode()).hexdigest()[:32]
+        self._kept_thumbnails = folder / f"thumbnails-{FORMAT}"
+        self._thumbnails = Records(self._kept_thumbnails / settings)
 
     def recall(self, path: str, stamp: str) -> Verdict | None:
-        """The verdict on a file that has not changed since it was last scanned."""
-        found = self._files.get(path)
+        """The verdict on a file that has not changed since it was last scanned.
+
+        It is quick for paths that are asked for in their order.
+        """
+        if not self._first <= path <= self._last:
+            self._move_window(path)
+        found = self._window.get(path)
         if not stamp or found is None or found[0] != stamp:
             return None
         *values, check = found
         return _verdict(*values[1:]) if check == _check(self._place, path, *values) else None
 
+    def _move_window(self, path: str) -> None:
+        """Know the files from this path on. All of them at once would be a gigabyte a million, and
+        asked for alone each takes ten times as long.
+        """
+        found = self._rows(_SELECT_FILES, (self._place, path, WINDOW))
+        self._window = {row[0]: row[1:] for row in found}
+        self._first = path
+        self._last = found[-1][0] if len(found) == WINDOW else _BEHIND_ALL
+
     def recall_content(self, digest: str) -> Verdict | None:
         """The verdict on bytes that an earlier scan met, under whatever name."""
-        for *values, thumbnail, check in self._rows(_SELECT_CONTENT, (self._settings, digest)):
-            if check == _check(self._settings, *values, thumbnail):
-                self._thumbnails[digest] = thumbnail
-                return _verdict(*values)
+        for *values, check in self._rows(_SELECT_CONTENT, (self._settings, digest)):
+            if check == _check(self._settings, *values):
+                verdict = _verdict(*values)
+                # Without its thumbnail an image is decoded again, and the thumbnail is kept anew.
+                return verdict if verdict.status != "ok" or self.thumbnail_of(digest) else None
         return None
 
     def remember(self, path: str, stamp: tuple[str, float], verdict: Verdict) -> None:
@@ -78,22 +100,17 @@ class ScanMemory(Database):
         """Keep what bytes are, and the thumbnail of their pixels; b"" where the status is not
         ok.
         """
-        row = (self._settings, *_values(verdict), thumbnail)
+        row = (self._settings, *_values(verdict))
         self._put("contents", *row, _check(*row))
-        self._thumbnails[verdict.digest] = thumbnail
+        if thumbnail:
+            self._thumbnails.put(verdict.digest, thumbnail)
 
     def thumbnail_of(self, digest: str) -> bytes | None:
-        """The thumbnail of an image that this scan has met, under whatever name. None means that it
+        """The thumbnail of an image that a scan has met, under whatever name. None means that it
         was lost.
         """
-        if digest not in self._thumbnails and not self._has_all_thumbnails:
-            # All at once: asked for one by one they take ten times as long.
-            self._has_all_thumbnails = True
-            sources = (self._settings, self._place)
-            for *values, thumbnail, check in self._rows(_SELECT_CONTENTS, sources):
-                if check == _check(self._settings, *values, thumbnail):
-                    self._thumbnails.setdefault(values[0], thumbnail)
-        return self._thumbnails.get(digest)
+        thumbnail = self._thumbnails.get(digest)
+        return None if thumbnail is None else thumbnail.tobytes()
 
     def recall_pairs(self, key: str) -> NDArray[np.int64] | None:
         """(P, 2) the near-duplicates of a set of images, as `remember_pairs` was given them."""
@@ -107,6 +124,21 @@ class ScanMemory(Database):
         """Keep the near-duplicates of a set of images."""
         data = pairs.astype(np.int64).tobytes()
         self._put("sets", self._settings + key, data, zlib.crc32(data))
+
+    def flush(self) -> None:
+        """Write what waits in memory."""
+        super().flush()
+        self._thumbnails.flush()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._thumbnails.close()
+        forget_oldest(self._kept_thumbnails, database.KEPT_BYTES)
 
 
 def _values(verdict: Verdict) -> tuple[str | int, ...]:
@@ -160,20 +192,17 @@ _TABLES = {
     ),
     "contents": (
         "settings TEXT, digest TEXT, status TEXT, notes TEXT, width INTEGER, height INTEGER, taken"
-        " TEXT, detail TEXT, levels TEXT, decoded_by TEXT, thumbnail BLOB, sum INTEGER, kept INTEGER,"
+        " TEXT, detail TEXT, levels TEXT, decoded_by TEXT, sum INTEGER, kept INTEGER,"
         " PRIMARY KEY (settings, digest)"
     ),
     "sets": "key TEXT PRIMARY KEY, pairs BLOB, sum INTEGER, kept INTEGER",
 }
 _SELECT_FILES = (
     "SELECT path, stamp, digest, status, notes, width, height, taken, detail, levels, decoded_by, sum"
-    " FROM files WHERE place = ?"
+    " FROM files WHERE place = ? AND path >= ? ORDER BY path LIMIT ?"
 )
-_CONTENT = (
-    "SELECT digest, status, notes, width, height, taken, detail, levels, decoded_by, thumbnail, sum"
-    " FROM contents"
+_SELECT_CONTENT = (
+    "SELECT digest, status, notes, width, height, taken, detail, levels, decoded_by, sum"
+    " FROM contents WHERE settings = ? AND digest = ?"
 )
-_SELECT_CONTENT = f"{_CONTENT} WHERE settings = ? AND digest = ?"
-_SELECT_CONTENTS = (
-    f"{_CONTENT} WHERE settings = ? AND digest IN (SELECT digest FROM files WHERE place = ?)"  # noqa: S608
-)
+_BEHIND_ALL = "\U0010ffff"

@@ -16,9 +16,10 @@ from tellapart.catalog.near import near_duplicates
 from tellapart.catalog.prints import PRINT_BYTES, prints_of
 from tellapart.catalog.reshots import shots_of_scenes
 from tellapart.catalog.table import Catalog
-from tellapart.catalog.thumbnails import GREY_BYTES, THUMBNAIL_BYTES, make_thumbnail
+from tellapart.catalog.thumbnails import GREY_BYTES, THUMBNAIL_BYTES, batches, make_thumbnail
 from tellapart.catalog.unions import united
 from tellapart.phrases import count_of
+from tellapart.scratch import scratch
 
 CopiesKind = Literal["near", "exact", "off"]
 
@@ -86,15 +87,13 @@ def link_copies(catalog: Catalog, memory: ThumbnailMemory, kind: CopiesKind = "n
     key = hashlib.sha256("".join([ranges, *catalog.digests[rows]]).encode()).hexdigest()
     pairs = memory.recall_pairs(key)
     if pairs is None:
-        joined = b"".join(thumbnails_of(catalog, rows, memory))
-        thumbnails = np.frombuffer(joined, np.uint8).reshape(-1, THUMBNAIL_BYTES)
+        thumbnails = thumbnail_array(catalog, rows, memory)
         shown = np.flatnonzero(~_is_faint(catalog, rows, thumbnails))
-        visible = rows[shown]
         found = near_duplicates(
-            thumbnails[shown], catalog.widths[visible], catalog.heights[visible]
+            thumbnails, catalog.widths[rows], catalog.heights[rows], among=shown
         )
         # An image paired with itself is one that was not compared with all that look like it.
-        pairs = shown[np.concatenate([found.pairs, np.stack([found.uncompared] * 2, axis=1)])]
+        pairs = np.concatenate([found.pairs, np.stack([found.uncompared] * 2, axis=1)])
         memory.remember_pairs(key, pairs)
     uncompared = int((pairs[:, 0] == pairs[:, 1]).sum())
     scenes = shots_of_scenes(catalog, rows, united(len(rows), pairs.tolist()))
@@ -116,9 +115,8 @@ def _is_faint(
     of more than 8 bits, for example. One plain colour is not faint; it may be a placeholder.
     """
     faint = np.array(["low_contrast" in note.split(";") for note in catalog.notes[rows]], bool)
-    grey = thumbnails[:, :GREY_BYTES]
-    varied: NDArray[np.bool_] = np.ptp(grey, axis=1) > _PLAIN
-    return faint & varied
+    faint[faint] = np.ptp(thumbnails[faint, :GREY_BYTES], axis=1) > _PLAIN
+    return faint
 
 
 def different_images(catalog: Catalog) -> NDArray[np.int64]:
@@ -154,8 +152,8 @@ def take_prints(catalog: Catalog, memory: ThumbnailMemory) -> Catalog:
     """The scanned catalog with its column `prints`."""
     prints = np.zeros((len(catalog), PRINT_BYTES), np.uint8)
     rows = np.flatnonzero(catalog.ok)
-    joined = b"".join(thumbnails_of(catalog, rows, memory))
-    prints[rows] = prints_of(np.frombuffer(joined, np.uint8).reshape(-1, THUMBNAIL_BYTES))
+    for batch in batches(len(rows), 4096):
+        prints[rows[batch]] = prints_of(thumbnail_array(catalog, rows[batch], memory))
     return catalog.replace(prints=prints)
 
 
@@ -172,6 +170,21 @@ def thumbnails_of(
         if thumbnail is None:
             thumbnail = make_thumbnail(unchanged_pixels(catalog.files, path, digest, catalog.rules))
         yield thumbnail
+
+
+def thumbnail_array(
+    catalog: Catalog, rows: NDArray[np.int64], memory: ThumbnailMemory
+) -> NDArray[np.uint8]:
+    """(len(rows), THUMBNAIL_BYTES) the thumbnails of usable rows. Those of very many images lie in
+    a temporary file.
+
+    Raises:
+        Refused: a thumbnail was lost, and its file has changed since the scan.
+    """
+    thumbnails = scratch((len(rows), THUMBNAIL_BYTES), np.uint8)
+    for row, thumbnail in enumerate(thumbnails_of(catalog, rows, memory)):
+        thumbnails[row] = np.frombuffer(thumbnail, np.uint8)
+    return thumbnails
 
 
 def find_copies(catalog: Catalog) -> list[Copies]:

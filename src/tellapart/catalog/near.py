@@ -70,7 +70,10 @@ class NearDuplicates(NamedTuple):
 
 
 def near_duplicates(
-    thumbnails: NDArray[np.uint8], widths: Integers, heights: Integers
+    thumbnails: NDArray[np.uint8],
+    widths: Integers,
+    heights: Integers,
+    among: Integers | None = None,
 ) -> NearDuplicates:
     """Pairs of rows that show the same image, changed by no more than saving, resizing, mirroring,
     quarter turns and slight edits change it.
@@ -88,12 +91,14 @@ def near_duplicates(
         thumbnails: (N, THUMBNAIL_BYTES) from `make_thumbnail`, of files that differ.
         widths: (N,) of the images, in pixels.
         heights: (N,) likewise.
+        among: the rows that are compared. None means all.
     """
     assert thumbnails.shape == (len(widths), THUMBNAIL_BYTES) and len(widths) == len(heights)
     aspects = np.log(widths / heights).astype(np.float32)
     # In an order that only the contents decide. It also scatters whatever lay side by side.
-    keys = (int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest()) for row in thumbnails)
-    order = np.lexsort((aspects, np.fromiter(keys, np.uint64)))
+    rows = np.arange(len(thumbnails)) if among is None else among
+    keys = (int.from_bytes(blake2b(thumbnails[row], digest_size=8).digest(), "big") for row in rows)
+    order = rows[np.lexsort((aspects[rows], np.fromiter(keys, np.uint64, len(rows))))]
     flat, framed = _without_detail(thumbnails, order)
     # The threads are ours; with BLAS's own beside them it takes half as long again.
     with threadpool_limits(1):

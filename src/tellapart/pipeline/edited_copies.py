@@ -6,9 +6,8 @@ import hashlib
 
 import numpy as np
 
-from tellapart.catalog.duplicates import ThumbnailMemory, different_images, thumbnails_of
+from tellapart.catalog.duplicates import ThumbnailMemory, different_images, thumbnail_array
 from tellapart.catalog.table import Catalog
-from tellapart.catalog.thumbnails import THUMBNAIL_BYTES
 from tellapart.catalog.unions import united
 from tellapart.phrases import count_of
 from tellapart.probe.embeddings import FeatureExtractor
@@ -39,8 +38,7 @@ def link_edited_copies(
     if kept is None:
         from tellapart.probe.edited import edited_copies  # torch, which kept pairs do not need
 
-        joined = b"".join(thumbnails_of(catalog, rows, memory))
-        thumbnails = np.frombuffer(joined, np.uint8).reshape(-1, THUMBNAIL_BYTES)
+        thumbnails = thumbnail_array(catalog, rows, memory)
         _, first, place = np.unique(catalog.copies[rows], return_index=True, return_inverse=True)
         _, classes = np.unique(catalog.labels[rows], return_inverse=True)
         embedded = features.of(catalog, rows)
