@@ -40,7 +40,8 @@ class ModelCard:
         backbone: the name of the network.
         decoding: the settings of the decode contract, as in the training.
         digests: the SHA-256 of recipe, catalog and weights.
-        licences: the licence of the weights, and their source.
+        licences: the licence of the weights, its text where it asks for a copy, what it forbids,
+            and the source of the weights.
         versions: the versions of tellapart and of the packages that wrote the file.
         seen: the images that it was trained and chosen on. None in files of an earlier tellapart.
 

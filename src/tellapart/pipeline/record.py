@@ -17,6 +17,7 @@ from tellapart.evaluation.calibration_check import check_calibration
 from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.left_out import LeftOut
 from tellapart.evaluation.predictions import Predictions
+from tellapart.modelfile.licences import in_words, warning
 from tellapart.pipeline.data import Data, changed_finding
 from tellapart.pipeline.fold_record import Folded, write_folds
 from tellapart.pipeline.head_file import write_head
@@ -52,6 +53,7 @@ class Trained:
         comparison: how the fine-tuned network compares with the probe.
         folds: of a cross-validation, what they measured.
         left_out: how well a class that was never shown would be noticed. None if not measured.
+        preset: what a preset chose and why, as plain values; empty without one.
     """
 
     recipe: Recipe
@@ -64,6 +66,7 @@ class Trained:
     comparison: Comparison | None = None
     folds: Folded | None = None
     left_out: LeftOut | None = None
+    preset: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -72,6 +75,8 @@ class Trained:
         more = (changed_finding(changed),) if changed else ()
         if self.probe is not None and not self.shipped.calibration.count:
             more = (*more, Finding("remark", _NOTHING_HELD_OUT, ()))
+        if forbids := warning(self.shipped.network.licence):
+            more = (*more, Finding("remark", forbids, ()))
         return (*self.data.findings, *more)
 
 
@@ -110,6 +115,8 @@ def write_results(run: RunFolder, trained: Trained, name: str, services: Service
     run.write_json("metrics.json", _metrics(trained, clock.seconds()))
     with services.step("report", "Writing the report"):
         run.write("report.html", render(_report(trained, escape(name), clock.seconds())))
+    if forbids := warning(shipped.network.licence):
+        console.say(f"note: {forbids}")
     console.say(f"Run {run.path.name} written, seed {trained.recipe.seed}")
     console.say(clock.summary())
     run.write("log.txt", "\n".join(console.lines) + "\n")
@@ -145,6 +152,7 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
         "training": trained.training,
         "comparison": trained.comparison and trained.comparison.as_json(),
         "folds": trained.folds and trained.folds.as_json(),
+        "preset": dict(trained.preset),
     }
     return {
         "test": shipped.metrics.as_json(),
@@ -211,6 +219,7 @@ def _report(trained: Trained, name: str, seconds: Mapping[str, float]) -> Report
                 "Catalog": catalog.digest,
                 "Splits": trained.data.splits_digest,
             },
+            **({"Preset": _preset_facts(trained.preset)} if trained.preset else {}),
             "Recipe": _flat(recipe_values(trained.recipe)),
             **({"Training": _flat(trained.training)} if trained.training else {}),
             "Environment": _flat(environment()),
@@ -232,7 +241,7 @@ def _model_facts(trained: Trained) -> dict[str, str]:
     return {
         "Backbone": trained.recipe.backbone.name,
         "Weights": f"{network.source}, SHA-256 {network.digest[:16]}…",
-        "Licence of the weights": network.licence,
+        "Licence of the weights": in_words(network.licence),
         **({"Members": str(members)} if members else {}),
         "Preprocessing": str(network.preprocessing),
         "Size of the file": f"{len(trained.shipped.model) / 1e6:.1f} MB",
@@ -241,6 +250,16 @@ def _model_facts(trained: Trained) -> dict[str, str]:
             f" from files, {parity.from_tensors:.6f} from tensors"
         ),
     }
+
+
+def _preset_facts(preset: Mapping[str, Any]) -> dict[str, str]:
+    """What a preset chose and measured, for the report."""
+    measured = {
+        row["name"]: f"{100 * row['accuracy']['value']:.1f} % out of fold, {row['ms']:.3g} ms"
+        for row in preset["measured"]
+    }
+    skipped = {name: f"not measured. {reason}" for name, reason in preset["skipped"].items()}
+    return {"Name": preset["preset"], "Choice": preset["why"], **measured, **skipped}
 
 
 def _flat(values: Mapping[str, object]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.card import ModelCard
 from tellapart.modelfile.familiarity import Subspace
 from tellapart.modelfile.layers import Layers
+from tellapart.modelfile.licences import licence_facts
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.session import Session
 from tellapart.pipeline.probe import TrainedModel
@@ -94,7 +95,7 @@ def card_for(
             "catalog": catalog.digest,
             "weights": network.digest,
         },
-        licences={"weights": network.licence, "weights source": network.source},
+        licences=licence_facts(network.licence, network.source),
         versions={"tellapart": VERSION, **network.versions},
         seen=seen_images(catalog, recipe.seed),
     )
