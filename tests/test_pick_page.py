@@ -26,7 +26,7 @@ def row(name: str, accuracy: float = 0.9, ms: float = 10.0, **changes: object) -
     }
     place = {"standing": "the most accurate", "on_front": True, "within": True, "chosen": False}
     scores = {"accuracy": score, "balanced": score, "log_loss": Score(0.2, 0.1, 0.3, 100)}
-    times = {"ms": (ms, ms, ms), "all_cores_ms": None}
+    times = {"ms": ms, "decoding_ms": 0.3 * ms, "network_ms": (0.7 * ms,) * 3, "all_cores_ms": None}
     return PickRow(name=name, **(scores | times | facts | place | changes))
 
 
@@ -64,7 +64,7 @@ def test_the_plot_holds_every_bar_and_a_larger_file_has_a_larger_dot():
     assert all(
         plot.up.end <= mark.high <= mark.dot.y <= mark.low <= plot.up.start for mark in plot.marks
     )
-    assert [mark.dot.x for mark in plot.marks] == [plot.across.at(row.ms[0]) for row in rows]
+    assert [mark.dot.x for mark in plot.marks] == [plot.across.at(row.ms) for row in rows]
     assert plot.marks[0].dot.radius < plot.marks[1].dot.radius
 
 
@@ -76,6 +76,10 @@ def test_numbers_of_dots_at_one_place_do_not_hide_each_other():
 def test_the_line_joins_the_front_only():
     rows = [row("a", 0.8, 3), row("b", 0.7, 5, on_front=False), row("c", 0.9, 9)]
     assert len(pareto_plot(rows).line.split()) == 2
+
+
+def test_decoding_and_network_are_shown_apart():
+    assert "decoding 3 + network 7 (7 to 7)" in page_of([row("a", ms=10)]).text
 
 
 def test_times_below_a_millisecond_still_have_an_axis():

@@ -254,6 +254,7 @@ def tune(
     epilog=examples(
         "pick photos/",
         "pick photos/ --max-ms 20",
+        "pick photos/ --ms-worth 0.5",
         "pick photos/ --backbones resnet18,resnet50=mine.safetensors",
     )
 )
@@ -270,13 +271,20 @@ def pick(
     max_ms: Annotated[
         float | None,
         option(
-            "The most milliseconds per decoded image, on one thread. Reading and decoding the file"
-            " come on top, and take as long for each network.",
+            "The most milliseconds per image on one thread, decoding included.",
             metavar="MS",
         ),
     ] = None,
     max_mb: Annotated[
         float | None, option("The most megabytes of the model file.", metavar="MB")
+    ] = None,
+    ms_worth: Annotated[
+        float | None,
+        option(
+            "Points of accuracy that a millisecond per image is worth to you. A faster network is"
+            " then recommended where it saves more than it loses. Default: only accuracy counts.",
+            metavar="POINTS",
+        ),
     ] = None,
     budget: Budget = None,
     recipe: Recipe = None,
@@ -307,6 +315,7 @@ def pick(
         backbones=names or None,
         max_ms=max_ms,
         max_mb=max_mb,
+        ms_worth=ms_worth,
         budget_seconds=None if budget is None else seconds(budget),
         recipe=recipe or "probe",
         out=page_for(out, data, "pick"),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.evaluation.clusters import effective_count
-from tellapart.evaluation.intervals import wilson
+from tellapart.evaluation.intervals import CONFIDENCE, wilson
 from tellapart.evaluation.metrics import Score, share
 
 # Above so many steps the exact distribution of a sign-flip test takes seconds, and a normal one is
@@ -69,7 +69,7 @@ def compare_shares(
         second=share(second, clusters),
         difference=Score(
             (gained - lost) / count if count else math.nan,
-            *_interval(first, second, clusters),
+            *paired_interval(*paired_counts(first, second, clusters)),
             count,
             num_clusters,
         ),
@@ -81,8 +81,10 @@ def compare_shares(
     )
 
 
-def paired_interval(both: float, gained: float, lost: float, count: float) -> tuple[float, float]:
-    """The 95 % interval of the difference of two shares of the same images.
+def paired_interval(
+    both: float, gained: float, lost: float, count: float, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """The interval of the difference of two shares of the same images.
 
     Args:
         both: how many images both models got right.
@@ -90,6 +92,7 @@ def paired_interval(both: float, gained: float, lost: float, count: float) -> tu
         lost: how many only the first got right.
         count: how many images there are. It may be a fraction, since an effective number of images
             is one.
+        confidence: the chance that such an interval holds the true difference, in (0, 1).
 
     Returns:
         low and high of second less first; (-1, 1) without images.
@@ -106,8 +109,8 @@ def paired_interval(both: float, gained: float, lost: float, count: float) -> tu
     # min: rounding of fractions must not make the successes more than all images.
     first_right, second_right = min(both + lost, count), min(both + gained, count)
     first, second = first_right / count, second_right / count
-    first_low, first_high = wilson(first_right, count)
-    second_low, second_high = wilson(second_right, count)
+    first_low, first_high = wilson(first_right, count, confidence)
+    second_low, second_high = wilson(second_right, count, confidence)
     correlation = _correlation(both, gained, lost, neither)
 
     def reach(a: float, b: float) -> float:
@@ -118,6 +121,29 @@ def paired_interval(both: float, gained: float, lost: float, count: float) -> tu
         max(difference - reach(second - second_low, first_high - first), -1.0),
         min(difference + reach(second_high - second, first - first_low), 1.0),
     )
+
+
+def paired_counts(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], clusters: NDArray[np.int64]
+) -> tuple[float, float, float, float]:
+    """What `paired_interval` takes: images that both, only the second, and only the first got
+    right, and all images. They are scaled to the effective number of images.
+
+    Args:
+        first: (N,) whether the first model got each image right.
+        second: (N,) the same of the second model.
+        clusters: (N,) the cluster of each image.
+    """
+    count = len(first)
+    both, gained, lost = (
+        int(mask.sum()) for mask in (first & second, second & ~first, first & ~second)
+    )
+    change = second.astype(np.int64) - first.astype(np.int64)
+    effective = effective_count(change, clusters)
+    if effective == count:
+        return both, gained, lost, count
+    shrink = effective / count
+    return both * shrink, gained * shrink, lost * shrink, effective
 
 
 def mcnemar(gained: int, lost: int) -> float:
@@ -184,21 +210,6 @@ def sign_flip(change: NDArray[np.int64], clusters: NDArray[np.int64]) -> float:
         chances[:size] /= 2
     reached = np.abs(2 * np.arange(most + 1) - most) >= observed
     return float(min(chances[reached].sum(), 1.0))
-
-
-def _interval(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], clusters: NDArray[np.int64]
-) -> tuple[float, float]:
-    """The paired interval at the effective number of images."""
-    count = len(first)
-    masks = (first & second, second & ~first, first & ~second)
-    both, gained, lost = (int(mask.sum()) for mask in masks)
-    change = second.astype(np.int64) - first.astype(np.int64)
-    effective = effective_count(change, clusters)
-    if effective == count:
-        return paired_interval(both, gained, lost, count)
-    shrink = effective / count
-    return paired_interval(both * shrink, gained * shrink, lost * shrink, effective)
 
 
 def _correlation(both: float, gained: float, lost: float, neither: float) -> float:

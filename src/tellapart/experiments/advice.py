@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,11 +13,12 @@ from tellapart.experiments.pareto import (
     most_accurate,
     standings,
 )
+from tellapart.modelfile.licences import warning
 from tellapart.phrases import in_groups
 
 # A difference in accuracy that matters: a paired interval that reaches further leaves it open.
 TELLING = 0.02
-AS_FAST = 1.1  # times the shortest latency: a smaller ratio is within the noise of a machine
+AS_FAST = 1.1  # times the shorter time: a smaller ratio is within the noise of a machine
 
 
 @dataclass(frozen=True)
@@ -35,36 +37,38 @@ class Advice:
 def advise(candidates: Sequence[Candidate], budget: Budget) -> Advice:
     """Recommend the most accurate candidate within the budget, and say what its time buys.
 
-    A faster one is recommended only if the images show that it is at most `NEGLIGIBLE` worse.
-    Images that cannot tell two candidates apart do not show that these are equal.
+    A less accurate one is recommended only if the user says what a millisecond is worth, and the
+    time that it saves is worth more than the accuracy that it loses. Images that cannot tell two
+    candidates apart do not show that these are equal, so the best estimate decides.
 
     Args:
         candidates: at least one, all measured on the same images.
-        budget: what the model file may cost.
+        budget: what the model file may cost, and what a millisecond is worth.
     """
     within = [candidate for candidate in candidates if budget.holds(candidate)]
     if not within:
         return Advice(None, (_nothing_fits(candidates, budget),))
     standing, best = standings(within), most_accurate(within)
-    equals = [
-        candidate
-        for candidate in within
-        if candidate is best or standing[candidate.name].is_as_good
-    ]
-    chosen = _fastest(equals)
-    reasons = [_price(best, within, standing), _rivals(standing)]
-    if chosen is not best:
-        reasons = [_negligible(chosen, best, standing[chosen.name])]
+    chosen = most_worth(within, budget)
+    if chosen is best:
+        reasons = [_price(best, within, standing), _rivals(standing)]
+    else:
+        reasons = [_not_worth(chosen, best, standing[chosen.name], budget)]
     return Advice(
         chosen,
         (
             f"Take {chosen.name}: {_reason(chosen, best, within, budget)}.",
             f"Its probe is correct on {chosen.metrics.accuracy} of val;"
             f" the model file takes {chosen.cost}.",
-            *filter(None, [*reasons, _beyond(chosen, candidates, within)]),
+            *filter(None, [*reasons, _beyond(chosen, candidates, within), warning(chosen.licence)]),
             _LATER,
         ),
     )
+
+
+def most_worth(candidates: Sequence[Candidate], budget: Budget) -> Candidate:
+    """The candidate whose accuracy, less the worth of its time, is highest; of equals the fastest."""
+    return max(candidates, key=lambda candidate: (budget.value(candidate), -candidate.ms))
 
 
 _LATER = (
@@ -73,17 +77,8 @@ _LATER = (
 )
 
 
-def _fastest(candidates: Sequence[Candidate]) -> Candidate:
-    """The fastest; of those that are about as fast, the most accurate, then the least log loss."""
-    shortest = min(candidate.latency.median for candidate in candidates)
-    return max(
-        (item for item in candidates if item.latency.median <= AS_FAST * shortest),
-        key=lambda item: (item.metrics.accuracy.value, -item.metrics.log_loss.value),
-    )
-
-
 def _nothing_fits(candidates: Sequence[Candidate], budget: Budget) -> str:
-    fastest = min(candidates, key=lambda candidate: candidate.latency.median)
+    fastest = min(candidates, key=lambda candidate: candidate.ms)
     smallest = min(candidates, key=lambda candidate: candidate.megabytes)
     return (
         f"No candidate is within {budget}: the fastest, {fastest.name}, takes"
@@ -96,47 +91,76 @@ def _reason(chosen: Candidate, best: Candidate, within: Sequence[Candidate], bud
     if len(within) == 1:
         return f"{limit}it is the only one that was measured"
     if chosen is best:
-        return f"{limit}none is more accurate"
-    return f"{limit}it is the fastest of those that are as accurate as the best"
-
-
-def _negligible(chosen: Candidate, best: Candidate, standing: Standing) -> str:
-    """Why the most accurate one is not worth its time."""
-    return (
-        f"{best.name} is {_times(best, chosen)}, and its gain is too small to matter:"
-        f" {standing.gain}."
-    )
+        return f"{limit}none is more accurate on val"
+    return f"{limit}no other accuracy is worth its time, at {_rate(budget)}"
 
 
 def _price(
     best: Candidate, within: Sequence[Candidate], standing: Mapping[str, Standing]
 ) -> str | None:
-    """What the time of the most accurate one buys, against the fastest that may be as good."""
+    """What the time of the most accurate one buys, and at which worth of time another is better.
+
+    The other is the faster one that is the first to be better as time is worth more.
+    """
     faster = [
         candidate
         for candidate in within
-        if candidate is not best
-        and AS_FAST * candidate.latency.median < best.latency.median
-        and not standing[candidate.name].is_worse
+        if candidate is not best and AS_FAST * candidate.ms < best.ms
     ]
     if not faster:
         return None
-    other = _fastest(faster)
-    pair = standing[other.name]
-    extra = best.latency.median - other.latency.median
+    other = min(faster, key=lambda candidate: _points_per_ms(best, candidate))
+    pair, extra = standing[other.name], best.ms - other.ms
+    sure = "This gain is measurable"
+    if not pair.is_worse:
+        sure = f"{_val_images(pair)} cannot confirm this gain"
+    worth = _rounded_up(_points_per_ms(best, other))
     return (
-        f"{other.name} takes {other.latency.median:.3g} ms. The other {extra:.3g} ms buy"
-        f" {pair.gain}, which {_val_images(pair)} cannot confirm"
-        f" ({pair.p_text}). If time matters more, set --max-ms."
+        f"{extra:.3g} ms more an image than {other.name} buy {pair.gain}. {sure} ({pair.p_text})."
+        f" If a millisecond is worth more to you, --ms-worth {worth:g} takes {other.name}."
     )
+
+
+def _not_worth(chosen: Candidate, best: Candidate, pair: Standing, budget: Budget) -> str:
+    """Why the most accurate one is not worth its time, and how sure its gain is."""
+    assert budget.ms_worth is not None
+    extra = best.ms - chosen.ms
+    sure = "measurable" if pair.is_worse else f"which {_val_images(pair)} cannot confirm"
+    return (
+        f"{best.name} takes {extra:.3g} ms more an image, which cost"
+        f" {budget.ms_worth * extra:.3g} points at that rate. It buys {pair.gain}, {sure}"
+        f" ({pair.p_text})."
+    )
+
+
+def _rate(budget: Budget) -> str:
+    """What a millisecond is worth, in words."""
+    noun = "point" if budget.ms_worth == 1 else "points"
+    return f"{budget.ms_worth:g} {noun} a millisecond"
+
+
+def _points_per_ms(best: Candidate, faster: Candidate) -> float:
+    """Points of accuracy that each further millisecond of the most accurate one buys."""
+    gain = best.metrics.accuracy.value - faster.metrics.accuracy.value
+    return 100 * gain / (best.ms - faster.ms)
+
+
+def _rounded_up(rate: float) -> float:
+    """A rate with two digits that is above it, so that it turns the choice.
+
+    >>> _rounded_up(1.125), _rounded_up(0.0302), _rounded_up(4.0)
+    (1.2, 0.031, 4.1)
+    """
+    step = 10.0 ** (math.floor(math.log10(rate)) - 1) if rate else 0.001
+    return round((math.floor(rate / step + 1e-9) + 1) * step, 12)
 
 
 def _rivals(standing: Mapping[str, Standing]) -> str | None:
     """Which others may be better than the most accurate by more than matters."""
     reach = {
-        name: pair.comparison.difference.high
+        name: pair.pair.score.high
         for name, pair in standing.items()
-        if not pair.is_worse and pair.comparison.difference.high > TELLING
+        if not pair.is_worse and pair.pair.score.high > TELLING
     }
     if not reach:
         return None
@@ -164,14 +188,5 @@ def _beyond(
 
 def _val_images(standing: Standing) -> str:
     """The images of a comparison, with their noun."""
-    difference = standing.comparison.difference
-    return in_groups(difference.count, difference.clusters, "val image")
-
-
-def _times(slower: Candidate, faster: Candidate) -> str:
-    """How much slower one candidate is than the other.
-
-    It is never faster by more than `AS_FAST`, or else it would have been chosen.
-    """
-    ratio = slower.latency.median / faster.latency.median
-    return "about as fast" if ratio <= AS_FAST else f"{ratio:.1f} times slower"
+    score = standing.pair.score
+    return in_groups(score.count, score.clusters, "val image")

@@ -1,4 +1,4 @@
-"""Measure the time of whole model files for one image, in turns.
+"""Measure the time of whole model files for one image, in turns, and that of decoding its file.
 
 The files take turns so that a busy moment of the machine falls on all of them.
 """
@@ -6,16 +6,20 @@ The files take turns so that a busy moment of the machine falls on all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.decoders.rules import DecodeRules
+from tellapart.decoding import decode
 from tellapart.experiments.pareto import Latency
 from tellapart.modelfile.session import Session
 
 ROUNDS = 5
 IMAGES = 6  # of each round
+FILES = 24  # that are decoded; more than images, as files differ more than networks do
 OUTPUTS = ("probabilities", "embedding", "unfamiliarity")  # what the predictor asks for
 
 
@@ -48,14 +52,46 @@ def measure_latency(
     return {name: _summary(values, threads) for name, values in spent.items()}
 
 
+def measure_embedding(
+    graphs: Mapping[str, bytes], images: Sequence[NDArray[np.uint8]]
+) -> dict[str, Latency]:
+    """Milliseconds of each graph from a decoded image to its embedding, on one thread.
+
+    Args:
+        graphs: name → graph without a head.
+        images: as for `measure_latency`.
+    """
+    return measure_latency(graphs, images, 1, run=partial(timed_run, outputs=("embedding",)))
+
+
+def measure_decoding(files: Sequence[bytes], rules: DecodeRules) -> Latency:
+    """Milliseconds from the bytes of an image file to its pixels, on one thread.
+
+    Args:
+        files: of images. Without any the time is 0.
+        rules: the settings of the decode contract.
+    """
+    if not files:
+        return Latency(0.0, 0.0, 0.0, 1)
+    spent = []
+    decode(files[0], rules=rules)  # the first image pays for what Pillow loads late
+    for data in files:
+        began = perf_counter()
+        decode(data, rules=rules)
+        spent.append(1000 * (perf_counter() - began))
+    return _summary(spent, 1)
+
+
 def _summary(values: Sequence[float], threads: int) -> Latency:
     low, median, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
     return Latency(median, low, high, threads)
 
 
-def timed_run(session: Session, image: NDArray[np.uint8]) -> float:
+def timed_run(
+    session: Session, image: NDArray[np.uint8], outputs: Sequence[str] = OUTPUTS
+) -> float:
     """The milliseconds of one run."""
     batch = image[None]
     began = perf_counter()
-    session.run(batch, OUTPUTS)
+    session.run(batch, outputs)
     return 1000 * (perf_counter() - began)

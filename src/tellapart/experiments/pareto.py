@@ -7,22 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from math import comb
 from typing import Any
 
-from tellapart.evaluation.comparison import SIGNIFICANT, Comparison, compare, p_in_words
+from tellapart.evaluation.comparison import SIGNIFICANT, p_in_words
 from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.predictions import Predictions
-from tellapart.evaluation.significance import holm
-
-# A loss of accuracy that nobody would pay time to avoid: a faster candidate is as good as the best
-# if its whole paired interval stays within this.
-NEGLIGIBLE = 0.01
+from tellapart.evaluation.simultaneous import JointDifference, joint_difference
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds per image for a whole model file, one image at a time.
+    """Milliseconds per image, one image at a time.
 
     Args:
         median: of all runs.
@@ -49,8 +45,9 @@ class Candidate:
         name: what it is called here.
         val: the probe's predictions of the val images, calibrated on them.
         metrics: measured on these predictions.
-        latency: on one thread.
-        spread: on all cores; None on a machine with one core.
+        latency: of the model file for a decoded image, on one thread.
+        decoding: of the file of an image; the same for each candidate.
+        spread: as latency, on all cores; None on a machine with one core.
         megabytes: size of the model file, in 10^6 bytes.
         parameters: numbers in the network without its head.
         size_px: side of the network's input.
@@ -63,6 +60,7 @@ class Candidate:
     val: Predictions
     metrics: Metrics
     latency: Latency
+    decoding: Latency
     spread: Latency | None
     megabytes: float
     parameters: int
@@ -72,9 +70,16 @@ class Candidate:
     seconds: float
 
     @property
+    def ms(self) -> float:
+        """Milliseconds from the bytes of an image file to the answer."""
+        return self.decoding.median + self.latency.median
+
+    @property
     def cost(self) -> str:
         """Time and size in words."""
-        return f"{self.latency.median:.3g} ms an image and {self.megabytes:.3g} MB"
+        decoding, network = self.decoding.median, self.latency.median
+        shares = f" (decoding {decoding:.2g} ms + network {network:.3g} ms)" if decoding else ""
+        return f"{self.ms:.3g} ms an image{shares} and {self.megabytes:.3g} MB"
 
 
 @dataclass(frozen=True)
@@ -82,87 +87,82 @@ class Budget:
     """What the model file may cost. None means no limit.
 
     Args:
-        max_ms: milliseconds per image on one thread.
+        max_ms: milliseconds per image on one thread, decoding included.
         max_mb: megabytes.
+        ms_worth: points of accuracy that a millisecond per image is worth. None means that time
+            counts for nothing.
     """
 
     max_ms: float | None = None
     max_mb: float | None = None
+    ms_worth: float | None = None
 
     def holds(self, candidate: Candidate) -> bool:
         """Whether a candidate stays within it."""
-        fast = self.max_ms is None or candidate.latency.median <= self.max_ms
+        fast = self.max_ms is None or candidate.ms <= self.max_ms
         return fast and (self.max_mb is None or candidate.megabytes <= self.max_mb)
 
+    def value(self, candidate: Candidate) -> float:
+        """Points of accuracy, less what the time of a candidate is worth."""
+        return 100 * candidate.metrics.accuracy.value - (self.ms_worth or 0.0) * candidate.ms
+
     def __str__(self) -> str:
-        """In words; "" without a limit."""
+        """The limits in words; "" without one."""
         limits = ((self.max_ms, "ms an image"), (self.max_mb, "MB"))
         return " and ".join(f"{limit:g} {unit}" for limit, unit in limits if limit is not None)
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How one candidate compares with the most accurate.
+    """How one candidate compares with the most accurate, as one of all pairs of candidates.
 
     Args:
-        comparison: the most accurate comes first, this candidate second, on the same images.
-        p: that of the comparison, after Holm's correction for all pairs of candidates.
-        comparisons: how many pairs of candidates there are.
+        pair: the most accurate comes first, this candidate second, on the same images.
     """
 
-    comparison: Comparison
-    p: float
-    comparisons: int = 1
+    pair: JointDifference
 
     @property
     def is_worse(self) -> bool:
         """Whether it is measurably worse."""
-        return self.p < SIGNIFICANT and self.comparison.difference.value < 0
-
-    @property
-    def is_as_good(self) -> bool:
-        """Whether the images show that it is at most `NEGLIGIBLE` worse.
-
-        A wide interval leaves a larger loss possible, so few images never show this.
-        """
-        return not self.is_worse and self.comparison.difference.low >= -NEGLIGIBLE
+        return self.pair.p < SIGNIFICANT and self.pair.score.value < 0
 
     @property
     def gain(self) -> str:
         """What the most accurate one gains over it, in points."""
-        difference = self.comparison.difference
-        return points(-difference.value, -difference.high, -difference.low)
+        score = self.pair.score
+        return points(-score.value, -score.high, -score.low)
 
     @property
     def p_text(self) -> str:
         """The p value, with the number of comparisons that it is corrected for."""
-        corrected = f", corrected for {self.comparisons} comparisons"
-        return p_in_words(self.p) + (corrected if self.comparisons > 1 else "")
+        corrected = f", corrected for {self.pair.comparisons} comparisons"
+        return p_in_words(self.pair.p) + (corrected if self.pair.comparisons > 1 else "")
 
     @property
     def text(self) -> str:
         """How much worse than the most accurate it is, and how sure that is."""
-        difference = self.comparison.difference
+        score = self.pair.score
         if self.is_worse:
             verdict = "measurably worse"
-        elif difference.value:
+        elif score.value:
             verdict = "not measurably worse"
         else:
             verdict = "no worse"
-        apart = points(difference.value, difference.low, difference.high)
-        return f"{verdict}: {apart}, {self.p_text}"
+        return f"{verdict}: {points(score.value, score.low, score.high)}, {self.p_text}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        pair = self.comparison
-        counts = {
+        pair = self.pair
+        return {
+            "difference": pair.score.as_json(),
             "gained": pair.gained,
             "lost": pair.lost,
-            "p": pair.p,
-            "p_corrected": self.p,
-            "pairs": self.comparisons,
+            "p": pair.p_alone,
+            "p_corrected": pair.p,
+            "pairs": pair.comparisons,
+            "worse": self.is_worse,
         }
-        return {"difference": pair.difference.as_json(), **counts, "worse": self.is_worse}
 
 
 def points(value: float, low: float, high: float) -> str:
@@ -180,7 +180,7 @@ def most_accurate(candidates: Iterable[Candidate]) -> Candidate:
     """The candidate with the best accuracy. Of several equals it is the fastest."""
     return max(
         candidates,
-        key=lambda candidate: (candidate.metrics.accuracy.value, -candidate.latency.median),
+        key=lambda candidate: (candidate.metrics.accuracy.value, -candidate.ms),
     )
 
 
@@ -188,36 +188,33 @@ def front(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidates that no other beats in accuracy without being slower, from fast to slow."""
 
     def beaten(candidate: Candidate) -> bool:
-        mine = candidate.metrics.accuracy.value, -candidate.latency.median
-        theirs = [(other.metrics.accuracy.value, -other.latency.median) for other in candidates]
+        mine = candidate.metrics.accuracy.value, -candidate.ms
+        theirs = [(other.metrics.accuracy.value, -other.ms) for other in candidates]
         return any(
             other[0] >= mine[0] and other[1] >= mine[1] and other != mine for other in theirs
         )
 
     best = [candidate for candidate in candidates if not beaten(candidate)]
-    return sorted(best, key=lambda candidate: candidate.latency.median)
+    return sorted(best, key=lambda candidate: candidate.ms)
 
 
 def standings(candidates: Sequence[Candidate]) -> dict[str, Standing]:
     """Map the name of each other candidate to its comparison with the most accurate.
 
-    The most accurate of several equals is the one that chance favours. Its p values are therefore
-    corrected for all pairs of candidates, any of which chance might have put first and last.
+    The most accurate of several equals is the one that chance favours. The intervals and p values
+    are therefore those of all pairs of candidates, any of which chance might have put first and
+    last.
 
     Source: Hsu 1996, "Multiple Comparisons: Theory and Methods", chapters 4 and 5 (comparisons with
     the observed best follow from all pairs).
     """
-    best = most_accurate(candidates)
-    others = [candidate for candidate in candidates if candidate is not best]
-    pairs = [*((best, other) for other in others), *combinations(others, 2)]
-    comparisons = [
-        compare(first.val, second.val, (first.name, second.name)) for first, second in pairs
-    ]
-    corrected = holm([comparison.p for comparison in comparisons])
+    best, pairs = most_accurate(candidates), comb(len(candidates), 2)
     return {
-        # The pairs of the most accurate come first.
-        other.name: Standing(comparisons[place], corrected[place], len(pairs))
-        for place, other in enumerate(others)
+        other.name: Standing(
+            joint_difference(best.val.correct, other.val.correct, other.val.clusters, pairs)
+        )
+        for other in candidates
+        if other is not best
     }
 
 
@@ -233,6 +230,8 @@ def as_json(candidate: Candidate, standing: Standing | None) -> dict[str, Any]:
         "weights": candidate.source,
         "licence": candidate.licence,
         **metrics,
+        "ms": round(candidate.ms, 3),
+        "decoding_ms": candidate.decoding.as_json(),
         "latency_ms": candidate.latency.as_json(),
         "latency_all_cores_ms": spread.as_json() if spread else None,
         "megabytes": round(candidate.megabytes, 2),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tellapart.cache.packages import packaged_file
+from tellapart.cache.packages import PACKAGES, packaged_file
 from tellapart.errors import UserError
 from tellapart.options import BackboneOptions
+from tellapart.recipe import Recipe
 
 SHORTLIST = (
     "mobilenetv3_small_100",
@@ -34,6 +35,10 @@ class Entry:
 
     name: str
     options: BackboneOptions
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """A recipe with this backbone in place of its own."""
+        return replace(recipe, backbone=self.options)
 
     def settings(self, stated: BackboneOptions) -> dict[str, str | None]:
         """The recipe keys to set, with their values, in order to train with it.
@@ -99,6 +104,11 @@ def _label(options: BackboneOptions, *, alone: bool) -> str:
     if alone or not options.weights:
         return options.name
     return f"{options.name} ({Path(options.weights).name})"
+
+
+def packaged_entries() -> list[Entry]:
+    """The backbones whose weights install with pip."""
+    return [Entry(name, BackboneOptions(name=name)) for name in PACKAGES]
 
 
 def needs_hub(options: BackboneOptions) -> bool:

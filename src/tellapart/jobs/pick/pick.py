@@ -4,6 +4,7 @@ each costs.
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -19,10 +20,17 @@ from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.cores import usable_cores
 from tellapart.errors import UserError
 from tellapart.experiments.advice import Advice, advise
-from tellapart.experiments.latency import IMAGES, ROUNDS, measure_latency
+from tellapart.experiments.latency import (
+    FILES,
+    IMAGES,
+    ROUNDS,
+    measure_decoding,
+    measure_latency,
+)
 from tellapart.experiments.pareto import (
     Budget,
     Candidate,
+    Latency,
     Standing,
     as_json,
     front,
@@ -30,17 +38,12 @@ from tellapart.experiments.pareto import (
 )
 from tellapart.experiments.shortlist import entries
 from tellapart.home import user_path
-from tellapart.jobs.pick.candidates import (
-    Fitted,
-    check_names,
-    decoded,
-    fit_candidates,
-    in_time,
-    load_each,
-)
+from tellapart.jobs.pick.candidates import Fitted, fit_candidates, in_time
+from tellapart.modelfile.licences import in_words
 from tellapart.options import BackboneOptions
 from tellapart.phrases import count_of
 from tellapart.pipeline.data import read_data
+from tellapart.pipeline.loaded_backbones import check_names, decoded, files_of, load_each
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.pipeline.request import Request, new_request
 from tellapart.pipeline.services import open_services
@@ -62,7 +65,7 @@ class Picked(WithPage):
         advice: the one to take, or None, and why.
         candidates: all that were measured, from fast to slow.
         failed: name → why it was not measured.
-        budget: what the model file may cost.
+        budget: what the model file may cost, and what a millisecond is worth.
         next: the command that trains with the one to take; "" if there is none.
         counts: images of each split; val was measured on.
         statuses: files of each status.
@@ -100,12 +103,18 @@ class Picked(WithPage):
                 accuracy=candidate.metrics.accuracy,
                 balanced=candidate.metrics.balanced_accuracy,
                 log_loss=candidate.metrics.log_loss,
-                ms=(candidate.latency.median, candidate.latency.low, candidate.latency.high),
+                ms=candidate.ms,
+                decoding_ms=candidate.decoding.median,
+                network_ms=(
+                    candidate.latency.median,
+                    candidate.latency.low,
+                    candidate.latency.high,
+                ),
                 all_cores_ms=candidate.spread.median if candidate.spread else None,
                 megabytes=candidate.megabytes,
                 parameters=candidate.parameters,
                 size_px=candidate.size_px,
-                licence=candidate.licence,
+                licence=in_words(candidate.licence),
                 seconds=candidate.seconds,
                 standing=against[candidate.name].text
                 if candidate.name in against
@@ -124,9 +133,10 @@ class Picked(WithPage):
         """
         where = (
             f"Measured on {images_in_groups(self.candidates[0].val, 'val image')}, seed {self.seed};"
-            f" {self.counts['test']:,} test images"
+            f" {self.counts['test']:,} test images kept away. Each time has"
+            f" {self.candidates[0].decoding.median:.2g} ms of decoding:"
         )
-        lines = [*self.advice.lines, f"{where} kept away:", *candidate_lines(self.rows)]
+        lines = [*self.advice.lines, where, *candidate_lines(self.rows)]
         lines += [f"{name}: not measured. {reason}" for name, reason in self.failed.items()]
         return [*lines, *([f"next      {self.next}"] if self.next else [])]
 
@@ -139,7 +149,11 @@ class Picked(WithPage):
             "advice": list(self.advice.lines),
             "next": self.next,
             "val": {"count": self.counts["val"], "seed": self.seed},
-            "budget": {"max_ms": self.budget.max_ms, "max_mb": self.budget.max_mb},
+            "budget": {
+                "max_ms": self.budget.max_ms,
+                "max_mb": self.budget.max_mb,
+                "ms_worth": self.budget.ms_worth,
+            },
             "candidates": [
                 {**as_json(candidate, against.get(candidate.name)), **flags[candidate.name]}
                 for candidate in self.candidates
@@ -157,6 +171,7 @@ def pick(
     backbones: Sequence[str] | None = None,
     max_ms: float | None = None,
     max_mb: float | None = None,
+    ms_worth: float | None = None,
     budget_seconds: float | None = None,
     recipe: str | Recipe = "probe",
     out: str | PathLike[str] | None = None,
@@ -176,11 +191,12 @@ def pick(
 
     Args:
         data: the images, in any form that `train` takes.
-        backbones: what to try, NAME or NAME=FILE of weights. None means a spread from fast to
-            accurate, of which those are measured whose weights are here or can be fetched.
-        max_ms: the most milliseconds that a decoded image may take, on one thread. Reading and
-            decoding its file come on top.
+        backbones: what to try, NAME or NAME=FILE of weights, which are fetched if they are not
+            here. None means the shortlist, of which those are measured whose weights are here.
+        max_ms: the most milliseconds that an image may take on one thread, decoding included.
         max_mb: the largest size of a model file, in megabytes.
+        ms_worth: points of accuracy that a millisecond per image is worth. None takes the best
+            estimate of accuracy, whatever its time.
         budget_seconds: about how long this may take; the slowest backbones are left out.
         recipe: the recipe, which must start at a probe.
         out: the HTML page to write. None writes no file; `Picked.save` writes it later.
@@ -204,7 +220,7 @@ def pick(
     >>> picked.advice.chosen.name
     'tf_efficientnet_lite0'
     """
-    began, budget = time.monotonic(), _budget(max_ms, max_mb, budget_seconds)
+    began, budget = time.monotonic(), _budget(max_ms, max_mb, ms_worth, budget_seconds)
     options = load_recipe(
         recipe, set, {"seed": seed, "split.group_by": group_by, "split.copies": copies}
     )
@@ -226,7 +242,7 @@ def pick(
         catalog = read_data(request, console)
         if backbones is not None:
             check_names(wanted, options)
-        loaded, failed = load_each(wanted, options, console)
+        loaded, failed = load_each(wanted, options, console, fetch=backbones is not None)
         _check_any(loaded, failed)
         if budget_seconds is not None:
             left = began + budget_seconds - time.monotonic()
@@ -235,8 +251,10 @@ def pick(
             failed |= dict.fromkeys(late, reason)
         catalog, fitted = fit_candidates(request, catalog, loaded, failed, services)
     _check_any(fitted, failed)
-    images = sample_images(catalog.rows(catalog.splits == "val"))
-    candidates = _measured(fitted, images, console)
+    val = catalog.rows(catalog.splits == "val")
+    images = sample_images(val)
+    decoding = measure_decoding(files_of(val, FILES), val.rules)
+    candidates = _measured(fitted, images, decoding, console)
     advice = advise(candidates, budget)
     given = {
         "recipe": recipe,
@@ -261,13 +279,16 @@ def pick(
     return replace(picked, html=html, page=write_page(out, html))
 
 
-def _budget(max_ms: float | None, max_mb: float | None, seconds: float | None) -> Budget:
-    for name, value in (("max-ms", max_ms), ("max-mb", max_mb), ("budget", seconds)):
-        if value is not None and not value > 0:
+def _budget(
+    max_ms: float | None, max_mb: float | None, ms_worth: float | None, seconds: float | None
+) -> Budget:
+    limits = {"max-ms": max_ms, "max-mb": max_mb, "ms-worth": ms_worth, "budget": seconds}
+    for name, value in limits.items():
+        if value is not None and not 0 < value < math.inf:
             raise UserError(
-                f"--{name} must be above 0, got {value:g}.", "Leave it out for no limit."
+                f"--{name} must be a number above 0, got {value:g}.", f"Leave out --{name}."
             )
-    return Budget(max_ms, max_mb)
+    return Budget(max_ms, max_mb, ms_worth)
 
 
 def _check_any(left: Sequence[object], failed: Mapping[str, str]) -> None:
@@ -290,12 +311,17 @@ def sample_images(val: Catalog) -> list[NDArray[np.uint8]]:
 
 
 def _measured(
-    fitted: Sequence[Fitted], images: Sequence[NDArray[np.uint8]], console: Console
+    fitted: Sequence[Fitted],
+    images: Sequence[NDArray[np.uint8]],
+    decoding: Latency,
+    console: Console,
 ) -> tuple[Candidate, ...]:
     """The candidates with their latencies, from fast to slow."""
     models = {candidate.loaded.name: candidate.model for candidate in fitted}
-    cores, many = usable_cores(), f"{len(models)} model file{'s' * (len(models) != 1)}"
-    console.say(f"Timing {many} on {len(images)} val images, {ROUNDS} times, in turns")
+    cores, images_timed = usable_cores(), count_of(len(images), "val image")
+    console.say(
+        f"Timing {count_of(len(models), 'model file')} on {images_timed}, {ROUNDS} times, in turns"
+    )
     alone = measure_latency(models, images, 1)
     spread = measure_latency(models, images, cores) if cores > 1 else {}
     candidates = [
@@ -304,6 +330,7 @@ def _measured(
             val=probe.val,
             metrics=probe.metrics,
             latency=alone[probe.loaded.name],
+            decoding=decoding,
             spread=spread.get(probe.loaded.name),
             megabytes=len(probe.model) / 1e6,
             parameters=probe.loaded.parameters,
@@ -314,7 +341,7 @@ def _measured(
         )
         for probe in fitted
     ]
-    return tuple(sorted(candidates, key=lambda candidate: candidate.latency.median))
+    return tuple(sorted(candidates, key=lambda candidate: candidate.ms))
 
 
 def _next(
@@ -370,10 +397,11 @@ def _page(
             "train, val, test": ", ".join(f"{count:,}" for count in picked.counts.values()),
             "seed": str(recipe.seed),
             "recipe": recipe.name,
-            "budget": str(picked.budget) or "none",
+            "limits": str(picked.budget) or "none",
+            "worth of a millisecond": _worth(picked.budget),
             "timed": (
-                f"{ROUNDS} × {count_of(len(images), 'image')} of val, one at a time, the files in"
-                " turns"
+                f"{ROUNDS} × {count_of(len(images), 'image')} of val, one at a time, the model files"
+                f" in turns; decoding of up to {FILES} files of val"
             ),
             "their sizes, pixels": ", ".join(sizes),
             "cores": str(cores),
@@ -381,3 +409,10 @@ def _page(
             "took": duration(picked.seconds),
         },
     )
+
+
+def _worth(budget: Budget) -> str:
+    """What a millisecond is worth, for the page."""
+    if budget.ms_worth is None:
+        return "not stated"
+    return f"{budget.ms_worth:g} points of accuracy"

@@ -24,8 +24,10 @@ class PickRow:
         accuracy: the accuracy of its probe on val.
         balanced: the balanced accuracy, likewise.
         log_loss: the log loss, likewise.
-        ms: milliseconds per image with the model file on one thread: median and quartiles.
-        all_cores_ms: milliseconds per image on all cores. None on a machine with one core.
+        ms: milliseconds from the bytes of an image file to the answer, on one thread.
+        decoding_ms: how many of these decoding takes.
+        network_ms: how many the model file takes: median and quartiles.
+        all_cores_ms: as `network_ms`, on all cores. None on a machine with one core.
         megabytes: the size of the model file.
         parameters: the parameters of the network in it.
         size_px: the side of its input.
@@ -41,7 +43,9 @@ class PickRow:
     accuracy: Score
     balanced: Score
     log_loss: Score
-    ms: tuple[float, float, float]
+    ms: float
+    decoding_ms: float
+    network_ms: tuple[float, float, float]
     all_cores_ms: float | None
     megabytes: float
     parameters: int
@@ -127,7 +131,7 @@ def candidate_lines(rows: Sequence[PickRow]) -> list[str]:
     """A line for each candidate, for a terminal."""
     width = max(len(row.name) for row in rows)
     return [
-        f"{'*' if row.chosen else ' '} {row.name:<{width}}  {row.accuracy}  {row.ms[0]:.3g} ms  "
+        f"{'*' if row.chosen else ' '} {row.name:<{width}}  {row.accuracy}  {row.ms:.3g} ms  "
         f"{row.megabytes:.3g} MB  {row.licence}  {row.standing}"
         for row in rows
     ]
@@ -135,7 +139,7 @@ def candidate_lines(rows: Sequence[PickRow]) -> list[str]:
 
 def pareto_plot(rows: Sequence[PickRow]) -> ParetoPlot:
     """Accuracy with its interval over the time per image. A dot's area is the model file's size."""
-    times = [row.ms[0] for row in rows]
+    times = [row.ms for row in rows]
     low, high = min(row.accuracy.low for row in rows), max(row.accuracy.high for row in rows)
     space = 0.06 * (high - low) or 0.05
     across = _across(min(times), max(times))
@@ -164,9 +168,9 @@ def _mark(
     largest: float,
     before: Sequence[Mark],
 ) -> Mark:
-    x, y = across.at(row.ms[0]), up.at(row.accuracy.value)
+    x, y = across.at(row.ms), up.at(row.accuracy.value)
     radius = round(max(_LARGEST_RADIUS * math.sqrt(row.megabytes / largest), _SMALLEST_RADIUS), 2)
-    text = f"{row.name}: {row.accuracy}, {row.ms[0]:.3g} ms, {row.megabytes:.3g} MB"
+    text = f"{row.name}: {row.accuracy}, {row.ms:.3g} ms, {row.megabytes:.3g} MB"
     label_x, label_y = round(x + radius + (8 if row.chosen else 5), 2), round(y + 4, 2)
     while any(
         abs(mark.label_x - label_x) < _LABEL_WIDTH and abs(mark.label_y - label_y) < _LABEL_HEIGHT

