@@ -38,9 +38,9 @@ def command_line() -> str:
     commands = click_commands()
     for name, command in commands.items():
         lines.append(f"| [`{name}`](#{name}) | {cell(first_paragraph(command.help))} |")
-    for name, command in commands.items():
+    for name, command in with_subcommands(commands).items():
         lines += ["", f"## {name}", "", plain(command.help), ""]
-        lines += _parameters(command)
+        lines += _parameters(name, command)
         examples = example_lines(command.epilog or "")
         lines += ["", "```console", *(f"$ {line}" for line in examples), "```"]
     return "\n".join(lines) + "\n"
@@ -64,8 +64,18 @@ def example_lines(epilog: str) -> list[str]:
     return [line.removeprefix("$ ") for line in lines if line]
 
 
-def _parameters(command: Any) -> Iterator[str]:
-    yield f"`tellapart {command.name} {usage(command)}`"
+def with_subcommands(commands: Mapping[str, Any]) -> dict[str, Any]:
+    """The commands, and behind each group the commands in it, by all words of their names."""
+    found = {}
+    for name, command in commands.items():
+        found[name] = command
+        inner = getattr(command, "commands", {})
+        found |= {f"{name} {word}": subcommand for word, subcommand in inner.items()}
+    return found
+
+
+def _parameters(name: str, command: Any) -> Iterator[str]:
+    yield f"`tellapart {name} {usage(command)}`"
     yield ""
     yield "| | what it means |"
     yield "|---|---|"

@@ -7,8 +7,8 @@
     tellapart.load(run.model).predict("new.jpg").answer
 
 The verbs are functions: train, cross_validate, tune, pick, explore, check, augment, find_rate,
-evaluate, predict, load, list_runs, compare_runs, recipes and backbones. Everything that they take,
-return or raise is a name of this module too.
+evaluate, predict, load, list_runs, compare_runs, recipes, backbones and fetch_backbone. Everything
+that they take, return or raise is a name of this module too.
 
 >>> import tellapart
 >>> all(getattr(tellapart, name) for name in tellapart.__all__)
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tellapart.jobs.train import train
     from tellapart.jobs.tune.tune import Tuned, tune
     from tellapart.modelfile.predictor import Answer, Predictor, load
+    from tellapart.models.fetch import HubWeights, fetch_backbone
     from tellapart.models.zoo import BackboneFacts, backbones
     from tellapart.pipeline.run import Run
     from tellapart.recipe import Recipe
@@ -65,6 +66,7 @@ __all__ = [
     "Exploration",
     "Finding",
     "FoundRate",
+    "HubWeights",
     "ImageClassifier",
     "InputsRejected",
     "Interrupted",
@@ -92,6 +94,7 @@ __all__ = [
     "cross_validate",
     "evaluate",
     "explore",
+    "fetch_backbone",
     "find_rate",
     "list_runs",
     "load",
@@ -167,6 +170,10 @@ _HOMES = {
         "Answer",
         "Predictor",
         "load",
+    ),
+    "models.fetch": (
+        "HubWeights",
+        "fetch_backbone",
     ),
     "models.zoo": (
         "BackboneFacts",

@@ -51,6 +51,17 @@ class Verbs(TyperGroup):
         return _without_value(super().get_help_option(ctx))
 
 
+class WithListing(Verbs):
+    """A group whose command `list` is meant where none is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `list` before words that name no command of the group."""
+        first = args[0] if args else ""
+        if first not in self.commands and first not in ctx.help_option_names:
+            args = ["list", *args]
+        return list(super().parse_args(ctx, args))
+
+
 def _without_value(flag: Any) -> Any:
     if flag is not None:
         flag.metavar = ""

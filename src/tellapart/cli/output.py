@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tellapart.errors import InputsRejected
+from tellapart.errors import InputsRejected, UserError
 from tellapart.progress import shown, wrapped
 
 if TYPE_CHECKING:
     from tellapart.evaluation.metrics import ClassScores, Metrics
     from tellapart.modelfile.predictor import Answer
+    from tellapart.models.fetch import HubWeights
 
 SHOWN = 3  # names of classes without images, beside an accuracy
 MOST_CLASSES = 20  # with more, a training prints no line per class
 # Labels of lines that hold a path or a command. They are not wrapped, so that they can be copied.
-COPIED = ("next", "page", "report", "model", "use it")
+COPIED = ("file", "next", "page", "report", "model", "use it")
 LABEL_WIDTH = 10
 
 
@@ -119,6 +120,32 @@ def print_class_accuracy(metrics: Metrics) -> None:
     if metrics.accuracy.count and len(metrics.per_class) <= MOST_CLASSES:
         for scores in metrics.per_class:
             echo(f"  {scores.name}: recall {scores.recall}{_trust(scores)}")
+
+
+def agree_to_weights(weights: HubWeights, *, yes: bool) -> bool:
+    """Show what would be fetched, and ask whether to.
+
+    Args:
+        weights: as the hub announces them.
+        yes: do not ask.
+
+    Raises:
+        UserError: there is no terminal to ask at.
+    """
+    echo(f"{weights.name}: {weights.bytes / 1e6:.1f} MB from {weights.repository}", err=True)
+    echo(f"file      {weights.file}, commit {weights.commit}", err=True)
+    echo(f"SHA-256   {weights.digest}", err=True)
+    from tellapart.modelfile.licences import in_words
+
+    echo(f"licence   {in_words(weights.licence)}", err=True)
+    if yes:
+        return True
+    if not sys.stdin or not sys.stdin.isatty():
+        raise UserError(
+            "There is no terminal to ask at, so nothing was fetched.",
+            f"Agree to size and licence by an option: tellapart backbones fetch {weights.name} --yes",
+        )
+    return typer.confirm("Fetch it?", err=True)
 
 
 def end_with(statuses: Mapping[str, int], *, quiet: bool) -> None:
