@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import tellapart
-from tellapart.cli.help import Verb, argument, examples, flag, option
+from tellapart.cli.help import Verb, WithListing, argument, examples, flag, option
 from tellapart.cli.options import (
     DATA_HELP,
     Columns,
@@ -30,6 +30,7 @@ from tellapart.cli.options import (
     Strict,
 )
 from tellapart.cli.output import (
+    agree_to_weights,
     echo,
     end_with,
     print_class_accuracy,
@@ -58,6 +59,7 @@ verb = partial(verbs.command, cls=Verb, rich_help_panel="Train")
         "train photos/",
         "train labels.csv --set head.weighting=balanced",
         "train photos/ --recipe finetune --budget 20m",
+        "train photos/ --preset balanced",
         "train --recipe cifar10-lenet",
         "train --resume runs/20261121-101500-photos",
     )
@@ -79,11 +81,20 @@ def train(
     label_by: LabelBy = None,
     crops: Crops = False,
     set_: Set = None,
+    preset: Annotated[
+        str | None,
+        option(
+            "Let measurements choose the network: fast (the default network), balanced (the most"
+            " accurate packaged network within 3 times the time), or best (the most accurate of the"
+            " shortlist, fine-tuned within --budget). Default: none.",
+            metavar="PRESET",
+        ),
+    ] = None,
     budget: Annotated[
         str | None,
         option(
             "A time limit for the whole command, as 90s, 20m or 1h30m, for recipes that train by"
-            " gradient.",
+            " gradient. Default: none, or 30m with --preset best.",
             metavar="TIME",
         ),
     ] = None,
@@ -102,9 +113,13 @@ def train(
     else:
         goes_without("--resume", ctx, "data accept_changes json_ quiet")
     changes = settings(set_, columns, label_by, crops=crops)
+    if preset is not None and recipe is not None:
+        raise UserError("--preset does not go with --recipe.", "Leave one of them out.")
+    trained_by = "finetune" if preset == "best" else recipe or "probe"
     with results_only():
         run = tellapart.train(
             data,
+            preset=preset,
             recipe=recipe or "probe",
             out=out or Path("runs"),
             name=name,
@@ -113,7 +128,7 @@ def train(
             group_by=group_by,
             copies=copies,
             strict=strict,
-            set={**changes, **budget_settings(budget, recipe or "probe", changes)},
+            set={**changes, **budget_settings(budget, trained_by, changes)},
             resume=resume,
             accept_changes=accept_changes,
             quiet=quiet,
@@ -205,7 +220,18 @@ def recipes(
         print_table(heads, rows)
 
 
-@verb(epilog=examples("backbones mobilenet", "backbones 'resnet*' --json"))
+networks = typer.Typer(
+    cls=WithListing,
+    help="List the networks that can be a backbone, or fetch the weights of one.\n\ntellapart"
+    " backbones PATTERN is short for tellapart backbones list PATTERN.",
+    epilog=examples(
+        "backbones mobilenet", "backbones 'resnet*' --json", "backbones fetch convnext_nano"
+    ),
+)
+verbs.add_typer(networks, name="backbones", rich_help_panel="Train")
+
+
+@networks.command("list", cls=Verb, epilog=examples("backbones list 'mobilenetv4*'"))
 def backbones(
     pattern: Annotated[
         str | None,
@@ -214,18 +240,44 @@ def backbones(
     json_: Json = False,
 ) -> None:
     """List the networks that can be a backbone: parameters, input size, weights and licence."""
-    networks = tellapart.backbones(pattern)
-    if not networks:
+    found = tellapart.backbones(pattern)
+    if not found:
         raise UserError(
             f"No backbone's name contains {pattern!r}.", "Run tellapart backbones to see them all."
         )
     if json_:
-        print_json({"backbones": [vars(network) for network in networks]})
+        print_json({"backbones": [vars(network) for network in found]})
         return
     rows = []
-    for network in networks:
+    for network in found:
         count = "" if network.parameters is None else f"{network.parameters:,}"
         rows.append(
             (network.name, count, f"{network.size_px} px", network.weights, network.licence)
         )
     print_table(["backbone", "parameters", "input", "weights", "licence"], rows)
+
+
+@networks.command(
+    "fetch",
+    cls=Verb,
+    epilog=examples("backbones fetch convnext_nano", "backbones fetch convnext_nano --yes"),
+)
+def fetch(
+    name: Annotated[
+        str, argument("The name of a network; tellapart backbones lists the names.", "NAME")
+    ],
+    yes: Annotated[
+        bool, flag("Fetch without asking, once size, digest and licence are shown.", "--yes", "-y")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Fetch the weights of a network from the hub once, so that they are found offline afterwards."""
+    weights = tellapart.fetch_backbone(name, agree=partial(agree_to_weights, yes=yes))
+    if json_:
+        print_json(weights.as_json())
+    elif weights.path is None:
+        echo("Nothing was fetched.")
+    else:
+        echo(f"The weights of {name} are here, and every training finds them without a network.")
+        echo(f"file      {weights.path}")
+        echo(f"use it    tellapart train DATA --set backbone.name={name}")

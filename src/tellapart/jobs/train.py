@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tellapart.errors import UserError
 from tellapart.extensions import (
     Extensions,
@@ -19,12 +21,13 @@ from tellapart.extensions import (
     Schedule,
     Transform,
 )
-from tellapart.pipeline.data import load_data, read_data
+from tellapart.pipeline.data import Data, load_data, read_data
 from tellapart.pipeline.left_out import measure_left_out
 from tellapart.pipeline.open import open_run
-from tellapart.pipeline.probe import fit_train, frozen_for
+from tellapart.pipeline.presets import Prepared, prepare, recipe_of_preset
+from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
-from tellapart.pipeline.request import Request, asked_request
+from tellapart.pipeline.request import asked_request
 from tellapart.pipeline.run import Run
 from tellapart.pipeline.services import Services, open_services
 from tellapart.pipeline.ship import ship
@@ -47,6 +50,7 @@ def train(
     copies: str | None = None,
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
+    preset: str | None = None,
     resume: str | PathLike[str] | None = None,
     accept_changes: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -81,6 +85,10 @@ def train(
             edited), "exact" (the same bytes) or "off". Default: the recipe's, "near".
         strict: refuse data with leaks or label conflicts, rather than report them.
         set: recipe keys and their values, for example {"head.weighting": "balanced"}.
+        preset: "fast", "balanced" or "best", instead of a recipe and a backbone. fast is the
+            default recipe. balanced measures the packaged backbones, and takes the most accurate
+            one that is at most 3 times as slow. best fine-tunes the most accurate backbone of the
+            shortlist within `training.budget_minutes`, 30 by default.
         resume: the folder of a run by gradient that was stopped, to go on with it.
         accept_changes: go on with a run although its data has changed, without the changed images.
         callbacks: functions that are called with an `Event` whenever a run by gradient, an epoch or
@@ -115,6 +123,12 @@ def train(
         transforms=transforms or {},
         metrics=metrics or {},
     )
+    if preset is not None and resume is not None:
+        raise UserError(
+            "A resumed run keeps its settings, and preset would change them.", "Leave it out."
+        )
+    if preset is not None:
+        recipe = recipe_of_preset(preset, recipe, set)
     request = asked_request(
         data,
         recipe,
@@ -134,24 +148,23 @@ def train(
     with open_services(quiet=quiet) as services:
         for note in extensions.unused_by(request.recipe):
             services.console.say(f"note: {note}")
-        if request.recipe.by_gradient:
-            return _by_gradient(request, services, callbacks)
-        return _by_probe(request, services, callbacks)
+        prepared = prepare(preset, request, services) if preset else Prepared(request)
+        if prepared.request.recipe.by_gradient:
+            return _by_gradient(prepared, services, callbacks)
+        return _by_probe(prepared, services, callbacks)
 
 
-def _by_probe(request: Request, services: Services, callbacks: Sequence[Callback]) -> Run:
+def _by_probe(prepared: Prepared, services: Services, callbacks: Sequence[Callback]) -> Run:
     """Embed the images while they are scanned, fit a head on train, and ship it."""
+    request = prepared.request
     if callbacks or request.extensions.metrics:
         raise UserError(
             f"The recipe {request.recipe.name!r} has no training loop, so that callbacks and"
             " metrics would never be called.",
             "Take one that trains by gradient, as recipe='finetune', or leave them out.",
         )
-    catalog = read_data(request, services.console)
-    services.clock.lap("reading")
-    frozen = frozen_for(request.recipe, services, request.extensions)
+    frozen, data = _embedded(prepared, services)
     assert frozen
-    data = load_data(request, catalog, services.console, frozen.features)
     services.clock.lap("features")
     with services.step("head", "Fitting the head"):
         model = fit_train(frozen, data.catalog, request.recipe)
@@ -160,13 +173,35 @@ def _by_probe(request: Request, services: Services, callbacks: Sequence[Callback
     with services.step("left-out classes", "Leaving each class out once"):
         left_out = measure_left_out(model, data.catalog, request.recipe)
     trained = Trained(
-        recipe=request.recipe, data=data, shipped=shipped, probe=model.probe, left_out=left_out
+        recipe=request.recipe,
+        data=data,
+        shipped=shipped,
+        probe=model.probe,
+        left_out=left_out,
+        preset=request.preset,
     )
     return Run.open(write_run(trained, request, services))
 
 
-def _by_gradient(request: Request, services: Services, callbacks: Sequence[Callback]) -> Run:
+def _embedded(prepared: Prepared, services: Services) -> tuple[FrozenBackbone | None, Data]:
+    """The frozen backbone of a recipe that has one, and the data, embedded by it."""
+    request, data, console = prepared.request, prepared.data, services.console
+    if data is None:
+        catalog = read_data(request, console)
+        services.clock.lap("reading")
+        frozen = frozen_for(request.recipe, services, request.extensions)
+        hook = frozen.features if frozen else None
+        return frozen, load_data(request, catalog, console, hook)
+    frozen = frozen_for(request.recipe, services, request.extensions)
+    if frozen is None:
+        return frozen, data
+    used = np.flatnonzero(data.catalog.splits != "")
+    return frozen, data.without(frozen.embed_rows(data.catalog, used, request.recipe, console))
+
+
+def _by_gradient(prepared: Prepared, services: Services, callbacks: Sequence[Callback]) -> Run:
     """Train the network; the recipe may start at a probe."""
+    request = prepared.request
     from tellapart.pipeline.gradient import check_fit, train_network
     from tellapart.training.hardware import Hardware
 
@@ -178,11 +213,7 @@ def _by_gradient(request: Request, services: Services, callbacks: Sequence[Callb
             services.console.say(f"{run.folder.path} is finished: nothing is left to do")
             return Run.open(run.folder.path)
         with hardware.writer_first():  # the others find remembered what the writer has scanned
-            catalog = read_data(request, services.console)
-            services.clock.lap("reading")
-            frozen = frozen_for(request.recipe, services, request.extensions)
-            hook = frozen.features if frozen else None
-            data = load_data(request, catalog, services.console, hook)
+            frozen, data = _embedded(prepared, services)
             services.clock.lap("features" if frozen else "scan")
             with services.step("head", "Fitting the head"):
                 start = fit_train(frozen, data.catalog, request.recipe) if frozen else None

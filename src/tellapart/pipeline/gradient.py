@@ -149,6 +149,7 @@ def finish_network(
         rates=fitted.rates,
         training=fitted.facts,
         comparison=comparison,
+        preset=request.preset,
     )
     write_results(run.folder, trained, request.name, services)
     return trained

@@ -66,6 +66,8 @@ class OpenRun:
         options = {"own_splits": request.own_splits, **options}
         if own_parts := request.extensions.used_by(request.recipe):
             options["extensions"] = own_parts
+        if request.preset:
+            options["preset"] = dict(request.preset)
         made: list[RunIdentity] = []
 
         def write(folder: RunFolder) -> None:

@@ -48,6 +48,7 @@ class Request:
         identity: what that folder's run.json says.
         verb: the command that goes on with the run.
         extensions: the user's own networks, losses, metrics and so on, by name.
+        preset: what a preset chose and why, as plain values; empty without one.
         began: when the command did, by `time.monotonic`. A budget counts from there.
     """
 
@@ -64,6 +65,7 @@ class Request:
     identity: RunIdentity | None = None
     verb: str = "train"
     extensions: Extensions = field(default_factory=Extensions)
+    preset: Mapping[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
     def divide(self, catalog: Catalog, console: Console) -> Catalog | None:
@@ -220,6 +222,7 @@ def _resumed_request(
         identity=identity,
         verb=verb,
         extensions=extensions,
+        preset=identity.options.get("preset", {}),
     )
 
 
