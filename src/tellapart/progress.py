@@ -202,7 +202,8 @@ class _Tasks:
             self._draw()
             return
         ends = tasks if len(tasks) == 1 else (tasks[0], tasks[-1])
-        self._next = moment + EVERY_SECONDS
+        while self._next <= moment:
+            self._next += EVERY_SECONDS
         self._console._print(shown("; ".join(_line(task, moment) for task in ends)))
 
     @property

@@ -141,7 +141,8 @@ def scan_images(
             catalog = take_prints(catalog, memory)
     usable, computed, features = int(catalog.ok.sum()), getattr(hook, "computed", None), ""
     if computed is not None:
-        features = f"; features computed for {computed:,}, reused for {max(0, usable - computed):,}"
+        reused = f", reused for {usable - computed:,}" if usable > computed else ""
+        features = f"; features computed for {computed:,}{reused}"
     console.say(f"{count_of(usable, 'image')} read{features}")
     return catalog
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.table import Catalog
@@ -27,6 +29,7 @@ def settle(
     recipe: Recipe,
     console: Console,
     share: float | None,
+    until: float | None = None,
 ) -> tuple[Choice | None, dict[str, Any]]:
     """Put the best network between the probe and the end of the training into the classifier.
 
@@ -38,6 +41,8 @@ def settle(
         recipe: its seed.
         console: where the choice is printed.
         share: how far to go. None lets val choose.
+        until: when, by `time.monotonic`, no further network is tried. The ends of the line always
+            are. None means that all are tried.
 
     Returns:
         The choice between the probe and that network, and what is recorded: "share", and "choice"
@@ -49,7 +54,7 @@ def settle(
         share = 1.0 if share is None else share
         line.go_to(share)
         return None, {"share": share}
-    shares, answers = _answers(line, data, catalog)
+    shares, answers = _answers(line, data, catalog, console, until)
     # Where the last network is kept, val was looked at for no other.
     looks = max(1, len(progress.history)) if progress.best else 1
     choice = choose_network(answers, looks=looks, seed=recipe.seed)
@@ -72,26 +77,37 @@ def keep_between(
 
 
 def _answers(
-    line: WeightLine, data: TrainingData, catalog: Catalog
+    line: WeightLine,
+    data: TrainingData,
+    catalog: Catalog,
+    console: Console,
+    until: float | None,
 ) -> tuple[list[float], list[Predictions]]:
     """The networks on the line whose answers are finite, the probe first, and their answers for val."""
-    shares, probs = [], []
+    found: dict[float, NDArray[np.float32]] = {}
     everywhere = np.ones(len(catalog.split("val")), bool)
-    for share in (0.0, *SHARES):
-        line.go_to(share)
-        try:
-            found, present = line.answers()
-        except NotFinite:
-            if share in (0.0, 1.0):
-                raise
-            continue
-        shares.append(share)
-        probs.append(found)
-        everywhere &= present
+    # The ends come first: the networks between them are tried while there is time.
+    order = sorted((0.0, *SHARES), key=lambda share: share not in (0.0, 1.0))
+    with console.track("Choosing between the probe and the fine-tuned", len(order)) as advance:
+        for share in order:
+            between = share not in (0.0, 1.0)
+            if between and until is not None and time.monotonic() > until:
+                break
+            line.go_to(share)
+            try:
+                found[share], present = line.answers()
+            except NotFinite:
+                if not between:
+                    raise
+                continue
+            everywhere &= present
+            advance()
+    shares = sorted(found)
+    probs = [found[share] for share in shares]
     rows = catalog.split("val")[everywhere]
     paths, numbers = tuple(catalog.paths[rows]), clusters(catalog)[rows]
     answers = [
-        Predictions(found[everywhere], catalog.labels[rows], paths, catalog.classes, None, numbers)
-        for found in probs
+        Predictions(values[everywhere], catalog.labels[rows], paths, catalog.classes, None, numbers)
+        for values in probs
     ]
     return shares, answers

@@ -34,11 +34,10 @@ from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import measured_rows, ship
 from tellapart.pipeline.training_setup import (
     build_network,
-    deadline_of,
-    ending_seconds,
     hold_images,
     measured_runtime,
     own_callbacks,
+    plan_ending,
     start_from,
 )
 from tellapart.probe.embeddings import FeatureExtractor
@@ -226,9 +225,11 @@ def fit_network(
     recipe = replace(recipe, augmentation=with_moves(recipe.augmentation, moves))
     num_final = len(catalog.split("val")) + len(catalog.split("test"))
     spent = resumed.facts["seconds"] if resumed else 0.0
+    ending = plan_ending(request, runtime, training_data, num_final, spent)
     with ExitStack() as stack:
-        ending = ending_seconds(runtime, num_final)
-        own = own_callbacks(stack, recipe, run, hardware, training_data, resumed, console, ending)
+        own = own_callbacks(
+            stack, recipe, run, hardware, training_data, resumed, console, ending.seconds
+        )
         context = Context(
             hardware=hardware,
             checkpoints=checkpoints,
@@ -237,7 +238,7 @@ def fit_network(
             callbacks=[*own, *callbacks],
             metrics={**METRICS, **request.extensions.metrics},
             extensions=request.extensions,
-            deadline=deadline_of(request, runtime, num_final, spent),
+            deadline=ending.loop_until,
             how_to_resume=how_to_resume(run.folder.path),
             write_history=lambda rows: run.folder.write("history.csv", history_csv(rows)),
             console=console,
@@ -254,8 +255,9 @@ def fit_network(
     choice = None
     if began is not None:
         line = WeightLine(classifier, began, training_data, runtime, hardware.device, recipe.seed)
-        with console.step("Choosing between the probe and the fine-tuned network"):
-            choice, chosen = settle(line, training_data, catalog, progress, recipe, console, share)
+        choice, chosen = settle(
+            line, training_data, catalog, progress, recipe, console, share, ending.choose_until
+        )
         facts |= chosen
         facts["network"] = keep_between(classifier, checkpoints, progress, chosen["share"])
         services.clock.lap("choice")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,11 +34,13 @@ from tellapart.training.phases import TrainingData
 from tellapart.training.runtime import RuntimeSettings, running
 from tellapart.training.runtime_choice import choose_runtime
 from tellapart.training.trackers import TrackScalars, scalar_steps, trackers
+from tellapart.training.weight_line import images_on_line
 
 # What the end of a run takes, for a budget: the export and the report, and decoding and embedding
 # each image that is measured.
-ENDING_SECONDS = 15.0
+ENDING_SECONDS = 10.0
 DECODING_SECONDS = 0.003  # an image
+CHOOSING_SHARE = 0.05  # of a budget, which the choice between probe and fine-tuned may take
 
 
 def build_network(
@@ -154,24 +156,42 @@ def start_from(
     return moves
 
 
-def deadline_of(
-    request: Request, runtime: RuntimeSettings, num_final: int, spent: float
-) -> float | None:
-    """When the loop must end under a budget, by `time.monotonic`; None without a budget.
+@dataclass(frozen=True)
+class Ending:
+    """What a run does after the loop, and by when it must, by `time.monotonic`.
 
     Args:
+        seconds: about how long it takes.
+        loop_until: when the loop must end; None without a budget.
+        choose_until: when the choice between the probe and the fine-tuned network must end.
+    """
+
+    seconds: float
+    loop_until: float | None = None
+    choose_until: float | None = None
+
+
+def plan_ending(
+    request: Request, runtime: RuntimeSettings, data: TrainingData, num_final: int, spent: float
+) -> Ending:
+    """Plan the time after the loop, and when that must end under a budget.
+
+    Args:
+        data: what is trained on.
         num_final: images that are still to be measured after the loop.
         spent: seconds in the loop of earlier sessions of a resumed run.
     """
-    minutes = request.recipe.training.budget_minutes
-    if minutes is None:
-        return None
-    return request.began + 60 * minutes - ending_seconds(runtime, num_final) - spent
-
-
-def ending_seconds(runtime: RuntimeSettings, num_final: int) -> float:
-    """About how long a run takes after the loop, to measure so many images and to write all."""
-    return ENDING_SECONDS + num_final * (DECODING_SECONDS + runtime.looking_seconds)
+    recipe = request.recipe
+    writing = ENDING_SECONDS + num_final * (DECODING_SECONDS + runtime.looking_seconds)
+    choosing = 0.0
+    if recipe.starts_at_probe and data.val is not None:
+        choosing = runtime.looking_seconds * images_on_line(len(data.train), len(data.val))
+    if recipe.training.budget_minutes is None:
+        return Ending(writing + choosing)
+    budget = 60 * recipe.training.budget_minutes
+    choosing = min(choosing, CHOOSING_SHARE * budget)
+    choose_until = request.began + budget - writing - spent
+    return Ending(writing + choosing, choose_until - choosing, choose_until)
 
 
 def own_callbacks(

@@ -35,6 +35,16 @@ MEASURED_IMAGES = 256  # train images on which BatchNorm's statistics are measur
 AT_ONCE = 32  # images
 
 
+def images_on_line(num_train: int, num_val: int) -> int:
+    """How many images the networks on the line are shown, when all of them are tried.
+
+    >>> images_on_line(1000, 100)
+    1268
+    """
+    measured = min(MEASURED_IMAGES, num_train)
+    return (1 + len(SHARES)) * num_val + (len(SHARES) - 1) * measured
+
+
 def weights_of(classifier: Classifier) -> dict[str, Tensor]:
     """A copy of all tensors of a network."""
     return {name: tensor.detach().clone() for name, tensor in classifier.state_dict().items()}
