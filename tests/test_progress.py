@@ -228,3 +228,10 @@ def test_on_a_terminal_a_long_label_leaves_room_for_the_time(monkeypatch, clock)
 )
 def test_a_duration_is_said_in_words(seconds, words):
     assert duration(seconds) == words
+
+
+def test_work_with_nothing_to_count_shows_its_share():
+    task = Task("Fitting the head")
+    task.reach(0.5)
+    task.reach(0.756)
+    assert task.state(task.began + 3)[0] == "75 %"

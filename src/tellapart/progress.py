@@ -45,6 +45,7 @@ class Task:
 
     def __init__(self, label: str, total: int | None = None, done: int = 0) -> None:
         self.label, self.total, self.done = label, total, done
+        self.in_percent = False
         # When it will end, by `time.monotonic`. Work that knows better than its pace tells sets it.
         self.ends_at: float | None = None
         self.began = time.monotonic()
@@ -53,6 +54,14 @@ class Task:
     def __call__(self) -> None:
         """Count one more as done."""
         self.done += 1
+        self._sample()
+
+    def reach(self, share: float) -> None:
+        """Say which share is done of work that has nothing to count."""
+        self.in_percent, self.total, self.done = True, 100, int(100 * share)
+        self._sample()
+
+    def _sample(self) -> None:
         moment = time.monotonic()
         if moment - self._samples[-1][0] >= SAMPLE_SECONDS:
             self._samples.append((moment, self.done))
@@ -69,6 +78,8 @@ class Task:
     def state(self, moment: float) -> tuple[str, str]:
         """How far it is, and how long it will take."""
         left = self.left(moment)
+        if self.in_percent:
+            return f"{self.done} %", left_in_words(left)
         if self.total is not None:
             return f"{self.done:,} of {self.total:,}", left_in_words(left)
         count = f"{self.done:,} done" if self.done else ""

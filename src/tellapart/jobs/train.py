@@ -166,8 +166,8 @@ def _by_probe(prepared: Prepared, services: Services, callbacks: Sequence[Callba
     frozen, data = _embedded(prepared, services)
     assert frozen
     services.clock.lap("features")
-    with services.step("head", "Fitting the head"):
-        model = fit_train(frozen, data.catalog, request.recipe)
+    with services.step("head", "Fitting the head") as task:
+        model = fit_train(frozen, data.catalog, request.recipe, task.reach)
     with services.step("model file", "Making and checking the model file"):
         shipped = ship(model, data.catalog, request.recipe, services.store)
     with services.step("left-out classes", "Leaving each class out once"):
@@ -215,8 +215,10 @@ def _by_gradient(prepared: Prepared, services: Services, callbacks: Sequence[Cal
         with hardware.writer_first():  # the others find remembered what the writer has scanned
             frozen, data = _embedded(prepared, services)
             services.clock.lap("features" if frozen else "scan")
-            with services.step("head", "Fitting the head"):
-                start = fit_train(frozen, data.catalog, request.recipe) if frozen else None
+            with services.step("head", "Fitting the head") as task:
+                start = (
+                    fit_train(frozen, data.catalog, request.recipe, task.reach) if frozen else None
+                )
         run.begin(data)
         train_network(request, run, data, services, hardware, start=start, callbacks=callbacks)
         # The processes that only helped to train wait here until the writer has written all.

@@ -181,21 +181,34 @@ def frozen_backbone(
 
 
 def fit_head(
-    frozen: FrozenBackbone, catalog: Catalog, rows: NDArray[np.int64], recipe: Recipe
+    frozen: FrozenBackbone,
+    catalog: Catalog,
+    rows: NDArray[np.int64],
+    recipe: Recipe,
+    advance: Callable[[float], None] | None = None,
 ) -> TrainedModel:
-    """The backbone with a head fitted on these rows; folds among them choose its C."""
+    """The backbone with a head fitted on these rows; folds among them choose its C.
+
+    Args:
+        advance: called now and then with the share of the fits that is done.
+    """
     features, num_classes = frozen.features.of(catalog, rows), len(catalog.classes)
     folds = num_folds(features.shape[1], num_classes, recipe.head)
     fold_of = make_folds(catalog, rows, folds, recipe.seed)
-    probe = fit_probe(features, catalog.labels[rows], fold_of, num_classes, recipe.head)
+    probe = fit_probe(features, catalog.labels[rows], fold_of, num_classes, recipe.head, advance)
     answered = fold_of >= 0
     held_out = HeldOut(rows[answered], probe.logits[answered], fold_of[answered])
     return replace(frozen.with_head(probe.layers, probe), held_out=held_out)
 
 
-def fit_train(frozen: FrozenBackbone, catalog: Catalog, recipe: Recipe) -> TrainedModel:
-    """The backbone with a head fitted on the train split."""
-    return fit_head(frozen, catalog, catalog.split("train"), recipe)
+def fit_train(
+    frozen: FrozenBackbone,
+    catalog: Catalog,
+    recipe: Recipe,
+    advance: Callable[[float], None] | None = None,
+) -> TrainedModel:
+    """The backbone with a head fitted on the train split; `advance` as in `fit_head`."""
+    return fit_head(frozen, catalog, catalog.split("train"), recipe, advance)
 
 
 def frozen_for(recipe: Recipe, services: Services, extensions: Extensions) -> FrozenBackbone | None:

@@ -60,8 +60,8 @@ def cross_validate_probe(
         left_out = None
         making = ensemble_making(plan)
     else:
-        with services.step("head", "Fitting the head on all images but the test set"):
-            model = fit_train(frozen, catalog, recipe)
+        with services.step("head", "Fitting the head on all images but the test set") as task:
+            model = fit_train(frozen, catalog, recipe, task.reach)
         calibration = calibrate_out_of_fold(
             probes.out,
             recipe.answer,
