@@ -7,12 +7,38 @@ import pytest
 from tellapart.errors import UserError
 from tellapart.experiments.shortlist import SHORTLIST, entries, needs_hub
 from tellapart.options import BackboneOptions
+from tellapart.recipe import Recipe
 
 
 def test_without_names_the_shortlist_and_the_recipes_own_are_looked_at():
     own = BackboneOptions(name="resnet26")
-    assert [one.name for one in entries(None, own)] == [*SHORTLIST, "resnet26"]
-    assert [one.name for one in entries(None, BackboneOptions())] == list(SHORTLIST)
+    assert [entry.name for entry in entries(None, own)] == [*SHORTLIST, "resnet26"]
+    assert [entry.name for entry in entries(None, BackboneOptions())] == list(SHORTLIST)
+
+
+def test_an_entry_may_have_a_size_of_its_own():
+    (entry,) = entries(["vit_small_patch14_dinov2@224"], BackboneOptions())
+    recipe = entry.recipe(Recipe())
+    assert (entry.name, recipe.backbone.name) == (
+        "vit_small_patch14_dinov2@224",
+        "vit_small_patch14_dinov2",
+    )
+    assert recipe.preprocessing.size_px == 224
+    assert entry.settings(BackboneOptions()) == {
+        "backbone.name": "vit_small_patch14_dinov2",
+        "preprocessing.size_px": 224,
+    }
+
+
+def test_one_network_at_two_sizes_is_two_entries():
+    both = entries(["resnet18@160", "resnet18"], BackboneOptions())
+    assert [entry.name for entry in both] == ["resnet18@160", "resnet18"]
+
+
+@pytest.mark.parametrize("text", ["resnet18@", "resnet18@large", "resnet18@0"])
+def test_a_size_that_is_no_number_is_refused(text: str):
+    with pytest.raises(UserError, match="has no number of pixels after @"):
+        entries([text], BackboneOptions())
 
 
 def test_an_entry_may_bring_its_weights():
@@ -25,7 +51,7 @@ def test_an_entry_may_bring_its_weights():
 
 
 def test_an_entry_without_a_name_is_refused():
-    with pytest.raises(UserError, match=r"'=w\.pth' names no backbone\. Write NAME, or NAME=FILE"):
+    with pytest.raises(UserError, match=r"'=w\.pth' names no backbone\. Write NAME, NAME@PIXELS"):
         entries(["=w.pth"], BackboneOptions())
     with pytest.raises(UserError, match="No backbone is named"):
         entries([], BackboneOptions())

@@ -263,9 +263,10 @@ def pick(
     backbones: Annotated[
         list[str] | None,
         option(
-            "A backbone to measure, with a file of weights if it has its own. May be repeated, or"
-            " be a list with commas. Default: some from fast to accurate.",
-            metavar="NAME[=FILE]",
+            "A backbone to measure, with the size of its input if that is another one, and a file of"
+            " weights if it has its own. May be repeated, or be a list with commas. Default: those"
+            " of the shortlist whose weights are here.",
+            metavar="NAME[@PIXELS][=FILE]",
         ),
     ] = None,
     max_ms: Annotated[

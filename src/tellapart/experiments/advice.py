@@ -58,8 +58,7 @@ def advise(candidates: Sequence[Candidate], budget: Budget) -> Advice:
         chosen,
         (
             f"Take {chosen.name}: {_reason(chosen, best, within, budget)}.",
-            f"Its probe is correct on {chosen.metrics.accuracy} of val;"
-            f" the model file takes {chosen.cost}.",
+            f"Its probe is correct on {chosen.metrics.accuracy} of val. It takes {chosen.cost}.",
             *filter(None, [*reasons, _beyond(chosen, candidates, within), warning(chosen.licence)]),
             _LATER,
         ),

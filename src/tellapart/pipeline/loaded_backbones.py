@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import onnx
@@ -60,10 +61,13 @@ def check_names(wanted: Sequence[Entry], recipe: Recipe) -> None:
     Raises:
         UserError: the first of them, with the nearest right names.
     """
-    from tellapart.models.backbones import find_preprocessing
+    # Packaged networks are known, and importing torch for their names would take seconds.
+    others = [entry.recipe(recipe) for entry in wanted if entry.options.name not in PACKAGES]
+    if others and find_spec("timm"):
+        from tellapart.models.backbones import find_preprocessing
 
-    for entry in wanted:
-        find_preprocessing(entry.options, recipe.preprocessing)
+        for changed in others:
+            find_preprocessing(changed.backbone, changed.preprocessing)
 
 
 def load_each(
