@@ -80,3 +80,10 @@ def test_the_plain_values_name_the_worst_class():
     values = LeftOut({"cat": 0.9, "dog": 0.7}, False).as_json()
     assert (values["worst"], values["low"], values["high"]) == ("dog", 0.7, 0.9)
     assert values["auroc"] == pytest.approx(0.8)
+
+
+def test_the_share_that_is_done_is_told():
+    shares: list[float] = []
+    leave_each_class_out(*clouds(4), NAMES[:4], 0.01, HeadOptions(), advance=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1

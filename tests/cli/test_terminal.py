@@ -13,7 +13,8 @@ import pytest
 from helpers.commands import SMALL
 from helpers.images import write_image
 from tellapart import Run
-from tellapart.cli.output import echo, print_table
+from tellapart.cli.output import echo, print_answers, print_table
+from tellapart.modelfile.predictor import Answer
 
 
 def outside(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -133,3 +134,45 @@ def test_a_table_that_fits_has_its_columns(monkeypatch: pytest.MonkeyPatch):
     heads, row = sys.stdout.getvalue().splitlines()
     assert "run" in heads and "state" in heads
     assert row.split() == ["20261121-101500-photos", "finished"]
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> Terminal:
+    """Make standard output a terminal of so many columns."""
+    terminal = Terminal()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "stdout", terminal)
+    return terminal
+
+
+def test_a_narrow_terminal_shows_the_essential_columns(monkeypatch: pytest.MonkeyPatch):
+    terminal = on_terminal(monkeypatch, 40)
+    heads = ["run", "backbone", "state"]
+    row = ["20261121-101500-photos", "mobilenetv3_small", "finished"]
+    print_table(heads, [row], essential=["run", "state"])
+    first, second, remark = terminal.getvalue().splitlines()[:3]
+    assert "run" in first and "state" in first and "backbone" not in first
+    assert second.split() == ["20261121-101500-photos", "finished"]
+    assert remark.startswith("A wider terminal shows all columns")
+
+
+def test_images_of_one_folder_are_named_within_it(monkeypatch: pytest.MonkeyPatch):
+    terminal = on_terminal(monkeypatch)
+    paths = ("/photos/ants/1.jpg", "/photos/ants/2.jpg", "/photos/ant.jpg")
+    print_answers([Answer(path, "missing") for path in paths], 1)
+    lines = terminal.getvalue().splitlines()
+    assert lines[0] == "images of /photos/"
+    assert [line.split()[0] for line in lines[2:5]] == ["ants/1.jpg", "ants/2.jpg", "ant.jpg"]
+
+
+def test_what_was_decided_is_counted_below_the_answers(monkeypatch: pytest.MonkeyPatch):
+    terminal = on_terminal(monkeypatch)
+    print_answers([Answer("a.jpg", "missing"), Answer("b.jpg", "empty")], 1)
+    assert terminal.getvalue().splitlines()[-1] == "2 images: 1 missing, 1 empty"
+
+
+def test_a_pipe_gets_whole_paths_and_no_count(capsys: pytest.CaptureFixture[str]):
+    print_answers([Answer("/photos/1.jpg", "missing"), Answer("/photos/2.jpg", "missing")], 1)
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "/photos/1.jpg",
+        "/photos/2.jpg",
+    ]

@@ -382,7 +382,8 @@ def runs(
         print_json(listed.as_json())
         return
     if listed.runs:
-        print_table(listed.heads, listed.cells, always_heads=True)
+        essential = () if settings else listed.essential
+        print_table(listed.heads, listed.cells, always_heads=True, essential=essential)
     for line in listed.lines:
         echo(line)
 

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tellapart.errors import InputsRejected, UserError
+from tellapart.phrases import count_of
 from tellapart.progress import shown, wrapped
 
 if TYPE_CHECKING:
@@ -174,18 +176,53 @@ def _trust(scores: ClassScores) -> str:
 
 
 def print_answers(answers: Sequence[Answer], top: int) -> None:
-    """Print a line per image."""
+    """Print a line per image, and on a terminal how many were answered."""
     heads = ["image", "answer", "confidence", "decision", "note"]
     rows = [_cells(answer, top) for answer in answers]
     if any(answer.prediction_set for answer in answers):
         heads.insert(4, "set")
         for row, answer in zip(rows, answers, strict=True):
             row.insert(4, ", ".join(answer.prediction_set))
+    on_terminal = sys.stdout.isatty()
+    folder = _common_folder([answer.path for answer in answers]) if on_terminal else ""
+    if folder:
+        echo(f"images of {folder}")
+        rows = [[row[0].removeprefix(folder), *row[1:]] for row in rows]
     print_table(heads, rows)
+    if on_terminal and len(answers) > 1:
+        echo(_decisions(answers))
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """The folder that all files lie in, with a slash at its end; "" where there is none."""
+    if len(paths) < 2:
+        return ""
+    # What the smallest and the largest of all have in common, those between them have too.
+    pairs = enumerate(zip(min(paths), max(paths), strict=False))
+    end = next((place for place, (low, high) in pairs if low != high), 0)
+    return min(paths)[: min(paths).rfind("/", 0, end) + 1]
+
+
+# A decision → what explains it below the table.
+_MEANINGS = {
+    "unsure": " (less sure than the model's threshold)",
+    "unfamiliar": " (unlike the images of the training)",
+}
+
+
+def _decisions(answers: Sequence[Answer]) -> str:
+    """How many images have each decision, or the status that stands in its place."""
+    counts = Counter(answer.decision or answer.status for answer in answers)
+    each = [f"{count:,} {name}{_MEANINGS.get(name, '')}" for name, count in counts.most_common()]
+    return f"{count_of(len(answers), 'image')}: {', '.join(each)}"
 
 
 def print_table(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], *, always_heads: bool = False
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    always_heads: bool = False,
+    essential: Sequence[str] = (),
 ) -> None:
     """Print a table for a terminal. Elsewhere it is tab-separated lines, which nothing cuts off.
 
@@ -193,16 +230,24 @@ def print_table(
         heads: the names of the columns.
         rows: as many cells in each.
         always_heads: print the heads elsewhere too, where the columns are not always the same.
+        essential: the columns that a terminal shows which is too narrow for all. Without them each
+            row becomes a block.
     """
     cells = [[shown(cell) for cell in row] for row in rows]
     width = shutil.get_terminal_size().columns
     if not sys.stdout.isatty():
         for row in [heads, *cells] if always_heads and cells else cells:
             typer.echo("\t".join(row))
-    elif _needed_width(cells, width) > width:
-        _print_blocks(heads, cells, width)
-    else:
+        return
+    chosen = [place for place, head in enumerate(heads) if head in essential]
+    fewer = [[row[place] for place in chosen] for row in cells]
+    if _needed_width(cells, width) <= width:
         _print_columns(heads, cells)
+    elif chosen and _needed_width(fewer, width) <= width:
+        _print_columns([heads[place] for place in chosen], fewer)
+        echo("A wider terminal shows all columns, and --out FILE.csv writes them.")
+    else:
+        _print_blocks(heads, cells, width)
 
 
 def _needed_width(cells: Sequence[Sequence[str]], width: int) -> int:

@@ -206,7 +206,7 @@ def recipes(
         if json_:
             print_json({"recipes": titles})
         else:
-            print_table(["recipe", "what it is"], titles.items())
+            print_table(["recipe", "what it is"], titles.items(), always_heads=True)
         return
     keys = tellapart.recipes(name)
     if json_:
@@ -217,7 +217,7 @@ def recipes(
             (key.name, option_text(key.value), option_text(key.default), key.takes, key.help)
             for key in keys
         ]
-        print_table(heads, rows)
+        print_table(heads, rows, always_heads=True)
 
 
 networks = typer.Typer(

@@ -105,8 +105,10 @@ def find_rate(
         frozen = frozen_for(options, services, request.extensions)
         hook = frozen.features if frozen else None
         catalog = divide(request, scan_images(request, catalog, console, hook), console)
-        with services.step("head", "Fitting the head"):
-            probe = fit_train(frozen, catalog, options) if frozen else None
+        probe = None
+        if frozen:
+            with services.step("head", "Fitting the head") as task:
+                probe = fit_train(frozen, catalog, options, task.reach)
         curve = rate_curve_of(catalog, options, probe, services, extensions, steps=STEPS)
     if len(curve.rates) < 2:
         raise UserError(

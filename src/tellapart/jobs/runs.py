@@ -91,6 +91,12 @@ class RunList:
         ]
 
     @property
+    def essential(self) -> list[str]:
+        """The heads of the columns that a narrow terminal shows."""
+        unfinished = any(run.state != "finished" for run in self.runs)
+        return ["run", "recipe", *["state"] * unfinished, self.heads[4], "time"]
+
+    @property
     def cells(self) -> list[list[str]]:
         """That table: a row a run."""
         return [

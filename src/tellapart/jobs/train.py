@@ -170,8 +170,8 @@ def _by_probe(prepared: Prepared, services: Services, callbacks: Sequence[Callba
         model = fit_train(frozen, data.catalog, request.recipe, task.reach)
     with services.step("model file", "Making and checking the model file"):
         shipped = ship(model, data.catalog, request.recipe, services.store)
-    with services.step("left-out classes", "Leaving each class out once"):
-        left_out = measure_left_out(model, data.catalog, request.recipe)
+    with services.step("left-out classes", "Leaving each class out once") as task:
+        left_out = measure_left_out(model, data.catalog, request.recipe, task.reach)
     trained = Trained(
         recipe=request.recipe,
         data=data,

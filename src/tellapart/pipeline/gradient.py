@@ -135,8 +135,8 @@ def finish_network(
     if model is start and not (catalog.given_splits == "val").any():
         # A probe needs no val: it learns from these images too, as a run of the probe alone would.
         catalog = catalog.with_splits(pool_of(catalog.splits))
-        with services.step("head", "Fitting the head"):
-            start = model = fit_train(start, catalog, recipe)
+        with services.step("head", "Fitting the head") as task:
+            start = model = fit_train(start, catalog, recipe, task.reach)
     with services.step("model file", "Making and checking the model file"):
         shipped = ship(model, catalog, recipe, services.store)
     trained = Trained(

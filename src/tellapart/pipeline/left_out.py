@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.left_out import LeftOut
 from tellapart.pipeline.probe import TrainedModel
@@ -9,13 +11,19 @@ from tellapart.probe.left_out import leave_each_class_out
 from tellapart.recipe import Recipe
 
 
-def measure_left_out(model: TrainedModel, catalog: Catalog, recipe: Recipe) -> LeftOut | None:
+def measure_left_out(
+    model: TrainedModel,
+    catalog: Catalog,
+    recipe: Recipe,
+    advance: Callable[[float], None] | None = None,
+) -> LeftOut | None:
     """Leave each class of train out once.
 
     Args:
         model: has embedded train.
         catalog: with its splits.
         recipe: whether to measure at all, and how the head is fitted.
+        advance: called now and then with the share that is done.
 
     Returns:
         None where it is not asked for, takes too long, or cannot be measured.
@@ -32,4 +40,5 @@ def measure_left_out(model: TrainedModel, catalog: Catalog, recipe: Recipe) -> L
         model.probe.c,
         recipe.head,
         always=asked == "always",
+        advance=advance,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,7 @@ def leave_each_class_out(
     options: HeadOptions,
     *,
     always: bool = False,
+    advance: Callable[[float], None] | None = None,
 ) -> LeftOut | None:
     """How well each class would be noticed if the model had never been shown it.
 
@@ -47,6 +48,7 @@ def leave_each_class_out(
         c: the regularisation that was chosen for all classes.
         options: of the head.
         always: whether it may take longer than a minute.
+        advance: called now and then with the share of the fits that is done.
 
     Returns:
         None where it would take longer, or where no class can be left out.
@@ -60,7 +62,11 @@ def leave_each_class_out(
 
     def noticed(label: int) -> float:
         tried = folds if every else [folds[label % len(folds)]]
-        chances = [_noticed(features, labels, fold_of, label, fold, single) for fold in tried]
+        chances = []
+        for place, fold in enumerate(tried):
+            chances.append(_noticed(features, labels, fold_of, label, fold, single))
+            if advance:
+                advance((label + (place + 1) / len(tried)) / len(classes))
         known = [chance for chance in chances if chance is not None]
         return float(np.mean(known)) if known else np.nan
 

@@ -147,8 +147,8 @@ def _refit(request: Request, run: OpenRun, folds: _Folds, services: Services) ->
 def _refit_probe(request: Request, folds: _Folds, services: Services, votes: int) -> _Final:
     assert folds.frozen
     data, recipe = folds.data, request.recipe
-    with services.step("head", "Fitting the head on all images but the test set"):
-        model = fit_train(folds.frozen, data.catalog, recipe)
+    with services.step("head", "Fitting the head on all images but the test set") as task:
+        model = fit_train(folds.frozen, data.catalog, recipe, task.reach)
     among = folds.answers_of("probe")
     calibration = _calibration(folds, recipe, among)
     with services.console.step("Making and checking the model file"):
@@ -181,8 +181,10 @@ def _refit_network(request: Request, run: OpenRun, folds: _Folds, services: Serv
     services.console.say(
         f"One more training, on all {len(plan.rows):,} images but the test set: {epochs} epochs"
     )
-    with services.step("head", "Fitting the head on all images but the test set"):
-        start = fit_train(folds.frozen, data.catalog, request.recipe) if folds.frozen else None
+    start = None
+    if folds.frozen:
+        with services.step("head", "Fitting the head on all images but the test set") as task:
+            start = fit_train(folds.frozen, data.catalog, request.recipe, task.reach)
     hardware = Hardware(recipe.training)
     fitted = fit_network(
         replace(request, recipe=recipe),

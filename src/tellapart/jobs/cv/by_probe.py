@@ -70,8 +70,8 @@ def cross_validate_probe(
         )
         with services.step("model file", "Making and checking the model file"):
             shipped, probe = ship(model, catalog, recipe, services.store, calibration), model.probe
-        with services.step("left-out classes", "Leaving each class out once"):
-            left_out = measure_left_out(model, catalog, recipe)
+        with services.step("left-out classes", "Leaving each class out once") as task:
+            left_out = measure_left_out(model, catalog, recipe, task.reach)
         how = "a head fitted on all images but the test set"
         making = refit_making(plan, {"method": "probe"}, how)
     folded = making.folded(catalog, probes.out)

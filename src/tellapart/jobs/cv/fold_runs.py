@@ -188,8 +188,10 @@ class _FoldTrainer:
         training = recipe.training
         table = EpochTable(self.services.console, training.batch_size, training.monitor)
         with open_run(request) as run:
-            with services.step("head", "Fitting the head"):
-                start = fit_train(self.frozen, catalog, recipe) if self.frozen else None
+            start = None
+            if self.frozen:
+                with services.step("head", "Fitting the head") as task:
+                    start = fit_train(self.frozen, catalog, recipe, task.reach)
             run.begin(data)
             hardware = Hardware(recipe.training)
             trained = train_network(

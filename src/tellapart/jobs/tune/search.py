@@ -313,8 +313,8 @@ def _probe(
     catalog, recipe = data.catalog, request.recipe
     rows = np.flatnonzero(catalog.splits != "")
     frozen.embed_rows(catalog, rows, recipe, services.console)
-    with services.step("head", "Fitting the head"):
-        return fit_train(frozen, catalog, recipe)
+    with services.step("head", "Fitting the head") as task:
+        return fit_train(frozen, catalog, recipe, task.reach)
 
 
 def _reason(error: Exception) -> str:

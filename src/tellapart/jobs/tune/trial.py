@@ -222,8 +222,8 @@ def _embedded(bench: Bench, recipe: Recipe) -> FrozenBackbone:
 
 def _val_head(bench: Bench, recipe: Recipe, frozen: FrozenBackbone) -> CalibratedHead:
     """A head, calibrated as `train` would: what is shipped is what is judged."""
-    with bench.services.console.step("Fitting the head"):
-        model = fit_train(frozen, bench.catalog, recipe)
+    with bench.services.console.step("Fitting the head") as task:
+        model = fit_train(frozen, bench.catalog, recipe, task.reach)
     head, calibration = calibrated_head(model, bench.catalog, recipe)
     return CalibratedHead(head.layers, calibration.rule)
 
@@ -328,8 +328,10 @@ def _trained(
             return _outcome_of(read_history(path), bench.metric, path.name, recipe)
         data = data_in_hand(catalog, find_all(catalog, None))
         frozen = embedded() if recipe.starts_at_probe else None
-        with services.step("head", "Fitting the head"):
-            start = fit_train(frozen, catalog, recipe) if frozen else None
+        start = None
+        if frozen:
+            with services.step("head", "Fitting the head") as task:
+                start = fit_train(frozen, catalog, recipe, task.reach)
         run.begin(data)
         hardware = Hardware(recipe.training)
         fitted = fit_network(request, run, data, services, hardware, start=start, callbacks=[judge])
