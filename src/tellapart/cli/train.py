@@ -248,12 +248,13 @@ def backbones(
     if json_:
         print_json({"backbones": [vars(network) for network in found]})
         return
+    from tellapart.modelfile.licences import in_words
+
     rows = []
     for network in found:
+        licence = in_words(network.licence) if network.licence else ""
         count = "" if network.parameters is None else f"{network.parameters:,}"
-        rows.append(
-            (network.name, count, f"{network.size_px} px", network.weights, network.licence)
-        )
+        rows.append((network.name, count, f"{network.size_px} px", network.weights, licence))
     print_table(["backbone", "parameters", "input", "weights", "licence"], rows)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,14 @@ from tellapart.catalog.scan import scan
 from tellapart.catalog.table import Catalog
 from tellapart.cores import usable_cores
 from tellapart.errors import UserError, choose, needs_extra
-from tellapart.evaluation.metrics import Score, share
 from tellapart.experiments.extractors import Extractors
 from tellapart.experiments.latency import FILES, IMAGES, measure_decoding, measure_embedding
+from tellapart.experiments.preset_choice import (
+    HeldOutAnswers,
+    Measured,
+    PresetChoice,
+    reason_for,
+)
 from tellapart.experiments.shortlist import Entry, entries, packaged_entries
 from tellapart.extensions import Extensions
 from tellapart.keyed import keyed_numbers
@@ -42,60 +47,6 @@ TIMES = 3.0  # the most that balanced may take of the time of fast
 BUDGET_MINUTES = 30.0  # of best, where the user names none
 CHOICE_SHARE = 1 / 3  # of the budget, for all measurements; the rest is for fine-tuning
 SAMPLE = 3000  # train images that candidates are measured on: enough to tell some 2 points apart
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A candidate of a preset.
-
-    Args:
-        name: what it is called.
-        accuracy: of its probe, out of fold, on train images.
-        ms: milliseconds from the bytes of an image file to the embedding, on one thread.
-    """
-
-    name: str
-    accuracy: Score
-    ms: float
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.accuracy}, {self.ms:.3g} ms an image"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PresetChoice:
-    """What a preset chose, and why.
-
-    Args:
-        preset: one of `PRESETS`.
-        chosen: the backbone.
-        why: the reason in a sentence.
-        measured: the candidates that were measured, from fast to slow.
-        skipped: name → why it was not measured.
-    """
-
-    preset: str
-    chosen: str
-    why: str
-    measured: tuple[Measured, ...] = ()
-    skipped: Mapping[str, str] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, for metrics.json and run.json."""
-        rows = [
-            {"name": row.name, "accuracy": row.accuracy.as_json(), "ms": round(row.ms, 3)}
-            for row in self.measured
-        ]
-        facts = {"preset": self.preset, "chosen": self.chosen, "why": self.why}
-        return {**facts, "measured": rows, "skipped": dict(self.skipped)}
-
-    def tell(self, console: Console) -> None:
-        """Say what was measured and chosen."""
-        for row in self.measured:
-            console.say(f"  {row}")
-        for name, reason in self.skipped.items():
-            console.say(f"  {name}: not measured. {reason}")
-        console.say(f"Preset {self.preset}: {self.why}")
 
 
 @dataclass(frozen=True)
@@ -204,39 +155,33 @@ def _choose(
     rows = _sample(catalog, recipe.seed)
     times = _times(loaded, catalog.rows(_mask(catalog, rows)))
     within, late = _in_time(preset, recipe, loaded, times, len(rows))
-    predicted = _accuracies(within, catalog, rows, services)
-    measured = tuple(
-        sorted(
-            (Measured(name, score, times[name]) for name, score in predicted.items()),
-            key=lambda row: row.ms,
-        )
+    judged = _judged(within, catalog, rows, services)
+    measured = sorted(
+        (Measured(name, answers.accuracy, times[name]) for name, answers in judged.items()),
+        key=lambda row: row.ms,
     )
-    best = max(measured, key=lambda row: (row.accuracy.value, -row.ms), default=None)
-    name = best.name if best else loaded[0].name
-    chosen = next(candidate for candidate in loaded if candidate.name == name)
+    # Of equals the fastest, which comes first.
+    best = max(measured, key=lambda row: row.accuracy.value, default=None)
+    chosen = loaded[0]
+    if best:
+        chosen = next(candidate for candidate in loaded if candidate.name == best.name)
     choice = PresetChoice(
         preset=preset,
-        chosen=name,
-        why=_why(preset, recipe, best, name, len(measured)),
-        measured=measured,
+        chosen=chosen.name,
+        why=f"{reason_for(judged, chosen.name, loaded[0].name)} {_limit(preset, recipe)}",
+        measured=tuple(measured),
         skipped={**skipped, **late},
     )
     return choice, chosen
 
 
-def _why(preset: str, recipe: Recipe, best: Measured | None, name: str, count: int) -> str:
-    if best is None:
-        reason = f"{name} is the default, as there are too few images to compare others on."
-    else:
-        reason = (
-            f"{name} is the most accurate of {count} on {best.accuracy.count:,} train images, out"
-            f" of fold."
-        )
+def _limit(preset: str, recipe: Recipe) -> str:
+    """What a preset allows."""
     if preset == "balanced":
-        return f"{reason} Each may take {TIMES:g} times as long as the default."
+        return f"Each may take {TIMES:g} times as long as the default."
     return (
-        f"{reason} It is fine-tuned until {recipe.training.budget_minutes:g} minutes after the"
-        " start; --budget sets another limit."
+        f"It is fine-tuned until {recipe.training.budget_minutes:g} minutes after the start;"
+        " --budget sets another limit."
     )
 
 
@@ -287,10 +232,10 @@ def _in_time(
     return within, late
 
 
-def _accuracies(
+def _judged(
     loaded: Sequence[Loaded], catalog: Catalog, rows: NDArray[np.int64], services: Services
-) -> dict[str, Score]:
-    """Name → accuracy of the probe on these rows, each answered by a head that never saw it."""
+) -> dict[str, HeldOutAnswers]:
+    """Name → how its probe answers these rows, each by a head that never saw it."""
     part, console = catalog.rows(_mask(catalog, rows)), services.console
     extractors = Extractors(
         {
@@ -303,29 +248,30 @@ def _accuracies(
         console.track("Embedding a sample with each backbone", len(part)) as advance,
     ):
         scan(part, rules=part.rules, hook=extractors, memory=memory, advance=advance)
-    scores = {}
+    judged = {}
     with console.track("Fitting a probe on each", len(loaded)) as advance:
         for candidate in loaded:
             features = extractors.working.get(candidate.name)
-            score = features and _out_of_fold(candidate, features, catalog, rows, console)
-            if score:
-                scores[candidate.name] = score
+            if features is not None:
+                answers = _held_out(candidate, features, catalog, rows, console)
+                if answers is not None:
+                    judged[candidate.name] = answers
             advance()
-    return scores
+    return judged
 
 
-def _out_of_fold(
+def _held_out(
     candidate: Loaded,
     features: FeatureExtractor,
     catalog: Catalog,
     rows: NDArray[np.int64],
     console: Console,
-) -> Score | None:
-    """The out-of-fold accuracy of a candidate; None where no image could be held out."""
+) -> HeldOutAnswers | None:
+    """The out-of-fold answers of a candidate; None where no image could be held out."""
     embed = LoadedBackbone(candidate.recipe, console, Extensions()).embed
     frozen = FrozenBackbone(network=candidate.network, features=features, embed=embed)
     held_out = fit_head(frozen, catalog, rows, candidate.recipe).held_out
     if held_out is None or not len(held_out.rows):
         return None
     right = held_out.logits.argmax(axis=1) == catalog.labels[held_out.rows]
-    return share(right, clusters(catalog)[held_out.rows])
+    return HeldOutAnswers(held_out.rows, right, clusters(catalog)[held_out.rows])
