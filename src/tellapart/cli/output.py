@@ -51,11 +51,19 @@ def hush() -> None:
     sys.stdout = sys.stderr
 
 
-def echo(line: str, *, err: bool = False) -> None:
-    """Print one line. A terminal wraps it at words, unless it holds a path or a command."""
+def echo(line: str, *, err: bool = False, bold: bool = False) -> None:
+    """Print one line. A terminal wraps it at words, unless it holds a path or a command.
+
+    Args:
+        line: what to print.
+        err: print it on standard error.
+        bold: let it stand out on a terminal.
+    """
     line, stream = shown(line), sys.stderr if err else sys.stdout
-    if line[:LABEL_WIDTH].rstrip() not in COPIED and stream and stream.isatty():
-        line = wrapped(line, shutil.get_terminal_size().columns)
+    if stream and stream.isatty():
+        if line[:LABEL_WIDTH].rstrip() not in COPIED:
+            line = wrapped(line, shutil.get_terminal_size().columns)
+        line = typer.style(line, bold=True) if bold else line
     typer.echo(line, err=err)
 
 
@@ -72,8 +80,8 @@ def print_found(
     if json_:
         print_json(values)
     else:
-        for line in lines:
-            echo(line)
+        for place, line in enumerate(lines):
+            echo(line, bold=place == 0)
         echo(f"page      {page}")
 
 
@@ -86,8 +94,8 @@ def print_scores(metrics: Metrics, split: str = "") -> None:
     """
     over = _over_tested_classes(metrics)
     if metrics.balanced_first:
-        echo(f"{split}balanced accuracy  {metrics.balanced_accuracy}{over}")
-    echo(f"{split}accuracy  {metrics.accuracy}{over}")
+        echo(f"{split}balanced accuracy  {metrics.balanced_accuracy}{over}", bold=True)
+    echo(f"{split}accuracy  {metrics.accuracy}{over}", bold=True)
     if metrics.majority_baseline is not None and metrics.accuracy.count:
         echo(
             "baseline: always answering the largest class of train is correct for"

@@ -187,10 +187,10 @@ def explore(
             write_table(user_path(table), _rows(exploration), COLUMNS)
         clock.lap("table")
     console.say(clock.summary())
-    if strict:
-        for finding in findings:
-            if finding.kind in HARMFUL:
-                console.say(f"note: {finding.text}")
+    harmful = [finding for finding in findings if finding.kind in HARMFUL]
+    if strict and harmful:
+        for finding in harmful:
+            console.say(f"note: {finding.text}")
         if exploration.page:
             console.say(f"page: {exploration.page}")
         refuse_findings(findings, HARMFUL)

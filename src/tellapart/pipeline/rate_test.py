@@ -34,8 +34,8 @@ def rate_curve_of(
     steps: int,
 ) -> RateCurve:
     """The loss at rising learning rates, of a training that begins as `fit_network` does."""
+    step = training_step(catalog, recipe, start, services, extensions)
     with services.console.track("Trying rates", steps) as advance:
-        step = training_step(catalog, recipe, start, services, extensions)
 
         def counted(lr: float) -> float:
             advance()

@@ -108,8 +108,9 @@ class Search:
             many = count_of(study.total, "trial")
         self.services.console.say(
             f"Study {self.opened.run.path}: {many}, judged by {bench.metric} {self.opened.judged}"
-            f" ({in_groups(bench.count, bench.clusters, 'image')}); another process joins with: {self.how_to_join}"
+            f" ({in_groups(bench.count, bench.clusters, 'image')}); another process joins with:"
         )
+        self.services.console.say(f"  {self.how_to_join}")  # alone, so that it can be copied
 
     def run(self) -> None:
         """Run trials, until there are as many as there are to be, or no time for another."""

@@ -209,7 +209,8 @@ def _by_probe(bench: Bench, recipe: Recipe, watch: Watch) -> Outcome:
 def _embedded(bench: Bench, recipe: Recipe) -> FrozenBackbone:
     """The trial's frozen backbone, which has embedded all images but those of test."""
     services, extensions = bench.services.silent(), bench.request.extensions
-    frozen = frozen_backbone(recipe, services.store, services.console, extensions)
+    with services.console.step("Preparing the network"):
+        frozen = frozen_backbone(recipe, services.store, services.console, extensions)
     rows = np.flatnonzero(bench.catalog.splits != "")
     changed = frozen.embed_rows(bench.catalog, rows, recipe, services.console)
     if changed:
@@ -224,7 +225,8 @@ def _val_head(bench: Bench, recipe: Recipe, frozen: FrozenBackbone) -> Calibrate
     """A head, calibrated as `train` would: what is shipped is what is judged."""
     with bench.services.console.step("Fitting the head") as task:
         model = fit_train(frozen, bench.catalog, recipe, task.reach)
-    head, calibration = calibrated_head(model, bench.catalog, recipe)
+    with bench.services.console.step("Calibrating the head"):
+        head, calibration = calibrated_head(model, bench.catalog, recipe)
     return CalibratedHead(head.layers, calibration.rule)
 
 
