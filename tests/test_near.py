@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from tellapart.catalog import crowds
+from tellapart.catalog import cells, crowds, descriptors, fitting
 from tellapart.catalog.near import FLAT_GROUP, near_duplicates
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
 from tellapart.catalog.unions import united
@@ -18,13 +18,13 @@ def scene(seed, *, width=240, height=180, colour=True):
     """A soft random image: blobs of several sizes."""
     rng = np.random.default_rng(seed)
     layers = np.zeros((height, width, 3))
-    for cells, strength in ((3, 60), (8, 40), (20, 25)):
+    for grid, strength in ((3, 60), (8, 40), (20, 25)):
         noise = (
-            rng.normal(128, strength, (cells, cells, 3 if colour else 1))
+            rng.normal(128, strength, (grid, grid, 3 if colour else 1))
             .clip(0, 255)
             .astype(np.uint8)
         )
-        small = Image.fromarray(np.broadcast_to(noise, (cells, cells, 3)).copy())
+        small = Image.fromarray(np.broadcast_to(noise, (grid, grid, 3)).copy())
         layers += np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), float) - 128
     return Image.fromarray((layers + 128).clip(0, 255).astype(np.uint8))
 
@@ -311,3 +311,43 @@ def test_the_order_of_the_rows_does_not_matter(scenes):
     order = np.random.default_rng(0).permutation(len(images))
     found = pairs_of([images[row] for row in order])
     assert {tuple(sorted((int(order[i]), int(order[j])))) for i, j in found} == pairs_of(images)
+
+
+@pytest.fixture
+def in_cells(monkeypatch):
+    """Every set is searched in cells, of which there are several."""
+    monkeypatch.setattr(fitting, "EXACT_UP_TO", 0)
+    monkeypatch.setattr(cells, "CELL", 16)
+    monkeypatch.setattr(cells, "PROBES", 3)
+
+
+def copies_among(scenes):
+    return [*scenes, *(saved(scaled(img, 0.6), 60) for img in scenes[:20])]
+
+
+def test_the_copies_found_in_cells_are_those_of_the_exact_search(scenes, in_cells, monkeypatch):
+    found = pairs_of(copies_among(scenes))
+    monkeypatch.undo()
+    assert found == pairs_of(copies_among(scenes)) == {(row, 60 + row) for row in range(20)}
+
+
+def test_the_order_of_the_rows_does_not_matter_in_cells(scenes, in_cells):
+    images = copies_among(scenes)
+    backwards = {(79 - j, 79 - i) for i, j in pairs_of(images[::-1])}
+    assert backwards == pairs_of(images)
+
+
+def test_all_cells_together_give_the_nearest_of_all(monkeypatch):
+    points = np.random.default_rng(0).normal(size=(500, 5)).astype(np.float32)
+    points = points[np.argsort(points[:, 0])]
+    monkeypatch.setattr(cells, "CELL", 50)
+    monkeypatch.setattr(cells, "PROBES", 10)
+    found, exact = cells.nearest_in_cells(points, 8), descriptors.nearest_later(points, 8)
+    assert (np.sort(found, axis=1) == np.sort(exact, axis=1)).all()
+
+
+def test_a_thousand_points_of_one_place_take_no_harm(monkeypatch):
+    monkeypatch.setattr(cells, "CELL", 50)
+    found = cells.nearest_in_cells(np.zeros((1000, 5), np.float32), 8)
+    assert found.shape == (1000, 8)
+    assert (found[:-1].max(axis=1) > np.arange(999)).all()

@@ -39,6 +39,7 @@ _SHIFTS = np.linspace(-MAX_SHIFT, MAX_SHIFT, 39)
 # of a shift along its stripes is noise. With a gain of nothing at all, as of one plain colour, the
 # system would have no solution.
 _RIDGE = np.array([1e-6, 1, 1, 1, 1])
+HALVED_PIXELS = ((GREY_SIDE - 2 * BORDER) // 2) ** 2  # of an image at half size, without its border
 # (16, 32): averages two pixels into one.
 HALVING = np.kron(np.eye(GREY_SIDE // 2, dtype=np.float32), np.full((1, 2), 0.5, np.float32))
 

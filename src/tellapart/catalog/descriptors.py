@@ -20,6 +20,7 @@ _REACH = 10.0
 # Likewise on all axes together: copies are some 6 apart, the worst crops of small images 12.
 _RADIUS = 17.0
 _ROWS = 128  # images taken at a time: some 30 MB a thread
+_DISTANCES = 2**22  # computed at a time: with their ranks some 50 MB a thread
 
 
 def describe(
@@ -141,4 +142,5 @@ def nearest_of_all(points: Floats, rows: Integers, count: int) -> Integers:
         nearest: Integers = np.argpartition(distance, count - 1, axis=1)[:, :count]
         return nearest
 
-    return np.concatenate(list(map_ahead(search, batches(len(rows), _ROWS))))
+    size = max(1, min(_ROWS, _DISTANCES // len(points)))
+    return np.concatenate(list(map_ahead(search, batches(len(rows), size))))

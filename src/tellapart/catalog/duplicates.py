@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.files import unchanged_pixels
+from tellapart.catalog.fitting import EXACT_UP_TO
 from tellapart.catalog.near import near_duplicates
 from tellapart.catalog.prints import PRINT_BYTES, prints_of
 from tellapart.catalog.reshots import shots_of_scenes
@@ -35,6 +36,12 @@ _NOT_LOOKED_FOR = {
         " different splits, and then the score is too good."
     ),
 }
+
+_IN_CELLS = (
+    f"There are more than {EXACT_UP_TO:,} different images, so near-duplicates of each were looked"
+    " for only among those that look most like it. A few may be missed, and may lie in different"
+    " splits."
+)
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,7 @@ def link_copies(catalog: Catalog, memory: ThumbnailMemory, kind: CopiesKind = "n
     linked = linked[~np.isin(linked[:, 0], [row for scene in scenes for row in scene.tolist()])]
     remarks = (
         *catalog.remarks,
+        *([_IN_CELLS] if len(rows) > EXACT_UP_TO else []),
         *([_uncompared(uncompared)] if uncompared else []),
         *([_shots(catalog, scenes)] if scenes else []),
     )

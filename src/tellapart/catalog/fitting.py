@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.alignment import MAX_RESIDUAL, Fits, align, halved, joined, resamplings
+from tellapart.catalog.alignment import (
+    HALVED_PIXELS,
+    MAX_RESIDUAL,
+    Fits,
+    align,
+    halved,
+    joined,
+    resamplings,
+)
+from tellapart.catalog.cells import nearest_in_cells
 from tellapart.catalog.descriptors import describe, nearest_later, nearest_of_all, within_reach
 from tellapart.catalog.orientations import best_turns, turned_alike
 from tellapart.catalog.thumbnails import Flags, Floats, Integers, batches, grey_of
+from tellapart.scratch import scratch
 from tellapart.threads import map_ahead
 
 PROPOSALS = 8  # for each image
+# Among more images the proposals come from coarse cells: to compare each with each would take hours.
+EXACT_UP_TO = 300_000
 
 # How many times further away the next image must be that is no copy. Where images vary in D
 # independent ways, one is this much closer than all others by chance once in CONTRAST ** D.
@@ -41,37 +55,40 @@ class Fitting:
         self._points = points[by_first]
         self._thumbnails = thumbnails
         self._turned_points = describe(thumbnails, np.abs(aspects), self.order, turned_alike)
-        halves = [
-            halved(grey_of(thumbnails, self.order[batch])) for batch in batches(len(order), 4096)
-        ]
-        self._small = np.concatenate(halves)
+        self._small = scratch((len(order), HALVED_PIXELS), np.float32)
+        for batch in batches(len(order), 4096):
+            self._small[batch] = halved(grey_of(thumbnails, self.order[batch]))
         resamplings()  # made once, before threads ask for it
 
     def upright(self) -> Fits:
-        """How well each image fits those that are most like it as they are."""
-        later = nearest_later(self._points, PROPOSALS)
+        """How well each image fits those that are most like it as they are; packed."""
+        later = _proposals(self._points)
         rows = within_reach(self._points, later)
         return self._fits(rows, later[rows])
 
     def in_any_turn(self) -> Fits:
-        """How well each image fits those that are most like it in any of the eight orientations."""
+        """How well each image fits those that are most like it in any of the eight orientations;
+        packed.
+        """
         by_first = np.argsort(self._turned_points[:, 0], kind="stable")
         points = self._turned_points[by_first]
-        later = nearest_later(points, PROPOSALS)
+        later = _proposals(points)
         rows = within_reach(points, later)
         return self._turned_fits(by_first[rows], np.where(later < 0, -1, by_first[later])[rows])
 
     def with_nearest(self, rows: Integers, count: int) -> Fits:
         """How well some images fit the `count` others that are most like them as they are."""
-        return self._fits(rows, nearest_of_all(self._points, rows, count))
+        return _unpacked(self._fits(rows, nearest_of_all(self._points, rows, count)))
 
     def with_nearest_turned(self, rows: Integers, count: int) -> Fits:
         """How well some images fit the `count` others that are most like them in any
         orientation.
         """
-        return self._turned_fits(rows, nearest_of_all(self._turned_points, rows, count))
+        return _unpacked(self._turned_fits(rows, nearest_of_all(self._turned_points, rows, count)))
 
     def _fits(self, rows: Integers, proposals: Integers, *, turn: bool = False) -> Fits:
+        """The fits, packed: `that_matter` unpacks them, or `_unpacked` those of few images."""
+
         def fit(batch: slice) -> Fits:
             few, others = rows[batch], proposals[batch]
             turns = np.zeros_like(others)
@@ -80,13 +97,45 @@ class Fitting:
                 best = best_turns(self._small, self.aspects, first, others.ravel())
                 turns = best.reshape(others.shape)
                 others = np.where(turns < 0, -1, others)
-            return align(self._thumbnails, self.order, self._small, few, others, turns)
+            return _packed(align(self._thumbnails, self.order, self._small, few, others, turns))
 
         size = max(1, _ROWS * PROPOSALS // proposals.shape[1])
         return joined(list(map_ahead(fit, batches(len(rows), size))))
 
     def _turned_fits(self, rows: Integers, proposals: Integers) -> Fits:
         return self._fits(rows, proposals, turn=True)
+
+
+def _proposals(points: Floats) -> Integers:
+    if len(points) > EXACT_UP_TO:
+        return nearest_in_cells(points, PROPOSALS)
+    return nearest_later(points, PROPOSALS)
+
+
+def _packed(fits: Fits) -> Fits:
+    """The fits in a third of the memory: there are eight for each image."""
+    first, second, residual, possible, turn = fits
+    return Fits(
+        first.astype(np.int32), second.astype(np.int32), residual, possible, turn.astype(np.int8)
+    )
+
+
+def that_matter(searches: Sequence[Fits], count: int) -> list[Fits]:
+    """The fits of each search that have a say in what is a copy: those of images that some other
+    image comes near to. The others, nearly all in most sets, need no memory.
+    """
+    alike = np.zeros(count, np.bool_)
+    for fits in searches:
+        near = fits.residual <= MAX_RESIDUAL
+        alike[fits.first[near]] = alike[fits.second[near]] = True
+    return [_unpacked(chosen(fits, alike[fits.first] | alike[fits.second])) for fits in searches]
+
+
+def _unpacked(fits: Fits) -> Fits:
+    first, second, residual, possible, turn = fits
+    return Fits(
+        first.astype(np.int64), second.astype(np.int64), residual, possible, turn.astype(np.int64)
+    )
 
 
 def chosen(fits: Fits, which: Flags | Integers) -> Fits:

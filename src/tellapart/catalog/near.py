@@ -28,8 +28,8 @@ from threadpoolctl import threadpool_limits
 from tellapart.catalog.alignment import joined
 from tellapart.catalog.crowds import compare_more, scenes
 from tellapart.catalog.descriptors import nearest_later
-from tellapart.catalog.fitting import Fitting, best_of_pairs, chosen, stands_out
-from tellapart.catalog.orientations import turned
+from tellapart.catalog.fitting import Fitting, best_of_pairs, chosen, stands_out, that_matter
+from tellapart.catalog.orientations import turned as turned_by
 from tellapart.catalog.thumbnails import (
     BORDER,
     COLOUR_SIDE,
@@ -85,7 +85,8 @@ def near_duplicates(
     that. Those with a frame around no detail do not pair.
 
     Not every two of many copies are paired, but chains of pairs join them all. Which images are
-    paired does not depend on the order of the rows.
+    paired does not depend on the order of the rows. Among more than EXACT_UP_TO images each is
+    compared only with those in the cells around it, and very few copies are missed.
 
     Args:
         thumbnails: (N, THUMBNAIL_BYTES) from `make_thumbnail`, of files that differ.
@@ -129,8 +130,8 @@ def _detailed_pairs(
     if len(order) < 2:
         return np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
     fitting = Fitting(thumbnails, aspects, order)
-    upright = fitting.upright()
-    best = best_of_pairs(joined([upright, fitting.in_any_turn()]))
+    upright, turned = that_matter([fitting.upright(), fitting.in_any_turn()], len(order))
+    best = best_of_pairs(joined([upright, turned]))
     scene, settled = scenes(fitting, best)
     upright, uncompared = compare_more(fitting, upright, settled)
     as_they_are = upright.possible & stands_out(upright, len(order))
@@ -182,7 +183,7 @@ def _alike_otherwise(
     offset = np.abs(a[:, :GREY_BYTES].mean(1) - b[:, :GREY_BYTES].mean(1))
     colours = b[:, GREY_BYTES:].reshape(-1, COLOUR_SIDE, COLOUR_SIDE)
     a = a[:, GREY_BYTES:] - 128
-    b = turned(colours, np.repeat(turns, 2)).reshape(a.shape) - 128
+    b = turned_by(colours, np.repeat(turns, 2)).reshape(a.shape) - 128
     strength = np.maximum(root_mean_square(a), root_mean_square(b))
     colour = root_mean_square(a - b) <= COLOUR_OFFSET + COLOUR_SHARE * strength
     alike: Flags = shape & (offset <= MAX_OFFSET) & colour
