@@ -24,10 +24,9 @@ from tellapart.extensions import (
 from tellapart.pipeline.data import Data, load_data, read_data
 from tellapart.pipeline.left_out import measure_left_out
 from tellapart.pipeline.open import open_run
-from tellapart.pipeline.presets import Prepared, prepare, recipe_of_preset
 from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
-from tellapart.pipeline.request import asked_request
+from tellapart.pipeline.request import Request, asked_request
 from tellapart.pipeline.run import Run
 from tellapart.pipeline.services import Services, open_services
 from tellapart.pipeline.ship import ship
@@ -128,6 +127,9 @@ def train(
             "A resumed run keeps its settings, and preset would change them.", "Leave it out."
         )
     if preset is not None:
+        # Only here: the modules that measure candidates would slow down every other training.
+        from tellapart.pipeline.presets import prepare, recipe_of_preset
+
         recipe = recipe_of_preset(preset, recipe, set)
     request = asked_request(
         data,
@@ -148,22 +150,25 @@ def train(
     with open_services(quiet=quiet) as services:
         for note in extensions.unused_by(request.recipe):
             services.console.say(f"note: {note}")
-        prepared = prepare(preset, request, services) if preset else Prepared(request)
-        if prepared.request.recipe.by_gradient:
-            return _by_gradient(prepared, services, callbacks)
-        return _by_probe(prepared, services, callbacks)
+        data_read = None
+        if preset is not None:
+            request, data_read = prepare(preset, request, services)
+        if request.recipe.by_gradient:
+            return _by_gradient(request, services, callbacks, data_read)
+        return _by_probe(request, services, callbacks, data_read)
 
 
-def _by_probe(prepared: Prepared, services: Services, callbacks: Sequence[Callback]) -> Run:
+def _by_probe(
+    request: Request, services: Services, callbacks: Sequence[Callback], data: Data | None
+) -> Run:
     """Embed the images while they are scanned, fit a head on train, and ship it."""
-    request = prepared.request
     if callbacks or request.extensions.metrics:
         raise UserError(
             f"The recipe {request.recipe.name!r} has no training loop, so that callbacks and"
             " metrics would never be called.",
             "Take one that trains by gradient, as recipe='finetune', or leave them out.",
         )
-    frozen, data = _embedded(prepared, services)
+    frozen, data = _embedded(request, services, data)
     assert frozen
     services.clock.lap("features")
     with services.step("head", "Fitting the head") as task:
@@ -183,9 +188,15 @@ def _by_probe(prepared: Prepared, services: Services, callbacks: Sequence[Callba
     return Run.open(write_run(trained, request, services))
 
 
-def _embedded(prepared: Prepared, services: Services) -> tuple[FrozenBackbone | None, Data]:
-    """The frozen backbone of a recipe that has one, and the data, embedded by it."""
-    request, data, console = prepared.request, prepared.data, services.console
+def _embedded(
+    request: Request, services: Services, data: Data | None
+) -> tuple[FrozenBackbone | None, Data]:
+    """The frozen backbone of a recipe that has one, and the data, embedded by it.
+
+    Args:
+        data: what a preset has read. None means that it is read here.
+    """
+    console = services.console
     if data is None:
         catalog = read_data(request, console)
         services.clock.lap("reading")
@@ -199,9 +210,10 @@ def _embedded(prepared: Prepared, services: Services) -> tuple[FrozenBackbone | 
     return frozen, data.without(frozen.embed_rows(data.catalog, used, request.recipe, console))
 
 
-def _by_gradient(prepared: Prepared, services: Services, callbacks: Sequence[Callback]) -> Run:
+def _by_gradient(
+    request: Request, services: Services, callbacks: Sequence[Callback], data: Data | None
+) -> Run:
     """Train the network; the recipe may start at a probe."""
-    request = prepared.request
     from tellapart.pipeline.gradient import check_fit, train_network
     from tellapart.training.hardware import Hardware
 
@@ -213,7 +225,7 @@ def _by_gradient(prepared: Prepared, services: Services, callbacks: Sequence[Cal
             services.console.say(f"{run.folder.path} is finished: nothing is left to do")
             return Run.open(run.folder.path)
         with hardware.writer_first():  # the others find remembered what the writer has scanned
-            frozen, data = _embedded(prepared, services)
+            frozen, data = _embedded(request, services, data)
             services.clock.lap("features" if frozen else "scan")
             with services.step("head", "Fitting the head") as task:
                 start = (

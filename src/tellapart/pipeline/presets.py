@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,19 +49,6 @@ CHOICE_SHARE = 1 / 3  # of the budget, for all measurements; the rest is for fin
 SAMPLE = 3000  # train images that candidates are measured on: enough to tell some 2 points apart
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A request whose backbone a preset chose, and the data, which was read for it.
-
-    Args:
-        request: with the recipe to train by.
-        data: scanned and divided. None means that nothing was read.
-    """
-
-    request: Request
-    data: Data | None = None
-
-
 def recipe_of_preset(
     preset: str, recipe: str | Recipe, changes: Mapping[str, Any] | None
 ) -> str | Recipe:
@@ -96,7 +83,7 @@ def recipe_of_preset(
     return "finetune" if preset == "best" else "probe"
 
 
-def prepare(preset: str, request: Request, services: Services) -> Prepared:
+def prepare(preset: str, request: Request, services: Services) -> tuple[Request, Data | None]:
     """Choose the backbone of a preset by out-of-fold accuracy on train images, and by time.
 
     The test images play no part. Candidates that are too slow are left out before they embed
@@ -106,12 +93,16 @@ def prepare(preset: str, request: Request, services: Services) -> Prepared:
         preset: one of `PRESETS`.
         request: by the recipe of `recipe_of_preset`.
         services: the store keeps what is computed, for the training that follows.
+
+    Returns:
+        The request with the recipe to train by, and the data, scanned and divided; None where
+        nothing was read.
     """
     if preset == "fast":
         why = f"{request.recipe.backbone.name} is the default, and nothing was measured."
         choice = PresetChoice(preset=preset, chosen=request.recipe.backbone.name, why=why)
         choice.tell(services.console)
-        return Prepared(replace(request, preset=choice.as_json()))
+        return replace(request, preset=choice.as_json()), None
     if preset == "best":
         request = replace(request, recipe=_with_budget(request.recipe))
     console = services.console
@@ -125,7 +116,7 @@ def prepare(preset: str, request: Request, services: Services) -> Prepared:
     choice, chosen = _choose(preset, request.recipe, data.catalog, loaded, skipped, services)
     choice.tell(console)
     services.clock.lap("preset")
-    return Prepared(replace(request, recipe=chosen.recipe, preset=choice.as_json()), data)
+    return replace(request, recipe=chosen.recipe, preset=choice.as_json()), data
 
 
 def _with_budget(recipe: Recipe) -> Recipe:
