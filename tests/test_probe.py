@@ -320,13 +320,16 @@ def test_an_image_that_no_fold_holds_out_has_no_answer():
 
 def test_many_classes_have_fewer_folds_of_which_one_searches():
     options = HeadOptions()
-    assert num_folds(1280, 2, options) == num_folds(1280, 20, options) == 5
-    assert num_folds(1280, 100, options) < 5
+    assert num_folds(1280, 2, options) == num_folds(1280, 200, options) == 5
+    assert num_folds(1280, 1200, options) < 5
     assert num_folds(1280, 10_000, options) == 2
 
 
-def test_where_one_fold_searches_all_folds_answer(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tellapart.probe.fit.WORK_LIMIT", 1)
+@pytest.mark.parametrize(("limit", "value"), [("WORK_LIMIT", 1), ("ENOUGH_HELD_OUT", 10)])
+def test_where_one_fold_searches_all_folds_answer(
+    limit: str, value: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(f"tellapart.probe.fit.{limit}", value)
     features, labels = clouds([20, 20, 20])
     probe = fitted(features, labels)
     assert np.isfinite(probe.logits).all()

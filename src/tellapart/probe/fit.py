@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tellapart.errors import UserError
-from tellapart.evaluation.calibration import fit_temperature, softmax
+from tellapart.evaluation.calibration import fit_temperature
 from tellapart.modelfile.layers import Layers
 from tellapart.options import HeadOptions
 from tellapart.probe.regression import (
@@ -34,16 +34,22 @@ FOLD_TOLERANCE = 1e-2
 
 # Standardised rows of all fits together; beyond it each pass standardises them anew.
 KEPT_BYTES = 512 * 2**20
+# Rows that decide the temperature by which values of C are compared. More would change the loss in
+# the fifth digit.
+_TEMPERATURE_ROWS = 20_000
+_LARGEST_LOSS = float(-np.log(1e-7))  # of one image
 # Rows a number of the embedding, from which the spectrum is known well enough to be of use.
 _SPECTRUM_ROWS = 4
 
 # The work of one fit, in numbers of the embedding times classes, of which so much may be done that
 # all fits together stay under a third of the time that the embeddings take. The default backbone
-# embeds 100 images a second on two cores, where 31 fits of 1,280 x 20 took 0.17 of that time. Both
+# embeds 200 images a second on two cores, where 41 fits of 1,280 x 200 took 0.17 of that time. Both
 # grow with the images alike, so their number does not matter. A measured time would make the number
 # of folds, and so the answers, depend on the machine.
-WORK_LIMIT = 31 / 0.17 / 3 * 1280 * 20
+WORK_LIMIT = 41 / 0.17 / 3 * 1280 * 200
 FEWEST_FOLDS = 2
+# Held-out images that tell the values of C apart, so that one fold alone can search.
+ENOUGH_HELD_OUT = 10_000
 
 Floats = NDArray[np.float64]
 
@@ -88,10 +94,10 @@ def num_folds(width: int, num_classes: int, options: HeadOptions) -> int:
         num_classes: how many classes there are.
         options: the folds that are wanted, and the values of C to try.
 
-    >>> num_folds(1280, 20, HeadOptions()), num_folds(1280, 200, HeadOptions())
+    >>> num_folds(1280, 1000, HeadOptions()), num_folds(1280, 2000, HeadOptions())
     (5, 2)
     """
-    if _every_fold_tries(width, num_classes, options):
+    if _can_search_in_every_fold(width, num_classes, options):
         return options.folds
     affordable = _affordable(width, num_classes) - len(options.c_values)
     return min(options.folds, max(FEWEST_FOLDS, affordable))
@@ -104,6 +110,8 @@ def fit_probe(
     num_classes: int,
     options: HeadOptions,
     advance: Callable[[float], None] | None = None,
+    *,
+    tolerance: float = TOLERANCE,
 ) -> Probe:
     """Fit the head, with the C that has the lowest loss on the images held out by folds.
 
@@ -116,6 +124,7 @@ def fit_probe(
         num_classes: how many classes there are.
         options: the values of C to try, and the weighting of the classes.
         advance: called now and then with the share of the fits that is done, about; it ends at 1.
+        tolerance: the largest share of its loss by which the last fit may miss the least one.
 
     Raises:
         UserError: the embeddings are not finite.
@@ -130,7 +139,7 @@ def fit_probe(
             )
         search = _Search(features, scale, labels, fold_of, num_classes, options, advance)
         c, losses, logits = search.run()
-        weights = search.fit_all(c).weights
+        weights = search.fit_all(c, tolerance).weights
     weight = weights[:, :-1] / scale.spread
     bias = weights[:, -1] - weight @ scale.mean
     layers = Layers((), weight.astype(np.float32), bias.astype(np.float32))
@@ -141,8 +150,8 @@ class _Search:
     """The fits of the folds, the choice of C, and the fit of all rows.
 
     C goes from small to large, so that each fit can start where the last ones point to. Two rises
-    in a row end the search. With many classes one fold alone searches, and the others are fitted at
-    the C that it found.
+    in a row end the search. With many classes or images one fold alone searches, and the others are
+    fitted at the C that it found.
     """
 
     def __init__(
@@ -159,8 +168,9 @@ class _Search:
         self._fold_of, self._num_classes, self._options = fold_of, num_classes, options
         self._c_values = sorted(options.c_values)
         self._folds = np.unique(fold_of[fold_of >= 0]).tolist()
-        every = _every_fold_tries(features.shape[1], num_classes, options)
-        self._searching = self._folds if every else self._folds[:1]
+        every = _can_search_in_every_fold(features.shape[1], num_classes, options)
+        held_out = len(labels) / max(1, len(self._folds))
+        self._searching = self._folds if every and held_out < ENOUGH_HELD_OUT else self._folds[:1]
         num_fits = len(self._folds) + (len(self._c_values) - 1) * len(self._searching) + 1
         self._progress = _Progress(num_fits, advance)
         self._spectrum = _spectrum(features, scale, num_fits * num_classes)
@@ -204,12 +214,12 @@ class _Search:
             logits[self._fold_of == fold] = answer
         return chosen, losses, logits
 
-    def fit_all(self, c: float) -> Fit:
+    def fit_all(self, c: float, tolerance: float) -> Fit:
         """The fit of all rows. It begins in the middle of those of the folds."""
         start = self._mean_weights(self._folds, c) if self._folds else None
         regression = self._regression(None)
         fit = regression.fit(
-            self._strength(c), start, tolerance=TOLERANCE, advance=self._progress.within
+            self._strength(c), start, tolerance=tolerance, advance=self._progress.within
         )
         self._progress.finish()
         return fit
@@ -221,7 +231,8 @@ class _Search:
             within = None if self._few else self._progress.within
             weights = self._paths[fold].fit(self._strength(c), within)
             held = np.flatnonzero(self._fold_of == fold)
-            return Rows(self._features, self._scale, held).logits(weights)
+            rows = Rows(self._features, self._scale, held)
+            return rows.logits(weights, in_parallel=not self._few)
 
         answers = []
         for logits in map_ahead(answer, folds) if self._few else map(answer, folds):
@@ -337,7 +348,7 @@ def _spectrum(features: NDArray[np.floating], scale: Scale, units: int) -> Spect
     return measure_spectrum(Rows(features, scale, places)[:])
 
 
-def _every_fold_tries(width: int, num_classes: int, options: HeadOptions) -> bool:
+def _can_search_in_every_fold(width: int, num_classes: int, options: HeadOptions) -> bool:
     """Whether every fold can afford to try every C."""
     return options.folds * len(options.c_values) <= _affordable(width, num_classes)
 
@@ -350,9 +361,12 @@ def _affordable(width: int, num_classes: int) -> int:
 def _calibrated_loss(
     logits: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> float:
-    temperature, losses = fit_temperature(logits, labels), np.empty(len(labels))
+    step = -(-len(labels) // _TEMPERATURE_ROWS)
+    temperature = np.float32(fit_temperature(logits[::step], labels[::step]))
+    losses = np.empty(len(labels))
     for block in blocks(len(labels)):
-        probs = softmax(logits[block], temperature)
-        own = probs[np.arange(len(probs)), labels[block]]
-        losses[block] = -np.log(np.maximum(own, 1e-7))
-    return float(np.average(losses, weights=weights))
+        scaled = logits[block] / temperature
+        scaled -= scaled.max(axis=1, keepdims=True)
+        own = scaled[np.arange(len(scaled)), labels[block]]
+        losses[block] = np.log(np.exp(scaled).sum(axis=1)) - own
+    return float(np.average(np.minimum(losses, _LARGEST_LOSS), weights=weights))

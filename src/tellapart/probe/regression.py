@@ -100,12 +100,21 @@ class Rows:
         scaled /= self._scale.spread
         return scaled
 
-    def logits(self, weights: Floats) -> NDArray[np.float32]:
-        """(N, C) the logits of a regression (C, D + 1)."""
+    def logits(self, weights: Floats, *, in_parallel: bool = False) -> NDArray[np.float32]:
+        """(N, C) the logits of a regression (C, D + 1).
+
+        Args:
+            weights: with the bias as the last column.
+            in_parallel: whether several blocks are taken at once.
+        """
         weight, bias = weights[:, :-1].astype(np.float32), weights[:, -1].astype(np.float32)
         logits = np.empty((len(self), len(bias)), np.float32)
-        for block in blocks(len(self)):
-            logits[block] = self[block] @ weight.T + bias
+
+        def fill(block: slice) -> None:
+            np.add(self[block] @ weight.T, bias, out=logits[block])
+
+        every = blocks(len(self))
+        deque(map_ahead(fill, every) if in_parallel else map(fill, every), maxlen=0)
         return logits
 
 
