@@ -36,7 +36,7 @@ def settled(until: float | None) -> tuple[list[float], float]:
     catalog = catalog_of_labels(LABELS)
     catalog = catalog.with_splits(np.full(len(catalog), "val", object))
     line, progress = Line(), SimpleNamespace(history=[], best=None)
-    data = SimpleNamespace(val=catalog)
+    data = SimpleNamespace(train=catalog, val=catalog)
     console = Console(quiet=True)
     _, facts = settle(line, data, catalog, progress, Recipe(), console, None, until)
     return line.went, facts["share"]

@@ -97,10 +97,10 @@ def find_rate(
         data, options, out=".", name=None, splits=None, strict=False, extensions=extensions
     )
 
-    from tellapart.pipeline.rate_test import rate_curve_of
-
     with open_services(quiet=quiet) as services:
         console = services.console
+        with console.step("Loading PyTorch"):
+            from tellapart.pipeline.rate_test import rate_curve_of
         catalog = read_data(request, console)
         frozen = frozen_for(options, services, request.extensions)
         hook = frozen.features if frozen else None

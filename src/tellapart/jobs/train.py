@@ -214,8 +214,9 @@ def _by_gradient(
     request: Request, services: Services, callbacks: Sequence[Callback], data: Data | None
 ) -> Run:
     """Train the network; the recipe may start at a probe."""
-    from tellapart.pipeline.gradient import check_fit, train_network
-    from tellapart.training.hardware import Hardware
+    with services.console.step("Loading PyTorch"):
+        from tellapart.pipeline.gradient import check_fit, train_network
+        from tellapart.training.hardware import Hardware
 
     check_fit(request.recipe, request.extensions)
     hardware = Hardware(request.recipe.training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from tellapart.recipe import Recipe
 from tellapart.training.checkpoints import Checkpoints, NotFinite
 from tellapart.training.phases import TrainingData
 from tellapart.training.state import Progress
-from tellapart.training.weight_line import SHARES, WeightLine
+from tellapart.training.weight_line import MEASURED_IMAGES, SHARES, WeightLine
 
 
 def settle(
@@ -86,22 +87,27 @@ def _answers(
     """The networks on the line whose answers are finite, the probe first, and their answers for val."""
     found: dict[float, NDArray[np.float32]] = {}
     everywhere = np.ones(len(catalog.split("val")), bool)
-    # The ends come first: the networks between them are tried while there is time.
-    order = sorted((0.0, *SHARES), key=lambda share: share not in (0.0, 1.0))
-    with console.track("Choosing between the probe and the fine-tuned", len(order)) as advance:
-        for share in order:
-            between = share not in (0.0, 1.0)
-            if between and until is not None and time.monotonic() > until:
-                break
+    ends = [share for share in (0.0, *SHARES) if share in (0.0, 1.0)]
+    between = [share for share in SHARES if share not in ends]
+    with console.track("Comparing with the probe on val", len(ends + between)) as advance:
+
+        def look(share: float) -> None:
             line.go_to(share)
-            try:
-                found[share], present = line.answers()
-            except NotFinite:
-                if not between:
-                    raise
-                continue
-            everywhere &= present
+            found[share], present = line.answers()
+            np.logical_and(everywhere, present, out=everywhere)
             advance()
+
+        began = time.monotonic()
+        for share in ends:
+            look(share)
+        # Between the ends, the statistics of BatchNorm are measured on train images too.
+        images = 1 + min(MEASURED_IMAGES, len(data.train)) / max(len(everywhere), 1)
+        seconds = images * (time.monotonic() - began) / len(ends)
+        for share in between:
+            if until is not None and time.monotonic() + seconds > until:
+                break
+            with suppress(NotFinite):
+                look(share)
     shares = sorted(found)
     probs = [found[share] for share in shares]
     rows = catalog.split("val")[everywhere]

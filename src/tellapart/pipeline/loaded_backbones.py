@@ -95,7 +95,8 @@ def load_each(
             continue
         began = time.monotonic()
         try:
-            network = LoadedBackbone(recipes[entry], console, Extensions()).exported()
+            with console.step(f"Preparing {entry.name}"):
+                network = LoadedBackbone(recipes[entry], console, Extensions()).exported()
         except Exception as error:  # whatever is wrong with one, the others go on
             failed[entry.name] = f"{reason_in_words(error)} {how_to_get}".rstrip()
             hub_failed = entry.name if how_to_get else hub_failed

@@ -144,7 +144,8 @@ def _choose(
 ) -> tuple[PresetChoice, Loaded]:
     """The most accurate candidate within the preset's time."""
     rows = _sample(catalog, recipe.seed)
-    times = _times(loaded, catalog.rows(_mask(catalog, rows)))
+    with services.console.step("Timing the networks"):
+        times = _times(loaded, catalog.rows(_mask(catalog, rows)))
     within, late = _in_time(preset, recipe, loaded, times, len(rows))
     judged = _judged(within, catalog, rows, services)
     measured = sorted(

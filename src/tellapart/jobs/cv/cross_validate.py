@@ -109,7 +109,8 @@ def cross_validate(
     with open_services(quiet=quiet) as services:
         if not request.recipe.by_gradient:
             return cross_validate_probe(request, options, services)
-        from tellapart.jobs.cv.by_gradient import cross_validate_network
+        with services.console.step("Loading PyTorch"):
+            from tellapart.jobs.cv.by_gradient import cross_validate_network
 
         return cross_validate_network(request, options, services)
 

@@ -323,8 +323,9 @@ def _measured(
     console.say(
         f"Timing {count_of(len(models), 'model file')} on {images_timed}, {ROUNDS} times, in turns"
     )
-    alone = measure_latency(models, images, 1)
-    spread = measure_latency(models, images, cores) if cores > 1 else {}
+    with console.step("Timing the model files"):
+        alone = measure_latency(models, images, 1)
+        spread = measure_latency(models, images, cores) if cores > 1 else {}
     candidates = [
         Candidate(
             name=probe.loaded.name,
