@@ -180,7 +180,8 @@ def work(verb: str, folder: Path, size_px: int, copies: str) -> None:
             folder / "images",
             out=folder / "runs",
             copies=copies,
-            set={"preprocessing.size_px": size_px},
+            # Without a crop, images of the size of the input reach the network as they are.
+            set={"preprocessing.size_px": size_px, "preprocessing.mode": "squash"},
         )
         shutil.rmtree(folder / "run", ignore_errors=True)
         run.path.rename(folder / "run")

@@ -5,11 +5,14 @@ written as.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,7 @@ from hypothesis import strategies as st
 import tellapart
 from helpers.images import write_classes, write_image
 from helpers.odd_images import cut, encoded, oriented, salt, scene
-from tellapart import Answer, Predictor, Run, UserError
+from tellapart import Answer, Interrupted, Predictor, Refused, Run, UserError, table_file
 from tellapart.catalog.names import unescape
 from tellapart.cli.main import main
 from tellapart.decoding import decode_file
@@ -85,6 +88,15 @@ def plain(cell: str) -> str:
 def rows_of(table: Path) -> list[dict[str, str]]:
     with table.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def table_rows(name: str) -> list[dict]:
+    """The rows of a table of any kind."""
+    path = Path(name)
+    if path.suffix == ".csv":
+        return rows_of(path)
+    read = polars.read_parquet if path.suffix == ".parquet" else polars.read_ndjson
+    return read(path).to_dicts()
 
 
 # ── one answer an input, in input order ──
@@ -340,9 +352,85 @@ def test_a_fault_in_the_middle_leaves_the_older_table(
 
     Path("answers.csv").write_text("old")
     monkeypatch.setattr(Predictor, "outputs", broken)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="no answer is kept"):
         predict(run.model, mixed, out=Path("answers.csv"), quiet=True)
     assert Path("answers.csv").read_text() == "old"
+    assert not Path("answers.csv.part").exists()
+
+
+# ── row by row ──
+
+
+@pytest.fixture
+def stopped_at_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user presses Ctrl-C when three answers are there."""
+    honest = Predictor.predict_each
+
+    def stopping(self: Predictor, images: list[Path], **options: float) -> Iterator[Answer]:
+        yield from islice(honest(self, images, **options), 3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "predict_each", stopping)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_an_interruption_keeps_the_answers_so_far_and_says_where(
+    run: Run, mixed: list[Path], stopped_at_four: None, kind: str
+):
+    said = rf"answers to the first 3 of 6 images are in .*answers\.{kind}\.part"
+    with pytest.raises(Interrupted, match=said):
+        predict(run.model, mixed, out=Path(f"answers.{kind}"), quiet=True)
+    Path(f"answers.{kind}.part").rename(f"kept.{kind}")
+    assert [row["path"] for row in table_rows(f"kept.{kind}")] == ["a.jpg", "b.jpg", "c.png"]
+
+
+def test_an_interruption_without_a_table_says_that_nothing_is_kept(
+    run: Run, mixed: list[Path], stopped_at_four: None
+):
+    with pytest.raises(Interrupted, match=r"no answer is kept\. With a table to write \(--out"):
+        predict(run.model, mixed, quiet=True)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_answers_that_are_not_held_are_in_the_table_all_the_same(
+    run: Run, mixed: list[Path], kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(table_file, "CHUNK", 4)
+    held = predict(run.model, mixed, out=Path(f"held.{kind}"), quiet=True)
+    monkeypatch.setattr(table_file, "CHUNK", 20_000)
+    written = predict(run.model, mixed, out=Path(f"answers.{kind}"), keep=False, quiet=True)
+    assert (written.answers, written.statuses) == ((), held.statuses)
+    assert table_rows(f"answers.{kind}") == table_rows(f"held.{kind}")
+    assert sorted(Path.cwd().glob("*.part*")) == []
+
+
+def test_answers_that_are_neither_written_nor_held_are_refused(run: Run, mixed: list[Path]):
+    with pytest.raises(UserError, match="Name a table with out"):
+        predict(run.model, mixed, keep=False, quiet=True)
+
+
+def test_a_full_disk_ends_a_prediction_and_says_where_the_answers_so_far_are(
+    run: Run, mixed: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    honest, rows = table_file._Csv.add, iter(range(100))
+
+    def full(self: object, row: dict) -> None:
+        if next(rows) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        honest(self, row)
+
+    monkeypatch.setattr(table_file._Csv, "add", full)
+    with pytest.raises(Refused, match=r"disk is full\. The first 2 rows are in answers\.csv\.part"):
+        predict(run.model, mixed, out=Path("answers.csv"), quiet=True)
+    assert len(rows_of(Path("answers.csv.part"))) == 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(
+    run: Run, mixed: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Predictor, "outputs", lambda *_: pytest.fail("worked"))
+    with pytest.raises(UserError, match=r"could not be written"):
+        predict(run.model, mixed, out=Path("a.jpg/answers.csv"), quiet=True)
 
 
 def test_nothing_to_predict_is_said(run: Run):

@@ -56,12 +56,13 @@ def _csv(rows: Sequence[Row], columns: Columns) -> bytes:
     text = io.StringIO()
     # RFC 4180. Names with a line break of any kind are then quoted.
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([_cell(name) for name in columns])
-    writer.writerows([_cell(row[name]) for name in columns] for row in rows)
+    writer.writerow([csv_cell(name) for name in columns])
+    writer.writerows([csv_cell(row[name]) for name in columns] for row in rows)
     return text.getvalue().encode()
 
 
-def _cell(value: object) -> object:
+def csv_cell(value: object) -> object:
+    """A cell of a CSV table, which no spreadsheet takes for a formula."""
     if isinstance(value, str) and value and (value[0] in "=+-@'" or value[0] < " "):
         return "'" + value
     return value

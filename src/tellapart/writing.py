@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tellapart.errors import Refused, UserError, reason_of
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a write raises where there is no room
+
 
 def write_whole(path: Path, data: bytes | str) -> None:
     """Write a file. A reader, and whoever looks after a crash, sees the old file or the new one,
@@ -66,7 +68,7 @@ def sync_folder(folder: Path) -> None:
 
 def disk_error(error: OSError, path: Path, num_bytes: int) -> UserError:
     """The error for a file that could not be written, with what the user can do about it."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in FULL:
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         free = shutil.disk_usage(folder).free
         return Refused(

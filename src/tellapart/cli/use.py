@@ -75,10 +75,12 @@ def predict(
         listed = word == "-" and sys.stdin
         named += expand_inputs([word], sys.stdin.buffer) if listed else [word]
     form = settings(None, columns)
-    predicted = tellapart.predict(model, named, out=out, sets=sets, set=form, quiet=quiet)
-    count = len(predicted.answers)
+    predicted = tellapart.predict(
+        model, named, out=out, keep=not out, sets=sets, set=form, quiet=quiet
+    )
+    count = sum(predicted.statuses.values())
     if json_ and out:
-        print_json({"statuses": predicted.statuses, "out": escape(str(out)), "rows": count})
+        print_json({"statuses": dict(predicted.statuses), "out": escape(str(out)), "rows": count})
     elif json_:
         print_json(predicted.as_json(top))
     elif out:

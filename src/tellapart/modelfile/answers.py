@@ -39,6 +39,13 @@ def answer_row(answer: Answer, classes: Sequence[str], *, sets: bool = False) ->
     }
 
 
+def answer_columns(classes: Sequence[str], *, sets: bool = False) -> Columns:
+    """The columns of `answer_row`, with the type of their cells."""
+    names = answer_row(Answer("", ""), classes, sets=sets)
+    texts = {name for name in names if not name.startswith("p:")} - {"confidence"}
+    return {name: str if name in texts else float for name in names}
+
+
 def _set_text(answer: Answer) -> str | None:
     if not answer.prediction_set:
         return None
@@ -72,7 +79,5 @@ def _table(
 ) -> tuple[list[dict[str, Any]], Columns]:
     """The rows, and the type of each column. The column of sets is there if any answer has one."""
     sets = any(answer.prediction_set for answer in answers)
-    names = answer_row(Answer("", ""), classes, sets=sets)
-    texts = {name for name in names if not name.startswith("p:")} - {"confidence"}
     rows = [answer_row(answer, classes, sets=sets) for answer in answers]
-    return rows, {name: str if name in texts else float for name in names}
+    return rows, answer_columns(classes, sets=sets)
