@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from tellapart.modelfile.layers import Layers
 from tellapart.options import HeadOptions
 from tellapart.probe import fit
+from tellapart.probe.search import calibrated_loss
 from tellapart.threads import map_ahead
 
 MAX_STEPS = 300
@@ -35,9 +36,8 @@ def fit_by_sklearn(
     std[std < 1e-6] = 1
     scaled = np.ascontiguousarray((features - mean) / std, np.float32)
     folds = np.unique(fold_of[fold_of >= 0]).tolist()
-    every = fit._can_search_in_every_fold(features.shape[1], num_classes, options)
-    one_is_enough = len(labels) / max(1, len(folds)) >= fit.ENOUGH_HELD_OUT
-    searching = folds if every and not one_is_enough else folds[:1]
+    every = fit._searches_in_every_fold(features, fold_of, num_classes, options)
+    searching = folds if every else folds[:1]
     settings = {"max_iter": MAX_STEPS, "warm_start": True}
     models = {fold: LogisticRegression(**settings) for fold in folds}
     logits = np.full((len(labels), num_classes), np.nan, np.float32)
@@ -63,7 +63,7 @@ def fit_by_sklearn(
         warnings.simplefilter("ignore")  # about MAX_STEPS being reached
         for c in sorted(options.c_values):
             answers(searching, c)
-            losses[c] = fit._calibrated_loss(logits[held], labels[held], np.ones(held.sum()))
+            losses[c] = calibrated_loss(logits[held], labels[held], np.ones(held.sum()))
             if losses[c] == min(losses.values()):
                 best[held] = logits[held]
             recent = list(losses.values())[-3:]

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from tellapart.evaluation.calibration import softmax
 from tellapart.modelfile.layers import Layers
 from tellapart.options import HeadOptions
-from tellapart.probe import fit
+from tellapart.probe import search
 from tellapart.probe.fit import Probe, fit_probe
 from tellapart.probe.regression import Regression, Rows, Scale, measure_spectrum, no_spectrum
 
@@ -191,9 +191,9 @@ def dealt_probe(features: Features, labels: Labels) -> Probe:
     return fit_probe(features, labels, np.arange(len(labels)) % 3, 4, options)
 
 
-@pytest.mark.parametrize("kept_bytes", [0, fit.KEPT_BYTES], ids=["many rows", "few rows"])
+@pytest.mark.parametrize("kept_bytes", [0, search.KEPT_BYTES], ids=["many rows", "few rows"])
 def test_the_number_of_threads_changes_no_bit(kept_bytes: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fit, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(search, "KEPT_BYTES", kept_bytes)
     features, labels = Case((500, 700, 600, 400), 40, spread=2).rows()
     monkeypatch.setattr("tellapart.threads.usable_cores", lambda: 1)
     alone = dealt_probe(features, labels)
@@ -206,7 +206,7 @@ def test_the_number_of_threads_changes_no_bit(kept_bytes: int, monkeypatch: pyte
 def test_rows_that_are_not_kept_give_the_same_answers(monkeypatch: pytest.MonkeyPatch):
     features, labels = Case((500, 700, 600, 400), 40, spread=2).rows()
     kept = dealt_probe(features, labels)
-    monkeypatch.setattr(fit, "KEPT_BYTES", 0)
+    monkeypatch.setattr(search, "KEPT_BYTES", 0)
     made = dealt_probe(features, labels)
     assert made.c == kept.c
     assert made.logits == pytest.approx(kept.logits, abs=1e-3)
@@ -221,7 +221,7 @@ def test_a_file_of_half_precision_is_fitted_where_it_lies(tmp_path: Path):
 
 
 def test_many_rows_are_never_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fit, "KEPT_BYTES", 0)
+    monkeypatch.setattr(search, "KEPT_BYTES", 0)
     features, labels = Case((5000, 5000, 5000, 5000), 200, spread=3).rows()
     np.save(tmp_path / "features.npy", features.astype(np.float16))
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
@@ -244,7 +244,7 @@ def test_progress_rises_and_ends_at_one():
 
 
 def test_progress_is_told_within_a_fit_of_many_rows(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fit, "KEPT_BYTES", 0)
+    monkeypatch.setattr(search, "KEPT_BYTES", 0)
     shares: list[float] = []
     features, labels = Case((50, 70, 60), 40, spread=2).rows()
     fit_probe(features, labels, np.arange(180) % 3, 3, HeadOptions(), shares.append)

@@ -13,7 +13,8 @@ from tellapart.modelfile.familiarity import measure_terms
 from tellapart.modelfile.layers import Layers
 from tellapart.options import HeadOptions
 from tellapart.probe.familiarity import fit_standards, fit_subspace
-from tellapart.probe.fit import FOLD_TOLERANCE, fit_probe
+from tellapart.probe.fit import fit_probe
+from tellapart.probe.search import FOLD_TOLERANCE
 
 # One fit of 2,000 images, 1,280 numbers and 20 classes takes 0.1 s on two cores. A measured time
 # would make the result depend on the machine.
