@@ -8,10 +8,12 @@ which gives the label, with a fainter other one, so that no two are alike. One i
 earlier one of its size saved again at half the quality: a near-duplicate that is to be found.
 Everything follows from the seed.
 
-Each verb runs in a fresh process with nothing kept, except that predict reads warm files. "peak_mib"
+Each verb runs in a fresh process. explore begins with nothing kept; train finds what explore has kept
+in the cache, as it would after an exploration: thumbnails and near-duplicates, no features. "peak_mib"
 is memory that the process needs (anonymous pages), "mapped_mib" that of files that are mapped, which
 the system may take back. The largest of the worker processes counts once for each core. The result
-is written after each verb, so a run that is stopped has told what it knows.
+is written after each verb, so a run that is stopped has told what it knows, and --verbs goes on with
+it.
 """
 
 from __future__ import annotations
@@ -143,6 +145,8 @@ class Watch:
                 self._steps.pop()
                 seconds = time.perf_counter() - began
                 self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 2)
+                peak = self.peaks.get(name, 0)
+                print(f"{name}: {seconds:.1f} s, up to {peak:,} MiB", file=sys.stderr, flush=True)
 
         return step
 
@@ -188,8 +192,13 @@ def work(verb: str, folder: Path, size_px: int, copies: str) -> None:
         measured = json.loads((folder / "run" / "metrics.json").read_text())
         found = {"accuracy": measured["test"]["accuracy"], "laps": measured["seconds"]}
     else:
-        answers = tellapart.predict(folder / "run", folder / "images", out=folder / "answers.csv")
-        found = {"statuses": answers.statuses, "bytes": (folder / "answers.csv").stat().st_size}
+        answers = tellapart.predict(
+            folder / "run", folder / "images", out=folder / "answers.csv", keep=False
+        )
+        found = {
+            "statuses": dict(answers.statuses),
+            "bytes": (folder / "answers.csv").stat().st_size,
+        }
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
     print(
         json.dumps(
@@ -259,28 +268,37 @@ def main() -> None:
     if options.work:
         work(options.work, options.folder, options.size_px, options.copies)
         return
-    rows: list[dict[str, Any]] = []
     for size in map(int, options.sizes.split(",")):
-        folder = options.folder / str(size)
+        folder, cache = options.folder / str(size), options.folder / f"cache-{size}"
         began = time.perf_counter()
         make_images(options.sources, folder, size, options.seed)
-        rows.append({"images": size, "making_seconds": round(time.perf_counter() - began, 1)})
+        print(f"{size:,} images made in {time.perf_counter() - began:.0f} s", flush=True)
         for verb in options.verbs.split(","):
-            cache = options.folder / f"cache-{size}-{verb}"
-            shutil.rmtree(cache, ignore_errors=True)
-            rows[-1][verb] = measure(verb, folder, cache, options)
-            shutil.rmtree(cache, ignore_errors=True)
-            result = {
-                **about([options.sources.name], options.seed),
-                "image_px": SIDE,
-                "input_px": options.size_px,
-                "load": os.getloadavg(),
-                "sizes": rows,
-                "growth": growth(rows),
-            }
+            if verb == "explore":
+                shutil.rmtree(cache, ignore_errors=True)
+            measured = measure(verb, folder, cache, options)
+            print(json.dumps({"images": size, verb: measured}), flush=True)
             if options.out:
-                options.out.write_text(json.dumps(result, indent=1) + "\n")
-            print(json.dumps({"images": size, verb: rows[-1][verb]}), flush=True)
+                write_result(options, size, verb, measured)
+
+
+def write_result(
+    options: argparse.Namespace, size: int, verb: str, measured: dict[str, Any]
+) -> None:
+    """Put what a verb took into the file of results."""
+    rows: dict[int, dict[str, Any]] = {}
+    if options.out.exists():
+        rows = {row["images"]: row for row in json.loads(options.out.read_text())["sizes"]}
+    rows.setdefault(size, {"images": size})[verb] = {**measured, "load": os.getloadavg()}
+    in_order = [rows[count] for count in sorted(rows)]
+    result = {
+        **about([options.sources.name], options.seed),
+        "image_px": SIDE,
+        "input_px": options.size_px,
+        "sizes": in_order,
+        "growth": growth(in_order),
+    }
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
