@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tellapart.evaluation.standards import Standards
 
 LEAST_LENGTH = 1e-12  # of an embedding: one of zeros has no direction
+_ROWS = 8192  # embeddings taken at a time, so that memory stays bounded
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,12 @@ class Subspace:
         >>> print(line.residuals(np.array([[2.0, 0, 0], [3.0, 4.0, 0]], np.float32)))
         [0.  0.8]
         """
-        centred = directions(features) - self.mean
-        rest = centred - (centred @ self.components.T) @ self.components
-        return np.asarray(np.linalg.norm(rest, axis=1), np.float32)
+        lengths = np.empty(len(features), np.float32)
+        for start in range(0, len(features), _ROWS):
+            centred = directions(features[start : start + _ROWS]) - self.mean
+            rest = centred - (centred @ self.components.T) @ self.components
+            lengths[start : start + _ROWS] = np.linalg.norm(rest, axis=1)
+        return lengths
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tellapart.catalog.duplicates import ThumbnailMemory, different_images, thum
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.unions import united
 from tellapart.phrases import count_of
-from tellapart.probe.embeddings import FeatureExtractor
+from tellapart.probe.embeddings import FeatureExtractor, ScannedEmbeddings
 
 _VERSION = 1  # of the search. Raise it when the same images may get other pairs.
 BLOCK = 20_000  # images compared with each other: more would take minutes
@@ -41,7 +41,7 @@ def link_edited_copies(
         thumbnails = thumbnail_array(catalog, rows, memory)
         _, first, place = np.unique(catalog.copies[rows], return_index=True, return_inverse=True)
         _, classes = np.unique(catalog.labels[rows], return_inverse=True)
-        embedded = features.of(catalog, rows)
+        embedded = ScannedEmbeddings(features, catalog, rows)
         found = edited_copies(embedded, thumbnails, classes, first[place], block=BLOCK)
         kept = np.concatenate([found.pairs, [[_LEFT, found.left]]])
         memory.remember_pairs(key, kept)

@@ -12,6 +12,7 @@ class that is so much that nothing is taken for a copy.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from tellapart.catalog.thumbnails import batches, grey_of
 from tellapart.catalog.unions import united
 from tellapart.probe.registration import similarities
+from tellapart.scratch import scratch
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -40,6 +42,17 @@ LEAST_IMAGES = 20  # of a class, to measure how alike different images of it are
 MOST_PAIRS = 8_000
 _DIMENSIONS = 256  # that embeddings are projected to, so that the neighbours take seconds
 _ROWS = 256  # pairs, or images, at a time
+_EMBEDDINGS = 4096  # that are read at a time
+
+
+class Embeddings(Protocol):
+    """Embeddings of images, of which some are read at a time."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, part: slice, /) -> Floats:
+        """(M, D) those of a slice."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,7 @@ class Edited:
 
 
 def edited_copies(
-    features: Floats,
+    features: Embeddings,
     thumbnails: NDArray[np.uint8],
     labels: Integers,
     known: Integers,
@@ -66,7 +79,7 @@ def edited_copies(
     """Find the images that are others turned by a few degrees, cropped or recoloured.
 
     Args:
-        features: (N, D) their embeddings.
+        features: (N, D) their embeddings: an array, or what reads slices of it.
         thumbnails: (N, THUMBNAIL_BYTES).
         labels: (N,) their classes.
         known: (N,) the smallest row that shows the same image, as far as it is known.
@@ -105,14 +118,26 @@ def _proposals(points: Floats, size: int) -> Integers:
     return np.sort(np.concatenate(pairs), axis=1)[nearest_first]
 
 
-def _directions(features: Floats) -> Floats:
-    """(N, D) of length 1, as seen from the middle; at most `_DIMENSIONS` numbers of each."""
-    centred = features - features.mean(0)
-    if features.shape[1] > _DIMENSIONS:
-        projection = np.random.default_rng(0).standard_normal((features.shape[1], _DIMENSIONS))
-        centred = centred @ projection.astype(np.float32)
-    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    points: Floats = (centred / np.maximum(lengths, 1e-12)).astype(np.float32)
+def _directions(features: Embeddings) -> Floats:
+    """(N, D) of length 1, as seen from the middle; at most `_DIMENSIONS` numbers of each.
+
+    The embeddings of a million images are 5 GB, so they are read in batches.
+    """
+    count, width = len(features), features[:1].shape[1]
+    projection = None
+    if width > _DIMENSIONS:
+        rng = np.random.default_rng(0)
+        projection = rng.standard_normal((width, _DIMENSIONS)).astype(np.float32)
+    points = scratch((count, min(width, _DIMENSIONS)), np.float32)
+    total = np.zeros(points.shape[1])
+    for part in batches(count, _EMBEDDINGS):
+        points[part] = features[part] if projection is None else features[part] @ projection
+        total += points[part].sum(0, dtype=np.float64)
+    middle = (total / count).astype(np.float32)
+    for part in batches(count, _EMBEDDINGS):
+        centred = points[part] - middle
+        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+        points[part] = centred / np.maximum(lengths, 1e-12)
     return points
 
 

@@ -64,6 +64,27 @@ class FeatureExtractor:
             self._decoded_by.pop(digest, None)
 
 
+class ScannedEmbeddings:
+    """The embeddings of scanned images, of which some are read at a time.
+
+    Args:
+        features: that saw the images.
+        catalog: of the images.
+        rows: of those that are meant.
+    """
+
+    def __init__(
+        self, features: FeatureExtractor, catalog: Catalog, rows: NDArray[np.int64]
+    ) -> None:
+        self._features, self._catalog, self._rows = features, catalog, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.float32]:
+        return self._features.of(self._catalog, self._rows[part])
+
+
 def content_key(digest: str, decoded_by: str) -> str:
     """What tells the pixels of an image from all others: its content, and the rules that had a part
     in them.
