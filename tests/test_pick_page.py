@@ -79,7 +79,9 @@ def test_the_line_joins_the_front_only():
 
 
 def test_decoding_and_network_are_shown_apart():
-    assert "decoding 3 + network 7 (7 to 7)" in page_of([row("a", ms=10)]).text
+    text = " ".join(page_of([row("a", ms=10)]).text.split())
+    assert "decoding 3" in text
+    assert "network 7 (7 to 7)" in text
 
 
 def test_times_below_a_millisecond_still_have_an_axis():
