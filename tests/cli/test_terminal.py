@@ -13,7 +13,7 @@ import pytest
 from helpers.commands import SMALL
 from helpers.images import write_image
 from tellapart import Run
-from tellapart.cli.output import echo, print_answers, print_table
+from tellapart.cli.output import echo, print_answers, print_keys, print_table
 from tellapart.modelfile.predictor import Answer
 
 
@@ -176,3 +176,16 @@ def test_a_pipe_gets_whole_paths_and_no_count(capsys: pytest.CaptureFixture[str]
         "/photos/1.jpg",
         "/photos/2.jpg",
     ]
+
+
+def test_a_terminal_shows_recipe_keys_by_section(monkeypatch: pytest.MonkeyPatch):
+    terminal = on_terminal(monkeypatch)
+    rows = [
+        ("seed", "0", "0", "whole number", "The seed."),
+        ("training.lr", "0.1", "0.01", "number", "The learning rate."),
+        ("training.momentum", "0.9", "0.9", "number", "The momentum."),
+    ]
+    print_keys(rows)
+    assert terminal.getvalue().count("training\x1b[0m") == 1
+    assert "  training.lr=0.1   (number; default: 0.01)\n" in terminal.getvalue()
+    assert "  seed=0   (whole number)\n      The seed.\n" in terminal.getvalue()

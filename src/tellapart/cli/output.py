@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,6 +257,25 @@ def print_table(
         echo("A wider terminal shows all columns, and --out FILE.csv writes them.")
     else:
         _print_blocks(heads, cells, width)
+
+
+def print_keys(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
+    """Print recipe keys. A terminal gets them by section, and elsewhere they are a table.
+
+    Args:
+        rows: key, value, default, what it takes and what it means.
+    """
+    if not sys.stdout.isatty():
+        heads = ["key", "value", "default", "takes", "what it means"]
+        print_table(heads, rows, always_heads=True)
+        return
+    for section, keys in groupby(rows, key=lambda row: row[0].rpartition(".")[0]):
+        echo("")
+        echo(section or "the recipe", bold=True)
+        for key, value, default, takes, meaning in keys:
+            usual = f"; default: {default}" if value != default else ""
+            echo(f"  {key}={value}   ({takes}{usual})")
+            echo(f"      {meaning}")
 
 
 def _needed_width(cells: Sequence[Sequence[str]], width: int) -> int:

@@ -36,6 +36,7 @@ from tellapart.cli.output import (
     print_class_accuracy,
     print_found,
     print_json,
+    print_keys,
     print_scores,
     print_table,
     results_only,
@@ -212,12 +213,11 @@ def recipes(
     if json_:
         print_json({"recipe": name, "keys": [vars(key) for key in keys]})
     else:
-        heads = ["key", "value", "default", "takes", "what it means"]
         rows = [
             (key.name, option_text(key.value), option_text(key.default), key.takes, key.help)
             for key in keys
         ]
-        print_table(heads, rows, always_heads=True)
+        print_keys(rows)
 
 
 networks = typer.Typer(
