@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Protocol
@@ -16,6 +17,9 @@ from tellapart.decoders.levels import Levels
 from tellapart.decoders.modes import range_text
 from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import Decoded, decode, extension_note
+
+# Verdicts that are held for copies to come. A later copy is looked up in the memory, or decoded again.
+HELD_CONTENTS = 50_000
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ class Inspector:
     ) -> None:
         self._files, self._rules, self._hook, self._memory = files, rules, hook, memory
         self._contents: dict[str, Verdict] = {}
-        self._locks: dict[str, Lock] = {}
+        self._latest: deque[str] = deque()  # the digests in `_contents`, the oldest first
+        self._locks: dict[str, Lock] = {}  # of the contents at work
 
     def recall(self, path: str) -> Verdict | None:
         """The verdict on a file that has not changed, if nobody needs its pixels."""
@@ -111,9 +116,9 @@ class Inspector:
         digest = hashlib.sha256(data).hexdigest()
         # A lock for each content, so that of two copies met at once the second one waits.
         with self._locks.setdefault(digest, Lock()):
-            if digest not in self._contents:
-                self._contents[digest] = self._inspect_content(data, digest)
-        content = verdict = self._contents[digest]
+            content = verdict = self._contents.get(digest) or self._inspect_content(data, digest)
+            self._hold(content)
+        self._locks.pop(digest, None)
         # This one note depends on the name, so it is no part of the verdict on the content.
         note = extension_note(path.rpartition("/")[2], data)
         if note and content.status == "ok":
@@ -121,6 +126,16 @@ class Inspector:
         if self._memory and not self._is_preliminary(verdict):
             self._memory.remember(path, stamp, verdict)
         return verdict
+
+    def _hold(self, content: Verdict) -> None:
+        """Know the verdict for the next copies. Those of all contents would need a gigabyte for a
+        few million.
+        """
+        if content.digest not in self._contents:
+            self._contents[content.digest] = content
+            self._latest.append(content.digest)
+            if len(self._latest) > HELD_CONTENTS:
+                self._contents.pop(self._latest.popleft(), None)
 
     def _inspect_content(self, data: bytes, digest: str) -> Verdict:
         remembered = self._memory.recall_content(digest) if self._memory else None

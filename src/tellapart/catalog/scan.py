@@ -4,6 +4,7 @@ not read at all.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing, suppress
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tellapart.catalog.files import Files, Folder
+from tellapart.catalog.files import Folder
 from tellapart.catalog.inspect import Inspector, Memory, ScanHook, Verdict
-from tellapart.catalog.table import Catalog, text_column
+from tellapart.catalog.table import Catalog, Column
 from tellapart.catalog.workers import inspect_in_processes, start_workers
 from tellapart.decoders.opening import is_decoder
 from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
@@ -42,52 +43,53 @@ def scan(
         memory: spares the reading of files that have not changed, and keeps what is found.
         advance: called after each file.
     """
-    verdicts, deep = {}, []
-    with closing(
-        _inspected(catalog.files, catalog.paths.tolist(), rules, hook, memory)
-    ) as inspected:
-        for path, verdict in inspected:
-            verdicts[path] = verdict
+    found, deep, all_levels = _Columns(catalog), [], []
+    rows = range(len(catalog))
+    with closing(_inspected(catalog, rows, rules, hook, memory)) as inspected:
+        for row, verdict in inspected:
+            found.put(row, verdict)
+            if verdict.levels:
+                all_levels.append(verdict.levels)
             if verdict.levels and rules.ranges is None:
-                deep.append(path)
+                deep.append(row)
             else:
                 advance()
     # Only all images together show which range those of more than 8 bits use.
-    found = verdicts.values()
-    levels = (verdict.levels for verdict in found if verdict.levels)
-    settled = rules.settled(levels, _extra_decoders(found))
-    with closing(_inspected(catalog.files, deep, settled, hook, memory)) as inspected:
-        for path, verdict in inspected:
-            verdicts[path] = verdict
+    settled = rules.settled(all_levels, found.decoders)
+    with closing(_inspected(catalog, deep, settled, hook, memory)) as inspected:
+        for row, verdict in inspected:
+            found.put(row, verdict)
             advance()
-    scanned = _with_verdicts(catalog, [verdicts[path] for path in catalog.paths])
-    return scanned.replace(
-        rules=settled, remarks=(*catalog.remarks, *_range_remarks(settled, len(deep)))
+    return catalog.replace(
+        **found.columns(),
+        rules=settled,
+        remarks=(*catalog.remarks, *_range_remarks(settled, len(deep))),
     )
 
 
 def _inspected(
-    files: Files,
-    paths: Sequence[str],
+    catalog: Catalog,
+    rows: Iterable[int],
     rules: DecodeRules,
     hook: ScanHook | None,
     memory: Memory | None,
-) -> Generator[tuple[str, Verdict], None, None]:
-    """Files and the verdicts on them."""
-    inspector = Inspector(files, rules, hook, memory)
+) -> Generator[tuple[int, Verdict], None, None]:
+    """Rows and the verdicts on their files."""
+    files, inspector = catalog.files, Inspector(catalog.files, rules, hook, memory)
     unknown = []
     # What is remembered goes first: asking for it is too little work for threads.
-    for path in paths:
-        if verdict := inspector.recall(path):
-            yield path, verdict
+    for row in rows:
+        if verdict := inspector.recall(catalog.paths[row]):
+            yield row, verdict
         else:
-            unknown.append(path)
+            unknown.append(row)
+    paths = catalog.paths[unknown].tolist()
     # A hook wants the pixels in this process, and only a folder is open to another one.
     root = files.root if isinstance(files, Folder) and not hook else None
     if root and memory and len(unknown) >= WORTH_PROCESSES:
-        inspected = _in_processes(root, unknown, inspector, rules, memory)
+        inspected = _in_processes(root, paths, inspector, rules, memory)
     else:
-        inspected = map_ahead(inspector.inspect, unknown)
+        inspected = map_ahead(inspector.inspect, paths)
     with closing(inspected):
         yield from zip(unknown, inspected, strict=True)
 
@@ -99,12 +101,6 @@ def _in_processes(
     with suppress(OSError):
         return inspect_in_processes(start_workers(root, rules), paths, memory)
     return map_ahead(inspector.inspect, paths)
-
-
-def _extra_decoders(verdicts: Iterable[Verdict]) -> set[str]:
-    """The extra decoders that images needed, with their versions."""
-    parts = {part for verdict in verdicts for part in verdict.decoded_by.split(";")}
-    return {part for part in parts if is_decoder(part)}
 
 
 def _range_remarks(rules: DecodeRules, count: int) -> list[str]:
@@ -123,20 +119,36 @@ def _range_remarks(rules: DecodeRules, count: int) -> list[str]:
     ]
 
 
-def _with_verdicts(catalog: Catalog, verdicts: Sequence[Verdict]) -> Catalog:
-    notes = [
-        ";".join(filter(None, (before, *verdict.notes)))
-        for before, verdict in zip(catalog.notes, verdicts, strict=True)
-    ]
-    return catalog.replace(
-        statuses=text_column(verdict.status for verdict in verdicts),
-        details=text_column(verdict.detail for verdict in verdicts),
-        notes=text_column(notes),
-        widths=np.array([verdict.width for verdict in verdicts], np.int64),
-        heights=np.array([verdict.height for verdict in verdicts], np.int64),
-        digests=text_column(verdict.digest for verdict in verdicts),
-        taken=text_column(verdict.taken for verdict in verdicts),
-    )
+class _Columns:
+    """What a scan adds to a catalog, filled in row by row: the verdicts themselves would need three
+    times the memory.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        count = len(catalog)
+        self._before = catalog.notes
+        self._texts = {name: np.full(count, "", object) for name in _TEXTS}
+        self._sizes = {name: np.zeros(count, np.int64) for name in ("widths", "heights")}
+        self.decoders: set[str] = set()  # extra decoders that images needed, with their versions
+
+    def put(self, row: int, verdict: Verdict) -> None:
+        """Fill in a row."""
+        notes = ";".join(filter(None, (self._before[row], *verdict.notes)))
+        values = (verdict.status, verdict.detail, notes, verdict.digest, verdict.taken)
+        for column, value in zip(self._texts.values(), values, strict=True):
+            column[row] = value
+        # Processes and the memory give equal texts as many objects.
+        self._texts["statuses"][row] = sys.intern(verdict.status)
+        self._sizes["widths"][row], self._sizes["heights"][row] = verdict.width, verdict.height
+        if verdict.decoded_by:
+            self.decoders.update(filter(is_decoder, verdict.decoded_by.split(";")))
+
+    def columns(self) -> dict[str, Column]:
+        """Name → column."""
+        return {**self._texts, **self._sizes}
+
+
+_TEXTS = ("statuses", "details", "notes", "digests", "taken")
 
 
 def drop_empty_classes(catalog: Catalog) -> Catalog:
