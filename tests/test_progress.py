@@ -212,7 +212,7 @@ def test_on_a_terminal_a_long_label_leaves_room_for_the_time(monkeypatch, clock)
         advance()
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).splitlines()
     assert drawn[-2].endswith("… ━━━━━━━━━━━━━━━━━━━━ 1 of 100,000 about 249 h 59 min left")
-    assert max(map(len, drawn)) <= 80
+    assert max(map(len, drawn)) <= 76
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
+    from rich.constrain import Constrain
     from rich.live import Live
-    from rich.table import Table
 
 FIRST_SECONDS = 2.0  # work that is over sooner says nothing
 EVERY_SECONDS = 10.0  # between two lines where standard error is no terminal
@@ -251,22 +251,28 @@ class _Tasks:
                 )
                 self._live.start()
 
-    def _drawn(self) -> Table:
+    def _drawn(self) -> Constrain:
         """The tasks as rows that fit a narrow terminal."""
+        from rich.constrain import Constrain
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
         moment = time.monotonic()
         table = Table.grid(padding=(0, 1))
+        table.add_column()  # the label alone gives way where there is no room for all
+        for _ in range(3):
+            table.add_column(no_wrap=True)
         for task in self._tasks[:]:
             if task.total is None and moment - task.began < FIRST_SECONDS:
                 continue
             count, left = task.state(moment)
             bar = ProgressBar(task.total, task.done, BAR_WIDTH) if task.total else Text("")
             label = Text(shown(task.label), no_wrap=True, overflow="ellipsis")
-            table.add_row(label, bar, Text(count, no_wrap=True), Text(left, no_wrap=True))
-        return table
+            table.add_row(label, bar, Text(count), Text(left))
+        # Room for the ^C that a terminal writes: in a full row it would go to the next line, and the
+        # rows would not be found again to be erased.
+        return Constrain(table, self._console._rich().width - len("^C^C"))
 
 
 def _line(task: Task, moment: float) -> str:
