@@ -85,22 +85,25 @@ def edited_copies(
         known: (N,) the smallest row that shows the same image, as far as it is known.
         block: more images than this are taken in blocks, across which nothing is compared.
     """
-    count, points = len(features), _directions(features)
+    points = _directions(features)
     proposed = _proposals(points, block)
     proposed = proposed[known[proposed[:, 0]] != known[proposed[:, 1]]]
     left = max(0, len(proposed) - MOST_PAIRS)
     if not len(proposed):
         return Edited(proposed, left)
     limits = _largest_differences(points, thumbnails, labels, known)
-    pairs, tops = [*enumerate(known.tolist())], known
-    for start in range(0, min(len(proposed), MOST_PAIRS), _ROWS):
-        batch = proposed[start : min(start + _ROWS, MOST_PAIRS)]
+    # Of the images, only those that are proposed are joined: their number is bounded.
+    tops, place = np.unique(known[proposed[:MOST_PAIRS]], return_inverse=True)
+    place, joined = place.reshape(-1, 2), np.arange(len(tops))
+    accepted: list[int] = []  # numbers of proposals
+    for part in batches(len(place), _ROWS):
+        numbers = np.arange(len(place))[part]
         # What a chain joins already need not be registered.
-        batch = batch[tops[batch[:, 0]] != tops[batch[:, 1]]]
-        limit = limits[labels[batch]].min(1)
-        pairs += map(tuple, batch[_differences(thumbnails, batch) <= limit].tolist())
-        tops = united(count, pairs)
-    return Edited(np.array(pairs[count:], np.int64).reshape(-1, 2), left)
+        numbers = numbers[joined[place[numbers, 0]] != joined[place[numbers, 1]]]
+        limit = limits[labels[proposed[numbers]]].min(1)
+        accepted += numbers[_differences(thumbnails, proposed[numbers]) <= limit].tolist()
+        joined = united(len(tops), place[accepted].tolist())
+    return Edited(proposed[accepted], left)
 
 
 def _proposals(points: Floats, size: int) -> Integers:
