@@ -249,7 +249,8 @@ def test_every_kind_of_table_says_the_same(run: Run, mixed: list[Path], name: st
         Path(name).suffix
     ]
     for row, answer in zip(read(name).to_dicts(), answers, strict=True):
-        assert (row["status"], row["note"] or "") == (answer.status, ";".join(answer.notes))
+        remark = ";".join(answer.notes) if answer.status == "ok" else answer.detail
+        assert (row["status"], row["note"] or "") == (answer.status, remark)
         assert (row["decision"], row["answer"]) == (answer.decision or None, answer.answer or None)
         assert row["confidence"] == answer.confidence
         assert [row[f"p:{name}"] for name in run.classes] == [
@@ -261,6 +262,15 @@ def test_rows_that_are_not_ok_are_empty_behind_their_note(run: Run, mixed: list[
     predict(run.model, mixed, out=Path("answers.csv"), quiet=True)
     bad = [list(row.values())[3:] for row in rows_of(Path("answers.csv")) if row["status"] != "ok"]
     assert bad == [[""] * 6] * 3
+
+
+def test_the_note_of_an_image_that_cannot_be_used_says_why(run: Run, here: Path):
+    (here / "broken.jpg").write_bytes(b"no image")
+    (answer,) = predict(
+        run.model, [Path("broken.jpg")], out=Path("answers.csv"), quiet=True
+    ).answers
+    assert answer.detail
+    assert [row["note"] for row in rows_of(Path("answers.csv"))] == [answer.detail]
 
 
 @pytest.mark.parametrize(

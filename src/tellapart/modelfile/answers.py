@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def answer_row(answer: Answer, classes: Sequence[str], *, sets: bool = False) -> dict[str, Any]:
     """One row: path, status, note, decision, answer, confidence, then a probability a class.
 
-    A cell is None where the answer has no value for it.
+    A cell is None where the answer has no value for it. The note of an image that cannot be used is
+    the sentence that says why.
 
     Args:
         answer: to one image.
@@ -30,7 +31,7 @@ def answer_row(answer: Answer, classes: Sequence[str], *, sets: bool = False) ->
     return {
         "path": answer.path,
         "status": answer.status,
-        "note": ";".join(answer.notes),
+        "note": ";".join(answer.notes) if answer.status == "ok" else answer.detail,
         "decision": answer.decision or None,
         "answer": answer.answer or None,
         "confidence": answer.confidence,
