@@ -22,6 +22,7 @@ from tellapart.errors import UserError, choose
 from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
 from tellapart.options import COMPANIONS, AugmentationOptions
+from tellapart.phrases import count_of
 from tellapart.pipeline.data import reading_of
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.progress import Console
@@ -110,9 +111,10 @@ def augment(
         )
     name = name_of(data)
     check_page(out)
-    from tellapart.models.backbones import find_preprocessing
-
-    catalog = read_source(data, reading_of(options))
+    with console.step("Loading PyTorch"):
+        from tellapart.models.backbones import find_preprocessing
+    with console.step("Listing the files"):
+        catalog = read_source(data, reading_of(options))
     preprocessing = find_preprocessing(options.backbone, options.preprocessing)
     is_mixed = bool(augmentation.mixup or augmentation.cutmix)
     wanted = 1 if image is not None and not is_mixed else MOST_IMAGES
@@ -124,19 +126,20 @@ def augment(
     augmented = replace(options, augmentation=augmentation)
     batch = _Batch(catalog, rows, pixels, preprocessing, augmented)
     facts = {**_used(augmentation), "before that": str(preprocessing), "seed": options.seed}
-    html = render_augmented(
-        f"{name}, augmented by {options.name}",
-        timestamp(),
-        batch.images(shown, epochs),
-        [batch.mixed(epoch) for epoch in range(MIXED_BATCHES)] if is_mixed else [],
-        {key.replace("_", " "): str(value) for key, value in facts.items()},
-        measured=augmentation.invariant,
-        views=options.freeze.views,
-    )
+    with console.step("Augmenting the images"):
+        html = render_augmented(
+            f"{name}, augmented by {options.name}",
+            timestamp(),
+            batch.images(shown, epochs),
+            [batch.mixed(epoch) for epoch in range(MIXED_BATCHES)] if is_mixed else [],
+            {key.replace("_", " "): str(value) for key, value in facts.items()},
+            measured=augmentation.invariant,
+            views=options.freeze.views,
+        )
     page = write_page(out, html)
     console.say(
-        f"{name}: {catalog.source}; {shown} of {len(catalog):,} files shown, in {epochs}"
-        f" epoch{'s' * (epochs != 1)}"
+        f"{name}: {catalog.source}; {shown} of {len(catalog):,} files shown, in"
+        f" {count_of(epochs, 'epoch')}"
     )
     return Augmented(
         recipe=options.name,

@@ -104,7 +104,8 @@ def check(
     if predictor:
         preprocessing, graph = predictor.card.preprocessing, predictor.graph
     else:
-        network = LoadedBackbone(options, console, Extensions()).exported()
+        with console.step("Preparing the network"):
+            network = LoadedBackbone(options, console, Extensions()).exported()
         preprocessing = network.preprocessing
         graph = compose_features(network.graph, preprocessing)
     steps = [

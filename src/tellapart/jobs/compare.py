@@ -148,7 +148,8 @@ def compare_runs(
     images = images_in_groups(predictions[0], f"{split} image")
     console.say(f"Comparing {len(past)} runs on {images}")
     letters = tuple(ascii_uppercase[: len(past)])
-    paired = compare_all(predictions, letters, seed=seed)
+    with console.step("Measuring the differences"):
+        paired = compare_all(predictions, letters, seed=seed)
     settings = differing_settings([run.settings for run in past])
     read, remarks = _reader(
         past, data, {path: digests.get(path, "") for path in predictions[0].paths}
@@ -167,7 +168,8 @@ def compare_runs(
         read=read,
     )
     lines = tuple(comparison_lines(given))
-    html = render_comparison(given)
+    with console.step("Writing the page"):
+        html = render_comparison(given)
     return RunComparison(
         runs=tuple(past),
         letters=letters,

@@ -131,7 +131,10 @@ def _is_busy_now() -> bool:
 
 
 def _seconds_of_others() -> float:
-    """The seconds that all cores together have worked for other processes."""
-    times = psutil.cpu_times()
+    """The seconds that all cores together have worked for other processes; 0 where nothing tells."""
+    try:
+        times = psutil.cpu_times()
+    except OSError:  # a container without /proc/stat
+        return 0.0
     worked = times.user + times.system + getattr(times, "nice", 0.0) + getattr(times, "steal", 0.0)
     return float(worked - time.process_time())
