@@ -97,8 +97,8 @@ def search(source: Path) -> tuple[Catalog, Catalog, dict[str, float]]:
     """
     recipe = Recipe()
     with open_services(quiet=True) as services:
-        frozen = frozen_backbone(recipe, services.store, services.console, Extensions())
         catalog, rules = read_source(source), rules_of(recipe.decoding)
+        frozen = frozen_backbone(recipe, services.store, services.console, Extensions(), catalog)
         with ScanMemory(cache_folder(), catalog.files.place, rules) as scans:
             catalog = scan(catalog, rules=rules, hook=frozen.features, memory=scans)
             memory, start = Forgetful(scans), time.perf_counter()

@@ -130,7 +130,7 @@ def embedded(data: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
             data, Recipe(), out=Path("runs"), name=None, splits=None, strict=False
         )
         catalog = read_data(request, services.console)
-        frozen = frozen_for(request.recipe, services, Extensions())
+        frozen = frozen_for(request.recipe, services, Extensions(), catalog)
         assert frozen
         catalog = load_data(request, catalog, services.console, frozen.features).catalog
         rows = np.flatnonzero(catalog.ok)

@@ -102,9 +102,10 @@ def embed(sources: dict[str, Path]) -> dict[str, tuple[Images, Images]]:
     """Name → train and test images of each set, embedded by the default backbone."""
     recipe, found = Recipe(), {}
     with open_services(quiet=True) as services:
-        frozen = frozen_backbone(recipe, services.store, services.console, Extensions())
-        for name, source in sources.items():
-            catalog = read_source(source)
+        catalogs = {name: read_source(source) for name, source in sources.items()}
+        first = next(iter(catalogs.values()))
+        frozen = frozen_backbone(recipe, services.store, services.console, Extensions(), first)
+        for name, catalog in catalogs.items():
             rng, chosen = np.random.default_rng(0), np.zeros(len(catalog), bool)
             for split in np.unique(catalog.given_splits):
                 for label in np.unique(catalog.labels):

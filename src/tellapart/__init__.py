@@ -204,7 +204,7 @@ def __getattr__(name: str) -> object:
             raise
         from tellapart.errors import needs_extra
 
-        raise needs_extra(error.name, "train") from error
+        raise needs_extra(error.name) from error
 
 
 def __dir__() -> list[str]:

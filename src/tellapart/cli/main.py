@@ -70,7 +70,7 @@ def _as_user_error(error: Exception) -> UserError:
         and error.name
         and not error.name.startswith("tellapart")
     ):
-        return needs_extra(error.name, "train")
+        return needs_extra(error.name)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return disk_error(error, Path(error.filename or "standard output"), 0)
     if type(error).__name__ == "Abort":  # KeyboardInterrupt, in older releases of that library

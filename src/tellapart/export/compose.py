@@ -24,6 +24,7 @@ from tellapart.modelfile.preprocessing import LUMINANCE, Preprocessing
 INPUT, EMBEDDING, FEATURES = "input", "embedding", "features"  # of the network
 PIXELS, PREPROCESSED = "pixels", "preprocessed"
 IR_VERSION = 9  # readable by onnxruntime from 1.17 on
+OPSET = 18  # the first whose Resize knows antialiasing
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,11 @@ class _Graph:
         thousandths = self._add("Mul", [short, share], "side_thousandths")
         raised = self._add("Add", [thousandths, self._constant("half", [500])], "side_raised")
         rounded = self._add("Div", [raised, self._constant("thousand", [1000])], "side_rounded")
-        side = self._add("Max", [rounded, self._constant("one", [1])], "side")
+        least = [self._constant("one", [1])]
+        if preprocessing.spare_small:
+            wanted = self._constant("least_side", [preprocessing.size_px])
+            least.append(self._add("Min", [short, wanted], "spared"))
+        side = self._add("Max", [rounded, *least], "side")
         gap = self._add("Sub", [shape, side], "gap")
         start = self._add("Div", [gap, self._constant("two", [2])], "start")
         end = self._add("Add", [start, side], "end")

@@ -14,7 +14,7 @@ from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused
 from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.predictions import Predictions
-from tellapart.export.compose import EMBEDDING, PREPROCESSED, Head, cut_at
+from tellapart.export.compose import EMBEDDING, PIXELS, PREPROCESSED, Head, cut_at
 from tellapart.export.references import Reference, pixels_now, refuse_if_all
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
@@ -26,25 +26,38 @@ from tellapart.threads import map_ahead
 # allowed; two classes whose probabilities are closer than that may change places.
 FROM_FILES = 0.01
 FROM_TENSORS = 0.001
+LEVELS = 2.0  # the largest difference between two resizes, of 255; more than one is not seen
 # The largest differences of unfamiliarity, of 1 or more, and of an answer's logit, as shares.
 OTHER_OUTPUTS = 0.005
 BATCH = 7  # odd, so that a kernel for batches of 4 or 8 cannot hide a fault
 
 
+# Preprocessed images (N, C, S, S) → probabilities (N, classes), by the network on its own.
+Parts = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
 @dataclass(frozen=True)
 class Parity:
-    """How far the model file is from torch: the largest differences of a probability.
+    """How far the model file is from its parts, each on its own: the largest differences of a
+    probability.
+
+    The network on its own is torch's where torch made it, and else its graph.
 
     Args:
         images: how many images were compared.
-        from_files: the difference from decoded images, which Pillow resizes for torch.
+        from_files: the difference from decoded images. Pillow resizes them for the parts. For a
+            network in int8 the file itself does, and `levels` compares that with Pillow: a single
+            level more would turn the rounding of other numbers.
         from_tensors: the difference from the same preprocessed tensors.
         batched: the difference between a batch of 7 images and the same images one at a time.
-        changed_answers: how many answers differ although torch's top two are more than 0.01 apart.
-        unfamiliarity: the difference of the unfamiliarity of torch's embeddings, as a share of it
+        changed_answers: how many answers differ although the top two of the parts are more than
+            0.01 apart.
+        unfamiliarity: the difference of the unfamiliarity of the same embeddings, as a share of it
             where it is above 1. It is 0 where several models share the file.
         activation_map: how far the map of the answer is from its logit, as a share of the largest
             logit. It is 0 for a file without maps, and where several models share it.
+        levels: the difference between the file's resize and Pillow's, of 255. It is 0 for fp32,
+            where `from_files` holds it.
     """
 
     images: int
@@ -54,6 +67,7 @@ class Parity:
     changed_answers: int
     unfamiliarity: float = 0.0
     activation_map: float = 0.0
+    levels: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -65,6 +79,7 @@ class Parity:
             and self.batched <= FROM_TENSORS
             and self.unfamiliarity <= OTHER_OUTPUTS
             and self.activation_map <= OTHER_OUTPUTS
+            and self.levels <= LEVELS
         )
 
     def as_json(self) -> dict[str, float | int]:
@@ -76,15 +91,20 @@ MAP_IMAGES = 16  # the map is the probabilities' own arithmetic, taken apart: a 
 
 
 def check_parity(
-    model: bytes, head: Head, preprocessing: Preprocessing, references: Sequence[Reference]
+    model: bytes,
+    head: Head,
+    preprocessing: Preprocessing,
+    references: Sequence[Reference],
+    parts: Parts | None = None,
 ) -> Parity:
-    """Compare a model file of one network and one head with torch.
+    """Compare a model file of one network and one head with its parts.
 
     Args:
         model: the bytes of the model file.
         head: the head in it.
         preprocessing: the preprocessing in it.
-        references: images with their embeddings by torch.
+        references: images with their embeddings by the network on its own.
+        parts: network and head on their own, for a network in int8.
 
     Raises:
         Refused: they do not agree, so nothing may be written.
@@ -92,7 +112,7 @@ def check_parity(
     embeddings = np.stack([reference.embedding for reference in references])
     images = [reference.pixels for reference in references]
     tail, inputs = _behind_preprocessing(model), _inputs(preprocessing, images)
-    parity = _compare(model, tail, inputs, probabilities(head.layers, embeddings))
+    parity = _compare(model, tail, inputs, probabilities(head.layers, embeddings), parts)
     parity = replace(
         parity,
         unfamiliarity=_unfamiliarity_difference(model, head, embeddings),
@@ -155,21 +175,23 @@ def check_probabilities(
     model: bytes,
     preprocessing: Preprocessing,
     images: Sequence[NDArray[np.uint8]],
-    torch_probs: NDArray[np.float32],
+    wanted: NDArray[np.float32],
+    parts: Parts | None = None,
 ) -> Parity:
-    """Compare a model file with torch's probabilities.
+    """Compare a model file with probabilities.
 
     Args:
         model: the bytes of the model file.
         preprocessing: the preprocessing in it.
         images: N images, each (H, W, 3) uint8.
-        torch_probs: (N, C) torch's probabilities for these images, resized by Pillow.
+        wanted: (N, C) the probabilities of its parts for these images, resized by Pillow.
+        parts: networks and heads on their own, for networks in int8.
 
     Raises:
         Refused: they do not agree, so nothing may be written.
     """
     tail, inputs = _behind_preprocessing(model), _inputs(preprocessing, images)
-    return _refuse_unless_passed(_compare(model, tail, inputs, torch_probs))
+    return _refuse_unless_passed(_compare(model, tail, inputs, wanted, parts))
 
 
 def _refuse_unless_passed(parity: Parity) -> Parity:
@@ -184,22 +206,34 @@ def _refuse_unless_passed(parity: Parity) -> Parity:
 
 
 def _compare(
-    model: bytes, tail: Session, inputs: _Inputs, torch_probs: NDArray[np.float32]
+    model: bytes,
+    tail: Session,
+    inputs: _Inputs,
+    wanted: NDArray[np.float32],
+    parts: Parts | None,
 ) -> Parity:
-    """How far the file's probabilities are from torch's."""
+    """How far the file's probabilities are from those of its parts for the same tensors, and for
+    the same files.
+    """
     predictor = Predictor(model)
     images, resized, tensors = inputs
     file_probs = _each(lambda pixels: predictor.outputs(pixels).probs[None], images)
+    wanted_of_files, levels = wanted, 0.0
+    if parts is not None:
+        front = Session(cut_at(model, PIXELS, [PREPROCESSED]))
+        own = _each(lambda pixels: front.run(pixels[None], [PREPROCESSED])[0], images)
+        wanted_of_files = parts(own)
+        levels = _largest(own, tensors) / predictor.card.preprocessing.level
     few = resized[: 2 * BATCH]
-    ordered = np.sort(torch_probs, axis=1)
+    ordered = np.sort(wanted_of_files, axis=1)
     clear = ordered[:, -1] - ordered[:, -2] > FROM_FILES
     return Parity(
         images=len(images),
-        from_files=_largest(file_probs, torch_probs),
+        from_files=_largest(file_probs, wanted_of_files),
         from_tensors=max(
             _largest(
                 _each(lambda chunk: tail.run(chunk, ["probabilities"])[0], _chunks(tensors, size)),
-                torch_probs,
+                wanted,
             )
             for size in (1, BATCH)
         ),
@@ -208,8 +242,9 @@ def _compare(
             _each(predictor.run_batch, _chunks(few, 1)),
         ),
         changed_answers=int(
-            (clear & (file_probs.argmax(axis=1) != torch_probs.argmax(axis=1))).sum()
+            (clear & (file_probs.argmax(axis=1) != wanted_of_files.argmax(axis=1))).sum()
         ),
+        levels=levels,
     )
 
 

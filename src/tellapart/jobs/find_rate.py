@@ -102,7 +102,7 @@ def find_rate(
         with console.step("Loading PyTorch"):
             from tellapart.pipeline.rate_test import rate_curve_of
         catalog = read_data(request, console)
-        frozen = frozen_for(options, services, request.extensions)
+        frozen = frozen_for(options, services, request.extensions, catalog)
         hook = frozen.features if frozen else None
         catalog = divide(request, scan_images(request, catalog, console, hook), console)
         probe = None

@@ -200,10 +200,10 @@ def _embedded(
     if data is None:
         catalog = read_data(request, console)
         services.clock.lap("reading")
-        frozen = frozen_for(request.recipe, services, request.extensions)
+        frozen = frozen_for(request.recipe, services, request.extensions, catalog)
         hook = frozen.features if frozen else None
         return frozen, load_data(request, catalog, console, hook)
-    frozen = frozen_for(request.recipe, services, request.extensions)
+    frozen = frozen_for(request.recipe, services, request.extensions, data.catalog)
     if frozen is None:
         return frozen, data
     used = np.flatnonzero(data.catalog.splits != "")

@@ -44,6 +44,7 @@ class ModelCard:
             and the source of the weights.
         versions: the versions of tellapart and of the packages that wrote the file.
         seen: the images that it was trained and chosen on. None in files of an earlier tellapart.
+        precision: of the network's numbers, "fp32" or "int8".
 
     >>> predictor.card.backbone, predictor.card.train_counts
     ('tf_efficientnet_lite0', (11, 11, 10))
@@ -63,6 +64,7 @@ class ModelCard:
     licences: Mapping[str, str]
     versions: Mapping[str, str]
     seen: SeenImages | None = None
+    precision: str = "fp32"
 
     @property
     def confidence_threshold(self) -> float | None:
@@ -88,6 +90,7 @@ class ModelCard:
             "digests": dict(self.digests),
             "licences": dict(self.licences),
             "versions": dict(self.versions),
+            _PRECISION: self.precision,
             **({_SEEN: self.seen.as_json()} if self.seen else {}),
         }
         return {
@@ -128,6 +131,7 @@ class ModelCard:
                 seen=SeenImages.from_json(json.loads(metadata[_SEEN]))
                 if _SEEN in metadata
                 else None,
+                precision=str(json.loads(metadata.get(_PRECISION, '"fp32"'))),
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise UserError(
@@ -166,7 +170,8 @@ _KEYS = (
     "versions",
 )
 
-_SEEN = "seen"  # not in files of an earlier tellapart
+# Not in files of an earlier tellapart.
+_SEEN, _PRECISION = "seen", "precision"
 
 _SEAL_KEY = b"seal"
 _SEAL_BYTES = 2 + 2 + len(_SEAL_KEY) + 2 + 64

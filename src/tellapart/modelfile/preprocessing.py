@@ -27,6 +27,8 @@ class Preprocessing:
             which changes its shape. "pad" adds grey bars until the image is square.
         share_permille: thousandths of the short side that "crop" keeps. It is an integer, so that
             Python and the graph round alike.
+        spare_small: whether "crop" leaves at least `size_px` of the short side, or all that there
+            is. An image that is smaller than the network's input then loses nothing.
         size_px: the side of the square that the network takes.
         filter: the filter of the resize, with antialiasing.
         mean: the mean of each RGB channel, for pixels in [0, 1].
@@ -40,6 +42,7 @@ class Preprocessing:
 
     mode: Literal["crop", "squash", "pad"] = "crop"
     share_permille: int = 1000
+    spare_small: bool = False
     size_px: int = 224
     filter: Literal["bicubic", "bilinear"] = "bicubic"
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -50,6 +53,11 @@ class Preprocessing:
     def bar_level(self) -> int:
         """The grey level of the bars of "pad", which is near zero after normalisation."""
         return round(255 * sum(self.mean) / 3)
+
+    @property
+    def level(self) -> float:
+        """What one level of 255 comes to in the network's input, where it is least."""
+        return 1 / (255 * max(self.channel_std))
 
     @property
     def channels(self) -> int:
@@ -101,7 +109,10 @@ class Preprocessing:
     def _square(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = pixels.shape[:2]
         if self.mode == "crop":
-            side = max(1, (min(height, width) * self.share_permille + 500) // 1000)
+            short = min(height, width)
+            side = max(1, (short * self.share_permille + 500) // 1000)
+            if self.spare_small:
+                side = max(side, min(short, self.size_px))
             top, left = (height - side) // 2, (width - side) // 2
             return np.ascontiguousarray(pixels[top : top + side, left : left + side])
         if self.mode == "pad":
@@ -121,8 +132,9 @@ class Preprocessing:
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def __str__(self) -> str:
+        small = " (small images whole)" if self.spare_small else ""
         cut = {
-            "crop": f"centre square, {self.share_permille / 10:g} % of the short side",
+            "crop": f"centre square, {self.share_permille / 10:g} % of the short side{small}",
             "squash": "whole image",
         }
         square = f"{cut.get(self.mode, 'padded to a square')}, {self.filter} to {self.size_px} px"

@@ -22,6 +22,7 @@ from tellapart.models.trial import trial_images
 from tellapart.models.user_network import build_user_network
 from tellapart.models.weights import Weights, find_weights, tensors_digest, timm_config
 from tellapart.options import BackboneOptions, PreprocessingOptions
+from tellapart.packaged.networks import changed_preprocessing
 from tellapart.threads import map_ahead
 
 
@@ -99,16 +100,7 @@ def find_preprocessing(
         own = Preprocessing(size_px=OWN_SIZE_PX)
     else:
         own = _own_preprocessing(_known_config(options.name, networks))
-    share = wanted.share if wanted.share is not None else own.share_permille / 1000
-    return Preprocessing(
-        mode=wanted.mode,
-        share_permille=round(1000 * share) if wanted.mode == "crop" else 1000,
-        size_px=wanted.size_px or own.size_px,
-        filter=wanted.filter or own.filter,
-        mean=_rgb(wanted.mean or own.mean),
-        std=_rgb(wanted.std or own.std),
-        grey=wanted.grey,
-    )
+    return changed_preprocessing(own, wanted)
 
 
 def load_backbone(

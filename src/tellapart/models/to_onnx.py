@@ -16,7 +16,7 @@ from timm.layers import Conv2dSame, get_same_padding
 from torch import nn
 
 from tellapart.errors import UserError
-from tellapart.export.compose import EMBEDDING, FEATURES, INPUT
+from tellapart.export.compose import EMBEDDING, FEATURES, INPUT, OPSET
 from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
@@ -24,7 +24,6 @@ from tellapart.models.backbones import Backbone, Embedder, one_thread
 from tellapart.models.trial import trial_tensor
 from tellapart.models.weights import Weights, tensors_digest
 
-OPSET = 18  # the first whose Resize knows antialiasing
 CLOSE = 1e-3  # the largest difference from torch, as a share of the largest value
 
 # A network, and a trial batch of two images → its graph.

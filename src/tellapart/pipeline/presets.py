@@ -7,7 +7,6 @@ best      the most accurate backbone of the shortlist that is here, fine-tuned w
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.scan import scan
 from tellapart.catalog.table import Catalog
 from tellapart.cores import usable_cores
-from tellapart.errors import UserError, choose, needs_extra
+from tellapart.errors import UserError, choose, need_torch
 from tellapart.experiments.extractors import Extractors
 from tellapart.experiments.latency import FILES, IMAGES, measure_decoding, measure_embedding
 from tellapart.experiments.preset_choice import (
@@ -78,8 +77,8 @@ def recipe_of_preset(
             " choose alike.",
             "Choose with tellapart pick DATA, and name its choice with --set backbone.name=NAME.",
         )
-    if preset == "best" and not importlib.util.find_spec("torch"):
-        raise needs_extra("torch", "train")
+    if preset == "best":
+        need_torch("--preset best")
     return "finetune" if preset == "best" else "probe"
 
 
@@ -108,7 +107,7 @@ def prepare(preset: str, request: Request, services: Services) -> tuple[Request,
     console = services.console
     catalog = read_data(request, console)
     services.clock.lap("reading")
-    frozen = frozen_for(request.recipe, services, request.extensions)
+    frozen = frozen_for(request.recipe, services, request.extensions, catalog)
     assert frozen  # the recipes of presets start at a probe
     data = load_data(request, catalog, console, frozen.features)
     services.clock.lap("features")

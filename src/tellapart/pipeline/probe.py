@@ -18,16 +18,20 @@ from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.rule import AnswerRule
-from tellapart.export.compose import compose_features
+from tellapart.export.compose import EMBEDDING, compose_features
 from tellapart.export.graph_cache import ExportedNetwork, keep_network, kept_network
 from tellapart.extensions import Extensions
 from tellapart.modelfile.layers import Layers
+from tellapart.modelfile.session import Session
+from tellapart.packaged.networks import in_int8, packaged_network
 from tellapart.pipeline.data import changed_paths, scan_memory
+from tellapart.pipeline.needs import check_torch
 from tellapart.pipeline.services import Services
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.probe.fit import Probe, fit_probe, num_folds
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
+from tellapart.threads import map_ahead
 
 if TYPE_CHECKING:
     from tellapart.models.backbones import Backbone, Embedder
@@ -42,7 +46,8 @@ class FrozenBackbone:
     Args:
         network: the backbone as a graph.
         features: the hook that computes and keeps its embeddings while images are scanned.
-        embed: preprocessed images (C, S, S) → embeddings (D,), by torch.
+        embed: preprocessed images (C, S, S) → embeddings (D,), for the gate: by torch, or by the
+            packaged graph on its own.
     """
 
     network: ExportedNetwork
@@ -166,18 +171,40 @@ def predictions_by(
 
 
 def frozen_backbone(
-    recipe: Recipe, store: FeatureStore, console: Console, extensions: Extensions
+    recipe: Recipe,
+    store: FeatureStore,
+    console: Console,
+    extensions: Extensions,
+    catalog: Catalog,
 ) -> FrozenBackbone:
     """The recipe's backbone; no image is embedded yet.
 
     The graph of an earlier training is used again where it can be. Torch is loaded only where it
     must be, so that a second training with the same backbone needs none.
+
+    Args:
+        catalog: some of its images show the ranges of a network that is made int8 here.
     """
     loaded = LoadedBackbone(recipe, console, extensions)
     network = loaded.exported()
+    embed: Embed = loaded.embed
+    if in_int8(recipe) and network.precision != "int8":
+        from tellapart.pipeline.quantized import quantized
+
+        network = quantized(network, catalog, recipe)
+        embed = embed_by(network.graph)
     graph = compose_features(network.graph, network.preprocessing)
-    features = FeatureExtractor(graph, store)
-    return FrozenBackbone(network=network, features=features, embed=loaded.embed)
+    return FrozenBackbone(network=network, features=FeatureExtractor(graph, store), embed=embed)
+
+
+def embed_by(graph: bytes) -> Embed:
+    """Embed by a network's graph on its own, without what a model file puts around it."""
+
+    def embed(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        session = Session(graph)
+        return list(map_ahead(lambda image: session.run(image[None], [EMBEDDING])[0][0], images))
+
+    return embed
 
 
 def fit_head(
@@ -211,37 +238,60 @@ def fit_train(
     return fit_head(frozen, catalog, catalog.split("train"), recipe, advance)
 
 
-def frozen_for(recipe: Recipe, services: Services, extensions: Extensions) -> FrozenBackbone | None:
+def frozen_for(
+    recipe: Recipe, services: Services, extensions: Extensions, catalog: Catalog
+) -> FrozenBackbone | None:
     """The frozen backbone of a recipe that starts at a probe; None for the others."""
     if not recipe.starts_at_probe:
         return None
     with services.step("network", "Preparing the network"):
-        return frozen_backbone(recipe, services.store, services.console, extensions)
+        return frozen_backbone(recipe, services.store, services.console, extensions, catalog)
 
 
 class LoadedBackbone:
-    """The backbone as a graph and in torch, where torch loads it only when it is first needed."""
+    """The backbone as a graph and in torch, where torch loads it only when it is first needed.
+
+    A packaged network needs no torch at all.
+    """
 
     def __init__(self, recipe: Recipe, console: Console, extensions: Extensions) -> None:
         self._recipe, self._console, self._extensions = recipe, console, extensions
+        self._own = recipe.backbone.name in extensions.networks
 
     def exported(self) -> ExportedNetwork:
-        """The backbone as a graph: kept from an earlier training, or made now."""
-        own = self._recipe.backbone.name in self._extensions.networks
+        """The backbone as a graph: from a package, kept from an earlier training, or made now."""
+        if self._packaged:
+            return self._packaged
         # The name of the user's own network says nothing of its weights: it is exported each time.
-        kept = None if own else kept_network(self._recipe.backbone, self._recipe.preprocessing)
+        kept = (
+            None if self._own else kept_network(self._recipe.backbone, self._recipe.preprocessing)
+        )
         if kept:
             return kept
+        check_torch(self._recipe, self._extensions)
         from tellapart.models.to_onnx import export_backbone
 
         network = export_backbone(self._backbone, self._module)
-        if not own:
+        if not self._own:
             keep_network(network, self._recipe.backbone, self._recipe.preprocessing)
         return network
 
     def embed(self, images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Preprocessed images (C, S, S) → their embeddings (D,)."""
+        """Preprocessed images (C, S, S) → their embeddings (D,).
+
+        Torch computes them where torch made the network. A packaged graph computes them on its own,
+        without the preprocessing and the head that are put together with it.
+        """
+        if self._packaged:
+            return embed_by(self._packaged.graph)(images)
         return self._module.embed(images)
+
+    @cached_property
+    def _packaged(self) -> ExportedNetwork | None:
+        if self._own:
+            return None
+        recipe = self._recipe
+        return packaged_network(recipe.backbone, recipe.preprocessing, int8=in_int8(recipe))
 
     @cached_property
     def _backbone(self) -> Backbone:

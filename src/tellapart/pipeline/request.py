@@ -16,6 +16,7 @@ from tellapart.datasets import Dataset, dataset_of
 from tellapart.errors import UserError
 from tellapart.extensions import Extensions
 from tellapart.home import user_path
+from tellapart.pipeline.needs import check_torch
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
@@ -154,6 +155,7 @@ def new_request(
     extensions: Extensions | None = None,
 ) -> Request:
     """A new run. Without data it is the recipe's public data set."""
+    check_torch(recipe, extensions or Extensions())
     dataset = dataset_of(recipe) if data is None else None
     source: Source = dataset.path if dataset else as_source(data)
     check_room(user_path(out), TYPICAL_RUN_BYTES)

@@ -19,7 +19,7 @@ from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.rule import Costs, read_costs
 from tellapart.export.compose import EMBEDDING, Head, compose_model, cut_at
-from tellapart.export.gate import Parity, check_parity, check_reported
+from tellapart.export.gate import Parity, Parts, check_parity, check_reported, probabilities
 from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.export.references import torch_references
 from tellapart.keyed import keyed_numbers
@@ -29,7 +29,7 @@ from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.licences import licence_facts
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.session import Session
-from tellapart.pipeline.probe import TrainedModel
+from tellapart.pipeline.probe import Embed, TrainedModel
 from tellapart.pipeline.used_images import seen_images
 from tellapart.probe.familiarity import fit_subspace
 from tellapart.probe.head import HeldAnswers, build_head, calibrate
@@ -98,6 +98,7 @@ def card_for(
         licences=licence_facts(network.licence, network.source),
         versions={"tellapart": VERSION, **network.versions},
         seen=seen_images(catalog, recipe.seed),
+        precision=network.precision,
     )
 
 
@@ -143,7 +144,8 @@ def ship(
     references, changed = torch_references(
         catalog, rows, network, features.graph_digest, store, model.embed
     )
-    parity = check_parity(file, head, network.preprocessing, references)
+    parts = _parts(head.layers, model.embed) if network.precision == "int8" else None
+    parity = check_parity(file, head, network.preprocessing, references, parts)
 
     # The metrics are those of the shipped file: its own nodes behind the embedding run on the
     # embeddings that its own nodes before it gave in the scan. For some test images this is held
@@ -168,6 +170,11 @@ def ship(
         metrics=metrics,
         changed=tuple(changed),
     )
+
+
+def _parts(layers: Layers, embed: Embed) -> Parts:
+    """The network on its own, then the head by numpy."""
+    return lambda tensors: probabilities(layers, np.stack(embed(list(tensors))))
 
 
 def calibrated_head(

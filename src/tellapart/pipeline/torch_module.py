@@ -40,6 +40,11 @@ class TorchClassifier(nn.Module):
 def torch_module(path: Path, networks: Mapping[str, Network]) -> nn.Module:
     """What `Run.torch_module` returns."""
     folder, card = RunFolder(path), load(path).card
+    if card.precision == "int8":
+        raise UserError(
+            f"The model file of {path} calculates in int8, and torch would answer otherwise.",
+            "Train with --set backbone.precision=fp32 for a network in torch.",
+        )
     if not folder.has(HEAD):
         raise UserError(
             f"{path} is an ensemble: its model file holds several networks.",

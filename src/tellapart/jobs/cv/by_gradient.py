@@ -90,7 +90,7 @@ def cross_validate_network(
         check_fit(request.recipe, request.extensions)
         catalog = read_data(request, console)
         clock.lap("reading")
-        frozen = frozen_for(request.recipe, services, request.extensions)
+        frozen = frozen_for(request.recipe, services, request.extensions, catalog)
         features = frozen.features if frozen else None
         data, plan = load_pool(request, catalog, options, features, console)
         clock.lap("scan")

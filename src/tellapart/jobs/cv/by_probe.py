@@ -35,7 +35,7 @@ def cross_validate_probe(
     recipe, clock, console = request.recipe, services.clock, services.console
     catalog = read_data(request, console)
     clock.lap("reading")
-    frozen = frozen_for(recipe, services, request.extensions)
+    frozen = frozen_for(recipe, services, request.extensions, catalog)
     assert frozen
     data, plan = load_pool(request, catalog, options, frozen.features, console)
     clock.lap("features")

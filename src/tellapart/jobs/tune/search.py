@@ -287,7 +287,7 @@ def _whole_run(folder: Path, name: str) -> Path | None:
 def _train_in_hand(request: Request, data: Data, services: Services) -> Run:
     """An ordinary training on the study's data."""
     recipe = request.recipe
-    frozen = frozen_for(recipe, services, request.extensions)
+    frozen = frozen_for(recipe, services, request.extensions, data.catalog)
     if not recipe.by_gradient:
         assert frozen
         model = _probe(frozen, data, request, services)

