@@ -96,7 +96,8 @@ def test_own_networks_can_be_exported(name: str):
 
 def test_own_networks_see_images_of_32_px_centred_on_zero():
     options = BackboneOptions(name="cnn", pretrained=False)
-    assert find_preprocessing(options, PreprocessingOptions()) == Preprocessing(size_px=32)
+    wanted = Preprocessing(size_px=32, spare_small=True)
+    assert find_preprocessing(options, PreprocessingOptions()) == wanted
 
 
 def test_own_networks_have_no_pretrained_weights():

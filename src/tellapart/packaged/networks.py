@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from tellapart.cache.packages import PACKAGES, Package, packaged_file
+from tellapart.cache.packages import PACKAGES, Package, comes_in_int8, packaged_file
 from tellapart.errors import Refused
 from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.modelfile.preprocessing import Preprocessing
@@ -17,9 +17,6 @@ from tellapart.options import BackboneOptions, PreprocessingOptions
 from tellapart.packaged.efficientnet_lite import lite_graph
 from tellapart.packaged.fixed_size import with_input
 from tellapart.packaged.tensor_file import read_tensors
-from tellapart.recipe import Recipe
-
-INT8 = ("tf_efficientnet_lite0",)  # the networks that come with tellapart in int8
 
 
 def packaged_network(
@@ -28,17 +25,17 @@ def packaged_network(
     """The network of these options, if a package brings it; None for all others.
 
     Args:
-        backbone: the network and its precision.
+        backbone: the network.
         wanted: the recipe's changes to how it takes its images.
-        int8: whether it should come in int8.
+        int8: whether it should come in int8, if it can. It comes in fp32 else.
 
     Raises:
         Refused: a packaged file is not the one that was published.
     """
     if not backbone.pretrained or backbone.weights or backbone.name not in PACKAGES:
         return None
-    if int8:
-        return _int8(backbone.name, wanted) if comes_in_int8(backbone, wanted) else None
+    if int8 and comes_in_int8(backbone, wanted):
+        return _int8(backbone.name, wanted)
     path = packaged_file(backbone.name)
     if path is None:
         return None
@@ -54,24 +51,6 @@ def packaged_network(
         digest=package.digest,
         versions={"onnx": onnx.__version__},
     )
-
-
-def comes_in_int8(backbone: BackboneOptions, wanted: PreprocessingOptions) -> bool:
-    """Whether tellapart comes with this network in int8.
-
-    The ranges of its activations hold for the mean and the spread that it was trained with alone.
-    """
-    own = backbone.pretrained and not backbone.weights and backbone.name in INT8
-    return own and wanted.mean is None and wanted.std is None
-
-
-def in_int8(recipe: Recipe) -> bool:
-    """Whether a recipe's frozen network calculates in int8, as it says or by default."""
-    if recipe.by_gradient:
-        return False
-    if recipe.backbone.precision is None:
-        return comes_in_int8(recipe.backbone, recipe.preprocessing)
-    return recipe.backbone.precision == "int8"
 
 
 def check_published(package: Package, data: bytes) -> None:

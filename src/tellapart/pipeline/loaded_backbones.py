@@ -13,33 +13,36 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from tellapart.cache.packages import PACKAGES, packaged_file
+from tellapart.cache.packages import PACKAGES, comes_in_int8, in_int8, packaged_file
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import Decoded, decode
-from tellapart.errors import UserError
+from tellapart.errors import UserError, need_torch
 from tellapart.experiments.extractors import fault
 from tellapart.experiments.shortlist import Entry, needs_hub
 from tellapart.export.compose import compose_features
 from tellapart.export.graph_cache import ExportedNetwork, kept_network
 from tellapart.extensions import Extensions
-from tellapart.pipeline.probe import LoadedBackbone
+from tellapart.pipeline.probe import Embed, LoadedBackbone
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 
+_NUMBERS = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT8, onnx.TensorProto.INT32)
+_SCALES = ("_scale", "_zero_point")
 SAMPLE_BYTES = 100_000_000  # of decoded images held at a time
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone whose weights are here. `recipe` is the user's with this backbone; `seconds` what
-    loading took.
+    """A backbone whose weights are here. `recipe` is the user's with this backbone, `embed` as in
+    `FrozenBackbone`, and `seconds` what loading took.
     """
 
     name: str
     entry: Entry
     recipe: Recipe
     network: ExportedNetwork
+    embed: Embed
     seconds: float
 
     @property
@@ -49,10 +52,14 @@ class Loaded:
 
     @property
     def parameters(self) -> int:
-        """Numbers in the network's graph."""
+        """Numbers in the network's graph, without the scales of int8."""
         constants = onnx.load_from_string(self.network.graph).graph.initializer
-        floats = (tensor for tensor in constants if tensor.data_type == onnx.TensorProto.FLOAT)
-        return int(sum(np.prod(tensor.dims) for tensor in floats))
+        weights = (
+            tensor
+            for tensor in constants
+            if tensor.data_type in _NUMBERS and not tensor.name.endswith(_SCALES)
+        )
+        return int(sum(np.prod(tensor.dims) for tensor in weights))
 
 
 def check_names(wanted: Sequence[Entry], recipe: Recipe) -> None:
@@ -71,7 +78,7 @@ def check_names(wanted: Sequence[Entry], recipe: Recipe) -> None:
 
 
 def load_each(
-    wanted: Sequence[Entry], recipe: Recipe, console: Console, *, fetch: bool
+    wanted: Sequence[Entry], recipe: Recipe, console: Console, catalog: Catalog, *, fetch: bool
 ) -> tuple[list[Loaded], dict[str, str]]:
     """The backbones as graphs, and name → reason of those that cannot be had.
 
@@ -95,20 +102,23 @@ def load_each(
             continue
         began = time.monotonic()
         try:
+            backbone = LoadedBackbone(recipes[entry], console, Extensions(), catalog)
             with console.step(f"Preparing {entry.name}"):
-                network = LoadedBackbone(recipes[entry], console, Extensions()).exported()
+                network = backbone.exported()
         except Exception as error:  # whatever is wrong with one, the others go on
             failed[entry.name] = f"{reason_in_words(error)} {how_to_get}".rstrip()
             hub_failed = entry.name if how_to_get else hub_failed
             continue
-        loaded[entry] = Loaded(entry.name, entry, recipes[entry], network, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        loaded[entry] = Loaded(entry.name, entry, recipes[entry], network, backbone.embed, seconds)
     return [loaded[entry] for entry in wanted if entry in loaded], failed
 
 
 def _away(recipe: Recipe) -> str:
     """How to get weights that are not on this machine; "" for those that are."""
     backbone = recipe.backbone
-    if kept_network(backbone, recipe.preprocessing) is not None:
+    in_tellapart = in_int8(recipe) and comes_in_int8(backbone, recipe.preprocessing)
+    if in_tellapart or kept_network(backbone, recipe.preprocessing) is not None:
         return ""
     if not backbone.weights and backbone.name in PACKAGES:
         package = PACKAGES[backbone.name].pip_name

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from tellapart.cache.packages import PACKAGES, packaged_file
+from tellapart.cache.packages import PACKAGES, comes_in_int8, in_int8, packaged_file
 from tellapart.errors import UserError, need_torch
 from tellapart.export.graph_cache import kept_network
 from tellapart.extensions import Extensions
-from tellapart.packaged.networks import comes_in_int8, in_int8
 from tellapart.recipe import Recipe
 
 

@@ -29,12 +29,11 @@ from tellapart.experiments.preset_choice import (
     reason_for,
 )
 from tellapart.experiments.shortlist import Entry, entries, packaged_entries
-from tellapart.extensions import Extensions
 from tellapart.keyed import keyed_numbers
 from tellapart.options import BackboneOptions
 from tellapart.pipeline.data import Data, load_data, read_data, scan_memory
 from tellapart.pipeline.loaded_backbones import Loaded, decoded, files_of, load_each
-from tellapart.pipeline.probe import FrozenBackbone, LoadedBackbone, fit_head, frozen_for
+from tellapart.pipeline.probe import FrozenBackbone, fit_head, frozen_for
 from tellapart.pipeline.request import Request
 from tellapart.pipeline.services import Services
 from tellapart.probe.embeddings import FeatureExtractor
@@ -111,7 +110,7 @@ def prepare(preset: str, request: Request, services: Services) -> tuple[Request,
     assert frozen  # the recipes of presets start at a probe
     data = load_data(request, catalog, console, frozen.features)
     services.clock.lap("features")
-    loaded, skipped = _candidates(preset, request.recipe, console)
+    loaded, skipped = _candidates(preset, request.recipe, console, data.catalog)
     choice, chosen = _choose(preset, request.recipe, data.catalog, loaded, skipped, services)
     choice.tell(console)
     services.clock.lap("preset")
@@ -124,13 +123,13 @@ def _with_budget(recipe: Recipe) -> Recipe:
 
 
 def _candidates(
-    preset: str, recipe: Recipe, console: Console
+    preset: str, recipe: Recipe, console: Console, catalog: Catalog
 ) -> tuple[list[Loaded], dict[str, str]]:
     """The candidates that are here, with the preset's default first, and why others are not."""
     shortlist = packaged_entries() if preset == "balanced" else entries(None, BackboneOptions())
     default = Entry(recipe.backbone.name, recipe.backbone)
     others = [entry for entry in shortlist if entry.options != recipe.backbone]
-    return load_each([default, *others], recipe, console, fetch=False)
+    return load_each([default, *others], recipe, console, catalog, fetch=False)
 
 
 def _choose(
@@ -244,7 +243,7 @@ def _judged(
         for candidate in loaded:
             features = extractors.working.get(candidate.name)
             if features is not None:
-                answers = _held_out(candidate, features, catalog, rows, console)
+                answers = _held_out(candidate, features, catalog, rows)
                 if answers is not None:
                     judged[candidate.name] = answers
             advance()
@@ -256,11 +255,9 @@ def _held_out(
     features: FeatureExtractor,
     catalog: Catalog,
     rows: NDArray[np.int64],
-    console: Console,
 ) -> HeldOutAnswers | None:
     """The out-of-fold answers of a candidate; None where no image could be held out."""
-    embed = LoadedBackbone(candidate.recipe, console, Extensions()).embed
-    frozen = FrozenBackbone(network=candidate.network, features=features, embed=embed)
+    frozen = FrozenBackbone(network=candidate.network, features=features, embed=candidate.embed)
     held_out = fit_head(frozen, catalog, rows, candidate.recipe).held_out
     if held_out is None or not len(held_out.rows):
         return None

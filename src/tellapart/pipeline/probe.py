@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.cache import FeatureStore
+from tellapart.cache.packages import in_int8
 from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.scan import scan
 from tellapart.catalog.splits import make_folds
@@ -23,7 +24,7 @@ from tellapart.export.graph_cache import ExportedNetwork, keep_network, kept_net
 from tellapart.extensions import Extensions
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.session import Session
-from tellapart.packaged.networks import in_int8, packaged_network
+from tellapart.packaged.networks import packaged_network
 from tellapart.pipeline.data import changed_paths, scan_memory
 from tellapart.pipeline.needs import check_torch
 from tellapart.pipeline.services import Services
@@ -185,26 +186,17 @@ def frozen_backbone(
     Args:
         catalog: some of its images show the ranges of a network that is made int8 here.
     """
-    loaded = LoadedBackbone(recipe, console, extensions)
+    loaded = LoadedBackbone(recipe, console, extensions, catalog)
     network = loaded.exported()
-    embed: Embed = loaded.embed
-    if in_int8(recipe) and network.precision != "int8":
-        from tellapart.pipeline.quantized import quantized
-
-        network = quantized(network, catalog, recipe)
-        embed = embed_by(network.graph)
     graph = compose_features(network.graph, network.preprocessing)
-    return FrozenBackbone(network=network, features=FeatureExtractor(graph, store), embed=embed)
+    features = FeatureExtractor(graph, store)
+    return FrozenBackbone(network=network, features=features, embed=loaded.embed)
 
 
-def embed_by(graph: bytes) -> Embed:
-    """Embed by a network's graph on its own, without what a model file puts around it."""
-
-    def embed(images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        session = Session(graph)
-        return list(map_ahead(lambda image: session.run(image[None], [EMBEDDING])[0][0], images))
-
-    return embed
+def embed_by(graph: bytes, images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """The embeddings of preprocessed images by a network's graph on its own."""
+    session = Session(graph)
+    return list(map_ahead(lambda image: session.run(image[None], [EMBEDDING])[0][0], images))
 
 
 def fit_head(
@@ -252,16 +244,34 @@ class LoadedBackbone:
     """The backbone as a graph and in torch, where torch loads it only when it is first needed.
 
     A packaged network needs no torch at all.
+
+    Args:
+        recipe: names the network and its precision.
+        catalog: some of its images show the ranges of a network that is made int8 here.
     """
 
-    def __init__(self, recipe: Recipe, console: Console, extensions: Extensions) -> None:
+    def __init__(
+        self, recipe: Recipe, console: Console, extensions: Extensions, catalog: Catalog
+    ) -> None:
         self._recipe, self._console, self._extensions = recipe, console, extensions
+        self._catalog = catalog
         self._own = recipe.backbone.name in extensions.networks
 
     def exported(self) -> ExportedNetwork:
         """The backbone as a graph: from a package, kept from an earlier training, or made now."""
-        if self._packaged:
-            return self._packaged
+        return self._int8 or self._packaged or self._by_torch()
+
+    def embed(self, images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Preprocessed images (C, S, S) → their embeddings (D,).
+
+        Torch computes them where torch made the network. Another graph computes them on its own,
+        without the preprocessing and the head that are put together with it.
+        """
+        alone = self._int8 or self._packaged
+        return embed_by(alone.graph, images) if alone else self._module.embed(images)
+
+    def _by_torch(self) -> ExportedNetwork:
+        """The network as torch exports it."""
         # The name of the user's own network says nothing of its weights: it is exported each time.
         kept = (
             None if self._own else kept_network(self._recipe.backbone, self._recipe.preprocessing)
@@ -276,15 +286,14 @@ class LoadedBackbone:
             keep_network(network, self._recipe.backbone, self._recipe.preprocessing)
         return network
 
-    def embed(self, images: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Preprocessed images (C, S, S) → their embeddings (D,).
+    @cached_property
+    def _int8(self) -> ExportedNetwork | None:
+        """The network in int8, if the recipe wants it so and no package brings it so."""
+        if not in_int8(self._recipe) or (self._packaged and self._packaged.precision == "int8"):
+            return None
+        from tellapart.pipeline.quantized import quantized
 
-        Torch computes them where torch made the network. A packaged graph computes them on its own,
-        without the preprocessing and the head that are put together with it.
-        """
-        if self._packaged:
-            return embed_by(self._packaged.graph)(images)
-        return self._module.embed(images)
+        return quantized(self._packaged or self._by_torch(), self._catalog, self._recipe)
 
     @cached_property
     def _packaged(self) -> ExportedNetwork | None:

@@ -17,6 +17,7 @@ from tellapart.evaluation.calibration_check import check_calibration
 from tellapart.evaluation.comparison import Comparison
 from tellapart.evaluation.left_out import LeftOut
 from tellapart.evaluation.predictions import Predictions
+from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.modelfile.licences import in_words, warning
 from tellapart.pipeline.data import Data, changed_finding
 from tellapart.pipeline.fold_record import Folded, write_folds
@@ -162,6 +163,10 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
         **{method: values for method, values in learned.items() if values},
         "unfamiliar": _unfamiliar(trained),
         "parity": shipped.parity.as_json(),
+        "precision": {
+            "numbers": shipped.network.precision,
+            "distance_from_fp32": shipped.network.distance,
+        },
         "splits": {
             "hash": trained.data.splits_digest,
             "counts": {split: len(catalog.split(split)) for split in SPLITS},
@@ -245,7 +250,8 @@ def _model_facts(trained: Trained) -> dict[str, str]:
         **({"Members": str(members)} if members else {}),
         "Preprocessing": str(network.preprocessing),
         "Size of the file": f"{len(trained.shipped.model) / 1e6:.1f} MB",
-        "Checked against torch": (
+        "Precision": _precision(network),
+        "Checked against its parts": (
             f"{parity.images} images; largest difference {parity.from_files:.4f}"
             f" from files, {parity.from_tensors:.6f} from tensors"
         ),
@@ -260,6 +266,12 @@ def _preset_facts(preset: Mapping[str, Any]) -> dict[str, str]:
     }
     skipped = {name: f"not measured. {reason}" for name, reason in preset["skipped"].items()}
     return {"Name": preset["preset"], "Choice": preset["why"], **measured, **skipped}
+
+
+def _precision(network: ExportedNetwork) -> str:
+    if network.distance is None:
+        return network.precision
+    return f"{network.precision}; embeddings are {network.distance:.1%} from those of fp32"
 
 
 def _flat(values: Mapping[str, object]) -> dict[str, str]:

@@ -243,7 +243,7 @@ def pick(
         catalog = read_data(request, console)
         if backbones is not None:
             check_names(wanted, options)
-        loaded, failed = load_each(wanted, options, console, fetch=backbones is not None)
+        loaded, failed = load_each(wanted, options, console, catalog, fetch=backbones is not None)
         _check_any(loaded, failed)
         if budget_seconds is not None:
             left = began + budget_seconds - time.monotonic()
