@@ -22,17 +22,18 @@ FLOOR = re.compile(r"([\w.-]+)(?:\[[^\]]*\])?\s*(?:>=|==)\s*([\w.]+)")
 
 
 def floors(pyproject: Path) -> dict[str, str]:
-    """Package → lowest version, of the base, of all extras and of the group `dev`; sorted."""
+    """Package → lowest version, of the base, of all extras and of the groups `test` and `dev`; sorted."""
     text = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     wanted = [
         *text["project"]["dependencies"],
         *(line for lines in text["project"]["optional-dependencies"].values() for line in lines),
+        *text["dependency-groups"]["test"],
         *text["dependency-groups"]["dev"],
     ]
     found = {}
     for requirement in wanted:
-        if requirement.startswith("tellapart["):
-            continue  # an extra that includes another one
+        if isinstance(requirement, dict) or requirement.startswith("tellapart["):
+            continue  # a group or an extra that includes another one
         floor = FLOOR.match(requirement)
         if floor is None:
             raise ValueError(f"{requirement!r} has no lowest version. Write one with >=.")

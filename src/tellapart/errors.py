@@ -125,8 +125,7 @@ def require(ok: bool, name: str, got: object, rule: str) -> None:
 
 # The packages of the extra `torch`; all others that may be missing come with `train`.
 _WITH_TORCH = frozenset(
-    {"accelerate", "huggingface_hub", "psutil", "safetensors", "tensorboard", "timm", "torch"}
-    | {"torchvision"}
+    {"accelerate", "huggingface_hub", "psutil", "tensorboard", "timm", "torch", "torchvision"}
 )
 
 

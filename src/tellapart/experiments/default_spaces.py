@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from importlib import resources
+from importlib.util import find_spec
 
-from tellapart.cache.packages import packaged_file
+from tellapart.cache.packages import INT8, packaged_file
 from tellapart.experiments.space import Space, Value, fitting_space
 from tellapart.recipe import Recipe
 
@@ -52,8 +53,10 @@ def space_text(name: str) -> str:
 
 def weights_are_here(name: str) -> bool:
     """Whether a network's pretrained weights are available without a download."""
-    if packaged_file(name):
+    if packaged_file(name) or name in INT8:
         return True
+    if find_spec("timm") is None:
+        return False
     from tellapart.models.weights import in_hub_cache, timm_config
 
     return bool(in_hub_cache(timm_config(name).to_dict()))

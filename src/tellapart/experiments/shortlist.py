@@ -127,6 +127,8 @@ def needs_hub(options: BackboneOptions) -> bool:
     """
     if options.weights or packaged_file(options.name) or not find_spec("timm"):
         return False
+    if find_spec("timm") is None:
+        return True
     import timm
 
     from tellapart.models.weights import in_hub_cache, timm_config

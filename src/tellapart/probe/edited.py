@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tellapart.catalog.thumbnails import batches, grey_of
@@ -212,13 +211,12 @@ def _largest_difference(differences: Floats) -> float:
     return limit if min(tail, float(np.quantile(differences, 0.02))) >= limit else 0.0
 
 
-@torch.inference_mode()
 def _differences(thumbnails: NDArray[np.uint8], pairs: Integers) -> Floats:
     """(P,) how much two images differ once one is laid on the other: from 0 to 1."""
     parts = [np.zeros(0, np.float32)]
     for some in batches(len(pairs), _ROWS):
-        first, second = (torch.from_numpy(grey_of(thumbnails, rows)) for rows in pairs[some].T)
-        score = similarities(first, second).clamp(0, 1)
-        parts.append((1 - score**2).sqrt().numpy())
+        first, second = (grey_of(thumbnails, rows) for rows in pairs[some].T)
+        score = similarities(first.astype(np.float32), second.astype(np.float32)).clip(0, 1)
+        parts.append(np.sqrt(1 - score**2))
     differences: Floats = np.concatenate(parts)
     return differences
