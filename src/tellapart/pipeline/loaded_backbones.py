@@ -17,7 +17,7 @@ from tellapart.cache.packages import PACKAGES, comes_in_int8, in_int8, packaged_
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import Decoded, decode
-from tellapart.errors import UserError, need_torch
+from tellapart.errors import UserError
 from tellapart.experiments.extractors import fault
 from tellapart.experiments.shortlist import Entry, needs_hub
 from tellapart.export.compose import compose_features

@@ -111,7 +111,7 @@ def _moved(stack: Floats, maps: Floats) -> tuple[Floats, Floats]:
     count, side = stack.shape[:2]
     x, y = _places(side)
     places = maps @ np.stack([x, y, np.ones_like(x)])
-    inside = (np.abs(places) <= 1).all(axis=1).astype(np.float32)
+    inside: Floats = np.asarray((np.abs(places) <= 1).all(axis=1), np.float32)
     pixels = (((places + 1) * side - 1) / 2).clip(0, side - 1)
     low = np.minimum(pixels.astype(np.int64), side - 2)
     (right, down), (left, top) = (

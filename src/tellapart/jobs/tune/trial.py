@@ -210,7 +210,9 @@ def _embedded(bench: Bench, recipe: Recipe) -> FrozenBackbone:
     """The trial's frozen backbone, which has embedded all images but those of test."""
     services, extensions = bench.services.silent(), bench.request.extensions
     with services.console.step("Preparing the network"):
-        frozen = frozen_backbone(recipe, services.store, services.console, extensions, bench.catalog)
+        frozen = frozen_backbone(
+            recipe, services.store, services.console, extensions, bench.catalog
+        )
     rows = np.flatnonzero(bench.catalog.splits != "")
     changed = frozen.embed_rows(bench.catalog, rows, recipe, services.console)
     if changed:
