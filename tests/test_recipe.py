@@ -31,6 +31,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "method": "finetune",
     "dataset": "cifar10",
     "backbone.name": "resnet18",
+    "backbone.precision": "fp32",
     "backbone.pretrained": False,
     "backbone.weights": "weights.safetensors",
     "preprocessing.mode": "pad",
