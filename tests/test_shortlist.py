@@ -35,6 +35,31 @@ def test_one_network_at_two_sizes_is_two_entries():
     assert [entry.name for entry in both] == ["resnet18@160", "resnet18"]
 
 
+def test_an_entry_may_have_a_precision_of_its_own():
+    (entry,) = entries(["tf_efficientnet_lite2@128:int8=w.pth"], BackboneOptions())
+    assert entry.settings(BackboneOptions()) == {
+        "backbone.name": "tf_efficientnet_lite2",
+        "backbone.precision": "int8",
+        "backbone.weights": "w.pth",
+        "preprocessing.size_px": 128,
+    }
+
+
+def test_one_network_in_two_precisions_is_two_entries():
+    both = entries(["resnet18:int8", "resnet18:fp32"], BackboneOptions())
+    assert [entry.name for entry in both] == ["resnet18:int8", "resnet18:fp32"]
+
+
+def test_a_precision_of_the_recipe_is_reset_for_another_backbone():
+    (entry,) = entries(["resnet18"], BackboneOptions())
+    assert entry.settings(BackboneOptions(precision="int8"))["backbone.precision"] is None
+
+
+def test_another_word_than_a_precision_is_refused():
+    with pytest.raises(UserError, match=r"'resnet18:int4' has neither int8 nor fp32 after the"):
+        entries(["resnet18:int4"], BackboneOptions())
+
+
 @pytest.mark.parametrize("text", ["resnet18@", "resnet18@large", "resnet18@0"])
 def test_a_size_that_is_no_number_is_refused(text: str):
     with pytest.raises(UserError, match="has no number of pixels after @"):
@@ -51,7 +76,9 @@ def test_an_entry_may_bring_its_weights():
 
 
 def test_an_entry_without_a_name_is_refused():
-    with pytest.raises(UserError, match=r"'=w\.pth' names no backbone\. Write NAME, NAME@PIXELS"):
+    with pytest.raises(
+        UserError, match=r"'=w\.pth' names no backbone\. Write NAME, and behind it @PIXELS"
+    ):
         entries(["=w.pth"], BackboneOptions())
     with pytest.raises(UserError, match="No backbone is named"):
         entries([], BackboneOptions())

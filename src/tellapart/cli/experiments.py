@@ -255,7 +255,7 @@ def tune(
         "pick photos/",
         "pick photos/ --max-ms 20",
         "pick photos/ --ms-worth 0.5",
-        "pick photos/ --backbones resnet18,resnet50=mine.safetensors",
+        "pick photos/ --backbones tf_efficientnet_lite2:int8,resnet50=mine.safetensors",
     )
 )
 def pick(
@@ -263,10 +263,10 @@ def pick(
     backbones: Annotated[
         list[str] | None,
         option(
-            "A backbone to measure, with the size of its input if that is another one, and a file of"
-            " weights if it has its own. May be repeated, or be a list with commas. Default: those"
-            " of the shortlist whose weights are here.",
-            metavar="NAME[@PIXELS][=FILE]",
+            "A backbone to measure. @PIXELS gives another size of input, :int8 or :fp32 another"
+            " precision, and =FILE other weights. May be repeated, or be a list with commas."
+            " Default: those of the shortlist whose weights are here.",
+            metavar="NAME[@PIXELS][:PRECISION][=FILE]",
         ),
     ] = None,
     max_ms: Annotated[

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from tellapart.cache.packages import PACKAGES, packaged_file
 from tellapart.errors import UserError
@@ -17,14 +18,15 @@ from tellapart.recipe import Recipe
 # time on a CPU. DINOv2 was trained at 518 px, where an image takes a second.
 SHORTLIST = (
     "mobilenetv4_conv_small",
-    "tf_efficientnet_lite0",
-    "tf_efficientnet_lite2",
+    "tf_efficientnet_lite0:int8",
+    "tf_efficientnet_lite2:int8",
     "mobilenetv4_conv_medium",
     "convnext_nano",
     "convnext_tiny",
     "vit_small_patch14_dinov2@224",
 )
-FORM = "NAME, NAME@PIXELS for another size of input, or either with =FILE for weights of your own"
+PRECISIONS: tuple[Literal["int8", "fp32"], ...] = ("int8", "fp32")
+FORM = "NAME, and behind it @PIXELS, :int8 or :fp32, and =FILE, each where it is not the default"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Entry:
             preprocessing = replace(preprocessing, size_px=self.size_px)
         return replace(recipe, backbone=self.options, preprocessing=preprocessing)
 
+    def without_precision(self) -> Entry:
+        """The same network in the precision that it has by default."""
+        options = replace(self.options, precision=None)
+        return replace(self, name=self.name.partition(":")[0], options=options)
+
     def settings(self, stated: BackboneOptions) -> dict[str, str | int | None]:
         """The recipe keys to set, with their values, in order to train with it.
 
@@ -59,6 +66,8 @@ class Entry:
         """
         chosen = self.options
         settings: dict[str, str | int | None] = {"backbone.name": chosen.name}
+        if chosen.precision or stated.precision:
+            settings["backbone.precision"] = chosen.precision
         # Weights of the recipe belong to its own backbone, so another one has to reset them.
         if chosen.weights or stated.weights:
             settings["backbone.weights"] = chosen.weights
@@ -71,8 +80,9 @@ def entries(wanted: Sequence[str] | None, own: BackboneOptions) -> list[Entry]:
     """The backbones to measure, each once.
 
     Args:
-        wanted: each is NAME or NAME@PIXELS, with =FILE for its weights. None means the shortlist
-            and the backbone of the recipe.
+        wanted: each is NAME, with @PIXELS for another size of input, :int8 or :fp32 for another
+            precision, and =FILE for weights, in this order. None means the shortlist and the
+            backbone of the recipe.
         own: the backbone of the recipe.
 
     Raises:
@@ -84,8 +94,9 @@ def entries(wanted: Sequence[str] | None, own: BackboneOptions) -> list[Entry]:
     if isinstance(wanted, str):
         raise UserError(f"The backbones must be a list, got {wanted!r}.", f"Write [{wanted!r}].")
     found = [_entry(text) for text in (SHORTLIST if wanted is None else wanted)]
-    if wanted is None and own not in [entry.options for entry in found]:
-        found.append(Entry(own.name, own))
+    # The default backbone is on the shortlist, under the precision that it has by default.
+    if wanted is None and own not in [BackboneOptions(), *(entry.options for entry in found)]:
+        found.append(Entry(_spelling(own), own))
     if not found:
         raise UserError(
             "No backbone is named.",
@@ -99,13 +110,21 @@ def entries(wanted: Sequence[str] | None, own: BackboneOptions) -> list[Entry]:
 def _entry(text: str) -> Entry:
     """One word of `--backbones`, named by all of it but its file."""
     label, _, file = (word.strip() for word in text.partition("="))
-    name, at, pixels = label.partition("@")
+    sized, colon, precision = label.partition(":")
+    name, at, pixels = sized.partition("@")
     if not name:
         raise UserError(f"{text!r} names no backbone.", f"Write {FORM}.")
     if at and not (pixels.isdecimal() and int(pixels)):
         raise UserError(f"{text!r} has no number of pixels after @.", f"Write {FORM}.")
-    options = BackboneOptions(name=name, weights=file or None)
+    chosen = next((known for known in PRECISIONS if known == precision), None)
+    if colon and chosen is None:
+        raise UserError(f"{text!r} has neither int8 nor fp32 after the colon.", f"Write {FORM}.")
+    options = BackboneOptions(name=name, weights=file or None, precision=chosen)
     return Entry(label, options, int(pixels) if at else None)
+
+
+def _spelling(options: BackboneOptions) -> str:
+    return f"{options.name}:{options.precision}" if options.precision else options.name
 
 
 def _label(entry: Entry, *, alone: bool) -> str:
@@ -115,8 +134,13 @@ def _label(entry: Entry, *, alone: bool) -> str:
 
 
 def packaged_entries() -> list[Entry]:
-    """The backbones whose weights install with pip."""
-    return [Entry(name, BackboneOptions(name=name)) for name in PACKAGES]
+    """The backbones whose weights install with pip, in int8 and in fp32."""
+    options = [
+        BackboneOptions(name=name, precision=precision)
+        for precision in PRECISIONS
+        for name in PACKAGES
+    ]
+    return [Entry(_spelling(backbone), backbone) for backbone in options]
 
 
 def needs_hub(options: BackboneOptions) -> bool:

@@ -203,7 +203,9 @@ def _embedded(
         frozen = frozen_for(request.recipe, services, request.extensions, catalog)
         hook = frozen.features if frozen else None
         return frozen, load_data(request, catalog, console, hook)
-    frozen = frozen_for(request.recipe, services, request.extensions, data.catalog)
+    from tellapart.pipeline.loaded_backbones import undivided
+
+    frozen = frozen_for(request.recipe, services, request.extensions, undivided(data.catalog))
     if frozen is None:
         return frozen, data
     used = np.flatnonzero(data.catalog.splits != "")

@@ -62,6 +62,14 @@ class Loaded:
         return int(sum(np.prod(tensor.dims) for tensor in weights))
 
 
+def undivided(catalog: Catalog) -> Catalog:
+    """The catalog without splits, as a training has it when it loads its network.
+
+    So the same images show the ranges of an int8 network, and give the same graph.
+    """
+    return catalog.with_splits(np.full(len(catalog), "", catalog.splits.dtype))
+
+
 def check_names(wanted: Sequence[Entry], recipe: Recipe) -> None:
     """Refuse, before any work, names that are no backbone's.
 

@@ -28,11 +28,17 @@ from tellapart.experiments.preset_choice import (
     PresetChoice,
     reason_for,
 )
-from tellapart.experiments.shortlist import Entry, entries, packaged_entries
+from tellapart.experiments.shortlist import entries, packaged_entries
 from tellapart.keyed import keyed_numbers
 from tellapart.options import BackboneOptions
 from tellapart.pipeline.data import Data, load_data, read_data, scan_memory
-from tellapart.pipeline.loaded_backbones import Loaded, decoded, files_of, load_each
+from tellapart.pipeline.loaded_backbones import (
+    Loaded,
+    decoded,
+    files_of,
+    load_each,
+    undivided,
+)
 from tellapart.pipeline.probe import FrozenBackbone, fit_head, frozen_for
 from tellapart.pipeline.request import Request
 from tellapart.pipeline.services import Services
@@ -110,7 +116,7 @@ def prepare(preset: str, request: Request, services: Services) -> tuple[Request,
     assert frozen  # the recipes of presets start at a probe
     data = load_data(request, catalog, console, frozen.features)
     services.clock.lap("features")
-    loaded, skipped = _candidates(preset, request.recipe, console, data.catalog)
+    loaded, skipped = _candidates(preset, request.recipe, console, undivided(data.catalog))
     choice, chosen = _choose(preset, request.recipe, data.catalog, loaded, skipped, services)
     choice.tell(console)
     services.clock.lap("preset")
@@ -126,10 +132,12 @@ def _candidates(
     preset: str, recipe: Recipe, console: Console, catalog: Catalog
 ) -> tuple[list[Loaded], dict[str, str]]:
     """The candidates that are here, with the preset's default first, and why others are not."""
-    shortlist = packaged_entries() if preset == "balanced" else entries(None, BackboneOptions())
-    default = Entry(recipe.backbone.name, recipe.backbone)
-    others = [entry for entry in shortlist if entry.options != recipe.backbone]
-    return load_each([default, *others], recipe, console, catalog, fetch=False)
+    if preset == "balanced":
+        return load_each(packaged_entries(), recipe, console, catalog, fetch=False)
+    # Gradients need fp32, which is what these networks have without a precision.
+    shortlist = [entry.without_precision() for entry in entries(None, BackboneOptions())]
+    shortlist.sort(key=lambda entry: entry.options != recipe.backbone)
+    return load_each(shortlist, recipe, console, catalog, fetch=False)
 
 
 def _choose(

@@ -191,9 +191,9 @@ def pick(
 
     Args:
         data: the images, in any form that `train` takes.
-        backbones: what to try, NAME, NAME@PIXELS for another size of input, or either with =FILE
-            of weights. Weights that are not here are fetched. None means the shortlist, of which
-            those are measured whose weights are here.
+        backbones: what to try: NAME, with @PIXELS for another size of input, :int8 or :fp32 for
+            another precision, and =FILE for weights, in this order. Weights that are not here are
+            fetched. None means the shortlist, of which those are measured whose weights are here.
         max_ms: the most milliseconds that an image may take on one thread, decoding included.
         max_mb: the largest size of a model file, in megabytes.
         ms_worth: points of accuracy that a millisecond per image is worth. None takes the best
