@@ -23,6 +23,7 @@ from tellapart.jobs.pick import candidates as jobs_candidates
 from tellapart.jobs.pick import pick as jobs_picking
 from tellapart.jobs.pick.pick import Picked, pick
 from tellapart.models import weights
+from tellapart.pipeline import loaded_backbones
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.sources.source import read_source
 
@@ -206,6 +207,18 @@ def test_of_the_shortlist_nothing_is_fetched_unasked(
     assert offline == []
     assert picked.failed == {
         "resnet26": "Its weights are not here. Run tellapart backbones fetch resnet26."
+    }
+
+
+def test_without_torch_the_packaged_ones_are_measured_and_the_others_say_what_they_need(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(shortlist, "SHORTLIST", ("tf_efficientnet_lite0:int8", "resnet26"))
+    monkeypatch.setattr(loaded_backbones, "find_spec", lambda name: None)
+    picked = pick(photos, out=tmp_path / "pick.html", quiet=True)
+    assert list(accuracies(picked)) == ["tf_efficientnet_lite0:int8"]
+    assert picked.failed == {
+        "resnet26": "It needs PyTorch, which is not installed. Run pip install 'tellapart[torch]'."
     }
 
 

