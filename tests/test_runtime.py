@@ -260,7 +260,7 @@ def others(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How many cores other processes use: the last number of a list. The machine has four."""
     cores = [0.0]
     monkeypatch.setattr(
-        runtime_choice, "_seconds_of_others", lambda: cores[-1] * time.perf_counter()
+        runtime_choice, "seconds_of_others", lambda: cores[-1] * time.perf_counter()
     )
     monkeypatch.setattr(runtime_choice.os, "cpu_count", lambda: 4)
     monkeypatch.setattr(runtime_choice, "WATCHED_SECONDS", 0.01)

@@ -114,12 +114,12 @@ class MachineWatch:
     """Watches, from its making on, whether other processes use the machine."""
 
     def __init__(self) -> None:
-        self._began, self._others = time.perf_counter(), _seconds_of_others()
+        self._began, self._others = time.perf_counter(), seconds_of_others()
 
     def is_busy(self) -> bool:
         """Whether others took cores that this process may use."""
         passed = max(time.perf_counter() - self._began, 1e-6)
-        taken = (_seconds_of_others() - self._others) / passed
+        taken = (seconds_of_others() - self._others) / passed
         spare = (os.cpu_count() or 1) - usable_cores()  # in a container others may have them
         return taken > spare + BUSY_CORES
 
@@ -130,7 +130,7 @@ def _is_busy_now() -> bool:
     return watch.is_busy()
 
 
-def _seconds_of_others() -> float:
+def seconds_of_others() -> float:
     """The seconds that all cores together have worked for other processes; 0 where nothing tells."""
     try:
         times = psutil.cpu_times()
