@@ -23,6 +23,7 @@ from tellapart.training.speed_trials import Limits
 CPU = torch.device("cpu")
 SHAPE = (3, 32, 32)
 WAY = RuntimeSettings(1, "contiguous")
+LATE = 2.0  # seconds that a busy machine may add to what a test measures
 
 
 @pytest.fixture(autouse=True)
@@ -192,11 +193,11 @@ def seconds_of_choice(module: nn.Module, **options: object) -> float:
 @pytest.mark.parametrize("seconds", [0.0, 0.03, 0.2])
 def test_all_trials_together_are_bounded(monkeypatch: pytest.MonkeyPatch, seconds: float):
     monkeypatch.setattr(speed_trials, "TRIALS_SECONDS", 0.5)
-    assert seconds_of_choice(Slow(seconds, layers=20)) < 0.5 + 2 * seconds + 0.2
+    assert seconds_of_choice(Slow(seconds, layers=60)) < 0.5 + 2 * seconds + LATE
 
 
 def test_all_trials_together_take_a_small_share_of_a_budget():
-    assert seconds_of_choice(Slow(0.02, layers=20), budget_minutes=10 / 60) < 0.3 + 0.3
+    assert seconds_of_choice(Slow(0.02, layers=200), budget_minutes=10 / 60) < 0.3 + LATE
 
 
 def test_trials_are_short_where_the_training_is(monkeypatch: pytest.MonkeyPatch):
@@ -205,7 +206,7 @@ def test_trials_are_short_where_the_training_is(monkeypatch: pytest.MonkeyPatch)
     began = time.perf_counter()
     choose_runtime(Slow(0.0), SHAPE, TrainingOptions(epochs=1), CPU, num_images=1, timer=timer)
     assert len(timer.tried) == 2
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < LATE
 
 
 def test_a_network_that_is_too_large_to_be_tried_runs_with_one_thread(
@@ -214,7 +215,7 @@ def test_a_network_that_is_too_large_to_be_tried_runs_with_one_thread(
     monkeypatch.setattr(speed_trials, "TRIALS_SECONDS", 0.05)
     found = choose_runtime(Slow(0.04, layers=9), SHAPE, TrainingOptions(), CPU, num_images=10)
     assert (found.threads, found.memory_format) == (1, "channels_last")
-    assert 0.02 < found.seconds < 1
+    assert 0.02 < found.seconds < LATE
 
 
 def soon(seconds: float) -> Limits:
@@ -223,10 +224,10 @@ def soon(seconds: float) -> Limits:
 
 
 def test_a_step_that_takes_too_long_is_stopped_between_two_layers():
-    slow = Slow(0.05, layers=20)
+    slow = Slow(0.05, layers=100)
     began = time.perf_counter()
     assert math.isinf(speed_trials.step_seconds(slow, (2, *SHAPE), WAY, soon(0.07)))
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < LATE
     assert (slow.counts, torch.get_num_threads()) == ([2], 3)
 
 
