@@ -120,29 +120,27 @@ class Rows:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The covariance of standardised features by its eigenvectors.
+    """The covariance of standardised features: how much they vary along its eigenvectors.
 
     Args:
-        values: (R,) the eigenvalues.
-        vectors: (R, D) float32, orthonormal. All features vary alike in the directions left out.
+        values: (D,) the eigenvalues; ones where they were not measured.
+        vectors: (D, D) float32, a row each. None where they were not measured.
     """
 
     values: Floats
-    vectors: NDArray[np.float32]
+    vectors: NDArray[np.float32] | None = None
 
-    def solve(self, gradient: Floats, curvature: Floats, penalty: float) -> Floats:
-        """The gradient (C, D) over the curvature that it meets along each direction.
+    def turned(self, weights: Floats) -> Floats:
+        """Weights (C, D) of features as weights along the eigenvectors."""
+        if self.vectors is None:
+            return weights
+        return (weights.astype(np.float32) @ self.vectors.T).astype(np.float64)
 
-        Args:
-            gradient: of the weights.
-            curvature: (C,) the mean of p (1 - p) of each class.
-            penalty: of the squared weights.
-        """
-        flat = 1 / (curvature[:, None] + penalty)
-        along = 1 / (curvature[:, None] * self.values + penalty) - flat
-        turned = (gradient.astype(np.float32) @ self.vectors.T) * along
-        solved: Floats = flat * gradient + turned.astype(np.float32) @ self.vectors
-        return solved
+    def turned_back(self, weights: Floats) -> Floats:
+        """Weights (C, D) along the eigenvectors as weights of features."""
+        if self.vectors is None:
+            return weights
+        return (weights.astype(np.float32) @ self.vectors).astype(np.float64)
 
 
 def measure_spectrum(rows: NDArray[np.float32]) -> Spectrum:
@@ -156,7 +154,7 @@ def measure_spectrum(rows: NDArray[np.float32]) -> Spectrum:
 
 def no_spectrum(width: int) -> Spectrum:
     """What stands for the spectrum where measuring it takes longer than it saves."""
-    return Spectrum(np.zeros(0), np.zeros((0, width), np.float32))
+    return Spectrum(np.ones(width))
 
 
 @dataclass(frozen=True)
@@ -180,9 +178,11 @@ class Fit:
 class _Value:
     """The loss at a point (C, D + 1), or what one block adds to it.
 
+    A point holds weights along the eigenvectors of the spectrum, and the biases as its last column.
+
     Args:
         loss: with its penalty, once all blocks are added up.
-        slope: (C, D) its gradient along the weights.
+        slope: (C, D) its gradient along the weights; in a block, along those of features.
         bias_slope: (C,) its gradient along the biases.
         curvature: (C,) the mean of p (1 - p) of each class.
     """
@@ -254,6 +254,7 @@ class Regression:
         point[:, -1] = self._log_shares
         if start is not None:
             point = start[self._present]
+            point[:, :-1] = self._spectrum.turned(point[:, :-1])
         value, passes = self._value(point, penalty), 1
         first = _gap(value, penalty)
         memory: deque[tuple[Floats, Floats]] = deque(maxlen=MEMORY)
@@ -274,12 +275,9 @@ class Regression:
         self, value: _Value, penalty: float, memory: deque[tuple[Floats, Floats]]
     ) -> Floats:
         """Downhill: the gradient by the inverse Hessian, as the last steps show it."""
-
-        def preconditioned(gradient: Floats) -> Floats:
-            curvature = np.maximum(value.curvature, 1e-12)
-            weights = self._spectrum.solve(gradient[:, :-1], curvature, penalty)
-            return np.column_stack([weights, gradient[:, -1] / curvature])
-
+        # Along an eigenvector the loss bends as much as the features vary there.
+        curvature = np.maximum(value.curvature, 1e-12)[:, None]
+        bend = np.column_stack([curvature * self._spectrum.values + penalty, curvature])
         rest, shares = value.gradient, []
         for step, change in reversed(memory):
             shares.append(_product(step, rest) / _product(step, change))
@@ -287,8 +285,8 @@ class Regression:
         scale = 1.0
         if memory:
             step, change = memory[-1]
-            scale = _product(step, change) / _product(change, preconditioned(change))
-        rest = scale * preconditioned(rest)
+            scale = _product(step, change) / _product(change, change / bend)
+        rest = np.asarray(scale * rest / bend)
         for (step, change), share in zip(memory, reversed(shares), strict=True):
             rest += (share - _product(change, rest) / _product(step, change)) * step
         return -rest
@@ -309,15 +307,17 @@ class Regression:
         return size * direction, nearer, tried
 
     def _value(self, point: Floats, penalty: float) -> _Value:
-        weight, bias = point[:, :-1].astype(np.float32), point[:, -1].astype(np.float32)
+        weight = self._spectrum.turned_back(point[:, :-1]).astype(np.float32)
+        bias = point[:, -1].astype(np.float32)
         loss = penalty / 2 * float((point[:, :-1] ** 2).sum())
-        slope, bias_slope = penalty * point[:, :-1], np.zeros(len(bias))
-        curvature = np.zeros(len(bias))
+        slope = np.zeros_like(point[:, :-1])
+        bias_slope, curvature = np.zeros(len(bias)), np.zeros(len(bias))
         for part in self._parts(weight, bias):
             loss += part.loss
             slope += part.slope
             bias_slope += part.bias_slope
             curvature += part.curvature
+        slope = self._spectrum.turned(slope) + penalty * point[:, :-1]
         return _Value(loss, slope, bias_slope, curvature)
 
     def _parts(self, weight: NDArray[np.float32], bias: NDArray[np.float32]) -> Iterable[_Value]:
@@ -359,7 +359,8 @@ class Regression:
         """(C, D + 1) with a small logit for the classes without rows."""
         weights = np.zeros((self._num_classes, point.shape[1]))
         weights[:, -1] = point[:, -1].min() - ABSENT_LOGITS
-        weights[self._present] = point
+        weights[self._present, :-1] = self._spectrum.turned_back(point[:, :-1])
+        weights[self._present, -1] = point[:, -1]
         return weights
 
 
