@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tellapart.errors import UserError
 from tellapart.extensions import (
     Extensions,
@@ -34,6 +32,7 @@ from tellapart.recipe import Recipe
 from tellapart.sources.source import Source
 
 if TYPE_CHECKING:
+    from tellapart.pipeline.presets import Prepared
     from tellapart.training.events import Callback
 
 
@@ -150,16 +149,19 @@ def train(
     with open_services(quiet=quiet) as services:
         for note in extensions.unused_by(request.recipe):
             services.console.say(f"note: {note}")
-        data_read = None
+        prepared = None
         if preset is not None:
-            request, data_read = prepare(preset, request, services)
+            request, prepared = prepare(preset, request, services)
         if request.recipe.by_gradient:
-            return _by_gradient(request, services, callbacks, data_read)
-        return _by_probe(request, services, callbacks, data_read)
+            return _by_gradient(request, services, callbacks, prepared)
+        return _by_probe(request, services, callbacks, prepared)
 
 
 def _by_probe(
-    request: Request, services: Services, callbacks: Sequence[Callback], data: Data | None
+    request: Request,
+    services: Services,
+    callbacks: Sequence[Callback],
+    prepared: Prepared | None,
 ) -> Run:
     """Embed the images while they are scanned, fit a head on train, and ship it."""
     if callbacks or request.extensions.metrics:
@@ -168,7 +170,7 @@ def _by_probe(
             " metrics would never be called.",
             "Take one that trains by gradient, as recipe='finetune', or leave them out.",
         )
-    frozen, data = _embedded(request, services, data)
+    frozen, data = _embedded(request, services, prepared)
     assert frozen
     services.clock.lap("features")
     with services.step("head", "Fitting the head") as task:
@@ -189,31 +191,27 @@ def _by_probe(
 
 
 def _embedded(
-    request: Request, services: Services, data: Data | None
+    request: Request, services: Services, prepared: Prepared | None
 ) -> tuple[FrozenBackbone | None, Data]:
     """The frozen backbone of a recipe that has one, and the data, embedded by it.
 
     Args:
-        data: what a preset has read. None means that it is read here.
+        prepared: what a preset has read and loaded. None means that both are done here.
     """
     console = services.console
-    if data is None:
-        catalog = read_data(request, console)
-        services.clock.lap("reading")
-        frozen = frozen_for(request.recipe, services, request.extensions, catalog)
-        hook = frozen.features if frozen else None
-        return frozen, load_data(request, catalog, console, hook)
-    from tellapart.pipeline.loaded_backbones import undivided
-
-    frozen = frozen_for(request.recipe, services, request.extensions, undivided(data.catalog))
-    if frozen is None:
-        return frozen, data
-    used = np.flatnonzero(data.catalog.splits != "")
-    return frozen, data.without(frozen.embed_rows(data.catalog, used, request.recipe, console))
+    if prepared is not None:
+        return prepared.embedded(request.recipe, console)
+    catalog = read_data(request, console)
+    services.clock.lap("reading")
+    frozen = frozen_for(request.recipe, services, request.extensions, catalog)
+    return frozen, load_data(request, catalog, console, frozen.features if frozen else None)
 
 
 def _by_gradient(
-    request: Request, services: Services, callbacks: Sequence[Callback], data: Data | None
+    request: Request,
+    services: Services,
+    callbacks: Sequence[Callback],
+    prepared: Prepared | None,
 ) -> Run:
     """Train the network; the recipe may start at a probe."""
     with services.console.step("Loading PyTorch"):
@@ -228,7 +226,7 @@ def _by_gradient(
             services.console.say(f"{run.folder.path} is finished: nothing is left to do")
             return Run.open(run.folder.path)
         with hardware.writer_first():  # the others find remembered what the writer has scanned
-            frozen, data = _embedded(request, services, data)
+            frozen, data = _embedded(request, services, prepared)
             services.clock.lap("features" if frozen else "scan")
             with services.step("head", "Fitting the head") as task:
                 start = (

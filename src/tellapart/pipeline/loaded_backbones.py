@@ -23,7 +23,8 @@ from tellapart.experiments.shortlist import Entry, needs_hub
 from tellapart.export.compose import compose_features
 from tellapart.export.graph_cache import ExportedNetwork, kept_network
 from tellapart.extensions import Extensions
-from tellapart.pipeline.probe import Embed, LoadedBackbone
+from tellapart.pipeline.probe import Embed, FrozenBackbone, LoadedBackbone
+from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 
@@ -49,6 +50,10 @@ class Loaded:
     def features_graph(self) -> bytes:
         """From pixels to the embedding, which names its features."""
         return compose_features(self.network.graph, self.network.preprocessing)
+
+    def frozen(self, features: FeatureExtractor) -> FrozenBackbone:
+        """The backbone as a training takes it, with what computes its features."""
+        return FrozenBackbone(network=self.network, features=features, embed=self.embed)
 
     @property
     def parameters(self) -> int:

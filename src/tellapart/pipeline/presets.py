@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,25 @@ CHOICE_SHARE = 1 / 3  # of the budget, for all measurements; the rest is for fin
 SAMPLE = 3000  # train images that candidates are measured on: enough to tell some 2 points apart
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a preset has read and loaded, so that the training does neither again.
+
+    Args:
+        data: scanned and divided.
+        frozen: the backbone that was chosen, which has embedded a sample of the images.
+    """
+
+    data: Data
+    frozen: FrozenBackbone
+
+    def embedded(self, recipe: Recipe, console: Console) -> tuple[FrozenBackbone, Data]:
+        """The backbone when it has embedded all images, and the data without those that changed."""
+        used = np.flatnonzero(self.data.catalog.splits != "")
+        changed = self.frozen.embed_rows(self.data.catalog, used, recipe, console)
+        return self.frozen, self.data.without(changed)
+
+
 def recipe_of_preset(
     preset: str, recipe: str | Recipe, changes: Mapping[str, Any] | None
 ) -> str | Recipe:
@@ -87,7 +106,7 @@ def recipe_of_preset(
     return "finetune" if preset == "best" else "probe"
 
 
-def prepare(preset: str, request: Request, services: Services) -> tuple[Request, Data | None]:
+def prepare(preset: str, request: Request, services: Services) -> tuple[Request, Prepared | None]:
     """Choose the backbone of a preset by out-of-fold accuracy on train images, and by time.
 
     The test images play no part. Candidates that are too slow are left out before they embed
@@ -99,8 +118,8 @@ def prepare(preset: str, request: Request, services: Services) -> tuple[Request,
         services: the store keeps what is computed, for the training that follows.
 
     Returns:
-        The request with the recipe to train by, and the data, scanned and divided; None where
-        nothing was read.
+        The request with the recipe to train by, and what was read and loaded for it; None where
+        nothing was.
     """
     if preset == "fast":
         why = f"{request.recipe.backbone.name} is the default, and nothing was measured."
@@ -120,7 +139,9 @@ def prepare(preset: str, request: Request, services: Services) -> tuple[Request,
     choice, chosen = _choose(preset, request.recipe, data.catalog, loaded, skipped, services)
     choice.tell(console)
     services.clock.lap("preset")
-    return replace(request, recipe=chosen.recipe, preset=choice.as_json()), data
+    request = replace(request, recipe=chosen.recipe, preset=choice.as_json())
+    extractor = FeatureExtractor(chosen.features_graph, services.store)
+    return request, Prepared(data, chosen.frozen(extractor))
 
 
 def _with_budget(recipe: Recipe) -> Recipe:
@@ -265,8 +286,7 @@ def _held_out(
     rows: NDArray[np.int64],
 ) -> HeldOutAnswers | None:
     """The out-of-fold answers of a candidate; None where no image could be held out."""
-    frozen = FrozenBackbone(network=candidate.network, features=features, embed=candidate.embed)
-    held_out = fit_head(frozen, catalog, rows, candidate.recipe).held_out
+    held_out = fit_head(candidate.frozen(features), catalog, rows, candidate.recipe).held_out
     if held_out is None or not len(held_out.rows):
         return None
     right = held_out.logits.argmax(axis=1) == catalog.labels[held_out.rows]

@@ -25,7 +25,7 @@ from tellapart.modelfile.session import Session
 from tellapart.pipeline.data import divide, scan_files, scan_memory, tell_findings
 from tellapart.pipeline.findings import find_all
 from tellapart.pipeline.loaded_backbones import Loaded, decoded, reason_in_words
-from tellapart.pipeline.probe import FrozenBackbone, fit_train, predictions_by
+from tellapart.pipeline.probe import fit_train, predictions_by
 from tellapart.pipeline.request import Request
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import calibrated_head, card_for
@@ -203,8 +203,7 @@ def _fit(
     Test images are not read.
     """
     began, recipe, network = time.monotonic(), candidate.recipe, candidate.network
-    frozen = FrozenBackbone(network=network, features=features, embed=candidate.embed)
-    model = fit_train(frozen, catalog, recipe)
+    model = fit_train(candidate.frozen(features), catalog, recipe)
     head, calibration = calibrated_head(model, catalog, recipe)
     card = card_for(catalog, network, recipe, calibration)
     file = compose_model(network.graph, network.preprocessing, head, card)
