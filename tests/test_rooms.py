@@ -40,10 +40,7 @@ TRAIN_ONLY = [
     "scipy",
     "onnx",
     "polars",
-    "yaml",
-    "jinja2",
     "safetensors",
-    "platformdirs",
     "huggingface_hub",
 ]
 
@@ -156,3 +153,15 @@ def test_parquet_without_its_extra_is_refused_before_any_work(run: Run, data: Pa
         in done.stderr
     )
     assert not (tmp_path / "x.parquet").exists()
+
+
+def test_explore_runs_without_the_train_extra(data: Path, tmp_path: Path):
+    done = without_the_extra(RUN, "explore", data, "--out", tmp_path / "page.html", "-q", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "page.html").exists()
+
+
+def test_runs_are_listed_without_the_train_extra(run: Run):
+    done = without_the_extra(RUN, "runs", run.path.parent, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row["state"] for row in json.loads(done.stdout)["runs"]] == ["finished"]

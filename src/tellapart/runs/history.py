@@ -251,9 +251,13 @@ def _score(test: Mapping[str, Any] | None) -> Score | None:
 
 
 def _val_accuracy(run: RunFolder) -> Score | None:
-    """Of the shipped model, or, of a run that is not finished, after its last epoch."""
-    import polars
-
+    """Of the shipped model, or, of a run that is not finished, after its last epoch. None without
+    polars: the other columns of a list of runs need no tables.
+    """
+    try:
+        import polars
+    except ImportError:
+        return None
     try:
         if run.has("predictions-val.parquet"):
             answers = polars.read_parquet(
