@@ -97,7 +97,7 @@ def main() -> None:
         folder = Path(name)
         images = chosen(words.data, words.images)
         held = {f"{place:06}": pixels for place, pixels in enumerate(images)}
-        np.savez(folder / "images.npz", **held)
+        np.savez(folder / "images.npz", allow_pickle=False, **held)
         found = {}
         for cpu in words.cpus.split(","):
             found[cpu] = answers(cpu, words.emulator, words.model, folder / "images.npz", folder)
