@@ -320,10 +320,11 @@ def _trained(
     embedded: Callable[[], FrozenBackbone],
 ) -> Outcome:
     """Train in the run folder of a trial, from wherever that stands."""
-    from tellapart.pipeline.gradient import finish_network, fit_network
-    from tellapart.pipeline.open import open_run
-    from tellapart.training.hardware import Hardware
-    from tellapart.training.loop import BY_CALLBACK
+    with bench.services.console.step("Loading PyTorch"):
+        from tellapart.pipeline.gradient import finish_network, fit_network
+        from tellapart.pipeline.open import open_run
+        from tellapart.training.hardware import Hardware
+        from tellapart.training.loop import BY_CALLBACK
 
     recipe, services = request.recipe, bench.services.silent()
     with open_run(request) as run:
