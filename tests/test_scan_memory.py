@@ -82,6 +82,46 @@ def test_an_unchanged_folder_is_not_read_again(photos: Path, tmp_path: Path, rea
     assert same(first, again)
 
 
+def test_a_window_of_few_files_recalls_them_all(
+    photos: Path, tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    first = scanned(photos, tmp_path / "cache")
+    monkeypatch.setattr(scans, "WINDOW", 5)
+    read.clear()
+    assert same(scanned(photos, tmp_path / "cache"), first)
+    assert read == []
+
+
+def test_files_are_recalled_in_any_order(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = scanned(photos, tmp_path / "cache")
+    monkeypatch.setattr(scans, "WINDOW", 5)
+    with ScanMemory(tmp_path / "cache", first.files.place, RULES) as memory:
+        paths = first.paths.tolist()
+        recalled = [memory.recall(path, first.files.stamp(path)[0]) for path in paths[::-1]]
+    assert [verdict.digest for verdict in recalled] == first.digests.tolist()[::-1]
+
+
+def test_thumbnails_that_were_lost_are_made_again_and_kept(photos: Path, tmp_path: Path):
+    first = scanned(photos, tmp_path / "cache")
+    shutil.rmtree(next((tmp_path / "cache").glob("thumbnails*")))
+    shutil.move(photos, tmp_path / "elsewhere")
+    assert same(scanned(tmp_path / "elsewhere", tmp_path / "cache"), first)
+    with ScanMemory(tmp_path / "cache", first.files.place, RULES) as memory:
+        assert all(memory.thumbnail_of(digest) for digest in first.digests)
+
+
+def test_copies_far_apart_get_the_verdict_of_their_content(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(inspect, "HELD_CONTENTS", 1)
+    for path in sorted((photos / "leaf").iterdir()):
+        shutil.copy(path, photos / "sky" / f"copy-{path.name}")
+    catalog = scanned(photos, tmp_path / "cache")
+    assert (catalog.ok.sum(), len(find_copies(catalog))) == (48, 12)
+
+
 CHANGES = {
     "other bytes": lambda path: write_image(path, seed=77),
     "one byte, the old times put back": lambda path: flip_quietly(path),

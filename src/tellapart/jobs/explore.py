@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -30,7 +30,8 @@ from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
 from tellapart.report.explore.page import ExplorationInput, render_exploration, summary_lines
 from tellapart.sources.source import Source, name_of
-from tellapart.tables import check_table_name, write_table
+from tellapart.table_file import TableFile
+from tellapart.tables import check_table_name
 
 COLUMNS: Mapping[str, type] = {
     "path": str,
@@ -183,8 +184,9 @@ def explore(
     )
     clock.lap("page")
     if table:
-        with console.step("Writing the table"):
-            write_table(user_path(table), _rows(exploration), COLUMNS)
+        with console.step("Writing the table"), TableFile(user_path(table), COLUMNS) as file:
+            for row in _rows(exploration):
+                file.add(row)
         clock.lap("table")
     console.say(clock.summary())
     harmful = [finding for finding in findings if finding.kind in HARMFUL]
@@ -213,28 +215,26 @@ def _input_px(options: Recipe) -> int:
     return options.preprocessing.size_px or (package.size_px if package else 0)
 
 
-def _rows(exploration: Exploration) -> list[dict[str, Any]]:
+def _rows(exploration: Exploration) -> Iterator[dict[str, Any]]:
     catalog = exploration.catalog
     names = [*catalog.classes, ""]  # label -1 takes the last
     measured = exploration.appearance.T.astype(float).tolist()
-    return [
-        dict(zip(COLUMNS, values, strict=True))
-        for values in zip(
-            catalog.paths,
-            (names[label] for label in catalog.labels),
-            exploration.splits,
-            catalog.groups,
-            catalog.statuses,
-            catalog.notes,
-            catalog.widths.tolist(),
-            catalog.heights.tolist(),
-            *(
-                [None if math.isnan(value) else round(value, 1) for value in column]
-                for column in measured
-            ),
-            catalog.taken,
-            catalog.paths[catalog.copies],
-            catalog.digests,
-            strict=True,
-        )
-    ]
+    for values in zip(
+        catalog.paths,
+        (names[label] for label in catalog.labels),
+        exploration.splits,
+        catalog.groups,
+        catalog.statuses,
+        catalog.notes,
+        catalog.widths.tolist(),
+        catalog.heights.tolist(),
+        *(
+            [None if math.isnan(value) else round(value, 1) for value in column]
+            for column in measured
+        ),
+        catalog.taken,
+        catalog.paths[catalog.copies],
+        catalog.digests,
+        strict=True,
+    ):
+        yield dict(zip(COLUMNS, values, strict=True))

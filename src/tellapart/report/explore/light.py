@@ -127,7 +127,7 @@ def extremes(catalog: Catalog, appearance: Appearance, album: Album) -> list[Ext
     """The darkest, brightest and flattest images, and the grey ones where they are exceptions."""
     known = np.flatnonzero(_known(catalog, appearance))
     # One image of each content, or copies of the darkest image could fill the row.
-    known = known[np.sort(np.unique(catalog.digests[known].astype(str), return_index=True)[1])]
+    known = known[np.sort(np.unique(catalog.digests[known], return_index=True)[1])]
     ends = [("Darkest", 0, 1), ("Brightest", 0, -1), ("Flattest", 1, 1)]
     grey = np.count_nonzero(appearance[known, 2] < GREY)
     if 0 < grey < len(known) / 2:
