@@ -421,7 +421,8 @@ class _Loop:
             ),
             epochs=progress.epochs,
             step=progress.step,
-            steps=progress.steps,
+            # A training that ends early has no more steps to come.
+            steps=progress.step if progress.ended else progress.steps,
             batch=(
                 progress.batch + (name == "iteration_started")
                 if name.startswith("iteration")
