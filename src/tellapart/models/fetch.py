@@ -75,7 +75,7 @@ def fetch_backbone(
             hub cannot be reached.
         Refused: what came is not the file that the hub announced.
 
-    >>> tellapart.fetch_backbone("lenet")
+    >>> fetch_backbone("lenet")
     Traceback (most recent call last):
         ...
     tellapart.errors.UserError: lenet has no published weights. Train it from the start: --set backbone.pretrained=false
