@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.export.compose import EMBEDDING, compose_model
 from tellapart.export.gate import Parity, check_parity, check_reported
 from tellapart.export.graph_cache import ExportedNetwork
-from tellapart.export.references import Reference, torch_references
+from tellapart.export.references import Reference, preprocessed_by, torch_references
 from tellapart.modelfile.session import Session
 from tellapart.pipeline import ship
 from tellapart.sources.source import read_source
@@ -266,20 +267,36 @@ def test_a_run_says_how_far_its_file_is_from_torch(photos: Path, tmp_path: Path)
 
 @pytest.fixture
 def torch_that_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = ship.torch_references
+    """The network on its own disagrees, which is torch's or, in int8, the packaged graph."""
 
-    def lying(*arguments: object, **options: object) -> tuple[list[Reference], list[str]]:
-        references, changed = honest(*arguments, **options)
-        return [replace(one, embedding=-one.embedding) for one in references], changed
+    def lying(honest: Callable[..., Any]) -> Callable[..., Any]:
+        def references(*arguments: object) -> tuple[object, ...]:
+            found, *rest = honest(*arguments)
+            return [replace(one, embedding=-one.embedding) for one in found], *rest
 
-    monkeypatch.setattr(ship, "torch_references", lying)
+        return references
+
+    monkeypatch.setattr(ship, "torch_references", lying(ship.torch_references))
+    monkeypatch.setattr(ship, "own_references", lying(ship.own_references))
 
 
 @pytest.mark.usefixtures("torch_that_disagrees")
-def test_a_training_whose_file_disagrees_leaves_nothing_behind(photos: Path, tmp_path: Path):
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_a_training_whose_file_disagrees_leaves_nothing_behind(
+    precision: str, photos: Path, tmp_path: Path
+):
+    options = {**SMALL, "backbone.precision": precision}
     with pytest.raises(Refused, match="so it was not written"):
-        tellapart.train(photos, set=SMALL, out=tmp_path / "runs", quiet=True)
+        tellapart.train(photos, set=options, out=tmp_path / "runs", quiet=True)
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_resize_that_is_not_pillows_is_refused(model: bytes, references: list[Reference]):
+    images = [reference.pixels for reference in references]
+    own = preprocessed_by(model, images)
+    turned = replace(PREPROCESSING, mode="pad")
+    with pytest.raises(Refused, match=r"levels=\d\d"):
+        check_parity(model, small_head(), turned, references, own)
 
 
 @pytest.mark.usefixtures("torch_that_disagrees")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +14,7 @@ from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused
 from tellapart.evaluation.calibration import softmax
 from tellapart.evaluation.predictions import Predictions
-from tellapart.export.compose import EMBEDDING, PIXELS, PREPROCESSED, Head, cut_at
+from tellapart.export.compose import EMBEDDING, PREPROCESSED, Head, cut_at
 from tellapart.export.references import Reference, pixels_now, refuse_if_all
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
@@ -30,10 +30,6 @@ LEVELS = 2.0  # the largest difference between two resizes, of 255; more than on
 # The largest differences of unfamiliarity, of 1 or more, and of an answer's logit, as shares.
 OTHER_OUTPUTS = 0.005
 BATCH = 7  # odd, so that a kernel for batches of 4 or 8 cannot hide a fault
-
-
-# Preprocessed images (N, C, S, S) → probabilities (N, classes), by the network on its own.
-Parts = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ def check_parity(
     head: Head,
     preprocessing: Preprocessing,
     references: Sequence[Reference],
-    parts: Parts | None = None,
+    own: NDArray[np.float32] | None = None,
 ) -> Parity:
     """Compare a model file of one network and one head with its parts.
 
@@ -104,36 +100,137 @@ def check_parity(
         head: the head in it.
         preprocessing: the preprocessing in it.
         references: images with their embeddings by the network on its own.
-        parts: network and head on their own, for a network in int8.
+        own: (N, C, S, S) the same images as the file's own preprocessing takes them, where the
+            references are of these. None means that they are of Pillow's.
 
     Raises:
         Refused: they do not agree, so nothing may be written.
     """
     embeddings = np.stack([reference.embedding for reference in references])
     images = [reference.pixels for reference in references]
-    tail, inputs = _behind_preprocessing(model), _inputs(preprocessing, images)
-    parity = _compare(model, tail, inputs, probabilities(head.layers, embeddings), parts)
+    file = _File(model, preprocessing, images, own)
+    parity = file.compare(probabilities(head.layers, embeddings))
     parity = replace(
         parity,
         unfamiliarity=_unfamiliarity_difference(model, head, embeddings),
-        activation_map=_map_difference(
-            tail, head, inputs.tensors[:MAP_IMAGES], embeddings[:MAP_IMAGES]
-        ),
+        activation_map=file.map_difference(head, embeddings[:MAP_IMAGES]),
     )
     return _refuse_unless_passed(parity)
 
 
-class _Inputs(NamedTuple):
-    """Images in the three forms that the gate compares: N of any size, and arrays (N, …)."""
+def check_probabilities(
+    model: bytes,
+    preprocessing: Preprocessing,
+    images: Sequence[NDArray[np.uint8]],
+    wanted: NDArray[np.float32],
+    own: NDArray[np.float32] | None = None,
+) -> Parity:
+    """Compare a model file with probabilities.
 
-    images: Sequence[NDArray[np.uint8]]
-    resized: NDArray[np.uint8]
-    tensors: NDArray[np.float32]
+    Args:
+        model: the bytes of the model file.
+        preprocessing: the preprocessing in it.
+        images: N images, each (H, W, 3) uint8.
+        wanted: (N, C) the probabilities of its parts for these images.
+        own: as for `check_parity`.
+
+    Raises:
+        Refused: they do not agree, so nothing may be written.
+    """
+    return _refuse_unless_passed(_File(model, preprocessing, images, own).compare(wanted))
 
 
-def _inputs(preprocessing: Preprocessing, images: Sequence[NDArray[np.uint8]]) -> _Inputs:
-    resized = np.stack([preprocessing.resized(pixels) for pixels in images])
-    return _Inputs(images, resized, np.stack([preprocessing.normalised(img) for img in resized]))
+class _File:
+    """A model file and the images that it is compared on.
+
+    Args:
+        model: its bytes.
+        preprocessing: the preprocessing in it.
+        images: N images of any size.
+        own: as for `check_parity`.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        preprocessing: Preprocessing,
+        images: Sequence[NDArray[np.uint8]],
+        own: NDArray[np.float32] | None,
+    ) -> None:
+        self._predictor = Predictor(model)
+        self._images, self._own = images, own
+        self._resized = np.stack([preprocessing.resized(pixels) for pixels in images])
+        self._tensors = np.stack([preprocessing.normalised(square) for square in self._resized])
+        self._level = preprocessing.level
+        # One session for all that is checked behind preprocessing. Where the references are of the
+        # file's own preprocessing, the whole file shows the same.
+        self._tail = None if own is not None else _behind_preprocessing(model)
+
+    def compare(self, wanted: NDArray[np.float32]) -> Parity:
+        """How far its probabilities are from those of its parts (N, C)."""
+        predictor = self._predictor
+        file_probs = _each(lambda pixels: predictor.outputs(pixels).probs[None], self._images)
+        from_files = _largest(file_probs, wanted)
+        few = self._resized[: 2 * BATCH]
+        ordered = np.sort(wanted, axis=1)
+        clear = ordered[:, -1] - ordered[:, -2] > FROM_FILES
+        return Parity(
+            images=len(self._images),
+            from_files=from_files,
+            from_tensors=from_files if self._tail is None else self._from_tensors(wanted),
+            batched=_largest(
+                _each(predictor.run_batch, _chunks(few, BATCH)),
+                _each(predictor.run_batch, _chunks(few, 1)),
+            ),
+            changed_answers=int(
+                (clear & (file_probs.argmax(axis=1) != wanted.argmax(axis=1))).sum()
+            ),
+            levels=0.0 if self._own is None else _largest(self._own, self._tensors) / self._level,
+        )
+
+    def _from_tensors(self, wanted: NDArray[np.float32]) -> float:
+        tail = self._tail
+        assert tail
+        return max(
+            _largest(
+                _each(
+                    lambda chunk: tail.run(chunk, ["probabilities"])[0],
+                    _chunks(self._tensors, size),
+                ),
+                wanted,
+            )
+            for size in (1, BATCH)
+        )
+
+    def map_difference(self, head: Head, embeddings: NDArray[np.float32]) -> float:
+        """How far the mean of each map, plus the bias, is from the answer's logit by the parts, for
+        the first images.
+        """
+        first = range(len(embeddings))
+        pairs = [pair for pair in map_ahead(self._map_of, first) if pair]
+        if not pairs:
+            return 0.0
+        weights = np.array(head.answer_weights or 1, np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):
+            logits = head.layers.logits(embeddings)
+            scale = max(1.0, float(np.abs(logits).max()))
+        # The file's own answer: where two are as probable, the parts may have the other one.
+        best = np.array([int((probs * weights).argmax()) for _, probs in pairs])
+        means = np.array([float(np.mean(found)) for found, _ in pairs]) + head.layers.bias[best]
+        wanted = logits[np.arange(len(best)), best]
+        return _largest(means / scale, wanted / scale)
+
+    def _map_of(self, place: int) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """The map of an image and its probabilities; None if the file has no maps."""
+        if self._tail is None:
+            pixels = self._images[place]
+            found = self._predictor.activation_map(pixels)
+            return None if found is None else (found, self._predictor.outputs(pixels).probs)
+        if "activation_map" not in self._tail.outputs:
+            return None
+        outputs = ["activation_map", "probabilities"]
+        maps, probs = self._tail.run(self._tensors[place][None], outputs)
+        return maps, probs[0]
 
 
 def _unfamiliarity_difference(model: bytes, head: Head, embeddings: NDArray[np.float32]) -> float:
@@ -152,48 +249,6 @@ def _behind_preprocessing(model: bytes) -> Session:
     return Session(cut_at(model, PREPROCESSED, outputs))
 
 
-def _map_difference(
-    tail: Session, head: Head, tensors: NDArray[np.float32], embeddings: NDArray[np.float32]
-) -> float:
-    """How far the mean of each map, plus the bias, is from the answer's logit by torch."""
-    if "activation_map" not in tail.outputs:
-        return 0.0
-    outputs = ["activation_map", "probabilities"]
-    pairs = list(map_ahead(lambda tensor: tail.run(tensor[None], outputs), tensors))
-    weights = np.array(head.answer_weights or 1, np.float32)
-    with np.errstate(invalid="ignore", over="ignore"):
-        logits = head.layers.logits(embeddings)
-        scale = max(1.0, float(np.abs(logits).max()))
-    # The file's own answer: where two are as probable, torch may have the other one.
-    best = np.array([int((probs[0] * weights).argmax()) for _, probs in pairs])
-    means = np.array([float(maps.mean()) for maps, _ in pairs]) + head.layers.bias[best]
-    wanted = logits[np.arange(len(best)), best]
-    return _largest(means / scale, wanted / scale)
-
-
-def check_probabilities(
-    model: bytes,
-    preprocessing: Preprocessing,
-    images: Sequence[NDArray[np.uint8]],
-    wanted: NDArray[np.float32],
-    parts: Parts | None = None,
-) -> Parity:
-    """Compare a model file with probabilities.
-
-    Args:
-        model: the bytes of the model file.
-        preprocessing: the preprocessing in it.
-        images: N images, each (H, W, 3) uint8.
-        wanted: (N, C) the probabilities of its parts for these images, resized by Pillow.
-        parts: networks and heads on their own, for networks in int8.
-
-    Raises:
-        Refused: they do not agree, so nothing may be written.
-    """
-    tail, inputs = _behind_preprocessing(model), _inputs(preprocessing, images)
-    return _refuse_unless_passed(_compare(model, tail, inputs, wanted, parts))
-
-
 def _refuse_unless_passed(parity: Parity) -> Parity:
     if not parity.passed:
         raise Refused(
@@ -203,49 +258,6 @@ def _refuse_unless_passed(parity: Parity) -> Parity:
             " one.",
         )
     return parity
-
-
-def _compare(
-    model: bytes,
-    tail: Session,
-    inputs: _Inputs,
-    wanted: NDArray[np.float32],
-    parts: Parts | None,
-) -> Parity:
-    """How far the file's probabilities are from those of its parts for the same tensors, and for
-    the same files.
-    """
-    predictor = Predictor(model)
-    images, resized, tensors = inputs
-    file_probs = _each(lambda pixels: predictor.outputs(pixels).probs[None], images)
-    wanted_of_files, levels = wanted, 0.0
-    if parts is not None:
-        front = Session(cut_at(model, PIXELS, [PREPROCESSED]))
-        own = _each(lambda pixels: front.run(pixels[None], [PREPROCESSED])[0], images)
-        wanted_of_files = parts(own)
-        levels = _largest(own, tensors) / predictor.card.preprocessing.level
-    few = resized[: 2 * BATCH]
-    ordered = np.sort(wanted_of_files, axis=1)
-    clear = ordered[:, -1] - ordered[:, -2] > FROM_FILES
-    return Parity(
-        images=len(images),
-        from_files=_largest(file_probs, wanted_of_files),
-        from_tensors=max(
-            _largest(
-                _each(lambda chunk: tail.run(chunk, ["probabilities"])[0], _chunks(tensors, size)),
-                wanted,
-            )
-            for size in (1, BATCH)
-        ),
-        batched=_largest(
-            _each(predictor.run_batch, _chunks(few, BATCH)),
-            _each(predictor.run_batch, _chunks(few, 1)),
-        ),
-        changed_answers=int(
-            (clear & (file_probs.argmax(axis=1) != wanted_of_files.argmax(axis=1))).sum()
-        ),
-        levels=levels,
-    )
 
 
 def probabilities(layers: Layers, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

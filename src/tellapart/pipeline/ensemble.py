@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.export.ensemble import compose_ensemble
 from tellapart.export.gate import check_probabilities, probabilities
 from tellapart.export.graph_cache import ExportedNetwork
-from tellapart.export.references import pixels_now, refuse_if_all
+from tellapart.export.references import pixels_now, preprocessed_by, refuse_if_all
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.scan_predictions import Answers
@@ -82,11 +81,10 @@ def ship_ensemble(
     rows = gate_rows(catalog, recipe.seed)
     images, changed = _images(catalog, rows)
     take = network.preprocessing
-    tensors = np.stack([take.normalised(take.resized(pixels)) for pixels in images])
-    parts = partial(_by_members, members)
-    parity = check_probabilities(
-        model, take, images, parts(tensors), parts if network.precision == "int8" else None
-    )
+    own = preprocessed_by(model, images) if network.precision == "int8" else None
+    tensors = [take.normalised(take.resized(pixels)) for pixels in images] if own is None else own
+    wanted = _by_members(members, list(tensors))
+    parity = check_probabilities(model, take, images, wanted, own)
     test, gone = _measured(Predictor(model), catalog, catalog.split("test"), console)
     metrics = measure_test(test, card, recipe.seed)
     return Shipped(
@@ -112,12 +110,14 @@ def _images(catalog: Catalog, rows: NDArray[np.int64]) -> tuple[list[NDArray[np.
     return [pixels for pixels in found.values() if pixels is not None], changed
 
 
-def _by_members(members: Sequence[Member], tensors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _by_members(
+    members: Sequence[Member], tensors: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float32]:
     """(N, C) the mean of the members' probabilities, each network on its own."""
     embeddings: dict[str, NDArray[np.float32]] = {}  # by the weights' digest: probes share them
     for member in members:
         if member.digest not in embeddings:
-            embeddings[member.digest] = np.stack(member.embed(list(tensors)))
+            embeddings[member.digest] = np.stack(member.embed(tensors))
     probs = [probabilities(member.layers, embeddings[member.digest]) for member in members]
     return np.asarray(np.mean(probs, axis=0), np.float32)
 

@@ -19,9 +19,9 @@ from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.rule import Costs, read_costs
 from tellapart.export.compose import EMBEDDING, Head, compose_model, cut_at
-from tellapart.export.gate import Parity, Parts, check_parity, check_reported, probabilities
+from tellapart.export.gate import Parity, check_parity, check_reported
 from tellapart.export.graph_cache import ExportedNetwork
-from tellapart.export.references import torch_references
+from tellapart.export.references import own_references, torch_references
 from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.card import ModelCard
 from tellapart.modelfile.familiarity import Subspace
@@ -29,7 +29,7 @@ from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.licences import licence_facts
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.session import Session
-from tellapart.pipeline.probe import Embed, TrainedModel
+from tellapart.pipeline.probe import TrainedModel
 from tellapart.pipeline.used_images import seen_images
 from tellapart.probe.familiarity import fit_subspace
 from tellapart.probe.head import HeldAnswers, build_head, calibrate
@@ -141,11 +141,12 @@ def ship(
     file = compose_model(network.graph, network.preprocessing, head, card)
 
     rows = gate_rows(catalog, seed)
-    references, changed = torch_references(
-        catalog, rows, network, features.graph_digest, store, model.embed
-    )
-    parts = _parts(head.layers, model.embed) if network.precision == "int8" else None
-    parity = check_parity(file, head, network.preprocessing, references, parts)
+    if network.precision == "int8":
+        references, changed, own = own_references(catalog, rows, file, model.embed)
+    else:
+        key, own = features.graph_digest, None
+        references, changed = torch_references(catalog, rows, network, key, store, model.embed)
+    parity = check_parity(file, head, network.preprocessing, references, own)
 
     # The metrics are those of the shipped file: its own nodes behind the embedding run on the
     # embeddings that its own nodes before it gave in the scan. For some test images this is held
@@ -170,11 +171,6 @@ def ship(
         metrics=metrics,
         changed=tuple(changed),
     )
-
-
-def _parts(layers: Layers, embed: Embed) -> Parts:
-    """The network on its own, then the head by numpy."""
-    return lambda tensors: probabilities(layers, np.stack(embed(list(tensors))))
 
 
 def calibrated_head(
