@@ -297,6 +297,19 @@ def test_a_disk_that_has_room_again_gets_all_in_the_end(
     assert kept(tmp_path, 2) == [0, 1]
 
 
+def test_where_files_cannot_be_locked_each_training_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def without_locks(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(blocks, "_lock", without_locks)
+    keep(tmp_path, 2)
+    keep(tmp_path, 4)
+    assert kept(tmp_path, 4) == [0, 1, 2, 3]
+    assert len(files_in(tmp_path)) == 4
+
+
 def test_files_that_another_process_deletes_meanwhile_are_computed_anew(tmp_path: Path):
     keep(tmp_path, 3)
     with FeatureStore(tmp_path) as store:

@@ -9,6 +9,7 @@ no record changes once it is written.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import secrets
 import struct
@@ -32,6 +33,7 @@ BLOCK_BYTES = 2**27  # of a block that is full; the oldest blocks go first
 _HEADER = struct.Struct("<8sII")  # what the file is, the bytes of a record, and a checksum
 _MAGIC = b"records1"
 _ENTRY = np.dtype([("key", "<u8"), ("sum", "<u4"), ("zero", "<u4")])
+_HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # why a lock is not had: another has it
 _LOCKED_BYTE = 2**40  # on Windows a locked byte cannot be read, so it lies behind all that is
 
 Bytes = NDArray[np.uint8]
@@ -76,7 +78,7 @@ class Block:
         header = _HEADER.pack(_MAGIC, width, zlib.crc32(struct.pack("<I", width)))
         path.with_suffix(".records").touch()
         path.write_bytes(header)
-        if not block.claim():
+        if not block.claim(new=True):
             raise BlockingIOError(f"{path} is in use")
         return block
 
@@ -103,14 +105,21 @@ class Block:
             mapped = mmap.mmap(file.fileno(), self.size, access=mmap.ACCESS_READ)
             self._mapped = np.frombuffer(mapped, np.uint8).reshape(self._count, self.width)
 
-    def claim(self) -> bool:
-        """Become the one process that appends to it. False means that another one does."""
+    def claim(self, *, new: bool = False) -> bool:
+        """Become the one process that appends to it. False means that another one does.
+
+        Where files cannot be locked, as on some network drives, only a new block can be claimed.
+        """
         try:
             keys = self._path.open("r+b", buffering=0)
         except OSError:
             return False
         try:
-            _lock(keys)
+            try:
+                _lock(keys)
+            except OSError as error:
+                if not new or error.errno in _HELD:
+                    raise
             # What another process has added since is in no index of ours, and a process that
             # crashed may have left a part of a record.
             if _whole(self._path, self.width) != self._count:
