@@ -23,7 +23,8 @@ Floats = NDArray[np.float64]
 # A block of so many rows of 1,280 numbers stays in the cache between its steps. With 2,048 rows each
 # product takes three times as long a row.
 BLOCK_ROWS = 512
-MOST_PASSES = 500  # over the rows; no fit of embeddings has come near it
+# A fit of embeddings takes 3 to 40 passes over the rows, and up to 350 where C is 1.
+MOST_PASSES = 500
 MEMORY = 20  # steps that L-BFGS remembers
 ABSENT_LOGITS = 10.0  # by which a class without rows is below the least likely one
 _LEAST_SPREAD = 1e-6  # a feature that varies less is constant
