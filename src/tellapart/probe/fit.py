@@ -21,10 +21,10 @@ TOLERANCE = 3e-4
 
 # The work of one fit, in numbers of the embedding times classes, of which so much may be done that
 # all fits together stay under a third of the time that the embeddings take. The default backbone
-# embeds 200 images a second on two cores, where 41 fits of 1,280 x 200 took 0.22 of that time. Both
+# embeds 200 images a second on two cores, where 36 fits of 1,280 x 200 took 0.43 of that time. Both
 # grow with the images alike, so their number does not matter. A measured time would make the number
 # of folds, and so the answers, depend on the machine.
-WORK_LIMIT = 41 / 0.22 / 3 * 1280 * 200
+WORK_LIMIT = 36 / 0.43 / 3 * 1280 * 200
 FEWEST_FOLDS = 2
 # Held-out images that tell the values of C apart, so that one fold alone can search.
 ENOUGH_HELD_OUT = 10_000
@@ -70,7 +70,7 @@ def num_folds(width: int, num_classes: int, options: HeadOptions) -> int:
         num_classes: how many classes there are.
         options: the folds that are wanted, and the values of C to try.
 
-    >>> num_folds(1280, 800, HeadOptions()), num_folds(1280, 2000, HeadOptions())
+    >>> num_folds(1280, 390, HeadOptions()), num_folds(1280, 1000, HeadOptions())
     (5, 2)
     """
     if _every_fold_affordable(width, num_classes, options):
