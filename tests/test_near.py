@@ -351,3 +351,15 @@ def test_a_thousand_points_of_one_place_take_no_harm(monkeypatch):
     found = cells.nearest_in_cells(np.zeros((1000, 5), np.float32), 8)
     assert found.shape == (1000, 8)
     assert (found[:-1].max(axis=1) > np.arange(999)).all()
+
+
+@pytest.mark.parametrize("exact_up_to", [0, 1000])
+def test_the_share_of_the_search_that_is_done_grows_up_to_all(scenes, monkeypatch, exact_up_to):
+    monkeypatch.setattr(fitting, "EXACT_UP_TO", exact_up_to)
+    thumbnails = np.frombuffer(
+        b"".join(make_thumbnail(np.asarray(img)) for img in scenes), np.uint8
+    ).reshape(-1, THUMBNAIL_BYTES)
+    shares = []
+    near_duplicates(thumbnails, np.full(60, 240), np.full(60, 180), tell=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tellapart.catalog.shares import Tell, silent, told
 from tellapart.catalog.thumbnails import Floats, Integers, batches
 from tellapart.threads import map_ahead
 
@@ -27,13 +28,14 @@ _ROWS = 512  # points that look into a cell together
 _GROUP = 32  # of these only the best is ranked at first
 
 
-def nearest_in_cells(points: Floats, count: int) -> Integers:
+def nearest_in_cells(points: Floats, count: int, tell: Tell = silent) -> Integers:
     """For each point the nearest among the later ones in its PROBES nearest cells: (N, count) rows,
     -1 where there is none.
 
     Args:
         points: (N, D), in an order that their contents decide.
         count: how many of the nearest to return.
+        tell: is told the share that is done.
     """
     middles = _middles(points)
     probed = _nearest_middles(points, middles)
@@ -47,7 +49,8 @@ def nearest_in_cells(points: Floats, count: int) -> Integers:
         return rows, *_nearest_members(points, rows, members[cell], count)
 
     # In the order of the cells, so that equals always come out alike.
-    for rows, found, likeness in map_ahead(look, range(len(middles))):
+    looked = map_ahead(look, range(len(middles)))
+    for rows, found, likeness in told(looked, len(middles), tell):
         every = np.concatenate([place[rows], found], axis=1)
         value = np.concatenate([score[rows], likeness], axis=1)
         best = np.argsort(-value, axis=1, kind="stable")[:, :count]

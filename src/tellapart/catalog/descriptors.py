@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.alignment import normalised, resampling
+from tellapart.catalog.shares import Tell, silent, told
 from tellapart.catalog.thumbnails import MAX_ASPECT, Floats, Integers, batches, grey_of
 from tellapart.threads import map_ahead
 
@@ -70,7 +71,7 @@ def describe(
     return points
 
 
-def nearest_later(points: Floats, count: int) -> Integers:
+def nearest_later(points: Floats, count: int, tell: Tell = silent) -> Integers:
     """For each point the `count` nearest among the later ones: (N, count) rows, -1 where there is
     none.
 
@@ -81,6 +82,7 @@ def nearest_later(points: Floats, count: int) -> Integers:
     Args:
         points: (N, D), in ascending order of their first coordinate.
         count: how many of the nearest to return.
+        tell: is told the share that is done.
     """
     size, group, block, tile = len(points), 32, 512, 4096
     known = np.zeros((size + -size % group, points.shape[1] + 1), np.float32)
@@ -115,7 +117,8 @@ def nearest_later(points: Floats, count: int) -> Integers:
         place, score = np.take_along_axis(place, chosen, 1), np.take_along_axis(score, chosen, 1)
         return np.where(np.isfinite(score), place, -1)
 
-    found: Integers = np.concatenate(list(map_ahead(search, range(0, size, block))))
+    starts = range(0, size, block)
+    found: Integers = np.concatenate(list(told(map_ahead(search, starts), len(starts), tell)))
     return found
 
 

@@ -16,6 +16,7 @@ from tellapart.catalog.fitting import EXACT_UP_TO
 from tellapart.catalog.near import near_duplicates
 from tellapart.catalog.prints import PRINT_BYTES, prints_of
 from tellapart.catalog.reshots import shots_of_scenes
+from tellapart.catalog.shares import Tell, silent
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.thumbnails import GREY_BYTES, THUMBNAIL_BYTES, batches, make_thumbnail
 from tellapart.catalog.unions import united
@@ -75,13 +76,19 @@ class ThumbnailMemory(Protocol):
         """Keep the near-duplicates of a set of images."""
 
 
-def link_copies(catalog: Catalog, memory: ThumbnailMemory, kind: CopiesKind = "near") -> Catalog:
+def link_copies(
+    catalog: Catalog,
+    memory: ThumbnailMemory,
+    kind: CopiesKind = "near",
+    tell: Tell = silent,
+) -> Catalog:
     """The scanned catalog with its column `copies`: near-duplicates share a number.
 
     Args:
         catalog: scanned.
         memory: keeps thumbnails, and what was found before.
         kind: which images count as copies of each other, as in `SplitOptions`.
+        tell: is told the share of the search that is done.
     """
     if kind != "near":
         return catalog.replace(
@@ -97,7 +104,7 @@ def link_copies(catalog: Catalog, memory: ThumbnailMemory, kind: CopiesKind = "n
         thumbnails = thumbnail_array(catalog, rows, memory)
         shown = np.flatnonzero(~_is_faint(catalog, rows, thumbnails))
         found = near_duplicates(
-            thumbnails, catalog.widths[rows], catalog.heights[rows], among=shown
+            thumbnails, catalog.widths[rows], catalog.heights[rows], among=shown, tell=tell
         )
         # An image paired with itself is one that was not compared with all that look like it.
         pairs = np.concatenate([found.pairs, np.stack([found.uncompared] * 2, axis=1)])

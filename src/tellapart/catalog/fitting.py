@@ -19,6 +19,7 @@ from tellapart.catalog.alignment import (
 from tellapart.catalog.cells import nearest_in_cells
 from tellapart.catalog.descriptors import describe, nearest_later, nearest_of_all, within_reach
 from tellapart.catalog.orientations import best_turns, turned_alike
+from tellapart.catalog.shares import Tell, silent, told, within
 from tellapart.catalog.thumbnails import Flags, Floats, Integers, batches, grey_of
 from tellapart.scratch import scratch
 from tellapart.threads import map_ahead
@@ -33,6 +34,7 @@ CONTRAST = 2.5
 # The rounding to whole grey levels. Below it nothing is closer than anything else.
 MIN_RESIDUAL = 0.01
 
+_SEARCH = 0.3  # of the time of a search goes into the proposals, about; the rest into the fits
 _ROWS = 128  # images taken at a time: some 30 MB a thread
 
 
@@ -60,21 +62,22 @@ class Fitting:
             self._small[batch] = halved(grey_of(thumbnails, self.order[batch]))
         resamplings()  # made once, before threads ask for it
 
-    def upright(self) -> Fits:
+    def upright(self, tell: Tell = silent) -> Fits:
         """How well each image fits those that are most like it as they are; packed."""
-        later = _proposals(self._points)
+        later = _proposals(self._points, within(tell, 0, _SEARCH))
         rows = within_reach(self._points, later)
-        return self._fits(rows, later[rows])
+        return self._fits(rows, later[rows], tell=within(tell, _SEARCH, 1))
 
-    def in_any_turn(self) -> Fits:
+    def in_any_turn(self, tell: Tell = silent) -> Fits:
         """How well each image fits those that are most like it in any of the eight orientations;
         packed.
         """
         by_first = np.argsort(self._turned_points[:, 0], kind="stable")
         points = self._turned_points[by_first]
-        later = _proposals(points)
+        later = _proposals(points, within(tell, 0, _SEARCH))
         rows = within_reach(points, later)
-        return self._turned_fits(by_first[rows], np.where(later < 0, -1, by_first[later])[rows])
+        proposals = np.where(later < 0, -1, by_first[later])[rows]
+        return self._fits(by_first[rows], proposals, turn=True, tell=within(tell, _SEARCH, 1))
 
     def with_nearest(self, rows: Integers, count: int) -> Fits:
         """How well some images fit the `count` others that are most like them as they are."""
@@ -86,7 +89,9 @@ class Fitting:
         """
         return _unpacked(self._turned_fits(rows, nearest_of_all(self._turned_points, rows, count)))
 
-    def _fits(self, rows: Integers, proposals: Integers, *, turn: bool = False) -> Fits:
+    def _fits(
+        self, rows: Integers, proposals: Integers, *, turn: bool = False, tell: Tell = silent
+    ) -> Fits:
         """The fits, packed: `that_matter` unpacks them, or `_unpacked` those of few images."""
 
         def fit(batch: slice) -> Fits:
@@ -100,16 +105,17 @@ class Fitting:
             return _packed(align(self._thumbnails, self.order, self._small, few, others, turns))
 
         size = max(1, _ROWS * PROPOSALS // proposals.shape[1])
-        return joined(list(map_ahead(fit, batches(len(rows), size))))
+        fitted = map_ahead(fit, batches(len(rows), size))
+        return joined(list(told(fitted, -(-len(rows) // size), tell)))
 
     def _turned_fits(self, rows: Integers, proposals: Integers) -> Fits:
         return self._fits(rows, proposals, turn=True)
 
 
-def _proposals(points: Floats) -> Integers:
+def _proposals(points: Floats, tell: Tell) -> Integers:
     if len(points) > EXACT_UP_TO:
-        return nearest_in_cells(points, PROPOSALS)
-    return nearest_later(points, PROPOSALS)
+        return nearest_in_cells(points, PROPOSALS, tell)
+    return nearest_later(points, PROPOSALS, tell)
 
 
 def _packed(fits: Fits) -> Fits:

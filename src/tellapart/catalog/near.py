@@ -30,6 +30,7 @@ from tellapart.catalog.crowds import compare_more, scenes
 from tellapart.catalog.descriptors import nearest_later
 from tellapart.catalog.fitting import Fitting, best_of_pairs, chosen, stands_out, that_matter
 from tellapart.catalog.orientations import turned as turned_by
+from tellapart.catalog.shares import Tell, silent, within
 from tellapart.catalog.thumbnails import (
     BORDER,
     COLOUR_SIDE,
@@ -53,6 +54,7 @@ COLOUR_OFFSET, COLOUR_SHARE = 2.0, 0.5
 # Grey levels of standard deviation under which an image is flat. The blocks of JPEG reach half of
 # it.
 MIN_DETAIL = 3.0
+_UPRIGHT = 0.4  # of the time goes into the search for upright copies, about
 FLAT_GROUP = 8  # a flat colour that more images than this share is a kind of image, not one image
 
 
@@ -74,6 +76,7 @@ def near_duplicates(
     widths: Integers,
     heights: Integers,
     among: Integers | None = None,
+    tell: Tell = silent,
 ) -> NearDuplicates:
     """Pairs of rows that show the same image, changed by no more than saving, resizing, mirroring,
     quarter turns and slight edits change it.
@@ -93,6 +96,7 @@ def near_duplicates(
         widths: (N,) of the images, in pixels.
         heights: (N,) likewise.
         among: the rows that are compared. None means all.
+        tell: is told the share that is done.
     """
     assert thumbnails.shape == (len(widths), THUMBNAIL_BYTES) and len(widths) == len(heights)
     aspects = np.log(widths / heights).astype(np.float32)
@@ -104,7 +108,8 @@ def near_duplicates(
     # The threads are ours; with BLAS's own beside them it takes half as long again.
     with threadpool_limits(1):
         flats = _flat_pairs(thumbnails, aspects, order[flat])
-        others, uncompared = _detailed_pairs(thumbnails, aspects, order[~flat & ~framed])
+        others, uncompared = _detailed_pairs(thumbnails, aspects, order[~flat & ~framed], tell)
+    tell(1.0)
     pairs = np.concatenate([flats, others])
     return NearDuplicates(np.unique(np.sort(pairs, axis=1), axis=0), np.sort(uncompared))
 
@@ -122,7 +127,7 @@ def _without_detail(thumbnails: NDArray[np.uint8], order: Integers) -> tuple[Fla
 
 
 def _detailed_pairs(
-    thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers
+    thumbnails: NDArray[np.uint8], aspects: Floats, order: Integers, tell: Tell
 ) -> tuple[Integers, Integers]:
     """Pairs among the images in `order` that have detail: (P, 2) rows of `thumbnails`; and the rows
     that were not compared with all that may be their copies.
@@ -130,7 +135,11 @@ def _detailed_pairs(
     if len(order) < 2:
         return np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
     fitting = Fitting(thumbnails, aspects, order)
-    upright, turned = that_matter([fitting.upright(), fitting.in_any_turn()], len(order))
+    searches = [
+        fitting.upright(within(tell, 0, _UPRIGHT)),
+        fitting.in_any_turn(within(tell, _UPRIGHT, 1)),
+    ]
+    upright, turned = that_matter(searches, len(order))
     best = best_of_pairs(joined([upright, turned]))
     scene, settled = scenes(fitting, best)
     upright, uncompared = compare_more(fitting, upright, settled)

@@ -164,8 +164,8 @@ def scan_files(
     with console.track("Reading images", len(catalog)) as advance:
         catalog = scan(catalog, rules=rules, hook=hook, memory=memory, advance=advance)
     kind = recipe.split.copies
-    with console.step("Looking for copies"):
-        catalog = link_copies(catalog, memory, kind)
+    with console.step("Looking for copies") as task:
+        catalog = link_copies(catalog, memory, kind, task.reach)
     if kind == "near" and isinstance(hook, FeatureExtractor):
         with console.step("Looking for edited copies"):
             catalog = link_edited_copies(catalog, hook, memory)
