@@ -172,7 +172,7 @@ def test_one_file_after_the_other_is_filled_and_all_are_read(
 ):
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 4 * 5120)
     monkeypatch.setattr(records, "WAITING_BYTES", 5120)
-    monkeypatch.setattr(records, "_RECENT", 8)
+    monkeypatch.setattr(records, "RECENT", 8)
     keep(tmp_path, 20)
     assert len(files_in(tmp_path)) > 4
     assert kept(tmp_path, 20) == list(range(20))
@@ -275,7 +275,7 @@ def no_room(*_: object) -> None:
 def test_a_full_disk_costs_the_cache_and_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     keep(tmp_path, 2)
     with monkeypatch.context() as patch, FeatureStore(tmp_path) as store:
-        patch.setattr(blocks, "_write_all", no_room)
+        patch.setattr(blocks, "write_all", no_room)
         for number in range(5):
             store.put("graph", digest(number), numbers(number))
         store.flush()
@@ -290,7 +290,7 @@ def test_a_disk_that_has_room_again_gets_all_in_the_end(
 ):
     with FeatureStore(tmp_path) as store:
         with monkeypatch.context() as patch:
-            patch.setattr(blocks, "_write_all", no_room)
+            patch.setattr(blocks, "write_all", no_room)
             store.put("graph", digest(0), numbers(0))
             store.flush()
         store.put("graph", digest(1), numbers(1))
@@ -303,7 +303,7 @@ def test_where_files_cannot_be_locked_each_training_has_its_own(
     def without_locks(*_: object) -> None:
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
-    monkeypatch.setattr(blocks, "_lock", without_locks)
+    monkeypatch.setattr(blocks, "lock", without_locks)
     keep(tmp_path, 2)
     keep(tmp_path, 4)
     assert kept(tmp_path, 4) == [0, 1, 2, 3]

@@ -203,9 +203,9 @@ def test_the_ranges_of_the_int8_network_hold_for_its_own_mean_alone():
 
 
 def test_a_damaged_int8_network_is_refused(monkeypatch: pytest.MonkeyPatch):
-    read = networks._data
+    read = networks.packaged_data
     monkeypatch.setattr(
-        networks, "_data", lambda file: read(file).replace(b"features", b"featuers")
+        networks, "packaged_data", lambda file: read(file).replace(b"features", b"featuers")
     )
     with pytest.raises(Refused, match="is not the one that tellapart came with"):
         network(int8=True)

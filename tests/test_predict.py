@@ -422,14 +422,14 @@ def test_answers_that_are_neither_written_nor_held_are_refused(run: Run, mixed: 
 def test_a_full_disk_ends_a_prediction_and_says_where_the_answers_so_far_are(
     run: Run, mixed: list[Path], monkeypatch: pytest.MonkeyPatch
 ):
-    honest, rows = table_file._Csv.add, iter(range(100))
+    honest, rows = table_file.Csv.add, iter(range(100))
 
     def full(self: object, row: dict) -> None:
         if next(rows) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
         honest(self, row)
 
-    monkeypatch.setattr(table_file._Csv, "add", full)
+    monkeypatch.setattr(table_file.Csv, "add", full)
     with pytest.raises(Refused, match=r"disk is full\. The first 2 rows are in answers\.csv\.part"):
         predict(run.model, mixed, out=Path("answers.csv"), quiet=True)
     assert len(rows_of(Path("answers.csv.part"))) == 2

@@ -71,7 +71,7 @@ def test_what_takes_more_than_three_times_as_long_embeds_nothing(
     def slow(loaded: list[object], sample: object) -> dict[str, float]:
         return {backbone.name: 10.0 if backbone is loaded[0] else 31.0 for backbone in loaded}
 
-    monkeypatch.setattr(presets, "_times", slow)
+    monkeypatch.setattr(presets, "measure_times", slow)
     monkeypatch.setattr(presets, "packaged_entries", lambda: packaged_entries()[::3])
     run = tellapart.train(many, preset="balanced", set=SMALL, out=many.parent / "slow", quiet=True)
     facts = recorded(run)

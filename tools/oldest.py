@@ -27,7 +27,7 @@ def floors(pyproject: Path) -> dict[str, str]:
     wanted = [
         *text["project"]["dependencies"],
         *(line for lines in text["project"]["optional-dependencies"].values() for line in lines),
-        *text["dependency-groups"]["test"],
+        *text["dependency-groups"].get("test", []),
         *text["dependency-groups"]["dev"],
     ]
     found = {}

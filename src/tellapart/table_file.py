@@ -111,7 +111,9 @@ class _Lines:
             os.fsync(self.file.fileno())
 
 
-class _Csv(_Lines):
+class Csv(_Lines):
+    """Rows as comma-separated values."""
+
     def __init__(self, part: Path, columns: Columns) -> None:
         super().__init__(part)
         self._columns = columns
@@ -119,6 +121,7 @@ class _Csv(_Lines):
         self._rows.writerow([csv_cell(name) for name in columns])
 
     def add(self, row: Row) -> None:
+        """Write a row."""
         self._rows.writerow([csv_cell(row[name]) for name in self._columns])
 
 
@@ -163,4 +166,4 @@ class _Parquet:
         shutil.rmtree(self._folder)
 
 
-_WRITERS: Mapping[str, Any] = {".csv": _Csv, ".jsonl": _JsonLines, ".parquet": _Parquet}
+_WRITERS: Mapping[str, Any] = {".csv": Csv, ".jsonl": _JsonLines, ".parquet": _Parquet}

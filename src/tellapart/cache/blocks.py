@@ -116,7 +116,7 @@ class Block:
             return False
         try:
             try:
-                _lock(keys)
+                lock(keys)
             except OSError as error:
                 if not new or error.errno in _HELD:
                     raise
@@ -150,7 +150,7 @@ class Block:
                 self._files[::-1], ends[::-1], (data, entries.tobytes()), strict=True
             ):
                 file.seek(end)
-                _write_all(file, added)
+                write_all(file, added)
         except OSError:
             for file, end in zip(self._files, ends, strict=True):
                 with suppress(OSError):
@@ -196,13 +196,14 @@ def _whole(path: Path, width: int) -> int:
     return max(0, min(keys, path.with_suffix(".records").stat().st_size // width))
 
 
-def _write_all(file: BinaryIO, data: bytes) -> None:
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write all bytes, however often the system takes only some of them."""
     left = memoryview(data)
     while left:
         left = left[file.write(left) :]
 
 
-def _lock(file: BinaryIO) -> None:
+def lock(file: BinaryIO) -> None:
     """Lock a file that is open.
 
     Raises:

@@ -23,7 +23,7 @@ from tellapart.scratch import scratch
 
 WAITING_BYTES = 2**24  # of records that wait in memory to be written together
 _PLACE = np.dtype([("key", "<u8"), ("block", "<u4"), ("row", "<u4"), ("sum", "<u4")])
-_RECENT = 50_000  # places that are held in a dict before they are sorted into the array
+RECENT = 50_000  # places that are held in a dict before they are sorted into the array
 
 
 class Records:
@@ -163,7 +163,7 @@ class _Index:
             (key, (block, row, total))
             for key, row, total in zip(keys.tolist(), rows.tolist(), sums.tolist(), strict=True)
         )
-        if len(self._recent) > _RECENT:
+        if len(self._recent) > RECENT:
             self._sort()
 
     def find(self, key: int) -> tuple[int, int, int] | None:

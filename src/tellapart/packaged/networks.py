@@ -98,7 +98,7 @@ def _rgb(values: tuple[float, ...]) -> tuple[float, float, float]:
 
 def _int8(name: str, wanted: PreprocessingOptions) -> ExportedNetwork:
     card = int8_card(name)
-    graph = _data(f"{name}-int8.onnx")
+    graph = packaged_data(f"{name}-int8.onnx")
     if hashlib.sha256(graph).hexdigest() != card["graph_digest"]:
         raise Refused(
             f"The network {name} in int8 is not the one that tellapart came with.",
@@ -119,9 +119,10 @@ def _int8(name: str, wanted: PreprocessingOptions) -> ExportedNetwork:
 
 def int8_card(name: str) -> dict[str, Any]:
     """Where a network in int8 comes from, and how far it is from fp32."""
-    card: dict[str, Any] = json.loads(_data(f"{name}-int8.json"))
+    card: dict[str, Any] = json.loads(packaged_data(f"{name}-int8.json"))
     return card
 
 
-def _data(file: str) -> bytes:
+def packaged_data(file: str) -> bytes:
+    """A file that comes with tellapart."""
     return (resources.files("tellapart.packaged") / file).read_bytes()

@@ -172,7 +172,7 @@ def _choose(
     """The most accurate candidate within the preset's time."""
     rows = _sample(catalog, recipe.seed)
     with services.console.step("Timing the networks"):
-        times = _times(loaded, catalog.rows(_mask(catalog, rows)))
+        times = measure_times(loaded, catalog.rows(_mask(catalog, rows)))
     within, late = _in_time(preset, recipe, loaded, times, len(rows))
     judged = _judged(within, catalog, rows, services)
     measured = sorted(
@@ -217,7 +217,7 @@ def _mask(catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     return mask
 
 
-def _times(loaded: Sequence[Loaded], sample: Catalog) -> dict[str, float]:
+def measure_times(loaded: Sequence[Loaded], sample: Catalog) -> dict[str, float]:
     """Name → milliseconds from the bytes of an image file to its embedding."""
     images = [pixels for _, pixels in decoded(sample, IMAGES, sample.rules)]
     decoding = measure_decoding(files_of(sample, FILES), sample.rules).median
