@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from helpers.images import write_classes
+from helpers.light import TESTS, needs_torch
+from tellapart import UserError
 
 # The same examples every time, and none too slow for a busy machine.
 settings.register_profile(
     "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("tests")
+
+# Where PyTorch is not installed, the tests that need it are left out: whole modules by what they
+# import, and single tests when tellapart says that it needs it. tests/test_light.py holds what has to
+# work without.
+LIGHT = find_spec("torch") is None
+collect_ignore = (
+    [str(module) for module in TESTS.rglob("test_*.py") if needs_torch(module)] if LIGHT else []
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except UserError as error:
+        if not LIGHT or "tellapart[torch]" not in error.hint or item.path.name == "test_light.py":
+            raise
+        pytest.skip("needs PyTorch")
 
 
 @pytest.fixture(autouse=True, scope="session")
