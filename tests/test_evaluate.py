@@ -187,7 +187,7 @@ def test_the_seed_moves_the_bootstrap_and_nothing_else(run: Run, data: Path):
     )
     assert one.accuracy == other.accuracy
     assert one.log_loss.value == other.log_loss.value
-    assert one.log_loss.low != other.log_loss.low
+    assert one.log_loss.high != other.log_loss.high
 
 
 def test_quiet_means_quiet_and_loud_goes_to_standard_error(

@@ -23,6 +23,14 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
+def exact(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A probe on a network in fp32."""
+    photos = write_classes(tmp_path_factory.mktemp("exact") / "photos", 12)
+    options = {**SMALL, "backbone.precision": "fp32"}
+    return tellapart.train(photos, out=photos.parent / "runs", set=options, quiet=True)
+
+
+@pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     photos = write_tiny(tmp_path_factory.mktemp("fitted") / "photos", 8)
     out = photos.parent / "runs"
@@ -39,12 +47,17 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
         Run.open(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["probe", "fitted"])
+@pytest.mark.parametrize("kind", ["exact", "fitted"])
 def test_the_torch_module_answers_as_the_model_file_does(kind: str, request: pytest.FixtureRequest):
     run: Run = request.getfixturevalue(kind)
     image = sorted((run.path.parent.parent / "photos").rglob("*.*g"))[0]
     wanted = run.predictor().probabilities(image)[0]
     np.testing.assert_allclose(torch_probabilities(run, image), wanted, atol=0.01)
+
+
+def test_a_network_in_int8_has_no_torch_module(probe: Run):
+    with pytest.raises(UserError, match=r"Train with --set backbone\.precision=fp32"):
+        probe.torch_module()
 
 
 def test_the_torch_module_is_in_evaluation_mode_and_does_not_learn(fitted: Run):

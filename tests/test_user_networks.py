@@ -33,6 +33,7 @@ from tellapart.options import BackboneOptions, FreezeOptions, HeadOptions, Prepr
 from tellapart.pipeline.probe import LoadedBackbone
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
+from tellapart.sources.source import read_source
 from tellapart.training.phases import TrainingData
 
 
@@ -207,7 +208,8 @@ def test_its_graph_is_never_kept_under_its_name(tmp_path: Path, monkeypatch: pyt
     recipe, console = Recipe(backbone=BackboneOptions(name="mine")), Console(quiet=True)
     networks = [Network(Scaled(factor), width=8, size_px=32) for factor in (1.0, 2.0)]
     own = [Extensions(networks={"mine": network}) for network in networks]
-    graphs = [LoadedBackbone(recipe, console, parts).exported().graph for parts in own]
+    catalog = read_source(write_classes(tmp_path / "photos", 2))
+    graphs = [LoadedBackbone(recipe, console, parts, catalog).exported().graph for parts in own]
     assert graphs[0] != graphs[1]
     assert not (tmp_path / "networks").exists()
 
