@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/whole-command.json"))
     words = parser.parse_args()
     data = words.data.resolve()
-    rounds = []
+    rounds: list[dict[str, Any]] = []
     for _ in range(words.rounds):
         rounds.append(
             {
