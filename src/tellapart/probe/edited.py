@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tellapart.catalog.thumbnails import batches, grey_of
 from tellapart.catalog.unions import united
 from tellapart.probe.registration import similarities
+from tellapart.threads import map_ahead
 from tellapart.scratch import scratch
 
 Integers = NDArray[np.int64]
@@ -41,6 +42,7 @@ LEAST_IMAGES = 20  # of a class, to measure how alike different images of it are
 MOST_PAIRS = 8_000
 _DIMENSIONS = 256  # that embeddings are projected to, so that the neighbours take seconds
 _ROWS = 256  # pairs, or images, at a time
+_REGISTERED = 32  # pairs at a time on each core: what they need stays in its cache
 _EMBEDDINGS = 4096  # that are read at a time
 
 
@@ -213,10 +215,12 @@ def _largest_difference(differences: Floats) -> float:
 
 def _differences(thumbnails: NDArray[np.uint8], pairs: Integers) -> Floats:
     """(P,) how much two images differ once one is laid on the other: from 0 to 1."""
-    parts = [np.zeros(0, np.float32)]
-    for some in batches(len(pairs), _ROWS):
-        first, second = (grey_of(thumbnails, rows) for rows in pairs[some].T)
-        score = similarities(first.astype(np.float32), second.astype(np.float32)).clip(0, 1)
-        parts.append(np.sqrt(1 - score**2))
-    differences: Floats = np.concatenate(parts)
-    return differences
+
+    def of(rows: slice) -> Floats:
+        first, second = (grey_of(thumbnails, some).astype(np.float32) for some in pairs[rows].T)
+        score = similarities(first, second).clip(0, 1)
+        found: Floats = np.sqrt(1 - score**2).astype(np.float32)
+        return found
+
+    parts = map_ahead(of, batches(len(pairs), _REGISTERED))
+    return np.concatenate([np.zeros(0, np.float32), *parts])
