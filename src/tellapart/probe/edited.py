@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from tellapart.catalog.thumbnails import batches, grey_of
 from tellapart.catalog.unions import united
 from tellapart.probe.registration import similarities
-from tellapart.threads import map_ahead
 from tellapart.scratch import scratch
+from tellapart.threads import map_ahead
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]
