@@ -8,7 +8,6 @@ import time
 import zlib
 from dataclasses import astuple
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -130,13 +129,8 @@ class ScanMemory(Database):
         super().flush()
         self._thumbnails.flush()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, trace)
+    def __exit__(self, *about: object) -> None:
+        super().__exit__(*about)
         self._thumbnails.close()
         forget_oldest(self._kept_thumbnails, database.KEPT_BYTES)
 
