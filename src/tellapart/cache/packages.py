@@ -111,3 +111,8 @@ def in_int8(recipe: Recipe) -> bool:
     if recipe.backbone.precision is None:
         return comes_in_int8(recipe.backbone, recipe.preprocessing)
     return recipe.backbone.precision == "int8"
+
+
+def ships_in_int8(recipe: Recipe) -> bool:
+    """Whether tellapart itself brings what a recipe's frozen network is in int8."""
+    return in_int8(recipe) and comes_in_int8(recipe.backbone, recipe.preprocessing)

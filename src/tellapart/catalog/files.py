@@ -241,6 +241,19 @@ def unchanged_pixels(files: Files, path: str, digest: str, rules: DecodeRules) -
     return pixels
 
 
+def decoded_files(
+    files: Files, paths: Iterable[str], rules: DecodeRules
+) -> Iterator[tuple[bytes, NDArray[np.uint8]]]:
+    """Files and their pixels (H, W, 3) uint8, in this order; what is no image is skipped."""
+    for path in paths:
+        data = files.read(path)
+        if isinstance(data, Decoded):
+            continue
+        pixels = decode(data, rules=rules).pixels
+        if pixels is not None:
+            yield data, pixels
+
+
 def file_stamp(path: str) -> tuple[str, float]:
     """The stamp of a file on disk."""
     try:

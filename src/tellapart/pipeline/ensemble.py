@@ -16,12 +16,11 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.export.ensemble import compose_ensemble
 from tellapart.export.gate import check_probabilities, probabilities
 from tellapart.export.graph_cache import ExportedNetwork
-from tellapart.export.references import pixels_now, preprocessed_by, refuse_if_all
+from tellapart.export.references import Embed, pixels_now, preprocessed_by, refuse_if_all
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.scan_predictions import Answers
 from tellapart.pipeline.data import changed_paths
-from tellapart.pipeline.probe import Embed
 from tellapart.pipeline.ship import Shipped, card_for, gate_rows, measure_test, no_predictions
 from tellapart.progress import Console
 from tellapart.recipe import Recipe

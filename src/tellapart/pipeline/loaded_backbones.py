@@ -13,17 +13,19 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from tellapart.cache.packages import PACKAGES, comes_in_int8, in_int8, packaged_file
+from tellapart.cache.packages import PACKAGES, packaged_file, ships_in_int8
+from tellapart.catalog.files import decoded_files
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DecodeRules
-from tellapart.decoding import Decoded, decode
+from tellapart.decoding import Decoded
 from tellapart.errors import UserError
 from tellapart.experiments.extractors import fault
 from tellapart.experiments.shortlist import Entry, needs_hub
 from tellapart.export.compose import compose_features
 from tellapart.export.graph_cache import ExportedNetwork, kept_network
+from tellapart.export.references import Embed
 from tellapart.extensions import Extensions
-from tellapart.pipeline.probe import Embed, FrozenBackbone, LoadedBackbone
+from tellapart.pipeline.probe import FrozenBackbone, LoadedBackbone
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
@@ -133,8 +135,7 @@ def load_each(
 def _away(recipe: Recipe) -> str:
     """How to get what a backbone lacks on this machine; "" for one that is here."""
     backbone = recipe.backbone
-    in_tellapart = in_int8(recipe) and comes_in_int8(backbone, recipe.preprocessing)
-    if in_tellapart or kept_network(backbone, recipe.preprocessing) is not None:
+    if ships_in_int8(recipe) or kept_network(backbone, recipe.preprocessing) is not None:
         return ""
     if not backbone.weights and backbone.name in PACKAGES:
         package = PACKAGES[backbone.name].pip_name
@@ -158,24 +159,22 @@ def decoded(
     Very large ones are fewer: they end when `SAMPLE_BYTES` are reached.
     """
     total = 0
-    spread = np.linspace(0, len(catalog) - 1, most if len(catalog) else 0)
-    for row in np.unique(spread.astype(int)).tolist():
-        data = catalog.files.read(str(catalog.paths[row]))
-        if isinstance(data, Decoded) or total > SAMPLE_BYTES:
-            continue
-        pixels = decode(data, rules=rules).pixels
-        if pixels is not None:
-            total += pixels.nbytes
-            yield data, pixels
+    for data, pixels in decoded_files(catalog.files, _spread(catalog, most), rules):
+        total += pixels.nbytes
+        yield data, pixels
+        if total > SAMPLE_BYTES:
+            return
 
 
 def files_of(catalog: Catalog, most: int) -> list[bytes]:
     """The bytes of at most so many images, spread over the catalog; what cannot be read is
     skipped.
     """
-    spread = np.linspace(0, len(catalog) - 1, most if len(catalog) else 0)
-    files = (
-        catalog.files.read(str(catalog.paths[row]))
-        for row in np.unique(spread.astype(int)).tolist()
-    )
+    files = (catalog.files.read(path) for path in _spread(catalog, most))
     return [data for data in files if not isinstance(data, Decoded)]
+
+
+def _spread(catalog: Catalog, most: int) -> list[str]:
+    """At most so many paths, from the first to the last."""
+    places = np.linspace(0, len(catalog) - 1, most if len(catalog) else 0)
+    return [str(path) for path in catalog.paths[np.unique(places.astype(int))]]

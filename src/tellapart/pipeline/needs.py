@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from tellapart.cache.packages import PACKAGES, comes_in_int8, in_int8, packaged_file
+from tellapart.cache.packages import PACKAGES, packaged_file, ships_in_int8
 from tellapart.errors import UserError, need_torch
 from tellapart.export.graph_cache import kept_network
 from tellapart.extensions import Extensions
@@ -37,7 +37,7 @@ def check_torch(recipe: Recipe, extensions: Extensions) -> None:
 def _is_at_hand(recipe: Recipe) -> bool:
     """Whether the frozen network is here as a graph, or can be built without torch."""
     backbone, preprocessing = recipe.backbone, recipe.preprocessing
-    if in_int8(recipe) and comes_in_int8(backbone, preprocessing):
+    if ships_in_int8(recipe):
         return True
     if backbone.pretrained and not backbone.weights and packaged_file(backbone.name):
         return True

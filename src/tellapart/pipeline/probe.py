@@ -21,6 +21,7 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.rule import AnswerRule
 from tellapart.export.compose import EMBEDDING, compose_features
 from tellapart.export.graph_cache import ExportedNetwork, keep_network, kept_network
+from tellapart.export.references import Embed
 from tellapart.extensions import Extensions
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.session import Session
@@ -36,8 +37,6 @@ from tellapart.threads import map_ahead
 
 if TYPE_CHECKING:
     from tellapart.models.backbones import Backbone, Embedder
-
-Embed = Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, kw_only=True)

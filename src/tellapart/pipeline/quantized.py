@@ -9,9 +9,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.files import decoded_files
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import rules_of
-from tellapart.decoding import Decoded, decode
 from tellapart.errors import UserError
 from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.export.quantize import embedding_distance, quantize
@@ -55,10 +55,6 @@ def _pixels(catalog: Catalog, recipe: Recipe) -> Iterator[NDArray[np.uint8]]:
         apart = catalog.splits != "train"
     rows = np.flatnonzero(~apart)
     order = np.argsort(keyed_numbers(recipe.seed, "ranges", catalog.paths[rows]), kind="stable")
-    for row in rows[order].tolist():
-        data = catalog.files.read(str(catalog.paths[row]))
-        if isinstance(data, Decoded):
-            continue
-        pixels = decode(data, rules=rules_of(recipe.decoding)).pixels
-        if pixels is not None:
-            yield pixels
+    rules = rules_of(recipe.decoding)
+    paths = map(str, catalog.paths[rows[order]])
+    return (pixels for _, pixels in decoded_files(catalog.files, paths, rules))
