@@ -129,7 +129,7 @@ def main() -> None:
         }
         for pair, values in results[name]["differences"].items():
             print(name, pair, values, flush=True)
-        words.out.write_text(json.dumps({**about(words.data), "sets": results}, indent=1) + "\n")
+        words.out.write_text(json.dumps({**about(list(results)), "sets": results}, indent=1) + "\n")
 
 
 def solar_cells() -> list[tuple[Any, str]]:
