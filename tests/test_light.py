@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from helpers.commands import run_python
 from helpers.images import write_classes
 
 WITH_TORCH = ["torch", "torchvision", "timm", "accelerate", "huggingface_hub", "psutil"]
@@ -26,8 +26,7 @@ SMALL = ["--set", "preprocessing.size_px=64", "--set", "head.folds=2"]
 
 def without_torch(*words: object) -> subprocess.CompletedProcess[str]:
     """Runs the command where PyTorch and what comes with it cannot be imported."""
-    command = [sys.executable, "-c", RUN, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return run_python(RUN, *words, seconds=300)
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import tellapart
+from helpers.commands import run_python
 from helpers.images import write_classes
 from tellapart import Run
 
@@ -59,8 +59,7 @@ RUN = WITHOUT + "from tellapart.cli.main import main\nmain(sys.argv[1:])"
 
 def without_the_extra(code: str, *words: object) -> subprocess.CompletedProcess[str]:
     """Runs code where the packages of the train extra cannot be imported."""
-    command = [sys.executable, "-c", code, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return run_python(code, *words)
 
 
 @pytest.fixture(scope="module")

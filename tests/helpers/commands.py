@@ -6,6 +6,8 @@ import contextlib
 import io
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -68,3 +70,9 @@ def is_one_line(text: str) -> bool:
         and text.count("\n") == 1
         and "Traceback" not in text
     )
+
+
+def run_python(code: str, *words: object, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run code in a Python of its own, with these words as its arguments."""
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
