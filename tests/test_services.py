@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tellapart.pipeline import services
 from tellapart.pipeline.services import Clock, open_services
@@ -49,3 +51,17 @@ def test_a_step_is_measured(moments: list[float]):
         with opened.step("head", "Fitting the head"):
             moments.append(moments[-1] + 3.0)
         assert opened.clock.seconds() == {"head": 3.0, "all": 3.0}
+
+
+def test_blas_works_on_one_thread_while_a_verb_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path))
+
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with threadpool_limits(2, user_api="blas"):
+        with open_services(quiet=True):
+            assert threads() == {1}
+        assert threads() == {2}

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from threadpoolctl import threadpool_limits
+
 from tellapart.cache import FeatureStore, cache_folder, cache_remark
 from tellapart.progress import Console, Task, duration
 from tellapart.recipe import Recipe
@@ -139,9 +141,13 @@ class Services:
 
 @contextmanager
 def open_services(*, quiet: bool) -> Iterator[Services]:
-    """Services for one verb; the store is closed at the end."""
+    """Services for one verb; the store is closed at the end.
+
+    Until then BLAS works on one thread. Our own threads keep all cores busy, and where other
+    programs do too, BLAS's threads wait for each other: a small product took up to 20 times as long.
+    """
     console, clock = Console(quiet=quiet), Clock()
     if remark := cache_remark():
         console.say(f"note: {remark}")
-    with FeatureStore(cache_folder()) as store:
+    with threadpool_limits(1, user_api="blas"), FeatureStore(cache_folder()) as store:
         yield Services(store, console, clock)
