@@ -1,6 +1,7 @@
 """Which copies of images are found, and what is found where nobody planted any?
 
     python benchmarks/copies.py DATA... [--copies 400] [--only NAME,NAME] [--out result.json]
+    python benchmarks/copies.py --crowds 160x50,10x700 [--out result.json]
 
 Into each folder of images, copies of some of them are planted: saved again, resized, cropped,
 brightened, and all of these, one kind at a time; and the edits of offline augmentation. The search
@@ -9,6 +10,9 @@ by thumbnails alone looks for them. `augmented.py` measures the one that has emb
 Then the same search runs over the images alone, over the solar cells of `elpv-dataset` and over
 fashion-mnist where these are installed: what it finds there is really in the data, or false, and
 one has to look.
+
+Crowds are scenes of which there are many shots that differ in noise: 160x50 is 160 scenes of 50
+shots. Reported are into how many pieces the pairs join a scene, and how long the search takes.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ from recording import about, found_share
 import tellapart
 from tellapart.catalog.near import near_duplicates
 from tellapart.catalog.thumbnails import THUMBNAIL_BYTES, make_thumbnail
+from tellapart.catalog.unions import united
 from tellapart.cores import usable_cores
 from tellapart.decoding import decode_file
 from tellapart.keyed import keyed_numbers
@@ -172,6 +177,28 @@ def recall(images: list[Pixels], thumbnails: list[Print], copies: int) -> dict[s
     return found
 
 
+def crowd(scenes: int, shots: int) -> dict[str, Any]:
+    """Many shots of each of some scenes: the pieces that a scene falls into, and the seconds."""
+    thumbnails = []
+    for number in range(scenes):
+        rng = np.random.default_rng(number)
+        scene = np.zeros((90, 120, 3))
+        for grid, strength in ((3, 60), (8, 40), (20, 25)):
+            noise = rng.normal(128, strength, (grid, grid, 3)).clip(0, 255).astype(np.uint8)
+            layer = Image.fromarray(noise).resize((120, 90), Image.Resampling.BICUBIC)
+            scene += np.asarray(layer, float) - 128
+        for _ in range(shots):
+            shot = (scene + 128 + rng.normal(0, 4, scene.shape)).clip(0, 255).astype(np.uint8)
+            thumbnails.append(print_of(np.asarray(saved(Image.fromarray(shot), rng))))
+    pairs, seconds = search(thumbnails)
+    pieces = united(len(thumbnails), pairs.tolist()).reshape(scenes, shots)
+    return {
+        "pieces": float(np.mean([len(np.unique(row)) for row in pieces])),
+        "scenes_joined": scenes - len({row[0] for row in pieces.tolist()}),
+        "search_seconds": seconds,
+    }
+
+
 def across_splits(folder: Path, copies: int) -> dict[str, int]:
     """Copies of every kind in turn, as files beside their images: how many `explore` would split
     from them.
@@ -207,8 +234,13 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="*", help="folders of images, at any depth")
     parser.add_argument("--copies", type=int, default=400, help="copies of each kind")
     parser.add_argument("--only", default="", help="sets to search, between commas; default: all")
+    parser.add_argument("--crowds", default="", help="SCENESxSHOTS, between commas, and no data")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
+    if options.crowds:
+        rows = {words: crowd(*map(int, words.split("x"))) for words in options.crowds.split(",")}
+        write(rows, options.out)
+        return
     sources: dict[str, Callable[[], list[Pixels]]] = {
         folder.name: partial(read_folder, folder) for folder in options.data
     }
@@ -231,10 +263,15 @@ def main() -> None:
     for folder in (folder for folder in options.data if folder.name in rows):
         rows[folder.name]["splits"] = across_splits(folder, options.copies // 3)
         print(f"{folder.name}: {rows[folder.name]['splits']}", flush=True)
+    write(rows, options.out)
+
+
+def write(rows: dict[str, Any], out: Path | None) -> None:
+    """Print what was found in each set, and keep it where the user says."""
     result = {**about(list(rows), SEED), "threads": usable_cores(), "found": rows}
     print(json.dumps(result, indent=1))
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    if out:
+        out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
