@@ -7,8 +7,8 @@
     tellapart.load(run.model).predict("new.jpg").answer
 
 The verbs are functions: train, cross_validate, tune, pick, explore, check, augment, find_rate,
-evaluate, predict, load, list_runs, compare_runs, recipes, backbones and fetch_backbone. Everything
-that they take, return or raise is a name of this module too.
+evaluate, predict, load, serve, list_runs, compare_runs, recipes, backbones and fetch_backbone.
+Everything that they take, return or raise is a name of this module too.
 
 >>> import tellapart
 >>> all(getattr(tellapart, name) for name in tellapart.__all__)
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tellapart.jobs.pick.pick import Picked, pick
     from tellapart.jobs.predict import Predicted, predict
     from tellapart.jobs.runs import RunList, list_runs
+    from tellapart.jobs.serve import serve
     from tellapart.jobs.train import train
     from tellapart.jobs.tune.tune import Tuned, tune
     from tellapart.modelfile.predictor import Answer, Predictor, load
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from tellapart.pipeline.run import Run
     from tellapart.recipe import Recipe
     from tellapart.recipe_keys import RecipeKey, RecipeSummary, recipes
+    from tellapart.server.limits import Limits
     from tellapart.sources.source import Source
     from tellapart.training.events import Callback, Event
 del TYPE_CHECKING
@@ -70,6 +72,7 @@ __all__ = [
     "ImageClassifier",
     "InputsRejected",
     "Interrupted",
+    "Limits",
     "Metrics",
     "Network",
     "Picked",
@@ -101,6 +104,7 @@ __all__ = [
     "pick",
     "predict",
     "recipes",
+    "serve",
     "train",
     "tune",
 ]
@@ -161,11 +165,13 @@ _HOMES = {
         "RunList",
         "list_runs",
     ),
+    "jobs.serve": ("serve",),
     "jobs.train": ("train",),
     "jobs.tune.tune": (
         "Tuned",
         "tune",
     ),
+    "server.limits": ("Limits",),
     "modelfile.predictor": (
         "Answer",
         "Predictor",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +32,7 @@ from tellapart.cli.output import (
     print_scores,
 )
 from tellapart.cli.values import settings
+from tellapart.server.limits import Limits
 
 verbs = typer.Typer()
 verb = partial(verbs.command, cls=Verb, rich_help_panel="Use")
@@ -112,3 +114,58 @@ def evaluate(
         echo(f"  of these correct  {evaluation.answering.accuracy_answered}")
         print_classes(evaluation.metrics)
     end_with(evaluation.statuses, quiet=quiet or json_)
+
+
+@verb(
+    epilog=examples(
+        "serve runs/20261121-101500-photos",
+        "serve cats=cats.onnx dogs=dogs.onnx --port 9000",
+        "serve model.onnx --host 0.0.0.0 --token-file token.txt --name photos.example.org",
+    )
+)
+def serve(
+    models: Annotated[
+        list[str],
+        argument(
+            "Model files or run folders. NAME= in front says what addresses call a model.",
+            "[NAME=]MODEL",
+        ),
+    ],
+    host: Annotated[
+        str, option("The address to listen on. Default: 127.0.0.1.", metavar="ADDRESS")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, option("The port; 0 takes a free one. Default: 8000.", metavar="N", min=0, max=65535)
+    ] = 8000,
+    token_file: Annotated[
+        Path | None,
+        option("The file with the token that clients must send.", metavar="FILE"),
+    ] = None,
+    name: Annotated[
+        list[str],
+        option("A host name that clients may use for the server. Repeat it.", metavar="HOST"),
+    ] = [],  # noqa: B006 - typer's way of saying none
+    workers: Annotated[
+        int | None,
+        option("How many processes answer. Default: one per core.", metavar="N", min=1),
+    ] = None,
+    max_bytes: Annotated[
+        int, option("The largest request, in bytes. Default: 32000000.", metavar="N", min=1000)
+    ] = Limits.max_bytes,
+    waiting: Annotated[
+        int, option("How many images may wait. Default: 128.", metavar="N", min=1)
+    ] = Limits.waiting,
+    quiet: Quiet = False,
+) -> None:
+    """Serve models over HTTP, with a page to try them. Needs tellapart[serve]."""
+    limits = Limits(max_bytes=max_bytes, waiting=waiting)
+    tellapart.serve(
+        models,
+        host=host,
+        port=port,
+        token_file=token_file,
+        names=name,
+        workers=workers,
+        limits=limits,
+        quiet=quiet,
+    )

@@ -228,7 +228,20 @@ class Predictor:
         path = image.name if isinstance(image, StoredImage) else ""
         if isinstance(image, str | os.PathLike):
             path = escape(os.fspath(image))
-        decoded = decode_input(image, rules=self.card.decoding)
+        return self.answer(decode_input(image, rules=self.card.decoding), path, sets=sets)
+
+    def answer(self, decoded: Decoded, path: str = "", *, sets: float | None = None) -> Answer:
+        """The answer for an image that `tellapart.decode` has decoded by the model's rules.
+
+        Args:
+            decoded: the pixels, or the reason why there are none.
+            path: what the answer calls the image.
+            sets: as for `predict_each`.
+
+        >>> decoded = tellapart.decode((photos / "sky" / "000.jpg").read_bytes())
+        >>> predictor.answer(decoded).answer
+        'sky'
+        """
         if decoded.pixels is None:
             return Answer(path, decoded.status, decoded.notes, decoded.detail)
         outputs = self.outputs(decoded.pixels)

@@ -106,21 +106,33 @@ class Preprocessing:
         scaled = (levels / np.float32(255) - mean) / std
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
-    def _square(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        height, width = pixels.shape[:2]
-        if self.mode == "crop":
-            short = min(height, width)
-            side = max(1, (short * self.share_permille + 500) // 1000)
-            if self.spare_small:
-                side = max(side, min(short, self.size_px))
-            top, left = (height - side) // 2, (width - side) // 2
-            return np.ascontiguousarray(pixels[top : top + side, left : left + side])
+    def square(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width of what the network sees of an image, in its pixels. With
+        "pad" it reaches beyond the image.
+
+        >>> Preprocessing(share_permille=875).square(100, 200)
+        (6, 56, 88, 88)
+        >>> Preprocessing(mode="pad").square(100, 200)
+        (-50, 0, 200, 200)
+        """
+        if self.mode == "squash":
+            return 0, 0, height, width
         if self.mode == "pad":
             side = max(height, width)
-            top, left = (side - height) // 2, (side - width) // 2
-            padding = ((top, side - height - top), (left, side - width - left), (0, 0))
+            return -((side - height) // 2), -((side - width) // 2), side, side
+        short = min(height, width)
+        side = max(1, (short * self.share_permille + 500) // 1000)
+        if self.spare_small:
+            side = max(side, min(short, self.size_px))
+        return (height - side) // 2, (width - side) // 2, side, side
+
+    def _square(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = pixels.shape[:2]
+        top, left, down, across = self.square(height, width)
+        if self.mode == "pad":
+            padding = ((-top, down - height + top), (-left, across - width + left), (0, 0))
             return np.pad(pixels, padding, constant_values=self.bar_level)
-        return pixels
+        return np.ascontiguousarray(pixels[top : top + down, left : left + across])
 
     def as_json(self) -> dict[str, Any]:
         """The fields as plain values, for the model file."""

@@ -1,0 +1,1 @@
+"""The predictor over HTTP: a page, an API, and what keeps both up."""

@@ -1,0 +1,130 @@
+"""A model as the server knows it, and how an image of a request is answered by it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from starlette.requests import Request
+
+from tellapart.modelfile.predictor import Predictor
+from tellapart.server.body import Upload
+from tellapart.server.limits import Limits
+from tellapart.server.metrics import Metrics
+from tellapart.server.workers import Desk, Refusal
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model and its name in addresses."""
+
+    name: str
+    predictor: Predictor
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the model file."""
+        return hashlib.sha256(self.predictor.graph).hexdigest()
+
+    def about(self) -> dict[str, Any]:
+        """What a client may know of the model, as JSON values."""
+        card = self.predictor.card
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "classes": list(card.classes),
+            "backbone": card.backbone,
+            "precision": card.precision,
+            "preprocessing": str(card.preprocessing),
+            "confidence_threshold": card.confidence_threshold,
+            "detects_unfamiliar": card.detects_unfamiliar,
+            "train_images": sum(card.train_counts),
+            "licences": dict(card.licences),
+        }
+
+
+@dataclass(frozen=True)
+class Service:
+    """All that answering needs."""
+
+    models: Mapping[str, Served]
+    desk: Desk
+    limits: Limits
+    metrics: Metrics
+
+    def model(self, request: Request) -> Served:
+        """The model that an address names.
+
+        Raises:
+            Refusal: there is none of that name.
+        """
+        name = request.path_params["name"]
+        if name not in self.models:
+            raise Refusal(
+                "no_such_model", 404, f"No such model. There are: {', '.join(self.models)}."
+            )
+        return self.models[name]
+
+    async def answer(
+        self,
+        request: Request,
+        served: Served,
+        images: Sequence[Upload],
+        asks: Sequence[Mapping[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """The answers of a model to the images of a request, in their order.
+
+        Where the client goes away, what still waits is not computed.
+
+        Args:
+            request: whose client may go away.
+            served: the model.
+            images: what was sent.
+            asks: for each image, what is asked beside the answer, as for `worker.answer`.
+
+        Raises:
+            Refusal: one of them cannot be answered in time.
+        """
+        self.desk.admit(len(images))
+        self.metrics.per_request.observe(len(images))
+        deadline = time.monotonic() + self.limits.answer_seconds
+        work = asyncio.gather(
+            *(
+                self._one(served, {**ask, "model": served.name}, image.data, deadline)
+                for image, ask in zip(images, asks, strict=True)
+            )
+        )
+        gone = asyncio.ensure_future(_gone(request))
+        both: set[asyncio.Future[Any]] = {work, gone}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise Refusal("gone", 499, "The client went away.")
+            return work.result()
+        finally:
+            gone.cancel()
+            work.cancel()
+
+    async def _one(
+        self, served: Served, ask: Mapping[str, Any], data: bytes, deadline: float
+    ) -> dict[str, Any]:
+        began = time.monotonic()
+        found = await self.desk.answer(ask, data, deadline)
+        seconds = found.pop("seconds")
+        seconds["wait"] = time.monotonic() - began - seconds.pop("worker")
+        for stage, value in seconds.items():
+            self.metrics.seconds.labels(stage).observe(value)
+        found["ms"] = {stage: round(1000 * value, 2) for stage, value in seconds.items()}
+        self.metrics.images.labels(served.name, found["status"], found.get("decision", "")).inc()
+        return found
+
+
+async def _gone(request: Request) -> None:
+    """Wait until the client has gone away. The body has been read, so nothing else can come."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,163 @@
+"""A process that decodes images and answers them, so that one that kills it costs one request.
+
+    python -m tellapart.server.worker
+
+reads frames from standard input and writes one frame for each to standard output. A frame is a line
+of JSON, then as many bytes as its "bytes" says. The first frames are the models.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tellapart.catalog.appearance import measure_appearance
+from tellapart.catalog.thumbnails import make_thumbnail
+from tellapart.decoding import Decoded, decode, decode_image
+from tellapart.modelfile.predictor import Predictor
+
+HEAT = (255, 96, 0)  # of the places that speak for the answer
+
+
+def read_frame(file: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
+    """The next frame; None where the other side has ended."""
+    line = file.readline()
+    if not line.endswith(b"\n"):
+        return None
+    head = json.loads(line)
+    return head, file.read(head["bytes"])
+
+
+def frame(head: Mapping[str, Any], body: bytes = b"") -> bytes:
+    """A frame as it is sent.
+
+    >>> frame({"ask": "image"}, b"\\xff")
+    b'{"ask": "image", "bytes": 1}\\n\\xff'
+    """
+    return json.dumps({**head, "bytes": len(body)}).encode() + b"\n" + body
+
+
+def answer(predictor: Predictor, ask: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+    """What the model says about one image, and what the image is like, as JSON values.
+
+    Args:
+        predictor: of the model that is asked.
+        ask: "shape" is (H, W, 3) where the body is pixels. Otherwise the body is the bytes of a
+            file. "map" asks for the heat map.
+        body: uint8 pixels, or a file.
+    """
+    begin = time.perf_counter()
+    decoded = _decoded(predictor, ask, body)
+    decoded_at = time.perf_counter()
+    if decoded.pixels is None:
+        return {
+            "status": decoded.status,
+            "notes": list(decoded.notes),
+            "detail": decoded.detail,
+            "seconds": {"decode": decoded_at - begin, "compute": 0.0},
+        }
+    found = predictor.answer(decoded)
+    result = {
+        "status": "ok",
+        "notes": list(decoded.notes),
+        "decision": found.decision,
+        "answer": found.answer,
+        "confidence": found.confidence,
+        "probabilities": found.probabilities,
+        "unfamiliarity": found.unfamiliarity,
+        "image": _appearance(decoded.pixels),
+    }
+    if ask.get("map"):
+        result["map"] = heat_map(predictor, decoded.pixels)
+    computed_at = time.perf_counter()
+    seconds = {"decode": decoded_at - begin, "compute": computed_at - decoded_at}
+    return {**result, "seconds": seconds}
+
+
+def _decoded(predictor: Predictor, ask: Mapping[str, Any], body: bytes) -> Decoded:
+    if "shape" in ask:
+        pixels = np.frombuffer(body, np.uint8).reshape(ask["shape"])
+        return decode_image(Image.fromarray(pixels), rules=predictor.card.decoding)
+    return decode(body, rules=predictor.card.decoding)
+
+
+def _appearance(pixels: NDArray[np.uint8]) -> dict[str, float]:
+    """What drift is measured by, beside the answers."""
+    brightness, contrast, colour = measure_appearance([make_thumbnail(pixels)])[0].tolist()
+    return {
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "brightness": round(brightness, 1),
+        "contrast": round(contrast, 1),
+        "colourfulness": round(colour, 1),
+    }
+
+
+def heat_map(predictor: Predictor, pixels: NDArray[np.uint8]) -> dict[str, Any] | None:
+    """How much each place speaks for the answer: a transparent PNG in base64, and the rectangle of
+    the image that it covers, in shares of its width and height. None if the network has no map.
+    """
+    values = predictor.activation_map(pixels)
+    if values is None:
+        return None
+    strength = np.maximum(values, 0) / max(float(values.max()), 1e-9)
+    alpha = Image.fromarray((200 * strength).astype(np.uint8)).resize(
+        (224, 224), Image.Resampling.BICUBIC
+    )
+    heat = Image.new("RGBA", alpha.size, (*HEAT, 0))
+    heat.putalpha(alpha)
+    file = io.BytesIO()
+    heat.save(file, "PNG")
+    height, width = pixels.shape[:2]
+    top, left, down, across = predictor.card.preprocessing.square(height, width)
+    return {
+        "png": base64.b64encode(file.getvalue()).decode(),
+        "left": left / width,
+        "top": top / height,
+        "width": across / width,
+        "height": down / height,
+    }
+
+
+def load_models(file: BinaryIO) -> dict[str, Predictor]:
+    """The models of the first frames, each asked once so that the first client need not wait."""
+    models: dict[str, Predictor] = {}
+    while received := read_frame(file):
+        head, body = received
+        if head["ask"] == "begin":
+            break
+        models[head["model"]] = Predictor(body, name=head["model"])
+    for predictor in models.values():
+        predictor.predict_one(np.zeros((64, 64, 3), np.uint8))
+    return models
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    # Ctrl-C reaches every process of the terminal; the server ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    given, taken = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    # Whatever a decoder prints must not stand among the frames.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    models = load_models(given)
+    taken.write(frame({"ready": sorted(models)}))
+    taken.flush()
+    while received := read_frame(given):
+        ask, body = received
+        taken.write(frame(answer(models[ask["model"]], ask, body)))
+        taken.flush()
+
+
+if __name__ == "__main__":
+    main()
