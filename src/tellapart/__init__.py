@@ -7,8 +7,8 @@
     tellapart.load(run.model).predict("new.jpg").answer
 
 The verbs are functions: train, cross_validate, tune, pick, explore, check, augment, find_rate,
-evaluate, predict, load, serve, list_runs, compare_runs, recipes, backbones and fetch_backbone.
-Everything that they take, return or raise is a name of this module too.
+evaluate, predict, load, serve, drift, list_runs, compare_runs, recipes, backbones and
+fetch_backbone. Everything that they take, return or raise is a name of this module too.
 
 >>> import tellapart
 >>> all(getattr(tellapart, name) for name in tellapart.__all__)
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tellapart.jobs.compare import RunComparison, compare_runs
     from tellapart.jobs.cv.cross_validate import cross_validate
     from tellapart.jobs.cv.result import CrossValidated
+    from tellapart.jobs.drift import Drift, drift
     from tellapart.jobs.evaluate import Evaluation, evaluate
     from tellapart.jobs.explore import Exploration, explore
     from tellapart.jobs.find_rate import FoundRate, find_rate
@@ -63,6 +64,7 @@ __all__ = [
     "Catalog",
     "Check",
     "CrossValidated",
+    "Drift",
     "Evaluation",
     "Event",
     "Exploration",
@@ -95,6 +97,7 @@ __all__ = [
     "check",
     "compare_runs",
     "cross_validate",
+    "drift",
     "evaluate",
     "explore",
     "fetch_backbone",
@@ -141,6 +144,10 @@ _HOMES = {
     ),
     "jobs.cv.cross_validate": ("cross_validate",),
     "jobs.cv.result": ("CrossValidated",),
+    "jobs.drift": (
+        "Drift",
+        "drift",
+    ),
     "jobs.evaluate": (
         "Evaluation",
         "evaluate",

@@ -104,6 +104,20 @@ def test_what_a_client_may_know_of_a_model(server: Serving, predictor: Predictor
     assert server.ask("/v1/models/other").code == "no_such_model"
 
 
+def test_drift_counts_the_images_that_were_answered(model: Path, files: list[Path]):
+    dark = io.BytesIO()
+    Image.new("RGB", (64, 64), (2, 2, 2)).save(dark, "PNG")
+    with serving(model, workers=1) as server:
+        assert server.ask("/v1/models/m/drift").json["images"] == 0
+        for _ in range(40):
+            server.predict(dark.getvalue())
+        server.predict(b"no image")
+        found = server.ask("/v1/models/m/drift").json
+        assert found["images"] == 40 and "brightness" in found["differs"]
+        text = server.ask("/metrics").body.decode()
+        assert 'tellapart_drift_images_total{cell="0",measure="brightness",model="m"} 40.0' in text
+
+
 # ── the Open Inference Protocol ──
 
 

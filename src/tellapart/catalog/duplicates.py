@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.appearance import measure_appearance
 from tellapart.catalog.files import unchanged_pixels
 from tellapart.catalog.fitting import EXACT_UP_TO
 from tellapart.catalog.near import near_duplicates
@@ -164,12 +165,15 @@ def _shots(catalog: Catalog, scenes: Sequence[NDArray[np.int64]]) -> str:
 
 
 def take_prints(catalog: Catalog, memory: ThumbnailMemory) -> Catalog:
-    """The scanned catalog with its column `prints`."""
+    """The scanned catalog with its columns `prints` and `light`."""
     prints = np.zeros((len(catalog), PRINT_BYTES), np.uint8)
+    light = np.zeros((len(catalog), 3), np.float32)
     rows = np.flatnonzero(catalog.ok)
     for batch in batches(len(rows), 4096):
-        prints[rows[batch]] = prints_of(thumbnail_array(catalog, rows[batch], memory))
-    return catalog.replace(prints=prints)
+        thumbnails = thumbnail_array(catalog, rows[batch], memory)
+        prints[rows[batch]] = prints_of(thumbnails)
+        light[rows[batch]] = measure_appearance(row.tobytes() for row in thumbnails)
+    return catalog.replace(prints=prints, light=light)
 
 
 def thumbnails_of(

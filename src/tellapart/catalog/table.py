@@ -50,6 +50,8 @@ class Catalog:
             looks for no copies wants that.
         prints: (N, 16) uint8, as `prints_of` gives them, and 0 where the status is not ok. None
             until a training takes them.
+        light: (N, 3) float32, as `measure_appearance` gives them, and 0 where the status is not ok.
+            None until a training measures them.
         rules: the settings of the decode contract by which the images were scanned.
 
     >>> from tellapart.sources.source import read_source
@@ -79,6 +81,7 @@ class Catalog:
     remarks: tuple[str, ...] = ()
     identical_apart: bool = False
     prints: NDArray[np.uint8] | None = None
+    light: NDArray[np.float32] | None = None
     rules: DecodeRules = DEFAULT_RULES
 
     def __len__(self) -> int:
@@ -113,7 +116,9 @@ class Catalog:
         # The first of an image's copies may be left out, and all rows have new numbers.
         _, first, place = np.unique(columns["copies"], return_index=True, return_inverse=True)
         prints = None if self.prints is None else self.prints[chosen]
-        return replace(self, **{**columns, "copies": first[place], "prints": prints})
+        light = None if self.light is None else self.light[chosen]
+        columns = {**columns, "copies": first[place], "prints": prints, "light": light}
+        return replace(self, **columns)
 
     def replace(self, **columns: Any) -> Catalog:
         """The same catalog with some columns changed."""

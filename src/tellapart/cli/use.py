@@ -28,10 +28,11 @@ from tellapart.cli.output import (
     end_with,
     print_answers,
     print_classes,
+    print_found,
     print_json,
     print_scores,
 )
-from tellapart.cli.values import settings
+from tellapart.cli.values import page_for, settings
 from tellapart.server.limits import Limits
 
 verbs = typer.Typer()
@@ -114,6 +115,24 @@ def evaluate(
         echo(f"  of these correct  {evaluation.answering.accuracy_answered}")
         print_classes(evaluation.metrics)
     end_with(evaluation.statuses, quiet=quiet or json_)
+
+
+@verb(epilog=examples("drift model.onnx requests.jsonl", "drift model.onnx answers.parquet"))
+def drift(
+    model: Model,
+    requests: Annotated[
+        Path,
+        argument("The log of serve, or a table of answers: .jsonl, .csv or .parquet.", "REQUESTS"),
+    ],
+    out: Annotated[
+        Path | None,
+        option("The HTML page to write. Default: NAME-drift.html here.", metavar="FILE"),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Compare the images that a model answers now with those of its training."""
+    found = tellapart.drift(model, requests, out=page_for(out, requests, "drift"))
+    print_found(found.as_json(), found.lines, found.page, json_)
 
 
 @verb(

@@ -16,6 +16,7 @@ from typing import Any
 from tellapart.decoders.rules import DecodeRules
 from tellapart.errors import UserError
 from tellapart.evaluation.conformal import SetScores
+from tellapart.evaluation.drift import Reference
 from tellapart.evaluation.rule import AnswerRule
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.seen import SeenImages
@@ -45,6 +46,8 @@ class ModelCard:
         versions: the versions of tellapart and of the packages that wrote the file.
         seen: the images that it was trained and chosen on. None in files of an earlier tellapart.
         precision: of the network's numbers, "fp32" or "int8".
+        reference: what the model answered to images that it was not fitted on. None without such
+            images, and in files of an earlier tellapart.
 
     >>> predictor.card.backbone, predictor.card.train_counts
     ('tf_efficientnet_lite0', (11, 11, 10))
@@ -65,6 +68,7 @@ class ModelCard:
     versions: Mapping[str, str]
     seen: SeenImages | None = None
     precision: str = "fp32"
+    reference: Reference | None = None
 
     @property
     def confidence_threshold(self) -> float | None:
@@ -92,6 +96,7 @@ class ModelCard:
             "versions": dict(self.versions),
             _PRECISION: self.precision,
             **({_SEEN: self.seen.as_json()} if self.seen else {}),
+            **({_REFERENCE: self.reference.as_json()} if self.reference else {}),
         }
         return {
             key: json.dumps(value, ensure_ascii=False, sort_keys=True)
@@ -132,6 +137,9 @@ class ModelCard:
                 if _SEEN in metadata
                 else None,
                 precision=str(json.loads(metadata.get(_PRECISION, '"fp32"'))),
+                reference=Reference.from_json(json.loads(metadata[_REFERENCE]))
+                if _REFERENCE in metadata
+                else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise UserError(
@@ -171,7 +179,7 @@ _KEYS = (
 )
 
 # Not in files of an earlier tellapart.
-_SEEN, _PRECISION = "seen", "precision"
+_SEEN, _PRECISION, _REFERENCE = "seen", "precision", "reference"
 
 _SEAL_KEY = b"seal"
 _SEAL_BYTES = 2 + 2 + len(_SEAL_KEY) + 2 + 64

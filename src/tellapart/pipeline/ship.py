@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from tellapart.cache import FeatureStore
 from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import Calibration
+from tellapart.evaluation.drift import Reference
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.rule import Costs, read_costs
@@ -30,6 +31,7 @@ from tellapart.modelfile.licences import licence_facts
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.session import Session
 from tellapart.pipeline.probe import TrainedModel
+from tellapart.pipeline.reference import reference_of
 from tellapart.pipeline.used_images import seen_images
 from tellapart.probe.familiarity import fit_subspace
 from tellapart.probe.head import HeldAnswers, build_head, calibrate
@@ -136,8 +138,8 @@ def ship(
     network, features, seed = model.network, model.features, recipe.seed
     val_rows, test_rows = catalog.split("val"), catalog.split("test")
     own_answers = calibration is None
-    head, calibration = calibrated_head(model, catalog, recipe, calibration)
-    card = card_for(catalog, network, recipe, calibration)
+    head, calibration, reference = _calibrated(model, catalog, recipe, calibration)
+    card = replace(card_for(catalog, network, recipe, calibration), reference=reference)
     file = compose_model(network.graph, network.preprocessing, head, card)
 
     rows = gate_rows(catalog, seed)
@@ -174,16 +176,27 @@ def ship(
 
 
 def calibrated_head(
-    model: TrainedModel, catalog: Catalog, recipe: Recipe, calibration: Calibration | None = None
+    model: TrainedModel, catalog: Catalog, recipe: Recipe
 ) -> tuple[Head, Calibration]:
     """The head of the model file, and what decided its temperature and thresholds."""
-    rows = reference_rows(catalog, model.width, recipe.seed)
+    head, calibration, _ = _calibrated(model, catalog, recipe, None)
+    return head, calibration
+
+
+def _calibrated(
+    model: TrainedModel, catalog: Catalog, recipe: Recipe, calibration: Calibration | None
+) -> tuple[Head, Calibration, Reference | None]:
+    """The head, its calibration, and what its answers were decided by. A calibration that is given
+    brings no answers.
+    """
+    rows, reference = reference_rows(catalog, model.width, recipe.seed), None
     subspace = fit_subspace(model.features.of(catalog, rows))
     if calibration is None:
-        answers = _held_answers(model, catalog, rows, subspace)
+        held_rows, answers = _held_answers(model, catalog, rows, subspace)
         shares, costs = class_shares(catalog, recipe), class_costs(catalog, recipe)
         calibration = calibrate(answers, recipe.answer, shares, costs)
-    return build_head(model.layers, subspace, calibration), calibration
+        reference = reference_of(catalog, held_rows, answers, calibration)
+    return build_head(model.layers, subspace, calibration), calibration, reference
 
 
 def class_costs(catalog: Catalog, recipe: Recipe) -> Costs | None:
@@ -212,8 +225,10 @@ def held_out_rows(model: TrainedModel, catalog: Catalog) -> NDArray[np.bool_]:
 
 def _held_answers(
     model: TrainedModel, catalog: Catalog, references: NDArray[np.int64], subspace: Subspace
-) -> HeldAnswers:
-    """The answers to all images but those of test that the head was not fitted on."""
+) -> tuple[NDArray[np.int64], HeldAnswers]:
+    """The images, but for those of test, that the head has an answer to without being fitted on
+    them; and these answers.
+    """
     features, val = model.features, catalog.split("val")
     embeddings = features.of(catalog, val)
     rows, logits = [val], [model.layers.logits(embeddings)]
@@ -230,7 +245,7 @@ def _held_answers(
             logits.append(held_out.logits[chosen])
             residuals.append(without.residuals(features.of(catalog, held_out.rows[chosen])))
     every = np.concatenate(rows)
-    return HeldAnswers(
+    return every, HeldAnswers(
         np.concatenate(logits),
         catalog.labels[every],
         clusters(catalog)[every],

@@ -47,8 +47,8 @@ def make_app(
         log: where requests are noted; None means standard error.
     """
     desk = Desk({name: model.graph for name, model in models.items()}, workers, limits)
-    metrics = Metrics(desk)
     served = {name: Served(name, model) for name, model in models.items()}
+    metrics = Metrics(desk, {name: model.seen for name, model in served.items() if model.seen})
     service = Service(served, desk, limits, metrics)
 
     async def numbers(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,8 +12,9 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from tellapart.evaluation.drift import Counts
 from tellapart.server.workers import Desk
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
@@ -22,9 +23,14 @@ SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
 class Metrics:
-    """All counters of one server."""
+    """All counters of one server.
 
-    def __init__(self, desk: Desk) -> None:
+    Args:
+        desk: whose workers and queue are shown.
+        seen: the images of each model by the cells of its reference.
+    """
+
+    def __init__(self, desk: Desk, seen: Mapping[str, Counts]) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "tellapart_requests",
@@ -58,6 +64,7 @@ class Metrics:
             "tellapart_requests_open", "Requests in progress.", registry=self.registry
         )
         self.registry.register(_OfDesk(desk))
+        self.registry.register(_OfCounts(seen))
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -78,3 +85,22 @@ class _OfDesk:
             ("ready", "1 where an image that comes now is answered.", int(self._desk.ready)),
         ):
             yield GaugeMetricFamily(f"tellapart_{name}", what, value)
+
+
+class _OfCounts:
+    """How many images fell into each cell of the models' references."""
+
+    def __init__(self, counts: Mapping[str, Counts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(
+            "tellapart_drift_images",
+            "Images by the cells of a model's reference, which held a tenth of its images each.",
+            labels=("model", "measure", "cell"),
+        )
+        for model, counts in self._counts.items():
+            for measure, cells in counts.cells.items():
+                for cell, count in enumerate(cells):
+                    family.add_metric((model, measure, str(cell)), count)
+        yield family

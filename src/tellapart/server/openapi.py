@@ -78,6 +78,10 @@ def description(models: Sequence[str], *, token: bool) -> dict[str, Any]:
     paths = {
         "/v1/models": get("The models.", _of(models={"type": "array", "items": anything})),
         "/v1/models/{name}": {"parameters": [name], **get("One model.", anything)},
+        "/v1/models/{name}/drift": {
+            "parameters": [name],
+            **get("Whether the images are like those of the training.", anything),
+        },
         "/v1/models/{name}/predict": {"post": predict},
         "/v2/health/live": get("Whether the server runs.", anything),
         "/v2/health/ready": get("Whether an image that comes now is answered.", anything),

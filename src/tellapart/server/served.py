@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from tellapart.evaluation.drift import Counts, differences
 from tellapart.modelfile.predictor import Predictor
 from tellapart.server.body import Upload
 from tellapart.server.limits import Limits
@@ -25,6 +26,34 @@ class Served:
 
     name: str
     predictor: Predictor
+
+    @cached_property
+    def seen(self) -> Counts | None:
+        """The images answered since the start, counted by the cells of the model's reference."""
+        reference = self.predictor.card.reference
+        return None if reference is None else Counts(reference)
+
+    def drift(self) -> dict[str, Any]:
+        """Whether the images since the start are like those of the training, as JSON values.
+
+        Raises:
+            Refusal: the model file has nothing to hold them against.
+        """
+        if self.seen is None:
+            raise Refusal(
+                "no_reference",
+                404,
+                "The model file does not say what its training images were like.",
+            )
+        found = differences(self.seen)
+        return {
+            "model": self.name,
+            "digest": self.digest,
+            "reference_images": self.seen.reference.count,
+            "images": self.seen.images,
+            "differs": [entry.name for entry in found if entry.differs],
+            "differences": [entry.as_json() for entry in found],
+        }
 
     @cached_property
     def digest(self) -> str:
@@ -121,6 +150,8 @@ class Service:
             self.metrics.seconds.labels(stage).observe(value)
         found["ms"] = {stage: round(1000 * value, 2) for stage, value in seconds.items()}
         self.metrics.images.labels(served.name, found["status"], found.get("decision", "")).inc()
+        if served.seen and found["status"] == "ok":
+            served.seen.add({**found, **found["image"]})
         return found
 
 

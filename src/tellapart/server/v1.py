@@ -21,6 +21,9 @@ def routes(service: Service) -> list[Route]:
     async def model(request: Request) -> Response:
         return JSONResponse(service.model(request).about())
 
+    async def drift(request: Request) -> Response:
+        return JSONResponse(service.model(request).drift())
+
     async def predict(request: Request) -> Response:
         served = service.model(request)
         images, several = await read_uploads(request, service.limits)
@@ -46,6 +49,7 @@ def routes(service: Service) -> list[Route]:
     return [
         Route("/v1/models", models),
         Route("/v1/models/{name}", model),
+        Route("/v1/models/{name}/drift", drift),
         Route("/v1/models/{name}/predict", predict, methods=["POST"]),
     ]
 
