@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,23 @@ def test_training_with_a_base_install_says_what_to_install(base, photos):
     )
     assert trained.returncode == 2
     assert "pip install 'tellapart[train]'" in trained.stderr
+
+
+@pytest.mark.install
+def test_with_its_extra_it_serves(base, run, photos):
+    # The steps of the Dockerfile, but for the user and the base image.
+    pip = [base / "python", "-m", "pip", "install", "--quiet", "--constraint"]
+    subprocess.run([*pip, ROOT / "constraints.txt", f"{ROOT}[serve]"], check=True)
+    (packages,) = base.parent.glob("lib/*/site-packages")
+    size = sum(file.stat().st_size for file in packages.rglob("*") if file.is_file())
+    assert size < MOST_BYTES + 20_000_000
+    words = [base / "tellapart", "serve", f"m={run.path}", "--port", "0", "--workers", "1"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            address = next(line.split()[-1] for line in server.stderr if "POST" in line)
+            image = sorted(photos.rglob("*.jpg"))[0].read_bytes()
+            with urllib.request.urlopen(urllib.request.Request(address, image)) as response:
+                assert b'"status":"ok"' in response.read()
+        finally:
+            server.terminate()
+        assert server.wait(30) == 0

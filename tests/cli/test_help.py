@@ -44,7 +44,8 @@ def test_the_columns_of_runs_are_listed(command):
 def test_the_verbs_are_these(command):
     train = ["train", "find-rate", "recipes", "backbones"]
     experiments = ["cv", "tune", "pick", "runs", "compare"]
-    assert ["explore", *train, "predict", "evaluate", *experiments] == VERBS
+    use = ["predict", "evaluate", "drift", "serve"]
+    assert ["explore", *train, *use, *experiments] == VERBS
 
 
 @pytest.mark.parametrize(

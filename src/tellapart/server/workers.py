@@ -41,11 +41,12 @@ class Refusal(Exception):
         self.code, self.status, self.message = code, status, message
 
 
-BUSY = Refusal("busy", 429, "Too many images are waiting. Try again in a moment.")
-TOO_LATE = Refusal("too_late", 504, "The image waited too long, and was not looked at.")
-TOO_SLOW = Refusal("too_slow", 504, "The image took too long to answer, and was given up.")
-DIED = Refusal("worker_died", 503, "The process that answered this image ended. Try once more.")
-STOPPING = Refusal("stopping", 503, "The server is stopping.")
+# Not exceptions: one that is raised again keeps the frames of every time before.
+BUSY = ("busy", 429, "Too many images are waiting. Try again in a moment.")
+TOO_LATE = ("too_late", 504, "The image waited too long, and was not looked at.")
+TOO_SLOW = ("too_slow", 504, "The image took too long to answer, and was given up.")
+DIED = ("worker_died", 503, "The process that answered this image ended. Try once more.")
+STOPPING = ("stopping", 503, "The server is stopping.")
 
 
 class Worker:
@@ -221,10 +222,10 @@ class Desk:
             Refusal: too many wait already, or the server is stopping.
         """
         if self.stopping:
-            raise STOPPING
+            raise Refusal(*STOPPING)
         free = len(self._idle)
         if self.waiting + images - free > self._limits.waiting:
-            raise BUSY
+            raise Refusal(*BUSY)
 
     async def answer(self, head: Mapping[str, Any], body: bytes, deadline: float) -> dict[str, Any]:
         """What a worker answers to one image. Cancelled, it is not computed if it still waits.
@@ -258,7 +259,7 @@ class Desk:
             raise
         if not place.done():
             self._leave(place)
-            raise TOO_LATE
+            raise Refusal(*TOO_LATE)
         return place.result()
 
     def _leave(self, place: asyncio.Future[Worker]) -> None:
@@ -278,9 +279,9 @@ class Desk:
         except TimeoutError:
             self._killed.add(worker)
             worker.kill()
-            raise TOO_SLOW from None
+            raise Refusal(*TOO_SLOW) from None
         except EOFError:
             worker.kill()
-            raise DIED from None
+            raise Refusal(*DIED) from None
         self._release(worker)
         return found
