@@ -84,13 +84,13 @@ class Door:
             return
         began = time.perf_counter()
         request_id = uuid.uuid4().hex
-        told: dict[str, Any] = {"request_id": request_id, "status": 0}
-        scope["state"] = {**scope.get("state", {}), "told": told, "request_id": request_id}
+        entry: dict[str, Any] = {"request_id": request_id, "status": 0}
+        scope["state"] = {**scope.get("state", {}), "entry": entry, "request_id": request_id}
         scope["app"] = self  # so that routes raise what they do not know
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told["status"] = message["status"]
+                entry["status"] = message["status"]
                 given = {name.lower() for name, _ in message.get("headers", [])}
                 added = {**HEADERS, "x-request-id": request_id}
                 message["headers"] = [
@@ -108,7 +108,7 @@ class Door:
                 self._let_in(scope)
                 await self._app(scope, receive, send_on)
             except Refusal as refusal:
-                told["refused"] = refusal.code
+                entry["refused"] = refusal.code
                 self._metrics.refused.labels(refusal.code).inc()
                 await refused(refusal, request_id)(scope, receive, send_on)
             except HTTPException as error:
@@ -117,15 +117,15 @@ class Door:
                     known = Refusal("wrong_method", 405, "The page is asked for in another way.")
                 await refused(known, request_id)(scope, receive, send_on)
             except Exception:
-                if told["status"]:
+                if entry["status"]:
                     raise
-                told["fault"] = traceback.format_exc(limit=-3)
+                entry["fault"] = traceback.format_exc(limit=-3)
                 fault = Refusal("fault", 500, "A mistake in the server. Its log says more.")
                 await refused(fault, request_id)(scope, receive, send_on)
         route = getattr(scope.get("endpoint"), "__name__", "other")
-        self._metrics.requests.labels(route, str(told["status"])).inc()
+        self._metrics.requests.labels(route, str(entry["status"])).inc()
         milliseconds = round(1000 * (time.perf_counter() - began), 1)
-        self._write({"route": route, "method": scope["method"], **told, "ms": milliseconds})
+        self._write({"route": route, "method": scope["method"], **entry, "ms": milliseconds})
 
     def _let_in(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -143,9 +143,9 @@ class Door:
 
     def _write(self, line: Mapping[str, Any]) -> None:
         """One line of the log. A full disk or a closed terminal stops no answer."""
-        entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **line}
+        timed = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **line}
         with contextlib.suppress(OSError, ValueError):
-            self._log.write(json.dumps(entry) + "\n")
+            self._log.write(json.dumps(timed) + "\n")
             self._log.flush()
 
 

@@ -19,6 +19,9 @@ from tellapart.server.limits import Limits
 from tellapart.server.metrics import Metrics
 from tellapart.server.workers import Desk, Refusal
 
+# What the log keeps of an answer: of the image nothing but its size and light.
+LOGGED = ("status", "decision", "answer", "confidence", "unfamiliarity", "image", "ms")
+
 
 @dataclass(frozen=True)
 class Served:
@@ -134,10 +137,13 @@ class Service:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 raise Refusal("gone", 499, "The client went away.")
-            return work.result()
+            answers = work.result()
         finally:
             gone.cancel()
             work.cancel()
+        logged = [{name: answer[name] for name in LOGGED if name in answer} for answer in answers]
+        request.state.entry.update(model=served.name, answers=logged)
+        return answers
 
     async def _one(
         self, served: Served, ask: Mapping[str, Any], data: bytes, deadline: float

@@ -29,9 +29,6 @@ def routes(service: Service) -> list[Route]:
         images, several = await read_uploads(request, service.limits)
         ask = {"map": request.query_params.get("map") in ("1", "true")}
         answers = await service.answer(request, served, images, [ask] * len(images))
-        told = request.state.told
-        told["model"] = served.name
-        told["answers"] = [_logged(answer) for answer in answers]
         whole: dict[str, Any] = {
             "request_id": request.state.request_id,
             "model": served.name,
@@ -52,9 +49,3 @@ def routes(service: Service) -> list[Route]:
         Route("/v1/models/{name}/drift", drift),
         Route("/v1/models/{name}/predict", predict, methods=["POST"]),
     ]
-
-
-def _logged(answer: dict[str, Any]) -> dict[str, Any]:
-    """What the log keeps of an answer: nothing of the image but its size and light."""
-    kept = ("status", "decision", "answer", "confidence", "unfamiliarity", "image", "ms")
-    return {name: answer[name] for name in kept if name in answer}

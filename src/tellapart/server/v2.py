@@ -72,7 +72,7 @@ def routes(service: Service) -> list[Route]:
             return write_outputs(head, served, answers)
         except Refusal as refusal:  # in the protocol's own form
             service.metrics.refused.labels(refusal.code).inc()
-            request.state.told["refused"] = refusal.code
+            request.state.entry["refused"] = refusal.code
             headers = {"retry-after": "1"} if refusal.status in (429, 503) else {}
             return JSONResponse({"error": refusal.message}, refusal.status, headers)
 
