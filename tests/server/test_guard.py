@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import io
 import json
 import socket
@@ -276,11 +277,15 @@ def test_slow_clients_are_closed_and_disturb_nobody(server: Serving, image: byte
 
 
 def test_a_connection_that_rests_between_requests_is_kept(server: Serving):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    with contextlib.closing(connection):
+        connection.connect()
+        first = connection.sock
         for _ in range(3):
-            connection.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+            connection.request("GET", "/v2/health/live")
+            assert connection.getresponse().read() == b'{"live":true}'
             time.sleep(0.8)
+        assert connection.sock is first
 
 
 # ── what is left behind ──
