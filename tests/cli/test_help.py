@@ -44,7 +44,16 @@ def test_the_columns_of_runs_are_listed(command):
 def test_the_verbs_are_these(command):
     train = ["train", "find-rate", "recipes", "backbones"]
     experiments = ["cv", "tune", "pick", "runs", "compare"]
-    assert ["explore", *train, "predict", "evaluate", *experiments] == VERBS
+    assert [
+        "explore",
+        *train,
+        "predict",
+        "evaluate",
+        "inspect",
+        "export",
+        "serve",
+        *experiments,
+    ] == VERBS
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from tellapart.cli.output import (
     print_json,
     print_scores,
 )
-from tellapart.cli.values import settings
+from tellapart.cli.values import check_export, settings
 from tellapart.server.limits import Limits
 
 verbs = typer.Typer()
@@ -114,6 +114,87 @@ def evaluate(
         echo(f"  of these correct  {evaluation.answering.accuracy_answered}")
         print_classes(evaluation.metrics)
     end_with(evaluation.statuses, quiet=quiet or json_)
+
+
+@verb(name="inspect", epilog=examples("inspect model.onnx", "inspect model.onnx --json"))
+def inspect_(model: Model, json_: Json = False) -> None:
+    """Show what a model file says of itself, and how fast it is here. Needs no torch."""
+    inspection = tellapart.inspect_model(model)
+    if json_:
+        print_json(inspection.as_json())
+    else:
+        for line in inspection.lines:
+            for text in line.splitlines():
+                echo(text)
+
+
+@verb(
+    epilog=examples(
+        "export runs/20261121-101500-photos --as fp16",
+        "export runs/20261121-101500-photos --as int8 --data photos/ --out small.onnx",
+        "export runs/20261121-101500-photos --web page/",
+    )
+)
+def export(
+    run: Annotated[
+        Path,
+        argument("A run folder. A model.onnx will do where its form stays as it is.", "RUN"),
+    ],
+    form: Annotated[
+        str | None,
+        option(
+            "The form of the model file: fp32, fp16 (weights in half precision) or int8. Default:"
+            " as it is.",
+            "--as",
+            metavar="FORM",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        option("The file to write. Default: model-FORM.onnx in the run folder.", metavar="FILE"),
+    ] = None,
+    web: Annotated[
+        Path | None,
+        option("Write a page that runs the model in the browser into this folder.", metavar="DIR"),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        option(
+            "Where the data of the training is now. Default: where the run says it is.",
+            metavar="DATA",
+        ),
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        option(
+            "For --web: the file of ONNX Runtime Web that npm pack made. Default: as kept in the"
+            " cache.",
+            metavar="FILE",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        option("For --web: what the page is called. Default: the run's name.", metavar="NAME"),
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a smaller form of a model file, or a page without a server. Needs no torch."""
+    check_export(form, out, web, runtime, name)
+    if web:
+        exported = tellapart.export_web(
+            run, web, form=form, data=data, runtime=runtime, name=name, quiet=quiet
+        )
+    else:
+        assert form  # `check_export` has seen it
+        exported = tellapart.export_model(run, form, out=out, data=data, quiet=quiet)
+    if json_:
+        print_json(exported.as_json())
+    else:
+        of_file = f", {exported.original_bytes / 1e6:.1f} MB before" * (web is None)
+        echo(f"size      {exported.bytes / 1e6:.1f} MB{of_file}")
+        label = "page" if web else "model"
+        echo(f"{label:<10}{exported.path}")
 
 
 @verb(

@@ -44,7 +44,9 @@ class ModelCard:
             and the source of the weights.
         versions: the versions of tellapart and of the packages that wrote the file.
         seen: the images that it was trained and chosen on. None in files of an earlier tellapart.
-        precision: of the network's numbers, "fp32" or "int8".
+        precision: of the network's numbers, "fp32", "fp16" or "int8".
+        exported: what `export` measured when it made another form of the file. None means that the
+            file is as the training wrote it.
 
     >>> predictor.card.backbone, predictor.card.train_counts
     ('tf_efficientnet_lite0', (11, 11, 10))
@@ -65,6 +67,7 @@ class ModelCard:
     versions: Mapping[str, str]
     seen: SeenImages | None = None
     precision: str = "fp32"
+    exported: Mapping[str, Any] | None = None
 
     @property
     def confidence_threshold(self) -> float | None:
@@ -92,6 +95,7 @@ class ModelCard:
             "versions": dict(self.versions),
             _PRECISION: self.precision,
             **({_SEEN: self.seen.as_json()} if self.seen else {}),
+            **({_EXPORTED: dict(self.exported)} if self.exported else {}),
         }
         return {
             key: json.dumps(value, ensure_ascii=False, sort_keys=True)
@@ -132,6 +136,7 @@ class ModelCard:
                 if _SEEN in metadata
                 else None,
                 precision=str(json.loads(metadata.get(_PRECISION, '"fp32"'))),
+                exported=json.loads(metadata.get(_EXPORTED, "null")),
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise UserError(
@@ -172,6 +177,7 @@ _KEYS = (
 
 # Not in files of an earlier tellapart.
 _SEEN, _PRECISION = "seen", "precision"
+_EXPORTED = "exported"  # only in files that `export` made
 
 _SEAL_KEY = b"seal"
 _SEAL_BYTES = 2 + 2 + len(_SEAL_KEY) + 2 + 64
