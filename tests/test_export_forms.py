@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 import tellapart
 from helpers.commands import run_command
+from helpers.hosting import RUNTIME
 from helpers.images import write_classes
 from helpers.models import PREPROCESSING, small_card, small_head, small_network
 from tellapart.errors import Refused, UserError
@@ -176,6 +179,31 @@ def test_the_command_says_what_was_measured(run, photos, tmp_path):
     assert "exported: as fp16; 0 of 32 images" in inspected
 
 
+def test_openvino_answers_alike_and_holds_the_metadata(run, photos, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    words = ("--as", "openvino", "--data", photos, "--out", tmp_path / "model.xml")
+    assert run_command("export", run.path, *words).code == 0
+    model = openvino.Core().read_model(tmp_path / "model.xml")
+    about = model.get_rt_info(["tellapart", "classes"])
+    assert json.loads(about.astype(str)) == ["brick", "leaf", "sky"]
+    found = openvino.compile_model(model, "CPU")(IMAGES[0][None])["probabilities"]
+    assert found == pytest.approx(run.predictor().outputs(IMAGES[0]).probs[None], abs=0.1)
+
+
+def test_without_openvino_the_extra_is_named(run, photos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    ended = run_command("export", run.path, "--as", "openvino", "--data", photos)
+    assert ended.code == 2 and "tellapart[openvino]" in ended.err
+
+
+def test_openvino_writes_no_other_file_than_xml_and_no_page(run, tmp_path):
+    assert (
+        run_command("export", run.path, "--as", "openvino", "--out", tmp_path / "x.onnx").code == 2
+    )
+    with pytest.raises(UserError, match="form for a page"):
+        tellapart.export_web(run.path, tmp_path, form="openvino", runtime=RUNTIME, quiet=True)
+
+
 def test_without_its_data_a_run_gives_no_form(run):
     with pytest.raises(UserError, match="does not say where its data is"):
         tellapart.export_model(run.path, "fp16", quiet=True)
@@ -191,6 +219,13 @@ def test_images_that_changed_judge_nothing(run, photos, tmp_path):
     assert all(file.write_bytes(file.read_bytes() + b"0") for file in moved.rglob("*.jpg"))
     with pytest.raises(Refused, match="None of the 32 images"):
         tellapart.export_model(run.path, "fp16", data=moved, quiet=True)
+
+
+def test_the_model_file_of_the_run_is_never_replaced(run, photos):
+    before = run.model.read_bytes()
+    ended = run_command("export", run.path, "--as", "fp16", "--data", photos, "--out", run.model)
+    assert ended.code == 2 and "another name" in ended.err
+    assert run.model.read_bytes() == before
 
 
 def test_a_file_alone_gets_no_other_form(run):

@@ -181,6 +181,19 @@ def test_an_export_replaces_its_own_folder_and_no_other(files, tmp_path):
         write_site(tmp_path / "letters", files)
 
 
+def test_an_export_that_was_stopped_halfway_is_done_again(files, tmp_path):
+    write_site(tmp_path, {"page/app.js": files["page/app.js"], "model.onnx": b"half"})
+    (tmp_path / ".model.json.x.part").write_bytes(b"")
+    write_site(tmp_path, files)
+    assert (tmp_path / "model.onnx").read_bytes() == files["model.onnx"]
+
+
+def test_the_page_of_somebody_else_is_not_overwritten(files, tmp_path):
+    (tmp_path / "index.html").write_text("my page")
+    with pytest.raises(UserError, match="holds other files"):
+        write_site(tmp_path, files)
+
+
 def test_without_the_runtime_the_command_that_fetches_it_is_told(run, tmp_path, monkeypatch):
     monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
     ended = run_command("export", run.path, "--web", tmp_path / "page")
@@ -314,6 +327,9 @@ def test_the_page_shows_the_answer_with_its_map(page, tmp_path):
     page.check("#show-heat")
     assert page.is_visible("#heat")
     assert "never leave this device" in page.inner_text("#privacy")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    violations = axe.Axe().run(page).response["violations"]
+    assert [entry["id"] for entry in violations if entry["impact"] in ("serious", "critical")] == []
 
 
 @needs_runtime

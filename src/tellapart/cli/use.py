@@ -143,15 +143,15 @@ def export(
     form: Annotated[
         str | None,
         option(
-            "The form of the model file: fp32, fp16 (weights in half precision) or int8. Default:"
-            " as it is.",
+            "The form: fp32, fp16 (weights in half precision), int8, or openvino (an .xml and a"
+            " .bin file). Default: as it is.",
             "--as",
             metavar="FORM",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        option("The file to write. Default: model-FORM.onnx in the run folder.", metavar="FILE"),
+        option("The file to write. Default: model-FORM in the run folder.", metavar="FILE"),
     ] = None,
     web: Annotated[
         Path | None,

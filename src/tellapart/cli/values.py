@@ -151,12 +151,10 @@ def check_export(
     >>> check_export(None, None, None, None, None)
     Traceback (most recent call last):
         ...
-    tellapart.errors.UserError: Nothing says what to export. Add --as fp32, fp16 or int8, or --web DIR.
+    tellapart.errors.UserError: Nothing says what to export. Add --as FORM or --web DIR.
     """
     if not form and not web:
-        raise UserError(
-            "Nothing says what to export.", "Add --as fp32, fp16 or int8, or --web DIR."
-        )
+        raise UserError("Nothing says what to export.", "Add --as FORM or --web DIR.")
     if web and out:
         raise UserError("--out names a file, and --web a folder.", "Leave one of them out.")
     if not web and (runtime or name):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.errors import Refused
 from tellapart.evaluation.paired_shares import PairedShares, compare_shares
-from tellapart.modelfile.predictor import Outputs, Predictor
+from tellapart.modelfile.card import ModelCard
+from tellapart.modelfile.predictor import Outputs
 from tellapart.threads import map_ahead
 
 MOST_CHANGED = 0.05  # the share of images that may get another answer or decision
@@ -85,9 +86,20 @@ class FormAgreement:
         )
 
 
+class Answering(Protocol):
+    """A model file that answers, by whichever runtime."""
+
+    @property
+    def card(self) -> ModelCard:
+        """Its metadata."""
+
+    def outputs(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """Its outputs for one image."""
+
+
 def compare_forms(
-    trained: Predictor,
-    form: Predictor,
+    trained: Answering,
+    form: Answering,
     images: Sequence[NDArray[np.uint8]],
     labels: NDArray[np.int64],
     clusters: NDArray[np.int64],
@@ -101,7 +113,8 @@ def compare_forms(
         labels: (N,) the truth.
         clusters: (N,) the cluster of each image.
     """
-    first, second = (list(map_ahead(file.outputs, images)) for file in (trained, form))
+    first = list(map_ahead(trained.outputs, images))
+    second = [form.outputs(image) for image in images]  # a form may serve one thread only
     right, other_right = _answers(trained, first) == labels, _answers(form, second) == labels
     same = [
         before == after
@@ -138,13 +151,14 @@ def refuse_unless_as_good(agreement: FormAgreement, name: str) -> None:
         raise Refused(f"The form {name} was not written. {' '.join(agreement.faults)}", hint)
 
 
-def _answers(file: Predictor, found: Sequence[Outputs]) -> NDArray[np.int64]:
+def _answers(file: Answering, found: Sequence[Outputs]) -> NDArray[np.int64]:
     return file.card.rule.answers(np.stack([outputs.probs for outputs in found]))
 
 
-def _in_full(file: Predictor, found: Sequence[Outputs]) -> list[tuple[str, int]]:
+def _in_full(file: Answering, found: Sequence[Outputs]) -> list[tuple[str, int]]:
     """The decision on each image, and its answer."""
     probs = np.stack([outputs.probs for outputs in found])
     far = np.array([outputs.unfamiliarity for outputs in found], np.float32)
-    decisions = file.decisions(probs, far).tolist()
+    familiar = far if file.card.detects_unfamiliar else None
+    decisions = file.card.rule.decide(probs, familiar).tolist()
     return list(zip(decisions, _answers(file, found).tolist(), strict=True))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from tellapart.catalog.names import escape
 from tellapart.errors import UserError, choose, needs_extra
 from tellapart.home import user_path
-from tellapart.modelfile.card import ModelCard
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.phrases import count_of
 from tellapart.progress import Console
@@ -23,10 +22,12 @@ from tellapart.web.site import site_files, write_site
 from tellapart.writing import write_whole
 
 if TYPE_CHECKING:
-    from tellapart.export.forms_gate import FormAgreement
-    from tellapart.pipeline.run_images import RunData
+    from tellapart.export.forms_gate import Answering, FormAgreement
+    from tellapart.pipeline.run_images import RunData, RunImages
 
-FORMS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8")
+OPENVINO = "openvino"
+FORMS = (*PRECISIONS, OPENVINO)
 _DATED = re.compile(r"^\d{8}-\d{6}-")
 
 
@@ -79,8 +80,9 @@ def export_model(
 
     Args:
         run: the run folder. A model file will do where it has the form already.
-        form: "fp32", "fp16" for weights in half precision, or "int8".
-        out: the file to write. Default: model-FORM.onnx in the run folder.
+        form: "fp32", "fp16" for weights in half precision, "int8", or "openvino", which is an .xml
+            file with a .bin file beside it.
+        out: the file to write. Default: model-FORM.onnx in the run folder, or .xml for OpenVINO.
         data: where the data of the training is now. Default: where the run says it is.
         quiet: print nothing.
 
@@ -93,16 +95,31 @@ def export_model(
         ...
     tellapart.errors.UserError: This model is in int8, and cannot become fp32. ...
     """
+    choose("form", form, FORMS)
     console = Console(quiet=quiet)
     path, predictor = user_path(run), load(run)
-    made = _formed(path, predictor, form, data, console)
-    folder = path if path.is_dir() else path.parent
-    file = user_path(out) if out is not None else folder / f"model-{form}.onnx"
+    trained = path / "model.onnx" if path.is_dir() else path
+    suffix = ".xml" if form == OPENVINO else ".onnx"
+    file = user_path(out) if out is not None else trained.with_name(f"model-{form}{suffix}")
+    if form == OPENVINO and file.suffix != suffix:
+        raise UserError(
+            f"{file} cannot be a model of OpenVINO: its name has to end in .xml.",
+            "The weights go into a .bin file beside it.",
+        )
+    if form != predictor.card.precision and file.exists() and file.samefile(trained):
+        raise UserError(
+            f"{file} is the model file of the run, which its report was measured on.",
+            "Give the new file another name.",
+        )
+    make = _as_openvino if form == OPENVINO else _in_precision
+    made = make(path, predictor, form, data, console)
+    if made.weights:  # first: whoever sees the graph finds its weights
+        write_whole(file.with_suffix(".bin"), made.weights)
     write_whole(file, made.model)
     return Exported(
         path=file,
         form=form,
-        bytes=len(made.model),
+        bytes=len(made.model) + len(made.weights),
         original_bytes=len(predictor.graph),
         agreement=made.agreement,
     )
@@ -123,7 +140,7 @@ def export_web(
     Args:
         run: a run folder, or a model file.
         folder: a new one, or that of an earlier export.
-        form: as for `export_model`. None takes the file as it is.
+        form: as for `export_model`, but for OpenVINO. None takes the file as it is.
         data: as for `export_model`.
         runtime: the archive of ONNX Runtime Web that `npm pack` made. None takes what an earlier
             export kept in the cache.
@@ -139,11 +156,13 @@ def export_web(
         ...
     tellapart.errors.UserError: ort.js of ONNX Runtime Web 1.30.0 is not in the cache. ...
     """
+    if form is not None:
+        choose("form for a page", form, PRECISIONS)
     console = Console(quiet=quiet)
     files_of_runtime = runtime_files(runtime)
     path, original = user_path(run), load(run)
     wanted = form or original.card.precision
-    made = _formed(path, original, wanted, data, console)
+    made = _in_precision(path, original, wanted, data, console)
     files = site_files(Predictor(made.model), name or _name_of(path), files_of_runtime)
     target = user_path(folder)
     write_site(target, files)
@@ -158,22 +177,22 @@ def export_web(
 
 @dataclass(frozen=True)
 class _Made:
-    """The bytes of a model file in a form, and how far it is from the original."""
+    """A form: the content of its file, and of the file of its weights, if that is another one."""
 
     model: bytes
     agreement: FormAgreement | None = None
+    weights: bytes = b""
 
 
-def _formed(
+def _in_precision(
     run: Path, predictor: Predictor, form: str, data: Source | None, console: Console
 ) -> _Made:
-    """The model file in a form that it may have.
+    """The model file in a precision that it may have.
 
     Raises:
         UserError: it cannot have it, or the run's images are not found.
         Refused: the form is measurably worse.
     """
-    choose("form", form, FORMS)
     card = predictor.card
     if form == card.precision:
         return _Made(predictor.graph)
@@ -182,43 +201,75 @@ def _formed(
             f"This model is in {card.precision}, and cannot become {form}.",
             "Train it in fp32 first: --set backbone.precision=fp32",
         )
+    images, judges = _images_of(run, predictor, data, console)
+    with console.step(f"Making the {form} file"):
+        model = _CONVERSIONS[form](predictor, images, judges.paths)
+    agreement, measured = _judged(predictor, Predictor(model), judges, form, console)
+    from tellapart.export.forms import with_card
+
+    return _Made(with_card(model, replace(card, precision=form, exported=measured)), agreement)
+
+
+def _as_openvino(
+    run: Path, predictor: Predictor, form: str, data: Source | None, console: Console
+) -> _Made:
+    """The model file in OpenVINO's form.
+
+    Raises:
+        UserError: OpenVINO is not installed, or the run's images are not found.
+        Refused: the form is measurably worse.
+    """
+    from tellapart.export.openvino import in_openvino
+
+    with console.step("Converting"):
+        converted = in_openvino(predictor.graph, predictor.card)
+    _, judges = _images_of(run, predictor, data, console)
+    agreement, measured = _judged(predictor, converted.answerer(), judges, form, console)
+    final = in_openvino(predictor.graph, replace(predictor.card, exported=measured))
+    return _Made(final.graph, agreement, final.weights)
+
+
+def _images_of(
+    run: Path, predictor: Predictor, data: Source | None, console: Console
+) -> tuple[RunData, RunImages]:
+    """The data of a run, and the images of it that judge another form."""
     if not run.is_dir():
         raise UserError(
             f"{run} is a file. Another form is judged by the images of its training.",
             "Give the run folder.",
         )
     try:
-        from tellapart.export.forms import with_card
-        from tellapart.export.forms_gate import compare_forms, refuse_unless_as_good
         from tellapart.pipeline.run_images import RunData
+
+        images = RunData(run, data, predictor.card.decoding)
     except ModuleNotFoundError as error:
         raise needs_extra(str(error.name)) from None
-    images_of_run = RunData(run, data, card.decoding)
     with console.step("Reading the images that judge it"):
-        judges = images_of_run.held_out()
+        judges = images.held_out()
     console.say(f"Judged by {count_of(len(judges.pixels), 'image')}: {judges.source}")
     if judges.missing:
         console.say(
             f"note: {count_of(judges.missing, 'image')} more cannot be used, being gone or changed"
         )
-    with console.step(f"Making the {form} file"):
-        model = _CONVERSIONS[form](predictor, images_of_run, judges.paths)
+    return images, judges
+
+
+def _judged(
+    predictor: Predictor, form: Answering, judges: RunImages, name: str, console: Console
+) -> tuple[FormAgreement, dict[str, Any]]:
+    """How far a form is from the file, and what its metadata says of that.
+
+    Raises:
+        Refused: it is measurably worse.
+    """
+    from tellapart.export.forms_gate import compare_forms, refuse_unless_as_good
+
     with console.step("Comparing the answers"):
-        agreement = compare_forms(
-            predictor, Predictor(model), judges.pixels, judges.labels, judges.clusters
-        )
-    console.say(f"{form}: {agreement}")
-    refuse_unless_as_good(agreement, form)
-    measured = {
-        "form": form,
-        "original": hashlib.sha256(predictor.graph).hexdigest(),
-        **agreement.as_json(),
-    }
-    return _Made(with_card(model, _with_measured(card, form, measured)), agreement)
-
-
-def _with_measured(card: ModelCard, form: str, measured: Mapping[str, Any]) -> ModelCard:
-    return replace(card, precision=form, exported=measured)
+        agreement = compare_forms(predictor, form, judges.pixels, judges.labels, judges.clusters)
+    console.say(f"{name}: {agreement}")
+    refuse_unless_as_good(agreement, name)
+    original = hashlib.sha256(predictor.graph).hexdigest()
+    return agreement, {"form": name, "original": original, **agreement.as_json()}
 
 
 def _as_fp16(predictor: Predictor, images: RunData, judges: tuple[str, ...]) -> bytes:

@@ -115,19 +115,22 @@ def worker_of(text: str, files: Mapping[str, bytes]) -> str:
 
 
 def write_site(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write the page into a folder: an empty one, a new one, or that of an earlier export.
+    """Write the page into a folder: an empty one, a new one, or that of an earlier export, which
+    may have been stopped halfway.
 
     Raises:
         UserError: the folder holds something else, or cannot be written to.
         Refused: the disk is full.
     """
     try:
-        there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+        there = {name for name in names if not name.endswith(".part")}
     except OSError as error:
         raise UserError(
             f"{folder} cannot be used ({reason_of(error)}).", "Name a folder for the page."
         ) from None
-    if there and not {ABOUT, WORKER} <= there:
+    begun = PAGE not in there and there <= {path.partition("/")[0] for path in files}
+    if not begun and not {ABOUT, WORKER} <= there:
         raise UserError(
             f"{folder} holds other files.", "Name a new folder, or one of an earlier export."
         )

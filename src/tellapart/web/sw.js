@@ -26,5 +26,5 @@ async function forget() {
 
 async function answer(request) {
   const cache = await caches.open(KEPT);
-  return (await cache.match(request, { ignoreSearch: true })) ?? fetch(request);
+  return (await cache.match(request, { ignoreSearch: true, ignoreVary: true })) ?? fetch(request);
 }
