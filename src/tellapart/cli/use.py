@@ -11,7 +11,7 @@ import typer
 
 import tellapart
 from tellapart.catalog.names import escape
-from tellapart.cli.help import Verb, argument, examples, option
+from tellapart.cli.help import Verb, argument, examples, flag, option
 from tellapart.cli.options import (
     BootstrapSeed,
     Columns,
@@ -117,15 +117,21 @@ def evaluate(
 
 
 @verb(name="inspect", epilog=examples("inspect model.onnx", "inspect model.onnx --json"))
-def inspect_(model: Model, json_: Json = False) -> None:
+def inspect_(
+    model: Model,
+    licence: Annotated[
+        bool, flag("Print the texts of the licences too, where the file holds them.", "--licence")
+    ] = False,
+    json_: Json = False,
+) -> None:
     """Show what a model file says of itself, and how fast it is here. Needs no torch."""
     inspection = tellapart.inspect_model(model)
     if json_:
         print_json(inspection.as_json())
     else:
-        for line in inspection.lines:
-            for text in line.splitlines():
-                echo(text)
+        texts = inspection.licence_texts if licence else ()
+        for line in "\n".join([*inspection.lines, *texts]).splitlines():
+            echo(line)
 
 
 @verb(

@@ -104,7 +104,7 @@ class Inspection:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The same for a terminal: label and text in each line, the text of the licence last."""
+        """The same for a terminal, a label and its text in each line."""
         card = self.card
         rows = {
             "classes": _classes(card),
@@ -124,6 +124,11 @@ class Inspection:
             **_licences(card.licences),
         }
         return tuple(f"{name}: {text}" for name, text in rows.items())
+
+    @property
+    def licence_texts(self) -> tuple[str, ...]:
+        """The texts of licences that ask for a copy of their text, as far as the file holds them."""
+        return tuple(filter(_is_long, self.card.licences.values()))
 
     @property
     def _digests(self) -> dict[str, str]:
@@ -236,8 +241,14 @@ def _exported(exported: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _licences(licences: Mapping[str, str]) -> dict[str, str]:
-    """The licence first, and its text last, since that has many lines."""
-    names = sorted(licences, key=lambda name: (name.endswith("text"), name))
+    """Each entry in a line; a text of many lines is only counted."""
     return {
-        f"licence of the {name}" if name == "weights" else name: licences[name] for name in names
+        f"licence of the {name}" if name == "weights" else name: (
+            f"{len(text.splitlines())} lines, which --licence prints" if _is_long(text) else text
+        )
+        for name, text in sorted(licences.items())
     }
+
+
+def _is_long(text: str) -> bool:
+    return "\n" in text
