@@ -30,7 +30,7 @@ from helpers.documentation import (
 from tellapart.recipe import recipe_keys
 
 # Blocks that show other tools' code, fetch something, or start servers. Each says why above itself.
-NOT_RUN = 21
+NOT_RUN = 27
 
 COMMANDS = reference.click_commands()
 SHELL = [block for page in PAGES for block in blocks(page, "sh")]

@@ -7,8 +7,9 @@
     tellapart.load(run.model).predict("new.jpg").answer
 
 The verbs are functions: train, cross_validate, tune, pick, explore, check, augment, find_rate,
-evaluate, predict, load, serve, drift, list_runs, compare_runs, recipes, backbones and
-fetch_backbone. Everything that they take, return or raise is a name of this module too.
+evaluate, predict, load, inspect_model, export_model, export_web, serve, drift, list_runs,
+compare_runs, recipes, backbones and fetch_backbone. Everything that they take, return or raise is a
+name of this module too.
 
 >>> import tellapart
 >>> all(getattr(tellapart, name) for name in tellapart.__all__)
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     from tellapart.jobs.drift import Drift, drift
     from tellapart.jobs.evaluate import Evaluation, evaluate
     from tellapart.jobs.explore import Exploration, explore
+    from tellapart.jobs.export import Exported, export_model, export_web
     from tellapart.jobs.find_rate import FoundRate, find_rate
+    from tellapart.jobs.inspect import Inspection, inspect_model
     from tellapart.jobs.pick.pick import Picked, pick
     from tellapart.jobs.predict import Predicted, predict
     from tellapart.jobs.runs import RunList, list_runs
@@ -68,11 +71,13 @@ __all__ = [
     "Evaluation",
     "Event",
     "Exploration",
+    "Exported",
     "Finding",
     "FoundRate",
     "HubWeights",
     "ImageClassifier",
     "InputsRejected",
+    "Inspection",
     "Interrupted",
     "Limits",
     "Metrics",
@@ -100,8 +105,11 @@ __all__ = [
     "drift",
     "evaluate",
     "explore",
+    "export_model",
+    "export_web",
     "fetch_backbone",
     "find_rate",
+    "inspect_model",
     "list_runs",
     "load",
     "pick",
@@ -156,9 +164,18 @@ _HOMES = {
         "Exploration",
         "explore",
     ),
+    "jobs.export": (
+        "Exported",
+        "export_model",
+        "export_web",
+    ),
     "jobs.find_rate": (
         "FoundRate",
         "find_rate",
+    ),
+    "jobs.inspect": (
+        "Inspection",
+        "inspect_model",
     ),
     "jobs.pick.pick": (
         "Picked",

@@ -11,7 +11,7 @@ import typer
 
 import tellapart
 from tellapart.catalog.names import escape
-from tellapart.cli.help import Verb, argument, examples, option
+from tellapart.cli.help import Verb, argument, examples, flag, option
 from tellapart.cli.options import (
     BootstrapSeed,
     Columns,
@@ -32,7 +32,7 @@ from tellapart.cli.output import (
     print_json,
     print_scores,
 )
-from tellapart.cli.values import page_for, settings
+from tellapart.cli.values import check_export, page_for, settings
 from tellapart.server.limits import Limits
 
 verbs = typer.Typer()
@@ -115,6 +115,93 @@ def evaluate(
         echo(f"  of these correct  {evaluation.answering.accuracy_answered}")
         print_classes(evaluation.metrics)
     end_with(evaluation.statuses, quiet=quiet or json_)
+
+
+@verb(name="inspect", epilog=examples("inspect model.onnx", "inspect model.onnx --json"))
+def inspect_(
+    model: Model,
+    licence: Annotated[
+        bool, flag("Print the texts of the licences too, where the file holds them.", "--licence")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Show what a model file says of itself, and how fast it is here. Needs no torch."""
+    inspection = tellapart.inspect_model(model)
+    if json_:
+        print_json(inspection.as_json())
+    else:
+        texts = inspection.licence_texts if licence else ()
+        for line in "\n".join([*inspection.lines, *texts]).splitlines():
+            echo(line)
+
+
+@verb(
+    epilog=examples(
+        "export runs/20261121-101500-photos --as fp16",
+        "export runs/20261121-101500-photos --as int8 --data photos/ --out small.onnx",
+        "export runs/20261121-101500-photos --web page/",
+    )
+)
+def export(
+    run: Annotated[
+        Path,
+        argument("A run folder. A model.onnx will do where its form stays as it is.", "RUN"),
+    ],
+    form: Annotated[
+        str | None,
+        option(
+            "The form: fp32, fp16 (weights in half precision), int8, or openvino (an .xml and a"
+            " .bin file). Default: as it is.",
+            "--as",
+            metavar="FORM",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        option("The file to write. Default: model-FORM in the run folder.", metavar="FILE"),
+    ] = None,
+    web: Annotated[
+        Path | None,
+        option("Write a page that runs the model in the browser into this folder.", metavar="DIR"),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        option(
+            "Where the data of the training is now. Default: where the run says it is.",
+            metavar="DATA",
+        ),
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        option(
+            "For --web: the file of ONNX Runtime Web that npm pack made. Default: as kept in the"
+            " cache.",
+            metavar="FILE",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        option("For --web: what the page is called. Default: the run's name.", metavar="NAME"),
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a smaller form of a model file, or a page without a server. Needs no torch."""
+    check_export(form, out, web, runtime, name)
+    if web:
+        exported = tellapart.export_web(
+            run, web, form=form, data=data, runtime=runtime, name=name, quiet=quiet
+        )
+    else:
+        assert form  # `check_export` has seen it
+        exported = tellapart.export_model(run, form, out=out, data=data, quiet=quiet)
+    if json_:
+        print_json(exported.as_json())
+    else:
+        of_file = f", {exported.original_bytes / 1e6:.1f} MB before" * (web is None)
+        echo(f"size      {exported.bytes / 1e6:.1f} MB{of_file}")
+        label = "page" if web else "model"
+        echo(f"{label:<10}{exported.path}")
 
 
 @verb(epilog=examples("drift model.onnx requests.jsonl", "drift model.onnx answers.parquet"))

@@ -141,3 +141,24 @@ def _is_typed(parameter: Any, ctx: typer.Context) -> bool:
 
 def _spelling(parameter: Any) -> str:
     return str(max(parameter.opts, key=len))
+
+
+def check_export(
+    form: str | None, out: Path | None, web: Path | None, runtime: Path | None, name: str | None
+) -> None:
+    """See that the options of an export go together.
+
+    >>> check_export(None, None, None, None, None)
+    Traceback (most recent call last):
+        ...
+    tellapart.errors.UserError: Nothing says what to export. Add --as FORM or --web DIR.
+    """
+    if not form and not web:
+        raise UserError("Nothing says what to export.", "Add --as FORM or --web DIR.")
+    if web and out:
+        raise UserError("--out names a file, and --web a folder.", "Leave one of them out.")
+    if not web and (runtime or name):
+        raise UserError(
+            f"{'--runtime' if runtime else '--name'} is for a page in the browser.",
+            "Add --web DIR, or leave it out.",
+        )

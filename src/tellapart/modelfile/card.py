@@ -45,9 +45,11 @@ class ModelCard:
             and the source of the weights.
         versions: the versions of tellapart and of the packages that wrote the file.
         seen: the images that it was trained and chosen on. None in files of an earlier tellapart.
-        precision: of the network's numbers, "fp32" or "int8".
+        precision: of the network's numbers, "fp32", "fp16" or "int8".
         reference: what the model answered to images that it was not fitted on. None without such
             images, and in files of an earlier tellapart.
+        exported: what `export` measured when it made another form of the file. None means that the
+            file is as the training wrote it.
 
     >>> predictor.card.backbone, predictor.card.train_counts
     ('tf_efficientnet_lite0', (11, 11, 10))
@@ -69,6 +71,7 @@ class ModelCard:
     seen: SeenImages | None = None
     precision: str = "fp32"
     reference: Reference | None = None
+    exported: Mapping[str, Any] | None = None
 
     @property
     def confidence_threshold(self) -> float | None:
@@ -97,6 +100,7 @@ class ModelCard:
             _PRECISION: self.precision,
             **({_SEEN: self.seen.as_json()} if self.seen else {}),
             **({_REFERENCE: self.reference.as_json()} if self.reference else {}),
+            **({_EXPORTED: dict(self.exported)} if self.exported else {}),
         }
         return {
             key: json.dumps(value, ensure_ascii=False, sort_keys=True)
@@ -140,6 +144,7 @@ class ModelCard:
                 reference=Reference.from_json(json.loads(metadata[_REFERENCE]))
                 if _REFERENCE in metadata
                 else None,
+                exported=json.loads(metadata.get(_EXPORTED, "null")),
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise UserError(
@@ -180,6 +185,7 @@ _KEYS = (
 
 # Not in files of an earlier tellapart.
 _SEEN, _PRECISION, _REFERENCE = "seen", "precision", "reference"
+_EXPORTED = "exported"  # only in files that `export` made
 
 _SEAL_KEY = b"seal"
 _SEAL_BYTES = 2 + 2 + len(_SEAL_KEY) + 2 + 64

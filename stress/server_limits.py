@@ -1,6 +1,6 @@
 """What a server does when everything goes wrong at once.
 
-    python stress/server.py MODEL IMAGES [--only overload,slow,large,deaths,soak,fuzz] [--seconds 30]
+    python stress/server_limits.py MODEL IMAGES [--only overload,slow,large,deaths,soak,fuzz] [--seconds 30]
         [--soak 20000] [--seed 0]
 
 - overload: many more clients than workers. Every request is answered, or refused with 429 within
@@ -234,11 +234,12 @@ def refused_or_closed(served: Served, size: int) -> int:
 def deaths(model: Path, bodies: list[bytes], options: argparse.Namespace) -> None:
     """A worker is killed now and then, with four clients at work."""
     with Served(model) as served:
-        rng, end, found = random.Random(options.seed), time.monotonic() + options.seconds, Counter()
-        promises = Counter()
+        rng, end = random.Random(options.seed), time.monotonic() + options.seconds
+        found: Counter[int] = Counter()
+        promises: Counter[int] = Counter()
 
         def client(number: int) -> list[int]:
-            own = []
+            own: list[int] = []
             while time.monotonic() < end:
                 own.append(served.predict(bodies[len(own) % len(bodies)]))
             return own
