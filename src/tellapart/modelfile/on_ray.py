@@ -7,6 +7,7 @@ died anew and gives its images to another one, so that none is lost or answered 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, replace
@@ -41,29 +42,44 @@ def answer_on_ray(
     Raises:
         UserError: Ray is not installed, or an image is no file that a worker could read.
     """
+    ray = _started()
+    blocks = [ray.put(block) for block in _blocks(images)]
+    if not blocks:
+        return
+    # It is named here as long as there are workers: one that starts anew asks for it again.
+    model = ray.put(np.frombuffer(predictor.graph, np.uint8))
+    answered = ray.data.from_arrow_refs(blocks).map_batches(
+        _Worker,
+        fn_constructor_args=(model,),
+        fn_constructor_kwargs={"provider": predictor.provider, "sets": sets},
+        batch_size=BLOCK,
+        compute=ray.data.ActorPoolStrategy(min_size=1),
+        num_cpus=1,
+        num_gpus=0 if predictor.provider == "cpu" else 1,
+    )
+    for batch in answered.iter_batches(batch_size=None, prefetch_batches=1):
+        yield from map(_answer, batch["answer"])
+
+
+def _started() -> Any:
+    """Ray, started and told to keep the order.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
     try:
         import ray
         import ray.data
     except ImportError:
         raise needs_extra("ray", "ray") from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # progress is shown by us
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, include_dashboard=False)
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
-    blocks = [ray.put(block) for block in _blocks(images)]
-    if not blocks:
-        return
-    answered = ray.data.from_arrow_refs(blocks).map_batches(
-        _Worker,
-        fn_constructor_args=(ray.put(np.frombuffer(predictor.graph, np.uint8)),),
-        fn_constructor_kwargs={"provider": predictor.provider, "sets": sets},
-        batch_size=BLOCK,
-        concurrency=(1, max(1, int(ray.cluster_resources().get("CPU", 1)))),
-        num_cpus=1,
-    )
-    for batch in answered.iter_batches(batch_size=None, prefetch_batches=1):
-        yield from map(_answer, batch["answer"])
+    return ray
 
 
 def _blocks(images: Iterable[Image]) -> Iterator[Any]:
@@ -92,10 +108,11 @@ class _Worker:
     """A model that is loaded once, and answers batches of images."""
 
     def __init__(self, graph: Any, *, provider: str, sets: float | None) -> None:
-        import ray
+        if not isinstance(graph, np.ndarray):  # Ray Data leaves it to the worker to fetch it
+            import ray
 
-        data = graph if isinstance(graph, np.ndarray) else ray.get(graph)
-        self._predictor = Predictor(data.tobytes(), provider=provider)
+            graph = ray.get(graph)
+        self._predictor = Predictor(graph.tobytes(), provider=provider)
         self._sets = sets
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def stored_images(address: str) -> Iterator[StoredImage]:
     scheme = address.partition("://")[0]
     for name in _listed(address):
         if not is_junk(name.rpartition("/")[2], folder=False):
-            yield stored_image(f"{scheme}://{name}")
+            yield stored_image(f"{scheme}://{name.lstrip('/')}")
 
 
 def read_stored(address: str) -> bytes | Decoded:
