@@ -188,6 +188,15 @@ def test_rows_of_other_images_are_not_gone_on_with(run: Run, new: Path, out: str
         predict(run.model, new, out=out, keep=False, resume=True, quiet=True)
 
 
+@pytest.mark.parametrize("out", KINDS)
+def test_what_is_refused_changes_nothing(run: Run, new: Path, out: str):
+    expected = finished(run, new, f"whole-{out}")
+    stopped(run, new, out, 7)
+    with pytest.raises(UserError, match="Give the same images in the same order"):
+        predict(run.model, new / "1.jpg", out=out, keep=False, resume=True, quiet=True)
+    assert finished(run, new, out, resume=True) == expected
+
+
 def test_answers_that_are_to_be_held_are_not_gone_on_with(run: Run, new: Path):
     with pytest.raises(UserError, match="keep=False"):
         predict(run.model, new, out="answers.csv", resume=True, quiet=True)

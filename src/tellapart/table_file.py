@@ -133,6 +133,8 @@ class TableFile:
 
     def _leave(self) -> None:
         """What stays of work that failed: the rows, and what it takes to go on."""
+        if self._goes_on:
+            return
         if not self.rows:
             self.part.unlink(missing_ok=True)
         if self._of is None or not self.rows:
@@ -344,11 +346,16 @@ class _Parquet:
         self._size = rows_in_memory(columns)
         self._held: list[dict[str, Any]] = []
         self._chunks: list[Path] = []
+        self._is_ready = False  # for rows; before, nothing that is there may be changed
 
     def begin(self) -> None:
         """An empty file, and no chunks."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._empty()
+
+    def _empty(self) -> None:
         self._part.write_bytes(b"")
+        self._is_ready = True
 
     def resume(self) -> Iterator[Row]:
         """The rows of the chunks, then those of the rest. Only what is kept is in memory."""
@@ -360,7 +367,7 @@ class _Parquet:
         if self._rest.exists():
             self._held = polars.read_parquet(self._rest).to_dicts()
             yield from self._held
-        self._part.write_bytes(b"")
+        self._empty()
 
     def read(self, path: Path) -> Iterator[Row]:
         """The rows, some at a time."""
@@ -382,6 +389,8 @@ class _Parquet:
         return self._folder / f"rest-{len(self._chunks):06}.parquet"
 
     def close(self) -> None:
+        if not self._is_ready:
+            return
         import polars
 
         write_frame(self._rest, to_frame(self._held, self._columns))
