@@ -30,10 +30,10 @@ MERGE = "LC_ALL=C sort -m -t ' ' -k 2n shard-*.jsonl | sed 's/\"row\": [0-9]*, /
 # The command line, with parts so small that a short prediction has many of them.
 SMALL_PARTS = """
 import sys
-from tellapart import table_file
+from tellapart import table_writers
 from tellapart.cli.main import main
 
-table_file.CHUNK = 500
+table_writers.CHUNK = 500
 main(sys.argv[1:])
 """
 GROWTH = 1.05  # of the memory, from a tenth of the images to all of them

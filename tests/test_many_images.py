@@ -4,6 +4,7 @@ that are together one table.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -20,8 +21,9 @@ import pytest
 import tellapart
 from helpers.commands import run_command
 from helpers.images import write_classes, write_image
-from tellapart import Interrupted, Predictor, Refused, Run, UserError, table_file
+from tellapart import Interrupted, Predictor, Refused, Run, UserError, table_writers
 from tellapart.jobs.predict import predict
+from tellapart.modelfile import session
 from tellapart.sources import stream
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
@@ -39,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Eleven files, of which one is no image and one has a name of two lines."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(table_file, "CHUNK", 3)
+    monkeypatch.setattr(table_writers, "CHUNK", 3)
     for number in range(9):
         write_image(tmp_path / "new" / f"{number}.jpg", number, colour=(190, 80, 60))
     write_image(tmp_path / "new" / "x.jpg").rename(tmp_path / "new" / "=two\r\nlines,.jpg")
@@ -131,6 +133,14 @@ def test_a_row_that_was_cut_off_is_written_again(run: Run, new: Path, out: str, 
     assert finished(run, new, out, resume=True) == expected
 
 
+def test_bytes_that_nobody_wrote_are_cut_away(run: Run, new: Path):
+    expected = finished(run, new, "whole.jsonl")
+    stopped(run, new, "answers.jsonl", 5)
+    with Path("answers.jsonl.part").open("ab") as file:
+        file.write(b"\0\0\0\n")
+    assert finished(run, new, "answers.jsonl", resume=True) == expected
+
+
 @pytest.mark.parametrize("size", [0, 7])
 def test_a_head_that_was_cut_off_is_written_again(run: Run, new: Path, size: int):
     expected = finished(run, new, "whole.csv")["table"]
@@ -219,11 +229,11 @@ def test_killed_three_times_it_ends_with_the_same_bytes(run: Run, new: Path, out
 
 KILLED = """
 import json, os, signal, sys
-from tellapart import table_file
+from tellapart import table_writers
 from tellapart.jobs.predict import Predictor, predict
 
 model, images, out, rows = json.loads(sys.argv[1])
-table_file.CHUNK = 3
+table_writers.CHUNK = 3
 honest = Predictor.predict_each
 def dying(self, images, **options):
     for number, answer in enumerate(honest(self, images, **options)):
@@ -370,6 +380,20 @@ def test_a_provider_that_is_not_there_is_refused_with_those_that_are(run: Run, n
     assert (result.code, result.out) == (2, "")
     assert "onnxruntime has no provider 'abacus' here. It has:" in result.err
     assert "cpu" in result.err
+
+
+def test_a_provider_that_cannot_start_is_refused(run: Run, new: Path, monkeypatch):
+    found = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(session.ort, "get_available_providers", lambda: found)
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(UserError, match="onnxruntime cannot start cuda here"),
+    ):
+        tellapart.load(run.model, provider="cuda")
+
+
+def test_a_predictor_that_was_pickled_has_its_provider(run: Run):
+    assert copy.copy(tellapart.load(run.model, provider="cpu")).provider == "cpu"
 
 
 def test_a_predictor_keeps_its_provider(run: Run, new: Path):

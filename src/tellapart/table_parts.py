@@ -13,27 +13,47 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tellapart.errors import Refused, UserError, reason_of
-from tellapart.table_file import (
-    BEGIN_ANEW,
-    Origin,
-    check_origin,
-    frame_rows,
-    read_origin,
-    rows_in_memory,
-    write_frame,
-)
-from tellapart.tables import Columns, Row, to_frame
+from tellapart.home import user_path
+from tellapart.table_file import BEGIN_ANEW, Origin, TableFile, check_origin, read_origin
+from tellapart.table_writers import frame_rows, rows_in_memory, write_frame
+from tellapart.tables import Columns, Row, check_table_name, need_parquet, to_frame
 from tellapart.writing import write_whole
 
 MANIFEST = "manifest.json"
 _PART = re.compile(r"part-\d{5,}\.parquet")
+
+
+Table: TypeAlias = "TableFile | TableParts"
+
+
+def check_out(out: str | os.PathLike[str]) -> None:
+    """Refuse, before any work, a table that could not be written after it."""
+    if _is_folder(out):
+        need_parquet()
+    else:
+        check_table_name(user_path(out))
+
+
+def open_table(
+    out: str | os.PathLike[str], columns: Columns, origin: Origin, *, resume: bool
+) -> Table:
+    """The table that a user names: parts where the name ends in / or is a folder, else a file."""
+    path = user_path(out)
+    if _is_folder(out):
+        return TableParts(path, columns, origin=origin, resume=resume)
+    return TableFile(path, columns, origin=origin, resume=resume)
+
+
+def _is_folder(out: str | os.PathLike[str]) -> bool:
+    return os.fspath(out).endswith(("/", os.sep)) or user_path(out).is_dir()
 
 
 class TableParts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
@@ -16,15 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tellapart.catalog.table import Catalog
 from tellapart.errors import Interrupted, UserError, choose
-from tellapart.home import user_path
 from tellapart.modelfile.answers import answer_columns, answer_row, answers_frame
 from tellapart.modelfile.predictor import Answer, Image, Predictor, image_name, load
 from tellapart.progress import Console, Task
 from tellapart.sources.reading import AS_IT_LIES, Reading
 from tellapart.sources.stream import ImageStream, Shard, stream_images
-from tellapart.table_file import BEGIN_ANEW, TableFile
-from tellapart.table_parts import TableParts
-from tellapart.tables import Columns, Row, check_table_name, need_parquet
+from tellapart.table_file import BEGIN_ANEW
+from tellapart.table_parts import Table, check_out, open_table
+from tellapart.tables import Columns, Row
 
 if TYPE_CHECKING:
     import polars
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
 
 ENGINES = ("ray",)
-Table: TypeAlias = TableFile | TableParts
 
 # What `predict` takes as its images.
 Inputs: TypeAlias = "Image | Iterable[Image | tuple[Image, str | int]] | Frame | Catalog"
@@ -57,7 +54,9 @@ class Predicted:
     statuses: Mapping[str, int] = field(default_factory=dict)
 
     def to_frame(self) -> polars.DataFrame:
-        """A polars data frame with the columns of the table that `predict` writes."""
+        """A polars data frame with the columns of the table that `predict` writes, without the row
+        numbers of a shard.
+        """
         return answers_frame(self.answers, self.classes)
 
     def as_json(self, top: int = 1) -> dict[str, Any]:
@@ -128,7 +127,7 @@ def predict(
     (12, {'ok': 12})
     """
     if out:
-        _check_out(out)
+        check_out(out)
     console = Console(quiet=quiet)
     share = Shard.parse(shard) if shard else None
     stream = stream_images(images, _reading(set or {}))
@@ -141,7 +140,7 @@ def predict(
     table = None
     if out:
         origin = _origin(predictor, sets=sets, shard=shard, set=set)
-        table = _open_table(out, _columns(predictor, sets, share), origin, resume=resume)
+        table = open_table(out, _columns(predictor, sets, share), origin, resume=resume)
     work = _Work(predictor, stream, sets, engine, table)
     answers, statuses = work.done(console, keep=keep)
     return Predicted(tuple(answers), predictor.classes, table.path if table else None, statuses)
@@ -181,19 +180,6 @@ def _loaded(model: str | PathLike[str] | Predictor, provider: str | None) -> Pre
 # ── the table ──
 
 
-def _check_out(out: str | PathLike[str]) -> None:
-    """Refuse, before any work, a table that could not be written after it."""
-    if _is_folder(out):
-        need_parquet()
-    else:
-        check_table_name(user_path(out))
-
-
-def _is_folder(out: str | PathLike[str]) -> bool:
-    """Whether a table is to be a folder of parts."""
-    return os.fspath(out).endswith(("/", os.sep)) or user_path(out).is_dir()
-
-
 def _origin(predictor: Predictor, **options: Any) -> dict[str, Any]:
     """What the rows are made by: whoever goes on with them must have the same."""
     options["set"] = {key: str(value) for key, value in (options["set"] or {}).items()}
@@ -208,15 +194,6 @@ def _origin(predictor: Predictor, **options: Any) -> dict[str, Any]:
 def _columns(predictor: Predictor, sets: float | None, shard: Shard | None) -> Columns:
     columns = answer_columns(predictor.classes, sets=sets is not None)
     return {"row": int, **columns} if shard else columns
-
-
-def _open_table(
-    out: str | PathLike[str], columns: Columns, origin: dict[str, Any], *, resume: bool
-) -> Table:
-    path = user_path(out)
-    if _is_folder(out):
-        return TableParts(path, columns, origin=origin, resume=resume)
-    return TableFile(path, columns, origin=origin, resume=resume)
 
 
 # ── the work ──
