@@ -224,7 +224,9 @@ class _Parquet:
         import polars
 
         write_frame(self._rest, to_frame(self._held, self._columns))
-        polars.scan_parquet([*self._chunks, self._rest]).sink_parquet(self._part)
+        polars.scan_parquet([*self._chunks, self._rest]).sink_parquet(
+            self._part, row_group_size=self._size
+        )
 
     def clear(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
