@@ -169,6 +169,15 @@ def test_work_that_ended_between_the_last_two_steps_is_done(run: Run, new: Path,
     assert names_here() == ["answers.csv", "new"]
 
 
+@pytest.mark.parametrize("out", KINDS)
+def test_a_table_may_lie_among_the_images(run: Run, new: Path, out: str, monkeypatch):
+    monkeypatch.setattr(stream, "FIRST", 2)
+    expected = finished(run, new, out)
+    stopped(run, new, f"new/{out}", 7)
+    assert finished(run, new, f"new/{out}", resume=True) == expected
+    assert finished(run, new, f"new/{out}") == expected
+
+
 # ── what must not be mixed ──
 
 

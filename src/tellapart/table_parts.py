@@ -16,7 +16,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -54,6 +54,24 @@ def open_table(
 
 def _is_folder(out: str | os.PathLike[str]) -> bool:
     return os.fspath(out).endswith(("/", os.sep)) or user_path(out).is_dir()
+
+
+def own_files(out: str | os.PathLike[str]) -> Callable[[object], bool]:
+    """Whether a path is that of the table, or of what lies beside it while it is written."""
+    table = os.path.abspath(user_path(out))
+    files = (table, f"{table}.part", f"{table}.part.json")
+    folder = table if _is_folder(out) else f"{table}.parts"
+
+    def is_own(value: object) -> bool:
+        if not isinstance(value, str | os.PathLike):
+            return False
+        path = os.path.abspath(os.fspath(value))
+        if not path.startswith(table):  # nearly all
+            return False
+        inside, name = os.path.split(path)
+        return path in files or (inside == folder and (folder != table or _is_ours(name)))
+
+    return is_own
 
 
 class TableParts:

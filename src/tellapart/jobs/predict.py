@@ -19,9 +19,9 @@ from tellapart.modelfile.answers import answer_columns, answer_row, answers_fram
 from tellapart.modelfile.predictor import Answer, Image, Predictor, image_name, load
 from tellapart.progress import Console, Task
 from tellapart.sources.reading import AS_IT_LIES, Reading
-from tellapart.sources.stream import ImageStream, Shard, stream_images
+from tellapart.sources.stream import ImageStream, Shard, all_stay, stream_images
 from tellapart.table_file import BEGIN_ANEW
-from tellapart.table_parts import Table, check_out, open_table
+from tellapart.table_parts import Table, check_out, open_table, own_files
 from tellapart.tables import Columns, Row
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def predict(
         check_out(out)
     console = Console(quiet=quiet)
     share = Shard.parse(shard) if shard else None
-    stream = stream_images(images, _reading(set or {}))
+    # The table may lie among the images, and is none of them.
+    stream = stream_images(images, _reading(set or {}), own_files(out) if out else all_stay)
     _check_wishes(out, keep=keep, resume=resume, engine=engine)
     predictor = _loaded(model, provider)
     if sets is not None:

@@ -65,8 +65,8 @@ def expand_inputs(
         yield from _expand(argument, standard_input, reading, alone=alone)
 
 
-def count_inputs(arguments: Iterable[str | Path]) -> Iterator[None]:
-    """Count what `expand_inputs` gives, one None an image, by listing folders alone.
+def listed_inputs(arguments: Iterable[str | Path]) -> Iterator[Input]:
+    """What `expand_inputs` gives, by listing folders alone, so that it can be counted.
 
     Raises:
         Uncountable: an argument is a file of images, a list or an address, which would be read
@@ -75,7 +75,7 @@ def count_inputs(arguments: Iterable[str | Path]) -> Iterator[None]:
     for argument in arguments:
         if isinstance(argument, str) and (argument == "-" or _is_elsewhere(argument)):
             raise Uncountable
-        yield from (None for _ in _expand(argument, io.BytesIO(), None, alone=False))
+        yield from _expand(argument, io.BytesIO(), None, alone=False)
 
 
 class Uncountable(Exception):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, filterfalse, islice
 from os import PathLike
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, TypeAlias
 
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
 from tellapart.image_input import FORMS, Image, is_image
-from tellapart.sources.inputs import Uncountable, count_inputs, expand_inputs
+from tellapart.sources.inputs import Uncountable, expand_inputs, listed_inputs
 from tellapart.sources.reading import Reading
 
 # So many are found before the first is read. Most predictions are of fewer: their number is known
@@ -72,6 +72,14 @@ class Shard:
         return self.number - 1 + place * self.count
 
 
+LeftOut: TypeAlias = Callable[[Image], bool]
+
+
+def all_stay(_: Image) -> bool:
+    """Leave out nothing."""
+    return False
+
+
 @dataclass(frozen=True)
 class ImageStream:
     """Images one after the other, in an order that is the same each time.
@@ -81,12 +89,14 @@ class ImageStream:
         total: how many there are; None where that is not known yet.
         words: what they come from, where that can be counted by listing folders.
         shard: which of them are taken.
+        is_left_out: which of what the words mean are not among the images.
     """
 
     images: Iterator[Image]
     total: int | None = None
     words: Sequence[str | Path] = ()
     shard: Shard | None = None
+    is_left_out: LeftOut = all_stay
 
     def of_shard(self, shard: Shard) -> ImageStream:
         """The images of a shard alone. Those of the others are named and not read."""
@@ -105,8 +115,8 @@ class ImageStream:
             return None
         count = 0
         try:
-            for _ in count_inputs(self.words):
-                count += 1
+            for image in listed_inputs(self.words):
+                count += not self.is_left_out(image)
                 if stop.is_set():
                     return None
         except (Uncountable, UserError, OSError):
@@ -114,13 +124,18 @@ class ImageStream:
         return self.shard.size(count) if self.shard else count
 
 
-def stream_images(images: object, reading: Reading) -> ImageStream:
+def stream_images(images: object, reading: Reading, is_left_out: LeftOut = all_stay) -> ImageStream:
     """The images one by one; folders, patterns, archives, tables and catalogs expanded.
+
+    Args:
+        images: in any form that `predict` takes.
+        reading: what the user says of the columns of tables.
+        is_left_out: which files are not meant, though they lie among the others.
 
     Raises:
         UserError: an object is neither an image nor a list of images, or there are no images.
     """
-    stream = _stream(images, reading)
+    stream = _stream(images, reading, is_left_out)
     first = next(stream.images, None)
     if first is None:
         raise UserError(
@@ -129,7 +144,7 @@ def stream_images(images: object, reading: Reading) -> ImageStream:
     return replace(stream, images=chain([first], stream.images))
 
 
-def _stream(images: object, reading: Reading) -> ImageStream:
+def _stream(images: object, reading: Reading, is_left_out: LeftOut) -> ImageStream:
     rows = _in_rows(images, reading)
     if rows is not None:
         return ImageStream(iter(rows), len(rows))
@@ -138,7 +153,8 @@ def _stream(images: object, reading: Reading) -> ImageStream:
     if isinstance(images, Mapping | Set) or not isinstance(images, Iterable):
         raise UserError(f"Images cannot be of type {type(images).__name__}.", FORMS)
     if isinstance(images, Sequence):
-        expanded = _expanded(images, reading, alone=len(images) == 1)
+        found = _expanded(images, reading, alone=len(images) == 1)
+        expanded = filterfalse(is_left_out, found)
         first = list(islice(expanded, FIRST + 1))
         if len(first) <= FIRST:
             return ImageStream(iter(first), len(first))
@@ -146,11 +162,12 @@ def _stream(images: object, reading: Reading) -> ImageStream:
         if not any(named):
             return ImageStream(chain(first, expanded), len(images))
         words = list(map(_unlabelled, images)) if all(named) else []
-        return ImageStream(chain(first, expanded), None, words)
+        return ImageStream(chain(first, expanded), None, words, is_left_out=is_left_out)
     # What an iterator gives may be large, so no more than two are held to see whether one is alone.
     several = iter(images)
     head = list(islice(several, 2))
-    return ImageStream(_expanded(chain(head, several), reading, alone=len(head) == 1))
+    found = _expanded(chain(head, several), reading, alone=len(head) == 1)
+    return ImageStream(filterfalse(is_left_out, found))
 
 
 def _expanded(images: Iterable[Any], reading: Reading, *, alone: bool) -> Iterator[Image]:
