@@ -69,7 +69,7 @@ STEPS = {
         "tellapart.jobs.train:ship",
         "tellapart.jobs.train:write_run",
     ),
-    "predict": ("tellapart.jobs.predict:_inputs",),
+    "predict": ("tellapart.jobs.predict:stream_images",),
 }
 
 

@@ -135,7 +135,8 @@ def test_data_and_pages_may_be_named_from_home(at_home: Path, photos: Path):
 
 def test_patterns_of_images_may_begin_at_home(at_home: Path):
     (at_home / "a.jpg").touch()
-    assert expand_inputs(["~/*.jpg", "~/a.jpg"], sys.stdin.buffer) == [at_home / "a.jpg"] * 2
+    images = expand_inputs(["~/*.jpg", "~/a.jpg"], sys.stdin.buffer)
+    assert list(images) == [at_home / "a.jpg"] * 2
 
 
 def test_a_recipe_and_a_key_that_holds_a_path_may_begin_at_home(at_home: Path, photos: Path):

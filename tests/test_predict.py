@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 import tellapart
 from helpers.images import write_classes, write_image
 from helpers.odd_images import cut, encoded, oriented, salt, scene
-from tellapart import Answer, Interrupted, Predictor, Refused, Run, UserError, table_file
+from tellapart import Answer, Interrupted, Predictor, Refused, Run, UserError, table_writers
 from tellapart.catalog.names import unescape
 from tellapart.cli.main import main
 from tellapart.decoding import decode_file
@@ -405,9 +405,9 @@ def test_an_interruption_without_a_table_says_that_nothing_is_kept(
 def test_answers_that_are_not_held_are_in_the_table_all_the_same(
     run: Run, mixed: list[Path], kind: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(table_file, "CHUNK", 4)
+    monkeypatch.setattr(table_writers, "CHUNK", 4)
     held = predict(run.model, mixed, out=Path(f"held.{kind}"), quiet=True)
-    monkeypatch.setattr(table_file, "CHUNK", 20_000)
+    monkeypatch.setattr(table_writers, "CHUNK", 20_000)
     written = predict(run.model, mixed, out=Path(f"answers.{kind}"), keep=False, quiet=True)
     assert (written.answers, written.statuses) == ((), held.statuses)
     assert table_rows(f"answers.{kind}") == table_rows(f"held.{kind}")
@@ -422,14 +422,14 @@ def test_answers_that_are_neither_written_nor_held_are_refused(run: Run, mixed: 
 def test_a_full_disk_ends_a_prediction_and_says_where_the_answers_so_far_are(
     run: Run, mixed: list[Path], monkeypatch: pytest.MonkeyPatch
 ):
-    honest, rows = table_file.Csv.add, iter(range(100))
+    honest, rows = table_writers.Csv.add, iter(range(100))
 
     def full(self: object, row: dict) -> None:
         if next(rows) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
         honest(self, row)
 
-    monkeypatch.setattr(table_file.Csv, "add", full)
+    monkeypatch.setattr(table_writers.Csv, "add", full)
     with pytest.raises(Refused, match=r"disk is full\. The first 2 rows are in answers\.csv\.part"):
         predict(run.model, mixed, out=Path("answers.csv"), quiet=True)
     assert len(rows_of(Path("answers.csv.part"))) == 2

@@ -1,23 +1,29 @@
 """A table that is written row by row, so that its rows need no memory and an interruption loses none.
 
-Until it is whole it lies beside its own name, as `answers.csv.part`.
+Until it is whole it lies beside its own name, as `answers.csv.part`. Work that was stopped in any way,
+even by SIGKILL, goes on behind the last whole row of that file, so what tells how far it came is the
+file itself. A small file beside it says of what work it is.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any
 
 from tellapart.errors import Refused, UserError, reason_of
-from tellapart.tables import Columns, Row, csv_cell, to_frame
-from tellapart.writing import FULL, sync_folder
+from tellapart.table_writers import WRITERS, Writer
+from tellapart.tables import Columns, Row
+from tellapart.writing import FULL, sync_folder, write_whole
 
-CHUNK = 20_000  # rows of a Parquet table that are in memory at a time
+BEGIN_ANEW = "Leave out --resume to begin anew, or write to another name."
+
+WHOLE = "whole"  # in the file of the origin: the table got its name, or is about to
+
+# What a table is made by and of: words of JSON. Work goes on only where all of them are the same.
+Origin = Mapping[str, Any]
 
 
 class TableFile:
@@ -28,17 +34,56 @@ class TableFile:
     Args:
         path: of the whole table; `check_table_name` has seen it.
         columns: name → type of its cells.
+        origin: what the rows are made by. None where the work never goes on.
+        resume: go on with the rows that are there. `kept` must be read to its end before a row is
+            added.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: the folder cannot be written to, or what is there has another origin.
     """
 
-    def __init__(self, path: Path, columns: Columns) -> None:
+    def __init__(
+        self, path: Path, columns: Columns, *, origin: Origin | None = None, resume: bool = False
+    ) -> None:
         self.path, self.part = path, path.with_name(f"{path.name}.part")
         self.rows = 0
+        self.is_whole = False  # all of it was written before, by work that ended there
+        self._origin, self._of = path.with_name(f"{path.name}.part.json"), origin
+        self._writer: Writer = WRITERS[path.suffix.lower()](self.part, columns)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = _WRITERS[path.suffix.lower()](self.part, columns)
+            self._goes_on = resume and self._origin.exists()
+            if self._goes_on:
+                found = read_origin(self._origin)
+                check_origin(self.part, found, origin)
+                renamed = path.exists() and not self.part.exists()
+                self.is_whole = renamed and found.get(WHOLE) is True
+            else:
+                self._begin()
+        except OSError as error:
+            raise self._error(error) from error
+
+    @property
+    def saved(self) -> int:
+        """How many rows stay where they are if the work ends here."""
+        return self.rows
+
+    def _begin(self) -> None:
+        # Rows that are cut away first: what tells their origin never stands beside other rows.
+        self._origin.unlink(missing_ok=True)
+        self._writer.begin()
+        if self._of is not None:
+            write_whole(self._origin, json.dumps(self._of, indent=1) + "\n")
+
+    def kept(self) -> Iterator[Row]:
+        """The rows that earlier work has written, one by one. Each is then counted in `rows`."""
+        if not self._goes_on:
+            return
+        try:
+            found = self._writer.read(self.path) if self.is_whole else self._writer.resume()
+            for row in found:
+                self.rows += 1
+                yield row
         except OSError as error:
             raise self._error(error) from error
 
@@ -59,15 +104,35 @@ class TableFile:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._writer.close()
-            if not self.rows and kind:
-                self.part.unlink()
+            if not self.is_whole:
+                self._writer.close()
             if not kind:
-                os.replace(self.part, self.path)
-                sync_folder(self.path.parent)
+                self._finish()
+            else:
+                self._leave()
         except OSError as failure:
             if not kind:  # else that error is the one to tell
                 raise self._error(failure) from failure
+
+    def _finish(self) -> None:
+        # The origin goes last, so that work which ends in between finds the table whole.
+        if not self.is_whole:
+            if self._of is not None:
+                write_whole(self._origin, json.dumps({**self._of, WHOLE: True}) + "\n")
+            os.replace(self.part, self.path)
+            sync_folder(self.path.parent)
+        self._writer.clear()
+        self._origin.unlink(missing_ok=True)
+
+    def _leave(self) -> None:
+        """What stays of work that failed: the rows, and what it takes to go on."""
+        if self._goes_on:
+            return
+        if not self.rows:
+            self.part.unlink(missing_ok=True)
+        if self._of is None or not self.rows:
+            self._writer.clear()
+            self._origin.unlink(missing_ok=True)
 
     def _error(self, error: OSError) -> UserError:
         if error.errno in FULL:
@@ -82,82 +147,42 @@ class TableFile:
         )
 
 
-class _Writer(Protocol):
-    """Writes the rows of one kind of table."""
+def read_origin(path: Path) -> Origin:
+    """The origin in a file.
 
-    def add(self, row: Row) -> None:
-        """Write a row, or hold it until there are more."""
-
-    def close(self) -> None:
-        """Write what is held. The file is then as whole as its rows."""
-
-
-class _Lines:
-    """CSV or JSON Lines."""
-
-    def __init__(self, part: Path) -> None:
-        self.file: IO[str] = part.open("w", encoding="utf-8", newline="")
-
-    def close(self) -> None:
-        """Write the rest, as safe from a power cut as can be."""
-        with self.file:
-            self.file.flush()
-            os.fsync(self.file.fileno())
+    Raises:
+        UserError: it is none of ours.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} does not say what was begun there.", BEGIN_ANEW)
+    return found
 
 
-class Csv(_Lines):
-    """Rows as comma-separated values."""
+def check_origin(place: Path, found: Origin, wanted: Origin | None) -> None:
+    """Refuse to go on with rows of another origin.
 
-    def __init__(self, part: Path, columns: Columns) -> None:
-        super().__init__(part)
-        self._columns = columns
-        self._rows = csv.writer(self.file, lineterminator="\r\n")
-        self._rows.writerow([csv_cell(name) for name in columns])
+    Args:
+        place: what messages call the rows.
+        found: the origin of the rows that are there.
+        wanted: that of the rows to come.
 
-    def add(self, row: Row) -> None:
-        """Write a row."""
-        self._rows.writerow([csv_cell(row[name]) for name in self._columns])
-
-
-class _JsonLines(_Lines):
-    def __init__(self, part: Path, _: Columns) -> None:
-        super().__init__(part)
-
-    def add(self, row: Row) -> None:
-        self.file.write(json.dumps(dict(row), ensure_ascii=False) + "\n")
-
-
-class _Parquet:
-    """Chunks in a folder, which become one file at the end: a Parquet file cannot grow."""
-
-    def __init__(self, part: Path, columns: Columns) -> None:
-        self._part, self._columns = part, columns
-        self._folder = part.with_name(f"{part.name}s")
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._held: list[dict[str, Any]] = []
-        self._chunks: list[Path] = []
-        part.touch()
-
-    def add(self, row: Row) -> None:
-        self._held.append(dict(row))
-        if len(self._held) == CHUNK:
-            self._folder.mkdir(exist_ok=True)
-            chunk = self._folder / f"{len(self._chunks):06}.parquet"
-            to_frame(self._held, self._columns).write_parquet(chunk)
-            self._chunks.append(chunk)
-            self._held.clear()
-
-    def close(self) -> None:
-        rest = to_frame(self._held, self._columns)
-        if not self._chunks:
-            rest.write_parquet(self._part)
-            return
-        import polars
-
-        last = self._folder / "rest.parquet"
-        rest.write_parquet(last)
-        polars.scan_parquet([*self._chunks, last]).sink_parquet(self._part)
-        shutil.rmtree(self._folder)
+    Raises:
+        UserError: they differ. The message says in what.
+    """
+    for name, value in (wanted or {}).items():
+        before = found.get(name)
+        if before != json.loads(json.dumps(value)):
+            raise UserError(
+                f"{place} was begun with {name} {_shown(before)}, and this command has"
+                f" {_shown(value)}.",
+                BEGIN_ANEW,
+            )
 
 
-_WRITERS: Mapping[str, Any] = {".csv": Csv, ".jsonl": _JsonLines, ".parquet": _Parquet}
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -27,9 +27,18 @@ def check_table_name(path: Path) -> None:
     """Refuse, before any work, a table that could not be written after it."""
     choose("kind of table", path.suffix.lower(), list(_WRITERS))
     if path.suffix.lower() == ".parquet":
-        _polars()
+        need_parquet()
     if path.is_dir():
         raise UserError(f"{path} is a folder.", "Name a file in it, for example table.csv.")
+
+
+def need_parquet() -> None:
+    """See, before any work, that Parquet can be written.
+
+    Raises:
+        UserError: polars is not installed.
+    """
+    _polars()
 
 
 def write_table(path: Path, rows: Sequence[Row], columns: Columns) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,6 @@ from tellapart.cli.options import (
     LabelBy,
     Model,
     Quiet,
-    Table,
 )
 from tellapart.cli.output import (
     echo,
@@ -44,6 +44,7 @@ verb = partial(verbs.command, cls=Verb, rich_help_panel="Use")
         "predict model.onnx photo.jpg new/ 'more/*.png'",
         "predict runs/20261121-101500-photos new/ --out answers.csv",
         "predict model.onnx - < list-of-files.txt",
+        "predict model.onnx new/ --out answers/ --shard 3/8 --resume",
     )
 )
 def predict(
@@ -51,12 +52,20 @@ def predict(
     images: Annotated[
         list[str],
         argument(
-            "Files, folders, patterns, archives, tables of paths, and web addresses of images."
-            " - reads a list of files from standard input.",
+            "Files, folders, patterns, archives, tables of paths, web addresses of images, and"
+            " addresses in stores (s3://, gs://, az://). - reads a list of files from standard"
+            " input.",
             "IMAGES",
         ),
     ],
-    out: Table = None,
+    out: Annotated[
+        str | None,
+        option(
+            "Write a table: .csv, .jsonl or .parquet. A name that ends in / is a folder, which gets"
+            " Parquet in parts.",
+            metavar="FILE",
+        ),
+    ] = None,
     top: Annotated[
         int, option("How many classes to show for each image. Default: 1.", metavar="N", min=1)
     ] = 1,
@@ -66,20 +75,44 @@ def predict(
             "Show the classes that hold the truth with this probability, as 0.95.", metavar="LEVEL"
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        flag("Go on with a table that was begun, behind its last whole row.", "--resume"),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        option("Answer one share of the images, as 3/8 for the third of eight.", metavar="K/N"),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        option(
+            "Spread the images over a Ray cluster: ray. Needs tellapart[ray].", metavar="ENGINE"
+        ),
+    ] = None,
+    provider: Annotated[
+        str | None,
+        option(
+            "What runs the network, as cuda. Default: cpu. onnxruntime must have it.",
+            metavar="NAME",
+        ),
+    ] = None,
     columns: Columns = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Classify images: one row per file, in the order given. Needs no torch."""
-    from tellapart.sources.inputs import expand_inputs
-
-    named: list[Any] = []
-    for word in images:  # words are expanded by the verb, which has no standard input
-        listed = word == "-" and sys.stdin
-        named += expand_inputs([word], sys.stdin.buffer) if listed else [word]
-    form = settings(None, columns)
     predicted = tellapart.predict(
-        model, named, out=out, keep=not out, sets=sets, set=form, quiet=quiet
+        model,
+        _with_lists(images) if "-" in images and sys.stdin else images,
+        out=out,
+        keep=not out,
+        sets=sets,
+        set=settings(None, columns),
+        resume=resume,
+        shard=shard,
+        engine=engine,
+        provider=provider,
+        quiet=quiet,
     )
     count = sum(predicted.statuses.values())
     if json_ and out:
@@ -91,6 +124,14 @@ def predict(
     else:
         print_answers(predicted.answers, top)
     end_with(predicted.statuses, quiet=quiet or json_)
+
+
+def _with_lists(words: list[str]) -> Iterator[Any]:
+    """Words, and in place of "-" the list on standard input, read as it is needed."""
+    from tellapart.sources.inputs import expand_inputs
+
+    for word in words:
+        yield from expand_inputs([word], sys.stdin.buffer) if word == "-" else [word]
 
 
 @verb(epilog=examples("evaluate runs/20261121-101500-photos more-photos/"))

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
-from contextlib import nullcontext
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tellapart.catalog.table import Catalog
-from tellapart.errors import Interrupted, UserError
-from tellapart.home import user_path
-from tellapart.image_input import FORMS, is_image
+from tellapart.errors import Interrupted, UserError, choose
 from tellapart.modelfile.answers import answer_columns, answer_row, answers_frame
-from tellapart.modelfile.predictor import Answer, Image, Predictor, load
-from tellapart.progress import Console
-from tellapart.sources.inputs import expand_inputs
+from tellapart.modelfile.predictor import Answer, Image, Predictor, image_name, load
+from tellapart.progress import Console, Task
 from tellapart.sources.reading import AS_IT_LIES, Reading
-from tellapart.table_file import TableFile
-from tellapart.tables import check_table_name
+from tellapart.sources.stream import ImageStream, Shard, all_stay, stream_images
+from tellapart.table_file import BEGIN_ANEW
+from tellapart.table_parts import Table, check_out, open_table, own_files
+from tellapart.tables import Columns, Row
 
 if TYPE_CHECKING:
     import polars
 
     from tellapart.sources.tables.table_file import Frame
 
+
+ENGINES = ("ray",)
 
 # What `predict` takes as its images.
 Inputs: TypeAlias = "Image | Iterable[Image | tuple[Image, str | int]] | Frame | Catalog"
@@ -41,7 +44,8 @@ class Predicted:
         answers: one an image, in the order of the images. Empty where they were not kept.
         classes: C names, in the order of the model's columns.
         table: where they were written; None where no file was asked for.
-        statuses: status → number of answers, sorted by name.
+        statuses: status → number of answers, sorted by name. Those that were in a table before,
+            and were not computed again, count too.
     """
 
     answers: tuple[Answer, ...]
@@ -50,7 +54,9 @@ class Predicted:
     statuses: Mapping[str, int] = field(default_factory=dict)
 
     def to_frame(self) -> polars.DataFrame:
-        """A polars data frame with the columns of the table that `predict` writes."""
+        """A polars data frame with the columns of the table that `predict` writes, without the row
+        numbers of a shard.
+        """
         return answers_frame(self.answers, self.classes)
 
     def as_json(self, top: int = 1) -> dict[str, Any]:
@@ -72,6 +78,10 @@ def predict(
     keep: bool = True,
     sets: float | None = None,
     set: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    shard: str | None = None,
+    engine: str | None = None,
+    provider: str | None = None,
     quiet: bool = False,
 ) -> Predicted:
     """Answer images, one row an image, in their order.
@@ -80,16 +90,26 @@ def predict(
         model: a model file, a run folder, or a loaded predictor.
         images: one image or several, in any form that `Predictor.predict` takes. A path may also be
             that of a folder, an archive, a table of paths or another file of images, for all
-            images in it. Text may be a pattern with * ? or [ ], or a web address of an image. What
-            `train` takes will do too: a data frame, a catalog, a list of (image, label). Labels
-            are not needed, and not used.
+            images in it. Text may be a pattern with * ? or [ ], a web address of an image, or an
+            address in a store (s3://, gs://, az://). What `train` takes will do too: a data frame,
+            a catalog, a list of (image, label). Labels are not needed, and not used. A generator of
+            a million paths is fine.
         out: a .csv, .jsonl or .parquet to write. Answers are written as they come, to a file whose
-            name ends in .part until it is whole.
+            name ends in .part until it is whole. A name that ends in /, or a folder, gets Parquet
+            in parts with a manifest.
         keep: hold the answers in memory too. With False they are in the table alone, so that a
             million images need no more memory than a few.
         sets: how often each answer's `prediction_set` should hold the truth, in (0, 1). None gives
             no sets.
         set: what a recipe says of the columns of a table, as for `train`: the key data.columns.
+        resume: go on behind the last whole row of work that was stopped. The table has then the
+            bytes of one that was never stopped. Without such rows it begins at the first image.
+        shard: which share of the images to answer, as "3/8": every eighth image from the third on.
+            The table then has a first column "row", the number of the image from 0.
+        engine: "ray" spreads the images over the machines of a Ray cluster. None means this
+            process.
+        provider: what runs the network, as "cpu" or "cuda"; None means "cpu", or what a loaded
+            predictor has.
         quiet: show no progress.
 
     Returns:
@@ -97,7 +117,8 @@ def predict(
 
     Raises:
         UserError: no model, no images, no sets of that level, a table or an archive that cannot be
-            used, or a table of a kind that cannot be written.
+            used, a table of a kind that cannot be written, or one that was begun with another
+            model, other images or other options.
         Interrupted: the user stopped it. The message says where the answers so far are.
         Refused: the disk is full.
 
@@ -106,67 +127,179 @@ def predict(
     (12, {'ok': 12})
     """
     if out:
-        check_table_name(user_path(out))
+        check_out(out)
     console = Console(quiet=quiet)
-    inputs = _inputs(images, _reading(set or {}))
-    if not inputs:
-        raise UserError(
-            "There is nothing to predict.", "Name images, folders or patterns, or - for a list."
-        )
-    if not (keep or out):
-        raise UserError("The answers would be lost.", "Name a table with out, or keep them.")
-    predictor = model if isinstance(model, Predictor) else load(model)
+    share = Shard.parse(shard) if shard else None
+    # The table may lie among the images, and is none of them.
+    stream = stream_images(images, _reading(set or {}), own_files(out) if out else all_stay)
+    _check_wishes(out, keep=keep, resume=resume, engine=engine)
+    predictor = _loaded(model, provider)
     if sets is not None:
         predictor.check_sets(sets)
-    table = _table(user_path(out), predictor, sets) if out else None
-    answers, statuses = _answered(predictor, inputs, sets, table, console, keep=keep)
+    if share:
+        stream = stream.of_shard(share)
+    table = None
+    if out:
+        origin = _origin(predictor, sets=sets, shard=shard, set=set)
+        table = open_table(out, _columns(predictor, sets, share), origin, resume=resume)
+    work = _Work(predictor, stream, sets, engine, table)
+    answers, statuses = work.done(console, keep=keep)
     return Predicted(tuple(answers), predictor.classes, table.path if table else None, statuses)
 
 
-def _table(path: Path, predictor: Predictor, sets: float | None) -> TableFile:
-    return TableFile(path, answer_columns(predictor.classes, sets=sets is not None))
-
-
-def _answered(
-    predictor: Predictor,
-    inputs: Sequence[Image],
-    sets: float | None,
-    table: TableFile | None,
-    console: Console,
-    *,
-    keep: bool,
-) -> tuple[list[Answer], dict[str, int]]:
-    """The answers that are kept, and how many there are of each status.
+def _check_wishes(
+    out: str | PathLike[str] | None, *, keep: bool, resume: bool, engine: str | None
+) -> None:
+    """Refuse what cannot go together.
 
     Raises:
-        Interrupted: the user stopped it.
+        UserError: the answers would be lost, there is nothing to go on with, or no such engine.
     """
-    answers: list[Answer] = []
-    statuses: Counter[str] = Counter()
-    try:
-        with table or nullcontext(), console.track("Predicting", len(inputs)) as advance:
-            for answer in predictor.predict_each(inputs, sets=sets):
-                if table:
-                    table.add(answer_row(answer, predictor.classes, sets=sets is not None))
-                if keep:
-                    answers.append(answer)
-                statuses[answer.status] += 1
-                advance()
-    except KeyboardInterrupt:
-        raise _interrupted(table, len(inputs)) from None
-    return answers, dict(sorted(statuses.items()))
+    if engine is not None:
+        choose("engine", engine, ENGINES)
+    if not (keep or out):
+        raise UserError("The answers would be lost.", "Name a table with out, or keep them.")
+    if resume and not out:
+        raise UserError("Without a table there is nothing to go on with.", "Name one with out.")
+    if resume and keep:
+        raise UserError(
+            "Answers that are in a table already cannot be kept in memory.", "Set keep=False."
+        )
 
 
-def _interrupted(table: TableFile | None, count: int) -> Interrupted:
-    if table is None or not table.rows:
+def _loaded(model: str | PathLike[str] | Predictor, provider: str | None) -> Predictor:
+    if not isinstance(model, Predictor):
+        return load(model, provider=provider or "cpu")
+    if provider and provider.lower() != model.provider:
+        raise UserError(
+            f"The predictor was loaded for {model.provider}, not for {provider}.",
+            "Give the model file, or load it with that provider.",
+        )
+    return model
+
+
+# ── the table ──
+
+
+def _origin(predictor: Predictor, **options: Any) -> dict[str, Any]:
+    """What the rows are made by: whoever goes on with them must have the same."""
+    options["set"] = {key: str(value) for key, value in (options["set"] or {}).items()}
+    return {
+        "model": hashlib.sha256(predictor.graph).hexdigest(),
+        "tellapart": version("tellapart"),
+        "provider": predictor.provider,
+        **options,
+    }
+
+
+def _columns(predictor: Predictor, sets: float | None, shard: Shard | None) -> Columns:
+    columns = answer_columns(predictor.classes, sets=sets is not None)
+    return {"row": int, **columns} if shard else columns
+
+
+# ── the work ──
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is to be done: a model, images, and where their answers go."""
+
+    predictor: Predictor
+    stream: ImageStream
+    sets: float | None
+    engine: str | None
+    table: Table | None
+
+    def done(self, console: Console, *, keep: bool) -> tuple[list[Answer], dict[str, int]]:
+        """The answers that are kept, and how many there are of each status.
+
+        Raises:
+            Interrupted: the user stopped it.
+        """
+        answers: list[Answer] = []
+        statuses: Counter[str] = Counter()
+        with self.table or nullcontext():
+            statuses.update(self._kept_before())
+            begun = statuses.total()
+            with console.track("Predicting", self.stream.total, done=begun) as task:
+                try:
+                    with self._counted(task, console), closing(self._answers()) as found:
+                        for place, answer in enumerate(found, begun):
+                            if self.table:
+                                self.table.add(self._row(place, answer))
+                            if keep:
+                                answers.append(answer)
+                            statuses[answer.status] += 1
+                            task()
+                except KeyboardInterrupt:
+                    raise _interrupted(self.table, task.total) from None
+        return answers, dict(sorted(statuses.items()))
+
+    def _answers(self) -> Generator[Answer, None, None]:
+        if self.engine:
+            from tellapart.modelfile.on_ray import answer_on_ray
+
+            return answer_on_ray(self.predictor, self.stream.images, sets=self.sets)
+        return self.predictor.predict_each(self.stream.images, sets=self.sets)
+
+    def _row(self, place: int, answer: Answer) -> Row:
+        row = answer_row(answer, self.predictor.classes, sets=self.sets is not None)
+        shard = self.stream.shard
+        return {"row": shard.row(place), **row} if shard else row
+
+    def _kept_before(self) -> Iterator[str]:
+        """The statuses of the rows that are in the table already; their images are passed over.
+
+        Raises:
+            UserError: the images are not those of these rows.
+        """
+        if self.table is None:
+            return
+        for row in self.table.kept():
+            image = next(self.stream.images, None)
+            name = None if image is None else image_name(image)
+            if name != row["path"]:
+                raise _other_images(self.table, str(row["path"]), name)
+            yield str(row["status"])
+        if self.table.is_whole and (image := next(self.stream.images, None)) is not None:
+            raise _other_images(self.table, None, image_name(image))
+
+    @contextmanager
+    def _counted(self, task: Task, console: Console) -> Iterator[None]:
+        """Count the images beside the work, where somebody waits for it."""
+        stop = Event()
+
+        def count() -> None:
+            if (total := self.stream.count(stop)) is not None:
+                task.total = total
+
+        if self.stream.total is None and not console.quiet:
+            Thread(target=count, daemon=True).start()
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+def _other_images(table: Table, before: str | None, name: str | None) -> UserError:
+    answered = "nothing" if before is None else repr(before)
+    given = "nothing" if name is None else repr(name)
+    return UserError(
+        f"Row {table.rows:,} of {table.part} answers {answered}, and the images have {given} there.",
+        f"Give the same images in the same order. {BEGIN_ANEW}",
+    )
+
+
+def _interrupted(table: Table | None, total: int | None) -> Interrupted:
+    if table is None or not table.saved:
         return Interrupted(
             "Interrupted; no answer is kept.",
             "With a table to write (--out answers.csv), the answers so far are kept.",
         )
+    of = "" if total is None else f" of {total:,}"
     return Interrupted(
-        f"Interrupted; the answers to the first {table.rows:,} of {count:,} images are in"
-        f" {table.part}.",
-        "Give that file another name to keep it. The same command starts from the first image.",
+        f"Interrupted; the answers to the first {table.saved:,}{of} images are in {table.part}.",
+        "The same command with --resume goes on from there.",
     )
 
 
@@ -179,42 +312,3 @@ def _reading(changes: Mapping[str, Any]) -> Reading:
     from tellapart.pipeline.data import reading_by
 
     return reading_by(changes)
-
-
-def _in_rows(images: object, reading: Reading) -> list[Image] | None:
-    """The images of a catalog or a data frame. None means that it is something else."""
-    if isinstance(images, Catalog):
-        from tellapart.sources.held_images import images_of
-
-        return list(images_of(images))
-    if hasattr(images, "columns"):
-        from tellapart.sources.held_images import images_of_frame
-        from tellapart.sources.tables.table_file import is_frame
-
-        return list(images_of_frame(images, reading)) if is_frame(images) else None
-    return None
-
-
-def _inputs(images: Inputs, reading: Reading) -> list[Image]:
-    """The images one by one; folders, patterns, archives, tables and catalogs expanded.
-
-    Raises:
-        UserError: an object is neither an image nor a list of images.
-    """
-    if (rows := _in_rows(images, reading)) is not None:
-        return rows
-    if is_image(images) or hasattr(images, "shape"):
-        images = [cast("Image", images)]
-    if isinstance(images, Mapping | Set) or not isinstance(images, Iterable):
-        raise UserError(f"Images cannot be of type {type(images).__name__}.", FORMS)
-    several: list[Any] = list(images)
-    expanded: list[Image] = []
-    for image in several:
-        if isinstance(image, tuple) and len(image) == 2:  # with its label, which is not needed
-            image = image[0]
-        if isinstance(image, str | PathLike):
-            named = image if isinstance(image, str) else Path(image)
-            expanded += expand_inputs([named], io.BytesIO(), reading, alone=len(several) == 1)
-        else:
-            expanded.append(image)
-    return expanded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast, overload
 
@@ -94,23 +94,25 @@ class Predictor:
     Args:
         model: the bytes of a model file; `load` reads them from a path.
         name: what error messages call the file.
+        provider: what runs the network: "cpu", or another that onnxruntime has, as "cuda".
 
     Raises:
-        UserError: the bytes are damaged, or not a tellapart model file.
+        UserError: the bytes are damaged, or not a tellapart model file. Or onnxruntime has no such
+            provider.
 
     >>> predictor
     Predictor(classes=('brick', 'leaf', 'sky'), backbone='tf_efficientnet_lite0')
     """
 
-    def __init__(self, model: bytes, *, name: str = "The model") -> None:
+    def __init__(self, model: bytes, *, name: str = "The model", provider: str = "cpu") -> None:
         if not is_sealed(model):
             raise UserError(
                 f"{name} is damaged, or is not a tellapart model file.",
                 "Copy it again from where it was made, or train anew: the file is model.onnx in the"
                 " run folder.",
             )
-        self.graph = model
-        self._session = Session(model)
+        self.graph, self.provider = model, provider.lower()
+        self._session = Session(model, provider=provider)
         self.card = ModelCard.from_metadata(self._session.metadata)
         missing = {"probabilities", "embedding", "unfamiliarity"} - set(self._session.outputs)
         widths = {
@@ -123,9 +125,9 @@ class Predictor:
                 f"{name} has not the outputs that its metadata speaks of.", "Export it anew."
             )
 
-    def __reduce__(self) -> tuple[type[Predictor], tuple[bytes]]:
+    def __reduce__(self) -> tuple[Callable[..., Predictor], tuple[bytes, str]]:
         """The model file alone, for pickling and copying: a loaded graph cannot be."""
-        return Predictor, (self.graph,)
+        return _reloaded, (self.graph, self.provider)
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self.classes[:SHOWN_CLASSES]))
@@ -173,7 +175,7 @@ class Predictor:
 
     def predict_each(
         self, images: Iterable[Image], *, sets: float | None = None
-    ) -> Iterator[Answer]:
+    ) -> Generator[Answer, None, None]:
         """Answers one by one, in the order of the images.
 
         All cores work on them, and memory stays bounded: a generator of a million paths is fine.
@@ -225,21 +227,19 @@ class Predictor:
         >>> predictor.predict_one(photos / "brick" / "000.jpg").answer
         'brick'
         """
-        path = image.name if isinstance(image, StoredImage) else ""
-        if isinstance(image, str | os.PathLike):
-            path = escape(os.fspath(image))
-        return self.answer(decode_input(image, rules=self.card.decoding), path, sets=sets)
+        decoded = decode_input(image, rules=self.card.decoding)
+        return self.answer(decoded, image_name(image), sets=sets)
 
     def answer(self, decoded: Decoded, path: str = "", *, sets: float | None = None) -> Answer:
-        """The answer for an image that `tellapart.decode` has decoded by the model's rules.
+        """The answer for an image that `decoding.decode` has decoded by the model's rules.
 
         Args:
             decoded: the pixels, or the reason why there are none.
             path: what the answer calls the image.
             sets: as for `predict_each`.
 
-        >>> decoded = tellapart.decode((photos / "sky" / "000.jpg").read_bytes())
-        >>> predictor.answer(decoded).answer
+        >>> from tellapart.decoding import decode
+        >>> predictor.answer(decode((photos / "sky" / "000.jpg").read_bytes())).answer
         'sky'
         """
         if decoded.pixels is None:
@@ -373,16 +373,18 @@ class Predictor:
         return self.card.rule.decide(probs, familiar)
 
 
-def load(path: str | os.PathLike[str]) -> Predictor:
+def load(path: str | os.PathLike[str], *, provider: str = "cpu") -> Predictor:
     """Load the predictor of a model file.
 
     Loading runs no code from the file.
 
     Args:
         path: a model file, or a run folder, whose model.onnx is loaded.
+        provider: what runs the network: "cpu", or another that onnxruntime has, as "cuda".
 
     Raises:
-        UserError: there is no such file, it is damaged, or it is not a tellapart model file.
+        UserError: there is no such file, it is damaged, or it is not a tellapart model file. Or
+            onnxruntime has no such provider.
 
     >>> tellapart.load(run.path).classes
     ('brick', 'leaf', 'sky')
@@ -400,7 +402,18 @@ def load(path: str | os.PathLike[str]) -> Predictor:
         raise UserError(
             f"{file} cannot be read ({reason_of(error)}).", "Give a file that you may read."
         ) from None
-    return Predictor(data, name=str(file))
+    return Predictor(data, name=str(file), provider=provider)
+
+
+def image_name(image: Image) -> str:
+    """What the answer to an image calls it; "" for an image that is not given as a path."""
+    if isinstance(image, StoredImage):
+        return image.name
+    return escape(os.fspath(image)) if isinstance(image, str | os.PathLike) else ""
+
+
+def _reloaded(model: bytes, provider: str) -> Predictor:
+    return Predictor(model, provider=provider)
 
 
 def _several(images: object) -> Iterable[Image]:

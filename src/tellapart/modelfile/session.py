@@ -15,6 +15,33 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime as ort
 
+CPU = "CPUExecutionProvider"
+_ENDING = "ExecutionProvider"
+
+
+def providers() -> list[str]:
+    """What onnxruntime can run graphs with here: the words that a session takes.
+
+    >>> "cpu" in providers()
+    True
+    """
+    return sorted(name.removesuffix(_ENDING).lower() for name in ort.get_available_providers())
+
+
+def _provider(word: str) -> str:
+    """onnxruntime's name of a provider.
+
+    Raises:
+        UserError: onnxruntime has no such one here.
+    """
+    for name in ort.get_available_providers():
+        if name.removesuffix(_ENDING).lower() == word.lower():
+            return str(name)
+    raise UserError(
+        f"onnxruntime has no provider {word!r} here. It has: {', '.join(providers())}.",
+        "Take one of these, or install the build of onnxruntime that has it, as onnxruntime-gpu.",
+    )
+
 
 class Session:
     """A loaded graph that many threads may run at once.
@@ -25,12 +52,14 @@ class Session:
     Args:
         model: a serialised, self-contained ONNX graph.
         threads: how many threads work on one run together.
+        provider: what runs the graph: "cpu", or another that onnxruntime has here, as "cuda".
 
     Raises:
-        UserError: onnxruntime does not accept the graph.
+        UserError: onnxruntime does not accept the graph, or has no such provider.
     """
 
-    def __init__(self, model: bytes, threads: int = 1) -> None:
+    def __init__(self, model: bytes, threads: int = 1, *, provider: str = "cpu") -> None:
+        chosen = _provider(provider)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         if threads > 1:
@@ -47,13 +76,20 @@ class Session:
             4  # what goes wrong is raised; nothing of it belongs on the user's terminal
         )
         try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            # What the provider has no kernel for runs on the CPU.
+            order = list(dict.fromkeys([chosen, CPU]))
+            self._session = ort.InferenceSession(model, options, providers=order)
         except (
             Exception
         ) as error:  # onnxruntime has an exception class a fault, without a common base
             raise UserError(
                 "The model file is not a graph that onnxruntime can run.", "Export it anew."
             ) from error
+        if chosen not in self._session.get_providers():  # onnxruntime goes on without it
+            raise UserError(
+                f"onnxruntime cannot start {provider} here.",
+                "Install the driver and the libraries that it needs, or take --provider cpu.",
+            )
         self._input = self._session.get_inputs()[0].name
 
     @property

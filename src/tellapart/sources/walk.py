@@ -15,6 +15,7 @@ from tellapart.catalog.files import Folder, Item, Tree
 from tellapart.catalog.names import companion_kind, is_junk, name_set, unescape
 from tellapart.errors import reason_of
 from tellapart.sources.folder_names import annotations_beside
+from tellapart.sources.long_folders import Items, sorted_items
 
 IMAGE_SUFFIXES = name_set(
     ".jpg .jpeg .jpe .jfif .png .gif .webp .bmp .dib .tif .tiff .avif .ppm .pgm .pbm .pnm"
@@ -51,7 +52,7 @@ class Walk:
         self._runs: set[str] = set()
         self._left_out: dict[str, int] = {}  # folder of annotations → files in it
         # Folders that were looked at and not walked yet, so that each is listed once.
-        self._listed: dict[str, tuple[list[Item], list[Item]]] = {}
+        self._listed: dict[str, tuple[Items, list[Item]]] = {}
         self._real_root = self.tree.real("")
         # Real paths: of the folders that were visited or asked for, and of all that lie above a
         # folder that was asked for.
@@ -160,7 +161,7 @@ class Walk:
                         deeper.append((path, inner))
             waiting += reversed(deeper)
 
-    def _files_of(self, inside: str, files: list[Item], *, outside: bool) -> Iterator[str]:
+    def _files_of(self, inside: str, files: Items, *, outside: bool) -> Iterator[str]:
         """The files that lie directly in a folder."""
         for entry in files:
             if is_junk(entry.name, folder=False):
@@ -242,24 +243,22 @@ class Walk:
             self._count(_join(inside, entry.name)) for entry in folders if not entry.link
         )
 
-    def _peek(self, inside: str) -> tuple[list[Item], list[Item]]:
+    def _peek(self, inside: str) -> tuple[Items, list[Item]]:
         """As `_list`, but a walk that comes here later need not list the folder again."""
         if inside not in self._listed:
             self._listed[inside] = self._list(inside)
         return self._listed[inside]
 
-    def _list(self, inside: str) -> tuple[list[Item], list[Item]]:
+    def _list(self, inside: str) -> tuple[Items, list[Item]]:
         """The files and the folders in a folder, sorted by name."""
         if inside in self._listed:
             return self._listed.pop(inside)
-        found: tuple[list[Item], list[Item]] = ([], [])
         try:
-            for entry in sorted(self.tree.list(inside)):
-                found[entry.folder].append(entry)
+            return sorted_items(self.tree.list(inside))
         except OSError as error:
             self.unreadable[inside] = reason_of(error)
             self.ignored["folders that cannot be read"] = len(self.unreadable)
-        return found
+            return Items(), []
 
     def _is_outside(self, real: str) -> bool:
         return real != self._real_root and not real.startswith(os.path.join(self._real_root, ""))
