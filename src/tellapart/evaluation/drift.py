@@ -104,8 +104,10 @@ def make_reference(
     cells: dict[str, tuple[int, ...]] = {}
     for name, values in measures.items():
         if len(values) and np.isfinite(values).all():
-            bounds = np.unique(np.quantile(values, TENTHS).astype(np.float32).round(4))
-            cuts[name] = tuple(float(bound) for bound in bounds.astype(float).round(4))
+            bounds = np.unique(np.quantile(values, TENTHS).round(4))
+            if len(bounds) > 1:  # nothing is above the largest value, which many may share
+                bounds = bounds[bounds < values.max()]
+            cuts[name] = tuple(bounds.tolist())
             cells[name] = tuple(_cells(values, cuts[name]).tolist())
     categories = {DECISION: dict(Counter(decisions)), ANSWER: dict(Counter(answers))}
     return Reference(len(answers), len(np.unique(clusters)), categories, cuts, cells)
@@ -190,7 +192,7 @@ class Difference:
     Args:
         name: "decision", "answer" or a measure.
         count: how many new images it is known of.
-        shares: of each decision or class; of a measure, those in the lowest and the highest tenth.
+        shares: of each decision or class; of a measure, those in the lowest and in the highest cell.
         p: the chance of such a difference, or a larger one, where nothing has changed. It is corrected
             for the number of tests. None with fewer than 30 images.
     """

@@ -87,7 +87,10 @@ def drift_lines(images: int, found: Sequence[Difference], missing: Sequence[str]
     lines = []
     different = [entry for entry in found if entry.differs]
     if images < LEAST_IMAGES:
-        lines.append(f"{count_of(images, 'image')} are too few to tell: {LEAST_IMAGES} are needed.")
+        are = "is" if images == 1 else "are"
+        lines.append(
+            f"{count_of(images, 'image')} {are} too few to tell: {LEAST_IMAGES} are needed."
+        )
     elif not different:
         lines.append(
             f"{count_of(images, 'image')} were compared with those of the training. No difference"
@@ -126,7 +129,7 @@ def _shown(entry: Difference) -> ShownDifference:
 def _label(entry: Difference, share: Share) -> str:
     if entry.name in (DECISION, ANSWER):
         return share.name
-    return f"in the {share.name} tenth of the training"
+    return f"among the {share.name} of the training"
 
 
 def _percent(share: Share, *, now: bool) -> str:
