@@ -87,7 +87,7 @@ def test_pages_of_other_sites_are_kept_out(server: Serving, image: bytes):
     # By a name that some other site's owner points at this machine.
     for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "[::2]", "a]"):
         assert server.predict(image, host=host).status == 421
-    for origin in ("http://evil.example", "null", "http://localhost:1"):
+    for origin in ("http://evil.example", "null", "http://localhost:1", "http://[", ""):
         reply = server.predict(image, origin=origin)
         assert (reply.status, reply.code) == (403, "wrong_origin")
     own = f"127.0.0.1:{server.port}"

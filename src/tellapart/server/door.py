@@ -114,7 +114,7 @@ class Door:
             except HTTPException as error:
                 known = Refusal("no_such_page", error.status_code, "There is no such page.")
                 if error.status_code == 405:
-                    known = Refusal("wrong_method", 405, "The page is asked for in another way.")
+                    known = Refusal("wrong_method", 405, "This address takes another method.")
                 await refused(known, request_id)(scope, receive, send_on)
             except Exception:
                 if entry["status"]:
@@ -133,7 +133,7 @@ class Door:
         if self._hosts and _name_of(host) not in self._hosts:
             raise Refusal("wrong_host", 421, "The server does not answer under this name.")
         origin = headers.get("origin")
-        if scope["method"] != "GET" and origin is not None and urlsplit(origin).netloc != host:
+        if scope["method"] != "GET" and origin not in (None, f"http://{host}", f"https://{host}"):
             raise Refusal("wrong_origin", 403, "A page of another site may not ask.")
         if self._token is None or scope["path"] == LIVE:
             return

@@ -22,6 +22,8 @@ from tellapart.server.workers import Desk, Refusal
 # What the log keeps of an answer: of the image nothing but its size and light.
 LOGGED = ("status", "decision", "answer", "confidence", "unfamiliarity", "image", "ms")
 
+LONG_TEXT = 300  # the text of a licence; `inspect --licence` prints it
+
 
 @dataclass(frozen=True)
 class Served:
@@ -76,7 +78,9 @@ class Served:
             "confidence_threshold": card.confidence_threshold,
             "detects_unfamiliar": card.detects_unfamiliar,
             "train_images": sum(card.train_counts),
-            "licences": dict(card.licences),
+            "licences": {
+                name: text for name, text in card.licences.items() if len(text) < LONG_TEXT
+            },
         }
 
 
