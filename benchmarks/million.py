@@ -1,7 +1,7 @@
 """Does a million images work, in bounded memory, and how do memory and time grow from 10,000 on?
 
     python benchmarks/million.py CIFAR10 FOLDER [--sizes 10000,100000,1000000] [--size-px 32]
-        [--copies near] [--out benchmarks/results/million.json]
+        [--copies near] [--folds 5] [--out benchmarks/results/million.json]
 
 The images are made in FOLDER, once for each size: 32 x 32 pixels, each a mix of an image of CIFAR-10,
 which gives the label, with a fainter other one, so that no two are alike. One in a thousand is an
@@ -158,7 +158,7 @@ def own_memory() -> dict[str, int]:
     return {name: int(value.split()[0]) // 1024 for name, value in pairs}
 
 
-def work(verb: str, folder: Path, size_px: int, copies: str) -> None:
+def work(verb: str, folder: Path, size_px: int, copies: str, folds: int) -> None:
     """Run one verb in this process, and print what it took as JSON."""
     import resource
 
@@ -185,7 +185,11 @@ def work(verb: str, folder: Path, size_px: int, copies: str) -> None:
             out=folder / "runs",
             copies=copies,
             # Without a crop, images of the size of the input reach the network as they are.
-            set={"preprocessing.size_px": size_px, "preprocessing.mode": "squash"},
+            set={
+                "preprocessing.size_px": size_px,
+                "preprocessing.mode": "squash",
+                "head.folds": folds,
+            },
         )
         shutil.rmtree(folder / "run", ignore_errors=True)
         run.path.rename(folder / "run")
@@ -218,6 +222,7 @@ def work(verb: str, folder: Path, size_px: int, copies: str) -> None:
 def measure(verb: str, folder: Path, cache: Path, options: argparse.Namespace) -> dict[str, Any]:
     """What a verb took in a process of its own."""
     words = ["--work", verb, "--size-px", str(options.size_px), "--copies", options.copies]
+    words += ["--folds", str(options.folds)]
     done = subprocess.run(
         [sys.executable, __file__, str(options.sources), str(folder), *words],
         stdout=subprocess.PIPE,
@@ -261,12 +266,13 @@ def main() -> None:
     parser.add_argument("--verbs", default=",".join(VERBS))
     parser.add_argument("--size-px", type=int, default=SIDE, help="the network's input")
     parser.add_argument("--copies", default="near", help="as for train")
+    parser.add_argument("--folds", type=int, default=5, help="of the head")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     parser.add_argument("--work", choices=VERBS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        work(options.work, options.folder, options.size_px, options.copies)
+        work(options.work, options.folder, options.size_px, options.copies, options.folds)
         return
     for size in map(int, options.sizes.split(",")):
         folder, cache = options.folder / str(size), options.folder / f"cache-{size}"
