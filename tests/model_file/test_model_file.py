@@ -21,6 +21,7 @@ from tellapart.report.run.usage import snippets
 
 ABOUT = {
     "precision",
+    "reference",
     "answers",
     "sets",
     "training",
