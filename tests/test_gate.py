@@ -299,6 +299,20 @@ def test_a_resize_that_is_not_pillows_is_refused(model: bytes, references: list[
         check_parity(model, small_head(), turned, references, own)
 
 
+@pytest.mark.parametrize(("levels", "passes"), [(2, True), (3, False)])
+def test_levels_are_counted_whole(
+    model: bytes, references: list[Reference], levels: int, passes: bool
+):
+    images = [reference.pixels for reference in references]
+    pillow = PREPROCESSING.normalised(PREPROCESSING.resized(images[0]))
+    own = [tensor.copy() for tensor in preprocessed_by(model, images)]
+    own[0][0, 0, 0] = pillow[0, 0, 0] + np.float32(levels * PREPROCESSING.level)
+    # The network then sees another pixel than the file, which is refused in any case.
+    with pytest.raises(Refused, match=rf"levels={levels}\.0\)"):
+        check_parity(model, small_head(), PREPROCESSING, references, own)
+    assert Parity(1, 0.0, 0.0, 0.0, 0, levels=float(levels)).passed is passes
+
+
 @pytest.mark.usefixtures("torch_that_disagrees")
 def test_the_command_line_calls_that_exit_code_five(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

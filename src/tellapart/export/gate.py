@@ -185,7 +185,10 @@ class _File:
             changed_answers=int(
                 (clear & (file_probs.argmax(axis=1) != wanted.argmax(axis=1))).sum()
             ),
-            levels=0.0 if self._own is None else _largest(self._own, self._tensors) / self._level,
+            # Whole levels, which normalisation in float32 has blurred.
+            levels=0.0
+            if self._own is None
+            else round(_largest(self._own, self._tensors) / self._level, 2),
         )
 
     def _from_tensors(self, wanted: NDArray[np.float32]) -> float:
