@@ -8,6 +8,7 @@ are counted by the same cells.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,11 +147,7 @@ class Counts:
         for name, cells in self.cells.items():
             value = image.get(name)
             if value is not None and math.isfinite(value):
-                cells[int(_place(value, self.reference.cuts[name]))] += 1
-
-
-def _place(value: float, cuts: Sequence[float]) -> int:
-    return int(np.searchsorted(np.asarray(cuts), value, side="left"))
+                cells[bisect_left(self.reference.cuts[name], value)] += 1
 
 
 @dataclass(frozen=True)

@@ -43,14 +43,11 @@ HEADERS = {
 
 def refused(refusal: Refusal, request_id: str) -> Response:
     """The response to a request that is not answered."""
-    headers = {"retry-after": "1"} if refusal.status in (429, 503) else {}
-    if refusal.status == 401:
-        headers["www-authenticate"] = 'Basic realm="tellapart", charset="UTF-8"'
     body = {
         "error": {"code": refusal.code, "message": refusal.message},
         "request_id": request_id,
     }
-    return JSONResponse(body, refusal.status, headers)
+    return JSONResponse(body, refusal.status, refusal.headers)
 
 
 class Door:

@@ -73,8 +73,7 @@ def routes(service: Service) -> list[Route]:
         except Refusal as refusal:  # in the protocol's own form
             service.metrics.refused.labels(refusal.code).inc()
             request.state.entry["refused"] = refusal.code
-            headers = {"retry-after": "1"} if refusal.status in (429, 503) else {}
-            return JSONResponse({"error": refusal.message}, refusal.status, headers)
+            return JSONResponse({"error": refusal.message}, refusal.status, refusal.headers)
 
     found = [
         Route("/v2", server),

@@ -40,6 +40,13 @@ class Refusal(Exception):
         super().__init__(message)
         self.code, self.status, self.message = code, status, message
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the response: when to come back, or how to show the token."""
+        if self.status == 401:
+            return {"www-authenticate": 'Basic realm="tellapart", charset="UTF-8"'}
+        return {"retry-after": "1"} if self.status in (429, 503) else {}
+
 
 # Not exceptions: one that is raised again keeps the frames of every time before.
 BUSY = ("busy", 429, "Too many images are waiting. Try again in a moment.")

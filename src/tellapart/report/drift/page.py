@@ -38,7 +38,6 @@ class ShownDifference:
 
     title: str
     verdict: str
-    differs: bool
     rows: tuple[ShownShare, ...]
 
 
@@ -123,7 +122,7 @@ def _shown(entry: Difference) -> ShownDifference:
         )
         for share in entry.shares
     )
-    return ShownDifference(TITLES.get(entry.name, entry.name), verdict, entry.differs, rows)
+    return ShownDifference(TITLES.get(entry.name, entry.name), verdict, rows)
 
 
 def _label(entry: Difference, share: Share) -> str:
