@@ -278,8 +278,8 @@ def first_paragraph(text: str | None) -> str:
 
 
 def plain(text: str | None) -> str:
-    """A text in one line."""
-    return " ".join((text or "").split())
+    """A text of a help page in one line, without the marks that keep Rich from reading it."""
+    return " ".join((text or "").replace("\\[", "[").split())
 
 
 def cell(text: str) -> str:

@@ -36,6 +36,11 @@ def test_every_default_is_said_in_the_same_way(command, verb: str):
     assert "by default" not in text
 
 
+@pytest.mark.parametrize(("verb", "extra"), [("serve", "serve"), ("predict", "ray")])
+def test_the_extra_that_a_verb_needs_is_named_whole(command, verb: str, extra: str):
+    assert f"tellapart[{extra}]." in command(verb, "--help").out
+
+
 def test_the_columns_of_runs_are_listed(command):
     text = " ".join(command("runs", "--help").out.split())
     assert f"Columns: {', '.join(COLUMNS)}." in text

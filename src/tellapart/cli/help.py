@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 
@@ -17,17 +18,17 @@ def option(help: str, *names: str, metavar: str, **limits: Any) -> Any:
         metavar: what stands for the value.
         limits: `min` and `max` of a number.
     """
-    return typer.Option(*names, help=help, metavar=metavar, show_default=False, **limits)
+    return typer.Option(*names, help=escape(help), metavar=metavar, show_default=False, **limits)
 
 
 def flag(help: str, *names: str, **settings: Any) -> Any:
     """An option without a value."""
-    return typer.Option(*names, help=help, metavar="", show_default=False, **settings)
+    return typer.Option(*names, help=escape(help), metavar="", show_default=False, **settings)
 
 
 def argument(help: str, metavar: str) -> Any:
     """A word that is given by its place."""
-    return typer.Argument(help=help, metavar=metavar, show_default=False)
+    return typer.Argument(help=escape(help), metavar=metavar, show_default=False)
 
 
 def examples(*commands: str) -> str:
@@ -37,6 +38,10 @@ def examples(*commands: str) -> str:
 
 class Verb(TyperCommand):
     """A command whose `--help` is shown without a value, as all flags are."""
+
+    def __init__(self, *args: Any, help: str | None = None, **settings: Any) -> None:
+        # Rich would take the extra's name in tellapart[serve] for a style.
+        super().__init__(*args, help=help and escape(help), **settings)
 
     def get_help_option(self, ctx: Any) -> Any:
         """The flag itself."""
