@@ -54,16 +54,21 @@ class Choice:
     count: int
     clusters: int
 
-    @property
-    def sentence(self) -> str:
-        """What val says, and what it takes."""
+    def sentence(self, network: str) -> str:
+        """What val says about the best of the others, and what is shipped.
+
+        Args:
+            network: what to call it.
+        """
         images = count_of(self.count, "val image")
         if self.clusters < self.count:
             images += f", {count_of(self.clusters, 'cluster')}"
+        shipped = network if self.place else "the probe"
         return (
-            f"On {images}, fine-tuning is worth {100 * self.accuracy:+.1f} points of accuracy and"
-            f" {-self.loss:+.3f} of log loss: {self.errors:+.1f} standard errors, and shipped above"
-            f" {self.margin:.1f}"
+            f"On {images}, {network} changes accuracy by {100 * self.accuracy:+.1f} points and log"
+            f" loss by {-self.loss:+.3f}. That is worth {self.errors:+.1f} standard errors, and"
+            f" {shipped} is shipped: fine-tuning must be worth more than {self.margin:.1f}, without a"
+            " loss of accuracy"
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def settle(
     choice = choose_network(answers, looks=looks, seed=recipe.seed)
     best = shares[choice.best]
     line.go_to(best)
-    where = f", {100 * best:.0f} % of the way from the probe" if best < 1 else ""
-    console.say(f"{choice.sentence}{where}")
+    where = f", {100 * best:.0f} % of the way from the probe," if best < 1 else ""
+    console.say(choice.sentence(f"the fine-tuned network{where}"))
     return choice, {"share": best, "choice": choice.as_json()}
 
 
