@@ -31,6 +31,7 @@ def done(data: Path) -> CrossValidated:
 def test_the_folder_is_that_of_a_run_with_its_folds(done: CrossValidated, data: Path):
     assert {file.name for file in done.path.iterdir()} == {
         "catalog.parquet",
+        "data.json",
         "environment.json",
         "folds.parquet",
         "head.safetensors",
