@@ -24,7 +24,6 @@ from tellapart.export.forms import in_fp16, in_int8, with_card
 from tellapart.export.forms_gate import compare_forms, refuse_unless_as_good
 from tellapart.modelfile.layers import Layers
 from tellapart.modelfile.predictor import Predictor
-from tellapart.runs.identity import new_identity
 
 IMAGES = [
     np.random.default_rng(seed).integers(0, 256, (40 + seed, 56, 3), np.uint8) for seed in range(40)
@@ -205,17 +204,22 @@ def test_openvino_writes_no_other_file_than_xml_and_no_page(run, tmp_path):
         tellapart.export_web(run.path, tmp_path, form="openvino", runtime=RUNTIME, quiet=True)
 
 
-def test_without_its_data_a_run_gives_no_form(run):
-    with pytest.raises(UserError, match="does not say where its data is"):
-        tellapart.export_model(run.path, "fp16", quiet=True)
-
-
-def test_a_run_that_says_where_its_data_is_needs_no_word_of_it(run, photos, tmp_path):
+def test_a_run_without_a_word_of_its_data_gives_no_form(run, tmp_path):
     copy = Path(shutil.copytree(run.path, tmp_path / "run"))
-    identity = new_identity(copy, name="photos", data=photos, options={})
-    (copy / "run.json").write_text(json.dumps(identity.as_json()))
-    exported = tellapart.export_model(copy, "fp16", quiet=True)
-    assert exported.path == copy / "model-fp16.onnx" and exported.agreement.changed == 0
+    (copy / "data.json").unlink()
+    with pytest.raises(UserError, match="does not say where its data is"):
+        tellapart.export_model(copy, "fp16", quiet=True)
+
+
+def test_a_run_knows_where_its_data_is(run, tmp_path):
+    exported = tellapart.export_model(run.path, "fp16", out=tmp_path / "half.onnx", quiet=True)
+    assert exported.path == tmp_path / "half.onnx" and exported.agreement.changed == 0
+
+
+def test_a_run_that_moved_alone_asks_for_its_data(run, tmp_path):
+    moved = Path(shutil.copytree(run.path, tmp_path / "elsewhere" / "run"))
+    with pytest.raises(UserError, match=r"which is gone.*--data DATA"):
+        tellapart.export_model(moved, "fp16", quiet=True)
 
 
 def test_data_that_is_gone_is_told(run, tmp_path):

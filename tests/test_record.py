@@ -99,7 +99,7 @@ def test_a_probe_run_is_written_at_once(
         small_head().layers, 0.1, {0.1: 0.5, 1.0: 0.7}, np.array([0, 1, -1]), np.zeros((3, 2))
     )
     run = write_run(Trained(**parts, probe=probe), request_in(tmp_path), services)
-    assert {file.name for file in run.iterdir()} == BEGINNING | RESULTS
+    assert {file.name for file in run.iterdir()} == BEGINNING | RESULTS | {"data.json"}
     assert metrics_of(run)["probe"] == {
         "c": 0.1,
         "fold_losses": {"0.1": 0.5, "1": 0.7},

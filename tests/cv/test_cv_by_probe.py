@@ -31,6 +31,7 @@ def done(data: Path) -> CrossValidated:
 def test_the_folder_is_that_of_a_run_with_its_folds(done: CrossValidated, data: Path):
     assert {file.name for file in done.path.iterdir()} == {
         "catalog.parquet",
+        "data.json",
         "environment.json",
         "folds.parquet",
         "head.safetensors",
@@ -93,6 +94,16 @@ def test_the_model_is_calibrated_on_the_answers_out_of_fold_and_its_page_says_so
     assert "Calibrated on the out-of-fold predictions of 32 images" in page
     assert "no validation split" not in page
     assert not any("There is no val" in text for text in done.warnings)
+
+
+def test_the_model_holds_what_was_answered_out_of_fold_so_that_drift_can_be_seen(
+    done: CrossValidated, data: Path, tmp_path: Path
+):
+    reference = tellapart.load(done.path).card.reference
+    assert (reference.count, sum(reference.categories["answer"].values())) == (32, 32)
+    assert {"confidence", "unfamiliarity", "brightness", "width"} <= reference.cells.keys()
+    answers = tellapart.predict(done.model, str(data), out=tmp_path / "answers.csv", quiet=True)
+    assert tellapart.drift(done.model, answers.table).images == 36
 
 
 def test_the_page_and_the_terminal_tell_of_the_folds(done: CrossValidated):

@@ -25,6 +25,7 @@ from tellapart.recipe import recipe_from
 
 FILES = {
     "catalog.parquet",
+    "data.json",
     "environment.json",
     "log.txt",
     "metrics.json",

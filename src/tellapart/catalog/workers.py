@@ -17,7 +17,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -69,7 +69,7 @@ def inspect_in_processes(
         finally:
             idle.put(worker)
         pairs = zip(batch, answers, strict=True)
-        return [_remember(path, answer, memory) for path, answer in pairs]
+        return [remember_answer(path, answer, memory) for path, answer in pairs]
 
     try:
         batches = (paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE))
@@ -81,8 +81,14 @@ def inspect_in_processes(
             worker.close()
 
 
-def _remember(path: str, answer: dict[str, Any], memory: Memory) -> Verdict:
-    """A verdict, once the memory knows all that the process has found."""
+def remember_answer(path: str, answer: Mapping[str, Any], memory: Memory) -> Verdict:
+    """A verdict, once the memory knows all that another process has found.
+
+    Args:
+        path: as the catalog has it.
+        answer: of `answer_noting`.
+        memory: keeps what was found.
+    """
     verdict = _verdict(answer["verdict"])
     if "content" in answer:
         thumbnail = base64.b64decode(answer["thumbnail"])
@@ -165,7 +171,7 @@ class Worker:
         self._process.wait()
 
 
-class _Notes:
+class Notes:
     """A memory that knows nothing, and notes what it is to remember of one file."""
 
     def __init__(self) -> None:
@@ -187,18 +193,29 @@ class _Notes:
         self.noted |= {"content": _as_values(verdict), "thumbnail": encoded}
 
 
+def answer_noting(inspector: Inspector, notes: Notes, path: str) -> dict[str, Any]:
+    """The verdict on a file, and what is to be remembered of it, as values of JSON.
+
+    Args:
+        inspector: has these notes as its memory.
+        notes: are emptied first.
+        path: as the catalog has it.
+    """
+    notes.noted = {}
+    return {"verdict": _as_values(inspector.inspect(path)), **notes.noted}
+
+
 def serve(root: Path, rules: DecodeRules) -> None:
     """Answer until standard input ends."""
     # Ctrl-C reaches every process of the terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    notes = _Notes()
+    notes = Notes()
     inspector = Inspector(Folder(root), rules, None, notes)
     sys.stdout.buffer.write(READY)
     sys.stdout.flush()
     for line in sys.stdin.buffer:
-        notes.noted = {}
-        verdict = inspector.inspect(json.loads(line))
-        sys.stdout.write(json.dumps({"verdict": _as_values(verdict), **notes.noted}) + "\n")
+        answer = answer_noting(inspector, notes, json.loads(line))
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
 

@@ -15,6 +15,7 @@ from tellapart.cli.options import (
     Copies,
     Crops,
     Data,
+    Engine,
     GroupBy,
     Json,
     LabelBy,
@@ -90,6 +91,7 @@ def explore(
         Path | None,
         option("With --check: also show what this model answers.", metavar="MODEL"),
     ] = None,
+    engine: Engine = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -137,6 +139,7 @@ def explore(
         group_by=group_by,
         copies=copies,
         strict=strict,
+        engine=engine,
         **shared,
     )
     print_found(exploration.as_json(), exploration.lines, exploration.page, json_)

@@ -15,6 +15,14 @@ DATA_HELP = (
 Data = Annotated[Path, argument(DATA_HELP, "DATA")]
 Model = Annotated[Path, argument("A model.onnx, or the run folder that holds it.", "MODEL")]
 
+Engine = Annotated[
+    str | None,
+    option(
+        "Let a Ray cluster read and embed the images: ray. Needs tellapart[ray]. Default: this"
+        " process.",
+        metavar="ENGINE",
+    ),
+]
 Recipe = Annotated[
     str | None,
     option(

@@ -16,6 +16,7 @@ from tellapart.cli.options import (
     Copies,
     Crops,
     Data,
+    Engine,
     GroupBy,
     Json,
     LabelBy,
@@ -105,6 +106,7 @@ def train(
         bool,
         flag("With --resume: continue although the data has changed.", "--accept-changes"),
     ] = False,
+    engine: Engine = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -112,7 +114,7 @@ def train(
     if resume is None:
         goes_with("--resume", ctx, "accept_changes")
     else:
-        goes_without("--resume", ctx, "data accept_changes json_ quiet")
+        goes_without("--resume", ctx, "data accept_changes engine json_ quiet")
     changes = settings(set_, columns, label_by, crops=crops)
     if preset is not None and recipe is not None:
         raise UserError("--preset does not go with --recipe.", "Leave one of them out.")
@@ -132,6 +134,7 @@ def train(
             set={**changes, **budget_settings(budget, trained_by, changes)},
             resume=resume,
             accept_changes=accept_changes,
+            engine=engine,
             quiet=quiet,
         )
     if not is_first_process():  # of several that train together, one prints

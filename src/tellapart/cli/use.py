@@ -17,7 +17,6 @@ from tellapart.cli.options import (
     BootstrapSeed,
     Columns,
     Crops,
-    Data,
     Json,
     LabelBy,
     Model,
@@ -137,7 +136,14 @@ def _with_lists(words: list[str]) -> Iterator[Any]:
 @verb(epilog=examples("evaluate runs/20261121-101500-photos more-photos/"))
 def evaluate(
     model: Model,
-    data: Data,
+    data: Annotated[
+        Path | None,
+        argument(
+            "Labelled images: a folder with one folder a class, a folder with splits, a table or an"
+            " archive. Default: the data of the run in MODEL, of which its test images count.",
+            "[DATA]",
+        ),
+    ] = None,
     seed: BootstrapSeed = 0,
     columns: Columns = None,
     label_by: LabelBy = None,

@@ -30,9 +30,9 @@ from tellapart.report.compare.page import (
     render_comparison,
 )
 from tellapart.report.parts.wording import images_in_groups
+from tellapart.runs.data_place import data_of
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import PastRun, differing_settings, past_run, read_digests, read_history
-from tellapart.runs.identity import RunIdentity
 from tellapart.runs.saved_predictions import read_predictions
 from tellapart.sources.source import read_source
 
@@ -279,14 +279,12 @@ def _reader(
     if data is not None:
         return _checked(user_path(data), digests)
     for run in runs:
-        folder = RunFolder(run.path)
-        if folder.has("run.json"):
-            source = RunIdentity.from_json(folder.read_json("run.json")).data_of(run.path)
-            if source is not None and source.exists():
-                try:
-                    return _checked(source, digests)
-                except UserError as error:
-                    return None, [f"The images cannot be shown: {error.message}"]
+        source = data_of(run.path)
+        if source is not None and source.exists():
+            try:
+                return _checked(source, digests)
+            except UserError as error:
+                return None, [f"The images cannot be shown: {error.message}"]
     return None, []
 
 

@@ -81,7 +81,7 @@ def drift(
     if reference is None:
         raise UserError(
             "The model file does not say what its training images were like.",
-            "Train it anew with `train`; cross-validations and earlier versions do not write it.",
+            "Make it anew: earlier versions do not write it.",
         )
     counts, path = Counts(reference), user_path(requests)
     for image in _usable(path):

@@ -5,6 +5,7 @@ Images that the model has seen are counted, named and left out of the score. Nee
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -28,6 +29,7 @@ from tellapart.modelfile.seen import Recognised, SeenImages, seen_by_content
 from tellapart.phrases import count_of, listed
 from tellapart.pipeline.data import reading_by
 from tellapart.pipeline.request import as_source
+from tellapart.pipeline.run_images import run_source
 from tellapart.progress import Console
 from tellapart.runs.saved_splits import read_splits
 from tellapart.sources.source import Source, name_of, read_source
@@ -113,7 +115,7 @@ class Evaluation:
 
 def evaluate(
     model: str | PathLike[str] | Predictor,
-    data: Source,
+    data: Source | None = None,
     *,
     set: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -128,9 +130,9 @@ def evaluate(
     Args:
         model: a model file, a run folder, or a loaded predictor.
         data: labelled images, in any form that `train` takes. Where it has a test split, that is
-            measured, else all of it.
+            measured, else all of it. Default: the data of the run, of which its test images count.
         set: what a recipe says of the form of the data, as for `train`: the keys data.columns,
-            data.label_by and data.crops.
+            data.label_by and data.crops. Default: what a run says of its own data.
         seed: the seed of the bootstrap intervals.
         quiet: print nothing.
 
@@ -139,7 +141,8 @@ def evaluate(
 
     Raises:
         UserError: no such file or source, a class that the model does not know, or no image that
-            is new to the model.
+            is new to the model. Or no data is given, and the model is no run that says where its
+            data is.
 
     >>> evaluation = tellapart.evaluate(run.model, photos, quiet=True)
     >>> evaluation.split, len(evaluation.predictions) + evaluation.seen.count
@@ -148,6 +151,9 @@ def evaluate(
     console = Console(quiet=quiet)
     predictor = model if isinstance(model, Predictor) else load(model)
     rules = predictor.card.decoding
+    if data is None:
+        data, form = _own_data(model)
+        set = {**form, **(set or {})}
     with console.step("Listing the files"):
         catalog = read_source(as_source(data), replace(reading_by(set or {}), rules=rules))
     has_test = bool((catalog.given_splits == "test").any())
@@ -192,6 +198,21 @@ def evaluate(
         split="test" if has_test else "all",
         seed=seed,
     )
+
+
+def _own_data(model: str | PathLike[str] | Predictor) -> tuple[Source, dict[str, Any]]:
+    """The data of a run, and its form.
+
+    Raises:
+        UserError: the model is no run folder, or the data is not found.
+    """
+    if isinstance(model, Predictor) or not user_path(model).is_dir():
+        raise UserError(
+            "There are no images to measure the model on.",
+            "Name labelled images: tellapart evaluate MODEL DATA",
+        )
+    hint = f"Say where it is now: tellapart evaluate {shlex.quote(str(model))} DATA"
+    return run_source(user_path(model), None, "A model is measured on labelled images.", hint)
 
 
 def _recognise(

@@ -21,6 +21,7 @@ from tellapart.catalog.splits import make_splits
 from tellapart.catalog.table import SPLITS, Catalog, Column
 from tellapart.errors import UserError
 from tellapart.home import user_path
+from tellapart.modelfile.on_ray import check_engine
 from tellapart.pipeline.data import read_catalog, scan_files, scan_memory
 from tellapart.pipeline.findings import HARMFUL, find_all, refuse_findings
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
@@ -109,6 +110,7 @@ def explore(
     copies: str | None = None,
     strict: bool = False,
     set: Mapping[str, Any] | None = None,
+    engine: str | None = None,
     quiet: bool = False,
 ) -> Exploration:
     """Inspect every image of a source, and find out what there is to know about the set.
@@ -123,6 +125,7 @@ def explore(
         copies: which images count as copies of each other, as for `train`.
         strict: refuse, after the page is written, if anything but remarks and proposals was found.
         set: recipe keys and their values.
+        engine: "ray" lets a Ray cluster read the images, as for `train`.
         quiet: print nothing.
 
     Returns:
@@ -142,6 +145,7 @@ def explore(
     )
     name = name_of(data)
     check_page(out)
+    check_engine(engine)
     if table:
         check_table_name(user_path(table))
     if remark := cache_remark():
@@ -150,7 +154,7 @@ def explore(
     catalog = read_catalog(data, name, options, console)
     clock.lap("listing")
     with scan_memory(catalog, options) as memory:
-        catalog = scan_files(catalog, options, memory, console)
+        catalog = scan_files(catalog, options, memory, console, engine=engine)
         clock.lap("reading")
         with console.step("Measuring brightness, contrast and colour"):
             appearance = np.full((len(catalog), 3), np.nan, np.float32)

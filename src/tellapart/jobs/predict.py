@@ -14,8 +14,9 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tellapart.catalog.table import Catalog
-from tellapart.errors import Interrupted, UserError, choose
+from tellapart.errors import Interrupted, UserError
 from tellapart.modelfile.answers import answer_columns, answer_row, answers_frame
+from tellapart.modelfile.on_ray import check_engine
 from tellapart.modelfile.predictor import Answer, Image, Predictor, image_name, load
 from tellapart.progress import Console, Task
 from tellapart.sources.reading import AS_IT_LIES, Reading
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from tellapart.sources.tables.table_file import Frame
 
-
-ENGINES = ("ray",)
 
 # What `predict` takes as its images.
 Inputs: TypeAlias = "Image | Iterable[Image | tuple[Image, str | int]] | Frame | Catalog"
@@ -155,8 +154,7 @@ def _check_wishes(
     Raises:
         UserError: the answers would be lost, there is nothing to go on with, or no such engine.
     """
-    if engine is not None:
-        choose("engine", engine, ENGINES)
+    check_engine(engine)
     if not (keep or out):
         raise UserError("The answers would be lost.", "Name a table with out, or keep them.")
     if resume and not out:

@@ -6,6 +6,7 @@ request ─▶ data ─▶ probe ─▶ (gradient) ─▶ model file ─▶ run 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from tellapart.extensions import (
     Schedule,
     Transform,
 )
+from tellapart.modelfile.on_ray import check_engine
 from tellapart.pipeline.data import Data, load_data, read_data
 from tellapart.pipeline.left_out import measure_left_out
 from tellapart.pipeline.open import open_run
@@ -58,6 +60,7 @@ def train(
     schedules: Mapping[str, Schedule] | None = None,
     transforms: Mapping[str, Transform] | None = None,
     metrics: Mapping[str, Metric] | None = None,
+    engine: str | None = None,
     quiet: bool = False,
 ) -> Run:
     """Train, check and measure an image classifier; write everything into a new run folder.
@@ -99,6 +102,9 @@ def train(
             chooses them.
         metrics: your own metrics, name → function of `Predictions`. All are measured each epoch;
             `training.monitor` may name one.
+        engine: "ray" lets a Ray cluster read and embed the images, which must be files that all
+            its machines see. Run and model are those of a training without. None means this
+            process.
         quiet: print nothing.
 
     Returns:
@@ -125,6 +131,12 @@ def train(
         raise UserError(
             "A resumed run keeps its settings, and preset would change them.", "Leave it out."
         )
+    check_engine(engine)
+    if preset is not None and engine is not None:
+        raise UserError(
+            "A preset embeds the images by several networks, and the engine ray by one.",
+            "Leave out the preset or the engine.",
+        )
     if preset is not None:
         # Only here: the modules that measure candidates would slow down every other training.
         from tellapart.pipeline.presets import prepare, recipe_of_preset
@@ -146,6 +158,7 @@ def train(
         extensions=extensions,
         accept_changes=accept_changes,
     )
+    request = replace(request, engine=engine)
     with open_services(quiet=quiet) as services:
         for note in extensions.unused_by(request.recipe):
             services.console.say(f"note: {note}")

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.errors import UserError, needs_extra
+from tellapart.errors import UserError, choose, needs_extra
 from tellapart.image_input import StoredImage
 from tellapart.modelfile.predictor import Answer, Image, Predictor, image_name
 from tellapart.sources.stores import is_store_address, stored_image
 
+ENGINES = ("ray",)
 BLOCK = 256  # images that a worker takes at a time
 
 
@@ -42,7 +43,7 @@ def answer_on_ray(
     Raises:
         UserError: Ray is not installed, or an image is no file that a worker could read.
     """
-    ray = _started()
+    ray = start_ray()
     blocks = [ray.put(block) for block in _blocks(images)]
     if not blocks:
         return
@@ -61,7 +62,19 @@ def answer_on_ray(
         yield from map(_answer, batch["answer"])
 
 
-def _started() -> Any:
+def check_engine(engine: str | None) -> None:
+    """See that there is such an engine; None is this process.
+
+    Raises:
+        UserError: there is none.
+
+    >>> check_engine("ray")
+    """
+    if engine is not None:
+        choose("engine", engine, ENGINES)
+
+
+def start_ray() -> Any:
     """Ray, started and told to keep the order.
 
     Raises:
@@ -108,11 +121,7 @@ class _Worker:
     """A model that is loaded once, and answers batches of images."""
 
     def __init__(self, graph: Any, *, provider: str, sets: float | None) -> None:
-        if not isinstance(graph, np.ndarray):  # Ray Data leaves it to the worker to fetch it
-            import ray
-
-            graph = ray.get(graph)
-        self._predictor = Predictor(graph.tobytes(), provider=provider)
+        self._predictor = Predictor(fetched(graph), provider=provider)
         self._sets = sets
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +134,15 @@ class _Worker:
         image = stored_image(text) if is_store_address(text) else Path(text)
         answer = self._predictor.predict_one(image, sets=self._sets)
         return replace(answer, path=name)
+
+
+def fetched(graph: Any) -> bytes:
+    """A graph that was put into Ray's store of objects, in a worker."""
+    if not isinstance(graph, np.ndarray):  # Ray Data leaves it to the worker to fetch it
+        import ray
+
+        graph = ray.get(graph)
+    return bytes(graph.tobytes())
 
 
 def _answer(text: str) -> Answer:

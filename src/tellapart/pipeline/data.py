@@ -136,7 +136,8 @@ def scan_images(
 ) -> Catalog:
     """Inspect every file; classes without a usable image are dropped."""
     with scan_memory(catalog, request.recipe) as memory:
-        catalog = drop_empty_classes(scan_files(catalog, request.recipe, memory, console, hook))
+        scanned = scan_files(catalog, request.recipe, memory, console, hook, engine=request.engine)
+        catalog = drop_empty_classes(scanned)
         with console.step("Taking a print of each image"):
             catalog = take_prints(catalog, memory)
     usable, computed, features = int(catalog.ok.sum()), getattr(hook, "computed", None), ""
@@ -158,9 +159,24 @@ def scan_files(
     memory: ScanMemory,
     console: Console,
     hook: ScanHook | None = None,
+    *,
+    engine: str | None = None,
 ) -> Catalog:
-    """The catalog scanned, with copies linked as `split.copies` says, and groups named."""
+    """The catalog scanned, with copies linked as `split.copies` says, and groups named.
+
+    Args:
+        catalog: before the scan.
+        recipe: says how images are decoded, and which are copies.
+        memory: of earlier scans.
+        console: shows the progress.
+        hook: sees each image while it is decoded.
+        engine: "ray" lets a Ray cluster fill memory and features first.
+    """
     rules = rules_of(recipe.decoding)
+    if engine:
+        from tellapart.pipeline.scan_on_ray import scan_on_ray
+
+        scan_on_ray(catalog, rules, hook, memory, console)
     with console.track("Reading images", len(catalog)) as advance:
         catalog = scan(catalog, rules=rules, hook=hook, memory=memory, advance=advance)
     kind = recipe.split.copies

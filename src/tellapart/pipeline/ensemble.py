@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tellapart.catalog.scan import scan
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import Calibration
+from tellapart.evaluation.drift import Reference
 from tellapart.evaluation.predictions import Predictions
 from tellapart.export.ensemble import compose_ensemble
 from tellapart.export.gate import check_probabilities, probabilities
@@ -59,6 +60,7 @@ def ship_ensemble(
     catalog: Catalog,
     recipe: Recipe,
     calibration: Calibration,
+    reference: Reference | None,
     console: Console,
 ) -> Shipped:
     """Make one model file of the members, and measure it.
@@ -68,6 +70,7 @@ def ship_ensemble(
         catalog: its train split is what the folds divided.
         calibration: found on out-of-fold answers. Its temperature is 1, for the members have
             theirs.
+        reference: the out-of-fold answers, for the model file.
 
     Raises:
         Refused: the file does not agree with the mean of the members in torch. Nothing may be
@@ -75,7 +78,8 @@ def ship_ensemble(
         UserError: the members cannot be merged.
     """
     card = card_for(catalog, network, recipe, calibration)
-    card = replace(card, backbone=f"mean of {len(members)} {card.backbone}")
+    name = f"mean of {len(members)} {card.backbone}"
+    card = replace(card, backbone=name, reference=reference)
     model = compose_ensemble([member.model for member in members], card)
     rows = gate_rows(catalog, recipe.seed)
     images, changed = _images(catalog, rows)

@@ -29,6 +29,7 @@ from tellapart.pipeline.ship import Shipped
 from tellapart.probe.fit import Probe
 from tellapart.recipe import Recipe, flat_items, recipe_values
 from tellapart.report.run.page import ReportInput, render
+from tellapart.runs.data_place import write_data_place
 from tellapart.runs.environment import environment
 from tellapart.runs.folder import RunFolder, new_run
 from tellapart.runs.saved_splits import save_splits
@@ -85,6 +86,7 @@ def write_run(trained: Trained, request: Request, services: Services) -> Path:
     """Write a run folder at once; returns its path."""
     room = 2 * len(trained.shipped.model)
     with new_run(request.runs, escape(request.name), needs_bytes=room) as run:
+        write_data_place(run, request.source)
         write_beginning(run, trained.recipe, trained.data.catalog)
         write_results(run, trained, request.name, services)
     return run.path

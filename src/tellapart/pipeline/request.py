@@ -51,6 +51,7 @@ class Request:
         extensions: the user's own networks, losses, metrics and so on, by name.
         preset: what a preset chose and why, as plain values; empty without one.
         began: when the command did, by `time.monotonic`. A budget counts from there.
+        engine: what reads and embeds the images, "ray". None means this process.
     """
 
     recipe: Recipe
@@ -68,6 +69,7 @@ class Request:
     extensions: Extensions = field(default_factory=Extensions)
     preset: Mapping[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+    engine: str | None = None
 
     def divide(self, catalog: Catalog, console: Console) -> Catalog | None:
         """The catalog with the saved splits; None where new ones are to be made."""

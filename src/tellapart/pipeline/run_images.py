@@ -19,9 +19,8 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.keyed import keyed_numbers
 from tellapart.pipeline.data import reading_by
 from tellapart.pipeline.request import as_source
-from tellapart.runs.folder import RunFolder
+from tellapart.runs.data_place import data_of
 from tellapart.runs.history import read_settings
-from tellapart.runs.identity import RunIdentity
 from tellapart.runs.saved_predictions import read_predictions
 from tellapart.runs.saved_splits import SavedSplits, read_splits
 from tellapart.sources.source import Source, read_source
@@ -29,6 +28,7 @@ from tellapart.threads import map_ahead
 
 ENOUGH = 64  # images of val; with fewer, images with out-of-fold answers join them
 MOST = 500  # images are compared; more would take minutes
+SAY_WHERE = "Say where the data of the training is now: --data DATA"
 
 
 @dataclass(frozen=True)
@@ -138,31 +138,37 @@ class RunData:
     def _gone(self, count: int) -> Refused:
         return Refused(
             f"None of the {count:,} images of {self._run} that are needed is what it was.",
-            "Say where the data of the training is now: --data DATA",
+            SAY_WHERE,
         )
 
 
-def _files_of(run: Path, data: Source | None) -> Files:
-    source = as_source(data) if data is not None else _recorded_place(run)
+def run_source(
+    run: Path, data: Source | None, why: str, hint: str = SAY_WHERE
+) -> tuple[Source, dict[str, Any]]:
+    """The data of a finished run, and what its recipe says of the form of the data.
+
+    Args:
+        run: the run folder.
+        data: where the data is now. None means where the run says it is.
+        why: what the data is needed for, in a sentence.
+        hint: what to do where it is not found.
+
+    Raises:
+        UserError: the run does not say where its data is, or nothing is there.
+        Refused: a file of the run is gone or damaged.
+    """
+    source = as_source(data) if data is not None else data_of(run)
     if source is None or (isinstance(source, Path) and not source.exists()):
         what = "does not say where its data is" if source is None else f"has its data in {source}"
         ending = "" if source is None else ", which is gone"
-        raise UserError(
-            f"{run} {what}{ending}. Another form is judged by the run's own images.",
-            "Say where the data of the training is: --data DATA",
-        )
+        raise UserError(f"{run} {what}{ending}. {why}", hint)
     settings = read_settings(run)
-    form: dict[str, Any] = {
-        key: value for key, value in settings.items() if key.startswith("data.")
-    }
+    return source, {key: value for key, value in settings.items() if key.startswith("data.")}
+
+
+def _files_of(run: Path, data: Source | None) -> Files:
+    source, form = run_source(run, data, "Another form is judged by the run's own images.")
     return read_source(source, reading_by(form)).files
-
-
-def _recorded_place(run: Path) -> Path | None:
-    folder = RunFolder(run)
-    if not folder.has("run.json"):
-        return None
-    return RunIdentity.from_json(folder.read_json("run.json")).data_of(run)
 
 
 def _predictions(run: Path, split: str) -> Predictions | None:

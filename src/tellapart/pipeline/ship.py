@@ -123,6 +123,7 @@ def ship(
     recipe: Recipe,
     store: FeatureStore,
     calibration: Calibration | None = None,
+    reference: Reference | None = None,
 ) -> Shipped:
     """Make the model file, hold it against torch, and measure it.
 
@@ -131,6 +132,7 @@ def ship(
         catalog: with its splits; "" for images that are left out.
         calibration: found by a cross-validation. None means that val and the model's own
             out-of-fold answers decide.
+        reference: what a given calibration was decided by.
 
     Raises:
         Refused: the file does not agree with torch. Nothing may be written then.
@@ -138,7 +140,8 @@ def ship(
     network, features, seed = model.network, model.features, recipe.seed
     val_rows, test_rows = catalog.split("val"), catalog.split("test")
     own_answers = calibration is None
-    head, calibration, reference = _calibrated(model, catalog, recipe, calibration)
+    head, calibration, own_reference = _calibrated(model, catalog, recipe, calibration)
+    reference = reference or own_reference
     card = replace(card_for(catalog, network, recipe, calibration), reference=reference)
     file = compose_model(network.graph, network.preprocessing, head, card)
 

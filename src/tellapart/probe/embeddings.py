@@ -21,6 +21,7 @@ class FeatureExtractor:
     """
 
     def __init__(self, graph: bytes, store: FeatureStore) -> None:
+        self.graph = graph
         self.graph_digest = hashlib.sha256(graph).hexdigest()
         self.computed = 0
         self._session = Session(graph)
@@ -37,7 +38,10 @@ class FeatureExtractor:
 
     def visit(self, digest: str, pixels: NDArray[np.uint8], decoded_by: str) -> None:
         """Compute the embedding of one image, and keep it."""
-        features = self._session.run(pixels[None], ["embedding"])[0][0]
+        self.keep(digest, self._session.run(pixels[None], ["embedding"])[0][0], decoded_by)
+
+    def keep(self, digest: str, features: NDArray[np.float32], decoded_by: str) -> None:
+        """Keep the embedding (D,) of one image, which another process may have computed."""
         self._store.put(self.graph_digest, content_key(digest, decoded_by), features)
         self._note(digest, decoded_by)
         self.computed += 1

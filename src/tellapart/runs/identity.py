@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tellapart.catalog.names import escape, unescape
 from tellapart.errors import Refused
+from tellapart.runs.data_place import place_at, place_from
 
 FORMAT = 1
 VERSION = importlib.metadata.version("tellapart")
@@ -38,9 +37,7 @@ class RunIdentity:
 
     def data_of(self, run: Path) -> Path | None:
         """Where the data is, if run folder and data were moved together or not at all."""
-        if self.data is None:
-            return None
-        return Path(os.path.normpath(os.path.join(os.path.realpath(run), unescape(self.data))))
+        return place_at(run, self.data)
 
     def as_json(self) -> dict[str, Any]:
         """What run.json holds."""
@@ -85,13 +82,5 @@ def new_identity(run: Path, *, name: str, data: object, options: Mapping[str, An
         data: where its data is; anything but a path is data in memory, which has no place.
         options: of the verb, plain values.
     """
-    place = escape(_relative(run, data)) if isinstance(data, Path) else None
+    place = place_from(run, data)
     return RunIdentity(id=secrets.token_hex(16), name=name, data=place, options=dict(options))
-
-
-def _relative(run: Path, data: Path) -> str:
-    here, there = os.path.realpath(run), os.path.realpath(data)
-    try:
-        return Path(os.path.relpath(there, here)).as_posix()
-    except ValueError:  # on another drive of Windows
-        return Path(there).as_posix()

@@ -31,6 +31,7 @@ from tellapart.pipeline.gradient import check_fit, embed_measured, fit_network
 from tellapart.pipeline.open import OpenRun, open_run
 from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_results
+from tellapart.pipeline.reference import reference_out_of_fold
 from tellapart.pipeline.request import CROSS_VALIDATION, Request
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import Shipped, class_costs, class_shares, ship
@@ -130,9 +131,12 @@ def _ship_together(request: Request, run: OpenRun, folds: _Folds, services: Serv
     bias = tuple(np.mean(biases, axis=0).tolist()) if all(biases) else ()
     costs = class_costs(data.catalog, recipe)
     calibration = thresholds_out_of_fold(folds.out, recipe.answer, bias, costs)
+    reference = reference_out_of_fold(data.catalog, folds.out, calibration, together=True)
     console = services.console
     with console.step("Joining the models of the folds into one file"):
-        shipped = ship_ensemble(members, network, data.catalog, recipe, calibration, console)
+        shipped = ship_ensemble(
+            members, network, data.catalog, recipe, calibration, reference, console
+        )
     return _Final(data, shipped, ensemble_making(folds.plan))
 
 
@@ -151,8 +155,9 @@ def _refit_probe(request: Request, folds: _Folds, services: Services, votes: int
         model = fit_train(folds.frozen, data.catalog, recipe, task.reach)
     among = folds.answers_of("probe")
     calibration = _calibration(folds, recipe, among)
+    reference = reference_out_of_fold(data.catalog, folds.out, calibration, among=among)
     with services.console.step("Making and checking the model file"):
-        shipped = ship(model, data.catalog, recipe, services.store, calibration)
+        shipped = ship(model, data.catalog, recipe, services.store, calibration, reference)
     what = (
         f"a probe, as {votes} of {len(folds.runs)} folds chose it over fine-tuning, fitted on all"
         " images but the test set"
@@ -199,9 +204,10 @@ def _refit_network(request: Request, run: OpenRun, folds: _Folds, services: Serv
     data = embed_measured(fitted.model, data, request.recipe, services.console)
     among = folds.answers_of(kind)
     calibration = _calibration(folds, recipe, among)
-    store = services.store
+    catalog, store = data.catalog, services.store
+    reference = reference_out_of_fold(catalog, folds.out, calibration, among=among)
     with services.console.step("Making and checking the model file"):
-        shipped = ship(fitted.model, data.catalog, request.recipe, store, calibration)
+        shipped = ship(fitted.model, catalog, request.recipe, store, calibration, reference)
     making = refit_making(
         plan, {"method": recipe.method, "epochs": epochs}, _how_long(folds, epochs)
     )

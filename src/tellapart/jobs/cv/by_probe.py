@@ -14,6 +14,7 @@ from tellapart.pipeline.ensemble import Member, ensemble_network, ship_ensemble
 from tellapart.pipeline.left_out import measure_left_out
 from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
+from tellapart.pipeline.reference import reference_out_of_fold
 from tellapart.pipeline.request import Request
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import (
@@ -68,8 +69,10 @@ def cross_validate_probe(
             shares=class_shares(catalog, recipe),
             costs=class_costs(catalog, recipe),
         )
+        reference = reference_out_of_fold(catalog, probes.out, calibration)
         with services.step("model file", "Making and checking the model file"):
-            shipped, probe = ship(model, catalog, recipe, services.store, calibration), model.probe
+            shipped = ship(model, catalog, recipe, services.store, calibration, reference)
+        probe = model.probe
         with services.step("left-out classes", "Leaving each class out once") as task:
             left_out = measure_left_out(model, catalog, recipe, task.reach)
         how = "a head fitted on all images but the test set"
@@ -111,4 +114,6 @@ def _ship_together(
         for head, layers in zip(heads, probes.layers, strict=True)
     ]
     together = ensemble_network(members, network)
-    return ship_ensemble(members, together, catalog, recipe, calibration, services.console)
+    reference = reference_out_of_fold(catalog, probes.out, calibration, together=True)
+    console = services.console
+    return ship_ensemble(members, together, catalog, recipe, calibration, reference, console)
