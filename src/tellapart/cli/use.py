@@ -17,7 +17,6 @@ from tellapart.cli.options import (
     BootstrapSeed,
     Columns,
     Crops,
-    Data,
     Json,
     LabelBy,
     Model,
@@ -31,8 +30,10 @@ from tellapart.cli.output import (
     print_found,
     print_json,
     print_scores,
+    print_slices,
 )
 from tellapart.cli.values import check_export, page_for, settings
+from tellapart.errors import UserError
 from tellapart.server.limits import Limits
 
 verbs = typer.Typer()
@@ -134,10 +135,32 @@ def _with_lists(words: list[str]) -> Iterator[Any]:
         yield from expand_inputs([word], sys.stdin.buffer) if word == "-" else [word]
 
 
-@verb(epilog=examples("evaluate runs/20261121-101500-photos more-photos/"))
+@verb(
+    epilog=examples(
+        "evaluate runs/20261121-101500-photos more-photos/",
+        "evaluate runs/20261121-101500-photos --slices all",
+        "evaluate runs/20261121-101500-photos more-photos.csv --slices camera,site",
+    )
+)
 def evaluate(
     model: Model,
-    data: Data,
+    data: Annotated[
+        Path | None,
+        argument(
+            "Labelled images, in any form that train takes. Default: the answers to the test images"
+            " that the run has kept.",
+            "[DATA]",
+        ),
+    ] = None,
+    slices: Annotated[
+        str | None,
+        option(
+            "Show the accuracy by columns: those of the data's table, folder:N, short side, aspect"
+            " ratio, brightness, contrast, colourfulness, taken and camera. all takes every"
+            " column.",
+            metavar="COLUMN,...",
+        ),
+    ] = None,
     seed: BootstrapSeed = 0,
     columns: Columns = None,
     label_by: LabelBy = None,
@@ -147,7 +170,10 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled images, with 95 % intervals. Needs no torch."""
     form = settings(None, columns, label_by, crops=crops)
-    evaluation = tellapart.evaluate(model, data, set=form, seed=seed, quiet=quiet)
+    if form and data is None:
+        raise UserError("Options on the form of DATA need DATA.", "Give it after the model.")
+    names = slices.split(",") if slices else None
+    evaluation = tellapart.evaluate(model, data, set=form, slices=names, seed=seed, quiet=quiet)
     if json_:
         print_json(evaluation.as_json())
     else:
@@ -155,6 +181,8 @@ def evaluate(
         echo(f"answered  {evaluation.answering.coverage}")
         echo(f"  of these correct  {evaluation.answering.accuracy_answered}")
         print_classes(evaluation.metrics)
+        if evaluation.slices:
+            print_slices(evaluation.slices)
     end_with(evaluation.statuses, quiet=quiet or json_)
 
 
