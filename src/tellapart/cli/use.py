@@ -31,6 +31,7 @@ from tellapart.cli.output import (
     print_json,
     print_scores,
     print_slices,
+    print_table,
 )
 from tellapart.cli.values import check_export, page_for, settings
 from tellapart.errors import UserError
@@ -288,6 +289,43 @@ def drift(
 ) -> None:
     """Compare the images that a model answers now with those of its training."""
     found = tellapart.drift(model, requests, out=page_for(out, requests, "drift"))
+    print_found(found.as_json(), found.lines, found.page, json_)
+
+
+@verb(
+    epilog=examples(
+        "stress runs/20261121-101500-photos photos/",
+        "stress runs/20261121-101500-photos photos/ --images 1000",
+    )
+)
+def stress(
+    run: Annotated[Path, argument("The folder of a finished run.", "RUN")],
+    data: Annotated[
+        Path | None,
+        argument(
+            "Where the data of the training is now. Default: where the run says it is.", "[DATA]"
+        ),
+    ] = None,
+    images: Annotated[
+        int,
+        option("How many test images to change at most. Default: 200.", metavar="N", min=1),
+    ] = 200,
+    seed: Annotated[
+        int,
+        option("The seed of the choice of images and of the noise. Default: 0.", metavar="N"),
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        option("The HTML page to write. Default: stress.html in the run folder.", metavar="FILE"),
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Blur, darken, turn and shrink test images, and see when the model fails."""
+    found = tellapart.stress(run, data, images=images, seed=seed, out=out, quiet=quiet)
+    if not json_:
+        heads, rows = found.rows
+        print_table(heads, rows, always_heads=True)
     print_found(found.as_json(), found.lines, found.page, json_)
 
 

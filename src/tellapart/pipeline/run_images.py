@@ -101,10 +101,10 @@ class RunData:
         judges = set(without)
         order = np.argsort(keyed_numbers(0, "ranges", paths), kind="stable").tolist()
         ordered = sorted((paths[place] for place in order), key=judges.__contains__)
-        found = map_ahead(self._pixels, ordered[:count])
+        found = map_ahead(self.pixels, ordered[:count])
         pixels = [image for image in found if image is not None]
         if not pixels:
-            raise self._gone(len(ordered[:count]))
+            raise self.gone(len(ordered[:count]))
         return pixels
 
     def _read(self, used: Mapping[str, Predictions]) -> RunImages:
@@ -112,10 +112,10 @@ class RunData:
         labels = np.concatenate([part.labels for part in used.values()])
         clusters = np.concatenate([part.clusters for part in used.values()])
         chosen = np.argsort(keyed_numbers(0, "forms", paths), kind="stable")[:MOST]
-        found = list(map_ahead(self._pixels, (paths[place] for place in chosen.tolist())))
+        found = list(map_ahead(self.pixels, (paths[place] for place in chosen.tolist())))
         kept = [place for place, image in enumerate(found) if image is not None]
         if not kept:
-            raise self._gone(len(found))
+            raise self.gone(len(found))
         rows = chosen[kept]
         return RunImages(
             pixels=[image for image in found if image is not None],
@@ -126,7 +126,7 @@ class RunData:
             source=" and ".join(used),
         )
 
-    def _pixels(self, path: str) -> NDArray[np.uint8] | None:
+    def pixels(self, path: str) -> NDArray[np.uint8] | None:
         """The pixels of an image; None where it is gone or changed."""
         data, row = self._files.read(path), self._splits.rows.get(path)
         if not isinstance(data, bytes) or row is None:
@@ -135,7 +135,8 @@ class RunData:
             return None
         return decode(data, rules=self._rules).pixels
 
-    def _gone(self, count: int) -> Refused:
+    def gone(self, count: int) -> Refused:
+        """The error where none of so many images is what it was."""
         return Refused(
             f"None of the {count:,} images of {self._run} that are needed is what it was.",
             "Say where the data of the training is now: --data DATA",
@@ -148,7 +149,7 @@ def _files_of(run: Path, data: Source | None) -> Files:
         what = "does not say where its data is" if source is None else f"has its data in {source}"
         ending = "" if source is None else ", which is gone"
         raise UserError(
-            f"{run} {what}{ending}. Another form is judged by the run's own images.",
+            f"{run} {what}{ending}, and the run's own images are needed.",
             "Say where the data of the training is: --data DATA",
         )
     settings = read_settings(run)
