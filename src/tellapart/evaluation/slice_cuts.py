@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 BINS = 5  # of numbers and dates, each with as many images as ties allow
 MOST_VALUES = 20  # of a column of text; the most frequent ones
-FEW_NUMBERS = 6  # numbers with at most so many values are names, as a grade is
+FEW_NUMBERS = 12  # numbers with at most so many values are names, as months and grades are
 MISSING = "not stated"
 _DAY_PARTS = (("night", 0, 6), ("morning", 6, 12), ("afternoon", 12, 18), ("evening", 18, 24))
 
@@ -49,8 +49,8 @@ def cut(values: Sequence[Any] | NDArray[Any]) -> list[Cut]:
     if (numbers := _numbers(filled)) is not None and len(set(numbers)) > FEW_NUMBERS:
         found += _bins(np.array(numbers), stated, _spelled)
     elif (moments := _moments(filled)) is not None and len(set(moments)) > FEW_NUMBERS:
-        seconds = np.array([moment.timestamp() for moment in moments])
-        found += _bins(seconds, stated, _day)
+        days = np.array([_days(moment) for moment in moments])
+        found += _bins(days, stated, _day)
         found += _quarters(moments, stated)
     else:
         found += _names(texts)
@@ -116,5 +116,10 @@ def _spelled(number: float) -> str:
     return f"{number:,.0f}" if number == int(number) and abs(number) < 1e9 else f"{number:.3g}"
 
 
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).date().isoformat()
+def _days(moment: datetime) -> float:
+    # Not a timestamp: that hangs on the zone of the machine, and some systems have none before 1970.
+    return moment.toordinal() + (moment.hour * 60 + moment.minute) / 1440
+
+
+def _day(days: float) -> str:
+    return date.fromordinal(int(days)).isoformat()
