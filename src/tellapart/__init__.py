@@ -7,7 +7,7 @@
     tellapart.load(run.model).predict("new.jpg").answer
 
 The verbs are functions: train, cross_validate, tune, pick, explore, check, augment, find_rate,
-evaluate, predict, load, inspect_model, export_model, export_web, serve, drift, list_runs,
+evaluate, predict, load, inspect_model, export_model, export_web, serve, drift, stress, list_runs,
 compare_runs, recipes, backbones and fetch_backbone. Everything that they take, return or raise is a
 name of this module too.
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tellapart.jobs.predict import Predicted, predict
     from tellapart.jobs.runs import RunList, list_runs
     from tellapart.jobs.serve import serve
+    from tellapart.jobs.stress import Stress, stress
     from tellapart.jobs.train import train
     from tellapart.jobs.tune.tune import Tuned, tune
     from tellapart.modelfile.predictor import Answer, Predictor, load
@@ -95,6 +96,7 @@ __all__ = [
     "RunList",
     "Score",
     "Source",
+    "Stress",
     "Tuned",
     "UserError",
     "augment",
@@ -116,6 +118,7 @@ __all__ = [
     "predict",
     "recipes",
     "serve",
+    "stress",
     "train",
     "tune",
 ]
@@ -190,6 +193,10 @@ _HOMES = {
         "list_runs",
     ),
     "jobs.serve": ("serve",),
+    "jobs.stress": (
+        "Stress",
+        "stress",
+    ),
     "jobs.train": ("train",),
     "jobs.tune.tune": (
         "Tuned",

@@ -53,6 +53,8 @@ class Catalog:
         light: (N, 3) float32, as `measure_appearance` gives them, and 0 where the status is not ok.
             None until a training measures them.
         rules: the settings of the decode contract by which the images were scanned.
+        extras: name → (N,) str, the other columns of the user's table, by which answers can be
+            sliced; "" for a cell that is missing.
 
     >>> from tellapart.sources.source import read_source
     >>> catalog = read_source([("1.jpg", "cat"), ("2.jpg", "dog"), ("3.jpg", "cat")])
@@ -83,6 +85,7 @@ class Catalog:
     prints: NDArray[np.uint8] | None = None
     light: NDArray[np.float32] | None = None
     rules: DecodeRules = DEFAULT_RULES
+    extras: Mapping[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -117,8 +120,9 @@ class Catalog:
         _, first, place = np.unique(columns["copies"], return_index=True, return_inverse=True)
         prints = None if self.prints is None else self.prints[chosen]
         light = None if self.light is None else self.light[chosen]
+        extras = {name: column[chosen] for name, column in self.extras.items()}
         columns = {**columns, "copies": first[place], "prints": prints, "light": light}
-        return replace(self, **columns)
+        return replace(self, **columns, extras=extras)
 
     def replace(self, **columns: Any) -> Catalog:
         """The same catalog with some columns changed."""

@@ -21,6 +21,7 @@ from tellapart.progress import shown, wrapped
 
 if TYPE_CHECKING:
     from tellapart.evaluation.metrics import ClassScores, Metrics
+    from tellapart.evaluation.slices import Slices
     from tellapart.modelfile.predictor import Answer
     from tellapart.models.fetch import HubWeights
 
@@ -121,6 +122,26 @@ def print_classes(metrics: Metrics) -> None:
     """Print recall and precision, a line per class."""
     for scores in metrics.per_class:
         echo(f"{scores.name}: recall {scores.recall}, precision {scores.precision}{_trust(scores)}")
+
+
+def print_slices(slices: Slices) -> None:
+    """Print which slices fail, then a line per slice."""
+    for line in slices.lines:
+        echo(line)
+    rows = [
+        [
+            f"{entry.name}: {entry.value}",
+            str(entry.images),
+            f"{100 * entry.accuracy.value:.1f} %"
+            f" ({100 * entry.accuracy.low:.0f} to {100 * entry.accuracy.high:.0f})",
+            f"{100 * entry.difference.value:+.1f}",
+            f"{entry.p:.2g}",
+            "fails" if entry.fails else "",
+        ]
+        for entry in slices.tested
+    ]
+    heads = ["slice", "images", "accuracy", "to the rest", "p", ""]
+    print_table(heads, rows, always_heads=True)
 
 
 def print_class_accuracy(metrics: Metrics) -> None:

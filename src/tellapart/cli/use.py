@@ -30,8 +30,11 @@ from tellapart.cli.output import (
     print_found,
     print_json,
     print_scores,
+    print_slices,
+    print_table,
 )
 from tellapart.cli.values import check_export, page_for, settings
+from tellapart.errors import UserError
 from tellapart.server.limits import Limits
 
 verbs = typer.Typer()
@@ -133,15 +136,30 @@ def _with_lists(words: list[str]) -> Iterator[Any]:
         yield from expand_inputs([word], sys.stdin.buffer) if word == "-" else [word]
 
 
-@verb(epilog=examples("evaluate runs/20261121-101500-photos more-photos/"))
+@verb(
+    epilog=examples(
+        "evaluate runs/20261121-101500-photos more-photos/",
+        "evaluate runs/20261121-101500-photos --slices all",
+        "evaluate runs/20261121-101500-photos more-photos.csv --slices camera,site",
+    )
+)
 def evaluate(
     model: Model,
     data: Annotated[
         Path | None,
         argument(
-            "Labelled images: a folder with one folder a class, a folder with splits, a table or an"
-            " archive. Default: the data of the run in MODEL, of which its test images count.",
+            "Labelled images, in any form that train takes. Default: the answers to the test images"
+            " that the run has kept.",
             "[DATA]",
+        ),
+    ] = None,
+    slices: Annotated[
+        str | None,
+        option(
+            "Show the accuracy by columns: those of the data's table, folder:N, short side, aspect"
+            " ratio, brightness, contrast, colourfulness, taken and camera. all takes every"
+            " column.",
+            metavar="COLUMN,...",
         ),
     ] = None,
     seed: BootstrapSeed = 0,
@@ -153,7 +171,10 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled images, with 95 % intervals. Needs no torch."""
     form = settings(None, columns, label_by, crops=crops)
-    evaluation = tellapart.evaluate(model, data, set=form, seed=seed, quiet=quiet)
+    if form and data is None:
+        raise UserError("Options on the form of DATA need DATA.", "Give it after the model.")
+    names = slices.split(",") if slices else None
+    evaluation = tellapart.evaluate(model, data, set=form, slices=names, seed=seed, quiet=quiet)
     if json_:
         print_json(evaluation.as_json())
     else:
@@ -161,6 +182,8 @@ def evaluate(
         echo(f"answered  {evaluation.answering.coverage}")
         echo(f"  of these correct  {evaluation.answering.accuracy_answered}")
         print_classes(evaluation.metrics)
+        if evaluation.slices:
+            print_slices(evaluation.slices)
     end_with(evaluation.statuses, quiet=quiet or json_)
 
 
@@ -266,6 +289,43 @@ def drift(
 ) -> None:
     """Compare the images that a model answers now with those of its training."""
     found = tellapart.drift(model, requests, out=page_for(out, requests, "drift"))
+    print_found(found.as_json(), found.lines, found.page, json_)
+
+
+@verb(
+    epilog=examples(
+        "stress runs/20261121-101500-photos photos/",
+        "stress runs/20261121-101500-photos photos/ --images 1000",
+    )
+)
+def stress(
+    run: Annotated[Path, argument("The folder of a finished run.", "RUN")],
+    data: Annotated[
+        Path | None,
+        argument(
+            "Where the data of the training is now. Default: where the run says it is.", "[DATA]"
+        ),
+    ] = None,
+    images: Annotated[
+        int,
+        option("How many test images to change at most. Default: 200.", metavar="N", min=1),
+    ] = 200,
+    seed: Annotated[
+        int,
+        option("The seed of the choice of images and of the noise. Default: 0.", metavar="N"),
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        option("The HTML page to write. Default: stress.html in the run folder.", metavar="FILE"),
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Blur, darken, turn and shrink test images, and see when the model fails."""
+    found = tellapart.stress(run, data, images=images, seed=seed, out=out, quiet=quiet)
+    if not json_:
+        heads, rows = found.rows
+        print_table(heads, rows, always_heads=True)
     print_found(found.as_json(), found.lines, found.page, json_)
 
 

@@ -1,12 +1,12 @@
 """`evaluate`: a model file and labelled images in, the same numbers as a training reports out.
 
-Images that the model has seen are counted, named and left out of the score. Needs no torch.
+Images that the model has seen are counted, named and left out of the score. Without images, a run is
+measured again from the answers that it has kept. Needs no torch.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from tellapart.catalog.duplicates import link_copies, take_prints
 from tellapart.catalog.scan import scan
+from tellapart.catalog.slice_columns import Columns, slice_columns
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError, choose
 from tellapart.evaluation.abstention import Selective, selective
 from tellapart.evaluation.metrics import Metrics, measure
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.rule import AnswerRule
+from tellapart.evaluation.slices import Slices, measure_slices
 from tellapart.home import user_path
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.modelfile.scan_predictions import AnswersAndThumbnails
@@ -29,8 +32,9 @@ from tellapart.modelfile.seen import Recognised, SeenImages, seen_by_content
 from tellapart.phrases import count_of, listed
 from tellapart.pipeline.data import reading_by
 from tellapart.pipeline.request import as_source
-from tellapart.pipeline.run_images import run_source
 from tellapart.progress import Console
+from tellapart.runs.saved_columns import read_slice_columns
+from tellapart.runs.saved_predictions import read_predictions
 from tellapart.runs.saved_splits import read_splits
 from tellapart.sources.source import Source, name_of, read_source
 
@@ -88,6 +92,7 @@ class Evaluation:
         warnings: what the user should know, a sentence each.
         split: which images were measured: those of the test split, or all, where there is none.
         seed: of the bootstrap intervals.
+        slices: the accuracy of each slice. None where it was not asked for.
     """
 
     metrics: Metrics
@@ -98,6 +103,7 @@ class Evaluation:
     warnings: tuple[str, ...]
     split: Literal["test", "all"]
     seed: int
+    slices: Slices | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object that `--json` prints."""
@@ -110,6 +116,7 @@ class Evaluation:
             "warnings": list(self.warnings),
             "split": self.split,
             "seed": self.seed,
+            **({"slices": self.slices.as_json()} if self.slices else {}),
         }
 
 
@@ -118,6 +125,7 @@ def evaluate(
     data: Source | None = None,
     *,
     set: Mapping[str, Any] | None = None,
+    slices: Sequence[str] | None = None,
     seed: int = 0,
     quiet: bool = False,
 ) -> Evaluation:
@@ -130,9 +138,14 @@ def evaluate(
     Args:
         model: a model file, a run folder, or a loaded predictor.
         data: labelled images, in any form that `train` takes. Where it has a test split, that is
-            measured, else all of it. Default: the data of the run, of which its test images count.
+            measured, else all of it. None measures the answers to the test images that a run folder
+            has kept, without any image.
         set: what a recipe says of the form of the data, as for `train`: the keys data.columns,
-            data.label_by and data.crops. Default: what a run says of its own data.
+            data.label_by and data.crops.
+        slices: columns by which the accuracy is measured slice by slice: those of the data's table,
+            "folder:1" and further levels, "short side", "aspect ratio", "brightness", "contrast",
+            "colourfulness", "taken" and "camera". ["all"] takes all that are known. None takes
+            none.
         seed: the seed of the bootstrap intervals.
         quiet: print nothing.
 
@@ -140,9 +153,8 @@ def evaluate(
         The metrics with their intervals, and the predictions they are computed from.
 
     Raises:
-        UserError: no such file or source, a class that the model does not know, or no image that
-            is new to the model. Or no data is given, and the model is no run that says where its
-            data is.
+        UserError: no such file or source, a class that the model does not know, no image that is
+            new to the model, or no such column.
 
     >>> evaluation = tellapart.evaluate(run.model, photos, quiet=True)
     >>> evaluation.split, len(evaluation.predictions) + evaluation.seen.count
@@ -150,10 +162,9 @@ def evaluate(
     """
     console = Console(quiet=quiet)
     predictor = model if isinstance(model, Predictor) else load(model)
-    rules = predictor.card.decoding
     if data is None:
-        data, form = _own_data(model)
-        set = {**form, **(set or {})}
+        return _of_run(model, predictor, slices, seed)
+    rules = predictor.card.decoding
     with console.step("Listing the files"):
         catalog = read_source(as_source(data), replace(reading_by(set or {}), rules=rules))
     has_test = bool((catalog.given_splits == "test").any())
@@ -188,6 +199,9 @@ def evaluate(
     predictions = predictions.rows(is_new)
     with console.step("Measuring the intervals"):
         metrics = measure(predictions, seed=seed, class_counts=counts)
+        used = measured.rows(measured.ok)
+        columns = slice_columns(used.replace(light=hook.light_of(used)).rows(is_new))
+        sliced = _sliced(predictions, predictor.card.rule, columns, slices)
     return Evaluation(
         metrics=metrics,
         answering=selective(predictions, predictor.card.rule),
@@ -197,22 +211,64 @@ def evaluate(
         warnings=warnings,
         split="test" if has_test else "all",
         seed=seed,
+        slices=sliced,
     )
 
 
-def _own_data(model: str | PathLike[str] | Predictor) -> tuple[Source, dict[str, Any]]:
-    """The data of a run, and its form.
+def _of_run(
+    model: str | PathLike[str] | Predictor,
+    predictor: Predictor,
+    slices: Sequence[str] | None,
+    seed: int,
+) -> Evaluation:
+    """A run measured again from what its folder keeps.
 
     Raises:
-        UserError: the model is no run folder, or the data is not found.
+        UserError: the model is no run folder, or it has no test images.
     """
-    if isinstance(model, Predictor) or not user_path(model).is_dir():
+    folder = None if isinstance(model, Predictor) else user_path(model)
+    file = folder and folder / "predictions-test.parquet"
+    if folder is None or file is None or not file.is_file():
         raise UserError(
-            "There are no images to measure the model on.",
-            "Name labelled images: tellapart evaluate MODEL DATA",
+            "Nothing says which images to measure the model on.",
+            "Give labelled images after the model, or the folder of a finished run.",
         )
-    hint = f"Say where it is now: tellapart evaluate {shlex.quote(str(model))} DATA"
-    return run_source(user_path(model), None, "A model is measured on labelled images.", hint)
+    predictions = read_predictions(file)
+    if not len(predictions):
+        raise UserError(
+            f"{folder} has no test images.", "Give labelled images that are new to the model."
+        )
+    columns = read_slice_columns(folder, predictions.paths) if slices else {}
+    return Evaluation(
+        metrics=measure(predictions, seed=seed, class_counts=np.array(predictor.card.train_counts)),
+        answering=selective(predictions, predictor.card.rule),
+        predictions=predictions,
+        seen=Seen((), (), (), partial=False, with_them=None),
+        statuses={"ok": len(predictions)},
+        warnings=(),
+        split="test",
+        seed=seed,
+        slices=_sliced(predictions, predictor.card.rule, columns, slices),
+    )
+
+
+def _sliced(
+    predictions: Predictions,
+    rule: AnswerRule,
+    columns: Columns,
+    wanted: Sequence[str] | None,
+) -> Slices | None:
+    """The accuracy by the columns that are wanted. None where none are.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    if not wanted:
+        return None
+    if list(wanted) != ["all"]:
+        columns = {name: columns[choose("column", name, columns)] for name in wanted}
+    answered = rule.decide(predictions.probs, predictions.unfamiliarity) == "answered"
+    return measure_slices(predictions, columns, answered)
 
 
 def _recognise(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.catalog.appearance import measure_appearance
 from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.thumbnails import make_thumbnail
@@ -74,6 +75,10 @@ class AnswersAndThumbnails:
     def thumbnail_of(self, digest: str) -> bytes | None:
         """The thumbnail of a visited image."""
         return self._thumbnails.get(digest)
+
+    def light_of(self, catalog: Catalog) -> NDArray[np.float32]:
+        """(N, 3) the light of visited images, as `Catalog.light`."""
+        return measure_appearance(self._thumbnails[digest] for digest in catalog.digests)
 
     def recall_pairs(self, key: str) -> NDArray[np.int64] | None:
         """Nothing was found before."""

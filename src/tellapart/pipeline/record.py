@@ -10,6 +10,7 @@ from typing import Any
 
 from tellapart.catalog.findings import Finding
 from tellapart.catalog.names import escape
+from tellapart.catalog.slice_columns import saved_extras
 from tellapart.catalog.split_findings import find_leaks
 from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.evaluation.abstention import familiar_promise, selective
@@ -139,6 +140,8 @@ def _write_catalog(run: RunFolder, catalog: Catalog) -> None:
             "width": catalog.widths,
             "height": catalog.heights,
             "sha256": catalog.digests,
+            "taken": catalog.taken,
+            **saved_extras(catalog),
         },
         {
             "tellapart.catalog": catalog.digest,

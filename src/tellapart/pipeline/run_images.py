@@ -101,10 +101,10 @@ class RunData:
         judges = set(without)
         order = np.argsort(keyed_numbers(0, "ranges", paths), kind="stable").tolist()
         ordered = sorted((paths[place] for place in order), key=judges.__contains__)
-        found = map_ahead(self._pixels, ordered[:count])
+        found = map_ahead(self.pixels, ordered[:count])
         pixels = [image for image in found if image is not None]
         if not pixels:
-            raise self._gone(len(ordered[:count]))
+            raise self.gone(len(ordered[:count]))
         return pixels
 
     def _read(self, used: Mapping[str, Predictions]) -> RunImages:
@@ -112,10 +112,10 @@ class RunData:
         labels = np.concatenate([part.labels for part in used.values()])
         clusters = np.concatenate([part.clusters for part in used.values()])
         chosen = np.argsort(keyed_numbers(0, "forms", paths), kind="stable")[:MOST]
-        found = list(map_ahead(self._pixels, (paths[place] for place in chosen.tolist())))
+        found = list(map_ahead(self.pixels, (paths[place] for place in chosen.tolist())))
         kept = [place for place, image in enumerate(found) if image is not None]
         if not kept:
-            raise self._gone(len(found))
+            raise self.gone(len(found))
         rows = chosen[kept]
         return RunImages(
             pixels=[image for image in found if image is not None],
@@ -126,7 +126,7 @@ class RunData:
             source=" and ".join(used),
         )
 
-    def _pixels(self, path: str) -> NDArray[np.uint8] | None:
+    def pixels(self, path: str) -> NDArray[np.uint8] | None:
         """The pixels of an image; None where it is gone or changed."""
         data, row = self._files.read(path), self._splits.rows.get(path)
         if not isinstance(data, bytes) or row is None:
@@ -135,39 +135,21 @@ class RunData:
             return None
         return decode(data, rules=self._rules).pixels
 
-    def _gone(self, count: int) -> Refused:
+    def gone(self, count: int) -> Refused:
+        """The error where none of so many images is what it was."""
         return Refused(
             f"None of the {count:,} images of {self._run} that are needed is what it was.",
             SAY_WHERE,
         )
 
 
-def run_source(
-    run: Path, data: Source | None, why: str, hint: str = SAY_WHERE
-) -> tuple[Source, dict[str, Any]]:
-    """The data of a finished run, and what its recipe says of the form of the data.
-
-    Args:
-        run: the run folder.
-        data: where the data is now. None means where the run says it is.
-        why: what the data is needed for, in a sentence.
-        hint: what to do where it is not found.
-
-    Raises:
-        UserError: the run does not say where its data is, or nothing is there.
-        Refused: a file of the run is gone or damaged.
-    """
+def _files_of(run: Path, data: Source | None) -> Files:
     source = as_source(data) if data is not None else data_of(run)
     if source is None or (isinstance(source, Path) and not source.exists()):
         what = "does not say where its data is" if source is None else f"has its data in {source}"
         ending = "" if source is None else ", which is gone"
-        raise UserError(f"{run} {what}{ending}. {why}", hint)
-    settings = read_settings(run)
-    return source, {key: value for key, value in settings.items() if key.startswith("data.")}
-
-
-def _files_of(run: Path, data: Source | None) -> Files:
-    source, form = run_source(run, data, "Another form is judged by the run's own images.")
+        raise UserError(f"{run} {what}{ending}, and its own images are needed.", SAY_WHERE)
+    form = {key: value for key, value in read_settings(run).items() if key.startswith("data.")}
     return read_source(source, reading_by(form)).files
 
 

@@ -32,13 +32,16 @@ SPLIT_NAMES = {
 
 
 class Entry(NamedTuple):
-    """One file on its way into the catalog; `label` is a class name."""
+    """One file on its way into the catalog; `label` is a class name, and `extra` its cells in other
+    columns.
+    """
 
     path: str
     label: str
     split: str = ""
     group: str = ""
     weight: float = 1.0
+    extra: tuple[str, ...] = ()
 
 
 def catalog_of(
@@ -50,6 +53,7 @@ def catalog_of(
     links_outside: Collection[str] = (),
     ignored: Mapping[str, int] | None = None,
     remarks: Iterable[str] = (),
+    extra_names: Sequence[str] = (),
 ) -> Catalog:
     """The catalog of some files, in the order of their paths.
 
@@ -61,6 +65,7 @@ def catalog_of(
         links_outside: paths of links that lead out of the source.
         ignored: what was passed over: reason → count.
         remarks: what the user should know of the source.
+        extra_names: of the columns whose cells the entries have in `extra`.
 
     Raises:
         UserError: val or test holds a class that train lacks.
@@ -89,6 +94,10 @@ def catalog_of(
         splits=text_column([""] * count),
         ignored=dict(sorted((ignored or {}).items())),
         remarks=(*remarks, *_look_alikes(classes)),
+        extras={
+            name: text_column(entry.extra[place] for entry in entries)
+            for place, name in enumerate(extra_names)
+        },
     )
 
 

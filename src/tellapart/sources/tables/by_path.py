@@ -42,7 +42,7 @@ def catalog_by_path(
         paths = [os.path.normpath(row.path) for row in rows]
     files, paths = _places(origin, paths, tree)
     entries = [
-        Entry(escape(inner), row.label, _split_of(origin, row), row.group, row.weight)
+        Entry(escape(inner), row.label, _split_of(origin, row), row.group, row.weight, row.extra)
         for row, inner in zip(rows, paths, strict=True)
     ]
     entries, remarks = _once(origin, entries)
@@ -54,7 +54,12 @@ def catalog_by_path(
         entries, _ = with_test_split(entries)
         source += "; its val is the test set, any val is cut from train"
     return catalog_of(
-        files, source, manifest.classes, entries, remarks=[*manifest.remarks, *remarks]
+        files,
+        source,
+        manifest.classes,
+        entries,
+        remarks=[*manifest.remarks, *remarks],
+        extra_names=manifest.extra_names,
     )
 
 
@@ -70,7 +75,7 @@ def _once(origin: Origin, entries: Sequence[Entry]) -> tuple[list[Entry], list[s
         kept = first.setdefault(entry.path, entry)
         if kept.label != entry.label:
             several.setdefault(entry.path, {kept.label}).add(entry.label)
-        elif kept != entry:
+        elif kept._replace(extra=()) != entry._replace(extra=()):
             raise UserError(
                 f"{origin.name} names {entry.path!r} more than once, with different splits, groups"
                 " or weights.",

@@ -19,6 +19,7 @@ from tellapart.sources.layouts import label_rule
 from tellapart.sources.reading import Reading
 from tellapart.sources.tables.cells import is_missing, yes_or_no
 from tellapart.sources.tables.columns import Columns, find_columns
+from tellapart.sources.tables.extras import extra_columns
 from tellapart.sources.tables.labels import (
     check_labels,
     class_names,
@@ -54,7 +55,7 @@ class Origin:
 
 class ManifestRow(NamedTuple):
     """One image as the table states it; `number` counts as its `Origin` does, without the
-    header.
+    header. `extra` holds its cells in the columns that are kept for slices.
     """
 
     number: int
@@ -63,6 +64,7 @@ class ManifestRow(NamedTuple):
     split: str = ""
     group: str = ""
     weight: float = 1.0
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,14 @@ class Manifest:
         classes: all class names in the order of their labels.
         remarks: what the user should know of them.
         label: the column of the labels. None means that they are spread over several.
+        extra_names: of the columns that are kept for slices.
     """
 
     rows: list[ManifestRow]
     classes: list[str]
     remarks: list[str]
     label: Any = None
+    extra_names: tuple[str, ...] = ()
 
 
 def read_rows(
@@ -123,15 +127,17 @@ def read_rows(
     remarks = few_missing(origin.name, [origin.row(number) for number in missing], labels)
     names = whole_numbers([label for label in labels if label not in nothing])
     name = iter(names)
+    extras = extra_columns(sheet, columns)
     rows = [
-        ManifestRow(number, path, next(name), split, group, _weight(origin, number, weight))
-        for number, path, label, split, group, weight in zip(
+        ManifestRow(number, path, next(name), split, group, _weight(origin, number, weight), extra)
+        for number, path, label, split, group, weight, extra in zip(
             numbers,
             paths,
             labels,
             _splits(origin, sheet, columns),
             _cells(origin, sheet, "group", columns.group),
             _cells(origin, sheet, "weight", columns.weight, "1"),
+            zip(*extras.values(), strict=True) if extras else [()] * sheet.count,
             strict=True,
         )
         if label not in nothing
@@ -139,7 +145,7 @@ def read_rows(
     column = None if columns.label is None else str(columns.label)
     remarks += check_labels(origin.name, column, names)
     remarks = [*sheet.remarks, *columns.remarks, *remarks]
-    return Manifest(rows, class_names(names), remarks, columns.label)
+    return Manifest(rows, class_names(names), remarks, columns.label, tuple(extras))
 
 
 def row_of(origin: Origin, number: int, path: object, label: object) -> ManifestRow:

@@ -32,6 +32,7 @@ from tellapart.sources.tables.by_path import catalog_by_path
 from tellapart.sources.tables.cells import evenly, text_or_empty
 from tellapart.sources.tables.column_names import plain
 from tellapart.sources.tables.dialects import looks_like_an_image, rows_of, text_of
+from tellapart.sources.tables.extras import extras_in, united
 from tellapart.sources.tables.labels import class_names
 from tellapart.sources.tables.listing import Listing, Place
 from tellapart.sources.tables.manifest import Manifest, Origin, read_rows
@@ -291,8 +292,12 @@ def _catalog(
 ) -> Catalog:
     """The catalog of the images that tables name."""
     tree = listing.tree
+    extra_names = united(table.manifest.extra_names for table in tables)
     rows = [
-        row._replace(split=row.split or (_split_and_stem(table.path)[0] if tables[1:] else ""))
+        row._replace(
+            split=row.split or (_split_and_stem(table.path)[0] if tables[1:] else ""),
+            extra=extras_in(row.extra, table.manifest.extra_names, extra_names),
+        )
         for table in tables
         for row in table.manifest.rows
     ]
@@ -301,7 +306,8 @@ def _catalog(
     remarks += [f"{path} is left out: {error.message}" for path, error in refused.items()]
     names = ", ".join(unescape(table.path) for table in tables)
     kind = f"set of {len(tables)} tables ({names})" if tables[1:] else f"table ({names})"
-    manifest = Manifest(rows, class_names(row.label for row in rows), remarks)
+    classes = class_names(row.label for row in rows)
+    manifest = Manifest(rows, classes, remarks, extra_names=extra_names)
     origin = origin_of(tree, tables[0].path)
     if tables[1:]:
         origin = Origin(f"The set of {names}", origin.folder)
