@@ -6,13 +6,16 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.files import Files
 from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
+
+if TYPE_CHECKING:
+    from tellapart.catalog.fixes import Applied
 
 SPLITS = ("train", "val", "test")
 
@@ -53,6 +56,7 @@ class Catalog:
         light: (N, 3) float32, as `measure_appearance` gives them, and 0 where the status is not ok.
             None until a training measures them.
         rules: the settings of the decode contract by which the images were scanned.
+        fixes: the patch of decisions that was applied, and what it did. None without one.
 
     >>> from tellapart.sources.source import read_source
     >>> catalog = read_source([("1.jpg", "cat"), ("2.jpg", "dog"), ("3.jpg", "cat")])
@@ -83,6 +87,7 @@ class Catalog:
     prints: NDArray[np.uint8] | None = None
     light: NDArray[np.float32] | None = None
     rules: DecodeRules = DEFAULT_RULES
+    fixes: Applied | None = None
 
     def __len__(self) -> int:
         return len(self.paths)

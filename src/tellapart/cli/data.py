@@ -15,6 +15,7 @@ from tellapart.cli.options import (
     Copies,
     Crops,
     Data,
+    Fixes,
     GroupBy,
     Json,
     LabelBy,
@@ -60,6 +61,7 @@ def explore(
     columns: Columns = None,
     label_by: LabelBy = None,
     crops: Crops = False,
+    fixes: Fixes = None,
     set_: Set = None,
     strict: Annotated[
         bool,
@@ -97,7 +99,10 @@ def explore(
 
     Needs no torch.
     """
-    shared: dict[str, Any] = {"set": settings(set_, columns, label_by, crops=crops), "quiet": quiet}
+    shared: dict[str, Any] = {
+        "set": settings(set_, columns, label_by, fixes, crops=crops),
+        "quiet": quiet,
+    }
     if augment is not None:
         goes_without(
             "--augment", ctx, "data columns label_by crops out seed set_ image json_ quiet"
@@ -114,7 +119,9 @@ def explore(
         return
     if check:
         goes_without(
-            "--check", ctx, "data columns label_by crops out recipe set_ image model json_ quiet"
+            "--check",
+            ctx,
+            "data columns label_by crops fixes out recipe set_ image model json_ quiet",
         )
         steps = tellapart.check(
             data,

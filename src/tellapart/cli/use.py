@@ -18,6 +18,7 @@ from tellapart.cli.options import (
     Columns,
     Crops,
     Data,
+    Fixes,
     Json,
     LabelBy,
     Model,
@@ -142,11 +143,12 @@ def evaluate(
     columns: Columns = None,
     label_by: LabelBy = None,
     crops: Crops = False,
+    fixes: Fixes = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure a model on labelled images, with 95 % intervals. Needs no torch."""
-    form = settings(None, columns, label_by, crops=crops)
+    form = settings(None, columns, label_by, fixes, crops=crops)
     evaluation = tellapart.evaluate(model, data, set=form, seed=seed, quiet=quiet)
     if json_:
         print_json(evaluation.as_json())

@@ -30,7 +30,7 @@ from tellapart.probe.fit import Probe
 from tellapart.recipe import Recipe, flat_items, recipe_values
 from tellapart.report.run.page import ReportInput, render
 from tellapart.runs.environment import environment
-from tellapart.runs.folder import RunFolder, new_run
+from tellapart.runs.folder import FIXES, RunFolder, new_run
 from tellapart.runs.saved_splits import save_splits
 
 _NOTHING_HELD_OUT = (
@@ -95,6 +95,8 @@ def write_beginning(run: RunFolder, recipe: Recipe, catalog: Catalog) -> None:
     run.write_yaml("recipe.yaml", recipe_values(recipe))
     run.write_json("environment.json", environment())
     _write_catalog(run, catalog)
+    if catalog.fixes:
+        run.write(FIXES, catalog.fixes.fixes.text)
     save_splits(run, catalog)
 
 
@@ -172,6 +174,7 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
             "counts": {split: len(catalog.split(split)) for split in SPLITS},
             "leaks": len(find_leaks(catalog)),
         },
+        **({"fixes": catalog.fixes.as_json()} if catalog.fixes else {}),
         "warnings": [finding.text for finding in trained.findings],
         "seed": trained.recipe.seed,
         "seconds": dict(seconds),
@@ -223,6 +226,7 @@ def _report(trained: Trained, name: str, seconds: Mapping[str, float]) -> Report
                 "Recognised as": catalog.source,
                 "Catalog": catalog.digest,
                 "Splits": trained.data.splits_digest,
+                **({"Fixes": catalog.fixes.fixes.digest} if catalog.fixes else {}),
             },
             **({"Preset": _preset_facts(trained.preset)} if trained.preset else {}),
             "Recipe": _flat(recipe_values(trained.recipe)),
