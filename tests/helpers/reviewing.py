@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +56,25 @@ def write_findings(file: Path, *findings: dict[str, Any]) -> Path:
     numbered = [{**entry, "number": number} for number, entry in enumerate(findings, start=1)]
     file.write_text("".join(f"{json.dumps(entry)}\n" for entry in numbered), encoding="utf-8")
     return file
+
+
+@contextlib.contextmanager
+def reviewing(run: Path, data: Path, fixes: Path, who: str = "ann") -> Iterator[str]:
+    """The review in a process of its own: the address of its page."""
+    words = ["review", str(run), "--data", str(data), "--fixes", str(fixes), "--who", who]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tellapart", *words], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr
+    try:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if found := re.search(r"http://\S+/", line):
+                yield found[0]
+                return
+        raise AssertionError("".join(lines))
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()

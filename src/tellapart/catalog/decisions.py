@@ -162,6 +162,11 @@ def _time(text: str) -> datetime | None:
 def time_and_text(fix: Fix) -> tuple[datetime, str]:
     """The order of lines in a patch: by time."""
     # By text where times are equal, so that the order of lines in a merged file decides nothing.
+    return time_of(fix), fix.text
+
+
+def time_of(fix: Fix) -> datetime:
+    """When the decision was made."""
     time = _time(fix.when)
     assert time is not None  # `parse_fix` has seen it
-    return time, fix.text
+    return time

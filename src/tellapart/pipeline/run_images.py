@@ -68,7 +68,7 @@ class RunData:
     def __init__(self, run: Path, data: Source | None, rules: DecodeRules) -> None:
         self._run, self._rules = run, rules
         self._splits: SavedSplits = read_splits(run)
-        self._files: Files = _files_of(run, data)
+        self._files: Files = files_of(run, data, "Another form is judged by the run's own images.")
 
     def held_out(self) -> RunImages:
         """The images of val. Where they are few, train images with out-of-fold answers join them.
@@ -142,13 +142,23 @@ class RunData:
         )
 
 
-def _files_of(run: Path, data: Source | None) -> Files:
-    source = as_source(data) if data is not None else _recorded_place(run)
+def files_of(run: Path, data: Source | None, why: str) -> Files:
+    """The files of a run's data.
+
+    Args:
+        run: the run folder.
+        data: where the data is now. None means where the run says it is.
+        why: what the files are needed for, a sentence.
+
+    Raises:
+        UserError: the run does not say where its data is, or nothing is there.
+    """
+    source = as_source(data) if data is not None else recorded_place(run)
     if source is None or (isinstance(source, Path) and not source.exists()):
         what = "does not say where its data is" if source is None else f"has its data in {source}"
         ending = "" if source is None else ", which is gone"
         raise UserError(
-            f"{run} {what}{ending}. Another form is judged by the run's own images.",
+            f"{run} {what}{ending}. {why}",
             "Say where the data of the training is: --data DATA",
         )
     settings = read_settings(run)
@@ -158,7 +168,8 @@ def _files_of(run: Path, data: Source | None) -> Files:
     return read_source(source, reading_by(form)).files
 
 
-def _recorded_place(run: Path) -> Path | None:
+def recorded_place(run: Path) -> Path | None:
+    """Where a run says that its data is. None where it does not say it."""
     folder = RunFolder(run)
     if not folder.has("run.json"):
         return None
