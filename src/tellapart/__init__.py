@@ -7,9 +7,9 @@
     tellapart.load(run.model).predict("new.jpg").answer
 
 The verbs are functions: train, cross_validate, tune, pick, explore, check, augment, find_rate,
-evaluate, predict, load, inspect_model, export_model, export_web, serve, drift, stress, list_runs,
-compare_runs, recipes, backbones and fetch_backbone. Everything that they take, return or raise is a
-name of this module too.
+evaluate, predict, load, inspect_model, export_model, export_web, serve, drift, review, merge_fixes,
+retrain, stress, list_runs, compare_runs, recipes, backbones and fetch_backbone. Everything that they
+take, return or raise is a name of this module too.
 
 >>> import tellapart
 >>> all(getattr(tellapart, name) for name in tellapart.__all__)
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from tellapart.jobs.inspect import Inspection, inspect_model
     from tellapart.jobs.pick.pick import Picked, pick
     from tellapart.jobs.predict import Predicted, predict
+    from tellapart.jobs.review.merge import MergedFixes, merge_fixes
+    from tellapart.jobs.review.review import review
     from tellapart.jobs.runs import RunList, list_runs
     from tellapart.jobs.serve import serve
     from tellapart.jobs.stress import Stress, stress
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from tellapart.pipeline.run import Run
     from tellapart.recipe import Recipe
     from tellapart.recipe_keys import RecipeKey, RecipeSummary, recipes
+    from tellapart.retraining import Retrained, retrain
     from tellapart.server.limits import Limits
     from tellapart.sources.source import Source
     from tellapart.training.events import Callback, Event
@@ -81,6 +84,7 @@ __all__ = [
     "Inspection",
     "Interrupted",
     "Limits",
+    "MergedFixes",
     "Metrics",
     "Network",
     "Picked",
@@ -91,6 +95,7 @@ __all__ = [
     "RecipeKey",
     "RecipeSummary",
     "Refused",
+    "Retrained",
     "Run",
     "RunComparison",
     "RunList",
@@ -114,9 +119,12 @@ __all__ = [
     "inspect_model",
     "list_runs",
     "load",
+    "merge_fixes",
     "pick",
     "predict",
     "recipes",
+    "retrain",
+    "review",
     "serve",
     "stress",
     "train",
@@ -188,6 +196,11 @@ _HOMES = {
         "Predicted",
         "predict",
     ),
+    "jobs.review.merge": (
+        "MergedFixes",
+        "merge_fixes",
+    ),
+    "jobs.review.review": ("review",),
     "jobs.runs": (
         "RunList",
         "list_runs",
@@ -222,6 +235,10 @@ _HOMES = {
         "RecipeKey",
         "RecipeSummary",
         "recipes",
+    ),
+    "retraining": (
+        "Retrained",
+        "retrain",
     ),
     "training.events": (
         "Callback",

@@ -65,6 +65,11 @@ class DataOptions(Group):
         "Whether each box of a detection set becomes an image of the class of the box. Boxes of one"
         " image stay in one split.",
     )
+    fixes: str | None = option(
+        None,
+        "The file of decisions that tellapart review wrote. It corrects labels and leaves images"
+        " out while the data is read; no image file changes.",
+    )
 
     def __post_init__(self) -> None:
         for pair in self.columns:

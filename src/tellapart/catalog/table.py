@@ -6,13 +6,16 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.files import Files
 from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
+
+if TYPE_CHECKING:
+    from tellapart.catalog.fixes import Applied
 
 SPLITS = ("train", "val", "test")
 
@@ -55,6 +58,7 @@ class Catalog:
         rules: the settings of the decode contract by which the images were scanned.
         extras: name → (N,) str, the other columns of the user's table, by which answers can be
             sliced; "" for a cell that is missing.
+        fixes: the patch of decisions that was applied, and what it did. None without one.
 
     >>> from tellapart.sources.source import read_source
     >>> catalog = read_source([("1.jpg", "cat"), ("2.jpg", "dog"), ("3.jpg", "cat")])
@@ -86,6 +90,7 @@ class Catalog:
     light: NDArray[np.float32] | None = None
     rules: DecodeRules = DEFAULT_RULES
     extras: Mapping[str, Column] = field(default_factory=dict)
+    fixes: Applied | None = None
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -16,6 +16,7 @@ from tellapart.cli.options import (
     Crops,
     Data,
     Engine,
+    Fixes,
     GroupBy,
     Json,
     LabelBy,
@@ -61,6 +62,7 @@ def explore(
     columns: Columns = None,
     label_by: LabelBy = None,
     crops: Crops = False,
+    fixes: Fixes = None,
     set_: Set = None,
     strict: Annotated[
         bool,
@@ -99,7 +101,10 @@ def explore(
 
     Needs no torch.
     """
-    shared: dict[str, Any] = {"set": settings(set_, columns, label_by, crops=crops), "quiet": quiet}
+    shared: dict[str, Any] = {
+        "set": settings(set_, columns, label_by, fixes, crops=crops),
+        "quiet": quiet,
+    }
     if augment is not None:
         goes_without(
             "--augment", ctx, "data columns label_by crops out seed set_ image json_ quiet"
@@ -116,7 +121,9 @@ def explore(
         return
     if check:
         goes_without(
-            "--check", ctx, "data columns label_by crops out recipe set_ image model json_ quiet"
+            "--check",
+            ctx,
+            "data columns label_by crops fixes out recipe set_ image model json_ quiet",
         )
         steps = tellapart.check(
             data,

@@ -18,6 +18,7 @@ from tellapart.cli.options import (
     Copies,
     Crops,
     Data,
+    Fixes,
     GroupBy,
     Json,
     LabelBy,
@@ -87,6 +88,7 @@ def cv(
     columns: Columns = None,
     label_by: LabelBy = None,
     crops: Crops = False,
+    fixes: Fixes = None,
     set_: Set = None,
     strict: Strict = False,
     resume: Resume = None,
@@ -110,7 +112,7 @@ def cv(
             group_by=group_by,
             copies=copies,
             strict=strict,
-            set=settings(set_, columns, label_by, crops=crops),
+            set=settings(set_, columns, label_by, fixes, crops=crops),
             resume=resume,
             quiet=quiet,
         )
@@ -216,6 +218,7 @@ def tune(
     columns: Columns = None,
     label_by: LabelBy = None,
     crops: Crops = False,
+    fixes: Fixes = None,
     set_: Set = None,
     strict: Strict = False,
     json_: Json = False,
@@ -241,7 +244,7 @@ def tune(
             group_by=group_by,
             copies=copies,
             strict=strict,
-            set=settings(set_, columns, label_by, crops=crops),
+            set=settings(set_, columns, label_by, fixes, crops=crops),
             quiet=quiet,
         )
     print_found(tuned.as_json(), tuned.lines, tuned.page, json_)
@@ -304,6 +307,7 @@ def pick(
     columns: Columns = None,
     label_by: LabelBy = None,
     crops: Crops = False,
+    fixes: Fixes = None,
     set_: Set = None,
     strict: Strict = False,
     json_: Json = False,
@@ -325,7 +329,7 @@ def pick(
         group_by=group_by,
         copies=copies,
         strict=strict,
-        set=settings(set_, columns, label_by, crops=crops),
+        set=settings(set_, columns, label_by, fixes, crops=crops),
         quiet=quiet,
     )
     print_found(picked.as_json(), picked.lines, picked.page, json_)

@@ -87,6 +87,14 @@ Crops = Annotated[
     bool,
     flag("Make each box of a detection set an image of the class of the box.", "--crops"),
 ]
+Fixes = Annotated[
+    Path | None,
+    option(
+        "Correct labels and leave images out by the decisions in this file, which tellapart review"
+        " wrote. No image file changes.",
+        metavar="FILE",
+    ),
+]
 Strict = Annotated[
     bool,
     flag("Refuse data with leaks between splits or with conflicting labels.", "--strict"),

@@ -17,6 +17,7 @@ from tellapart.cli.options import (
     Crops,
     Data,
     Engine,
+    Fixes,
     GroupBy,
     Json,
     LabelBy,
@@ -82,6 +83,7 @@ def train(
     columns: Columns = None,
     label_by: LabelBy = None,
     crops: Crops = False,
+    fixes: Fixes = None,
     set_: Set = None,
     preset: Annotated[
         str | None,
@@ -115,7 +117,7 @@ def train(
         goes_with("--resume", ctx, "accept_changes")
     else:
         goes_without("--resume", ctx, "data accept_changes engine json_ quiet")
-    changes = settings(set_, columns, label_by, crops=crops)
+    changes = settings(set_, columns, label_by, fixes, crops=crops)
     if preset is not None and recipe is not None:
         raise UserError("--preset does not go with --recipe.", "Leave one of them out.")
     trained_by = "finetune" if preset == "best" else recipe or "probe"
@@ -178,6 +180,7 @@ def find_rate(
     columns: Columns = None,
     label_by: LabelBy = None,
     crops: Crops = False,
+    fixes: Fixes = None,
     set_: Set = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -188,7 +191,7 @@ def find_rate(
         recipe=recipe,
         out=page_for(out, data, "rates"),
         seed=seed,
-        set=settings(set_, columns, label_by, crops=crops),
+        set=settings(set_, columns, label_by, fixes, crops=crops),
         quiet=quiet,
     )
     print_found(found.as_json(), found.lines, found.page, json_)

@@ -17,6 +17,7 @@ from tellapart.cli.options import (
     BootstrapSeed,
     Columns,
     Crops,
+    Fixes,
     Json,
     LabelBy,
     Model,
@@ -166,11 +167,12 @@ def evaluate(
     columns: Columns = None,
     label_by: LabelBy = None,
     crops: Crops = False,
+    fixes: Fixes = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure a model on labelled images, with 95 % intervals. Needs no torch."""
-    form = settings(None, columns, label_by, crops=crops)
+    form = settings(None, columns, label_by, fixes, crops=crops)
     if form and data is None:
         raise UserError("Options on the form of DATA need DATA.", "Give it after the model.")
     names = slices.split(",") if slices else None

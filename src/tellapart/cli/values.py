@@ -18,6 +18,7 @@ def settings(
     pairs: Sequence[str] | None,
     columns: str | None = None,
     label_by: str | None = None,
+    fixes: Path | None = None,
     *,
     crops: bool = False,
 ) -> dict[str, str]:
@@ -32,7 +33,13 @@ def settings(
         if not sign:
             raise UserError(f"--set {pair} has no value.", f"Write --set {key}=VALUE.")
         values[key] = value
-    given = {"data.columns": columns, "data.label_by": label_by, "data.crops": "true" * crops}
+    given = {
+        "data.columns": columns,
+        "data.label_by": label_by,
+        # Whole, since the run that keeps it may be resumed in another folder.
+        "data.fixes": fixes and str(fixes.absolute()),
+        "data.crops": "true" * crops,
+    }
     return values | {key: value for key, value in given.items() if value}
 
 

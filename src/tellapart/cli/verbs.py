@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import tellapart
-from tellapart.cli import data, experiments, train, use
+from tellapart.cli import data, experiments, review, train, use
 from tellapart.cli.help import Verbs, flag
 from tellapart.cli.output import echo
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (data, train, use, experiments):  # in this order in the help
+for group in (data, review, train, use, experiments):  # in this order in the help
     app.add_typer(group.verbs)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.names import escape
-from tellapart.catalog.table import Catalog
+from tellapart.catalog.table import Catalog, text_column
 from tellapart.decoders.rules import DecodeRules, rules_of
 from tellapart.decoding import NOTES, STATUSES, Decoded, decode
 from tellapart.errors import UserError, choose
@@ -21,7 +21,7 @@ from tellapart.extensions import Extensions
 from tellapart.modelfile.predictor import Answer, load
 from tellapart.modelfile.preprocessing import Preprocessing
 from tellapart.modelfile.session import Session
-from tellapart.pipeline.data import read_catalog
+from tellapart.pipeline.data import read_catalog, with_fixes
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
 from tellapart.pipeline.probe import LoadedBackbone
 from tellapart.progress import Console
@@ -98,6 +98,7 @@ def check(
     predictor = load(model) if model else None
     rules = predictor.card.decoding if predictor else rules_of(options.decoding)
     row, content, decoded = _image(catalog, image, rules)
+    catalog, row = _fixed(catalog, row, content, options), 0
     pixels = decoded.pixels
     assert pixels is not None
 
@@ -138,6 +139,19 @@ def _image(catalog: Catalog, wanted: str | None, rules: DecodeRules) -> tuple[in
         wanted if wanted is not None else f"None of the {len(rows):,} images can be used; the last"
     )
     raise UserError(f"{which} is {decoded.status}. {decoded.detail}", STATUSES[decoded.status])
+
+
+def _fixed(catalog: Catalog, row: int, content: bytes, options: Recipe) -> Catalog:
+    """The one image that is shown, as the decisions of `data.fixes` correct its label."""
+    shown = catalog.rows(np.arange(len(catalog)) == row)
+    digest = hashlib.sha256(content).hexdigest()
+    fixed = with_fixes(shown.replace(digests=text_column([digest])), options)
+    if not len(fixed):
+        raise UserError(
+            f"{shown.paths[0]} is left out by {options.data.fixes}.",
+            "Name another image, or leave --fixes out.",
+        )
+    return fixed
 
 
 def _file_step(catalog: Catalog, row: int, content: bytes, decoded: Decoded) -> Step:

@@ -30,9 +30,10 @@ from tellapart.modelfile.predictor import Predictor, load
 from tellapart.modelfile.scan_predictions import AnswersAndThumbnails
 from tellapart.modelfile.seen import Recognised, SeenImages, seen_by_content
 from tellapart.phrases import count_of, listed
-from tellapart.pipeline.data import reading_by
+from tellapart.pipeline.data import reading_of, recipe_of_form, with_fixes
 from tellapart.pipeline.request import as_source
 from tellapart.progress import Console
+from tellapart.recipe import Recipe
 from tellapart.runs.saved_columns import read_slice_columns
 from tellapart.runs.saved_predictions import read_predictions
 from tellapart.runs.saved_splits import read_splits
@@ -141,7 +142,7 @@ def evaluate(
             measured, else all of it. None measures the answers to the test images that a run folder
             has kept, without any image.
         set: what a recipe says of the form of the data, as for `train`: the keys data.columns,
-            data.label_by and data.crops.
+            data.label_by, data.crops and data.fixes.
         slices: columns by which the accuracy is measured slice by slice: those of the data's table,
             "folder:1" and further levels, "short side", "aspect ratio", "brightness", "contrast",
             "colourfulness", "taken" and "camera". ["all"] takes all that are known. None takes
@@ -165,8 +166,9 @@ def evaluate(
     if data is None:
         return _of_run(model, predictor, slices, seed)
     rules = predictor.card.decoding
+    form = recipe_of_form(set or {})
     with console.step("Listing the files"):
-        catalog = read_source(as_source(data), replace(reading_by(set or {}), rules=rules))
+        catalog = read_source(as_source(data), replace(reading_of(form), rules=rules))
     has_test = bool((catalog.given_splits == "test").any())
     measured = catalog.rows(catalog.given_splits == "test") if has_test else catalog
     console.say(
@@ -178,6 +180,7 @@ def evaluate(
     hook = AnswersAndThumbnails(predictor)
     with console.track("Predicting", len(measured)) as advance:
         measured = scan(measured, rules=rules, hook=hook, advance=advance)
+    measured = _fixed(measured, form)
     warnings = _warnings(predictor, catalog, measured)
     with console.step("Looking for images that the model has seen"):
         measured = take_prints(link_copies(measured.replace(remarks=()), hook), hook)
@@ -358,13 +361,27 @@ def _with_classes_of(predictor: Predictor, catalog: Catalog) -> Catalog:
     return catalog.replace(classes=predictor.classes, labels=mapped[catalog.labels])
 
 
+def _fixed(measured: Catalog, form: Recipe) -> Catalog:
+    """The scanned images as the decisions of `data.fixes` correct them.
+
+    Raises:
+        UserError: a decision makes a class that the model does not know.
+    """
+    fixed = with_fixes(measured, form)
+    for name in fixed.classes:
+        choose("class, not one of the model's:", name, measured.classes)
+    return fixed
+
+
 def _warnings(predictor: Predictor, catalog: Catalog, measured: Catalog) -> tuple[str, ...]:
     if not measured.ok.any():
         raise UserError(
             f"None of the {len(measured)} files can be used.",
             "Run tellapart predict on them to see why.",
         )
-    warnings = list(catalog.remarks)
+    warnings = [*catalog.remarks]
+    if measured.fixes:
+        warnings.append(measured.fixes.text)
     missing = [
         name for name, count in zip(measured.classes, measured.counts(), strict=True) if not count
     ]

@@ -11,6 +11,7 @@ import numpy as np
 from tellapart.cache import ScanMemory, cache_folder
 from tellapart.catalog.duplicates import link_copies, take_prints
 from tellapart.catalog.findings import Finding
+from tellapart.catalog.fixes import read_fixes
 from tellapart.catalog.groups import group
 from tellapart.catalog.inspect import ScanHook
 from tellapart.catalog.scan import drop_empty_classes, scan
@@ -100,6 +101,8 @@ def read_catalog(source: Source, name: str, recipe: Recipe, console: Console) ->
     with console.step("Listing the files"):
         catalog = read_source(source, reading_of(recipe))
     console.say(source_line(name, catalog))
+    if recipe.data.fixes is not None:
+        read_fixes(recipe.data.fixes)  # before any work, whether each line can be read
     read_costs(recipe.answer.costs, catalog.classes)  # before any work, whether they fit
     return catalog
 
@@ -122,13 +125,22 @@ def reading_by(changes: Mapping[str, Any]) -> Reading:
     Raises:
         UserError: a key says something else.
     """
+    return reading_of(recipe_of_form(changes))
+
+
+def recipe_of_form(changes: Mapping[str, Any]) -> Recipe:
+    """The plain recipe with keys that say how the data is read, for verbs that train nothing.
+
+    Raises:
+        UserError: a key says something else.
+    """
     for key in changes:
         if not key.startswith("data."):
             raise UserError(
                 f"{key} says nothing of the form of the data.",
-                "Give data.columns, data.label_by or data.crops.",
+                "Give data.columns, data.label_by, data.crops or data.fixes.",
             )
-    return reading_of(load_recipe(Recipe(), changes))
+    return load_recipe(Recipe(), changes)
 
 
 def scan_images(
@@ -179,6 +191,7 @@ def scan_files(
         scan_on_ray(catalog, rules, hook, memory, console)
     with console.track("Reading images", len(catalog)) as advance:
         catalog = scan(catalog, rules=rules, hook=hook, memory=memory, advance=advance)
+    catalog = with_fixes(catalog, recipe)  # before copies are looked for, which compare labels
     kind = recipe.split.copies
     with console.step("Looking for copies") as task:
         catalog = link_copies(catalog, memory, kind, task.reach)
@@ -186,6 +199,17 @@ def scan_files(
         with console.step("Looking for edited copies"):
             catalog = link_edited_copies(catalog, hook, memory)
     return group(catalog, recipe.split.group_by)
+
+
+def with_fixes(catalog: Catalog, recipe: Recipe) -> Catalog:
+    """The scanned catalog as the decisions of `data.fixes` correct it.
+
+    Raises:
+        UserError: the file cannot be read, a line is no decision, or a label is no class.
+    """
+    if recipe.data.fixes is None:
+        return catalog
+    return read_fixes(recipe.data.fixes).apply(catalog)[0]
 
 
 def divide(request: Request, catalog: Catalog, console: Console) -> Catalog:

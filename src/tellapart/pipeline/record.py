@@ -32,7 +32,7 @@ from tellapart.recipe import Recipe, flat_items, recipe_values
 from tellapart.report.run.page import ReportInput, render
 from tellapart.runs.data_place import write_data_place
 from tellapart.runs.environment import environment
-from tellapart.runs.folder import RunFolder, new_run
+from tellapart.runs.folder import FIXES, RunFolder, new_run
 from tellapart.runs.saved_splits import save_splits
 
 _NOTHING_HELD_OUT = (
@@ -98,6 +98,8 @@ def write_beginning(run: RunFolder, recipe: Recipe, catalog: Catalog) -> None:
     run.write_yaml("recipe.yaml", recipe_values(recipe))
     run.write_json("environment.json", environment())
     _write_catalog(run, catalog)
+    if catalog.fixes:
+        run.write(FIXES, catalog.fixes.fixes.text)
     save_splits(run, catalog)
 
 
@@ -177,6 +179,7 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
             "counts": {split: len(catalog.split(split)) for split in SPLITS},
             "leaks": len(find_leaks(catalog)),
         },
+        **({"fixes": catalog.fixes.as_json()} if catalog.fixes else {}),
         "warnings": [finding.text for finding in trained.findings],
         "seed": trained.recipe.seed,
         "seconds": dict(seconds),
@@ -228,6 +231,7 @@ def _report(trained: Trained, name: str, seconds: Mapping[str, float]) -> Report
                 "Recognised as": catalog.source,
                 "Catalog": catalog.digest,
                 "Splits": trained.data.splits_digest,
+                **({"Fixes": catalog.fixes.fixes.digest} if catalog.fixes else {}),
             },
             **({"Preset": _preset_facts(trained.preset)} if trained.preset else {}),
             "Recipe": _flat(recipe_values(trained.recipe)),

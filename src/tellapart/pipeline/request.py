@@ -20,7 +20,7 @@ from tellapart.pipeline.needs import check_torch
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
-from tellapart.runs.folder import RunFolder, check_room, reopen_run
+from tellapart.runs.folder import FIXES, RunFolder, check_room, reopen_run
 from tellapart.runs.identity import RunIdentity
 from tellapart.runs.saved_splits import ACCEPT_CHANGES, SavedSplits, read_splits
 from tellapart.sources.source import Source, name_of
@@ -214,6 +214,8 @@ def _resumed_request(
         )
     extensions.check_given(identity.options.get("extensions", {}))
     recipe = load_recipe(str(run.path / "recipe.yaml"), extensions=extensions)
+    if run.has(FIXES):  # the run's own copy, since the original may have got more decisions
+        recipe = replace(recipe, data=replace(recipe.data, fixes=str(run.path / FIXES)))
     return Request(
         recipe=recipe,
         source=_source_of(run, identity, data, verb),

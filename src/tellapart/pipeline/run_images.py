@@ -68,7 +68,7 @@ class RunData:
     def __init__(self, run: Path, data: Source | None, rules: DecodeRules) -> None:
         self._run, self._rules = run, rules
         self._splits: SavedSplits = read_splits(run)
-        self._files: Files = _files_of(run, data)
+        self._files: Files = files_of(run, data, "Another form is judged by the run's own images.")
 
     def held_out(self) -> RunImages:
         """The images of val. Where they are few, train images with out-of-fold answers join them.
@@ -143,13 +143,29 @@ class RunData:
         )
 
 
-def _files_of(run: Path, data: Source | None) -> Files:
+def files_of(run: Path, data: Source | None, why: str) -> Files:
+    """The files of a run's data.
+
+    Args:
+        run: the run folder.
+        data: where the data is now. None means where the run says it is.
+        why: what the files are needed for, a sentence.
+
+    Raises:
+        UserError: the run does not say where its data is, or nothing is there.
+    """
     source = as_source(data) if data is not None else data_of(run)
     if source is None or (isinstance(source, Path) and not source.exists()):
         what = "does not say where its data is" if source is None else f"has its data in {source}"
         ending = "" if source is None else ", which is gone"
-        raise UserError(f"{run} {what}{ending}, and its own images are needed.", SAY_WHERE)
-    form = {key: value for key, value in read_settings(run).items() if key.startswith("data.")}
+        raise UserError(
+            f"{run} {what}{ending}. {why}",
+            SAY_WHERE,
+        )
+    settings = read_settings(run)
+    form: dict[str, Any] = {
+        key: value for key, value in settings.items() if key.startswith("data.")
+    }
     return read_source(source, reading_by(form)).files
 
 

@@ -96,6 +96,7 @@ def card_for(
             "recipe": hashlib.sha256(values.encode()).hexdigest(),
             "catalog": catalog.digest,
             "weights": network.digest,
+            **({"fixes": catalog.fixes.fixes.digest} if catalog.fixes else {}),
         },
         licences=licence_facts(network.licence, network.source),
         versions={"tellapart": VERSION, **network.versions},

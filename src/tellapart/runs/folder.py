@@ -23,6 +23,7 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.writing import disk_error, sync_folder, write_whole
 
 HEADROOM_BYTES = 2**20
+FIXES = "fixes.jsonl"  # the patch of decisions that a run was trained with, where there was one
 PART = ".part"  # how the name of what is not whole yet ends
 
 

@@ -25,6 +25,7 @@ from tellapart.runs.folder import RunFolder
 HASH_KEY = "tellapart.splits"
 ORIGIN_KEY = "tellapart.origin"
 CLASSES_KEY = "tellapart.classes"
+FIXES_KEY = "tellapart.fixes"  # only where a patch of decisions was applied
 
 SPLIT_ANEW = "Restore the data, or leave --splits out to split anew."
 ACCEPT_CHANGES = (
@@ -49,6 +50,8 @@ def save_splits(run: RunFolder, catalog: Catalog) -> None:
     origin = "leaky" if find_leaks(catalog) else "clean"
     classes = json.dumps(catalog.classes, ensure_ascii=False)
     about = {HASH_KEY: digest, ORIGIN_KEY: origin, CLASSES_KEY: classes}
+    if catalog.fixes:
+        about[FIXES_KEY] = catalog.fixes.fixes.digest
     run.write_table("splits.parquet", {**columns, "weight": catalog.weights[catalog.ok]}, about)
 
 

@@ -1,0 +1,1 @@
+"""Findings reviewed by people, and what their decisions come to."""
