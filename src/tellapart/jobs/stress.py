@@ -19,7 +19,7 @@ from tellapart.corruptions import CORRUPTIONS, Corruption, reduced
 from tellapart.decoding import encode_thumbnail
 from tellapart.errors import UserError
 from tellapart.evaluation.predictions import Predictions
-from tellapart.evaluation.stress import StressCurve, stress_point
+from tellapart.evaluation.stress import StressCurve, corrected, stress_point
 from tellapart.home import user_path
 from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.predictor import Outputs, Predictor, load
@@ -234,17 +234,23 @@ def _curves(
                 rule.answers(probs),
             )
         )
-    unchanged = stress_point("none", steps[0], steps[0], rule)
-    curves, place = [], 1
-    for kind in CORRUPTIONS:
-        changed = steps[place : place + len(kind.strengths)]
-        place += len(kind.strengths)
-        points = [
-            stress_point(kind.in_words(strength), answers, steps[0], rule)
-            for strength, answers in zip(kind.strengths, changed, strict=True)
+    names = [kind.in_words(strength) if kind else "none" for kind, strength in STEPS]
+    unchanged, *points = corrected(
+        [
+            stress_point(name, answers, steps[0], rule, target)
+            for name, answers in zip(names, steps, strict=True)
         ]
-        curves.append(StressCurve(kind.name, kind.meaning, (unchanged, *points), target))
-    return tuple(curves)
+    )
+    following = iter(points)
+    return tuple(
+        StressCurve(
+            kind.name,
+            kind.meaning,
+            (unchanged, *(next(following) for _ in kind.strengths)),
+            target,
+        )
+        for kind in CORRUPTIONS
+    )
 
 
 def _shots(
