@@ -52,6 +52,13 @@ def test_a_change_is_a_function_of_its_key(kind):
     assert first.dtype == np.uint8
 
 
+@pytest.mark.parametrize("kind", CORRUPTIONS, ids=lambda kind: kind.name)
+def test_odd_images_are_changed_too(kind):
+    shapes = [(1, 1, 3), (1, 300, 3), (300, 2, 3)]
+    changed = [kind.apply(np.zeros(shape, np.uint8), kind.strengths[-1], 1, 30) for shape in shapes]
+    assert all(pixels.size for pixels in changed)
+
+
 @pytest.mark.parametrize("name", ["noise", "crop"])
 def test_another_key_is_another_change(name: str):
     kind = KINDS[name]

@@ -191,25 +191,21 @@ def _answers(predictor: Predictor, read: RunData, seed: int, path: str) -> list[
     pixels = read.pixels(path)
     if pixels is None:
         return None
+    size_px = predictor.card.preprocessing.size_px
+    small = reduced(pixels, size_px)
     return [
-        predictor.outputs(_changed(pixels, kind, strength, seed, path, predictor))
+        predictor.outputs(
+            pixels if kind is None else _changed(small, kind, strength, seed, path, size_px)
+        )
         for kind, strength in STEPS
     ]
 
 
 def _changed(
-    pixels: NDArray[np.uint8],
-    kind: Corruption | None,
-    strength: float,
-    seed: int,
-    path: str,
-    predictor: Predictor,
+    small: NDArray[np.uint8], kind: Corruption, strength: float, seed: int, path: str, size_px: int
 ) -> NDArray[np.uint8]:
-    if kind is None:
-        return pixels
-    size_px = predictor.card.preprocessing.size_px
     key = int(keyed_numbers(seed, f"stress {kind.name}", [path])[0])
-    return kind.apply(reduced(pixels, size_px), strength, key, size_px)
+    return kind.apply(small, strength, key, size_px)
 
 
 def _curves(
@@ -262,9 +258,10 @@ def _shots(
     pixels = read.pixels(path)
     if pixels is None:  # it has gone since it was answered
         return {}
+    small = reduced(pixels, predictor.card.preprocessing.size_px)
     return {
         kind.name: [
-            _shot(predictor, pixels, kind, strength, seed, path) for strength in kind.strengths
+            _shot(predictor, small, kind, strength, seed, path) for strength in kind.strengths
         ]
         for kind in CORRUPTIONS
     }
@@ -272,13 +269,13 @@ def _shots(
 
 def _shot(
     predictor: Predictor,
-    pixels: NDArray[np.uint8],
+    small: NDArray[np.uint8],
     kind: Corruption,
     strength: float,
     seed: int,
     path: str,
 ) -> Shot:
-    changed = _changed(pixels, kind, strength, seed, path, predictor)
+    changed = _changed(small, kind, strength, seed, path, predictor.card.preprocessing.size_px)
     outputs = predictor.outputs(changed)
     rule, names = predictor.card.rule, predictor.classes
     best = int(rule.answers(outputs.probs[None])[0])
