@@ -66,6 +66,9 @@ PLANTED = [
         "groups of 5, alike by 0.3, a camera 25 points worse", 1_000, 0.90, 5, 0.3, "camera", 0.25
     ),
     Kind(
+        "groups of 5, alike by 0.3, a camera 30 points worse", 1_000, 0.90, 5, 0.3, "camera", 0.30
+    ),
+    Kind(
         "groups of 5, alike by 0.3, a fifth 20 points worse", 1_000, 0.90, 5, 0.3, "brightness", 0.2
     ),
     Kind(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tellapart
+from helpers.commands import run_command
 from helpers.images import write_classes
 from helpers.probes import SMALL
 from tellapart import Run, UserError
@@ -76,6 +77,21 @@ def test_every_column_has_a_value_for_each_image(run: Run):
 def test_an_unknown_column_is_refused_by_name(run: Run):
     with pytest.raises(UserError, match="camera"):
         tellapart.evaluate(run.path, slices=["kamera"], quiet=True)
+
+
+def test_the_command_prints_the_slices(run: Run):
+    lines = run_command("evaluate", run.path, "--slices", "camera").out.splitlines()
+    assert "None of 2 slices by 1 column is worse than the rest beyond chance." in lines
+    assert [line.split("\t")[:2] for line in lines if line.startswith("camera")] == [
+        ["camera: new", "12"],
+        ["camera: old", "12"],
+    ]
+
+
+def test_the_form_of_data_needs_data(run: Run):
+    result = run_command("evaluate", run.path, "--crops")
+    assert result.code == 2
+    assert "need DATA" in result.err
 
 
 def test_without_images_a_run_folder_is_needed(run: Run):

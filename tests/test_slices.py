@@ -116,6 +116,11 @@ def test_a_column_that_cannot_tell_says_why():
     }
 
 
+def test_few_images_are_told():
+    slices = measure_slices(answers(np.ones(8, bool)), {"light": ["day"] * 4 + ["night"] * 4})
+    assert slices.lines[0] == "No slice has enough images to be tested."
+
+
 # ── how columns are cut ──
 
 

@@ -16,8 +16,9 @@ from helpers.pages import Page
 from helpers.probes import SMALL
 from tellapart import Refused, Run, UserError
 from tellapart.corruptions import CORRUPTIONS, reduced
-from tellapart.evaluation.metrics import Score
-from tellapart.evaluation.stress import StressCurve, StressPoint, promise_line
+from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.rule import AnswerRule
+from tellapart.evaluation.stress import StressCurve, corrected, promise_line, stress_point
 
 KINDS = {kind.name: kind for kind in CORRUPTIONS}
 SAME_SIZE = [kind for kind in CORRUPTIONS if kind.name not in ("crop", "smaller")]
@@ -49,6 +50,13 @@ def test_a_change_is_a_function_of_its_key(kind):
     first, again = (kind.apply(image(), kind.strengths[2], 7, 30) for _ in range(2))
     assert np.array_equal(first, again)
     assert first.dtype == np.uint8
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS, ids=lambda kind: kind.name)
+def test_odd_images_are_changed_too(kind):
+    shapes = [(1, 1, 3), (1, 300, 3), (300, 2, 3)]
+    changed = [kind.apply(np.zeros(shape, np.uint8), kind.strengths[-1], 1, 30) for shape in shapes]
+    assert all(pixels.size for pixels in changed)
 
 
 @pytest.mark.parametrize("name", ["noise", "crop"])
@@ -90,29 +98,46 @@ def test_only_images_much_larger_than_the_input_are_reduced():
 # ── the promise ──
 
 
-def point(strength: str, right: Score) -> StressPoint:
-    whole = Score(1.0, 0.9, 1.0, 100)
-    return StressPoint(strength, whole, whole, right, whole, whole, 0, 0)
+def answers(right: int, count: int = 100, confidence: float = 0.9) -> Predictions:
+    """Answers of one confidence, of which the first are right."""
+    probs = np.tile(np.array([[confidence, 1 - confidence]], np.float32), (count, 1))
+    labels = (np.arange(count) >= right).astype(np.int64)
+    return Predictions(probs, labels, tuple(map(str, range(count))), ("cat", "dog"))
 
 
-CLEAN, MISSED = Score(0.98, 0.96, 0.99, 100), Score(0.94, 0.88, 0.97, 100)
-BROKEN, SILENT = Score(0.7, 0.6, 0.8, 100), Score(float("nan"), 0.0, 1.0, 0)
+def curve(*changed: Predictions, target: float | None = 0.95) -> StressCurve:
+    """Answers as a curve of the strengths 0, 1, 2, …"""
+    rule = AnswerRule(0.8)
+    points = [
+        stress_point(f"{place} px", those, changed[0], rule, target)
+        for place, those in enumerate(changed)
+    ]
+    return StressCurve("blur", "", tuple(corrected(points)), target)
 
 
 def test_the_promise_breaks_where_chance_does_not_explain_it():
-    points = (point("none", CLEAN), point("1 px", MISSED), point("2 px", BROKEN))
-    curve = StressCurve("blur", "", points, 0.95)
-    assert (curve.misses_at, curve.breaks_at) == ("1 px", "2 px")
-    assert "blur from 2 px" in promise_line([curve])
+    found = curve(answers(98), answers(94), answers(80))
+    assert (found.misses_at, found.breaks_at) == ("1 px", "2 px")
+    assert "blur from 2 px" in promise_line([found])
+
+
+def test_one_wrong_answer_breaks_nothing():
+    found = curve(answers(1, 1), answers(0, 1))
+    assert (found.misses_at, found.breaks_at) == ("1 px", None)
 
 
 def test_who_answers_nothing_breaks_nothing():
-    curve = StressCurve("blur", "", (point("none", CLEAN), point("2 px", SILENT)), 0.95)
-    assert (curve.misses_at, curve.breaks_at) == (None, None)
+    found = curve(answers(98), answers(10, confidence=0.6))
+    assert (found.points[1].coverage.value, found.breaks_at, found.misses_at) == (0.0, None, None)
 
 
 def test_without_a_promise_nothing_breaks():
-    assert StressCurve("blur", "", (point("none", BROKEN),), None).breaks_at is None
+    assert curve(answers(98), answers(10), target=None).breaks_at is None
+
+
+def test_each_further_look_makes_a_break_less_sure():
+    alone, among = curve(answers(88)), curve(answers(88), *[answers(98)] * 4)
+    assert among.points[0].p == pytest.approx(5 * (alone.points[0].p or 0))
 
 
 # ── the verb ──

@@ -29,7 +29,8 @@ def audited(run: Run, shown: Path) -> Path:
     labels = [finding(shown, f"sky/00{place}.jpg", proposal="brick") for place in range(1, 8)]
     outlier = finding(shown, "leaf/002.jpg", kind="outlier", title="Unlike the rest")
     disputed = finding(shown, "sky/008.jpg", proposal="leaf")
-    write_findings(run.path / "audit" / "findings.jsonl", *labels, outlier, disputed)
+    whole = {**outlier, "kind": "shortcut", "title": "Size tells the classes", "images": []}
+    write_findings(run.path / "audit" / "findings.jsonl", *labels, outlier, disputed, whole)
     return run.path
 
 
@@ -157,6 +158,11 @@ def test_filters_show_kinds_and_classes(page: Any):
     assert page.inner_text("#title") == "Unlike the rest"
     page.select_option("#class", "brick")
     assert page.is_visible("#done")
+
+
+def test_a_finding_without_images_is_told_too(page: Any):
+    page.click("#whole summary")
+    assert "Size tells the classes" in page.inner_text("#whole-list")
 
 
 def ask(address: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:

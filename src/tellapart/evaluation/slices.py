@@ -105,7 +105,9 @@ class Slices:
             f" {-100 * entry.difference.value:.1f} points fewer than of the rest (p = {entry.p:.2g})"
             for entry in self.failing
         ]
-        if not lines:
+        if not self.tested:
+            lines = ["No slice has enough images to be tested."]
+        elif not lines:
             lines = [f"None of {count} by {columns} is worse than the rest beyond chance."]
         return lines + [f"{name} is not tested: {why}." for name, why in self.skipped.items()]
 

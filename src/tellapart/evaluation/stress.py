@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tellapart.evaluation.clusters import design_effect
+from tellapart.evaluation.intervals import CONFIDENCE
 from tellapart.evaluation.metrics import Score, share
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.rule import AnswerRule
+from tellapart.evaluation.significance import holm
+from tellapart.evaluation.threshold import chance_of_luck
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class StressPoint:
         unfamiliar: the share that is unlike the training images.
         lost: how many images were right unchanged and are wrong now.
         gained: how many were wrong unchanged and are right now.
+        p: how often so few of the answers are right, if they keep the promise. It is corrected for
+            the number of changes and strengths. None where nothing is answered or promised.
     """
 
     strength: str
@@ -36,23 +44,22 @@ class StressPoint:
     unfamiliar: Score
     lost: int
     gained: int
+    p: float | None = None
 
-    def breaks(self, target: float) -> bool:
+    @property
+    def breaks(self) -> bool:
         """Whether fewer answers are right than was promised, and chance does not explain it. Who
         answers nothing breaks nothing.
         """
-        return bool(self.accuracy_answered.count) and self.accuracy_answered.high < target
-
-    def misses(self, target: float) -> bool:
-        """Whether fewer answers are right than was promised, be it by chance."""
-        return bool(self.accuracy_answered.count) and self.accuracy_answered.value < target
+        return self.p is not None and self.p < 1 - CONFIDENCE
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, null where a number does not exist."""
         scores = {
             name: value.as_json() for name, value in vars(self).items() if isinstance(value, Score)
         }
-        return {"strength": self.strength, **scores, "lost": self.lost, "gained": self.gained}
+        counts = {"lost": self.lost, "gained": self.gained, "p": self.p}
+        return {"strength": self.strength, **scores, **counts}
 
 
 @dataclass(frozen=True)
@@ -74,18 +81,16 @@ class StressCurve:
     @property
     def breaks_at(self) -> str | None:
         """The weakest strength at which the promise is broken beyond chance. None: at none."""
-        return self._first("breaks")
+        return next((point.strength for point in self.points if point.breaks), None)
 
     @property
     def misses_at(self) -> str | None:
         """The weakest strength at which it is missed in the sample. None means at none."""
-        return self._first("misses")
-
-    def _first(self, test: str) -> str | None:
         if self.target is None:
             return None
-        failing = (point for point in self.points if getattr(point, test)(self.target))
-        return next((point.strength for point in failing), None)
+        shares = ((point.strength, point.accuracy_answered) for point in self.points)
+        missed = (name for name, share in shares if share.count and share.value < self.target)
+        return next(missed, None)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -99,7 +104,11 @@ class StressCurve:
 
 
 def stress_point(
-    strength: str, changed: Predictions, unchanged: Predictions, rule: AnswerRule
+    strength: str,
+    changed: Predictions,
+    unchanged: Predictions,
+    rule: AnswerRule,
+    target: float | None = None,
 ) -> StressPoint:
     """Measure the answers to images that are changed by one strength.
 
@@ -108,6 +117,7 @@ def stress_point(
         changed: the answers to the changed images.
         unchanged: the answers to the same images as they are, in the same order.
         rule: what the model answers.
+        target: the accuracy that answers should have. The p value is not corrected yet.
 
     >>> probs = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
     >>> before = Predictions(probs, np.array([0, 0]), ("a.jpg", "b.jpg"), ("cat", "dog"))
@@ -127,7 +137,32 @@ def stress_point(
         unfamiliar=share(decisions == "unfamiliar", clusters),
         lost=int(np.sum(unchanged.correct & ~changed.correct)),
         gained=int(np.sum(~unchanged.correct & changed.correct)),
+        p=_broken_p(changed.correct[answered], clusters[answered], target),
     )
+
+
+def corrected(points: Sequence[StressPoint]) -> list[StressPoint]:
+    """The points with p values that are corrected for how many of them there are, by Holm's method.
+
+    Args:
+        points: all that are looked at together, each once.
+    """
+    tested = [place for place, point in enumerate(points) if point.p is not None]
+    ps = dict(zip(tested, holm([points[place].p or 0.0 for place in tested]), strict=True))
+    return [replace(point, p=ps.get(place)) for place, point in enumerate(points)]
+
+
+def _broken_p(
+    correct: NDArray[np.bool_], clusters: NDArray[np.int64], target: float | None
+) -> float | None:
+    """The chance of so many errors or more if each answer is right with the chance `target`."""
+    if target is None or not len(correct):
+        return None
+    effect = design_effect(correct, clusters)
+    # Parts of an image are rounded to the safe side.
+    count = math.ceil(len(correct) / effect - 1e-9)
+    errors = math.floor(float((~correct).sum()) / effect + 1e-9)
+    return 1.0 if not errors else max(1 - chance_of_luck(count, errors - 1, target), 0.0)
 
 
 def promise_line(curves: Sequence[StressCurve]) -> str:

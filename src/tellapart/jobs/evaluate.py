@@ -202,8 +202,7 @@ def evaluate(
     predictions = predictions.rows(is_new)
     with console.step("Measuring the intervals"):
         metrics = measure(predictions, seed=seed, class_counts=counts)
-        used = measured.rows(measured.ok)
-        columns = slice_columns(used.replace(light=hook.light_of(used)).rows(is_new))
+        columns = _columns(measured, hook, is_new) if slices else {}
         sliced = _sliced(predictions, predictor.card.rule, columns, slices)
     return Evaluation(
         metrics=metrics,
@@ -253,6 +252,12 @@ def _of_run(
         seed=seed,
         slices=_sliced(predictions, predictor.card.rule, columns, slices),
     )
+
+
+def _columns(measured: Catalog, hook: AnswersAndThumbnails, is_new: NDArray[np.bool_]) -> Columns:
+    """The columns of the usable images that are new to the model."""
+    used = measured.rows(measured.ok)
+    return slice_columns(used.replace(light=hook.light_of(used)).rows(is_new))
 
 
 def _sliced(

@@ -19,7 +19,7 @@ from tellapart.corruptions import CORRUPTIONS, Corruption, reduced
 from tellapart.decoding import encode_thumbnail
 from tellapart.errors import UserError
 from tellapart.evaluation.predictions import Predictions
-from tellapart.evaluation.stress import StressCurve, stress_point
+from tellapart.evaluation.stress import StressCurve, corrected, stress_point
 from tellapart.home import user_path
 from tellapart.keyed import keyed_numbers
 from tellapart.modelfile.predictor import Outputs, Predictor, load
@@ -191,25 +191,21 @@ def _answers(predictor: Predictor, read: RunData, seed: int, path: str) -> list[
     pixels = read.pixels(path)
     if pixels is None:
         return None
+    size_px = predictor.card.preprocessing.size_px
+    small = reduced(pixels, size_px)
     return [
-        predictor.outputs(_changed(pixels, kind, strength, seed, path, predictor))
+        predictor.outputs(
+            pixels if kind is None else _changed(small, kind, strength, seed, path, size_px)
+        )
         for kind, strength in STEPS
     ]
 
 
 def _changed(
-    pixels: NDArray[np.uint8],
-    kind: Corruption | None,
-    strength: float,
-    seed: int,
-    path: str,
-    predictor: Predictor,
+    small: NDArray[np.uint8], kind: Corruption, strength: float, seed: int, path: str, size_px: int
 ) -> NDArray[np.uint8]:
-    if kind is None:
-        return pixels
-    size_px = predictor.card.preprocessing.size_px
     key = int(keyed_numbers(seed, f"stress {kind.name}", [path])[0])
-    return kind.apply(reduced(pixels, size_px), strength, key, size_px)
+    return kind.apply(small, strength, key, size_px)
 
 
 def _curves(
@@ -234,17 +230,23 @@ def _curves(
                 rule.answers(probs),
             )
         )
-    unchanged = stress_point("none", steps[0], steps[0], rule)
-    curves, place = [], 1
-    for kind in CORRUPTIONS:
-        changed = steps[place : place + len(kind.strengths)]
-        place += len(kind.strengths)
-        points = [
-            stress_point(kind.in_words(strength), answers, steps[0], rule)
-            for strength, answers in zip(kind.strengths, changed, strict=True)
+    names = [kind.in_words(strength) if kind else "none" for kind, strength in STEPS]
+    unchanged, *points = corrected(
+        [
+            stress_point(name, answers, steps[0], rule, target)
+            for name, answers in zip(names, steps, strict=True)
         ]
-        curves.append(StressCurve(kind.name, kind.meaning, (unchanged, *points), target))
-    return tuple(curves)
+    )
+    following = iter(points)
+    return tuple(
+        StressCurve(
+            kind.name,
+            kind.meaning,
+            (unchanged, *(next(following) for _ in kind.strengths)),
+            target,
+        )
+        for kind in CORRUPTIONS
+    )
 
 
 def _shots(
@@ -256,9 +258,10 @@ def _shots(
     pixels = read.pixels(path)
     if pixels is None:  # it has gone since it was answered
         return {}
+    small = reduced(pixels, predictor.card.preprocessing.size_px)
     return {
         kind.name: [
-            _shot(predictor, pixels, kind, strength, seed, path) for strength in kind.strengths
+            _shot(predictor, small, kind, strength, seed, path) for strength in kind.strengths
         ]
         for kind in CORRUPTIONS
     }
@@ -266,13 +269,13 @@ def _shots(
 
 def _shot(
     predictor: Predictor,
-    pixels: NDArray[np.uint8],
+    small: NDArray[np.uint8],
     kind: Corruption,
     strength: float,
     seed: int,
     path: str,
 ) -> Shot:
-    changed = _changed(pixels, kind, strength, seed, path, predictor)
+    changed = _changed(small, kind, strength, seed, path, predictor.card.preprocessing.size_px)
     outputs = predictor.outputs(changed)
     rule, names = predictor.card.rule, predictor.classes
     best = int(rule.answers(outputs.probs[None])[0])

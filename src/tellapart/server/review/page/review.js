@@ -13,6 +13,7 @@ const images = new Images();
 const decisions = new Decisions(tellSaved);
 
 let page; // what the server sent
+let total = 0; // different images
 let numbered = true;
 let at = 0; // place in `visible`
 let typed = "";
@@ -54,6 +55,7 @@ async function begin() {
     return;
   }
   numbered = areNumbered(page.classes);
+  total = new Set(page.items.map((item) => item[1])).size;
   find("name").textContent = page.title;
   document.title = `${page.title} – tellapart`;
   for (const name of page.classes) {
@@ -62,6 +64,10 @@ async function begin() {
   }
   const kinds = new Set(page.findings.map(([kind]) => kind));
   for (const kind of kinds) find("kind").append(new Option(kind, kind));
+  const withImages = new Set(page.items.map(([finding]) => finding));
+  const whole = page.findings.filter((_, place) => !withImages.has(place));
+  find("whole").hidden = whole.length === 0;
+  find("whole-list").replaceChildren(...terms(whole.map(([, title, text]) => [title, text])));
   for (const [key, meaning] of HELP) {
     const row = find("key-rows").insertRow();
     const head = document.createElement("th");
@@ -177,14 +183,16 @@ function isTurned(index) {
 function facts(index) {
   const { label, proposal, path, split, confidence } = review.item(index);
   const rows = [["label", label ?? "none"], ["proposal", proposal], ["file", path], ["split", split], ["the model's confidence", confidence === null ? null : `${(100 * confidence).toFixed(1)} %`]];
-  find("fact-list").replaceChildren(
-    ...rows.filter(([, value]) => value).flatMap(([name, value]) => {
-      const [term, detail] = [document.createElement("dt"), document.createElement("dd")];
-      term.textContent = name;
-      detail.textContent = value;
-      return [term, detail];
-    }),
-  );
+  find("fact-list").replaceChildren(...terms(rows.filter(([, value]) => value)));
+}
+
+function terms(rows) {
+  return rows.flatMap(([name, value]) => {
+    const [term, detail] = [document.createElement("dt"), document.createElement("dd")];
+    term.textContent = name;
+    detail.textContent = value;
+    return [term, detail];
+  });
 }
 
 async function showNear(index) {
@@ -255,7 +263,6 @@ function go(place) {
 }
 
 function progress() {
-  const total = new Set(page.items.map((item) => item[1])).size;
   let done = 0;
   for (const [action] of decisions.decided.values()) done += action !== "later";
   find("bar").max = Math.max(total, 1);
