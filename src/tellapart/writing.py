@@ -6,7 +6,9 @@ import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from tellapart.errors import Refused, UserError, reason_of
 
@@ -25,6 +27,20 @@ def write_whole(path: Path, data: bytes | str) -> None:
         UserError: the folder cannot be written to.
     """
     content = data.encode() if isinstance(data, str) else data
+    write_whole_by(path, lambda file: file.write(content), len(content))
+
+
+def write_whole_by(path: Path, write: Callable[[BinaryIO], object], num_bytes: int) -> None:
+    """Write a file as `write_whole` does, piece by piece, so that it need not fit into memory.
+
+    Args:
+        path: of the file.
+        write: writes all of it to an open file, in which it may seek.
+        num_bytes: about how large the file is, for the message where the disk is full.
+
+    Raises:
+        Refused, UserError: as `write_whole`.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(
@@ -32,7 +48,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
         )
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(0o666 & ~_umask())
@@ -42,7 +58,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
             raise
         sync_folder(path.parent)
     except OSError as error:
-        raise disk_error(error, path, len(content)) from error
+        raise disk_error(error, path, num_bytes) from error
 
 
 def sync_folder(folder: Path) -> None:

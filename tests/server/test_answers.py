@@ -95,6 +95,26 @@ def test_a_heat_map_lies_on_the_square_that_the_network_sees(server: Serving):
     assert found["width"] * 160 == pytest.approx(found["height"] * 80)
     assert found["left"] == pytest.approx((1 - found["width"]) / 2, abs=0.01)
     assert "map" not in server.predict(file.getvalue()).json
+    assert found["kind"] == "activation" and found["class"] != found["runner_up"]["class"]
+    assert Image.open(io.BytesIO(base64.b64decode(found["runner_up"]["png"]))).size == img.size
+
+
+def test_the_nearest_training_images_of_a_served_run(model: Path, shown: Path):
+    photo = (shown / "leaf" / "002.jpg").read_bytes()
+    with serving(model.parent, workers=1) as server:
+        near = server.predict(photo, "?neighbours=3&map=1").json["neighbours"]
+        assert [found["label"] for found in near] == ["leaf"] * 3
+        assert "leaf/002.jpg" not in [found["path"] for found in near]
+        assert near[0]["similarity"] >= near[1]["similarity"] >= near[2]["similarity"]
+        assert "neighbours" not in server.predict(photo, "?neighbours=0").json
+        assert server.predict(photo, "?neighbours=many").code == "bad_request"
+        assert server.predict(photo, "?neighbours=51").status == 400
+
+
+def test_a_file_alone_has_no_neighbours_and_says_what_has(server: Serving, files: list[Path]):
+    reply = server.predict(files[0].read_bytes(), "?neighbours=3")
+    assert (reply.status, reply.code) == (400, "no_neighbours")
+    assert "Serve its run folder" in reply.json["error"]["message"]
 
 
 def test_what_a_client_may_know_of_a_model(server: Serving, predictor: Predictor):

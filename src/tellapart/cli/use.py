@@ -48,6 +48,7 @@ verb = partial(verbs.command, cls=Verb, rich_help_panel="Use")
         "predict runs/20261121-101500-photos new/ --out answers.csv",
         "predict model.onnx - < list-of-files.txt",
         "predict model.onnx new/ --out answers/ --shard 3/8 --resume",
+        "predict runs/20261121-101500-photos new/ --explain why/",
     )
 )
 def predict(
@@ -99,6 +100,13 @@ def predict(
             metavar="NAME",
         ),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        option(
+            "Show why the first 100 images are answered so, in a page and pictures in this folder.",
+            metavar="FOLDER",
+        ),
+    ] = None,
     columns: Columns = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -115,17 +123,21 @@ def predict(
         shard=shard,
         engine=engine,
         provider=provider,
+        explain=explain,
         quiet=quiet,
     )
     count = sum(predicted.statuses.values())
     if json_ and out:
-        print_json({"statuses": dict(predicted.statuses), "out": escape(str(out)), "rows": count})
+        row = {"statuses": dict(predicted.statuses), "out": escape(str(out)), "rows": count}
+        print_json({**row, **predicted.page_as_json()})
     elif json_:
         print_json(predicted.as_json(top))
     elif out:
         echo(f"{count:,} row{'s' * (count != 1)} written to {out}")
     else:
         print_answers(predicted.answers, top)
+    if predicted.explained and not json_:
+        echo(f"explained {predicted.explained}")
     end_with(predicted.statuses, quiet=quiet or json_)
 
 

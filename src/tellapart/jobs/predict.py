@@ -8,11 +8,13 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tellapart.catalog.names import escape
 from tellapart.catalog.table import Catalog
 from tellapart.errors import Interrupted, UserError
 from tellapart.modelfile.answers import answer_columns, answer_row, answers_frame
@@ -28,8 +30,11 @@ from tellapart.tables import Columns, Row
 if TYPE_CHECKING:
     import polars
 
+    from tellapart.explain.folder import ExplanationFolder
     from tellapart.sources.tables.table_file import Frame
 
+
+EXPLAINED = 100  # images at most; a page of more would be read by nobody
 
 # What `predict` takes as its images.
 Inputs: TypeAlias = "Image | Iterable[Image | tuple[Image, str | int]] | Frame | Catalog"
@@ -45,12 +50,14 @@ class Predicted:
         table: where they were written; None where no file was asked for.
         statuses: status → number of answers, sorted by name. Those that were in a table before,
             and were not computed again, count too.
+        explained: the page of explanations; None where none was asked for.
     """
 
     answers: tuple[Answer, ...]
     classes: tuple[str, ...]
     table: Path | None = None
     statuses: Mapping[str, int] = field(default_factory=dict)
+    explained: Path | None = None
 
     def to_frame(self) -> polars.DataFrame:
         """A polars data frame with the columns of the table that `predict` writes, without the row
@@ -66,7 +73,11 @@ class Predicted:
         for entry, answer in zip(answers, self.answers, strict=True):
             if answer.prediction_set:
                 entry["set"] = list(answer.prediction_set)
-        return {"statuses": dict(self.statuses), "answers": answers}
+        return {"statuses": dict(self.statuses), "answers": answers, **self.page_as_json()}
+
+    def page_as_json(self) -> dict[str, str]:
+        """Where the page of explanations is, if there is one."""
+        return {"explained": escape(str(self.explained))} if self.explained else {}
 
 
 def predict(
@@ -81,6 +92,7 @@ def predict(
     shard: str | None = None,
     engine: str | None = None,
     provider: str | None = None,
+    explain: str | PathLike[str] | None = None,
     quiet: bool = False,
 ) -> Predicted:
     """Answer images, one row an image, in their order.
@@ -109,6 +121,9 @@ def predict(
             process.
         provider: what runs the network, as "cpu" or "cuda"; None means "cpu", or what a loaded
             predictor has.
+        explain: a folder for explanations of the first 100 images: a picture of each with the heat
+            maps of the answer and of the runner-up, and index.html. Where the model is a run
+            folder, the nearest training images are there too.
         quiet: show no progress.
 
     Returns:
@@ -117,7 +132,8 @@ def predict(
     Raises:
         UserError: no model, no images, no sets of that level, a table or an archive that cannot be
             used, a table of a kind that cannot be written, or one that was begun with another
-            model, other images or other options.
+            model, other images or other options. Or `explain` names a folder of other files, or
+            goes with resume or an engine.
         Interrupted: the user stopped it. The message says where the answers so far are.
         Refused: the disk is full.
 
@@ -132,18 +148,35 @@ def predict(
     # The table may lie among the images, and is none of them.
     stream = stream_images(images, _reading(set or {}), own_files(out) if out else all_stay)
     _check_wishes(out, keep=keep, resume=resume, engine=engine)
+    if explain and (resume or engine):
+        raise UserError(
+            "Explanations are of images that are answered here and now, so that they cannot go"
+            " with --resume or --engine.",
+            "Explain a few images in a prediction of their own.",
+        )
     predictor = _loaded(model, provider)
     if sets is not None:
         predictor.check_sets(sets)
     if share:
         stream = stream.of_shard(share)
+    explanations = None
+    if explain:
+        # Only here: most predictions explain nothing.
+        from tellapart.pipeline.explanations import explanation_folder
+
+        explanations = explanation_folder(explain, model, predictor)
     table = None
     if out:
         origin = _origin(predictor, sets=sets, shard=shard, set=set)
         table = open_table(out, _columns(predictor, sets, share), origin, resume=resume)
-    work = _Work(predictor, stream, sets, engine, table)
+    work = _Work(predictor, stream, sets, engine, table, explanations)
     answers, statuses = work.done(console, keep=keep)
-    return Predicted(tuple(answers), predictor.classes, table.path if table else None, statuses)
+    page = None
+    if explanations:
+        with console.step("Checking the heat maps"):
+            page = explanations.finish(more=sum(statuses.values()) > EXPLAINED)
+    written = table.path if table else None
+    return Predicted(tuple(answers), predictor.classes, written, statuses, page)
 
 
 def _check_wishes(
@@ -207,6 +240,7 @@ class _Work:
     sets: float | None
     engine: str | None
     table: Table | None
+    explanations: ExplanationFolder | None = None
 
     def done(self, console: Console, *, keep: bool) -> tuple[list[Answer], dict[str, int]]:
         """The answers that are kept, and how many there are of each status.
@@ -238,7 +272,13 @@ class _Work:
             from tellapart.modelfile.on_ray import answer_on_ray
 
             return answer_on_ray(self.predictor, self.stream.images, sets=self.sets)
-        return self.predictor.predict_each(self.stream.images, sets=self.sets)
+        return self._explained_first()
+
+    def _explained_first(self) -> Generator[Answer, None, None]:
+        if self.explanations:
+            few = islice(self.stream.images, EXPLAINED)
+            yield from self.explanations.answers(few, sets=self.sets)
+        yield from self.predictor.predict_each(self.stream.images, sets=self.sets)
 
     def _row(self, place: int, answer: Answer) -> Row:
         row = answer_row(answer, self.predictor.classes, sets=self.sets is not None)

@@ -70,7 +70,7 @@ def serve(
             f"Everybody who reaches {host} could use the models.",
             "Give a token with --token-file, or serve on 127.0.0.1 behind a proxy that asks for one.",
         )
-    served = _load([models] if isinstance(models, str | PathLike) else models)
+    served, runs = _load([models] if isinstance(models, str | PathLike) else models)
     allowed = {name.lower() for name in names}
     if token is None or allowed:
         allowed |= {*LOOPBACK_NAMES, host.lower()}
@@ -84,7 +84,12 @@ def serve(
         ) from None
     console = Console(quiet=quiet)
     app, desk = make_app(
-        served, workers=workers or usable_cores(), limits=limits, token=token, hosts=allowed
+        served,
+        workers=workers or usable_cores(),
+        limits=limits,
+        token=token,
+        hosts=allowed,
+        runs=runs,
     )
     address = _address(host, listening)
 
@@ -97,8 +102,10 @@ def serve(
         run(app, desk, listening, limits, started)
 
 
-def _load(models: Sequence[str | PathLike[str]]) -> dict[str, Predictor]:
-    """Name → loaded model.
+def _load(
+    models: Sequence[str | PathLike[str]],
+) -> tuple[dict[str, Predictor], dict[str, Path]]:
+    """Name → loaded model, and name → run folder of those that are given as one.
 
     Raises:
         UserError: there is none, or two have one name.
@@ -106,12 +113,15 @@ def _load(models: Sequence[str | PathLike[str]]) -> dict[str, Predictor]:
     if not models:
         raise UserError("There is no model to serve.", "Name a model.onnx or a run folder.")
     found: dict[str, Predictor] = {}
+    runs: dict[str, Path] = {}
     for given in models:
         name, path = _named(given)
         if name in found:
             raise UserError(f"Two models are called {name!r}.", f"Name one of them: NAME={path}.")
         found[name] = load(path)
-    return found
+        if path.is_dir():
+            runs[name] = path.absolute()
+    return found, runs
 
 
 def _named(given: str | PathLike[str]) -> tuple[str, Path]:

@@ -30,6 +30,7 @@ from tellapart.pipeline.request import Request, asked_request
 from tellapart.pipeline.run import Run
 from tellapart.pipeline.services import Services, open_services
 from tellapart.pipeline.ship import ship
+from tellapart.pipeline.train_index import train_index
 from tellapart.recipe import Recipe
 from tellapart.sources.source import Source
 
@@ -199,6 +200,7 @@ def _by_probe(
         probe=model.probe,
         left_out=left_out,
         preset=request.preset,
+        index=train_index(model, data.catalog, request),
     )
     return Run.open(write_run(trained, request, services))
 

@@ -32,6 +32,7 @@ from tellapart.pipeline.record import Trained, write_results
 from tellapart.pipeline.request import Request, how_to_resume
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import measured_rows, ship
+from tellapart.pipeline.train_index import train_index
 from tellapart.pipeline.training_setup import (
     build_network,
     hold_images,
@@ -149,6 +150,7 @@ def finish_network(
         training=fitted.facts,
         comparison=comparison,
         preset=request.preset,
+        index=train_index(model, catalog, request),
     )
     write_results(run.folder, trained, request.name, services)
     return trained

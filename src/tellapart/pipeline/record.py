@@ -27,6 +27,7 @@ from tellapart.pipeline.pages import timestamp
 from tellapart.pipeline.request import Request
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import Shipped
+from tellapart.pipeline.train_index import TrainIndex
 from tellapart.probe.fit import Probe
 from tellapart.recipe import Recipe, flat_items, recipe_values
 from tellapart.report.run.page import ReportInput, render
@@ -57,6 +58,7 @@ class Trained:
         folds: of a cross-validation, what they measured.
         left_out: how well a class that was never shown would be noticed. None if not measured.
         preset: what a preset chose and why, as plain values; empty without one.
+        index: the embedded train images, for the nearest of them. None where none is at hand.
     """
 
     recipe: Recipe
@@ -70,6 +72,7 @@ class Trained:
     folds: Folded | None = None
     left_out: LeftOut | None = None
     preset: Mapping[str, Any] = field(default_factory=dict)
+    index: TrainIndex | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -85,7 +88,7 @@ class Trained:
 
 def write_run(trained: Trained, request: Request, services: Services) -> Path:
     """Write a run folder at once; returns its path."""
-    room = 2 * len(trained.shipped.model)
+    room = 2 * len(trained.shipped.model) + (trained.index.size if trained.index else 0)
     with new_run(request.runs, escape(request.name), needs_bytes=room) as run:
         write_data_place(run, request.source)
         write_beginning(run, trained.recipe, trained.data.catalog)
@@ -118,6 +121,9 @@ def write_results(run: RunFolder, trained: Trained, name: str, services: Service
         run.write_predictions("predictions-train.parquet", shipped.out_of_fold)
     if trained.folds:
         write_folds(run, trained.data.catalog, trained.folds)
+    if trained.index:
+        with services.step("index", "Writing the index of train images"):
+            trained.index.write(run)
     run.write_json("metrics.json", _metrics(trained, clock.seconds()))
     with services.step("report", "Writing the report"):
         run.write("report.html", render(_report(trained, escape(name), clock.seconds())))

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
@@ -34,6 +35,7 @@ def make_app(
     limits: Limits,
     token: str | None = None,
     hosts: Collection[str] = (),
+    runs: Mapping[str, Path] | None = None,
     log: TextIO | None = None,
 ) -> tuple[ASGIApp, Desk]:
     """The application, and the desk whose workers answer while it runs.
@@ -44,10 +46,15 @@ def make_app(
         limits: of requests and answers.
         token: that clients must show; None asks for none.
         hosts: the names by which clients may call the server; empty means any.
+        runs: name → run folder, of models that are served as one.
         log: where requests are noted; None means standard error.
     """
-    desk = Desk({name: model.graph for name, model in models.items()}, workers, limits)
-    served = {name: Served(name, model) for name, model in models.items()}
+    served = {name: Served(name, model, (runs or {}).get(name)) for name, model in models.items()}
+    indexed = {
+        name: str(model.run) for name, model in served.items() if model.without_index is None
+    }
+    graphs = {name: model.graph for name, model in models.items()}
+    desk = Desk(graphs, workers, limits, indexed)
     metrics = Metrics(desk, {name: model.seen for name, model in served.items() if model.seen})
     service = Service(served, desk, limits, metrics)
 

@@ -20,6 +20,10 @@ def _of(**properties: Any) -> dict[str, Any]:
 TEXT, NUMBER = {"type": "string"}, {"type": "number"}
 TEXTS = {"type": "array", "items": TEXT}
 ERROR = _json(_of(error=_of(code=TEXT, message=TEXT), request_id=TEXT), "Why there is no answer.")
+CLASS_MAP: dict[str, Any] = {
+    "class": TEXT,
+    "png": {**TEXT, "description": "Transparent, in base64: orange speaks for the class."},
+}
 ANSWER = _of(
     status={**TEXT, "description": "ok, or why the file is no image that can be used."},
     notes=TEXTS,
@@ -35,7 +39,23 @@ ANSWER = _of(
     image=_of(
         width=NUMBER, height=NUMBER, brightness=NUMBER, contrast=NUMBER, colourfulness=NUMBER
     ),
-    map=_of(png=TEXT, left=NUMBER, top=NUMBER, width=NUMBER, height=NUMBER),
+    map={
+        **_of(
+            kind={"enum": ["activation", "occlusion"]},
+            **CLASS_MAP,
+            runner_up={"anyOf": [_of(**CLASS_MAP), {"type": "null"}]},
+            left=NUMBER,
+            top=NUMBER,
+            width=NUMBER,
+            height=NUMBER,
+        ),
+        "type": ["object", "null"],
+        "description": "null where the network has no such map.",
+    },
+    neighbours={
+        "type": "array",
+        "items": _of(path=TEXT, label=TEXT, split=TEXT, digest=TEXT, similarity=NUMBER),
+    },
     ms=_of(decode=NUMBER, compute=NUMBER, wait=NUMBER),
 )
 
@@ -51,8 +71,17 @@ def description(models: Sequence[str], *, token: bool) -> dict[str, Any]:
     heat = {
         "name": "map",
         "in": "query",
-        "schema": {"enum": ["0", "1"]},
-        "description": "1 adds the heat map of the answer, as a PNG in base64.",
+        "schema": {"enum": ["0", "1", "occlusion"]},
+        "description": (
+            "1 adds the heat maps of the answer and of the runner-up, as PNGs in base64. Where the"
+            " network has none, occlusion adds maps at the cost of 50 answers."
+        ),
+    }
+    near = {
+        "name": "neighbours",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 50},
+        "description": "How many of the nearest training images to add. Needs a served run folder.",
     }
     raw = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in IMAGE_TYPES}
     form = {"schema": _of(image={"type": "array", "items": {"type": "string", "format": "binary"}})}
@@ -62,7 +91,7 @@ def description(models: Sequence[str], *, token: bool) -> dict[str, Any]:
     }
     predict = {
         "summary": "Classify one image, or several in a form.",
-        "parameters": [name, heat],
+        "parameters": [name, heat, near],
         "requestBody": {"required": True, "content": {**raw, "multipart/form-data": form}},
         "responses": {
             "200": _json({"anyOf": list(answered.values())}, "The answer."),

@@ -8,12 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 
 from tellapart.evaluation.drift import Counts, differences
 from tellapart.modelfile.predictor import Predictor
+from tellapart.runs.neighbours import Neighbours, no_index
 from tellapart.server.body import Upload
 from tellapart.server.limits import Limits
 from tellapart.server.metrics import Metrics
@@ -27,10 +29,34 @@ LONG_TEXT = 300  # the text of a licence; `inspect --licence` prints it
 
 @dataclass(frozen=True)
 class Served:
-    """One model and its name in addresses."""
+    """One model and its name in addresses.
+
+    Args:
+        name: in addresses.
+        predictor: of the model file.
+        run: the run folder that is served; None where a file alone is.
+    """
 
     name: str
     predictor: Predictor
+    run: Path | None = None
+
+    @cached_property
+    def without_index(self) -> str | None:
+        """Why there are no nearest training images; None where the run has an index.
+
+        Raises:
+            Refused: the index is damaged.
+        """
+        if self.run is None:
+            return (
+                "The model is served as a file alone. Serve its run folder for the nearest training"
+                " images."
+            )
+        if Neighbours.read(self.run) is None:
+            missing = no_index(self.run.name)
+            return f"{missing.message} {missing.hint}"
+        return None
 
     @cached_property
     def seen(self) -> Counts | None:

@@ -9,7 +9,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tellapart.server.body import read_uploads
-from tellapart.server.served import Service
+from tellapart.server.served import Served, Service
+from tellapart.server.workers import Refusal
+
+MOST_NEIGHBOURS = 50
+_MAPS = {"1": "1", "true": "1", "occlusion": "occlusion"}
 
 
 def routes(service: Service) -> list[Route]:
@@ -26,8 +30,8 @@ def routes(service: Service) -> list[Route]:
 
     async def predict(request: Request) -> Response:
         served = service.model(request)
+        ask = _wishes(request, served)
         images, several = await read_uploads(request, service.limits)
-        ask = {"map": request.query_params.get("map") in ("1", "true")}
         answers = await service.answer(request, served, images, [ask] * len(images))
         whole: dict[str, Any] = {
             "request_id": request.state.request_id,
@@ -49,3 +53,21 @@ def routes(service: Service) -> list[Route]:
         Route("/v1/models/{name}/drift", drift),
         Route("/v1/models/{name}/predict", predict, methods=["POST"]),
     ]
+
+
+def _wishes(request: Request, served: Served) -> dict[str, Any]:
+    """What is asked beside the answer, for `worker.answer`.
+
+    Raises:
+        Refusal: the number of neighbours is none, or the model has no index of them.
+    """
+    ask: dict[str, Any] = {"map": _MAPS.get(request.query_params.get("map", ""))}
+    if (text := request.query_params.get("neighbours")) is None:
+        return ask
+    if not (text.isascii() and text.isdecimal() and len(text) < 4 and int(text) <= MOST_NEIGHBOURS):
+        raise Refusal(
+            "bad_request", 400, f"neighbours must be a number from 0 to {MOST_NEIGHBOURS}."
+        )
+    if int(text) and served.without_index:
+        raise Refusal("no_neighbours", 400, served.without_index)
+    return {**ask, "neighbours": int(text)}

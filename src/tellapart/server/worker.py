@@ -8,8 +8,6 @@ of JSON, then as many bytes as its "bytes" says. The first frames are the models
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import os
 import signal
@@ -26,8 +24,7 @@ from tellapart.catalog.appearance import measure_appearance
 from tellapart.catalog.thumbnails import make_thumbnail
 from tellapart.decoding import Decoded, decode, decode_image
 from tellapart.modelfile.predictor import Predictor
-
-HEAT = (255, 96, 0)  # of the places that speak for the answer
+from tellapart.server.explained import Model
 
 
 def read_frame(file: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
@@ -48,16 +45,16 @@ def frame(head: Mapping[str, Any], body: bytes = b"") -> bytes:
     return json.dumps({**head, "bytes": len(body)}).encode() + b"\n" + body
 
 
-def answer(predictor: Predictor, ask: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+def answer(model: Model, ask: Mapping[str, Any], body: bytes) -> dict[str, Any]:
     """What the model says about one image, and what the image is like, as JSON values.
 
     Args:
-        predictor: of the model that is asked.
+        model: that is asked.
         ask: "shape" is (H, W, 3) where the body is pixels. Otherwise the body is the bytes of a
-            file. "map" asks for the heat map.
+            file. "map" and "neighbours" are as for `Model.explained`.
         body: uint8 pixels, or a file.
     """
-    begin = time.perf_counter()
+    begin, predictor = time.perf_counter(), model.predictor
     decoded = _decoded(predictor, ask, body)
     decoded_at = time.perf_counter()
     if decoded.pixels is None:
@@ -78,8 +75,7 @@ def answer(predictor: Predictor, ask: Mapping[str, Any], body: bytes) -> dict[st
         "unfamiliarity": found.unfamiliarity,
         "image": _appearance(decoded.pixels),
     }
-    if ask.get("map"):
-        result["map"] = heat_map(predictor, decoded.pixels)
+    result |= model.explained(ask, decoded.pixels, body)
     computed_at = time.perf_counter()
     seconds = {"decode": decoded_at - begin, "compute": computed_at - decoded_at}
     return {**result, "seconds": seconds}
@@ -104,42 +100,16 @@ def _appearance(pixels: NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def heat_map(predictor: Predictor, pixels: NDArray[np.uint8]) -> dict[str, Any] | None:
-    """How much each place speaks for the answer: a transparent PNG in base64, and the rectangle of
-    the image that it covers, in shares of its width and height. None if the network has no map.
-    """
-    values = predictor.activation_map(pixels)
-    if values is None:
-        return None
-    strength = np.maximum(values, 0) / max(float(values.max()), 1e-9)
-    alpha = Image.fromarray((200 * strength).astype(np.uint8)).resize(
-        (224, 224), Image.Resampling.BICUBIC
-    )
-    heat = Image.new("RGBA", alpha.size, (*HEAT, 0))
-    heat.putalpha(alpha)
-    file = io.BytesIO()
-    heat.save(file, "PNG")
-    height, width = pixels.shape[:2]
-    top, left, down, across = predictor.card.preprocessing.square(height, width)
-    return {
-        "png": base64.b64encode(file.getvalue()).decode(),
-        "left": left / width,
-        "top": top / height,
-        "width": across / width,
-        "height": down / height,
-    }
-
-
-def load_models(file: BinaryIO) -> dict[str, Predictor]:
+def load_models(file: BinaryIO) -> dict[str, Model]:
     """The models of the first frames, each asked once so that the first client need not wait."""
-    models: dict[str, Predictor] = {}
+    models: dict[str, Model] = {}
     while received := read_frame(file):
         head, body = received
         if head["ask"] == "begin":
             break
-        models[head["model"]] = Predictor(body, name=head["model"])
-    for predictor in models.values():
-        predictor.predict_one(np.zeros((64, 64, 3), np.uint8))
+        models[head["model"]] = Model(Predictor(body, name=head["model"]), head.get("run"))
+    for model in models.values():
+        model.predictor.predict_one(np.zeros((64, 64, 3), np.uint8))
     return models
 
 

@@ -127,10 +127,21 @@ class Desk:
         models: name → bytes of a model file.
         workers: how many processes answer.
         limits: of waiting and computing.
+        runs: name → run folder, of models whose run has an index.
     """
 
-    def __init__(self, models: Mapping[str, bytes], workers: int, limits: Limits) -> None:
-        loads = [frame({"ask": "load", "model": name}, file) for name, file in models.items()]
+    def __init__(
+        self,
+        models: Mapping[str, bytes],
+        workers: int,
+        limits: Limits,
+        runs: Mapping[str, str] | None = None,
+    ) -> None:
+        known = runs or {}
+        loads = [
+            frame({"ask": "load", "model": name, "run": known.get(name)}, file)
+            for name, file in models.items()
+        ]
         self._models = b"".join([*loads, frame({"ask": "begin"})])
         self._count, self._limits = workers, limits
         self._idle: deque[Worker] = deque()

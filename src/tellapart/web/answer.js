@@ -1,7 +1,8 @@
 // From the outputs of the model to an answer, by the rule in its metadata. The arithmetic is that of
 // tellapart's Python.
 
-const HEAT = [255, 96, 0]; // of the places that speak for the answer
+const FOR = [255, 96, 0]; // of the places that speak for the answer
+const AGAINST = [0, 104, 255];
 const HEAT_SIDE = 224;
 
 export function answerOf(model, probabilities, unfamiliarity) {
@@ -47,12 +48,12 @@ function sumOf(probabilities, costs) {
 // A transparent PNG in base64, and the rectangle of the image that it covers, in shares of its sides.
 export function heatMap(values, dims, preprocessing, width, height) {
   const [across, down] = [dims[2], dims[1]];
-  const most = Math.max(...values, 1e-9);
+  const most = Math.max(...values.map(Math.abs), 1e-9);
   const small = canvasOf(across, down);
   const context = small.getContext("2d");
   const image = context.createImageData(across, down);
   values.forEach((value, place) => {
-    image.data.set([...HEAT, (200 * Math.max(value, 0)) / most], 4 * place);
+    image.data.set([...(value < 0 ? AGAINST : FOR), (191 * Math.abs(value)) / most], 4 * place);
   });
   context.putImageData(image, 0, 0);
   const large = canvasOf(HEAT_SIDE, HEAT_SIDE);

@@ -34,6 +34,7 @@ from tellapart.pipeline.request import Request, inside
 from tellapart.pipeline.run import Run
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import ship
+from tellapart.pipeline.train_index import train_index
 from tellapart.progress import duration
 from tellapart.report.tune.trial_table import score_text, setting, short
 from tellapart.runs.folder import RunFolder
@@ -293,7 +294,13 @@ def _train_in_hand(request: Request, data: Data, services: Services) -> Run:
         model = _probe(frozen, data, request, services)
         with services.step("model file", "Making and checking the model file"):
             shipped = ship(model, data.catalog, recipe, services.store)
-        trained = Trained(recipe=recipe, data=data, shipped=shipped, probe=model.probe)
+        trained = Trained(
+            recipe=recipe,
+            data=data,
+            shipped=shipped,
+            probe=model.probe,
+            index=train_index(model, data.catalog, request),
+        )
         return Run.open(write_run(trained, request, services))
     from tellapart.pipeline.gradient import train_network
     from tellapart.pipeline.open import open_run
