@@ -7,9 +7,9 @@
     tellapart.load(run.model).predict("new.jpg").answer
 
 The verbs are functions: train, cross_validate, tune, pick, explore, check, augment, find_rate,
-evaluate, predict, load, inspect_model, export_model, export_web, serve, drift, list_runs,
-compare_runs, recipes, backbones and fetch_backbone. Everything that they take, return or raise is a
-name of this module too.
+evaluate, predict, load, inspect_model, export_model, export_web, serve, drift, write_report,
+list_runs, compare_runs, recipes, backbones and fetch_backbone. Everything that they take, return or
+raise is a name of this module too.
 
 >>> import tellapart
 >>> all(getattr(tellapart, name) for name in tellapart.__all__)
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tellapart.jobs.inspect import Inspection, inspect_model
     from tellapart.jobs.pick.pick import Picked, pick
     from tellapart.jobs.predict import Predicted, predict
+    from tellapart.jobs.report import WrittenReport, write_report
     from tellapart.jobs.runs import RunList, list_runs
     from tellapart.jobs.serve import serve
     from tellapart.jobs.train import train
@@ -97,6 +98,7 @@ __all__ = [
     "Source",
     "Tuned",
     "UserError",
+    "WrittenReport",
     "augment",
     "backbones",
     "check",
@@ -118,6 +120,7 @@ __all__ = [
     "serve",
     "train",
     "tune",
+    "write_report",
 ]
 
 # Loaded when first used: `import tellapart` and `tellapart --help` touch neither numpy nor torch.
@@ -184,6 +187,10 @@ _HOMES = {
     "jobs.predict": (
         "Predicted",
         "predict",
+    ),
+    "jobs.report": (
+        "WrittenReport",
+        "write_report",
     ),
     "jobs.runs": (
         "RunList",

@@ -32,16 +32,19 @@ def test_the_folder_is_that_of_a_run_with_its_folds(done: CrossValidated, data: 
     assert {file.name for file in done.path.iterdir()} == {
         "catalog.parquet",
         "environment.json",
+        "facts.json",
         "folds.parquet",
         "head.safetensors",
         "log.txt",
         "metrics.json",
+        "model-card.md",
         "model.onnx",
         "predictions-folds.parquet",
         "predictions-test.parquet",
         "predictions-val.parquet",
         "recipe.yaml",
         "report.html",
+        "report.json",
         "splits.parquet",
     }
     assert tellapart.load(done.path).predict(data / "leaf" / "003.jpg").answer == "leaf"

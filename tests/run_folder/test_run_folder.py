@@ -26,8 +26,10 @@ from tellapart.recipe import recipe_from
 FILES = {
     "catalog.parquet",
     "environment.json",
+    "facts.json",
     "log.txt",
     "metrics.json",
+    "model-card.md",
     "model.onnx",
     "head.safetensors",
     "predictions-test.parquet",
@@ -35,6 +37,7 @@ FILES = {
     "predictions-val.parquet",
     "recipe.yaml",
     "report.html",
+    "report.json",
     "splits.parquet",
 }
 

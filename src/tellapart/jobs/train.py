@@ -20,6 +20,7 @@ from tellapart.extensions import (
     Transform,
 )
 from tellapart.pipeline.data import Data, load_data, read_data
+from tellapart.pipeline.learning_curve import measure_learning_curve
 from tellapart.pipeline.left_out import measure_left_out
 from tellapart.pipeline.open import open_run
 from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
@@ -179,12 +180,15 @@ def _by_probe(
         shipped = ship(model, data.catalog, request.recipe, services.store)
     with services.step("left-out classes", "Leaving each class out once") as task:
         left_out = measure_left_out(model, data.catalog, request.recipe, task.reach)
+    with services.step("learning curve", "Learning from ever more images") as task:
+        learning = measure_learning_curve(model, data.catalog, request.recipe, task.reach)
     trained = Trained(
         recipe=request.recipe,
         data=data,
         shipped=shipped,
         probe=model.probe,
         left_out=left_out,
+        learning=learning,
         preset=request.preset,
     )
     return Run.open(write_run(trained, request, services))

@@ -40,7 +40,7 @@ class RunIdentity:
         """Where the data is, if run folder and data were moved together or not at all."""
         if self.data is None:
             return None
-        return Path(os.path.normpath(os.path.join(os.path.realpath(run), unescape(self.data))))
+        return place_from(run, self.data)
 
     def as_json(self) -> dict[str, Any]:
         """What run.json holds."""
@@ -85,8 +85,23 @@ def new_identity(run: Path, *, name: str, data: object, options: Mapping[str, An
         data: where its data is; anything but a path is data in memory, which has no place.
         options: of the verb, plain values.
     """
-    place = escape(_relative(run, data)) if isinstance(data, Path) else None
+    place = place_beside(run, data)
     return RunIdentity(id=secrets.token_hex(16), name=name, data=place, options=dict(options))
+
+
+def place_beside(run: Path, data: object) -> str | None:
+    """From a run folder to its data, escaped, as a file of the run holds it.
+
+    Args:
+        run: the folder's final path.
+        data: where the data is; anything but a path is data in memory, which has no place.
+    """
+    return escape(_relative(run, data)) if isinstance(data, Path) else None
+
+
+def place_from(run: Path, place: str) -> Path:
+    """Where the data is by what `place_beside` gave, if run folder and data were moved together."""
+    return Path(os.path.normpath(os.path.join(os.path.realpath(run), unescape(place))))
 
 
 def _relative(run: Path, data: Path) -> str:
