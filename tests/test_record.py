@@ -41,7 +41,10 @@ RESULTS = {
     "predictions-test.parquet",
     "predictions-train.parquet",
     "metrics.json",
+    "facts.json",
     "report.html",
+    "report.json",
+    "model-card.md",
     "log.txt",
 }
 

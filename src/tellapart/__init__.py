@@ -8,8 +8,8 @@
 
 The verbs are functions: train, cross_validate, tune, pick, explore, check, augment, find_rate,
 evaluate, predict, load, inspect_model, export_model, export_web, serve, drift, review, merge_fixes,
-retrain, stress, list_runs, compare_runs, recipes, backbones and fetch_backbone. Everything that they
-take, return or raise is a name of this module too.
+retrain, stress, write_report, list_runs, compare_runs, recipes, backbones and fetch_backbone.
+Everything that they take, return or raise is a name of this module too.
 
 >>> import tellapart
 >>> all(getattr(tellapart, name) for name in tellapart.__all__)
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tellapart.jobs.inspect import Inspection, inspect_model
     from tellapart.jobs.pick.pick import Picked, pick
     from tellapart.jobs.predict import Predicted, predict
+    from tellapart.jobs.report import WrittenReport, write_report
     from tellapart.jobs.review.merge import MergedFixes, merge_fixes
     from tellapart.jobs.review.review import review
     from tellapart.jobs.runs import RunList, list_runs
@@ -104,6 +105,7 @@ __all__ = [
     "Stress",
     "Tuned",
     "UserError",
+    "WrittenReport",
     "augment",
     "backbones",
     "check",
@@ -129,6 +131,7 @@ __all__ = [
     "stress",
     "train",
     "tune",
+    "write_report",
 ]
 
 # Loaded when first used: `import tellapart` and `tellapart --help` touch neither numpy nor torch.
@@ -195,6 +198,10 @@ _HOMES = {
     "jobs.predict": (
         "Predicted",
         "predict",
+    ),
+    "jobs.report": (
+        "WrittenReport",
+        "write_report",
     ),
     "jobs.review.merge": (
         "MergedFixes",

@@ -49,7 +49,7 @@ def test_the_columns_of_runs_are_listed(command):
 def test_the_verbs_are_these(command):
     train = ["train", "find-rate", "recipes", "backbones"]
     experiments = ["cv", "tune", "pick", "runs", "compare"]
-    use = ["predict", "evaluate", "inspect", "export", "drift", "stress", "serve"]
+    use = ["predict", "evaluate", "inspect", "export", "report", "drift", "stress", "serve"]
     assert ["explore", "review", *train, *use, *experiments] == VERBS
 
 

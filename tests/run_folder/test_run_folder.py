@@ -27,8 +27,10 @@ FILES = {
     "catalog.parquet",
     "data.json",
     "environment.json",
+    "facts.json",
     "log.txt",
     "metrics.json",
+    "model-card.md",
     "model.onnx",
     "head.safetensors",
     "predictions-test.parquet",
@@ -36,6 +38,7 @@ FILES = {
     "predictions-val.parquet",
     "recipe.yaml",
     "report.html",
+    "report.json",
     "splits.parquet",
 }
 

@@ -288,6 +288,34 @@ def export(
         echo(f"{label:<10}{exported.path}")
 
 
+@verb(
+    epilog=examples(
+        "report runs/20261121-101500-photos",
+        "report runs/20261121-101500-photos --data photos/",
+    )
+)
+def report(
+    run: Annotated[Path, argument("The folder of a finished run.", "RUN")],
+    data: Annotated[
+        Path | None,
+        option(
+            "Where the data of the training is now. Default: where the run says it is.",
+            metavar="DATA",
+        ),
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the report of a run anew from its folder. Needs no torch."""
+    written = tellapart.write_report(run, data=data, quiet=quiet)
+    if json_:
+        print_json(written.as_json())
+    else:
+        echo(f"report    {written.page}")
+        echo(f"facts     {written.facts}")
+        echo(f"card      {written.model_card}")
+
+
 @verb(epilog=examples("drift model.onnx requests.jsonl", "drift model.onnx answers.parquet"))
 def drift(
     model: Model,

@@ -83,6 +83,46 @@ def check_calibration(predictions: Predictions, seed: int = 0) -> CalibrationChe
     return CalibrationCheck(float(ece[0]), float(ece_chance), float(ks[0]), float(ks_chance))
 
 
+def chance_bands(predictions: Predictions, seed: int = 0) -> NDArray[np.float64]:
+    """The accuracy that chance alone gives in each bin of confidence, were every confidence true.
+
+    The images of a cluster are right or wrong together in the simulation, as in
+    `check_calibration`.
+
+    Args:
+        predictions: calibrated predictions of images that nothing was chosen on.
+        seed: decides the simulation.
+
+    Returns:
+        (B, 2) the bounds between which the accuracy of a bin lies 19 times out of 20; NaN where a
+        bin is empty.
+
+    Source: Bröcker & Smith 2007, https://doi.org/10.1175/WAF993.1 (consistency bars).
+
+    >>> sure = np.array([[0.9, 0.1]] * 50, np.float32)
+    >>> images = Predictions(sure, np.zeros(50, int), tuple(map(str, range(50))), ("cat", "dog"))
+    >>> chance_bands(images)[13].round(2).tolist()
+    [0.82, 0.98]
+    """
+    bands = np.full((NUM_BINS, 2), np.nan)
+    if not len(predictions):
+        return bands
+    confidence = predictions.confidence.astype(np.float64)
+    bins = confidence_bins(predictions.confidence)
+    _, cluster_of = np.unique(predictions.clusters, return_inverse=True)
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    for place in np.unique(bins).tolist():
+        chosen = np.flatnonzero(bins == place)
+        names, local = np.unique(cluster_of[chosen], return_inverse=True)
+        size = max(1, _BLOCK // len(chosen))
+        shares = []
+        for done in range(0, DRAWS, size):
+            luck = rng.random((min(size, DRAWS - done), len(names)))
+            shares.append((luck[:, local] < confidence[chosen]).mean(axis=1))
+        bands[place] = np.quantile(np.concatenate(shares), (0.025, 0.975))
+    return bands
+
+
 def _errors(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

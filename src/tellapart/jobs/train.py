@@ -22,6 +22,7 @@ from tellapart.extensions import (
 )
 from tellapart.modelfile.on_ray import check_engine
 from tellapart.pipeline.data import Data, load_data, read_data
+from tellapart.pipeline.learning_curve import measure_learning_curve
 from tellapart.pipeline.left_out import measure_left_out
 from tellapart.pipeline.open import open_run
 from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
@@ -193,12 +194,15 @@ def _by_probe(
         shipped = ship(model, data.catalog, request.recipe, services.store)
     with services.step("left-out classes", "Leaving each class out once") as task:
         left_out = measure_left_out(model, data.catalog, request.recipe, task.reach)
+    with services.step("learning curve", "Learning from ever more images") as task:
+        learning = measure_learning_curve(model, data.catalog, request.recipe, task.reach)
     trained = Trained(
         recipe=request.recipe,
         data=data,
         shipped=shipped,
         probe=model.probe,
         left_out=left_out,
+        learning=learning,
         preset=request.preset,
         index=train_index(model, data.catalog, request),
     )

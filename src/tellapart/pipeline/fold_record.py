@@ -94,7 +94,7 @@ def read_scores(run: RunFolder, record: Mapping[str, Any]) -> FoldScores:
     """
     import polars
 
-    file = run.path / "predictions-folds.parquet"
+    file = run.place / "predictions-folds.parquet"
     predictions = read_predictions(file)
     repeat_of, fold_of = (
         column.to_numpy() - 1 for column in polars.read_parquet(file, columns=["repeat", "fold"])

@@ -16,21 +16,22 @@ from tellapart.catalog.table import SPLITS, Catalog
 from tellapart.evaluation.abstention import familiar_promise, selective
 from tellapart.evaluation.calibration_check import check_calibration
 from tellapart.evaluation.comparison import Comparison
+from tellapart.evaluation.learning_curve import LearningCurve
 from tellapart.evaluation.left_out import LeftOut
-from tellapart.evaluation.predictions import Predictions
 from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.modelfile.licences import in_words, warning
 from tellapart.pipeline.data import Data, changed_finding
 from tellapart.pipeline.fold_record import Folded, write_folds
 from tellapart.pipeline.head_file import write_head
+from tellapart.pipeline.kept_facts import KeptFacts, unused_images
 from tellapart.pipeline.pages import timestamp
 from tellapart.pipeline.request import Request
+from tellapart.pipeline.run_report import write_pages
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import Shipped
 from tellapart.pipeline.train_index import TrainIndex
 from tellapart.probe.fit import Probe
-from tellapart.recipe import Recipe, flat_items, recipe_values
-from tellapart.report.run.page import ReportInput, render
+from tellapart.recipe import Recipe, recipe_values
 from tellapart.runs.data_place import write_data_place
 from tellapart.runs.environment import environment
 from tellapart.runs.folder import FIXES, RunFolder, new_run
@@ -57,6 +58,7 @@ class Trained:
         comparison: how the fine-tuned network compares with the probe.
         folds: of a cross-validation, what they measured.
         left_out: how well a class that was never shown would be noticed. None if not measured.
+        learning: how the accuracy grows with the number of images. None if not measured.
         preset: what a preset chose and why, as plain values; empty without one.
         index: the embedded train images, for the nearest of them. None where none is at hand.
     """
@@ -71,6 +73,7 @@ class Trained:
     comparison: Comparison | None = None
     folds: Folded | None = None
     left_out: LeftOut | None = None
+    learning: LearningCurve | None = None
     preset: Mapping[str, Any] = field(default_factory=dict)
     index: TrainIndex | None = None
 
@@ -110,6 +113,12 @@ def write_results(run: RunFolder, trained: Trained, name: str, services: Service
     """Write what the training found out: model file, predictions, metrics, report, log.
 
     The log comes last: a run with a log is finished.
+
+    Args:
+        run: the folder, with what was decided before anything was learned.
+        trained: what the training found out.
+        name: what the run is called.
+        services: the clock and the console of the training.
     """
     shipped, clock, console = trained.shipped, services.clock, services.console
     run.write("model.onnx", shipped.model)
@@ -125,8 +134,9 @@ def write_results(run: RunFolder, trained: Trained, name: str, services: Service
         with services.step("index", "Writing the index of train images"):
             trained.index.write(run)
     run.write_json("metrics.json", _metrics(trained, clock.seconds()))
+    _facts(run, trained, escape(name)).write(run)
     with services.step("report", "Writing the report"):
-        run.write("report.html", render(_report(trained, escape(name), clock.seconds())))
+        write_pages(run, trained.data.catalog.files)
     if forbids := warning(shipped.network.licence):
         console.say(f"note: {forbids}")
     console.say(f"Run {run.path.name} written, seed {trained.recipe.seed}")
@@ -158,6 +168,24 @@ def _write_catalog(run: RunFolder, catalog: Catalog) -> None:
     )
 
 
+def _facts(run: RunFolder, trained: Trained, title: str) -> KeptFacts:
+    catalog, folds = trained.data.catalog, trained.folds
+    return KeptFacts(
+        title=title,
+        created=timestamp(),
+        source=catalog.source,
+        ignored=catalog.ignored,
+        unused=unused_images(run, catalog),
+        decoding=catalog.rules,
+        findings=trained.findings,
+        model=_model_facts(trained),
+        licence=trained.shipped.network.licence,
+        rates=trained.rates,
+        histories=folds.histories if folds else {},
+        experiment=folds.experiment if folds else {},
+    )
+
+
 def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object]:
     shipped, catalog = trained.shipped, trained.data.catalog
     calibration, check = shipped.calibration, check_calibration(shipped.test, trained.recipe.seed)
@@ -166,6 +194,7 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
         "training": trained.training,
         "comparison": trained.comparison and trained.comparison.as_json(),
         "folds": trained.folds and trained.folds.as_json(),
+        "learning_curve": trained.learning and trained.learning.as_json(),
         "preset": dict(trained.preset),
     }
     return {
@@ -192,67 +221,15 @@ def _metrics(trained: Trained, seconds: Mapping[str, float]) -> dict[str, object
     }
 
 
-def _familiar_shares(trained: Trained) -> tuple[float, float] | None:
-    """The share of images that should count as familiar, and the share that can be promised."""
-    calibration = trained.shipped.calibration
-    if calibration.unfamiliar_distance is None:
-        return None
-    asked = trained.recipe.answer.familiar_share
-    return asked, familiar_promise(calibration.num_clusters, asked)
-
-
 def _unfamiliar(trained: Trained) -> dict[str, object]:
     """What is known of how the model finds unfamiliar images. What was not measured is null."""
-    shares = _familiar_shares(trained)
+    calibration, share = trained.shipped.calibration, None
+    if calibration.unfamiliar_distance is not None:
+        share = familiar_promise(calibration.num_clusters, trained.recipe.answer.familiar_share)
     return {
-        "familiar_share": shares and shares[1],
+        "familiar_share": share,
         "left_out": trained.left_out and trained.left_out.as_json(),
     }
-
-
-def _report(trained: Trained, name: str, seconds: Mapping[str, float]) -> ReportInput:
-    catalog, shipped = trained.data.catalog, trained.shipped
-    has_test, has_val = len(shipped.test) > 0, len(shipped.val) > 0
-    return ReportInput(
-        title=name,
-        created=timestamp(),
-        catalog=catalog.replace(remarks=()),  # they are among the findings
-        findings=tuple(finding for finding in trained.findings if finding.kind != "rejected"),
-        predictions=shipped.test if has_test else None,
-        val_predictions=shipped.val if has_val else None,
-        metrics=shipped.metrics if has_test else None,
-        threshold=shipped.calibration.threshold,
-        rule=shipped.calibration.rule,
-        temperature=shipped.calibration.temperature,
-        history=trained.history,
-        rates=trained.rates,
-        comparison=trained.comparison,
-        folds=trained.folds,
-        out_of_fold=_out_of_fold(trained),
-        left_out=trained.left_out,
-        familiar_shares=_familiar_shares(trained),
-        model=_model_facts(trained),
-        provenance={
-            "Data": {
-                "Recognised as": catalog.source,
-                "Catalog": catalog.digest,
-                "Splits": trained.data.splits_digest,
-                **({"Fixes": catalog.fixes.fixes.digest} if catalog.fixes else {}),
-            },
-            **({"Preset": _preset_facts(trained.preset)} if trained.preset else {}),
-            "Recipe": _flat(recipe_values(trained.recipe)),
-            **({"Training": _flat(trained.training)} if trained.training else {}),
-            "Environment": _flat(environment()),
-            "Time": {step: f"{value:.1f} s" for step, value in seconds.items()},
-        },
-    )
-
-
-def _out_of_fold(trained: Trained) -> Predictions | None:
-    """The predictions for train images by models that were not fitted on them, if there are any."""
-    if trained.folds:
-        return trained.folds.out.predictions(trained.data.catalog, 0)
-    return trained.shipped.out_of_fold if len(trained.shipped.out_of_fold) else None
 
 
 def _model_facts(trained: Trained) -> dict[str, str]:
@@ -273,25 +250,7 @@ def _model_facts(trained: Trained) -> dict[str, str]:
     }
 
 
-def _preset_facts(preset: Mapping[str, Any]) -> dict[str, str]:
-    """What a preset chose and measured, for the report."""
-    measured = {
-        row["name"]: f"{100 * row['accuracy']['value']:.1f} % out of fold, {row['ms']:.3g} ms"
-        for row in preset["measured"]
-    }
-    skipped = {name: f"not measured. {reason}" for name, reason in preset["skipped"].items()}
-    return {"Name": preset["preset"], "Choice": preset["why"], **measured, **skipped}
-
-
 def _precision(network: ExportedNetwork) -> str:
     if network.distance is None:
         return network.precision
     return f"{network.precision}; embeddings are {network.distance:.1%} from those of fp32"
-
-
-def _flat(values: Mapping[str, object]) -> dict[str, str]:
-    return {
-        key: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        for key, value in flat_items(values)
-        if value not in (None, "")
-    }

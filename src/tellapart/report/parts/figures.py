@@ -39,6 +39,16 @@ class Dot:
 
 
 @dataclass(frozen=True)
+class Band:
+    """A range of heights over a stretch of the axis, as a rectangle."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
 class Diagram:
     """A plot of one number against another."""
 
@@ -46,15 +56,20 @@ class Diagram:
     up: LinearAxis | LogAxis
     dots: tuple[Dot, ...]
     line: str = ""  # points of a polyline
+    bands: tuple[Band, ...] = ()  # behind the rest
     width: int = WIDTH
     height: int = HEIGHT
 
 
-def reliability_diagram(bins: Iterable[tuple[float, float, int]]) -> Diagram:
+def reliability_diagram(
+    bins: Iterable[tuple[float, float, int]],
+    chance: Iterable[tuple[float, float, float, float]] = (),
+) -> Diagram:
     """Accuracy over confidence. A dot's area is its share of the images, so rare bins look slight.
 
     Args:
         bins: the mean confidence, accuracy and count of each bin. Empty bins are left out.
+        chance: the two edges of each bin, and the bounds of the accuracy that chance alone gives.
     """
     across, up = LinearAxis(0, 1, LEFT, RIGHT, 100), LinearAxis(0, 1, BOTTOM, TOP, 100)
     filled = [bin_ for bin_ in bins if bin_[2]]
@@ -68,7 +83,16 @@ def reliability_diagram(bins: Iterable[tuple[float, float, int]]) -> Diagram:
         )
         for confidence, accuracy, count in filled
     )
-    return Diagram(across, up, dots)
+    bands = tuple(
+        Band(
+            across.at(left),
+            up.at(high),
+            round(across.at(right) - across.at(left), 2),
+            round(up.at(low) - up.at(high), 2),
+        )
+        for left, right, low, high in chance
+    )
+    return Diagram(across, up, dots, bands=bands)
 
 
 def coverage_diagram(
@@ -87,7 +111,7 @@ def coverage_diagram(
     )
     lowest = min(heights, default=0.0)
     # On an axis from 0, a model with 99 % accuracy would be a flat line.
-    low = next((floor for floor in _FLOORS if lowest >= floor + (1 - floor) / 8), 0.0)
+    low = floor_below(lowest)
     across, up = LinearAxis(0, 1, LEFT, RIGHT, 100), LinearAxis(low, 1, BOTTOM, TOP, 100)
     line = " ".join(f"{across.at(share)},{up.at(accuracy)}" for share, accuracy in _thinned(points))
     dots: tuple[Dot, ...] = ()
@@ -96,6 +120,15 @@ def coverage_diagram(
         text = f"{100 * share:.1f} % answered, {100 * accuracy:.1f} % of them correct"
         dots = (Dot(across.at(share), up.at(accuracy), 5.0, text),)
     return Diagram(across, up, dots, line)
+
+
+def floor_below(lowest: float) -> float:
+    """Where an axis of shares begins whose lowest value this is.
+
+    >>> floor_below(0.97), floor_below(0.1)
+    (0.96, 0.0)
+    """
+    return next((floor for floor in _FLOORS if lowest >= floor + (1 - floor) / 8), 0.0)
 
 
 def size_map(widths: NDArray[np.int64], heights: NDArray[np.int64]) -> Diagram:

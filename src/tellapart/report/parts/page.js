@@ -1,4 +1,5 @@
-// Sorting, filtering, the confusion dialog, copying, and the mark in the contents. Every page can be read without it.
+// Sorting, filtering, the confusion dialog, copying, thresholds, folding, keys, and the mark in the contents. Every page
+// can be read without it.
 "use strict";
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -126,6 +127,115 @@ for (const block of all(".snippet")) {
   });
   block.append(button);
 }
+
+// A slider with its label. `show` gets the chosen place.
+function slider(label, most, start, show) {
+  const input = make("input");
+  input.type = "range";
+  input.min = 0;
+  input.max = most;
+  input.value = start;
+  const name = make("label", "", label);
+  name.append(input);
+  input.addEventListener("input", () => show(Number(input.value)));
+  return [name, input];
+}
+const number = (value) => value.toLocaleString("en");
+const percent = (value) => `${Number((100 * value).toPrecision(3))}\u202f%`;
+// The plot inside its image, as axes.py has it.
+const plot = { left: 54, right: 328, top: 12, bottom: 204 };
+function moveDot(svg, x, y, low = 0) {
+  let dot = svg.querySelector("circle.dot");
+  if (!dot) {
+    dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+    dot.setAttribute("class", "dot");
+    dot.setAttribute("r", 5);
+    svg.append(dot);
+  }
+  dot.querySelector("title")?.remove(); // it named the place that the dot leaves
+  dot.setAttribute("cx", plot.left + x * (plot.right - plot.left));
+  dot.setAttribute("cy", plot.bottom - Math.max(0, (y - low) / (1 - low)) * (plot.bottom - plot.top));
+}
+
+// The threshold of the whole model: what it leaves to a person, and what stays wrong.
+for (const place of all("[data-sweep]")) {
+  const { count, thresholds, asked, wrong } = content.sweep;
+  const line = document.getElementById("sweep-line");
+  const coverage = document.getElementById("coverage-plot");
+  const show = (at) => {
+    const answered = count - asked[at];
+    const left = `At ${percent(thresholds[at])}, ${number(asked[at])} of ${number(count)} images ${asked[at] === 1 ? "goes" : "go"} to a person`;
+    line.textContent = answered
+      ? `${left}, and ${number(wrong[at])} of ${number(answered)} answers ${wrong[at] === 1 ? "is" : "are"} wrong.`
+      : `${left}, and none is answered.`;
+    if (answered) moveDot(coverage, answered / count, 1 - wrong[at] / answered, Number(coverage.dataset.low));
+    input.setAttribute("aria-valuetext", percent(thresholds[at]));
+  };
+  const [label, input] = slider("Threshold", thresholds.length - 1, place.dataset.sweep, show);
+  input.setAttribute("aria-valuetext", percent(thresholds[place.dataset.sweep]));
+  place.append(label);
+}
+
+// One class against the others: its curves, and what a probability of it finds.
+for (const place of all("[data-curves]")) {
+  const line = document.getElementById("curve-line");
+  const [precisionRecall, roc] = ["pr-plot", "roc-plot"].map((id) => document.getElementById(id));
+  const choice = make("select");
+  for (const [at, curve] of content.curves.entries()) {
+    const option = make("option", "", curve.name);
+    option.value = at;
+    choice.append(option);
+  }
+  const show = () => {
+    const curve = content.curves[choice.value];
+    const at = Number(input.value);
+    const [found, others] = [curve.found[at], curve.others[at]];
+    precisionRecall.querySelector(".curve").setAttribute("points", curve.pr);
+    roc.querySelector(".curve").setAttribute("points", curve.roc);
+    moveDot(precisionRecall, found / curve.positives, found + others ? found / (found + others) : 1);
+    moveDot(roc, others / curve.negatives, found / curve.positives);
+    line.textContent = `From ${at + 1}\u202f% on, ${number(found)} of ${number(curve.positives)} images of ‘${curve.name}’ are found, and ${number(others)} of ${number(curve.negatives)} other images are taken for ‘${curve.name}’.`;
+    input.setAttribute("aria-valuetext", `${at + 1}\u202f%`);
+  };
+  const [label, input] = slider("Probability", 98, 49, show);
+  choice.addEventListener("change", show);
+  const name = make("label", "", "Class");
+  name.append(choice);
+  place.append(name, label);
+  show();
+}
+
+// Folding: a link opens the section that it leads to, and a button opens or folds all.
+const folds = all("details.fold");
+const openFold = () => {
+  const fold = document.getElementById(decodeURIComponent(location.hash.slice(1)))?.querySelector("details.fold");
+  if (fold) fold.open = true;
+};
+addEventListener("hashchange", openFold);
+openFold();
+if (folds.length) {
+  const button = make("button", "all-folds", "Fold all");
+  button.type = "button";
+  const isOpen = () => folds.some((fold) => fold.open);
+  button.addEventListener("click", () => {
+    const open = !isOpen();
+    for (const fold of folds) fold.open = open;
+  });
+  for (const fold of folds) fold.addEventListener("toggle", () => { button.textContent = isOpen() ? "Fold all" : "Open all"; });
+  document.querySelector("nav").append(button);
+}
+
+// Keyboard: j and k go to the next and the previous section. Fields keep their own keys.
+document.addEventListener("keydown", (event) => {
+  const isField = event.target.closest?.("input, select, textarea, dialog");
+  if (isField || event.ctrlKey || event.metaKey || event.altKey || !["j", "k"].includes(event.key)) return;
+  const tops = folds.map((fold) => fold.parentElement);
+  const at = tops.findLastIndex((section) => section.getBoundingClientRect().top < 40);
+  const next = tops[event.key === "j" ? at + 1 : Math.max(at - 1, 0)];
+  if (!next) return;
+  next.scrollIntoView();
+  next.querySelector("summary").focus({ preventScroll: true });
+});
 
 // Contents: the section in view is marked.
 const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,8 +108,8 @@ def lines(predictions: Predictions, row: int) -> tuple[str, str]:
     return (f"{sure} {answer}", "correct" if truth == answer else f"label {truth}")
 
 
-def cells_as_json(predictions: Predictions, cells: list[Cell], album: Album) -> str:
-    """The dialogs as JSON that is safe inside a script element: cell key → heading and images.
+def dialogs(predictions: Predictions, cells: list[Cell], album: Album) -> dict[str, Any]:
+    """The dialogs as plain values: cell key → heading and images, and the thumbnails.
 
     Errors get their thumbnails first, one for each cell in turn. So even a full album leaves no
     confusion without a thumbnail.
@@ -126,7 +128,7 @@ def cells_as_json(predictions: Predictions, cells: list[Cell], album: Album) -> 
         for cell in by_worth:
             if turn < len(rows[cell.key]):
                 album.file(predictions.paths[rows[cell.key][turn]])
-    content = {
+    return {
         "cells": {
             cell.key: {
                 "truth": visible(cell.truth),
@@ -141,6 +143,10 @@ def cells_as_json(predictions: Predictions, cells: list[Cell], album: Album) -> 
         },
         "thumbnails": album.loose,
     }
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """Plain values as JSON that is safe inside a script element."""
     # "<" could end the script element or begin a comment in it.
     return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
 

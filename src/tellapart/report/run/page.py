@@ -9,97 +9,33 @@ Whatever comes from the user's files (names of classes, names of files) is text 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tellapart.catalog.findings import Finding
-from tellapart.catalog.table import Catalog
-from tellapart.evaluation.calibration_check import CalibrationCheck, check_calibration
-from tellapart.evaluation.comparison import Comparison
-from tellapart.evaluation.left_out import LeftOut
+from tellapart.evaluation.calibration_check import CalibrationCheck
 from tellapart.evaluation.metrics import Metrics, Score
-from tellapart.evaluation.predictions import Predictions
-from tellapart.evaluation.rule import AnswerRule
-from tellapart.evaluation.threshold import Threshold
 from tellapart.report.parts import data_section, wording
 from tellapart.report.parts.document import render_document
 from tellapart.report.parts.gallery import Album
-from tellapart.report.run import confusion, epochs, folds, trust, usage
-from tellapart.report.run.folds import FoldedRun
+from tellapart.report.run import (
+    audit,
+    class_curves,
+    confusion,
+    epochs,
+    folds,
+    growth,
+    robustness,
+    slices,
+    thresholds,
+    trust,
+    usage,
+    verdict,
+)
+from tellapart.report.run.input import ReportInput
 
 __all__ = ["ReportInput", "render"]
-
-
-@dataclass(frozen=True)
-class ReportInput:
-    """Everything a report says.
-
-    Args:
-        title: the title of the page, for example the name of the data.
-        created: the time of the run, as `wording.timestamp` words it.
-        catalog: the data, scanned and divided into splits.
-        findings: what is worth knowing about the data, the worst of each kind first.
-        predictions: the predictions on the test split, or None.
-        val_predictions: the predictions on the val split, or None. None means not calibrated.
-        metrics: the scores on the test split, or None.
-        threshold: from which confidence on the model answers, and what it promises; or None.
-        rule: what the model answers, and when it does not.
-        temperature: the temperature of the calibration.
-        model: facts about the model, name → value.
-        provenance: what exactly was run: heading → name → value. Leave out paths of this machine.
-        model_file: the name of the written model, without folders. None if none was written.
-        history: the rows of history.csv of a gradient training: "epoch", "lr", "loss", "val_loss",
-            "val_accuracy", ….
-        rates: the epochs done and the learning rate of a gradient training. If empty, the report
-            draws the rates of the history.
-        comparison: the probe against the fine-tuned network on the test split, or None.
-        folds: the cross-validation, or None.
-        out_of_fold: predictions for train images by models that were not fitted on them: of the
-            first repeat of a cross-validation, or of the folds of a probe. They calibrated the
-            model, and stand in for a missing test split. None means that there are none.
-        left_out: how well a class that was never shown would be noticed, or None.
-        familiar_shares: the chance that was asked for that a new image of the same kinds counts as
-            familiar, and the chance that the images can promise. None if it was not measured.
-    """
-
-    title: str
-    created: str
-    catalog: Catalog
-    findings: tuple[Finding, ...] = ()
-    predictions: Predictions | None = None
-    val_predictions: Predictions | None = None
-    metrics: Metrics | None = None
-    threshold: Threshold | None = None
-    rule: AnswerRule = field(default_factory=AnswerRule)
-    temperature: float = 1.0
-    model: Mapping[str, str | int | float] = field(default_factory=dict)
-    provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    model_file: str | None = "model.onnx"
-    history: tuple[Mapping[str, float], ...] = ()
-    rates: tuple[tuple[float, float], ...] = ()
-    comparison: Comparison | None = None
-    folds: FoldedRun | None = None
-    out_of_fold: Predictions | None = None
-    left_out: LeftOut | None = None
-    familiar_shares: tuple[float, float] | None = None
-
-    @property
-    def calibrated_with(self) -> Predictions | None:
-        """The predictions that the calibration was fitted on. None means not calibrated."""
-        return self.val_predictions if self.out_of_fold is None else self.out_of_fold
-
-    @property
-    def measured(self) -> Metrics | None:
-        """The metrics, unless there are no test images."""
-        return self.metrics if self.metrics and self.metrics.accuracy.count else None
-
-    def __post_init__(self) -> None:
-        if (self.metrics is None) != (self.predictions is None):
-            raise ValueError("predictions and metrics of the test split come together, or neither")
-        if self.folds is not None and self.out_of_fold is None:
-            raise ValueError("folds need their out-of-fold predictions")
 
 
 @dataclass(frozen=True)
@@ -123,39 +59,64 @@ def render(report: ReportInput) -> str:
     shown = _answers_section(report, album)
     about_folds = folds.section(report.folds, report.out_of_fold, album)
     about_data = _data_section(report, album)
-    content = (
-        confusion.cells_as_json(shown["shown"], shown["cells"], album)
-        if shown
-        else '{"cells":{},"thumbnails":{}}'
+    about_labels = audit.section(report.audit, album)
+    return render_document(
+        "run/page.html.jinja",
+        content=_content(shown, album),
+        contents=_contents(report, bool(shown)),
+        title=report.title,
+        created=report.created,
+        model=report.model,
+        model_file=report.model_file,
+        no_pictures=report.no_pictures,
+        snippets=_snippets(report),
+        provenance=report.provenance,
+        **epochs.section(report.history, report.rates, report.comparison),
+        **about_folds,
+        **about_labels,
+        **about_data,
+        **_score_section(report),
+        **growth.section(report.learning),
+        **slices.section(report.slices),
+        **robustness.section(report.stress),
+        **({"shown": None} | shown),
     )
+
+
+def _contents(report: ReportInput, has_answers: bool) -> list[tuple[str, str]]:
+    """The sections that the page has: their ids and names."""
     sections = [
         ("verdict", "Verdict", True),
         ("score", "The score", True),
         ("folds", "The folds", report.folds is not None),
         ("classes", "Class by class", report.measured is not None),
-        ("confusion", "Confusion", bool(shown)),
-        ("errors", "Images worth a look", bool(shown)),
-        ("trust", "How far to trust it", bool(shown)),
+        ("confusion", "Confusion", has_answers),
+        ("errors", "Images worth a look", has_answers),
+        ("labels", "Labels", True),
+        ("trust", "How far to trust it", has_answers),
+        ("curves", "Class by threshold", has_answers),
+        ("slices", "Slices", report.slices is not None),
+        ("robustness", "Robustness", True),
+        ("growth", "More images", report.learning is not None),
         ("training", "The training", bool(report.history or report.comparison)),
         ("data", "The data", True),
         ("use", "How to use it", True),
         ("run", "What was run", True),
     ]
-    return render_document(
-        "run/page.html.jinja",
-        content=content,
-        contents=[(anchor, name) for anchor, name, there in sections if there],
-        title=report.title,
-        created=report.created,
-        model=report.model,
-        model_file=report.model_file,
-        snippets=_snippets(report),
-        provenance=report.provenance,
-        **epochs.section(report.history, report.rates, report.comparison),
-        **about_folds,
-        **about_data,
-        **_score_section(report),
-        **({"shown": None} | shown),
+    return [(anchor, name) for anchor, name, there in sections if there]
+
+
+def _content(shown: Mapping[str, Any], album: Album) -> str:
+    """What the script shows on demand, as JSON that is safe inside a script element."""
+    if not shown:
+        return confusion.as_json({"cells": {}, "thumbnails": {}})
+    cells = confusion.dialogs(shown["shown"], shown["cells"], album)
+    return confusion.as_json(
+        {
+            **cells,
+            "sweep": thresholds.content(shown["sweep"]),
+            "curves": class_curves.content(shown["curves"]),
+        }
     )
 
 
@@ -166,40 +127,20 @@ def _snippets(report: ReportInput) -> list[tuple[str, str]]:
 
 
 def _score_section(report: ReportInput) -> dict[str, Any]:
-    metrics, catalog = report.measured, report.catalog
-    train = catalog.counts(catalog.ok & (catalog.splits == "train"))
-    largest = train if train.any() else catalog.counts()
-    majority = catalog.classes[int(largest.argmax())] if largest.any() else ""
-    counts = data_section.finding_counts(report.findings)
-    calibrated = report.calibrated_with is not None
-    unseen = None if metrics else folds.verdict(report.folds)
-    check = check_calibration(report.predictions) if report.predictions is not None else None
-    caveats = wording.caveats(catalog, metrics, majority, calibrated, counts, check)
+    metrics, check, caveats = report.measured, report.check, verdict.caveats(report)
     return {
         "metrics": metrics,
         "grouped": metrics is not None and metrics.accuracy.clusters < metrics.accuracy.count,
-        "verdict": (
-            unseen
-            or wording.verdict(
-                metrics, majority, report.val_predictions, "leak" in counts, report.out_of_fold
-            )
-        ),
-        "majority": majority,
+        "verdict": verdict.sentence(report),
+        "majority": verdict.majority(report),
         "check_line": wording.calibration_check_line(check) if check else "",
         "caveats": caveats,
-        "all_clear": _all_clear(report) if metrics and not caveats else "",
+        "all_clear": verdict.all_clear(report) if metrics and not caveats else "",
+        "questions": verdict.five_questions(report),
         "scores": _score_lines(metrics) if metrics else (),
         "losses": _losses(metrics, check) if metrics else (),
         "class_rows": metrics.per_class if metrics else (),
     }
-
-
-def _all_clear(report: ReportInput) -> str:
-    if report.metrics is None or report.calibrated_with is None:
-        return ""
-    kind = "validation" if report.out_of_fold is None else "out-of-fold"
-    calibrated_on = wording.images_in_groups(report.calibrated_with, f"{kind} image")
-    return wording.all_clear_line(report.metrics, calibrated_on)
 
 
 def _score_lines(metrics: Metrics) -> list[ScoreLine]:
@@ -261,8 +202,7 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
     """The predictions on test. Without a test split, those of the calibration stand in, and the
     page says so. Empty without either.
     """
-    candidates = [report.predictions, report.calibrated_with]
-    shown = next((held for held in candidates if held is not None and len(held)), None)
+    shown = report.shown
     if shown is None:
         return {}
     on_val = shown is report.val_predictions
@@ -290,6 +230,8 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "unsure": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in unsure],
         "picked": [album.hang(shown.paths[row], *confusion.marked(shown, row)) for row in picked],
         **trust.section(shown, report.threshold, report.rule),
+        **thresholds.section(shown, report.rule.threshold),
+        **class_curves.section(shown),
         "familiar_line": report.familiar_shares and wording.familiar_line(*report.familiar_shares),
         "left_out_line": report.left_out and wording.left_out_line(report.left_out),
         "calibration_line": _calibration_line(report),
