@@ -110,6 +110,7 @@ def test_an_image_that_changed_has_no_picture(run: Path):
 def test_a_run_of_an_earlier_tellapart_is_reported_as_far_as_it_kept(run: Path):
     accuracy = facts_of(run)["scores"]["accuracy"]
     (run / "facts.json").unlink()
+    (run / "data.json").unlink()
     written = tellapart.write_report(run, quiet=True)
     assert "does not say where its images are" in written.no_pictures
     assert "An earlier tellapart made this run." in page_of(run).text

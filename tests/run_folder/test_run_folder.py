@@ -30,6 +30,7 @@ FILES = {
     "facts.json",
     "log.txt",
     "metrics.json",
+    "neighbours.npz",
     "model-card.md",
     "model.onnx",
     "head.safetensors",

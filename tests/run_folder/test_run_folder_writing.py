@@ -16,7 +16,7 @@ from helpers.probes import SMALL, train_probe
 from tellapart import Run, UserError
 from tellapart.cli.main import main
 from tellapart.errors import Refused
-from tellapart.pipeline import record
+from tellapart.pipeline import run_report
 from tellapart.runs.folder import RunFolder, new_run, reopen_run, start_run
 from tellapart.runs.identity import new_identity
 from tellapart.writing import write_whole
@@ -234,7 +234,7 @@ def test_an_interruption_while_the_report_is_drawn_leaves_nothing(
     def interrupted(*arguments: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(record, "render", interrupted)
+    monkeypatch.setattr(run_report, "render", interrupted)
     with pytest.raises(SystemExit) as end:
         main(train_words(data, tmp_path / "runs"))
     assert end.value.code == 4
