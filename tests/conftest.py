@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 
 from helpers.images import write_classes
 from helpers.light import TESTS, needs_torch
-from tellapart import UserError
+from helpers.probes import train_probe
+from tellapart import Run, UserError
 
 # The same examples every time, and none too slow for a busy machine.
 settings.register_profile(
@@ -56,6 +57,13 @@ def single_thread() -> Iterator[None]:
 
     with one_thread():
         yield
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Run:
+    """A run on 8 images a class, trained once. Tests only read it."""
+    folder = tmp_path_factory.mktemp("run")
+    return train_probe(write_classes(folder / "photos", 8), folder / "runs")
 
 
 @pytest.fixture

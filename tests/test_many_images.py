@@ -20,21 +20,14 @@ import pytest
 
 import tellapart
 from helpers.commands import run_command
-from helpers.images import write_classes, write_image
+from helpers.images import write_image
+from helpers.probes import SMALL
 from tellapart import Interrupted, Predictor, Refused, Run, UserError, table_writers
 from tellapart.jobs.predict import predict
 from tellapart.modelfile import session
 from tellapart.sources import stream
 
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 KINDS = ["answers.csv", "answers.jsonl", "answers.parquet", "answers/"]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("many")
-    photos = write_classes(folder / "photos", 8)
-    return tellapart.train(photos, set=SMALL, out=folder / "runs", quiet=True)
 
 
 @pytest.fixture

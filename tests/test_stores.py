@@ -9,14 +9,12 @@ import pytest
 
 import tellapart
 from helpers.commands import run_command, run_python
-from helpers.images import write_classes, write_image
+from helpers.images import write_image
 from tellapart import Run, UserError
 from tellapart.decoding import Decoded
 from tellapart.sources.stores import read_stored, stored_images
 
 memory = pytest.importorskip("fsspec.implementations.memory")
-
-SMALL = {"preprocessing.size_px": 64, "head.folds": 2, "head.c_values": (0.01, 0.1)}
 
 
 class Bucket(memory.MemoryFileSystem):
@@ -30,13 +28,6 @@ class Bucket(memory.MemoryFileSystem):
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
         return "/" + path.removeprefix("s3://").strip("/")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("stores")
-    photos = write_classes(folder / "photos", 8)
-    return tellapart.train(photos, set=SMALL, out=folder / "runs", quiet=True)
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from importlib import resources
-from importlib.util import find_spec
 
-from tellapart.cache.packages import INT8, packaged_file
+from tellapart.cache.packages import INT8
 from tellapart.experiments.space import Space, Value, fitting_space
+from tellapart.models.weights_place import weights_place
 from tellapart.recipe import Recipe
 
 BACKBONE = "backbone.name"
@@ -53,13 +53,7 @@ def space_text(name: str) -> str:
 
 def weights_are_here(name: str) -> bool:
     """Whether a network's pretrained weights are available without a download."""
-    if packaged_file(name) or name in INT8:
-        return True
-    if find_spec("timm") is None:
-        return False
-    from tellapart.models.weights import in_hub_cache, timm_config
-
-    return bool(in_hub_cache(timm_config(name).to_dict()))
+    return name in INT8 or weights_place(name) in ("package", "cache")
 
 
 def _sorted_out(names: Collection[Value]) -> tuple[list[Value], list[str]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from tellapart.cache.packages import PACKAGES, packaged_file
+from tellapart.cache.packages import PACKAGES
 from tellapart.errors import UserError
+from tellapart.models.weights_place import weights_place
 from tellapart.options import BackboneOptions
 from tellapart.recipe import Recipe
 
@@ -149,14 +149,4 @@ def needs_hub(options: BackboneOptions) -> bool:
     They need not if they are a file, or are in an installed package or in the cache of the hub.
     Without timm nobody knows, and no network of the hub can be loaded.
     """
-    if options.weights or packaged_file(options.name) or not find_spec("timm"):
-        return False
-    if find_spec("timm") is None:
-        return True
-    import timm
-
-    from tellapart.models.weights import in_hub_cache, timm_config
-
-    if not timm.is_model(options.name):
-        return False
-    return in_hub_cache(timm_config(options.name).to_dict()) is False
+    return not options.weights and weights_place(options.name) == "hub"

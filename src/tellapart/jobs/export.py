@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tellapart.catalog.names import escape
 from tellapart.errors import UserError, choose, needs_extra
 from tellapart.home import user_path
+from tellapart.modelfile.model_name import model_name
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.phrases import count_of
 from tellapart.progress import Console
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "fp16", "int8")
 OPENVINO = "openvino"
 FORMS = (*PRECISIONS, OPENVINO)
-_DATED = re.compile(r"^\d{8}-\d{6}-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +115,7 @@ def export_model(
     if made.weights:  # first: whoever sees the graph finds its weights
         write_whole(file.with_suffix(".bin"), made.weights)
     write_whole(file, made.model)
-    return Exported(
-        path=file,
-        form=form,
-        bytes=len(made.model) + len(made.weights),
-        original_bytes=len(predictor.graph),
-        agreement=made.agreement,
-    )
+    return made.exported(file, form, predictor, len(made.model) + len(made.weights))
 
 
 def export_web(
@@ -163,16 +156,12 @@ def export_web(
     path, original = user_path(run), load(run)
     wanted = form or original.card.precision
     made = _in_precision(path, original, wanted, data, console)
-    files = site_files(Predictor(made.model), name or _name_of(path), files_of_runtime)
+    files = site_files(
+        Predictor(made.model), name or model_name(path) or "tellapart", files_of_runtime
+    )
     target = user_path(folder)
     write_site(target, files)
-    return Exported(
-        path=target,
-        form=wanted,
-        bytes=sum(map(len, files.values())),
-        original_bytes=len(original.graph),
-        agreement=made.agreement,
-    )
+    return made.exported(target, wanted, original, sum(map(len, files.values())))
 
 
 @dataclass(frozen=True)
@@ -182,6 +171,16 @@ class _Made:
     model: bytes
     agreement: FormAgreement | None = None
     weights: bytes = b""
+
+    def exported(self, path: Path, form: str, original: Predictor, size: int) -> Exported:
+        """What is told of it once `size` bytes are written to the path."""
+        return Exported(
+            path=path,
+            form=form,
+            bytes=size,
+            original_bytes=len(original.graph),
+            agreement=self.agreement,
+        )
 
 
 def _in_precision(
@@ -289,11 +288,3 @@ _CONVERSIONS: Mapping[str, Callable[[Predictor, RunData, tuple[str, ...]], bytes
     "fp16": _as_fp16,
     "int8": _as_int8,
 }
-
-
-def _name_of(path: Path) -> str:
-    """The name of a run without its date, or that of a file."""
-    place = path.absolute()
-    if place.is_file() and place.stem == "model":
-        place = place.parent
-    return _DATED.sub("", place.name if place.is_dir() else place.stem) or "tellapart"

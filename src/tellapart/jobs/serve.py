@@ -12,6 +12,7 @@ from pathlib import Path
 from tellapart.cores import usable_cores
 from tellapart.errors import UserError, needs_extra, reason_of, require
 from tellapart.home import user_path
+from tellapart.modelfile.model_name import model_name
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.progress import Console
 from tellapart.server.limits import Limits
@@ -39,7 +40,7 @@ def serve(
 
     Args:
         models: model files or run folders, each as it is or as "NAME=PATH". The name stands in
-            addresses; without one it is that of the file or the run.
+            addresses; without one it is that of the file, or of the run without its date.
         host: the address to listen on. Any but one of this machine alone needs a token.
         port: to listen on, 0 for a free one.
         token_file: a file that holds the token that clients must show, 16 characters or more.
@@ -131,9 +132,7 @@ def _named(given: str | PathLike[str]) -> tuple[str, Path]:
     if equals and _NAME.fullmatch(before) and not user_path(text).exists():
         return before, user_path(after)
     path = user_path(given)
-    whole = path.absolute()
-    stem = whole.parent.name if whole.name == "model.onnx" else whole.stem
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", whole.name if whole.is_dir() else stem).strip("-._")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", model_name(path)).strip("-._")
     return (name or "model")[:64], path
 
 

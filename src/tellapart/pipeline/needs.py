@@ -23,7 +23,7 @@ def check_torch(recipe: Recipe, extensions: Extensions) -> None:
         need_torch(f"Training by gradient (method={recipe.method})")
     if backbone.name in extensions.networks:
         need_torch(f"Your network {backbone.name!r}")
-    if _is_at_hand(recipe):
+    if is_at_hand(recipe):
         return
     published = backbone.pretrained and not backbone.weights and backbone.name in PACKAGES
     if published and find_spec("torch") is None:
@@ -34,7 +34,7 @@ def check_torch(recipe: Recipe, extensions: Extensions) -> None:
     need_torch(f"The network {backbone.name!r}")
 
 
-def _is_at_hand(recipe: Recipe) -> bool:
+def is_at_hand(recipe: Recipe) -> bool:
     """Whether the frozen network is here as a graph, or can be built without torch."""
     backbone, preprocessing = recipe.backbone, recipe.preprocessing
     if ships_in_int8(recipe):

@@ -65,11 +65,13 @@ def scan_on_ray(
     Raises:
         UserError: Ray is not installed, or the images are no files.
     """
-    folder, ray = check_for_ray(catalog), start_ray()
+    folder = check_for_ray(catalog)
     inspector = Inspector(catalog.files, rules, hook, memory)
     paths = [path for path in catalog.paths.tolist() if inspector.recall(path) is None]
     if not paths:
         return
+    with console.step("Starting Ray"):
+        ray = start_ray()
     features = hook if isinstance(hook, FeatureExtractor) else None
     # It is named here as long as there are workers: one that starts anew asks for it again.
     graph = ray.put(np.frombuffer(features.graph, np.uint8)) if features else None

@@ -43,11 +43,7 @@ HEADERS = {
 
 def refused(refusal: Refusal, request_id: str) -> Response:
     """The response to a request that is not answered."""
-    body = {
-        "error": {"code": refusal.code, "message": refusal.message},
-        "request_id": request_id,
-    }
-    return JSONResponse(body, refusal.status, refusal.headers)
+    return JSONResponse(refusal.body(request_id), refusal.status, refusal.headers)
 
 
 class Door:

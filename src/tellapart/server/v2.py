@@ -32,6 +32,14 @@ PLATFORM = "tellapart_onnx"
 Values = list[str] | NDArray[np.float32]  # of one output
 
 
+class _Refusal(Refusal):
+    """A refusal in the protocol's own form."""
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The JSON object of the response."""
+        return {"error": self.message}
+
+
 def routes(service: Service) -> list[Route]:
     """All routes under /v2."""
 
@@ -70,10 +78,8 @@ def routes(service: Service) -> list[Route]:
                         answer["status"], 422, f"Image {place} (from 0): {answer['detail']}"
                     )
             return write_outputs(head, served, answers)
-        except Refusal as refusal:  # in the protocol's own form
-            service.metrics.refused.labels(refusal.code).inc()
-            request.state.entry["refused"] = refusal.code
-            return JSONResponse({"error": refusal.message}, refusal.status, refusal.headers)
+        except Refusal as refusal:
+            raise _Refusal(refusal.code, refusal.status, refusal.message) from None
 
     found = [
         Route("/v2", server),

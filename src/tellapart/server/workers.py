@@ -40,6 +40,10 @@ class Refusal(Exception):
         super().__init__(message)
         self.code, self.status, self.message = code, status, message
 
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The JSON object of the response."""
+        return {"error": {"code": self.code, "message": self.message}, "request_id": request_id}
+
     @property
     def headers(self) -> dict[str, str]:
         """Of the response: when to come back, or how to show the token."""
