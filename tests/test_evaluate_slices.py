@@ -81,7 +81,7 @@ def test_an_unknown_column_is_refused_by_name(run: Run):
 
 def test_the_command_prints_the_slices(run: Run):
     lines = run_command("evaluate", run.path, "--slices", "camera").out.splitlines()
-    assert "None of 2 slices by 1 column is worse than the rest beyond chance." in lines
+    assert any(line.startswith("None of 2 slices by 1 column") for line in lines)
     assert [line.split("\t")[:2] for line in lines if line.startswith("camera")] == [
         ["camera: new", "12"],
         ["camera: old", "12"],

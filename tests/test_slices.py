@@ -11,7 +11,8 @@ from scipy.stats import fisher_exact
 
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.slice_cuts import cut
-from tellapart.evaluation.slices import failing_slices, measure_slices, worse_p
+from tellapart.evaluation.slice_tests import worse_p
+from tellapart.evaluation.slices import failing_slices, measure_slices
 
 
 def answers(correct: NDArray[np.bool_], clusters: NDArray[np.int64] | None = None) -> Predictions:
@@ -104,6 +105,14 @@ def test_a_slice_tells_how_many_of_its_images_are_answered():
     slices = measure_slices(predictions, {"light": columns["light"]}, answered)
     coverage = {entry.value: entry.answered and entry.answered.value for entry in slices.tested}
     assert coverage == {"day": 1.0, "night": 0.0, "dusk": 0.0}
+
+
+def test_a_slice_that_is_hardly_answered_is_told_though_its_answers_are_right():
+    light = np.array(["day", "night"]).repeat([150, 50])
+    slices = measure_slices(answers(np.ones(200, bool)), {"light": light}, light == "day")
+    assert slices.failing == ()
+    assert slices.as_json()["answered_less"] == ["light: night"]
+    assert "light: night is answered less often: 0.0 %" in slices.lines[0]
 
 
 def test_a_column_that_cannot_tell_says_why():

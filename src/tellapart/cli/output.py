@@ -21,7 +21,7 @@ from tellapart.progress import shown, wrapped
 
 if TYPE_CHECKING:
     from tellapart.evaluation.metrics import ClassScores, Metrics
-    from tellapart.evaluation.slices import Slices
+    from tellapart.evaluation.slices import Slice, Slices
     from tellapart.modelfile.predictor import Answer
     from tellapart.models.fetch import HubWeights
 
@@ -125,23 +125,25 @@ def print_classes(metrics: Metrics) -> None:
 
 
 def print_slices(slices: Slices) -> None:
-    """Print which slices fail, then a line per slice."""
+    """Print which slices fail, then a row per slice. Shares are in percent."""
     for line in slices.lines:
         echo(line)
-    rows = [
-        [
-            f"{entry.name}: {entry.value}",
-            str(entry.images),
-            f"{100 * entry.accuracy.value:.1f} %"
-            f" ({100 * entry.accuracy.low:.0f} to {100 * entry.accuracy.high:.0f})",
-            f"{100 * entry.difference.value:+.1f}",
-            f"{entry.p:.2g}",
-            "fails" if entry.fails else "",
-        ]
-        for entry in slices.tested
+    heads = ["slice", "images", "right %", "to rest", "p", "answered", "p"]
+    print_table(heads, map(_slice_cells, slices.tested), always_heads=True)
+
+
+def _slice_cells(entry: Slice) -> list[str]:
+    score, answered = entry.accuracy, entry.answered
+    coverage = "" if answered is None else f"{100 * answered.value:.1f}"
+    return [
+        entry.title,
+        str(entry.images),
+        f"{100 * score.value:.1f} ({100 * score.low:.0f} to {100 * score.high:.0f})",
+        f"{100 * entry.difference.value:+.1f}",
+        f"{entry.p:.2g}",
+        coverage,
+        "" if entry.p_answered is None else f"{entry.p_answered:.2g}",
     ]
-    heads = ["slice", "images", "accuracy", "to the rest", "p", ""]
-    print_table(heads, rows, always_heads=True)
 
 
 def print_class_accuracy(metrics: Metrics) -> None:

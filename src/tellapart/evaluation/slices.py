@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.evaluation.clusters import design_effect
-from tellapart.evaluation.intervals import CONFIDENCE, wilson
+from tellapart.evaluation.intervals import CONFIDENCE
 from tellapart.evaluation.metrics import Score, share
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.significance import holm
 from tellapart.evaluation.slice_cuts import Cut, cut
+from tellapart.evaluation.slice_tests import lower_by, worse_p
 from tellapart.phrases import count_of
 
 LEAST_CLUSTERS = 10  # of a slice and of the rest; fewer cannot tell
@@ -39,6 +38,7 @@ class Slice:
             rest. It is corrected for the number of slices by Holm's method.
         confidence: the mean probability of the answers; above the accuracy they are too sure.
         answered: the share that is answered. None where no rule was given.
+        p_answered: as `p`, for the share that is answered. Both kinds are corrected together.
         rows: (images,) the places of the images in the predictions.
     """
 
@@ -51,6 +51,7 @@ class Slice:
     p: float
     confidence: float
     answered: Score | None = None
+    p_answered: float | None = None
     rows: NDArray[np.int64] = field(
         default_factory=lambda: np.zeros(0, np.int64), repr=False, compare=False
     )
@@ -59,6 +60,16 @@ class Slice:
     def fails(self) -> bool:
         """Whether the slice is worse than the rest, and chance does not explain it."""
         return self.p < 1 - CONFIDENCE
+
+    @property
+    def answered_less(self) -> bool:
+        """Whether fewer of its images are answered than of the rest, beyond chance."""
+        return self.p_answered is not None and self.p_answered < 1 - CONFIDENCE
+
+    @property
+    def title(self) -> str:
+        """The column and the value."""
+        return f"{self.name}: {self.value}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, without the rows."""
@@ -73,6 +84,8 @@ class Slice:
             "fails": self.fails,
             "confidence": self.confidence,
             "answered": self.answered and self.answered.as_json(),
+            "p_answered": self.p_answered,
+            "answered_less": self.answered_less,
         }
 
 
@@ -101,9 +114,15 @@ class Slices:
         count = count_of(len(self.tested), "slice")
         columns = count_of(len(self.columns), "column")
         lines = [
-            f"{entry.name}: {entry.value} fails: {entry.accuracy} are right,"
-            f" {-100 * entry.difference.value:.1f} points fewer than of the rest (p = {entry.p:.2g})"
+            f"{entry.title} fails: {entry.accuracy} are right, {-100 * entry.difference.value:.1f}"
+            f" points fewer than of the rest (p = {entry.p:.2g})."
             for entry in self.failing
+        ]
+        lines += [
+            f"{entry.title} is answered less often: {entry.answered} are, fewer than of the rest"
+            f" (p = {entry.p_answered:.2g})."
+            for entry in self.tested
+            if entry.answered_less
         ]
         if not self.tested:
             lines = ["No slice has enough images to be tested."]
@@ -114,7 +133,8 @@ class Slices:
     def as_json(self) -> dict[str, Any]:
         """The JSON object of `--json`."""
         return {
-            "failing": [f"{entry.name}: {entry.value}" for entry in self.failing],
+            "failing": [entry.title for entry in self.failing],
+            "answered_less": [entry.title for entry in self.tested if entry.answered_less],
             "tested": [entry.as_json() for entry in self.tested],
             "columns": list(self.columns),
             "skipped": dict(self.skipped),
@@ -146,6 +166,8 @@ def measure_slices(
 ) -> Slices:
     """Accuracy of every slice of some columns, and whether it is worse than that of the rest.
 
+    Where `answered` is given, the same is asked of the share that is answered.
+
     Each slice is compared with all other images by Fisher's exact test on one side. Copies and the
     images of a group count as many independent images as they are worth. Slices of the same images
     are tested once. Columns are cut without a look at the answers, so the correction holds.
@@ -166,13 +188,8 @@ def measure_slices(
         found += [(name, part) for part in usable]
         if not usable:
             skipped[name] = _why_skipped(cuts, len(predictions))
-    ps = _ps(predictions, [part.rows for _, part in found])
-    looks = len({part.rows.tobytes() for _, part in found})
-    slices = [
-        _measured(predictions, name, part, p, looks, answered)
-        for (name, part), p in zip(found, ps, strict=True)
-    ]
-    slices.sort(key=lambda entry: (entry.p, entry.difference.value))
+    slices = _measured(predictions, found, answered)
+    slices.sort(key=lambda entry: (entry.p, entry.p_answered or 1.0, entry.difference.value))
     names = tuple(dict.fromkeys(name for name, _ in found))
     return Slices(tuple(slices), names, skipped)
 
@@ -193,62 +210,42 @@ def _can_tell(clusters: NDArray[np.int64], rows: NDArray[np.bool_]) -> bool:
     return all(len(np.unique(side)) >= LEAST_CLUSTERS for side in sides)
 
 
-def _ps(predictions: Predictions, slices: Sequence[NDArray[np.bool_]]) -> list[float]:
-    """The corrected p value of each slice. Slices of the same images are one look."""
-    looks = {rows.tobytes(): rows for rows in slices}
-    alone = [worse_p(predictions.correct, predictions.clusters, rows) for rows in looks.values()]
-    corrected = dict(zip(looks, holm(alone), strict=True))
-    return [corrected[rows.tobytes()] for rows in slices]
-
-
-def worse_p(
-    correct: NDArray[np.bool_], clusters: NDArray[np.int64], rows: NDArray[np.bool_]
-) -> float:
-    """How often a slice as bad as this is drawn if it is no worse than the rest: one-sided.
-
-    Args:
-        correct: (N,) whether each answer is right.
-        clusters: (N,) the cluster of each image.
-        rows: (N,) whether each image is in the slice.
-
-    >>> correct = np.array([False] * 3 + [True] * 3)
-    >>> round(worse_p(correct, np.arange(6), ~correct), 6)
-    0.05
-    """
-    wrong, count = _effective(correct[rows], clusters[rows])
-    wrong_rest, count_rest = _effective(correct[~rows], clusters[~rows])
-    # Parts of an image are rounded to the safe side: fewer errors in the slice, more in the rest.
-    errors, size = math.floor(wrong + 1e-9), math.ceil(count - 1e-9)
-    errors_rest, size_rest = math.ceil(wrong_rest - 1e-9), math.floor(count_rest + 1e-9)
-    return _fisher(errors, size, min(errors_rest, size_rest), size_rest)
-
-
-def _effective(correct: NDArray[np.bool_], clusters: NDArray[np.int64]) -> tuple[float, float]:
-    """Errors and images, at the number of independent images that they are worth."""
-    effect = design_effect(correct, clusters)
-    return float((~correct).sum()) / effect, len(correct) / effect
-
-
-def _fisher(errors: int, size: int, errors_rest: int, size_rest: int) -> float:
-    """The chance of so many errors in the slice or more, given how many there are in all."""
-    total, count = errors + errors_rest, size + size_rest
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])
-
-    def choose(n: int, k: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.asarray(logs[n] - logs[k] - logs[n - k])
-
-    drawn = np.arange(errors, min(total, size) + 1)
-    drawn = drawn[total - drawn <= size_rest]
-    chances = choose(size, drawn) + choose(size_rest, total - drawn)
-    whole = logs[count] - logs[total] - logs[count - total]
-    return float(min(np.exp(chances - whole).sum(), 1.0))
-
-
 def _measured(
+    predictions: Predictions,
+    found: Sequence[tuple[str, Cut]],
+    answered: NDArray[np.bool_] | None,
+) -> list[Slice]:
+    """The slices with their scores. Slices of the same images are one look."""
+    looks = {part.rows.tobytes(): part.rows for _, part in found}
+    outcomes = [predictions.correct] if answered is None else [predictions.correct, answered]
+    alone = [
+        worse_p(outcome, predictions.clusters, rows)
+        for outcome in outcomes
+        for rows in looks.values()
+    ]
+    corrected = holm(alone)
+    ps = dict(zip(looks, corrected, strict=False))
+    ps_answered = dict(zip(looks, corrected[len(looks) :], strict=False))
+    return [
+        _slice(
+            predictions,
+            name,
+            part,
+            ps[part.rows.tobytes()],
+            ps_answered.get(part.rows.tobytes()),
+            len(looks),
+            answered,
+        )
+        for name, part in found
+    ]
+
+
+def _slice(
     predictions: Predictions,
     name: str,
     part: Cut,
     p: float,
+    p_answered: float | None,
     looks: int,
     answered: NDArray[np.bool_] | None,
 ) -> Slice:
@@ -260,31 +257,10 @@ def _measured(
         accuracy.count,
         accuracy.clusters,
         accuracy,
-        _difference(predictions.correct, clusters, rows, looks),
+        lower_by(predictions.correct, clusters, rows, looks),
         p,
         float(predictions.confidence[rows].mean()),
         None if answered is None else share(answered[rows], clusters[rows]),
+        p_answered,
         np.flatnonzero(rows),
     )
-
-
-def _difference(
-    correct: NDArray[np.bool_], clusters: NDArray[np.int64], rows: NDArray[np.bool_], looks: int
-) -> Score:
-    """The accuracy in a slice less that of the rest, with Newcombe's interval at Bonferroni's
-    level.
-
-    Source: Newcombe 1998, https://pubmed.ncbi.nlm.nih.gov/9595617/ (method 10).
-    """
-    confidence = 1 - (1 - CONFIDENCE) / looks
-    values, lows, highs = [], [], []
-    for side in (rows, ~rows):
-        wrong, count = _effective(correct[side], clusters[side])
-        low, high = wilson(count - wrong, count, confidence)
-        values.append(1 - wrong / count)
-        lows.append(low)
-        highs.append(high)
-    value = values[0] - values[1]
-    low = value - math.hypot(values[0] - lows[0], highs[1] - values[1])
-    high = value + math.hypot(highs[0] - values[0], values[1] - lows[1])
-    return Score(value, low, high, int(rows.sum()), len(np.unique(clusters[rows])))
