@@ -16,6 +16,7 @@ from helpers.reports import make_report
 from tellapart.evaluation.calibration_check import chance_bands
 from tellapart.evaluation.curves import class_curves
 from tellapart.evaluation.learning_curve import fit_learning_curve
+from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.sweep import sweep
 from tellapart.options import HeadOptions
@@ -103,6 +104,13 @@ def test_a_class_without_images_has_no_curve():
     assert class_curves(answers([0.9, 0.8], [True, True]), 2) == []
 
 
+def test_without_curves_no_link_leads_to_them(report: ReportInput):
+    first = report.predictions.rows(report.predictions.labels == 0)
+    page = Page(render(replace(report, predictions=first, metrics=measure(first))))
+    assert "#curves" not in page.values("href")
+    assert "curves" not in page.values("id")
+
+
 # ── what chance alone gives ──
 
 
@@ -147,7 +155,7 @@ def test_heads_of_more_images_are_right_more_often():
     found = learning_curve(
         features, labels, np.arange(240) % 2, np.arange(240), 3, 0.1, HeadOptions()
     )
-    assert found.sizes == (15, 30, 60, 120)
+    assert found.sizes == (9, 15, 30, 60, 120)
     assert found.accuracies[-1].value > found.accuracies[0].value
 
 

@@ -135,7 +135,7 @@ def test_the_command_line_ends_with_four_and_goes_on_with_the_command_that_it_na
 
 
 @pytest.mark.parametrize(
-    ("where", "step"), [("gradient.fit", None), ("gradient.ship", 18), ("record.render", 18)]
+    ("where", "step"), [("gradient.fit", None), ("gradient.ship", 18), ("record.write_pages", 18)]
 )
 def test_an_interruption_before_the_first_step_or_after_the_last_loses_nothing(
     data: Path,

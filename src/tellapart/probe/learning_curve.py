@@ -20,7 +20,7 @@ from tellapart.probe.left_out import SECONDS_A_NUMBER
 from tellapart.probe.search import FOLD_TOLERANCE
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # of the images of the other folds
-FEWEST_A_CLASS = 4  # images, in the mean, that a head learns from
+FEWEST_A_CLASS = 2  # images, in the mean, that a head learns from
 # A measured time would make the curve depend on the machine, so the work is estimated.
 MOST_SECONDS = 20.0
 

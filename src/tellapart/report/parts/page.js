@@ -216,6 +216,7 @@ openFold();
 if (folds.length) {
   const button = make("button", "all-folds", "Fold all");
   button.type = "button";
+  button.title = "The keys j and k go to the next and the previous section";
   const isOpen = () => folds.some((fold) => fold.open);
   button.addEventListener("click", () => {
     const open = !isOpen();

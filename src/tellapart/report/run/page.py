@@ -63,7 +63,7 @@ def render(report: ReportInput) -> str:
     return render_document(
         "run/page.html.jinja",
         content=_content(shown, album),
-        contents=_contents(report, bool(shown)),
+        contents=_contents(report, bool(shown), bool(shown.get("curves"))),
         title=report.title,
         created=report.created,
         model=report.model,
@@ -83,7 +83,7 @@ def render(report: ReportInput) -> str:
     )
 
 
-def _contents(report: ReportInput, has_answers: bool) -> list[tuple[str, str]]:
+def _contents(report: ReportInput, has_answers: bool, has_curves: bool) -> list[tuple[str, str]]:
     """The sections that the page has: their ids and names."""
     sections = [
         ("verdict", "Verdict", True),
@@ -94,7 +94,7 @@ def _contents(report: ReportInput, has_answers: bool) -> list[tuple[str, str]]:
         ("errors", "Images worth a look", has_answers),
         ("labels", "Labels", True),
         ("trust", "How far to trust it", has_answers),
-        ("curves", "Class by threshold", has_answers),
+        ("curves", "Class by threshold", has_curves),
         ("slices", "Slices", report.slices is not None),
         ("robustness", "Robustness", True),
         ("growth", "More images", report.learning is not None),
