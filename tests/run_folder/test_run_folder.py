@@ -28,6 +28,7 @@ FILES = {
     "environment.json",
     "log.txt",
     "metrics.json",
+    "neighbours.npz",
     "model.onnx",
     "head.safetensors",
     "predictions-test.parquet",
