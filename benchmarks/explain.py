@@ -7,6 +7,8 @@ RUN is a run folder with an index, IMAGES a folder of some images. Each of `--co
 in turn by one thread: "answer" is the answer alone, "coarse" with maps at the network's own grid, "finer"
 at twice that, "blurred" by occlusion (every tenth image), and "neighbours" the search in the run's index.
 "sum" is the largest difference between the sums of the maps of answer and runner-up and their log-odds.
+"finer" is the share of what a class gains on a cue of 48 px that is put into another image, at a random
+place, in maps at the network's own grid and at twice that: the larger, the better a map says where.
 "checks" is what `predict --explain` says of the first images. "index" is an index of `--indexed` random
 embeddings, in a process of its own: its size, how long writing and one search take, and the memory that
 the search adds.
@@ -34,6 +36,7 @@ from tellapart.decoding import decode_file
 from tellapart.explain.explainer import Explainer
 from tellapart.explain.map_checks import CHECKED, check_maps
 from tellapart.explain.occlusion import OcclusionMaps
+from tellapart.explain.seen_square import framed
 from tellapart.runs.index_file import FILE, Digests, Indexed, write_index
 from tellapart.runs.neighbours import Neighbours
 
@@ -78,6 +81,36 @@ def explain_all(run: Path, pixels: list[NDArray[np.uint8]], rounds: int) -> dict
         "checks": list(checks.lines) if checks else [],
         "indexed": len(index),
     }
+
+
+def cues_found(run: Path, pixels: list[NDArray[np.uint8]], side: int = 48) -> dict[str, float]:
+    predictor = tellapart.load(run)
+    take, rng = predictor.card.preprocessing, np.random.default_rng(0)
+    methods = {"coarse": Explainer(predictor, 1).method, "finer": Explainer(predictor, 2).method}
+    squares = [take.resized(image) for image in pixels]
+    shares: dict[str, list[float]] = {name: [] for name in methods}
+    for source, other in zip(squares, squares[len(squares) // 2 :] + squares, strict=False):
+        label = int(predictor.outputs(framed(source, take)).probs.argmax())
+        own = methods["finer"].maps(framed(source, take), [label])[0]
+        cells = max(1, side * len(own) // take.size_px)
+        windows = np.lib.stride_tricks.sliding_window_view(own, (cells, cells)).sum((2, 3))
+        best = np.array(np.unravel_index(int(windows.argmax()), windows.shape))
+        cell, place = take.size_px // len(own), rng.integers(0, len(own) - cells + 1, 2)
+        (top, left), (down, across), edge = best * cell, place * cell, cells * cell
+        planted = other.copy()
+        planted[down : down + edge, across : across + edge] = source[
+            top : top + edge, left : left + edge
+        ]
+        for name, method in methods.items():
+            before, after = (
+                method.maps(framed(square, take), [label])[0] for square in (other, planted)
+            )
+            rise = np.kron(np.maximum(after - before, 0), np.ones([len(own) // len(after)] * 2))
+            inside = rise[tuple(slice(start, start + cells) for start in place)]
+            shares[name].append(float(inside.sum() / max(rise.sum(), 1e-9)))
+    found = {name: round(statistics.mean(values), 4) for name, values in shares.items()}
+    better = np.mean(np.array(shares["finer"]) > np.array(shares["coarse"]))
+    return {**found, "finer_is_better_in": round(float(better), 3)}
 
 
 class RandomEmbeddings:
@@ -144,6 +177,7 @@ def main() -> None:
     pixels = [image for image in found if image is not None]
     explained = explain_all(options.run, pixels, options.rounds)
     results = {**about([str(options.images)]), "images": len(pixels), **explained}
+    results["finer"] = cues_found(options.run, pixels)
     with tempfile.TemporaryDirectory() as folder, get_context("spawn").Pool(1) as pool:
         results["index"] = pool.apply(measure_index, (folder, options.indexed))
     text = json.dumps(results, indent=1, ensure_ascii=False)

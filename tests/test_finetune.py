@@ -29,6 +29,7 @@ from helpers.runs import (
 from tellapart import Run
 from tellapart.models.classifier import Classifier
 from tellapart.pipeline import gradient
+from tellapart.runs.neighbours import Neighbours
 from tellapart.runs.saved_predictions import read_predictions
 from tellapart.training.phases import TrainingData
 
@@ -135,6 +136,12 @@ def test_a_fine_tuned_network_that_is_better_is_shipped(data: Path, weights: Pat
     assert comparison["seconds"] > 0
     assert "probe" in metrics_of(run.path)
     assert metrics_of(run.path)["training"]["choice"]["standard_errors"] > 1
+    # The index is of the network that ships, whose embeddings find the image itself.
+    index, photo = Neighbours.read(run.path), data / "sky" / "000.png"
+    assert index is not None and 0 < len(index) <= index.indexed.of
+    near = index.nearest(run.predictor().embed(photo)[0], count=len(index))
+    assert near[0].similarity == pytest.approx(1, abs=0.01)
+    assert {found.path for found in near} == set(index.indexed.paths)
 
 
 def test_a_fine_tuned_network_that_is_worse_is_not_shipped(

@@ -31,7 +31,7 @@ UPPER = [
     "tellapart.jobs.predict",
     "tellapart.jobs.evaluate",
 ]
-UPPER_FOLDERS = ["catalog", "evaluation", "modelfile", "runs", "report"]
+UPPER_FOLDERS = ["catalog", "evaluation", "explain", "modelfile", "runs", "report"]
 TRAIN_ONLY = [
     "torch",
     "torchvision",
@@ -92,6 +92,13 @@ def test_predict_runs_without_the_train_extra(run: Run, data: Path, tmp_path: Pa
     done = without_the_extra(RUN, "predict", run.model, data / "sky", "--json", "-q")
     assert (done.returncode, done.stderr) == (0, "")
     assert {answer["answer"] for answer in json.loads(done.stdout)["answers"]} == {"sky"}
+
+
+def test_explanations_need_no_train_extra(run: Run, data: Path, tmp_path: Path):
+    photo, why = data / "sky" / "000.jpg", tmp_path / "why"
+    done = without_the_extra(RUN, "predict", run.path, photo, "--explain", why, "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Nearest training images" in (why / "index.html").read_text()
 
 
 @pytest.mark.parametrize("table", ["answers.csv", "answers.jsonl"])
