@@ -50,7 +50,7 @@ def test_the_verbs_are_these(command):
     train = ["train", "find-rate", "recipes", "backbones"]
     experiments = ["cv", "tune", "pick", "runs", "compare"]
     use = ["predict", "evaluate", "inspect", "export", "report", "drift", "stress", "serve"]
-    assert ["explore", "review", *train, *use, *experiments] == VERBS
+    assert ["explore", "audit", "review", *train, *use, *experiments] == VERBS
 
 
 @pytest.mark.parametrize(
