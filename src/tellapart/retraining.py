@@ -18,9 +18,8 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.home import user_path
 from tellapart.jobs.train import train
 from tellapart.phrases import count_of
-from tellapart.pipeline.request import as_source
 from tellapart.pipeline.run import Run
-from tellapart.runs.data_place import data_of
+from tellapart.pipeline.run_images import source_of
 from tellapart.runs.folder import FIXES
 from tellapart.runs.history import past_run
 from tellapart.sources.source import Source
@@ -111,12 +110,7 @@ def retrain(
             f"{before.path} is a cross-validation, which is not trained again.",
             f"Make another one: tellapart cv DATA --splits {before.path} --fixes {patch}",
         )
-    source = as_source(data) if data is not None else data_of(before.path)
-    if source is None:
-        raise UserError(
-            f"{before.path} does not say where its data is.",
-            "Say where the data of the training is: --data DATA",
-        )
+    source = source_of(before.path, data, "All of it is trained on again.")
     answers = before.predictions()
     if not len(answers):
         raise UserError(f"{before.path} has no test images.", "Nothing can show what fixes gain.")

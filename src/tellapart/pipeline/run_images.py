@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,13 +142,13 @@ class RunData:
         )
 
 
-def files_of(run: Path, data: Source | None, why: str) -> Files:
-    """The files of a run's data.
+def source_of(run: Path, data: Source | None, why: str) -> Source:
+    """The data of a run.
 
     Args:
         run: the run folder.
         data: where the data is now. None means where the run says it is.
-        why: what the files are needed for, a sentence.
+        why: what the data is needed for, a sentence.
 
     Raises:
         UserError: the run does not say where its data is, or nothing is there.
@@ -158,15 +157,14 @@ def files_of(run: Path, data: Source | None, why: str) -> Files:
     if source is None or (isinstance(source, Path) and not source.exists()):
         what = "does not say where its data is" if source is None else f"has its data in {source}"
         ending = "" if source is None else ", which is gone"
-        raise UserError(
-            f"{run} {what}{ending}. {why}",
-            SAY_WHERE,
-        )
-    settings = read_settings(run)
-    form: dict[str, Any] = {
-        key: value for key, value in settings.items() if key.startswith("data.")
-    }
-    return read_source(source, reading_by(form)).files
+        raise UserError(f"{run} {what}{ending}. {why}", SAY_WHERE)
+    return source
+
+
+def files_of(run: Path, data: Source | None, why: str) -> Files:
+    """The files of a run's data; for the arguments and errors see `source_of`."""
+    form = {key: value for key, value in read_settings(run).items() if key.startswith("data.")}
+    return read_source(source_of(run, data, why), reading_by(form)).files
 
 
 def _predictions(run: Path, split: str) -> Predictions | None:

@@ -11,13 +11,13 @@ from tellapart.errors import UserError
 from tellapart.pipeline.data import Data, load_data, read_data
 from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
 from tellapart.pipeline.record import Trained, write_run
-from tellapart.pipeline.request import Request, as_source, new_request
+from tellapart.pipeline.request import Request, new_request
+from tellapart.pipeline.run_images import source_of
 from tellapart.pipeline.services import Services
 from tellapart.pipeline.ship import ship
 from tellapart.recipe_files import load_recipe
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import read_settings
-from tellapart.runs.identity import RunIdentity
 from tellapart.sources.source import Source
 
 # The keys of a run's recipe that say what its images are. The others say how a network is trained.
@@ -86,24 +86,11 @@ def _of_run(run: Path, data: Source | None) -> Request:
         recipe = load_recipe(
             "probe", {key: value for key, value in settings.items() if key.startswith(KEPT)}
         )
-    source = as_source(data) if data is not None else _recorded(run)
+    source = source_of(run, data, "The audit looks at all of its images.")
     request = new_request(
         source, recipe, out=run.parent, name=None, splits=run, strict=False, verb="audit"
     )
     return replace(request, own_splits=True)
-
-
-def _recorded(run: Path) -> Path:
-    folder = RunFolder(run)
-    place = None
-    if folder.has("run.json"):
-        place = RunIdentity.from_json(folder.read_json("run.json")).data_of(run)
-    if place is None or not place.exists():
-        raise UserError(
-            f"{run} does not say where its data is now.",
-            "Say where the data of the training is: --data DATA",
-        )
-    return place
 
 
 def embedded(request: Request, services: Services) -> tuple[FrozenBackbone, Data]:
