@@ -65,9 +65,9 @@ STEPS = {
         "tellapart.pipeline.data:find_all",
         "tellapart.pipeline.probe:make_folds",
         "tellapart.pipeline.probe:fit_probe",
-        "tellapart.jobs.train:measure_left_out",
-        "tellapart.jobs.train:ship",
-        "tellapart.jobs.train:write_run",
+        "tellapart.pipeline.probe_run:measure_left_out",
+        "tellapart.pipeline.probe_run:ship",
+        "tellapart.pipeline.probe_run:write_run",
     ),
     "predict": ("tellapart.jobs.predict:stream_images",),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -127,9 +128,10 @@ def tree_digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def test_a_run_without_data_says_how_to_name_it(found: Audit):
-    with pytest.raises(UserError, match="does not say where its data is") as error:
-        tellapart.audit(found.run, quiet=True)
+def test_a_run_whose_data_is_gone_says_how_to_name_it(found: Audit, tmp_path: Path):
+    alone = shutil.copytree(found.run, tmp_path / "a" / "run")
+    with pytest.raises(UserError, match="which is gone") as error:
+        tellapart.audit(alone, quiet=True)
     assert "--data DATA" in error.value.hint
 
 

@@ -22,16 +22,12 @@ from tellapart.extensions import (
 )
 from tellapart.modelfile.on_ray import check_engine
 from tellapart.pipeline.data import Data, load_data, read_data
-from tellapart.pipeline.learning_curve import measure_learning_curve
-from tellapart.pipeline.left_out import measure_left_out
 from tellapart.pipeline.open import open_run
 from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
-from tellapart.pipeline.record import Trained, write_run
+from tellapart.pipeline.probe_run import train_probe
 from tellapart.pipeline.request import Request, asked_request
 from tellapart.pipeline.run import Run
 from tellapart.pipeline.services import Services, open_services
-from tellapart.pipeline.ship import ship
-from tellapart.pipeline.train_index import train_index
 from tellapart.recipe import Recipe
 from tellapart.sources.source import Source
 
@@ -188,25 +184,7 @@ def _by_probe(
     frozen, data = _embedded(request, services, prepared)
     assert frozen
     services.clock.lap("features")
-    with services.step("head", "Fitting the head") as task:
-        model = fit_train(frozen, data.catalog, request.recipe, task.reach)
-    with services.step("model file", "Making and checking the model file"):
-        shipped = ship(model, data.catalog, request.recipe, services.store)
-    with services.step("left-out classes", "Leaving each class out once") as task:
-        left_out = measure_left_out(model, data.catalog, request.recipe, task.reach)
-    with services.step("learning curve", "Learning from ever more images") as task:
-        learning = measure_learning_curve(model, data.catalog, request.recipe, task.reach)
-    trained = Trained(
-        recipe=request.recipe,
-        data=data,
-        shipped=shipped,
-        probe=model.probe,
-        left_out=left_out,
-        learning=learning,
-        preset=request.preset,
-        index=train_index(model, data.catalog, request),
-    )
-    return Run.open(write_run(trained, request, services))
+    return Run.open(train_probe(frozen, data, request, services))
 
 
 def _embedded(

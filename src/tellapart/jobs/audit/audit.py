@@ -24,9 +24,10 @@ from tellapart.evaluation.label_errors import Power
 from tellapart.evaluation.shortcuts import Shortcut
 from tellapart.home import user_path
 from tellapart.jobs.audit.look import look
-from tellapart.jobs.audit.target import embedded, is_run, request_of, train_run
+from tellapart.jobs.audit.target import embedded, is_run, request_of
 from tellapart.jobs.audit.unlabelled import rank_unlabelled
 from tellapart.pipeline.pages import WithPage, check_page, timestamp
+from tellapart.pipeline.probe_run import train_probe
 from tellapart.pipeline.request import as_source
 from tellapart.pipeline.services import open_services
 from tellapart.report.audit.page import AuditInput, audit_lines, render_audit
@@ -155,7 +156,7 @@ def audit(
         catalog = read.catalog
         run = source if is_run(source) and isinstance(source, Path) else None
         if run is None and out is None:
-            run = train_run(frozen, read, request, services)
+            run = train_probe(frozen, read, request, services)
         folder = user_path(out) if out is not None else (run or Path()) / "audit"
         rows = np.flatnonzero((catalog.splits != "") & (catalog.labels >= 0))
         looked = look(catalog, frozen.features, rows, request.recipe.seed, services)

@@ -9,12 +9,10 @@ from typing import Any
 
 from tellapart.errors import UserError
 from tellapart.pipeline.data import Data, load_data, read_data
-from tellapart.pipeline.probe import FrozenBackbone, fit_train, frozen_for
-from tellapart.pipeline.record import Trained, write_run
+from tellapart.pipeline.probe import FrozenBackbone, frozen_for
 from tellapart.pipeline.request import Request, new_request
 from tellapart.pipeline.run_images import source_of
 from tellapart.pipeline.services import Services
-from tellapart.pipeline.ship import ship
 from tellapart.recipe_files import load_recipe
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import read_settings
@@ -102,13 +100,3 @@ def embedded(request: Request, services: Services) -> tuple[FrozenBackbone, Data
     data = load_data(request, catalog, services.console, frozen.features)
     services.clock.lap("features")
     return frozen, data
-
-
-def train_run(frozen: FrozenBackbone, data: Data, request: Request, services: Services) -> Path:
-    """Train on the data as `train` does, so that a review finds a run; returns its folder."""
-    with services.step("head", "Fitting the head") as task:
-        model = fit_train(frozen, data.catalog, request.recipe, task.reach)
-    with services.step("model file", "Making and checking the model file"):
-        shipped = ship(model, data.catalog, request.recipe, services.store)
-    trained = Trained(recipe=request.recipe, data=data, shipped=shipped, probe=model.probe)
-    return write_run(trained, request, services)
