@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 from PIL import Image
 
 from helpers.models import PREPROCESSING, WIDTH, noise, small_card, small_head, small_network
 from tellapart import Predictor, UserError
-from tellapart.explain.activation import interleaved
+from tellapart.explain.activation import refined
 from tellapart.explain.explainer import Explainer, heat_map
 from tellapart.explain.inner_values import open_inside
 from tellapart.explain.map_checks import check_maps
@@ -81,8 +83,8 @@ def test_the_maps_of_answer_and_runner_up_differ_by_their_log_odds(explainer: Ex
 
 def test_a_finer_map_has_the_coarse_one_in_its_blocks():
     coarse = np.random.default_rng(0).normal(size=(2, 4, 4)).astype(np.float32)
-    parts = np.random.default_rng(1).normal(size=(4, 2, 4, 4)).astype(np.float32)
-    fine = interleaved(coarse, parts)
+    large = np.random.default_rng(1).normal(size=(2, 8, 8)).astype(np.float32)
+    fine = refined(coarse, large)
     assert fine.reshape(2, 4, 2, 4, 2).sum(axis=(2, 4)) == pytest.approx(coarse, abs=1e-5)
 
 
@@ -93,6 +95,17 @@ def test_a_finer_map_sees_where_in_a_cell_something_lies(predictor: Predictor):
     method = Explainer(predictor).method
     change = np.abs(method.maps(dotted, [0]) - method.maps(grey, [0]))[0]
     assert np.unravel_index(change.argmax(), change.shape) == (2, 2)
+
+
+def test_a_network_that_takes_one_size_alone_keeps_its_own_grid():
+    network = onnx.load_from_string(small_network())
+    shape = numpy_helper.from_array(np.array([-1, 3, 32, 32]), "fixed")
+    network.graph.initializer.append(shape)
+    network.graph.node[0].input[0] = "held"
+    network.graph.node.insert(0, helper.make_node("Reshape", ["input", "fixed"], ["held"]))
+    file = compose_model(network.SerializeToString(), PREPROCESSING, small_head(), small_card())
+    found = Explainer(Predictor(file)).explain(noise())
+    assert found.answer.values.shape == (4, 4)
 
 
 def test_the_map_of_a_class_that_does_not_exist_is_refused(predictor: Predictor):

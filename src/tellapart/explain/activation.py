@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from tellapart.evaluation.calibration import softmax
 from tellapart.explain.inner_values import copy_of, open_inside
-from tellapart.explain.seen_square import framed, shifted
 from tellapart.modelfile.predictor import Predictor
 from tellapart.modelfile.session import Session
-from tellapart.threads import map_ahead
 
 _FEATURES, _LOGITS, _WEIGHT, _BIAS = "features", "logits", "weight", "bias"
+_SIZE = "size"  # channels, height and width to which preprocessing resizes
 _AGREES = 1e-3  # between the probabilities of the file and those of its logits
 
 
@@ -30,16 +29,17 @@ class ActivationMaps:
     Args:
         predictor: of the model.
         session: with the values inside, as `activation_maps` opens it.
-        finer: into how many parts a cell of the network's map is divided along each side. Each of
-            the finer · finer parts costs one run of the network.
+        finer: into how many parts a cell of the network's map is divided along each side, where the
+            network takes larger images. It costs as much as finer · finer more runs.
     """
 
     kind = "activation"
 
     def __init__(self, predictor: Predictor, session: Session, finer: int) -> None:
-        self._take, self._session, self._finer = predictor.card.preprocessing, session, finer
-        anything = np.zeros((1, 8, 8, 3), np.uint8)
-        self._weight, self._bias = session.run(anything, (copy_of(_WEIGHT), copy_of(_BIAS)))
+        self._side, self._session = predictor.card.preprocessing.size_px, session
+        anything = np.zeros((8, 8, 3), np.uint8)
+        self._weight, self._bias = session.run(anything[None], (copy_of(_WEIGHT), copy_of(_BIAS)))
+        self._finer = finer if finer == 1 or self._allows(anything, finer) else 1
 
     def maps(self, pixels: NDArray[np.uint8], labels: Sequence[int]) -> NDArray[np.float32]:
         """(L, h, w) the maps of some classes; the sum of each is the class's logit.
@@ -48,24 +48,30 @@ class ActivationMaps:
             pixels: (H, W, 3) uint8 RGB.
             labels: L positions of classes.
         """
-        features = self._features(pixels)
-        coarse = self._shares(features, labels)
-        stride = self._take.size_px / features.shape[1]
-        if self._finer == 1 or stride < 2 * self._finer:
+        coarse = self._shares(self._features(pixels), labels)
+        if self._finer == 1:
             return coarse
-        square = self._take.resized(pixels)
-        moved = [framed(part, self._take) for part in shifted(square, stride, self._finer)]
-        parts = [self._shares(part, labels) for part in map_ahead(self._features, moved)]
-        return interleaved(coarse, np.stack(parts))
+        return refined(coarse, self._shares(self._features(pixels, self._finer), labels))
 
     def places(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(h, w, D) what each place adds to each number of the embedding."""
         features = self._features(pixels)
         return np.asarray(features.transpose(1, 2, 0) / features[0].size, np.float32)
 
-    def _features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(D, h, w)."""
-        return np.asarray(self._session.run(pixels[None], (_FEATURES,))[0][0])
+    def _features(self, pixels: NDArray[np.uint8], larger: int = 1) -> NDArray[np.float32]:
+        """(D, h, w) of the image, or of one that preprocessing makes so many times as large."""
+        size = {_SIZE: np.array([3, larger * self._side, larger * self._side])}
+        constants = size if larger > 1 else None
+        return np.asarray(self._session.run(pixels[None], (_FEATURES,), constants)[0][0])
+
+    def _allows(self, pixels: NDArray[np.uint8], finer: int) -> bool:
+        """Whether the network takes larger images, and gives a larger map for them."""
+        try:
+            large = self._features(pixels, finer)
+        except Exception:  # onnxruntime has an exception class a fault, without a common base
+            return False
+        _, height, width = self._features(pixels).shape
+        return large.shape[1:] == (finer * height, finer * width)
 
     def _shares(self, features: NDArray[np.float32], labels: Sequence[int]) -> NDArray[np.float32]:
         weight, bias = self._weight[list(labels)], self._bias[list(labels)]
@@ -73,26 +79,27 @@ class ActivationMaps:
         return np.asarray(sums / features[0].size, np.float32)
 
 
-def interleaved(coarse: NDArray[np.float32], parts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Maps of a moved image, put between each other. Each cell keeps what it has in the coarse map.
+def refined(coarse: NDArray[np.float32], large: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Maps whose cells have what they have in the coarse maps, divided as the large ones say.
 
     Args:
-        coarse: (L, h, w) of the image itself.
-        parts: (k · k, L, h, w) of the image moved to each part of a cell.
+        coarse: (L, h, w) of the image as the network takes it.
+        large: (L, k · h, k · w) of the same image, made k times as large.
 
     Returns:
-        (L, k · h, k · w), whose blocks of k · k cells sum to the cells of the coarse map.
+        (L, k · h, k · w), whose blocks of k · k cells sum to the cells of the coarse maps.
 
-    >>> coarse = np.array([[[3.0]]], np.float32)
-    >>> interleaved(coarse, np.array([1.0, 2, 3, 4], np.float32).reshape(4, 1, 1, 1))[0].tolist()
-    [[0.375, 0.625], [0.875, 1.125]]
+    >>> large = np.array([[[1.0, 2], [3, 4]]], np.float32)
+    >>> refined(np.array([[[10.0]]], np.float32), large).tolist()
+    [[[1.0, 2.0], [3.0, 4.0]]]
+    >>> refined(np.array([[[2.0]]], np.float32), large).tolist()
+    [[[-1.0, 0.0], [1.0, 2.0]]]
     """
-    finer = round(len(parts) ** 0.5)
     count, height, width = coarse.shape
-    inside = parts - parts.mean(axis=0)
-    whole = (coarse + inside) / finer**2
-    blocks = whole.reshape(finer, finer, count, height, width).transpose(2, 3, 0, 4, 1)
-    return np.asarray(blocks.reshape(count, finer * height, finer * width))
+    finer = large.shape[1] // height
+    blocks = large.reshape(count, height, finer, width, finer)
+    missing = coarse / finer**2 - blocks.mean(axis=(2, 4))
+    return np.asarray((blocks + missing[:, :, None, :, None]).reshape(large.shape))
 
 
 def activation_maps(predictor: Predictor, finer: int = 2) -> ActivationMaps | None:
@@ -104,7 +111,11 @@ def activation_maps(predictor: Predictor, finer: int = 2) -> ActivationMaps | No
     if predictor.activation_map(np.zeros((8, 8, 3), np.uint8)) is None:
         return None
     session = open_inside(
-        predictor.graph, (_FEATURES, _LOGITS), (_WEIGHT, _BIAS), provider=predictor.provider
+        predictor.graph,
+        (_FEATURES, _LOGITS),
+        (_WEIGHT, _BIAS),
+        changeable={_SIZE: 3},
+        provider=predictor.provider,
     )
     if session is None or not logits_agree(session, predictor):
         return None

@@ -80,7 +80,7 @@ class Explainer:
     Args:
         predictor: of the model.
         finer: into how many parts a cell of the network's own map is divided along each side, where
-            cells are large enough. Each part costs one run of the network: 2 costs 4 runs.
+            the network takes larger images. 2 costs as much as 4 more runs of the network.
 
     >>> explainer = Explainer(predictor)
     >>> explainer.kind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,11 +107,17 @@ class Session:
         shapes = {value.name: value.shape for value in self._session.get_outputs()}
         return shapes[output][-1] if shapes.get(output) else None
 
-    def run(self, batch: NDArray[np.generic], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
+    def run(
+        self,
+        batch: NDArray[np.generic],
+        outputs: Sequence[str],
+        constants: Mapping[str, NDArray[np.generic]] | None = None,
+    ) -> list[NDArray[np.float32]]:
         """The chosen outputs for a batch.
 
         Args:
             batch: (N, H, W, 3) uint8, or what the graph's first input is.
             outputs: the names of the outputs wanted.
+            constants: other values of constants that the graph names as inputs too.
         """
-        return list(self._session.run(list(outputs), {self._input: batch}))
+        return list(self._session.run(list(outputs), {self._input: batch, **(constants or {})}))
