@@ -1,10 +1,11 @@
 """How large the report of many images is, how long it takes, and how fast a browser opens it.
 
-    python benchmarks/report.py DATA [--images 10000] [--out benchmarks/results/report.json]
+    python benchmarks/report.py DATA [--images 10000] [--keep FOLDER] [--out benchmarks/results/report.json]
 
 DATA is a folder with one folder a class. So many images of it are copied and trained on, then the
-report is made anew. Chromium opens the page on a phone and on a desktop screen, and axe-core looks
-for faults. Needs playwright and axe-playwright-python.
+report is made anew; --keep puts it into a folder, to be looked at. Chromium opens the page on a
+phone and on a desktop screen, and axe-core looks for faults. Needs playwright and
+axe-playwright-python.
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         data = copied(arguments.data, arguments.images, Path(folder) / arguments.data.name)
-        result = measured(data, Path(folder) / "runs", arguments.seed)
+        result = measured(data, Path(folder) / "runs", arguments.seed, arguments.keep)
     result |= about([arguments.data.name], arguments.seed)
     text = json.dumps(result, indent=1)
     print(text)
@@ -65,12 +67,16 @@ def copied(data: Path, count: int, to: Path) -> Path:
     return to
 
 
-def measured(data: Path, runs: Path, seed: int) -> dict[str, Any]:
+def measured(data: Path, runs: Path, seed: int, keep: Path | None) -> dict[str, Any]:
     """Sizes, times and faults of the report of a training."""
     run = tellapart.train(data, out=runs, seed=seed)
     began = time.perf_counter()
     written = tellapart.write_report(run.path)
     seconds = time.perf_counter() - began
+    if keep:
+        keep.mkdir(parents=True, exist_ok=True)
+        for file in (written.page, written.facts, written.model_card):
+            shutil.copyfile(file, keep / file.name)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
