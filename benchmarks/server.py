@@ -7,8 +7,8 @@ Sides take turns, each a fresh process: the server with `wrk`; a bare loop that 
 by Pillow and runs the same graph by onnxruntime, in as many processes as the server has workers; and,
 with --torch, a plain FastAPI server of the same network in torch, as most people write it, asked
 likewise; that needs `pip install fastapi` too. IMAGES is a folder; 64 files of it are sent in turn.
-"of_bare" is the throughput as a share
-of the bare loop's, and "median_of_bare" the median time of one client as a multiple of its.
+"of_bare" is the throughput as a share of the bare loop's, and "median_of_bare" the median time of one
+client as a multiple of its.
 """
 
 from __future__ import annotations
