@@ -51,6 +51,16 @@ async ([key, pause]) => {
   return performance.now() - began;
 }
 """
+# What the browser needs to paint anything at all, on this machine in this moment.
+FRAME = """
+async (pause) => {
+  await new Promise((resolve) => setTimeout(resolve, pause));
+  const began = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  await new Promise((resolve) => requestAnimationFrame(resolve));
+  return performance.now() - began;
+}
+"""
 HAMMER = """
 () => setInterval(() => {
   const key = "1 2 Delete".split(" ")[Math.floor(3 * Math.random())];
@@ -155,16 +165,21 @@ def measure_opening(browser: Any, address: str, times: int = 5) -> list[float]:
     return found
 
 
-def measure_next(browser: Any, address: str, decisions: int, pause_ms: int) -> list[float]:
-    """Milliseconds from a key to the next image."""
+def measure_next(
+    browser: Any, address: str, decisions: int, pause_ms: int
+) -> tuple[list[float], list[float]]:
+    """Milliseconds from a key to the next image, and those of a frame alone."""
     page = browser.new_context().new_page()
     page.goto(address)
     page.wait_for_selector(SHOWN)
     page.wait_for_timeout(1000)
-    found = [page.evaluate(PRESS, ["1", pause_ms]) for _ in range(decisions)]
+    found, alone = [], []
+    for _ in range(decisions):
+        found.append(page.evaluate(PRESS, ["1", pause_ms]))
+        alone.append(page.evaluate(FRAME, pause_ms))
     page.wait_for_selector("#saved:not(.waits)")
     page.context.close()
-    return found
+    return sorted(found), sorted(alone)
 
 
 def kill_once(browser: Any, run: Path, data: Path, rng: random.Random) -> list[dict[str, Any]]:
@@ -227,11 +242,13 @@ def main() -> None:
             print(
                 f"opening: median {statistics.median(openings):.2f} s, most {max(openings):.2f} s"
             )
-            times = sorted(measure_next(browser, address, given.decisions, given.pause_ms))
-            print(
-                f"next image, {len(times)} times: median {times[len(times) // 2]:.0f} ms,"
-                f" 95th percentile {times[int(0.95 * len(times))]:.0f} ms, most {times[-1]:.0f} ms"
-            )
+            measured = measure_next(browser, address, given.decisions, given.pause_ms)
+            for what, times in zip(("next image", "a frame alone"), measured, strict=True):
+                print(
+                    f"{what}, {len(times)} times: median {times[len(times) // 2]:.0f} ms,"
+                    f" 95th percentile {times[int(0.95 * len(times))]:.0f} ms,"
+                    f" most {times[-1]:.0f} ms"
+                )
         fixes = run / "audit" / "fixes.jsonl"
         for number in range(given.kills):
             all_acknowledged += kill_once(browser, run, data, rng)

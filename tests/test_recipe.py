@@ -24,6 +24,7 @@ ANOTHER = {  # for every key, a value that is not the default
     "data.columns": ["path=Image File", "label=dx"],
     "data.label_by": "name:^([a-z]+)",
     "data.crops": True,
+    "data.fixes": "fixes.jsonl",
     "split.val": 0.2,
     "split.test": 0.3,
     "split.group_by": "name:^([a-z]+),",

@@ -129,6 +129,12 @@ async function show() {
   find("frame").replaceChildren(...(isShown ? [element] : []));
   performance.mark("image", { detail: index });
   if (!isShown) find("missing").textContent = `This image cannot be shown. ${await Images.reason(address)}`;
+  // Once this image is painted: what comes later must not delay it.
+  requestAnimationFrame(() => setTimeout(() => loadAhead(index)));
+}
+
+function loadAhead(index) {
+  if (current() !== index) return;
   for (let step = 1; step <= AHEAD; step += 1) {
     const next = review.visible[at + step];
     if (next !== undefined) images.get(review.address(next, "large"));
