@@ -1,6 +1,6 @@
 """Does the learning curve say what twice as many images bring about?
 
-    python benchmarks/growth.py DATA... [--images 350] [--repeats 20] [--out benchmarks/results/growth.json]
+    python benchmarks/growth.py DATA... --model RUN [--images 350] [--repeats 20] [--out benchmarks/results/growth.json]
 
 DATA are folders with one folder a class. Of each, so many images are drawn, and the curve of a
 report is fitted to them. Then a head learns from twice as many, and one from the drawn ones alone.

@@ -16,6 +16,9 @@ DRAWS = 1000
 FEWEST_SIZES = 3  # of which a slope can be told
 FITTED_SIZES = 3  # the largest ones: a curve flattens, so small sizes would promise too much
 STEEPEST = 1.0  # errors at most halve where images double
+# A curve flattens behind its end. On cifar10 and tiny-imagenet-20, with 200 to 480 images, the whole
+# slope promised 1.2 to 1.5 times what came (benchmarks/growth.py).
+FLATTENED, FLATTEST = 0.75, 0.5  # shares of the slope that are expected, and at least
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,8 @@ def fit_learning_curve(
     """A power law of the error over the number of images, with the uncertainty of its end.
 
     The law is fitted to the largest sizes alone. Clusters are drawn anew for the interval, and the
-    errors of all sizes with them, so that what the sizes share cancels out. A curve may flatten
-    behind its end. So the lower bound takes half the slope.
+    errors of all sizes with them, so that what the sizes share cancels out. A curve flattens behind
+    its end. So three quarters of the slope are expected, and the bounds take half of it and all.
 
     Args:
         sizes: S numbers of images that heads learned from, ascending.
@@ -95,7 +98,7 @@ def fit_learning_curve(
     >>> wrong = np.array([[16, 8, 4]]).T > np.arange(100)
     >>> curve = fit_learning_curve([100, 200, 400], ~wrong, np.arange(100), 400)
     >>> round(curve.gain.value, 3), curve.sizes
-    (0.021, (100, 200, 400))
+    (0.017, (100, 200, 400))
     """
     if len(sizes) < FEWEST_SIZES or not correct.shape[1]:
         return None
@@ -105,11 +108,11 @@ def fit_learning_curve(
     counts = np.bincount(cluster_of)
     rng = np.random.Generator(np.random.Philox(key=seed))
     weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
-    drawn = _ends(sizes, weights @ wrong.T, weights @ counts, images)
-    whole = _ends(sizes, wrong.sum(axis=1)[None], np.array([counts.sum()]), images)
-    now, doubled, flat = (end[0] for end in whole)
-    gains, flat_gains = drawn[0] - drawn[1], drawn[0] - drawn[2]
-    low, high = float(np.quantile(flat_gains, 0.025)), float(np.quantile(gains, 0.975))
+    drawn, slopes = _fits(sizes, weights @ wrong.T, weights @ counts, images)
+    (now,), (slope,) = _fits(sizes, wrong.sum(axis=1)[None], np.array([counts.sum()]), images)
+    flattest, steepest = drawn * 2.0 ** (FLATTEST * slopes), drawn * 2.0**slopes
+    doubled = now * 2.0 ** (FLATTENED * slope)
+    low, high = np.quantile(drawn - flattest, 0.025), np.quantile(drawn - steepest, 0.975)
     count = correct.shape[1]
     return LearningCurve(
         sizes=tuple(sizes),
@@ -118,19 +121,19 @@ def fit_learning_curve(
         now=float(1 - now),
         doubled=Score(
             float(1 - doubled),
-            float(1 - np.quantile(drawn[2], 0.975)),
-            float(1 - np.quantile(drawn[1], 0.025)),
+            float(1 - np.quantile(flattest, 0.975)),
+            float(1 - np.quantile(steepest, 0.025)),
             count,
             len(names),
         ),
-        gain=Score(float(now - doubled), min(low, float(now - flat)), high, count, len(names)),
+        gain=Score(float(now - doubled), float(low), float(high), count, len(names)),
     )
 
 
-def _ends(
+def _fits(
     sizes: Sequence[int], wrong: NDArray[np.floating], counts: NDArray[np.int64], images: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(B,) errors at the shipped size, at twice that, and there with half the slope.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(B,) errors at the shipped size, and (B,) slopes of their logarithm, 0 or less.
 
     Args:
         sizes: S, ascending.
@@ -150,5 +153,4 @@ def _ends(
     ).sum(axis=1)
     slope = np.clip(slope, -STEEPEST, 0.0)
     at = mean_y[:, 0] + slope * (math.log(images) - mean_x[:, 0])
-    now = np.exp(np.minimum(at, 0.0))
-    return now, now * 2.0**slope, now * 2.0 ** (slope / 2)
+    return np.exp(np.minimum(at, 0.0)), slope
