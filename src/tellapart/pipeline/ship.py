@@ -133,7 +133,8 @@ def ship(
         catalog: with its splits; "" for images that are left out.
         calibration: found by a cross-validation. None means that val and the model's own
             out-of-fold answers decide.
-        reference: what a given calibration was decided by.
+        reference: for the model file, where the model itself answered no image that it was not
+            fitted on.
 
     Raises:
         Refused: the file does not agree with torch. Nothing may be written then.
@@ -142,7 +143,7 @@ def ship(
     val_rows, test_rows = catalog.split("val"), catalog.split("test")
     own_answers = calibration is None
     head, calibration, own_reference = _calibrated(model, catalog, recipe, calibration)
-    reference = reference or own_reference
+    reference = own_reference or reference
     card = replace(card_for(catalog, network, recipe, calibration), reference=reference)
     file = compose_model(network.graph, network.preprocessing, head, card)
 
@@ -190,16 +191,16 @@ def calibrated_head(
 def _calibrated(
     model: TrainedModel, catalog: Catalog, recipe: Recipe, calibration: Calibration | None
 ) -> tuple[Head, Calibration, Reference | None]:
-    """The head, its calibration, and what its answers were decided by. A calibration that is given
-    brings no answers.
+    """The head, its calibration, and what it answers to images that it was not fitted on; None
+    where it has no such answers.
     """
-    rows, reference = reference_rows(catalog, model.width, recipe.seed), None
+    rows = reference_rows(catalog, model.width, recipe.seed)
     subspace = fit_subspace(model.features.of(catalog, rows))
+    held_rows, answers = _held_answers(model, catalog, rows, subspace)
     if calibration is None:
-        held_rows, answers = _held_answers(model, catalog, rows, subspace)
         shares, costs = class_shares(catalog, recipe), class_costs(catalog, recipe)
         calibration = calibrate(answers, recipe.answer, shares, costs)
-        reference = reference_of(catalog, held_rows, answers, calibration)
+    reference = reference_of(catalog, held_rows, answers, calibration)
     return build_head(model.layers, subspace, calibration), calibration, reference
 
 

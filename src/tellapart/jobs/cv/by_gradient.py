@@ -155,9 +155,8 @@ def _refit_probe(request: Request, folds: _Folds, services: Services, votes: int
         model = fit_train(folds.frozen, data.catalog, recipe, task.reach)
     among = folds.answers_of("probe")
     calibration = _calibration(folds, recipe, among)
-    reference = reference_out_of_fold(data.catalog, folds.out, calibration, among=among)
     with services.console.step("Making and checking the model file"):
-        shipped = ship(model, data.catalog, recipe, services.store, calibration, reference)
+        shipped = ship(model, data.catalog, recipe, services.store, calibration)
     what = (
         f"a probe, as {votes} of {len(folds.runs)} folds chose it over fine-tuning, fitted on all"
         " images but the test set"

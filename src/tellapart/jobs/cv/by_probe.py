@@ -69,10 +69,8 @@ def cross_validate_probe(
             shares=class_shares(catalog, recipe),
             costs=class_costs(catalog, recipe),
         )
-        reference = reference_out_of_fold(catalog, probes.out, calibration)
         with services.step("model file", "Making and checking the model file"):
-            shipped = ship(model, catalog, recipe, services.store, calibration, reference)
-        probe = model.probe
+            shipped, probe = ship(model, catalog, recipe, services.store, calibration), model.probe
         with services.step("left-out classes", "Leaving each class out once") as task:
             left_out = measure_left_out(model, catalog, recipe, task.reach)
         how = "a head fitted on all images but the test set"
