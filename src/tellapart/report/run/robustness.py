@@ -132,15 +132,19 @@ def _chart(change: Change) -> Chart | None:
     accuracy = [(float(place), step.accuracy.value) for place, step in enumerate(change.steps)]
     covered = [(float(place), step.coverage.value) for place, step in enumerate(change.steps)]
     lines = [("accuracy", accuracy, False), ("answered", covered, True)]
-    return chart(f"{change.name}: accuracy over strength, %", "step", lines, 100)
+    return chart(f"{_titled(change.name)}: accuracy over strength, %", "step", lines, 100)
 
 
 def _line(change: Change) -> str:
     first, last = change.steps[0].accuracy.value, change.steps[-1].accuracy.value
     start = (
-        f"{change.name[:1].upper()}{change.name[1:]}: the accuracy goes from {percent(first)} to"
+        f"{_titled(change.name)}: the accuracy goes from {percent(first)} to"
         f" {percent(last)} at {change.steps[-1].strength}."
     )
     if change.breaks_at is None:
         return start
     return f"{start} The promise breaks at {change.breaks_at}."
+
+
+def _titled(name: str) -> str:
+    return f"{name[:1].upper()}{name[1:]}"
