@@ -176,7 +176,7 @@ def main() -> None:
     found = [decode_file(path).pixels for path in chosen]
     pixels = [image for image in found if image is not None]
     explained = explain_all(options.run, pixels, options.rounds)
-    results = {**about([str(options.images)]), "images": len(pixels), **explained}
+    results = {**about([options.images.name]), "images": len(pixels), **explained}
     results["finer"] = cues_found(options.run, pixels)
     with tempfile.TemporaryDirectory() as folder, get_context("spawn").Pool(1) as pool:
         results["index"] = pool.apply(measure_index, (folder, options.indexed))
