@@ -90,6 +90,13 @@ def test_a_line_that_is_no_finding_is_named(shown: Path, tmp_path: Path):
         read_stream(file)
 
 
+def test_an_image_without_a_digest_is_no_item(shown: Path, tmp_path: Path):
+    unread = finding(shown, "sky/000.jpg")
+    unread["images"][0]["digest"] = ""
+    stream = read_stream(write_findings(tmp_path / "findings.jsonl", unread))
+    assert len(stream.findings) == 1 and stream.items == ()
+
+
 def test_an_image_is_scaled_from_the_original(shown: Path):
     catalog = read_source(shown)
     scaled = Scaled(catalog.files, catalog.rules)

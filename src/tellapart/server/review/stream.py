@@ -113,7 +113,9 @@ def read_stream(file: Path) -> Stream:
             continue
         try:
             values = json.loads(line)
-            items += [_item(len(findings), image) for image in values["images"]]
+            # An image that could not be read has no digest, and nobody can decide on it.
+            known = [image for image in values["images"] if image["digest"]]
+            items += [_item(len(findings), image) for image in known]
             findings.append(
                 Finding(
                     number=int(values["number"]),
