@@ -6,10 +6,10 @@
     print(run)  # the score and where the report is
     tellapart.load(run.model).predict("new.jpg").answer
 
-The verbs are functions: train, cross_validate, tune, pick, explore, check, augment, find_rate,
-evaluate, predict, load, inspect_model, export_model, export_web, serve, drift, list_runs,
-compare_runs, recipes, backbones and fetch_backbone. Everything that they take, return or raise is a
-name of this module too.
+The verbs are functions: train, cross_validate, tune, pick, explore, audit, check, augment,
+find_rate, evaluate, predict, load, inspect_model, export_model, export_web, serve, drift,
+list_runs, compare_runs, recipes, backbones and fetch_backbone. Everything that they take, return or
+raise is a name of this module too.
 
 >>> import tellapart
 >>> all(getattr(tellapart, name) for name in tellapart.__all__)
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tellapart.evaluation.metrics import Metrics, Score
     from tellapart.evaluation.predictions import Predictions
     from tellapart.extensions import Network
+    from tellapart.jobs.audit.audit import Audit, audit
     from tellapart.jobs.augment import Augmented, augment
     from tellapart.jobs.check import Check, check
     from tellapart.jobs.compare import RunComparison, compare_runs
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from tellapart.pipeline.run import Run
     from tellapart.recipe import Recipe
     from tellapart.recipe_keys import RecipeKey, RecipeSummary, recipes
+    from tellapart.runs.audit import AuditFinding, AuditImage
     from tellapart.server.limits import Limits
     from tellapart.sources.source import Source
     from tellapart.training.events import Callback, Event
@@ -61,6 +63,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "Audit",
+    "AuditFinding",
+    "AuditImage",
     "Augmented",
     "BackboneFacts",
     "Callback",
@@ -97,6 +102,7 @@ __all__ = [
     "Source",
     "Tuned",
     "UserError",
+    "audit",
     "augment",
     "backbones",
     "check",
@@ -138,6 +144,10 @@ _HOMES = {
     ),
     "evaluation.predictions": ("Predictions",),
     "extensions": ("Network",),
+    "jobs.audit.audit": (
+        "Audit",
+        "audit",
+    ),
     "jobs.augment": (
         "Augmented",
         "augment",
@@ -194,6 +204,10 @@ _HOMES = {
     "jobs.tune.tune": (
         "Tuned",
         "tune",
+    ),
+    "runs.audit": (
+        "AuditFinding",
+        "AuditImage",
     ),
     "server.limits": ("Limits",),
     "modelfile.predictor": (

@@ -45,7 +45,7 @@ def test_the_verbs_are_these(command):
     train = ["train", "find-rate", "recipes", "backbones"]
     experiments = ["cv", "tune", "pick", "runs", "compare"]
     use = ["predict", "evaluate", "inspect", "export", "drift", "serve"]
-    assert ["explore", *train, *use, *experiments] == VERBS
+    assert ["explore", "audit", *train, *use, *experiments] == VERBS
 
 
 @pytest.mark.parametrize(

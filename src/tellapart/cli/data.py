@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 import tellapart
-from tellapart.cli.help import Verb, examples, flag, option
+from tellapart.cli.help import Verb, argument, examples, flag, option
 from tellapart.cli.options import (
+    DATA_HELP,
     Columns,
     Copies,
     Crops,
@@ -23,8 +24,11 @@ from tellapart.cli.options import (
     Seed,
     Set,
 )
-from tellapart.cli.output import end_with, print_found
+from tellapart.cli.output import echo, end_with, print_found, print_json, print_table
 from tellapart.cli.values import goes_with, goes_without, page_for, settings
+
+FINDINGS = "findings.jsonl"
+SHOWN = 20  # findings in the table; the file holds all
 
 verbs = typer.Typer()
 verb = partial(verbs.command, cls=Verb, rich_help_panel="Data")
@@ -141,3 +145,73 @@ def explore(
     )
     print_found(exploration.as_json(), exploration.lines, exploration.page, json_)
     end_with(exploration.catalog.status_counts, quiet=quiet or json_)
+
+
+@verb(
+    epilog=examples(
+        "audit photos/",
+        "audit runs/20261121-101500-photos --data photos/",
+        "audit photos/ --out findings --unlabelled new/",
+    )
+)
+def audit(
+    target: Annotated[
+        Path,
+        argument(f"The folder of a finished run, or data. {DATA_HELP}", "TARGET"),
+    ],
+    data: Annotated[
+        Path | None,
+        option(
+            "Where the data of the run is now. Default: where the run says it is.", metavar="DATA"
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        option("Also rank the images of this folder by what labels would teach.", metavar="FOLDER"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        option(
+            "The folder for the findings. Without it, data is trained on first. Default: audit in"
+            " the run folder.",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    recipe: Recipe = None,
+    seed: Seed = None,
+    group_by: GroupBy = None,
+    copies: Copies = None,
+    columns: Columns = None,
+    label_by: LabelBy = None,
+    crops: Crops = False,
+    set_: Set = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find likely label errors, shortcuts and odd images, and say how many errors it finds.
+
+    Changes nothing of the data. Needs no torch.
+    """
+    found = tellapart.audit(
+        target,
+        data=data,
+        unlabelled=unlabelled,
+        out=out,
+        recipe=recipe,
+        seed=seed,
+        group_by=group_by,
+        copies=copies,
+        set=settings(set_, columns, label_by, crops=crops),
+        quiet=quiet,
+    )
+    if json_:
+        print_json(found.as_json())
+        return
+    first = [
+        (str(finding.number), finding.kind, finding.title) for finding in found.findings[:SHOWN]
+    ]
+    print_table(("number", "kind", "finding"), first)
+    for line in found.lines:
+        echo(line)
+    echo(f"findings  {found.folder / FINDINGS}")
+    echo(f"page      {found.page}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +50,17 @@ class FeatureExtractor:
         Raises:
             Refused: an embedding was lost from the cache since the scan.
         """
-        if not len(rows):
+        return self.of_contents(catalog.digests[rows].tolist())
+
+    def of_contents(self, digests: Sequence[str]) -> NDArray[np.float32]:
+        """(len(digests), D) the embeddings of contents that were seen, by their hashes.
+
+        Raises:
+            Refused: an embedding was lost from the cache since.
+        """
+        if not len(digests):
             return np.zeros((0, self._store.width(self.graph_digest)), np.float32)
-        keys = [
-            content_key(digest, self._decoded_by.get(digest, ""))
-            for digest in catalog.digests[rows].tolist()
-        ]
+        keys = [content_key(digest, self._decoded_by.get(digest, "")) for digest in digests]
         return self._store.gather(self.graph_digest, keys)
 
     def _note(self, digest: str, decoded_by: str) -> None:

@@ -1,0 +1,1 @@
+"""An audit of the labels and images of a data set."""
