@@ -73,7 +73,8 @@ def test_planted_errors_come_first():
     features, labels = clouds(400, 4, apart=2)
     planted = plant_errors(labels, keys(400), 4, chance="a")
     margins, _ = margins_of(features, planted, 4)
-    power = measure_power("random", [(margins, planted != labels)])
+    clean, _ = margins_of(features, labels, 4)
+    power = measure_power("random", [(margins, planted != labels)], clean)
     assert power and power.planted == 20
     assert power.share >= 0.9
 
@@ -113,7 +114,7 @@ def expected_of(share: float) -> float:
     margins, _ = margins_of(features, wrong, 4)
     planted = plant_errors(wrong, keys(1000, 9), 4, chance="test")
     again, _ = margins_of(features, planted, 4)
-    power = measure_power("random", [(again, planted != wrong)])
+    power = measure_power("random", [(again, planted != wrong)], margins)
     assert power
     return expect_errors(margins, power).expected
 
@@ -127,9 +128,16 @@ def test_few_errors_are_expected_in_clean_labels():
     assert expected_of(0.0) <= 12
 
 
+def test_errors_that_are_there_already_do_not_lower_the_power():
+    margins = np.concatenate([np.linspace(-5, -3, 50), np.linspace(1, 9, 950)])
+    again = np.where(np.arange(1000) >= 950, -2.0, margins)  # planted behind the real ones
+    power = measure_power("random", [(again, np.arange(1000) >= 950)], margins)
+    assert power and power.share == 1
+
+
 def test_reading_ends_behind_the_errors():
     margins = np.concatenate([np.linspace(-5, -3, 50), np.linspace(1, 9, 950)])
-    power = measure_power("random", [(margins, np.arange(1000) < 50)])
+    power = measure_power("random", [(margins, np.arange(1000) < 50)], margins)
     assert power
     reading = expect_errors(margins, power)
     assert reading.stop == 50 and reading.expected == 50
@@ -137,14 +145,15 @@ def test_reading_ends_behind_the_errors():
 
 
 def test_nothing_is_to_be_read_where_no_label_is_wrong():
-    power = measure_power("random", [(np.linspace(-5, -3, 50), np.ones(50, bool))])
+    clean = np.linspace(1, 9, 500)
+    power = measure_power("random", [(np.linspace(-5, -3, 50), np.ones(50, bool))], clean[:50])
     assert power
-    reading = expect_errors(np.linspace(1, 9, 500), power)
+    reading = expect_errors(clean, power)
     assert (reading.expected, reading.stop) == (0, 0)
 
 
 def test_there_is_no_power_without_a_margin():
-    assert measure_power("random", [(np.full(3, np.nan), np.ones(3, bool))]) is None
+    assert measure_power("random", [(np.full(3, np.nan), np.ones(3, bool))], np.zeros(3)) is None
 
 
 def test_small_sets_are_planted_more_often():

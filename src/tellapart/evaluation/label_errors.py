@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -169,22 +169,36 @@ def plant_errors(
 
 
 def measure_power(
-    kind: str, rounds: Sequence[tuple[Floats, NDArray[np.bool_]]], share: float = FIRST_SHARE
+    kind: str,
+    rounds: Sequence[tuple[Floats, NDArray[np.bool_]]],
+    margins: Floats,
+    share: float = FIRST_SHARE,
 ) -> Power | None:
     """What became of planted errors; None where no margin is known.
+
+    The errors that the labels have anyway stand among the first ones too, and would push planted
+    ones back. So as many of the first images as are expected to be wrong are passed over.
 
     Args:
         kind: as in `Power`.
         rounds: for each round the margins (N,) under the changed labels, and which were changed.
+        margins: (N,) of the labels as they are.
         share: of the images that count as the first ones.
     """
-    found, margins = 0, []
+    planted = [values[changed & ~np.isnan(values)] for values, changed in rounds]
+    known = np.sort(np.concatenate(planted)) if planted else np.zeros(0)
+    if not len(known):
+        return None
+    power = Power(kind, len(known), 0, known)
+    suspected = np.zeros(len(margins), bool)
+    suspected[error_order(margins)[: round(expect_errors(margins, power).expected)]] = True
+    found = 0
     for values, changed in rounds:
         order = error_order(values)
-        found += int(changed[order[: max(1, round(share * len(order)))]].sum())
-        margins.append(values[changed & ~np.isnan(values)])
-    known = np.sort(np.concatenate(margins)) if margins else np.zeros(0)
-    return Power(kind, len(known), found, known) if len(known) else None
+        first = max(1, round(share * len(order)))
+        order = order[changed[order] | ~suspected[order]]
+        found += int(changed[order[:first]].sum())
+    return replace(power, found=found)
 
 
 def expect_errors(margins: Floats, power: Power) -> Reading:

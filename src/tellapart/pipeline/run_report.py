@@ -24,6 +24,7 @@ from tellapart.evaluation.kept_scores import (
 )
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.rule import AnswerRule
+from tellapart.evaluation.slices import Slices, measure_slices
 from tellapart.modelfile.card import ModelCard
 from tellapart.modelfile.licences import in_words
 from tellapart.modelfile.predictor import load
@@ -36,10 +37,10 @@ from tellapart.report.run.input import ReportInput
 from tellapart.report.run.model_card import model_card
 from tellapart.report.run.page import render
 from tellapart.report.run.robustness import stress_from
-from tellapart.report.run.slices import slices_from
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import past_run, read_history, read_settings
 from tellapart.runs.saved_catalog import read_catalog
+from tellapart.runs.saved_columns import read_slice_columns
 from tellapart.runs.saved_predictions import read_predictions
 
 REPORT, FACTS_OF_PAGE, MODEL_CARD = "report.html", "report.json", "model-card.md"
@@ -153,6 +154,7 @@ def _input(
     catalog = _catalog(run, facts, files)
     test, val = (read_predictions(run.place / f"predictions-{name}.parquet") for name in _MEASURED)
     calibration = record["calibration"]
+    rule = AnswerRule.from_json(calibration["rule"])
     return ReportInput(
         title=facts.title,
         created=facts.created,
@@ -162,7 +164,7 @@ def _input(
         val_predictions=val if len(val) else None,
         metrics=metrics_from(record["test"]) if len(test) else None,
         threshold=threshold_from(calibration["threshold"]),
-        rule=AnswerRule.from_json(calibration["rule"]),
+        rule=rule,
         temperature=calibration["temperature"],
         history=tuple(read_history(run.place)),
         rates=facts.rates,
@@ -174,7 +176,7 @@ def _input(
         model=facts.model,
         provenance=_provenance(run, record, settings, catalog),
         learning=learning_curve_from(record.get("learning_curve")),
-        slices=slices_from(record.get("slices")),
+        slices=_slices(run, test, rule),
         audit=_audit(run),
         stress=stress_from(run.read_json(STRESS)) if run.has(STRESS) else None,
         licence=facts.licence,
@@ -205,6 +207,14 @@ def _folds(run: RunFolder, record: Mapping[str, Any], facts: KeptFacts) -> KeptF
         histories=facts.histories,
         experiment=facts.experiment,
     )
+
+
+def _slices(run: RunFolder, test: Predictions, rule: AnswerRule) -> Slices | None:
+    """How the test images are answered slice by slice; None where there are none."""
+    if not len(test):
+        return None
+    answered = rule.decide(test.probs, test.unfamiliarity) == "answered"
+    return measure_slices(test, read_slice_columns(run.place, test.paths), answered)
 
 
 def _audit(run: RunFolder) -> Audit | None:

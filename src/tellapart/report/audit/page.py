@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tellapart.catalog.table import Catalog
-from tellapart.evaluation.label_errors import FIRST_SHARE, Power
+from tellapart.evaluation.label_errors import Power
 from tellapart.evaluation.shortcuts import Shortcut
 from tellapart.phrases import count_of, in_words
 from tellapart.report.parts.document import render_document
@@ -125,8 +125,8 @@ def _label_lines(audit: AuditInput) -> list[str]:
     if not audit.power or audit.expected is None:
         return ["The images are too few to judge their labels."]
     words = {"random": "planted at random", "similar": "between similar classes"}
-    shares = [f"of errors {words[power.kind]}, {percent(power.share, 0)}" for power in audit.power]
-    lines = [f"Among the first {FIRST_SHARE:.0%} stood, {in_words(shares)}."]
+    shares = [f"{percent(power.share, 0)} of errors {words[power.kind]}" for power in audit.power]
+    lines = [f"The first 5 % of the list hold {in_words(shares)}."]
     if audit.expected < 0.5:
         return [
             *lines,

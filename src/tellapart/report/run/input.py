@@ -15,11 +15,11 @@ from tellapart.evaluation.left_out import LeftOut
 from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.rule import AnswerRule
+from tellapart.evaluation.slices import Slices
 from tellapart.evaluation.threshold import Threshold
 from tellapart.report.run.audit import Audit
 from tellapart.report.run.folds import FoldedRun
 from tellapart.report.run.robustness import Stress
-from tellapart.report.run.slices import SliceTest
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ReportInput:
     left_out: LeftOut | None = None
     familiar_shares: tuple[float, float] | None = None
     learning: LearningCurve | None = None
-    slices: SliceTest | None = None
+    slices: Slices | None = None
     audit: Audit | None = None
     stress: Stress | None = None
     licence: str = ""

@@ -117,8 +117,7 @@ def _limits(report: ReportInput) -> Iterator[str]:
     warnings = verdict.caveats(report)
     yield _list(warnings) if warnings else plain(verdict.all_clear(report))
     if report.slices is not None:
-        yield f"Slices: {plain(report.slices.line)}"
-        yield _list(f"{entry.title}: {entry.line}" for entry in report.slices.failing)
+        yield _list(report.slices.lines)
     if report.stress is not None:
         yield _list(report.stress.lines)
     else:

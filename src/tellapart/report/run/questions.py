@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from tellapart.evaluation.calibration_check import CalibrationCheck
 from tellapart.evaluation.metrics import Metrics
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.slices import Slices
 from tellapart.phrases import count_of
 from tellapart.report.parts import wording
 from tellapart.report.run import confusion
 from tellapart.report.run.audit import Audit
 from tellapart.report.run.robustness import Stress
-from tellapart.report.run.slices import SliceTest
+from tellapart.report.run.slices import darkest
 
 SURE = 0.95  # an error that is this confident is a label to look at first
 
@@ -39,7 +40,7 @@ def questions(
     shown: Predictions | None,
     check: CalibrationCheck | None,
     caveats: Sequence[str],
-    slices: SliceTest | None,
+    slices: Slices | None,
     audit: Audit | None,
     stress: Stress | None,
     model_file: str | None,
@@ -90,7 +91,7 @@ def _trust(
     return Question(text, f"{range_}{match} {warnings}", "score")
 
 
-def _errors(shown: Predictions | None, slices: SliceTest | None) -> Question:
+def _errors(shown: Predictions | None, slices: Slices | None) -> Question:
     text = "What goes wrong?"
     if shown is None:
         return Question(text, "No images were held out, so no error is known.", "data")
@@ -107,7 +108,7 @@ def _errors(shown: Predictions | None, slices: SliceTest | None) -> Question:
         f" ‘{worst.truth}’ taken for ‘{worst.answer}’ ({images})."
     )
     if slices is not None and slices.failing:
-        answer += f" Images with {slices.failing[0].title} fail most clearly."
+        answer += f" {slices.lines[0]}"
     return Question(text, answer, "confusion")
 
 
@@ -124,13 +125,15 @@ def _labels(shown: Predictions | None, audit: Audit | None) -> Question:
     return Question(text, f"{first} {errors} {are} to look at.", "errors")
 
 
-def _night(slices: SliceTest | None, stress: Stress | None) -> Question:
+def _night(slices: Slices | None, stress: Stress | None) -> Question:
     text = "Does it work at night?"
     if stress is not None:
         return Question(text, stress.dark_line, "robustness")
-    dark = slices and slices.darkest
-    if dark:
-        return Question(text, f"Images with {dark.title}: {dark.line}", "slices")
+    dark = darkest(slices)
+    if dark is not None:
+        verdict = "worse than the rest" if dark.fails else "no worse than the rest beyond chance"
+        images = f"Of the darkest {count_of(dark.images, 'image')}"
+        return Question(text, f"{images}, {dark.accuracy} are right. This is {verdict}.", "slices")
     return Question(
         text,
         "It was not measured. A stress test tells how the answers change in darker images.",

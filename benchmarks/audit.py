@@ -1,0 +1,257 @@
+"""How many planted label errors does the audit find, and does it know how many?
+
+    python benchmarks/audit.py --data FOLDER [--data FOLDER …] [--seeds 3] [--most 5000]
+    [--cleanlab] [--out x.json]
+
+Errors are planted in 5 % of the labels: at random, and where there are more than two classes also
+paired, where an image gets the label of the class that its own class is most often taken for. All
+images are judged by folds. For each set, kind and seed:
+
+- margin: the share of the first 5 % of the audit's list that are planted errors.
+- self-confidence: the same by the probability of the label, calibrated, from the head that answers
+  best; with `--cleanlab` also by the label quality scores of cleanlab on the same probabilities.
+- power: what the audit itself says of its power, from errors that it planted on top.
+- expected: how many errors the audit expects; 5 % were planted, beside those that the set has.
+- accuracy: of a head fitted on the clean labels, on the labels with errors, and on labels where the
+  planted ones among the first 5 % were corrected. It is measured on clean labels of a fold aside.
+- seconds: of the audit without the features, which are computed once for a set.
+
+cleanlab is no dependency of tellapart. `pip install cleanlab` brings it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from recording import about
+
+from tellapart.catalog.splits import make_folds
+from tellapart.catalog.table import Catalog, text_column
+from tellapart.evaluation.intervals import wilson
+from tellapart.evaluation.label_errors import (
+    FIRST_SHARE,
+    error_order,
+    plant_errors,
+    taken_for,
+)
+from tellapart.extensions import Extensions
+from tellapart.jobs.audit.labels import Judged, judge_labels, plant, read_order
+from tellapart.keyed import keyed_numbers
+from tellapart.options import HeadOptions
+from tellapart.pipeline.data import load_data
+from tellapart.pipeline.probe import frozen_backbone
+from tellapart.pipeline.request import new_request
+from tellapart.pipeline.services import open_services
+from tellapart.probe.held_out import ASIDE, HeldOutHeads
+from tellapart.progress import Task
+from tellapart.recipe_files import load_recipe
+from tellapart.sources.source import read_source
+
+KINDS = ("random", "paired")
+
+
+@dataclass(frozen=True)
+class Images:
+    """The embedded images of a set, all of them in train."""
+
+    name: str
+    catalog: Catalog
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one planting; shares are of the planted errors."""
+
+    data: str
+    kind: str
+    seed: int
+    images: int
+    planted: int
+    margin: float
+    self_confidence: float
+    cleanlab: float | None
+    power: float
+    expected: float
+    clean: float
+    flipped: float
+    fixed: float
+    clean_low: float
+    seconds: float
+
+
+def main() -> None:
+    """Plant, audit, print the table, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, action="append", required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--most", type=int, default=5000)
+    parser.add_argument("--cleanlab", action="store_true")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    quality = _quality_scores() if options.cleanlab else None
+    rows = []
+    for folder in options.data:
+        images = embed(folder, options.most)
+        for row in audited(images, options.seeds, quality):
+            rows.append(row)
+            print(json.dumps(asdict(row)), flush=True)
+    print(table(rows))
+    if options.out:
+        names = [folder.name for folder in options.data]
+        result = {"about": about(names), "rows": [asdict(row) for row in rows]}
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _quality_scores() -> Any:
+    """cleanlab's label quality scores.
+
+    Raises:
+        SystemExit: cleanlab is not installed.
+    """
+    try:
+        return importlib.import_module("cleanlab.rank").get_label_quality_scores
+    except ImportError as error:
+        raise SystemExit(
+            f"--cleanlab needs cleanlab ({error}). Run: pip install cleanlab"
+        ) from None
+
+
+def embed(folder: Path, most: int) -> Images:
+    """At most `most` images of a folder, the same number of each class, embedded by the default."""
+    with open_services(quiet=True) as services:
+        recipe = load_recipe("probe", {"split.copies": "exact"})
+        request = new_request(
+            folder, recipe, out=Path.cwd(), name=None, splits=None, strict=False, verb="audit"
+        )
+        catalog = read_source(folder)
+        each = -(-most // len(catalog.classes))
+        chosen = np.zeros(len(catalog), bool)
+        keys = keyed_numbers(0, "audit benchmark", catalog.paths.tolist())
+        for label in range(len(catalog.classes)):
+            own = np.flatnonzero(catalog.labels == label)
+            chosen[own[np.argsort(keys[own], kind="stable")][:each]] = True
+        catalog = catalog.rows(chosen)
+        console = services.console
+        frozen = frozen_backbone(recipe, services.store, console, Extensions(), catalog)
+        catalog = load_data(request, catalog, console, frozen.features).catalog
+        catalog = catalog.rows(catalog.splits != "")
+        catalog = catalog.with_splits(text_column(["train"] * len(catalog)))
+        return Images(folder.name, catalog, frozen.features.of(catalog, np.arange(len(catalog))))
+
+
+def audited(images: Images, seeds: int, quality: Any) -> Iterator[Row]:
+    """One row for each kind of error and each seed."""
+    labels, num_classes = images.catalog.labels, len(images.catalog.classes)
+    rows = np.arange(len(labels))
+    for seed in range(seeds):
+        judged, _ = judge_labels(images.catalog, images.features, rows, seed, Task("clean"))
+        for kind in KINDS[: 1 if num_classes == 2 else 2]:
+            similar = taken_for(judged.logits, labels) if kind == "paired" else None
+            keys = keyed_numbers(seed, "benchmark errors", images.catalog.digests.tolist())
+            planted = plant_errors(labels, keys, num_classes, chance=kind, similar=similar)
+            yield _row(images, kind, seed, planted, quality)
+
+
+def _row(images: Images, kind: str, seed: int, planted: NDArray[np.int64], quality: Any) -> Row:
+    truth, changed = images.catalog.labels, planted != images.catalog.labels
+    catalog = images.catalog.replace(labels=planted)
+    rows = np.arange(len(planted))
+    start = time.perf_counter()
+    judged, heads = judge_labels(catalog, images.features, rows, seed, Task("labels"))
+    powers = plant(judged, heads, seed, Task("planted errors"))
+    reading = read_order(judged, powers)
+    seconds = time.perf_counter() - start
+    assert reading is not None
+    power = {power.kind: power.share for power in powers}
+    known = judged.predictions()
+    confidence = np.full(len(planted), np.nan)
+    confidence[judged.answered] = known.probs[np.arange(len(known)), known.labels]
+    by_cleanlab = None
+    if quality is not None:
+        scores = np.full(len(planted), np.nan)
+        scores[judged.answered] = quality(known.labels, known.probs.astype(np.float64))
+        by_cleanlab = _found(scores, changed)
+    fixed = planted.copy()
+    first = error_order(judged.margins)[: _first(len(planted))]
+    fixed[first] = truth[first]  # a person who looks at these corrects them all
+    accuracies = [_accuracy(images, labels, seed, judged) for labels in (truth, planted, fixed)]
+    tested = int((_test_fold(images, seed) == 0).sum())
+    return Row(
+        data=images.name,
+        kind=kind,
+        seed=seed,
+        images=len(planted),
+        planted=int(changed.sum()),
+        margin=_found(judged.margins, changed),
+        self_confidence=_found(confidence, changed),
+        cleanlab=by_cleanlab,
+        power=power["random" if kind == "random" else "similar"],
+        expected=reading.expected,
+        clean=accuracies[0],
+        flipped=accuracies[1],
+        fixed=accuracies[2],
+        clean_low=wilson(accuracies[0] * tested, tested)[0],
+        seconds=round(seconds, 2),
+    )
+
+
+def _first(count: int) -> int:
+    return max(1, round(FIRST_SHARE * count))
+
+
+def _found(scores: NDArray[np.floating], changed: NDArray[np.bool_]) -> float:
+    """The share of the first 5 % that are planted errors."""
+    return float(changed[error_order(scores)[: _first(len(scores))]].mean())
+
+
+def _test_fold(images: Images, seed: int) -> NDArray[np.int64]:
+    rows = np.arange(len(images.catalog))
+    return make_folds(images.catalog, rows, 4, seed + 1000)
+
+
+def _accuracy(images: Images, labels: NDArray[np.int64], seed: int, judged: Judged) -> float:
+    """On a quarter of the images with their true labels, of a head fitted on the others."""
+    aside = _test_fold(images, seed) == 0
+    fold_of = np.where(aside, ASIDE, judged.fold_of)
+    heads = HeldOutHeads(images.features, fold_of, len(images.catalog.classes))
+    _, logits = heads.logits(labels, HeadOptions().c_values)
+    return float((logits[aside].argmax(axis=1) == images.catalog.labels[aside]).mean())
+
+
+def table(rows: list[Row]) -> str:
+    """The means over the seeds, a line for each set and kind of error."""
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.data, row.kind].append(row)
+    heads = ("margin", "self_confidence", "cleanlab", "power", "clean", "flipped", "fixed")
+    lines = [f"| data | errors | images | {' | '.join(heads)} | planted | expected | seconds |"]
+    lines.append("|---" * (len(heads) + 6) + "|")
+    for (data, kind), group in groups.items():
+        cells = [_mean(group, head) for head in heads]
+        planted, expected, seconds = (
+            np.mean([getattr(row, name) for row in group])
+            for name in ("planted", "expected", "seconds")
+        )
+        ends = f"{planted:.0f} | {expected:.0f} | {seconds:.1f}"
+        lines.append(f"| {data} | {kind} | {group[0].images} | {' | '.join(cells)} | {ends} |")
+    return "\n".join(lines)
+
+
+def _mean(group: list[Row], name: str) -> str:
+    values = [getattr(row, name) for row in group]
+    return "" if None in values else f"{100 * np.mean(values):.1f} %"
+
+
+if __name__ == "__main__":
+    main()
