@@ -18,6 +18,7 @@ from tellapart.evaluation.curves import class_curves
 from tellapart.evaluation.learning_curve import fit_learning_curve
 from tellapart.evaluation.metrics import measure
 from tellapart.evaluation.predictions import Predictions
+from tellapart.evaluation.slices import measure_slices
 from tellapart.evaluation.sweep import sweep
 from tellapart.options import HeadOptions
 from tellapart.probe.learning_curve import learning_curve
@@ -223,3 +224,15 @@ def test_a_hostile_name_stays_text_in_the_card(report: ReportInput):
     card = model_card(replace(report, title=f"{HOSTILE} | # x"))
     assert "\\<img src=x" in card
     assert HOSTILE not in card.partition("---\n\n")[2]
+
+
+# ── slices ──
+
+
+def test_a_slice_that_fails_is_named_and_answers_for_the_night(report: ReportInput):
+    brightness = np.arange(100.0)
+    shown = answers([0.9] * 100, (brightness >= 20).tolist())
+    found = measure_slices(shown, {"brightness": brightness}, np.ones(100, bool))
+    page = Page(render(replace(report, slices=found)))
+    assert "brightness: 0 to 19 fails: 0.0 %" in page.text
+    assert "Of the darkest 20 images, 0.0 %" in page.text
