@@ -4,10 +4,11 @@
     [--cleanlab] [--out x.json]
 
 Errors are planted in 5 % of the labels: at random, and where there are more than two classes also
-paired, where an image gets the label of the class that its own class is most often taken for. All
-images are judged by folds. For each set, kind and seed:
+in pairs: an image gets the label of the class that its own class is most often taken for (similar),
+or of the class behind its own in the alphabet (next). All images are judged by folds. For each set,
+kind and seed:
 
-- margin: the share of the first 5 % of the audit's list that are planted errors.
+- score: the share of the first 5 % of the audit's list that are planted errors.
 - self-confidence: the same by the probability of the label, calibrated, from the head that answers
   best; with `--cleanlab` also by the label quality scores of cleanlab on the same probabilities.
 - power: what the audit itself says of its power, from errors that it planted on top.
@@ -57,7 +58,7 @@ from tellapart.progress import Task
 from tellapart.recipe_files import load_recipe
 from tellapart.sources.source import read_source
 
-KINDS = ("random", "paired")
+KINDS = ("random", "similar", "next")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Row:
     seed: int
     images: int
     planted: int
-    margin: float
+    score: float
     self_confidence: float
     cleanlab: float | None
     power: float
@@ -156,10 +157,14 @@ def audited(images: Images, seeds: int, quality: Any) -> Iterator[Row]:
     rows = np.arange(len(labels))
     for seed in range(seeds):
         judged, _ = judge_labels(images.catalog, images.features, rows, seed, Task("clean"))
-        for kind in KINDS[: 1 if num_classes == 2 else 2]:
-            similar = taken_for(judged.logits, labels) if kind == "paired" else None
+        pairs = {
+            "random": None,
+            "similar": taken_for(judged.logits, labels),
+            "next": (np.arange(num_classes) + 1) % num_classes,
+        }
+        for kind in KINDS[: 1 if num_classes == 2 else 3]:
             keys = keyed_numbers(seed, "benchmark errors", images.catalog.digests.tolist())
-            planted = plant_errors(labels, keys, num_classes, chance=kind, similar=similar)
+            planted = plant_errors(labels, keys, num_classes, chance=kind, similar=pairs[kind])
             yield _row(images, kind, seed, planted, quality)
 
 
@@ -183,7 +188,7 @@ def _row(images: Images, kind: str, seed: int, planted: NDArray[np.int64], quali
         scores[judged.answered] = quality(known.labels, known.probs.astype(np.float64))
         by_cleanlab = _found(scores, changed)
     fixed = planted.copy()
-    first = error_order(judged.margins)[: _first(len(planted))]
+    first = error_order(judged.scores)[: _first(len(planted))]
     fixed[first] = truth[first]  # a person who looks at these corrects them all
     accuracies = [_accuracy(images, labels, seed, judged) for labels in (truth, planted, fixed)]
     tested = int((_test_fold(images, seed) == 0).sum())
@@ -193,7 +198,7 @@ def _row(images: Images, kind: str, seed: int, planted: NDArray[np.int64], quali
         seed=seed,
         images=len(planted),
         planted=int(changed.sum()),
-        margin=_found(judged.margins, changed),
+        score=_found(judged.scores, changed),
         self_confidence=_found(confidence, changed),
         cleanlab=by_cleanlab,
         power=power["random" if kind == "random" else "similar"],
@@ -234,7 +239,7 @@ def table(rows: list[Row]) -> str:
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.data, row.kind].append(row)
-    heads = ("margin", "self_confidence", "cleanlab", "power", "clean", "flipped", "fixed")
+    heads = ("score", "self_confidence", "cleanlab", "power", "clean", "flipped", "fixed")
     lines = [f"| data | errors | images | {' | '.join(heads)} | planted | expected | seconds |"]
     lines.append("|---" * (len(heads) + 6) + "|")
     for (data, kind), group in groups.items():

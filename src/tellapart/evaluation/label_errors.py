@@ -1,11 +1,12 @@
 """Likely label errors: which images to look at first, how many errors to expect, where to stop.
 
-    held-out logits ─▶ margins ─▶ order
-    planted flips ─▶ margins of known errors ─▶ power, expected errors, reading
+    held-out logits ─▶ scores ─▶ suspects are left out ─▶ held-out logits ─▶ scores ─▶ order
+    planted flips ─▶ scores of known errors ─▶ power, expected errors, reading
 
-The margin of a label is how far its logit lies above the best other one. A wrong label has a low
-margin. It finds more errors than the probability of the label does where classes are many: that
-probability is also low for images that no class fits.
+The score of a label is the logarithm of its probability plus its margin: how far its logit lies
+above the best other one. The probability finds errors at random, the margin those between similar
+classes. Labels that are suspected at first teach the heads nothing the second time. So errors that
+many images of a class share are found too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ FIRST_SHARE = 0.05  # of the images: those that people look at, and as many are 
 STEPS = 10  # stretches of the order, each with a tenth of the planted errors
 LEAST_DEPTH = 2  # stretches from which the number of errors is estimated; fewer hold too few
 LEAST_PRECISION = 0.05  # of a stretch that is worth reading: one error in 20 images
+SUSPECTED_SHARE = 0.25  # of the images of a class, at most; a hard class must not vanish
 
 Floats = NDArray[np.floating]
 
@@ -38,13 +40,13 @@ class Power:
             class that its own class is most often taken for.
         planted: how many errors were planted, in all rounds.
         found: how many of them stood among the first 5 %.
-        margins: (planted,) the margins of the planted errors, ascending.
+        scores: (planted,) the scores of the planted errors, ascending.
     """
 
     kind: str
     planted: int
     found: int
-    margins: Floats
+    scores: Floats
 
     @property
     def share(self) -> float:
@@ -95,6 +97,47 @@ def label_margins(logits: Floats, labels: NDArray[np.int64]) -> Floats:
     others = logits.copy()
     others[rows, labels] = -np.inf
     return np.asarray(logits[rows, labels] - others.max(axis=1))
+
+
+def label_scores(logits: Floats, labels: NDArray[np.int64]) -> Floats:
+    """(N,) how well each label fits: the logarithm of its probability plus its margin.
+
+    Args:
+        logits: (N, C), calibrated, of heads that did not see the image. Rows of NaN give NaN.
+        labels: (N,) int64 in [0, C).
+
+    >>> label_scores(np.array([[3.0, 1.0], [3.0, 1.0]]), np.array([0, 1])).round(2).tolist()
+    [1.87, -4.13]
+    """
+    own = logits[np.arange(len(labels)), labels]
+    highest = logits.max(axis=1, keepdims=True)
+    total = highest[:, 0] + np.log(np.exp(logits - highest).sum(axis=1))
+    return np.asarray(own - total + label_margins(logits, labels))
+
+
+def suspects(logits: Floats, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) the labels that fit worst: those that lose to another class, up to 5 % of all and a
+    quarter of each class.
+
+    Args:
+        logits: (N, C), calibrated, of heads that did not see the image. Rows of NaN are none.
+        labels: (N,) int64 in [0, C).
+
+    >>> logits = np.array([[2.0, 0], [2, 0], [2, 0], [1, 3], [2, 0]])
+    >>> np.flatnonzero(suspects(np.tile(logits, (4, 1)), np.zeros(20, np.int64))).tolist()
+    [3]
+    """
+    margins = label_margins(logits, labels)
+    order = error_order(label_scores(logits, labels))
+    order = order[: round(FIRST_SHARE * len(order))]
+    order = order[margins[order] < 0]
+    counts = np.bincount(labels)
+    taken = np.zeros(len(counts), np.int64)
+    suspected = np.zeros(len(labels), bool)
+    for place, label in zip(order.tolist(), labels[order].tolist(), strict=True):
+        suspected[place] = taken[label] < SUSPECTED_SHARE * counts[label] - 1
+        taken[label] += suspected[place]
+    return suspected
 
 
 def proposals(logits: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -171,18 +214,18 @@ def plant_errors(
 def measure_power(
     kind: str,
     rounds: Sequence[tuple[Floats, NDArray[np.bool_]]],
-    margins: Floats,
+    scores: Floats,
     share: float = FIRST_SHARE,
 ) -> Power | None:
-    """What became of planted errors; None where no margin is known.
+    """What became of planted errors; None where no score is known.
 
     The errors that the labels have anyway stand among the first ones too, and would push planted
     ones back. So as many of the first images as are expected to be wrong are passed over.
 
     Args:
         kind: as in `Power`.
-        rounds: for each round the margins (N,) under the changed labels, and which were changed.
-        margins: (N,) of the labels as they are.
+        rounds: for each round the scores (N,) under the changed labels, and which were changed.
+        scores: (N,) of the labels as they are.
         share: of the images that count as the first ones.
     """
     planted = [values[changed & ~np.isnan(values)] for values, changed in rounds]
@@ -190,8 +233,8 @@ def measure_power(
     if not len(known):
         return None
     power = Power(kind, len(known), 0, known)
-    suspected = np.zeros(len(margins), bool)
-    suspected[error_order(margins)[: round(expect_errors(margins, power).expected)]] = True
+    suspected = np.zeros(len(scores), bool)
+    suspected[error_order(scores)[: round(expect_errors(scores, power).expected)]] = True
     found = 0
     for values, changed in rounds:
         order = error_order(values)
@@ -201,27 +244,27 @@ def measure_power(
     return replace(power, found=found)
 
 
-def expect_errors(margins: Floats, power: Power) -> Reading:
+def expect_errors(scores: Floats, power: Power) -> Reading:
     """How many labels are wrong, and how far to read.
 
-    Of the images with a margin below some value, no more can be errors than there are. Planted
+    Of the images with a score below some value, no more can be errors than there are. Planted
     errors say which share of all errors lies there. The least ratio of the two is the estimate,
     and an upper bound where real errors are spread as the planted ones are.
 
     Args:
-        margins: (N,) of the labels as they are; NaN where there is none.
+        scores: (N,) of the labels as they are; NaN where there is none.
         power: of planted errors among the same images.
 
     Source: Blanchard et al. 2010, https://jmlr.org/papers/v11/blanchard10a.html (the share of a
     known component in a mixture).
 
     >>> power = Power("random", 10, 10, -np.arange(10.0, 0, -1))
-    >>> expect_errors(np.append(np.arange(1.0, 91.0), power.margins), power).expected
+    >>> expect_errors(np.append(np.arange(1.0, 91.0), power.scores), power).expected
     10.0
     """
-    ordered = margins[error_order(margins)]
-    steps = min(STEPS, len(power.margins))
-    ends = np.quantile(power.margins, np.arange(1, steps + 1) / steps, method="inverted_cdf")
+    ordered = scores[error_order(scores)]
+    steps = min(STEPS, len(power.scores))
+    ends = np.quantile(power.scores, np.arange(1, steps + 1) / steps, method="inverted_cdf")
     below = np.searchsorted(ordered, ends, side="right")
     shares = np.arange(1, steps + 1) / steps
     first = min(LEAST_DEPTH, steps) - 1

@@ -29,6 +29,7 @@ class HeldOutHeads:
     def __init__(
         self, features: NDArray[np.float32], fold_of: NDArray[np.int64], num_classes: int
     ) -> None:
+        self._features, self._every_fold = features, fold_of
         self._pool = np.flatnonzero(fold_of != ASIDE)
         self._aside = np.flatnonzero(fold_of == ASIDE)
         self._learned = features[self._pool] if len(self._aside) else features
@@ -36,6 +37,11 @@ class HeldOutHeads:
         self._fold_of, self._num_classes = fold_of[self._pool], num_classes
         with threadpool_limits(1):
             self._scale = Scale(self._learned)
+
+    def without(self, left_out: NDArray[np.bool_]) -> HeldOutHeads:
+        """The same heads, fitted on none of the images (N,) that are left out."""
+        fold_of = np.where(left_out, ASIDE, self._every_fold)
+        return HeldOutHeads(self._features, fold_of, self._num_classes)
 
     def logits(
         self,
