@@ -13,6 +13,11 @@ from helpers.images import write_classes
 from helpers.pages import Page
 from helpers.probes import train_probe
 from tellapart import Refused, Run, UserError
+from tellapart.catalog.files import Folder
+from tellapart.pipeline.report_evidence import evidence_of
+from tellapart.pipeline.run_report import read_report
+from tellapart.report.run.evidence import MOST_EXPLAINED
+from tellapart.runs.folder import RunFolder
 
 PAGES = ("report.html", "report.json", "model-card.md")
 FINDING = {
@@ -82,7 +87,12 @@ def test_the_place_of_the_images_can_be_named(run: Path, trained: Run):
 
 
 def pictures_of(run: Path) -> set[str]:
-    return {str(attrs["alt"]) for tag, attrs in page_of(run).tags if tag == "img"}
+    """The paths of the images that the page shows, which are their alternative texts."""
+    return {alt for alt in alts_of(run) if not alt.startswith("The heat map")}
+
+
+def alts_of(run: Path) -> list[str]:
+    return [str(attrs["alt"]) for tag, attrs in page_of(run).tags if tag == "img"]
 
 
 def test_an_image_that_changed_has_no_picture(run: Path):
@@ -92,6 +102,35 @@ def test_an_image_that_changed_has_no_picture(run: Path):
     before = pictures_of(run)
     tellapart.write_report(run, quiet=True)
     assert before - pictures_of(run) == {path}
+
+
+def test_images_worth_a_look_have_their_heat_maps_and_neighbours(run: Path):
+    heat = [alt for alt in alts_of(run) if alt.startswith("The heat map of the answer ")]
+    assert 1 <= len(heat) <= MOST_EXPLAINED
+    assert page_of(run).values("aria-label").count("The nearest training images") == len(heat)
+    assert "likeness" in page_of(run).text
+
+
+def test_without_an_index_the_page_has_no_neighbours(run: Path):
+    (run / "neighbours.npz").unlink()
+    tellapart.write_report(run, quiet=True)
+    assert "likeness" not in page_of(run).text
+    assert any(alt.startswith("The heat map") for alt in alts_of(run))
+
+
+def test_without_the_model_the_page_has_no_evidence(run: Path):
+    (run / "model.onnx").unlink()
+    tellapart.write_report(run, quiet=True)
+    assert pictures_of(run) == set(alts_of(run))
+    assert "likeness" not in page_of(run).text
+
+
+def test_what_the_model_learned_from_gets_neighbours_and_no_heat_map(run: Path):
+    folder = RunFolder(run)
+    report = read_report(folder, Folder(run.parent.parent / "photos"))
+    found = evidence_of(run, report.catalog, report.shown, learned_from=True)
+    assert {entry.heat for entry in found.values()} == {b""}
+    assert {len(entry.nearest) for entry in found.values()} == {3}
 
 
 def test_a_run_of_an_earlier_tellapart_is_reported_as_far_as_it_kept(run: Path):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -22,36 +20,17 @@ def scaled(shown: Path) -> Scaled:
     return Scaled(catalog.files, catalog.rules)
 
 
-class Index:
-    """An index of one image, which says what it was asked."""
-
-    def nearest(self, embedding: Any, count: int, leave_out: str) -> list[Any]:
-        path = f"{count} of {len(embedding)} numbers"
-        return [SimpleNamespace(path=path, digest=leave_out, label="sky", similarity=0.5)]
-
-
-def with_index(monkeypatch: pytest.MonkeyPatch, index: Any) -> None:
-    module = ModuleType("tellapart.runs.neighbours")
-    module.Neighbours = SimpleNamespace(read=lambda run: index)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-
-
-def test_an_image_gets_its_neighbours(
-    run: Run, shown: Path, scaled: Scaled, monkeypatch: pytest.MonkeyPatch
-):
-    with_index(monkeypatch, Index())
-    nearest, digest = (
-        nearest_by(run.path, run.predictor(), scaled),
-        digest_of(shown / "sky/000.jpg"),
-    )
+def test_an_image_gets_its_neighbours(run: Run, shown: Path, scaled: Scaled):
+    nearest = nearest_by(run.path, run.predictor(), scaled)
     assert nearest
-    (near,) = nearest(digest, "sky/000.jpg")
-    assert (near.path, near.digest, near.label) == ("3 of 1280 numbers", digest, "sky")
-    assert nearest(digest, "sky/gone.jpg") == []
+    own = digest_of(shown / "leaf/002.jpg")
+    found = nearest(own, "leaf/002.jpg")
+    assert [near.label for near in found] == ["leaf"] * 3
+    assert own not in {near.digest for near in found}
+    assert nearest(own, "leaf/gone.jpg") == []
 
 
-def test_a_run_without_an_index_shows_none(
-    run: Run, scaled: Scaled, monkeypatch: pytest.MonkeyPatch
-):
-    with_index(monkeypatch, None)
-    assert nearest_by(run.path, run.predictor(), scaled) is None
+def test_a_run_without_an_index_shows_none(run: Run, scaled: Scaled, tmp_path: Path):
+    copy = shutil.copytree(run.path, tmp_path / "run")
+    (copy / "neighbours.npz").unlink()
+    assert nearest_by(copy, run.predictor(), scaled) is None

@@ -150,6 +150,31 @@ def test_the_grid_decides_on_many(page: Any, patch_file: Path):
     page.click("#grid-undo")
 
 
+def test_a_key_shows_the_heat_map_and_the_image_again(page: Any):
+    page.keyboard.press("*")
+    page.wait_for_selector("#frame img[alt*='heat map of the answer']")
+    assert "speak for it" in page.inner_text("#heat-text")
+    without_faults(page)
+    page.keyboard.press("*")
+    page.wait_for_selector("#frame img[src$='/large']")
+    assert page.inner_text("#heat-text") == ""
+
+
+def test_the_next_image_comes_without_a_heat_map(page: Any):
+    page.select_option("#show", "all")
+    page.wait_for_selector("#frame img[data-item='0']")
+    page.keyboard.press("*")
+    press(page, "ArrowRight")
+    assert page.get_attribute("#heat", "aria-pressed") == "false"
+    assert page.is_visible("#frame img[src$='/large']")
+
+
+def test_the_nearest_training_images_stand_beside(page: Any):
+    page.wait_for_selector("#near-list img")
+    assert page.locator("#near-list li").count() == 3
+    assert "likeness" in page.inner_text("#near-list li >> nth=0")
+
+
 def test_filters_show_kinds_and_classes(page: Any):
     page.select_option("#show", "all")
     page.select_option("#kind", "outlier")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tellapart.catalog.files import Files
@@ -30,6 +30,7 @@ from tellapart.modelfile.licences import in_words
 from tellapart.modelfile.predictor import load
 from tellapart.pipeline.fold_record import read_scores
 from tellapart.pipeline.kept_facts import KeptFacts, read_facts
+from tellapart.pipeline.report_evidence import evidence_of
 from tellapart.recipe import flat_items
 from tellapart.report.run.audit import Audit, audit_from
 from tellapart.report.run.facts import finite, report_facts
@@ -135,12 +136,16 @@ def read_report(run: RunFolder, files: Files, no_pictures: str = "") -> ReportIn
     record, settings = run.read_json("metrics.json"), read_settings(run.place)
     facts = read_facts(run) or _facts_of_earlier(run, record)
     try:
-        return _input(run, record, settings, facts, files, no_pictures)
+        report = _input(run, record, settings, facts, files, no_pictures)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Refused(
             f"{run.path / 'metrics.json'} is gone or damaged ({type(error).__name__}).",
             "Put a good copy there.",
         ) from error
+    if no_pictures or (shown := report.shown) is None:
+        return report
+    learned_from = shown is report.out_of_fold
+    return replace(report, evidence=evidence_of(run.place, report.catalog, shown, learned_from))
 
 
 def _input(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tellapart.modelfile.predictor import Predictor
+from tellapart.runs.neighbours import Neighbours
 from tellapart.server.review.app import Near
 from tellapart.server.review.scaled import Missing, Scaled
 
@@ -23,8 +22,11 @@ def nearest_by(
         run: the run folder.
         predictor: the run's model, which gives the embedding of an image.
         scaled: reads the images.
+
+    Raises:
+        Refused: the index is damaged.
     """
-    index = _index(run)
+    index = Neighbours.read(run)
     if index is None:
         return None
 
@@ -40,11 +42,3 @@ def nearest_by(
         ]
 
     return nearest
-
-
-def _index(run: Path) -> Any:
-    try:  # by name, since a review does without the index
-        module = importlib.import_module("tellapart.runs.neighbours")
-    except ModuleNotFoundError:
-        return None
-    return module.Neighbours.read(run)

@@ -54,6 +54,7 @@ def review(
         from tellapart.server.app import bind
         from tellapart.server.app import run as serve_until_stopped
         from tellapart.server.review.app import Review, make_review_app
+        from tellapart.server.review.heat import Heats
         from tellapart.server.review.journal import Journal
         from tellapart.server.review.scaled import Scaled
         from tellapart.server.review.stream import read_stream
@@ -80,6 +81,7 @@ def review(
         title=folder.absolute().name,
         next_step=f"tellapart review {run} --retrain --fixes {patch}",
         nearest=nearest_by(folder, predictor, scaled),
+        heats=Heats(predictor, scaled),
     )
     word, limits = secrets.token_urlsafe(16), Limits()
     try:

@@ -18,6 +18,7 @@ from tellapart.evaluation.rule import AnswerRule
 from tellapart.evaluation.slices import Slices
 from tellapart.evaluation.threshold import Threshold
 from tellapart.report.run.audit import Audit
+from tellapart.report.run.evidence import Evidence
 from tellapart.report.run.folds import FoldedRun
 from tellapart.report.run.robustness import Stress
 
@@ -56,6 +57,7 @@ class ReportInput:
         slices: which slices of the test images were tested. None if none were.
         audit: what an audit of the labels found. None if none was made.
         stress: how the answers change in worse images. None if it was not measured.
+        evidence: path of an image → why the model answers it so. Empty without images.
         licence: of the weights; "" where it is not known.
         no_pictures: why the page has no images, in a sentence. Default: it has them.
     """
@@ -84,6 +86,7 @@ class ReportInput:
     slices: Slices | None = None
     audit: Audit | None = None
     stress: Stress | None = None
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
     licence: str = ""
     no_pictures: str = ""
 

@@ -24,6 +24,7 @@ from tellapart.report.run import (
     class_curves,
     confusion,
     epochs,
+    evidence,
     folds,
     growth,
     robustness,
@@ -211,8 +212,6 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
     if on_test:
         source = "of the test split"
     wrong = confusion.confident_errors(shown)
-    errors = wrong[: confusion.MOST_IN_GALLERY]
-    unsure = confusion.least_confident(shown, errors)[: confusion.MOST_IN_GALLERY // 2]
     picked = confusion.picks(shown)
     matrix = confusion.matrix(shown) if len(shown.classes) <= confusion.MOST_CLASSES else []
     pairs = [] if matrix else confusion.pairs(shown)
@@ -226,8 +225,7 @@ def _answers_section(report: ReportInput, album: Album) -> dict[str, Any]:
         "matrix_rows": matrix,
         "pair_rows": pairs,
         "error_count": len(wrong),
-        "errors": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in errors],
-        "unsure": [album.hang(shown.paths[row], *confusion.lines(shown, row)) for row in unsure],
+        **evidence.section(shown, report.evidence, album),
         "picked": [album.hang(shown.paths[row], *confusion.marked(shown, row)) for row in picked],
         **trust.section(shown, report.threshold, report.rule),
         **thresholds.section(shown, report.rule.threshold),

@@ -25,6 +25,7 @@ from tellapart.server.body import read_body
 from tellapart.server.door import Door
 from tellapart.server.limits import Limits
 from tellapart.server.metrics import Metrics
+from tellapart.server.review.heat import Heat, Heats
 from tellapart.server.review.journal import Journal, newest
 from tellapart.server.review.scaled import SIZES, Missing, Scaled
 from tellapart.server.review.stream import Item, Stream
@@ -35,6 +36,7 @@ FILES = {
     "review.js": "text/javascript; charset=utf-8",
     "decisions.js": "text/javascript; charset=utf-8",
     "grid.js": "text/javascript; charset=utf-8",
+    "heat.js": "text/javascript; charset=utf-8",
     "images.js": "text/javascript; charset=utf-8",
     "keys.js": "text/javascript; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
@@ -75,6 +77,7 @@ class Review:
         next_step: what to do when all is decided, as a command.
         nearest: digest and path of an image → the training images nearest to it. None where the run
             has no index.
+        heats: the heat maps of the model's answers.
     """
 
     def __init__(
@@ -86,8 +89,10 @@ class Review:
         *,
         title: str,
         next_step: str,
+        heats: Heats,
         nearest: Callable[[str, str], list[Near]] | None = None,
     ) -> None:
+        self._heats = heats
         self.stream, self.journal, self.scaled, self.nearest = stream, journal, scaled, nearest
         lines = (fix for fixes in journal.images.values() for fix in fixes)
         self._known = set(classes)
@@ -144,6 +149,17 @@ class Review:
         """
         try:
             return self.scaled.get(path, digest, size)
+        except Missing as missing:
+            raise Refusal("no_image", 404, str(missing)) from None
+
+    def heat(self, path: str, digest: str) -> Heat:
+        """The heat map of the model's answer to an image.
+
+        Raises:
+            Refusal: the image cannot be shown.
+        """
+        try:
+            return self._heats.of(path, digest)
         except Missing as missing:
             raise Refusal("no_image", 404, str(missing)) from None
 
@@ -247,6 +263,17 @@ def _routes(review: Review, word: str) -> list[Route]:
         item = _item(request, review)
         return JSONResponse(await asyncio.to_thread(_nearest, review, item), headers=KEEP)
 
+    # One map at a time: maps that nobody waits for must not take the threads that images need.
+    turn = asyncio.Lock()
+
+    async def heat(request: Request) -> Response:
+        item = _item(request, review)
+        async with turn:
+            if await request.is_disconnected():  # the person has gone on to another image
+                return Response(status_code=204)
+            found = await asyncio.to_thread(review.heat, item.path, item.digest)
+        return JSONResponse(found.as_json(), headers=KEEP)
+
     assets = [Route(f"/{word}/page/{name}", asset) for name in FILES if name != "index.html"]
     return [
         Route(f"/{word}/", page),
@@ -256,6 +283,7 @@ def _routes(review: Review, word: str) -> list[Route]:
         Route(f"/{word}/decisions", decide, methods=["POST"]),
         Route(f"/{word}/image/{{item:int}}/{{size}}", image),
         Route(f"/{word}/near/{{item:int}}", near),
+        Route(f"/{word}/heat/{{item:int}}", heat),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import { Decisions } from "./decisions.js";
 import { Grid } from "./grid.js";
+import { Heat } from "./heat.js";
 import { Images } from "./images.js";
 import { HELP, areNumbered, beginningWith, commandOf } from "./keys.js";
 
@@ -45,6 +46,7 @@ const review = {
   },
 };
 const grid = new Grid(find, review, progress);
+const heat = new Heat(find, (index) => current() === index && find("grid").hidden);
 
 async function begin() {
   try {
@@ -109,6 +111,7 @@ function current() {
 
 async function show() {
   forget();
+  heat.forget();
   progress();
   const index = current();
   const isDone = index === undefined;
@@ -340,6 +343,7 @@ const commands = {
   back: () => go(at - 1),
   next: () => go(at + 1),
   zoom,
+  heat: () => current() !== undefined && heat.toggle(current()),
   grid: switchView,
   help: () => find("keys").showModal(),
   escape: forget,
@@ -383,7 +387,7 @@ function make() {
 }
 
 document.addEventListener("keydown", onKey);
-for (const id of ["keep", "drop", "later", "undo", "back", "next", "zoom"]) {
+for (const id of ["keep", "drop", "later", "undo", "back", "next", "zoom", "heat"]) {
   find(id).addEventListener("click", (event) => {
     commands[id]();
     // After a pointer's click, so that Space and Enter do not press the same button again.
