@@ -169,6 +169,14 @@ def test_the_next_image_comes_without_a_heat_map(page: Any):
     assert page.is_visible("#frame img[src$='/large']")
 
 
+def test_the_words_of_a_label_error_do_not_tell_label_from_proposal(page: Any):
+    page.wait_for_selector("#frame img[data-item='0']")
+    assert page.inner_text("#title") == "Which class does the image show?"
+    assert page.inner_text("#text") == ""
+    page.click("#facts summary")
+    assert "Perhaps a wrong label" in page.inner_text("#fact-list")
+
+
 def test_the_nearest_training_images_stand_beside(page: Any):
     page.wait_for_selector("#near-list img")
     assert page.locator("#near-list li").count() == 3

@@ -146,11 +146,14 @@ function loadAhead(index) {
 }
 
 function describe(index) {
-  const { finding, image, label, proposal } = review.item(index);
+  const { finding, image, label, proposal, split } = review.item(index);
   const [kind, title, text] = page.findings[finding];
   find("place").textContent = `${(at + 1).toLocaleString("en")} of ${review.visible.length.toLocaleString("en")}, ${kind}${review.words(index) ? `: ${review.words(index)}` : ""}`;
-  find("title").textContent = title;
-  find("text").textContent = text;
+  // What the finding says tells the label from the proposal. It is among the facts, for those who look.
+  const blind = kind === "label" && label !== null && proposal !== null;
+  const caution = split === "test" ? "A correction of this test image changes the score that was reported." : "";
+  find("title").textContent = blind ? "Which class does the image show?" : title;
+  find("text").textContent = blind ? caution : text;
   const answers = decisions.disputed.get(image);
   find("dispute").hidden = !answers;
   find("dispute").textContent = answers ? `People disagree: ${answers.map(([who, name]) => `${who} says ${name}`).join(", ")}.` : "";
@@ -162,7 +165,7 @@ function describe(index) {
   find("question").textContent = question(two);
   find("choices").replaceChildren(...choices.map((name, place) => choiceButton(name, place, place < two.length)));
   find("keep").disabled = label === null;
-  facts(index);
+  facts(index, blind ? `${title}. ${text}` : null);
 }
 
 function question(names) {
@@ -189,9 +192,9 @@ function isTurned(index) {
   return ((Math.imul(index + 1, 2654435761) >>> 16) & 1) === 1;
 }
 
-function facts(index) {
+function facts(index, told) {
   const { label, proposal, path, split, confidence } = review.item(index);
-  const rows = [["label", label ?? "none"], ["proposal", proposal], ["file", path], ["split", split], ["the model's confidence", confidence === null ? null : `${(100 * confidence).toFixed(1)} %`]];
+  const rows = [["finding", told], ["label", label ?? "none"], ["proposal", proposal], ["file", path], ["split", split], ["the model's confidence", confidence === null ? null : `${(100 * confidence).toFixed(1)} %`]];
   find("fact-list").replaceChildren(...terms(rows.filter(([, value]) => value)));
 }
 
