@@ -12,6 +12,7 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.slices import Slices
 from tellapart.phrases import count_of
 from tellapart.report.parts import wording
+from tellapart.report.parts.wording import interval, percent
 from tellapart.report.run import confusion
 from tellapart.report.run.audit import Audit
 from tellapart.report.run.robustness import Stress
@@ -132,8 +133,11 @@ def _night(slices: Slices | None, stress: Stress | None) -> Question:
     dark = darkest(slices)
     if dark is not None:
         verdict = "worse than the rest" if dark.fails else "no worse than the rest beyond chance"
-        images = f"Of the darkest {count_of(dark.images, 'image')}"
-        return Question(text, f"{images}, {dark.accuracy} are right. This is {verdict}.", "slices")
+        answer = (
+            f"Of the {dark.images:,} darkest test images {percent(dark.accuracy.value)} are right"
+            f" ({interval(dark.accuracy)}): {verdict}. A stress test tells about darker ones."
+        )
+        return Question(text, answer, "slices")
     return Question(
         text,
         "It was not measured. A stress test tells how the answers change in darker images.",
