@@ -35,6 +35,7 @@ FILES = {
         "history.csv",
         "log.txt",
         "metrics.json",
+        "neighbours.npz",
     ),
     *(
         "model-card.md",
