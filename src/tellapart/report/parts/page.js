@@ -147,7 +147,7 @@ const plot = { left: 54, right: 328, top: 12, bottom: 204 };
 function moveDot(svg, x, y, low = 0) {
   let dot = svg.querySelector("circle.dot");
   if (!dot) {
-    dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+    dot = document.createElementNS(svg.namespaceURI, "circle");
     dot.setAttribute("class", "dot");
     dot.setAttribute("r", 5);
     svg.append(dot);
