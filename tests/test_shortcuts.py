@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def judged_of(labels: np.ndarray, *, accuracy: float = 0.95) -> Judged:
     logits[rows[right], labels[right]] += 8
     fold_of = folds_of(catalog, rows, 0)
     zeros = np.zeros(len(labels))
-    return Judged(catalog, rows, logits, fold_of, 0.01, logits, zeros, labels)
+    return Judged(catalog, rows, logits, fold_of, 0.01, logits, zeros, zeros, labels)
 
 
 def found_by(labels: np.ndarray, **numbers: np.ndarray):
@@ -109,17 +110,7 @@ def change(path: Path, cue: str, place: int) -> None:
 def test_a_cue_of_the_files_themselves_is_found(tmp_path: Path, cue: str):
     catalog = scan_folder(write_set(tmp_path, cue))
     rows = np.arange(len(catalog))
-    model = judged_of(catalog.labels)
-    judged = Judged(
-        catalog,
-        rows,
-        model.features,
-        model.fold_of,
-        0.01,
-        model.logits,
-        model.margins,
-        catalog.labels,
-    )
+    judged = replace(judged_of(catalog.labels), catalog=catalog)
     tried = find_shortcuts(judged, measure_cues(catalog, rows), 0, Task("test"))
     assert cue in [shortcut.cue for shortcut, _ in tried if shortcut.found]
     finding = next(f for f in shortcut_findings(judged, tried) if cue in f.title)
@@ -129,16 +120,6 @@ def test_a_cue_of_the_files_themselves_is_found(tmp_path: Path, cue: str):
 def test_files_without_a_cue_hold_no_shortcut(tmp_path: Path):
     catalog = scan_folder(write_set(tmp_path, "none"))
     rows = np.arange(len(catalog))
-    model = judged_of(catalog.labels)
-    judged = Judged(
-        catalog,
-        rows,
-        model.features,
-        model.fold_of,
-        0.01,
-        model.logits,
-        model.margins,
-        catalog.labels,
-    )
+    judged = replace(judged_of(catalog.labels), catalog=catalog)
     tried = find_shortcuts(judged, measure_cues(catalog, rows), 0, Task("test"))
     assert [shortcut.cue for shortcut, _ in tried if shortcut.found] == []
