@@ -24,6 +24,7 @@ settings.load_profile("tests")
 # import, and single tests when tellapart says that it needs it. tests/test_light.py holds what has to
 # work without.
 LIGHT = find_spec("torch") is None
+OF_TORCH = ("torch", "torchvision", "timm", "accelerate", "huggingface_hub")
 collect_ignore = (
     [str(module) for module in TESTS.rglob("test_*.py") if needs_torch(module)] if LIGHT else []
 )
@@ -33,10 +34,21 @@ collect_ignore = (
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     try:
         return (yield)
-    except UserError as error:
-        if not LIGHT or "tellapart[torch]" not in error.hint or item.path.name == "test_light.py":
+    except Exception as error:
+        if not LIGHT or item.path.name == "test_light.py" or not needs_packages(error):
             raise
         pytest.skip("needs PyTorch")
+
+
+def needs_packages(error: BaseException | None) -> bool:
+    """Whether the error, or one that it came of, says that a package of tellapart[torch] is missing."""
+    if error is None:
+        return False
+    if isinstance(error, UserError) and "tellapart[torch]" in error.hint:
+        return True
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in OF_TORCH:
+        return True
+    return needs_packages(error.__cause__ or error.__context__)
 
 
 @pytest.fixture(autouse=True, scope="session")
