@@ -213,6 +213,7 @@ def test_recipes_lists_the_keys_of_one(command):
 
 
 def test_backbones_lists_those_that_match(command):
+    pytest.importorskip("timm")
     lines = [
         line.split("\t") for line in command("backbones", "tf_efficientnet_lite0").out.splitlines()
     ]

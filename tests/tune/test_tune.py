@@ -35,6 +35,7 @@ def test_the_best_of_the_trials_is_trained_at_the_end(
 def test_the_command_names_the_page_and_the_model(
     tiny: Path, space: Path, made_up: SimpleNamespace
 ):
+    pytest.importorskip("torch")
     out = tiny.parent / "runs"
     words = [
         "tune",
