@@ -23,6 +23,7 @@ from tellapart.cli.options import (
     LabelBy,
     Quiet,
     Recipe,
+    RunData,
     Seed,
     Set,
 )
@@ -169,12 +170,7 @@ def audit(
         Path,
         argument(f"The folder of a finished run, or data. {DATA_HELP}", "TARGET"),
     ],
-    data: Annotated[
-        Path | None,
-        option(
-            "Where the data of the run is now. Default: where the run says it is.", metavar="DATA"
-        ),
-    ] = None,
+    data: RunData = None,
     unlabelled: Annotated[
         Path | None,
         option("Also rank the images of this folder by what labels would teach.", metavar="FOLDER"),

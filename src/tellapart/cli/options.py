@@ -15,6 +15,13 @@ DATA_HELP = (
 Data = Annotated[Path, argument(DATA_HELP, "DATA")]
 Model = Annotated[Path, argument("A model.onnx, or the run folder that holds it.", "MODEL")]
 
+RunData = Annotated[
+    Path | None,
+    option(
+        "Where the data of the training is now. Default: where the run says it is.",
+        metavar="DATA",
+    ),
+]
 Engine = Annotated[
     str | None,
     option(

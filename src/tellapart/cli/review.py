@@ -10,7 +10,7 @@ import typer
 
 import tellapart
 from tellapart.cli.help import Verb, argument, examples, flag, option
-from tellapart.cli.options import Json, Quiet
+from tellapart.cli.options import Json, Quiet, RunData
 from tellapart.cli.output import echo, print_json
 from tellapart.cli.values import goes_with, goes_without
 from tellapart.errors import UserError
@@ -44,13 +44,7 @@ def review(
         str | None,
         option("The name of the person who decides. Default: this account's.", metavar="NAME"),
     ] = None,
-    data: Annotated[
-        Path | None,
-        option(
-            "Where the data of the training is now. Default: where the run says it is.",
-            metavar="DATA",
-        ),
-    ] = None,
+    data: RunData = None,
     port: Annotated[
         int,
         option(

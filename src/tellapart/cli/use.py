@@ -22,6 +22,7 @@ from tellapart.cli.options import (
     LabelBy,
     Model,
     Quiet,
+    RunData,
 )
 from tellapart.cli.output import (
     echo,
@@ -248,13 +249,7 @@ def export(
         Path | None,
         option("Write a page that runs the model in the browser into this folder.", metavar="DIR"),
     ] = None,
-    data: Annotated[
-        Path | None,
-        option(
-            "Where the data of the training is now. Default: where the run says it is.",
-            metavar="DATA",
-        ),
-    ] = None,
+    data: RunData = None,
     runtime: Annotated[
         Path | None,
         option(
@@ -296,13 +291,7 @@ def export(
 )
 def report(
     run: Annotated[Path, argument("The folder of a finished run.", "RUN")],
-    data: Annotated[
-        Path | None,
-        option(
-            "Where the data of the training is now. Default: where the run says it is.",
-            metavar="DATA",
-        ),
-    ] = None,
+    data: RunData = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
