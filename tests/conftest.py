@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from helpers.browsers import open_browser
 from helpers.images import write_classes
 from helpers.light import TESTS, needs_torch
 from helpers.probes import train_probe
@@ -76,6 +78,13 @@ def run(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Run:
     """A run on 8 images a class, trained once. Tests only read it."""
     folder = tmp_path_factory.mktemp("run")
     return train_probe(write_classes(folder / "photos", 8), folder / "runs")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, one for the tests of a module."""
+    with open_browser() as running:
+        yield running
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from helpers.browsers import CHROMIUM
 from helpers.reviewing import finding, fix_of, reviewing, write_findings, write_fixes
 from tellapart import Run
 from tellapart.catalog.fixes import read_fixes
 
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
@@ -46,14 +45,6 @@ def patch_file(shown: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(audited: Path, shown: Path, patch_file: Path) -> Iterator[str]:
     with reviewing(audited, shown, patch_file, who="cy") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture
