@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import tellapart
 from helpers.reviewing import fix_of, write_fixes
 from tellapart import Run, UserError
 from tellapart.catalog.fixes import read_fixes
+from tellapart.cli.main import main
 from tellapart.cli.values import settings
 from tellapart.runs.saved_splits import read_splits
 
@@ -47,6 +49,15 @@ def test_evaluate_explore_and_check_read_the_same_labels(run: Run, shown: Path, 
     assert len(evaluation.predictions) + evaluation.seen.count == 35
     checked = tellapart.check(shown, image="sky/000.jpg", set=fixes, quiet=True)
     assert checked.steps[0].facts["class"].startswith("brick")
+
+
+def test_an_audit_leaves_out_what_the_fixes_drop(shown: Path, patch: Path, tmp_path: Path):
+    words = ["audit", str(shown), "--fixes", str(patch), "--out", str(tmp_path), "-q", "--json"]
+    with contextlib.suppress(SystemExit):
+        main(words)
+    counts = json.loads((tmp_path / "audit.json").read_text("utf-8"))["images"]
+    assert sum(counts.values()) == 35
+    assert "leaf/001.jpg" not in (tmp_path / "findings.jsonl").read_text("utf-8")
 
 
 def test_check_refuses_an_image_that_is_left_out(shown: Path, patch: Path):

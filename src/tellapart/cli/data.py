@@ -190,6 +190,7 @@ def audit(
     columns: Columns = None,
     label_by: LabelBy = None,
     crops: Crops = False,
+    fixes: Fixes = None,
     set_: Set = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -207,7 +208,7 @@ def audit(
         seed=seed,
         group_by=group_by,
         copies=copies,
-        set=settings(set_, columns, label_by, crops=crops),
+        set=settings(set_, columns, label_by, fixes, crops=crops),
         quiet=quiet,
     )
     if json_:
