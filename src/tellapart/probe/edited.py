@@ -89,10 +89,12 @@ def edited_copies(
     points = _directions(features)
     proposed = _proposals(points, block)
     proposed = proposed[known[proposed[:, 0]] != known[proposed[:, 1]]]
-    left = max(0, len(proposed) - MOST_PAIRS)
     if not len(proposed):
-        return Edited(proposed, left)
-    limits = _largest_differences(points, thumbnails, labels, known)
+        return Edited(proposed, 0)
+    limits = _largest_differences(points, thumbnails, labels, known)[labels[proposed]].min(1)
+    # Nothing is taken for a copy where the limit is 0, so nothing needs to be registered there.
+    proposed, limits = proposed[limits > 0], limits[limits > 0]
+    left = max(0, len(proposed) - MOST_PAIRS)
     # Of the images, only those that are proposed are joined: their number is bounded.
     tops, place = np.unique(known[proposed[:MOST_PAIRS]], return_inverse=True)
     place, joined = place.reshape(-1, 2), np.arange(len(tops))
@@ -101,8 +103,8 @@ def edited_copies(
         numbers = np.arange(len(place))[part]
         # What a chain joins already need not be registered.
         numbers = numbers[joined[place[numbers, 0]] != joined[place[numbers, 1]]]
-        limit = limits[labels[proposed[numbers]]].min(1)
-        accepted += numbers[_differences(thumbnails, proposed[numbers]) <= limit].tolist()
+        alike = _differences(thumbnails, proposed[numbers]) <= limits[numbers]
+        accepted += numbers[alike].tolist()
         joined = united(len(tops), place[accepted].tolist())
     return Edited(proposed[accepted], left)
 
