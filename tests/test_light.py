@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,21 +13,36 @@ from helpers.commands import run_python
 from helpers.images import write_classes
 
 WITH_TORCH = ["torch", "torchvision", "timm", "accelerate", "huggingface_hub", "psutil"]
-# A module that is None cannot be imported, and is not found where somebody looks for it.
+# A module that is None cannot be imported, and is not found where somebody looks for it. Several
+# commands share a process, as starting it is what takes the time.
 RUN = f"""
-import sys
+import json, sys
 
 sys.modules.update(dict.fromkeys({WITH_TORCH}))
 from tellapart.cli.main import main
 
-main(sys.argv[1:])
+codes = []
+for words in json.loads(sys.argv[1]):
+    try:
+        main(words)
+    except SystemExit as end:
+        codes.append(end.code)
+sys.exit(max(codes))
 """
 SMALL = ["--set", "preprocessing.size_px=64", "--set", "head.folds=2"]
 
 
 def without_torch(*words: object) -> subprocess.CompletedProcess[str]:
     """Runs the command where PyTorch and what comes with it cannot be imported."""
-    return run_python(RUN, *words, seconds=300)
+    return all_without_torch([words])
+
+
+def all_without_torch(
+    commands: Sequence[Sequence[object]],
+) -> subprocess.CompletedProcess[str]:
+    """Runs commands one after the other. The exit code is the highest of theirs."""
+    texts = [list(map(str, words)) for words in commands]
+    return run_python(RUN, json.dumps(texts), seconds=300)
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +50,37 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_classes(tmp_path_factory.mktemp("light") / "photos", 12)
 
 
+TRAININGS = {
+    "int8": ["train"],
+    "fp32": ["train", "--set", "backbone.precision=fp32"],
+    "folds": ["cv", "--folds", "2"],
+    "ensemble": ["cv", "--folds", "2", "--ensemble"],
+    "search": ["tune", "--trials", "1"],
+    "preset": ["train", "--preset", "fast"],
+    "lite1": [
+        "train",
+        "--set=backbone.name=tf_efficientnet_lite1",
+        "--set=backbone.precision=int8",
+    ],
+}
+
+
 @pytest.fixture(scope="module")
-def runs(data: Path) -> Path:
-    """A folder with one run, trained without PyTorch."""
-    done = without_torch("train", data, *SMALL, "--out", data.parent / "runs", "-q")
+def trained(data: Path) -> Path:
+    """A folder for each of `TRAININGS`, trained without PyTorch."""
+    commands = [
+        [verb, data, *SMALL, *options, "--out", data.parent / name, "-q"]
+        for name, (verb, *options) in TRAININGS.items()
+    ]
+    done = all_without_torch(commands)
     assert (done.returncode, done.stderr) == (0, "")
-    return data.parent / "runs"
+    return data.parent
+
+
+@pytest.fixture(scope="module")
+def runs(trained: Path) -> Path:
+    """A folder with one run, trained without PyTorch."""
+    return trained / "int8"
 
 
 def run_in(runs: Path) -> Path:
@@ -52,34 +93,14 @@ def test_a_probe_is_trained_in_int8(runs: Path):
     assert (run_in(runs) / "report.html").exists()
 
 
-def test_a_probe_is_trained_in_fp32_from_the_package(data: Path, tmp_path: Path):
-    exact = ["--set", "backbone.precision=fp32"]
-    done = without_torch("train", data, *SMALL, *exact, "--out", tmp_path, "-q")
-    assert (done.returncode, done.stderr) == (0, "")
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_works_without_torch(name: str, trained: Path):
+    assert list((trained / name).iterdir())
 
 
-def test_another_packaged_network_is_made_int8(data: Path, tmp_path: Path):
-    other = ["--set", "backbone.name=tf_efficientnet_lite1", "--set", "backbone.precision=int8"]
-    done = without_torch("train", data, *SMALL, *other, "--out", tmp_path, "-q")
-    assert (done.returncode, done.stderr) == (0, "")
-    record = json.loads((run_in(tmp_path) / "metrics.json").read_text())
+def test_another_packaged_network_is_made_int8(trained: Path):
+    record = json.loads((run_in(trained / "lite1") / "metrics.json").read_text())
     assert 0 < record["precision"]["distance_from_fp32"] < 0.5
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("cv", "--folds", "2"),
-        ("cv", "--folds", "2", "--ensemble"),
-        ("tune", "--trials", "1"),
-        ("train", "--preset", "fast"),
-    ],
-    ids=" ".join,
-)
-def test_other_verbs_train_without_torch(words: tuple[str, ...], data: Path, tmp_path: Path):
-    verb, *options = words
-    done = without_torch(verb, data, *SMALL, *options, "--out", tmp_path / "runs", "-q")
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_pick_measures_the_packaged_networks(data: Path, tmp_path: Path):
@@ -89,9 +110,9 @@ def test_pick_measures_the_packaged_networks(data: Path, tmp_path: Path):
     assert len(json.loads(done.stdout)["candidates"]) == 2
 
 
-def test_runs_are_compared(runs: Path, data: Path, tmp_path: Path):
-    without_torch("train", data, *SMALL, "--splits", run_in(runs), "--out", tmp_path, "-q")
-    done = without_torch("compare", run_in(runs), run_in(tmp_path), "--out", tmp_path / "c.html")
+def test_runs_are_compared(trained: Path, tmp_path: Path):
+    both = [run_in(trained / name) for name in ("int8", "fp32")]
+    done = without_torch("compare", *both, "--out", tmp_path / "c.html")
     assert (done.returncode, (tmp_path / "c.html").exists()) == (0, True)
 
 
@@ -100,25 +121,23 @@ def test_a_run_is_measured_on_other_images(runs: Path, tmp_path: Path):
     assert (done.returncode, "accuracy" in done.stdout) == (0, True)
 
 
-@pytest.mark.parametrize(
-    ("words", "subject"),
-    [
-        (("--recipe", "finetune"), "Training by gradient (method=finetune)"),
-        (("--set", "backbone.name=resnet18"), "The network 'resnet18'"),
-        (("--preset", "best"), "--preset best"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_what_needs_torch_says_so_before_any_work(
-    words: tuple[str, ...], subject: str, data: Path, tmp_path: Path
-):
-    done = without_torch("train", data, *words, "--out", tmp_path / "runs")
+NEED_TORCH = {
+    "Training by gradient (method=finetune)": ["--recipe", "finetune"],
+    "The network 'resnet18'": ["--set", "backbone.name=resnet18"],
+    "--preset best": ["--preset", "best"],
+}
+
+
+def test_what_needs_torch_says_so_before_any_work(data: Path, tmp_path: Path):
+    commands = [["train", data, *words, "--out", tmp_path] for words in NEED_TORCH.values()]
+    done = all_without_torch(commands)
     assert done.returncode == 2
-    assert done.stderr == (
+    assert done.stderr == "".join(
         f"error: {subject} needs PyTorch, which is not installed."
         " Run: pip install 'tellapart[torch]'\n"
+        for subject in NEED_TORCH
     )
-    assert not (tmp_path / "runs").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_learning_rate_is_not_looked_for_without_torch(data: Path):

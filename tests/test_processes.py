@@ -61,34 +61,26 @@ training_setup.ENDING_SECONDS = 1.0
 """
 
 
-# Only the helper's callback asks to stop.
-HELPER_STOPS = """
-import os, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from helpers.runs import train
-
-def callback(event):
-    return "stop" if event.step == 2 and os.environ["RANK"] == "1" else None
-
-train(Path(sys.argv[2]), Path(sys.argv[3]), callbacks=[callback])
-"""
-
-
-# Each process writes down the statistics with which it judged val.
-STATISTICS = """
+# Two trainings. In the first only the helper's callback asks to stop; in the second each process
+# writes down the statistics with which it judged val.
+CALLBACKS = """
 import os, sys
 from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
 from helpers.runs import SHORT, train
 
-def callback(event):
-    if event.name == "epoch_completed":
-        torch.save(dict(event.network.named_buffers()), f"{sys.argv[4]}-{os.environ['RANK']}.pt")
+def stop(event):
+    return "stop" if event.step == 2 and os.environ["RANK"] == "1" else None
 
+def keep(event):
+    if event.name == "epoch_completed":
+        torch.save(dict(event.network.named_buffers()), f"{sys.argv[3]}/{os.environ['RANK']}.pt")
+
+data, out = Path(sys.argv[2]), Path(sys.argv[3])
+train(data, out / "stopped", callbacks=[stop])
 settings = {**SHORT, "training.epochs": 1, "training.trackers": ""}
-train(Path(sys.argv[2]), Path(sys.argv[3]), recipe="cifar10-cnn", set=settings, callbacks=[callback])
+train(data, out / "kept", recipe="cifar10-cnn", set=settings, callbacks=[keep])
 """
 
 
@@ -203,22 +195,23 @@ def test_processes_that_measure_otherwise_train_as_the_writer_does(data: Path, t
     assert float(last["lr"]) < 0.1 * SHORT["training.lr"]
 
 
-def test_a_callback_of_one_process_stops_all_of_them(data: Path, tmp_path: Path):
-    tests = Path(__file__).parent
-    done = launched(tmp_path / "stops.py", HELPER_STOPS, tests, data, tmp_path / "runs")
+@pytest.fixture(scope="module")
+def called_back(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two trainings with callbacks left."""
+    folder = tmp_path_factory.mktemp("called-back")
+    done = launched(folder / "script.py", CALLBACKS, Path(__file__).parent, data, folder)
     assert done.returncode == 0, done.stderr
-    (run,) = (tmp_path / "runs").iterdir()
+    return folder
+
+
+def test_a_callback_of_one_process_stops_all_of_them(called_back: Path):
+    (run,) = (called_back / "stopped").iterdir()
     assert metrics_of(run)["training"]["ended_early"] == "a callback stopped it"
     assert [int(row["step"]) for row in history_of(run)] == [6]
 
 
-def test_processes_judge_val_with_the_same_statistics(data: Path, tmp_path: Path):
-    tests = Path(__file__).parent
-    done = launched(
-        tmp_path / "looks.py", STATISTICS, tests, data, tmp_path / "runs", tmp_path / "seen"
-    )
-    assert done.returncode == 0, done.stderr
-    first, second = (torch.load(tmp_path / f"seen-{rank}.pt") for rank in (0, 1))
+def test_processes_judge_val_with_the_same_statistics(called_back: Path):
+    first, second = (torch.load(called_back / f"{rank}.pt") for rank in (0, 1))
     assert any(name.endswith("running_mean") for name in first)
     assert all(torch.equal(first[name], second[name]) for name in first)
 

@@ -261,8 +261,8 @@ def option_types(options: Any, supplied: Supplied | None = None) -> dict[str, An
     >>> option_types(TrainingOptions(), {"training.loss": ["focal"]})["loss"]
     typing.Literal['cross_entropy', 'bce', 'focal']
     """
-    hints = typing.get_type_hints(type(options))
-    hints = {spec.name: hints[spec.name] for spec in dataclasses.fields(options)}
+    resolved = _type_hints(type(options))
+    hints = {spec.name: resolved[spec.name] for spec in dataclasses.fields(options)}
     for spec in dataclasses.fields(options):
         choices = spec.metadata.get("choices")
         if choices is not None:
@@ -274,6 +274,11 @@ def option_types(options: Any, supplied: Supplied | None = None) -> dict[str, An
             many = types.GenericAlias(tuple, (names, ...))
             hints[spec.name] = many if isinstance(value, tuple) else names
     return hints
+
+
+@cache  # Python evaluates the text of each hint anew
+def _type_hints(options: type) -> dict[str, Any]:
+    return typing.get_type_hints(options)
 
 
 @cache
