@@ -146,7 +146,7 @@ def test_a_table_of_answers_is_compared(trained: tuple[Path, Path], tmp_path: Pa
     model, photos = trained
     for name in ("answers.csv", "answers.jsonl", "answers.parquet"):
         table = tellapart.predict(model, str(photos), out=tmp_path / name, quiet=True).table
-        found = tellapart.drift(model, table, out=tmp_path / "page.html")
+        found = tellapart.drift(model, table, out=tmp_path / "page.html", quiet=True)
         assert found.images == 42
         assert "brightness" in found.missing and "decision" not in found.missing
         assert found.page and "Not compared" in found.page.read_text("utf-8")

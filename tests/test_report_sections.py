@@ -22,10 +22,12 @@ from tellapart.evaluation.slices import measure_slices
 from tellapart.evaluation.sweep import sweep
 from tellapart.options import HeadOptions
 from tellapart.probe.learning_curve import learning_curve
+from tellapart.report.run.evidence import Evidence
 from tellapart.report.run.facts import finite, report_facts
 from tellapart.report.run.input import ReportInput
 from tellapart.report.run.model_card import model_card
 from tellapart.report.run.page import render
+from tellapart.runs.neighbours import Neighbour
 
 
 @pytest.fixture
@@ -198,6 +200,13 @@ def test_every_report_has_all_keys_that_the_documentation_names(report: ReportIn
 
 def test_the_facts_are_json_without_odd_numbers(report: ReportInput):
     assert json.dumps(finite(report_facts(report)), allow_nan=False)
+
+
+def test_the_facts_name_the_training_images_that_are_like_an_image(report: ReportInput):
+    near = Neighbour("train/cat/1.jpg", "cat", "train", "0" * 64, 0.75)
+    report = replace(report, evidence={"x.jpg": Evidence("cat", nearest=(near,))})
+    named = {"path": "train/cat/1.jpg", "label": "cat", "similarity": 0.75}
+    assert report_facts(report)["nearest"] == {"x.jpg": [named]}
 
 
 def test_each_question_leads_to_a_section(report: ReportInput):

@@ -261,7 +261,8 @@ def option_types(options: Any, supplied: Supplied | None = None) -> dict[str, An
     >>> option_types(TrainingOptions(), {"training.loss": ["focal"]})["loss"]
     typing.Literal['cross_entropy', 'bce', 'focal']
     """
-    resolved = _type_hints(type(options))
+    group: Any = type(options)
+    resolved = _type_hints(group)
     hints = {spec.name: resolved[spec.name] for spec in dataclasses.fields(options)}
     for spec in dataclasses.fields(options):
         choices = spec.metadata.get("choices")
@@ -277,8 +278,8 @@ def option_types(options: Any, supplied: Supplied | None = None) -> dict[str, An
 
 
 @cache  # Python evaluates the text of each hint anew
-def _type_hints(options: type) -> dict[str, Any]:
-    return typing.get_type_hints(options)
+def _type_hints(group: Any) -> dict[str, Any]:
+    return typing.get_type_hints(group)
 
 
 @cache

@@ -317,9 +317,11 @@ def drift(
         option("The HTML page to write. Default: NAME-drift.html here.", metavar="FILE"),
     ] = None,
     json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare the images that a model answers now with those of its training."""
-    found = tellapart.drift(model, requests, out=page_for(out, requests, "drift"))
+    page = page_for(out, requests, "drift")
+    found = tellapart.drift(model, requests, out=page, quiet=quiet)
     print_found(found.as_json(), found.lines, found.page, json_)
 
 

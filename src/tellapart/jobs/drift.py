@@ -15,6 +15,7 @@ from tellapart.evaluation.drift import ANSWER, DECISION, MEASURES, Counts, Diffe
 from tellapart.home import user_path
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
+from tellapart.progress import Console
 from tellapart.report.drift.page import drift_lines, render_drift
 
 WORDS = (DECISION, ANSWER)
@@ -58,6 +59,7 @@ def drift(
     requests: str | PathLike[str],
     *,
     out: str | PathLike[str] | None = None,
+    quiet: bool = False,
 ) -> Drift:
     """Compare images that a model has answered with those that it was made with.
 
@@ -67,12 +69,13 @@ def drift(
             the columns decision, answer, confidence, unfamiliarity, brightness, contrast,
             colourfulness, width and height. A table of `predict` has the first three.
         out: the HTML page to write. None writes no file; `Drift.save` writes it later.
+        quiet: print nothing while working.
 
     Raises:
         UserError: the model has nothing to compare with, or the table cannot be read.
 
     >>> answers = tellapart.predict(run.model, str(photos), out="answers.csv", quiet=True).table
-    >>> tellapart.drift(run.model, answers).images
+    >>> tellapart.drift(run.model, answers, quiet=True).images
     36
     """
     check_page(out)
@@ -84,8 +87,10 @@ def drift(
             "Make it anew: earlier versions do not write it.",
         )
     counts, path = Counts(reference), user_path(requests)
-    for image in _usable(path):
-        counts.add(image)
+    with Console(quiet=quiet).track("Reading rows") as advance:
+        for image in _usable(path):
+            counts.add(image)
+            advance()
     if not counts.images:
         raise UserError(f"{path} holds no answered image.", KINDS)
     found = differences(counts)

@@ -89,6 +89,7 @@ def _answers(report: ReportInput) -> dict[str, Any]:
             "coverage": None,
             "confusion": None,
             "errors": {"count": 0, "worst": []},
+            "nearest": {},
         }
     return {
         "calibration": calibration,
@@ -98,6 +99,7 @@ def _answers(report: ReportInput) -> dict[str, Any]:
         "coverage": _coverage(shown),
         "confusion": _confusion(shown),
         "errors": _errors(shown),
+        "nearest": _nearest(report),
     }
 
 
@@ -139,6 +141,18 @@ def _errors(shown: Predictions) -> dict[str, Any]:
             }
             for row in wrong[:MOST_ERRORS].tolist()
         ],
+    }
+
+
+def _nearest(report: ReportInput) -> dict[str, list[dict[str, Any]]]:
+    """The training images that the page shows beside its errors and its least confident answers."""
+    return {
+        path: [
+            {"path": near.path, "label": near.label, "similarity": round(near.similarity, 6)}
+            for near in entry.nearest
+        ]
+        for path, entry in report.evidence.items()
+        if entry.nearest
     }
 
 
