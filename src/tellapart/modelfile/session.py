@@ -28,6 +28,11 @@ def providers() -> list[str]:
     return sorted(name.removesuffix(_ENDING).lower() for name in ort.get_available_providers())
 
 
+def runtime_version() -> str:
+    """The version of onnxruntime."""
+    return str(ort.__version__)
+
+
 def _provider(word: str) -> str:
     """onnxruntime's name of a provider.
 
