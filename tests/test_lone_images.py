@@ -153,6 +153,14 @@ def test_a_second_session_that_cannot_be_opened_stops_nothing(memory: RuntimeMem
     assert answered(made_up.images(2, memory)).threads == 1
 
 
+def test_a_forked_process_gets_one_thread(memory: RuntimeMemory, monkeypatch: pytest.MonkeyPatch):
+    made_up = MadeUp({1: 0.010, 2: 0.006})
+    images = answered(made_up.images(2, memory))
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    images.run(IMAGE, ["probabilities"])
+    assert made_up.ran[-2:] == [2, 1]
+
+
 def test_only_the_first_of_two_images_at_once_is_alone(memory: RuntimeMemory):
     images = MadeUp({1: 0.010}).images(2, memory)
     with images.entered() as first, images.entered() as second:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import statistics
 import threading
 import time
@@ -64,7 +65,7 @@ class LoneImages:
         self._model, self._single, self._cores = model, single, cores
         self._memory, self._opened, self._clock = memory, opened, clock
         self._guard, self._trying = threading.Lock(), threading.Lock()
-        self._at_work, self._before = 0, 0
+        self._process, self._at_work, self._before = os.getpid(), 0, 0
         self.threads = 1
         self._best, self._rival = single, single
         self._pairs: list[tuple[float, float]] = []
@@ -87,7 +88,8 @@ class LoneImages:
 
     def run(self, batch: NDArray[Any], outputs: Sequence[str]) -> Floats:
         """The chosen outputs for a lone image, as `Session.run` gives them."""
-        if not self._trying.acquire(blocking=False):  # it is not alone
+        # A forked process lacks the threads. Who finds the lock taken is not alone.
+        if os.getpid() != self._process or not self._trying.acquire(blocking=False):
             return self._single.run(batch, outputs)
         try:
             return self._step(batch, outputs)

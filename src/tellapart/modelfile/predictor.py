@@ -93,6 +93,9 @@ class Outputs:
 class Predictor:
     """A loaded model file. Many threads may use it at once.
 
+    Several images are answered side by side, on one core each. Images that come alone may get several
+    cores: after 32 of them, a trial shows whether that takes less time here.
+
     Args:
         model: the bytes of a model file; `load` reads them from a path.
         name: what error messages call the file.
