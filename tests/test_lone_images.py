@@ -11,7 +11,7 @@ import pytest
 from tellapart import Predictor, machine
 from tellapart.cache import RuntimeMemory
 from tellapart.errors import UserError
-from tellapart.modelfile.lone_images import LONE_BEFORE, PAIRS, LoneImages
+from tellapart.modelfile.lone_images import LONE_BEFORE, PAIRS, WATCHED, LoneImages
 
 IMAGE = np.zeros((1, 4, 4, 3), np.uint8)
 
@@ -140,6 +140,17 @@ def test_what_is_remembered_is_not_taken_while_others_work(
     others += [0.0, 1e6]  # read at the first image, and at the last before the trial
     busy = MadeUp({1: 0.010, 2: 0.020})
     assert answered(busy.images(2, memory)).threads == 1
+
+
+def test_while_others_work_one_thread_answers(memory: RuntimeMemory, others: list[float]):
+    made_up = MadeUp({1: 0.010, 2: 0.006})
+    images = answered(made_up.images(2, memory), LONE_BEFORE + PAIRS)
+    others += [1e6, 2e6]  # the second begins the next stretch, in which nobody else works
+    answered(images, WATCHED)
+    assert made_up.ran[-2:] == [2, 1]
+    others += [2e6, 2e6]
+    answered(images, WATCHED)
+    assert made_up.ran[-2:] == [1, 2]
 
 
 def test_a_slow_network_is_tried_for_three_seconds(memory: RuntimeMemory):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # A second session takes 85 ms to open and 11 MB, and saves 2 to 3 ms an image (int8, two cores).
 LONE_BEFORE = 32
 PAIRS = 12  # images that are answered both ways
+WATCHED = 32  # images after which it is looked again whether others use the machine
 WORTH = 0.9  # of the time: smaller gains are within the noise of a trial
 MOST_SECONDS = 3.0  # that all trials of a model may add
 
@@ -41,7 +42,8 @@ class LoneImages:
     The first images get one thread. Then some are answered both ways, and the faster way is kept,
     unless its bits differ. Twice as many threads are tried for as long as they win. What won is
     remembered for this graph, runtime and machine. What is measured while others use the machine is
-    not remembered, and what is remembered is not taken while they do.
+    not remembered, and what is remembered is not taken while they do. Several threads wait for such
+    others at each layer, so while they work, one thread answers.
 
     Args:
         model: the graph.
@@ -59,11 +61,11 @@ class LoneImages:
         cores: int,
         *,
         memory: RuntimeMemory | None = None,
-        opened: Callable[[bytes, int], Session] = Session,
+        opened: Callable[[bytes, int], Session] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._model, self._single, self._cores = model, single, cores
-        self._memory, self._opened, self._clock = memory, opened, clock
+        self._memory, self._opened, self._clock = memory, opened or _waiting, clock
         self._guard, self._trying = threading.Lock(), threading.Lock()
         self._process, self._at_work, self._before = os.getpid(), 0, 0
         self.threads = 1
@@ -118,7 +120,7 @@ class LoneImages:
             return
         if kept > 1 and (session := self._open(kept)):
             self._best, self.threads = session, kept
-        self._step = self._best.run
+        self._settle()
 
     def _known(self, kept: Any) -> int | None:
         """A remembered number of threads; None where it is none that may be used here."""
@@ -183,9 +185,26 @@ class LoneImages:
 
     def _end(self) -> None:
         """Keep the best way, and let go of the other session."""
-        self._rival, self._step = self._best, self._best.run
+        self._rival = self._best
         if self._memory and not self._watch.is_busy():
             self._memory.remember(self._key(), {"lone_threads": self.threads})
+        self._settle()
+
+    def _settle(self) -> None:
+        self._watch, self._before, self._calm = MachineWatch(), 0, True
+        self._step = self._answer if self.threads > 1 else self._single.run
+
+    def _answer(self, batch: NDArray[Any], outputs: Sequence[str]) -> Floats:
+        """Answer in the best way, or on one thread after others have used the machine."""
+        self._before += 1
+        if self._before % WATCHED == 0:
+            self._calm, self._watch = not self._watch.is_busy(), MachineWatch()
+        return (self._best if self._calm else self._single).run(batch, outputs)
+
+
+def _waiting(model: bytes, threads: int) -> Session:
+    """A session whose threads wait. Those that spin are 4 % faster, and slow other programs."""
+    return Session(model, threads, spin=False)
 
 
 def _differ(answer: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
