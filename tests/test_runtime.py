@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.training import classifier_of, same_bits, small_recipe
+from tellapart import machine
 from tellapart.models.classifier import Classifier
 from tellapart.options import TrainingOptions
 from tellapart.training import runtime_choice, speed_trials
@@ -260,10 +261,9 @@ class Memory:
 def others(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How many cores other processes use: the last number of a list. The machine has four."""
     cores = [0.0]
-    monkeypatch.setattr(
-        runtime_choice, "seconds_of_others", lambda: cores[-1] * time.perf_counter()
-    )
-    monkeypatch.setattr(runtime_choice.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(machine, "seconds_of_others", lambda: cores[-1] * time.perf_counter())
+    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 4)
     monkeypatch.setattr(runtime_choice, "WATCHED_SECONDS", 0.01)
     return cores
 
@@ -317,7 +317,7 @@ def test_on_a_busy_machine_it_is_measured_again(cnn: Classifier, others: list[fl
 def test_cores_that_a_container_does_not_have_may_be_used_by_others(
     cnn: Classifier, others: list[float], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(runtime_choice.os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 64)
     others.append(50.0)
     assert chosen_twice(cnn, Memory())[1].tried == []
 

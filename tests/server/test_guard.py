@@ -276,6 +276,20 @@ def test_slow_clients_are_closed_and_disturb_nobody(server: Serving, image: byte
     assert server.predict(image).status == 200
 
 
+def test_clients_that_go_away_leave_a_line_each_and_no_trace_of_an_exception(
+    server: Serving, image: bytes
+):
+    before = len(server.log)
+    head = b"POST /v1/models/m/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    for _ in range(6):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(head % len(image) + image)
+    server.wait_until(lambda: len(server.log) == before + 6)
+    assert "gone" in [line.get("refused") for line in server.log[before:]]
+    assert server.predict(image).status == 200
+    assert "exception was never retrieved" not in "".join(server.lines)
+
+
 def test_a_connection_that_rests_between_requests_is_kept(server: Serving):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     with contextlib.closing(connection):

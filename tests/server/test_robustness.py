@@ -29,6 +29,7 @@ class FakeWorker:
     def __init__(self) -> None:
         self.alive, self.free = True, asyncio.Event()
         self.asked: list[bytes] = []
+        self.lone: list[bool] = []
         self._end = asyncio.Event()
         self.made.append(self)
 
@@ -36,8 +37,9 @@ class FakeWorker:
     async def start(cls, models: bytes) -> FakeWorker:
         return cls()
 
-    async def ask(self, head: object, body: bytes) -> dict[str, Any]:
+    async def ask(self, head: dict[str, Any], body: bytes) -> dict[str, Any]:
         self.asked.append(body)
+        self.lone.append(head["lone"])
         free, end = (asyncio.ensure_future(event.wait()) for event in (self.free, self._end))
         await asyncio.wait({free, end}, return_when=asyncio.FIRST_COMPLETED)
         free.cancel()
@@ -127,6 +129,31 @@ def test_a_client_that_leaves_as_its_turn_comes_blocks_nobody(fakes: list[FakeWo
         await desk.answer({}, b"third", soon())
 
     with_desk(test)
+
+
+def test_only_an_image_that_finds_all_workers_idle_is_alone(fakes: list[FakeWorker]):
+    async def test(desk: Desk) -> None:
+        tasks = [asyncio.create_task(desk.answer({}, b"", soon(), lone=True)) for _ in range(3)]
+        await until(lambda: desk.waiting == 1)
+        for fake in fakes:
+            fake.free.set()
+        await asyncio.gather(*tasks)
+        await desk.answer({}, b"", soon(), lone=True)
+        await desk.answer({}, b"one of several", soon())
+        assert sorted(fakes[0].lone + fakes[1].lone) == [False, False, False, True, True]
+
+    with_desk(test, count=2)
+
+
+def test_images_that_come_alone_go_to_the_same_worker(fakes: list[FakeWorker]):
+    async def test(desk: Desk) -> None:
+        for fake in fakes:
+            fake.free.set()
+        for _ in range(4):
+            await desk.answer({}, b"", soon(), lone=True)
+        assert sorted(len(fake.asked) for fake in fakes) == [0, 4]
+
+    with_desk(test, count=2)
 
 
 def test_too_many_that_wait_are_refused_at_once(fakes: list[FakeWorker]):

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tellapart.catalog.names import escape, nearest_path
+from tellapart.cores import usable_cores
 from tellapart.decoding import Decoded
 from tellapart.errors import UserError, reason_of
 from tellapart.home import user_path
 from tellapart.image_input import FORMS, Image, StoredImage, decode_input, is_image
 from tellapart.modelfile.card import ModelCard, is_sealed
+from tellapart.modelfile.lone_images import LoneImages
 from tellapart.modelfile.session import Session
 from tellapart.threads import map_ahead
 
@@ -91,6 +93,9 @@ class Outputs:
 class Predictor:
     """A loaded model file. Many threads may use it at once.
 
+    Several images are answered side by side, on one core each. Images that come alone may get several
+    cores: after 32 of them, a trial shows whether that takes less time here.
+
     Args:
         model: the bytes of a model file; `load` reads them from a path.
         name: what error messages call the file.
@@ -113,6 +118,8 @@ class Predictor:
             )
         self.graph, self.provider = model, provider.lower()
         self._session = Session(model, provider=provider)
+        cores = usable_cores() if self.provider == "cpu" else 1
+        self._lone = LoneImages(model, self._session, cores)
         self.card = ModelCard.from_metadata(self._session.metadata)
         missing = {"probabilities", "embedding", "unfamiliarity"} - set(self._session.outputs)
         widths = {
@@ -196,7 +203,9 @@ class Predictor:
             self.check_sets(sets)
 
         def answer(image: Image) -> Answer:
-            return self.predict_one(image, sets=sets)
+            with self._lone.entered():
+                decoded = decode_input(image, rules=self.card.decoding)
+                return self.answer(decoded, image_name(image), sets=sets)
 
         yield from map_ahead(_with_position(answer), enumerate(images))
 
@@ -220,6 +229,9 @@ class Predictor:
     def predict_one(self, image: Image, *, sets: float | None = None) -> Answer:
         """The answer for one image.
 
+        An image that comes while no other is answered may get several threads, once a trial has
+        found that they take less time here. The answer is the same, bit for bit.
+
         Args:
             image: in any form that `predict` takes.
             sets: as for `predict_each`.
@@ -227,16 +239,20 @@ class Predictor:
         >>> predictor.predict_one(photos / "brick" / "000.jpg").answer
         'brick'
         """
-        decoded = decode_input(image, rules=self.card.decoding)
-        return self.answer(decoded, image_name(image), sets=sets)
+        with self._lone.entered() as lone:
+            decoded = decode_input(image, rules=self.card.decoding)
+            return self.answer(decoded, image_name(image), sets=sets, lone=lone)
 
-    def answer(self, decoded: Decoded, path: str = "", *, sets: float | None = None) -> Answer:
+    def answer(
+        self, decoded: Decoded, path: str = "", *, sets: float | None = None, lone: bool = False
+    ) -> Answer:
         """The answer for an image that `decoding.decode` has decoded by the model's rules.
 
         Args:
             decoded: the pixels, or the reason why there are none.
             path: what the answer calls the image.
             sets: as for `predict_each`.
+            lone: whether it may get several threads, since no other image is answered.
 
         >>> from tellapart.decoding import decode
         >>> predictor.answer(decode((photos / "sky" / "000.jpg").read_bytes())).answer
@@ -244,7 +260,7 @@ class Predictor:
         """
         if decoded.pixels is None:
             return Answer(path, decoded.status, decoded.notes, decoded.detail)
-        outputs = self.outputs(decoded.pixels)
+        outputs = self.outputs(decoded.pixels, lone=lone)
         unfamiliarity = np.array([outputs.unfamiliarity], np.float32)
         decision = self.decisions(outputs.probs[None], unfamiliarity)[0]
         best = int(self.card.rule.answers(outputs.probs[None])[0])
@@ -318,14 +334,19 @@ class Predictor:
         width = self._session.width(output)
         return width if isinstance(width, int) else 0
 
-    def outputs(self, pixels: NDArray[np.uint8]) -> Outputs:
+    def outputs(self, pixels: NDArray[np.uint8], *, lone: bool = False) -> Outputs:
         """Run the graph on the (H, W, 3) uint8 RGB pixels of one image.
+
+        Args:
+            pixels: of the image.
+            lone: as for `answer`.
 
         >>> outputs = predictor.outputs(np.zeros((32, 48, 3), np.uint8))
         >>> outputs.probs.shape, outputs.embedding.shape
         ((3,), (1280,))
         """
-        probs, embedding, unfamiliarity = self._session.run(
+        runner = self._lone if lone else self._session
+        probs, embedding, unfamiliarity = runner.run(
             pixels[None], ("probabilities", "embedding", "unfamiliarity")
         )
         return Outputs(probs[0], embedding[0], float(unfamiliarity[0]))

@@ -64,10 +64,10 @@ def make_app(
     async def openapi(request: Request) -> Response:
         return JSONResponse(description(list(models), token=token is not None))
 
-    routes = [
-        *page.routes(),
+    routes = [  # tried in this order: what is asked most comes first
         *v1.routes(service),
         *v2.routes(service),
+        *page.routes(),
         Route("/metrics", numbers),
         Route("/openapi.json", openapi),
     ]

@@ -155,19 +155,21 @@ class Service:
         self.desk.admit(len(images))
         self.metrics.per_request.observe(len(images))
         deadline = time.monotonic() + self.limits.answer_seconds
+        lone = len(images) == 1
         work = asyncio.gather(
             *(
-                self._one(served, {**ask, "model": served.name}, image.data, deadline)
+                self._one(served, {**ask, "model": served.name}, image.data, deadline, lone=lone)
                 for image, ask in zip(images, asks, strict=True)
             )
         )
         gone = asyncio.ensure_future(_gone(request))
-        both: set[asyncio.Future[Any]] = {work, gone}
+        gone.add_done_callback(lambda _: work.cancel())
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                raise Refusal("gone", 499, "The client went away.")
-            answers = work.result()
+            answers = await work
+        except asyncio.CancelledError:
+            if gone.done():
+                raise Refusal("gone", 499, "The client went away.") from None
+            raise
         finally:
             gone.cancel()
             work.cancel()
@@ -176,10 +178,16 @@ class Service:
         return answers
 
     async def _one(
-        self, served: Served, ask: Mapping[str, Any], data: bytes, deadline: float
+        self,
+        served: Served,
+        ask: Mapping[str, Any],
+        data: bytes,
+        deadline: float,
+        *,
+        lone: bool,
     ) -> dict[str, Any]:
         began = time.monotonic()
-        found = await self.desk.answer(ask, data, deadline)
+        found = await self.desk.answer(ask, data, deadline, lone=lone)
         seconds = found.pop("seconds")
         seconds["wait"] = time.monotonic() - began - seconds.pop("worker")
         for stage, value in seconds.items():

@@ -48,10 +48,10 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse({**whole, **answer}, 200 if answer["status"] == "ok" else 422)
 
     return [
+        Route("/v1/models/{name}/predict", predict, methods=["POST"]),
         Route("/v1/models", models),
         Route("/v1/models/{name}", model),
         Route("/v1/models/{name}/drift", drift),
-        Route("/v1/models/{name}/predict", predict, methods=["POST"]),
     ]
 
 

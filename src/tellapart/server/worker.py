@@ -51,7 +51,8 @@ def answer(model: Model, ask: Mapping[str, Any], body: bytes) -> dict[str, Any]:
     Args:
         model: that is asked.
         ask: "shape" is (H, W, 3) where the body is pixels. Otherwise the body is the bytes of a
-            file. "map" and "neighbours" are as for `Model.explained`.
+            file. "lone" is as for `Predictor.answer`, "map" and "neighbours" as for
+            `Model.explained`.
         body: uint8 pixels, or a file.
     """
     begin, predictor = time.perf_counter(), model.predictor
@@ -64,7 +65,7 @@ def answer(model: Model, ask: Mapping[str, Any], body: bytes) -> dict[str, Any]:
             "detail": decoded.detail,
             "seconds": {"decode": decoded_at - begin, "compute": 0.0},
         }
-    found = predictor.answer(decoded)
+    found = predictor.answer(decoded, lone=bool(ask.get("lone")))
     result = {
         "status": "ok",
         "notes": list(decoded.notes),

@@ -249,19 +249,25 @@ class Desk:
         if self.waiting + images - free > self._limits.waiting:
             raise Refusal(*BUSY)
 
-    async def answer(self, head: Mapping[str, Any], body: bytes, deadline: float) -> dict[str, Any]:
+    async def answer(
+        self, head: Mapping[str, Any], body: bytes, deadline: float, *, lone: bool = False
+    ) -> dict[str, Any]:
         """What a worker answers to one image. Cancelled, it is not computed if it still waits.
 
         Args:
             head: what is asked of which model.
             body: a file or pixels.
             deadline: on the clock of `time.monotonic`.
+            lone: whether no other image came with it. Where none is answered either, the worker may
+                use several threads.
 
         Raises:
             Refusal: there is no answer.
         """
+        lone = lone and len(self._idle) == len(self._alive)
         worker = await self._next(deadline)
         began = time.monotonic()
+        head = {**head, "lone": lone}
         # Shielded, so that a client who goes away does not leave half an answer in the pipe.
         found = await asyncio.shield(asyncio.ensure_future(self._computed(worker, head, body)))
         found["seconds"]["worker"] = time.monotonic() - began
@@ -269,7 +275,7 @@ class Desk:
 
     async def _next(self, deadline: float) -> Worker:
         while self._idle:
-            worker = self._idle.popleft()
+            worker = self._idle.pop()  # the last to answer: lone images all go to one worker
             if worker.alive:
                 return worker
         place: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()

@@ -11,18 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import platform
 import time
 from dataclasses import fields
 from typing import Any
 
-import psutil
 import torch
 from torch import nn
 
 from tellapart.cache import RuntimeMemory
 from tellapart.cores import usable_cores
+from tellapart.machine import MachineWatch, machine_facts
 from tellapart.options import TrainingOptions
 from tellapart.training.runtime import MemoryFormat, RuntimeSettings
 from tellapart.training.speed_trials import (
@@ -33,8 +31,6 @@ from tellapart.training.speed_trials import (
     step_seconds,
 )
 
-# The machine is busy when others use so many more cores than this process leaves them.
-BUSY_CORES = 0.3
 WATCHED_SECONDS = 0.2  # how long the machine is watched before a remembered choice is taken
 
 
@@ -96,10 +92,7 @@ def runtime_key(
         list(shape),
         [(way.threads, way.memory_format) for way in ways],
         torch.__version__,
-        platform.machine(),
-        platform.processor(),
-        usable_cores(),
-        os.cpu_count(),
+        *machine_facts(),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
@@ -110,31 +103,7 @@ def _kept(values: Any) -> RuntimeSettings | None:
     return RuntimeSettings(**values) if values and set(values) == names else None
 
 
-class MachineWatch:
-    """Watches, from its making on, whether other processes use the machine."""
-
-    def __init__(self) -> None:
-        self._began, self._others = time.perf_counter(), seconds_of_others()
-
-    def is_busy(self) -> bool:
-        """Whether others took cores that this process may use."""
-        passed = max(time.perf_counter() - self._began, 1e-6)
-        taken = (seconds_of_others() - self._others) / passed
-        spare = (os.cpu_count() or 1) - usable_cores()  # in a container others may have them
-        return taken > spare + BUSY_CORES
-
-
 def _is_busy_now() -> bool:
     watch = MachineWatch()
     time.sleep(WATCHED_SECONDS)
     return watch.is_busy()
-
-
-def seconds_of_others() -> float:
-    """The seconds that all cores together have worked for other processes; 0 where nothing tells."""
-    try:
-        times = psutil.cpu_times()
-    except OSError:  # a container without /proc/stat
-        return 0.0
-    worked = times.user + times.system + getattr(times, "nice", 0.0) + getattr(times, "steal", 0.0)
-    return float(worked - time.process_time())
