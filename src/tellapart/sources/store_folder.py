@@ -57,7 +57,7 @@ class Listing:
         return files, f"{top}/{path}" if top and path else top or path
 
     def of(self, folder: str) -> Mapping[str, str]:
-        """Name → stamp of what lies in a folder. The stamp of a folder ends with "/".
+        """Name → stamp of what lies in a folder. The stamp of a folder is "/".
 
         Raises:
             FileNotFoundError: there is no such folder.
@@ -227,8 +227,10 @@ class StoreFolder:
         try:
             self.listing.of(self.inside)
         except FileNotFoundError as error:
+            words = one_line(error)
+            why = "" if words in self.place else f" ({words})"  # some give the address alone
             raise UserError(
-                f"There is nothing at {self.place} ({one_line(error)}).",
+                f"There is nothing at {self.place}{why}.",
                 "Check the names of the bucket and of the folder.",
             ) from None
         except OSError as error:

@@ -81,7 +81,7 @@ def fetched(files: Any, place: str) -> bytes | Decoded:
             raise
         data = b""
     head = data[:HEAD_BYTES]
-    if recognise(head)[0] != "ok":
+    if not head or recognise(head)[0] != "ok":
         return decode(head)
     if len(data) < _FIRST_BYTES:
         return data
