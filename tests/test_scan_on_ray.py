@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tellapart
+from helpers.buckets import age, buckets_in
 from helpers.commands import run_python
 from helpers.images import write_classes
 from helpers.models import PREPROCESSING, small_network
 from helpers.probes import SMALL
 from tellapart import UserError
 from tellapart.cache import FeatureStore, ScanMemory
+from tellapart.catalog.files import Folder
 from tellapart.catalog.inspect import Inspector
+from tellapart.catalog.scan import scan
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DEFAULT_RULES
 from tellapart.export.compose import compose_features
@@ -47,7 +51,15 @@ def catalog(photos: Path) -> Catalog:
 
 
 def worker(root: Path) -> scan_on_ray._Worker:
-    return scan_on_ray._Worker(np.frombuffer(GRAPH, np.uint8), root=root, rules=DEFAULT_RULES)
+    return scan_on_ray._Worker(
+        np.frombuffer(GRAPH, np.uint8), files=Folder(root), rules=DEFAULT_RULES
+    )
+
+
+def store_worker(catalog: Catalog) -> scan_on_ray._Worker:
+    """A worker as another process gets it, which computes no features."""
+    files = pickle.loads(pickle.dumps(scan_on_ray.check_for_ray(catalog)))
+    return scan_on_ray._Worker(None, files=files, rules=DEFAULT_RULES)
 
 
 def test_what_workers_find_is_all_that_a_scan_wants(catalog: Catalog, photos: Path, tmp_path: Path):
@@ -55,7 +67,7 @@ def test_what_workers_find_is_all_that_a_scan_wants(catalog: Catalog, photos: Pa
     with ScanMemory(tmp_path, "", DEFAULT_RULES) as memory, FeatureStore(tmp_path) as store:
         features = FeatureExtractor(GRAPH, store)
         for path, text in zip(catalog.paths, found, strict=True):
-            scan_on_ray._keep(path, json.loads(text), features, memory)
+            scan_on_ray._keep(path, json.loads(text), catalog.files, features, memory)
         inspector = Inspector(catalog.files, DEFAULT_RULES, features, memory)
         known = [inspector.inspect(path).status for path in catalog.paths]
     assert known.count("ok") == 36 and known.count("not_an_image") == 1
@@ -68,6 +80,34 @@ def test_a_worker_s_features_are_those_of_a_scan_bit_for_bit(catalog: Catalog, p
     embedder = scan_on_ray._Embedder(GRAPH)
     Inspector(catalog.files, DEFAULT_RULES, embedder, None).inspect(path)
     assert answer["features"] == embedder.taken()["features"]
+
+
+def test_what_workers_find_in_a_store_is_not_read_again(photos: Path, tmp_path: Path):
+    for path in photos.rglob("*.jpg"):
+        age(path, 60)
+    with buckets_in(photos.parent) as store, ScanMemory(tmp_path, "", DEFAULT_RULES) as memory:
+        catalog = read_source(f"s3://{photos.name}")
+        found = store_worker(catalog)({"path": catalog.paths})["answer"]
+        for path, text in zip(catalog.paths, found, strict=True):
+            scan_on_ray._keep(path, json.loads(text), catalog.files, None, memory)
+        store.read.clear()
+        memory.refresh()
+        assert (scan(catalog, memory=memory).statuses == "ok").sum() == 36
+    assert store.read == []
+    assert len(store.listed) == 4  # by this process, and none by the worker
+
+
+def test_a_worker_that_reaches_no_store_ends_the_scan(photos: Path, monkeypatch):
+    def failing(*_: object, **__: object) -> None:
+        raise ConnectionError("no route to host")
+
+    with buckets_in(photos.parent) as store:
+        catalog = read_source(f"s3://{photos.name}")
+        monkeypatch.setattr(store, "cat_file", failing)
+        monkeypatch.setattr(store, "info", failing)
+        (text,) = store_worker(catalog)({"path": catalog.paths[:1]})["answer"]
+    with pytest.raises(UserError, match="no route to host"):
+        scan_on_ray._keep(catalog.paths[0], json.loads(text), catalog.files, None, None)
 
 
 def test_images_that_are_no_files_are_refused():
@@ -89,12 +129,15 @@ def test_a_preset_and_an_engine_do_not_go_together(photos: Path):
         tellapart.train(photos, preset="fast", engine="ray", quiet=True)
 
 
-def test_two_workers_give_the_model_of_a_training_without(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize("source", ["{}/photos", "s3://photos"])
+def test_two_workers_give_the_model_of_a_training_without(source: str, tmp_path: Path, monkeypatch):
     pytest.importorskip("ray")
     photos = write_classes(tmp_path / "photos", 60)
     plain = tellapart.train(photos, out=tmp_path / "plain", set=SMALL, quiet=True)
     monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
-    done = run_python(ON_RAY, photos, tmp_path / "ray", json.dumps(SMALL), seconds=300)
+    data, small = source.format(tmp_path), json.dumps(SMALL)
+    with buckets_in(tmp_path):
+        done = run_python(ON_RAY, data, tmp_path / "ray", small, seconds=300)
     assert done.returncode == 0, done.stderr
     run = Path(done.stdout.strip())
     assert (run / "model.onnx").read_bytes() == plain.model.read_bytes()

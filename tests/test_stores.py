@@ -92,7 +92,7 @@ def test_a_store_that_fails_gives_a_status_with_its_words(bucket: Bucket, monkey
     def failing(*_: object, **__: object) -> None:
         raise PermissionError("Access denied")
 
-    monkeypatch.setattr(Bucket, "open", failing)
+    monkeypatch.setattr(Bucket, "cat_file", failing)
     verdict = read_stored("s3://photos/new/a.jpg")
     assert isinstance(verdict, Decoded)
     assert (verdict.status, verdict.detail) == ("unreadable", "The store says: Access denied")

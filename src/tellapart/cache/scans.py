@@ -124,6 +124,11 @@ class ScanMemory(Database):
         data = pairs.astype(np.int64).tobytes()
         self._put("sets", self._settings + key, data, zlib.crc32(data))
 
+    def refresh(self) -> None:
+        """Write what waits in memory, and recall it too from now on."""
+        self.flush()
+        self._window, self._first, self._last = {}, "", ""
+
     def flush(self) -> None:
         """Write what waits in memory."""
         super().flush()

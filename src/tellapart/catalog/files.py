@@ -47,6 +47,15 @@ class Files(Protocol):
         """
 
 
+def threads_for(files: Files) -> int | None:
+    """How many threads read files at once. None means one a core.
+
+    A store answers one request slowly and many at once, so that more threads wait for it.
+    """
+    threads: int | None = getattr(files, "threads", None)
+    return threads
+
+
 class Item(NamedTuple):
     """A file or folder in a folder. A link counts as what it leads to; a broken one is a file."""
 

@@ -20,6 +20,8 @@ from tellapart.decoding import Decoded, decode, extension_note
 
 # Verdicts that are held for copies to come. A later copy is looked up in the memory, or decoded again.
 HELD_CONTENTS = 50_000
+# Why bytes are not read to their end. An unchanged file stays so, and a store bills each reading.
+_OF_THE_HEAD = ("empty", "not_an_image", "unsupported")
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,10 @@ class Inspector:
         stamp = self._files.stamp(path) if self._memory else ("", 0.0)
         data = self._files.read(path)
         if isinstance(data, Decoded):
-            return Verdict(data.status, detail=data.detail)
+            verdict = Verdict(data.status, detail=data.detail)
+            if self._memory and data.status in _OF_THE_HEAD:
+                self._memory.remember(path, stamp, verdict)
+            return verdict
         digest = hashlib.sha256(data).hexdigest()
         # A lock for each content, so that of two copies met at once the second one waits.
         with self._locks.setdefault(digest, Lock()):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tellapart.catalog.files import Folder
+from tellapart.catalog.files import Folder, threads_for
 from tellapart.catalog.inspect import Inspector, Memory, ScanHook, Verdict
 from tellapart.catalog.table import Catalog, Column
 from tellapart.catalog.workers import inspect_in_processes, start_workers
@@ -89,7 +89,7 @@ def _inspected(
     if root and memory and len(unknown) >= WORTH_PROCESSES:
         inspected = _in_processes(root, paths, inspector, rules, memory)
     else:
-        inspected = map_ahead(inspector.inspect, paths)
+        inspected = map_ahead(inspector.inspect, paths, workers=threads_for(files))
     with closing(inspected):
         yield from zip(unknown, inspected, strict=True)
 

@@ -9,7 +9,8 @@ from tellapart.cli.help import argument, flag, option
 
 DATA_HELP = (
     "A folder with one folder per class, or with train/ and test/; a table of paths and labels; an"
-    " archive; Parquet, arrays, or an export of an annotation tool."
+    " archive; Parquet, arrays, or an export of an annotation tool. Or the address of a folder or"
+    " a table in a store (s3://, gs://, az://)."
 )
 
 Data = Annotated[Path, argument(DATA_HELP, "DATA")]

@@ -5,7 +5,7 @@ They are decoded once and held where they fit into memory, and decoded each time
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from threading import Lock
 
@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from tellapart.catalog.files import unchanged_pixels
+from tellapart.catalog.files import threads_for, unchanged_pixels
 from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused
 from tellapart.modelfile.preprocessing import Preprocessing
@@ -88,9 +88,7 @@ class Images:
                 yield self._held[group[present]], present
             return
         size = self._preprocessing.size_px
-        with closing(
-            map_ahead(self._decoded, (p for group in groups for p in group.tolist()))
-        ) as decoded:
+        with closing(self._map(p for group in groups for p in group.tolist())) as decoded:
             for group in groups:
                 found = [next(decoded) for _ in group]
                 present = np.array([pixels is not None for pixels in found], bool)
@@ -110,11 +108,14 @@ class Images:
     def _decoded_all(self, size: int) -> Pixels:
         held = np.empty((len(self), size, size, 3), np.uint8)
         with self._console.track("Decoding", len(self)) as advance:
-            for position, pixels in enumerate(map_ahead(self._decoded, range(len(self)))):
+            for position, pixels in enumerate(self._map(range(len(self)))):
                 if pixels is not None:
                     held[position] = pixels
                 advance()
         return held
+
+    def _map(self, positions: Iterable[int]) -> Generator[Pixels | None, None, None]:
+        return map_ahead(self._decoded, positions, workers=threads_for(self._files))
 
     def _decoded(self, position: int) -> Pixels | None:
         if position in self.lost:

@@ -19,7 +19,7 @@ from tellapart.evaluation.paired import Pair, Paired, aligned, compare_all
 from tellapart.evaluation.predictions import Predictions
 from tellapart.home import user_path
 from tellapart.pipeline.pages import WithPage, check_page, timestamp, write_page
-from tellapart.pipeline.request import how_to_go_on
+from tellapart.pipeline.request import as_source, how_to_go_on
 from tellapart.progress import Console, duration
 from tellapart.report.compare.differences import verdicts
 from tellapart.report.compare.page import (
@@ -30,11 +30,11 @@ from tellapart.report.compare.page import (
     render_comparison,
 )
 from tellapart.report.parts.wording import images_in_groups
-from tellapart.runs.data_place import data_of
+from tellapart.runs.data_place import data_of, is_there
 from tellapart.runs.folder import RunFolder
 from tellapart.runs.history import PastRun, differing_settings, past_run, read_digests, read_history
 from tellapart.runs.saved_predictions import read_predictions
-from tellapart.sources.source import read_source
+from tellapart.sources.source import Source, read_source
 
 if TYPE_CHECKING:
     from tellapart.pipeline.run import Run
@@ -277,10 +277,10 @@ def _reader(
         digests: path → SHA-256 of each image of the comparison.
     """
     if data is not None:
-        return _checked(user_path(data), digests)
+        return _checked(as_source(data), digests)
     for run in runs:
         source = data_of(run.path)
-        if source is not None and source.exists():
+        if source is not None and is_there(source):
             try:
                 return _checked(source, digests)
             except UserError as error:
@@ -289,7 +289,7 @@ def _reader(
 
 
 def _checked(
-    source: Path, digests: Mapping[str, str]
+    source: Source, digests: Mapping[str, str]
 ) -> tuple[Callable[[str], bytes | Decoded], list[str]]:
     """What reads images of a source, where one that is not what it was is not shown; and how many
     are not in it.

@@ -68,7 +68,8 @@ def train(
 
     Args:
         data: what to train on. A folder with one folder a class, a folder with train/val/test, the
-            Tiny ImageNet layout, a table or an archive; a pandas or polars frame with the columns
+            Tiny ImageNet layout, a table or an archive; the address of a folder or a table in a
+            store (s3://, gs://, az://); a pandas or polars frame with the columns
             of a table; a list of (path, label) or (image, label); or the catalog that `explore`
             returned. None means the recipe's public data set, or the data of the run that is
             resumed.
@@ -101,7 +102,7 @@ def train(
         metrics: your own metrics, name → function of `Predictions`. All are measured each epoch;
             `training.monitor` may name one.
         engine: "ray" lets a Ray cluster read and embed the images, which must be files that all
-            its machines see. Run and model are those of a training without. None means this
+            its machines see, or lie in a store. Run and model are those of a training without. None means this
             process.
         quiet: print nothing.
 

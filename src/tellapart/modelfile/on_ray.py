@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from tellapart.addresses import is_store_address
 from tellapart.errors import UserError, choose, needs_extra
 from tellapart.image_input import StoredImage, decode_input
 from tellapart.modelfile.predictor import Answer, Image, Predictor, image_name
-from tellapart.sources.stores import is_store_address, stored_image
+from tellapart.sources.stores import stored_image
 
 ENGINES = ("ray",)
 BLOCK = 256  # images that a worker takes at a time

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.names import unescape
 from tellapart.decoders.rules import DecodeRules
 from tellapart.decoding import decode
 from tellapart.errors import UserError
 from tellapart.explain.folder import ExplanationFolder, Photo
 from tellapart.home import user_path
 from tellapart.modelfile.predictor import Predictor
+from tellapart.runs.data_place import is_there, place_at
 from tellapart.runs.neighbours import Neighbour, Neighbours, no_index
 
 
@@ -59,11 +58,8 @@ def train_photos(run: Path, index: Neighbours, rules: DecodeRules) -> Photo | No
         index: of the run, which knows where the data is.
         rules: by which the model decodes.
     """
-    if index.indexed.data is None:
-        return None
-    place = os.path.join(os.path.realpath(run), unescape(index.indexed.data))
-    data = Path(os.path.normpath(place))
-    if not data.exists():
+    data = place_at(run, index.indexed.data)
+    if data is None or not is_there(data):
         return None
     # Only here: reading sources takes a third of a second to import.
     from tellapart.pipeline.data import reading_by

@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from tellapart.addresses import store_address
 from tellapart.catalog.splits import cut_val
 from tellapart.catalog.table import Catalog
 from tellapart.datasets import Dataset, dataset_of
@@ -20,6 +21,7 @@ from tellapart.pipeline.needs import check_torch
 from tellapart.progress import Console
 from tellapart.recipe import Recipe
 from tellapart.recipe_files import load_recipe
+from tellapart.runs.data_place import is_there
 from tellapart.runs.folder import FIXES, RunFolder, check_room, reopen_run
 from tellapart.runs.identity import RunIdentity
 from tellapart.runs.saved_splits import ACCEPT_CHANGES, SavedSplits, read_splits
@@ -233,7 +235,9 @@ def _resumed_request(
 
 
 def as_source(data: Source | None) -> Source:
-    """Data as the catalog reads it: text and path-likes become paths."""
+    """Data as the catalog reads it: text and path-likes become paths, or addresses in a store."""
+    if address := store_address(data):
+        return address
     return user_path(data) if isinstance(data, str | PathLike) else data  # type: ignore[return-value]
 
 
@@ -248,7 +252,7 @@ def _source_of(run: RunFolder, identity: RunIdentity, data: Source | None, verb:
             f"The data of {run.path} was given in Python, in memory.",
             f"Give it again: tellapart.{function}(data, resume={str(run.path)!r})",
         )
-    if not (source is None or source.exists() or run.finished):
+    if not (source is None or is_there(source) or run.finished):
         raise UserError(
             f"The data of {run.path} is not where it was ({source}).",
             f"Say where it is: {how_to_resume(run.path, 'DATA', verb=verb)}",

@@ -9,34 +9,38 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tellapart.catalog.files import Folder
+from tellapart.cache import ScanMemory
+from tellapart.catalog.files import Files, Folder
 from tellapart.catalog.inspect import Inspector, Memory, ScanHook
 from tellapart.catalog.table import Catalog
 from tellapart.catalog.workers import Notes, answer_noting, remember_answer
 from tellapart.decoders.rules import DecodeRules
+from tellapart.decoding import Decoded
 from tellapart.errors import UserError
 from tellapart.modelfile.on_ray import fetched, start_ray
 from tellapart.modelfile.session import Session
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.progress import Console
+from tellapart.sources.store_folder import StoreFolder
 
 BLOCK = 64  # images that a worker takes at a time
 
 
-def check_for_ray(catalog: Catalog) -> Folder:
-    """The folder of the images, which every worker can read.
+def check_for_ray(catalog: Catalog) -> Files:
+    """The images by their paths on disk or in a store, where every worker can read them.
 
     Raises:
         UserError: the images are in an archive, in memory or in boxes.
     """
     if isinstance(catalog.files, Folder):
-        return catalog.files
+        return Folder(catalog.files.root.absolute())  # a worker may have another current folder
+    if isinstance(catalog.files, StoreFolder):
+        return _Unlisted(catalog.files.anew())
     raise UserError(
         f"The engine ray reads images by their paths, and these are no files ({catalog.source}).",
         "Unpack them, or leave out --engine.",
@@ -47,7 +51,7 @@ def scan_on_ray(
     catalog: Catalog,
     rules: DecodeRules,
     hook: ScanHook | None,
-    memory: Memory,
+    memory: ScanMemory,
     console: Console,
 ) -> None:
     """Let workers inspect and embed what is not remembered yet.
@@ -56,16 +60,16 @@ def scan_on_ray(
     on its blocks, which another one gets.
 
     Args:
-        catalog: of files in a folder that all machines of the cluster see.
+        catalog: of files in a folder that all machines of the cluster see, or in a store.
         rules: the settings of the decode contract.
         hook: computes features, and keeps them. None means that none are needed.
         memory: keeps verdicts and thumbnails.
         console: shows the progress.
 
     Raises:
-        UserError: Ray is not installed, or the images are no files.
+        UserError: Ray is not installed, the images are no files, or their store does not answer.
     """
-    folder = check_for_ray(catalog)
+    files = check_for_ray(catalog)
     inspector = Inspector(catalog.files, rules, hook, memory)
     paths = [path for path in catalog.paths.tolist() if inspector.recall(path) is None]
     if not paths:
@@ -78,7 +82,7 @@ def scan_on_ray(
     scanned = ray.data.from_arrow_refs([ray.put(block) for block in _blocks(paths)]).map_batches(
         _Worker,
         fn_constructor_args=(graph,),
-        fn_constructor_kwargs={"root": folder.root.absolute(), "rules": rules},
+        fn_constructor_kwargs={"files": files, "rules": rules},
         batch_size=BLOCK,
         compute=ray.data.ActorPoolStrategy(min_size=1),
         num_cpus=1,
@@ -86,8 +90,9 @@ def scan_on_ray(
     with console.track("Reading images on Ray", len(paths)) as advance:
         for batch in scanned.iter_batches(batch_size=None, prefetch_batches=1):
             for path, text in zip(batch["path"], batch["answer"], strict=True):
-                _keep(str(path), json.loads(text), features, memory)
+                _keep(str(path), json.loads(text), catalog.files, features, memory)
                 advance()
+    memory.refresh()  # else the scan that follows would read every file again
 
 
 def _blocks(paths: Sequence[str]) -> list[Any]:
@@ -101,9 +106,21 @@ def _blocks(paths: Sequence[str]) -> list[Any]:
 
 
 def _keep(
-    path: str, answer: dict[str, Any], features: FeatureExtractor | None, memory: Memory
+    path: str,
+    answer: dict[str, Any],
+    files: Files,
+    features: FeatureExtractor | None,
+    memory: Memory,
 ) -> None:
-    """Remember what a worker has found of one file."""
+    """Remember what a worker has found of one file.
+
+    Raises:
+        UserError: it found that the store does not answer.
+    """
+    if "refused" in answer:
+        raise UserError(*answer["refused"])
+    if "stamp" in answer and isinstance(files, StoreFolder):
+        answer["stamp"] = files.stamp(path)  # as the store listed it, before the reading
     if features and "features" in answer:  # first: without them the verdict would be useless
         digest, decoded_by = answer["embedded"]
         values = np.frombuffer(base64.b64decode(answer["features"]), np.float32)
@@ -111,12 +128,28 @@ def _keep(
     remember_answer(path, answer, memory)
 
 
+class _Unlisted:
+    """The objects of a store for a worker, which need not list them: this process knows them."""
+
+    def __init__(self, folder: StoreFolder) -> None:
+        self._folder = folder
+        self.place = folder.place
+
+    def read(self, path: str) -> bytes | Decoded:
+        """The bytes of one object."""
+        return self._folder.read(path)
+
+    def stamp(self, path: str) -> tuple[str, float]:
+        """Nothing is known of it."""
+        return "", 0.0
+
+
 class _Worker:
     """A process of Ray, which loads the graph once and inspects blocks of files."""
 
-    def __init__(self, graph: Any, *, root: Path, rules: DecodeRules) -> None:
+    def __init__(self, graph: Any, *, files: Files, rules: DecodeRules) -> None:
         self._notes, self._hook = Notes(), None if graph is None else _Embedder(fetched(graph))
-        self._inspector = Inspector(Folder(root), rules, self._hook, self._notes)
+        self._inspector = Inspector(files, rules, self._hook, self._notes)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The answers as JSON, which keeps each number exactly."""
@@ -124,7 +157,10 @@ class _Worker:
         return {"path": paths, "answer": [json.dumps(self._answered(path)) for path in paths]}
 
     def _answered(self, path: str) -> dict[str, Any]:
-        found = answer_noting(self._inspector, self._notes, path)
+        try:
+            found = answer_noting(self._inspector, self._notes, path)
+        except UserError as error:  # Ray would wrap it into its own
+            return {"refused": (error.message, error.hint)}
         return {**found, **self._hook.taken()} if self._hook else found
 
 

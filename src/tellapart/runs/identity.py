@@ -24,7 +24,7 @@ class RunIdentity:
         id: hexadecimal, random; its checkpoints hold it too.
         name: what the run is called.
         data: from the run folder to the data, escaped; an absolute path only where there is no
-            relative one. None means that the data was given in memory.
+            relative one, or an address in a store. None means that the data was given in memory.
         options: of the verb, beside the recipe: plain values.
         tellapart: the version that made it.
     """
@@ -35,7 +35,7 @@ class RunIdentity:
     options: Mapping[str, Any]
     tellapart: str = VERSION
 
-    def data_of(self, run: Path) -> Path | None:
+    def data_of(self, run: Path) -> Path | str | None:
         """Where the data is, if run folder and data were moved together or not at all."""
         return place_at(run, self.data)
 
@@ -79,7 +79,7 @@ def new_identity(run: Path, *, name: str, data: object, options: Mapping[str, An
     Args:
         run: its folder's final path.
         name: what it is called.
-        data: where its data is; anything but a path is data in memory, which has no place.
+        data: where its data is; anything but a path or an address is data in memory, which has no place.
         options: of the verb, plain values.
     """
     place = place_from(run, data)

@@ -11,9 +11,9 @@ from typing import Any, overload
 
 from numpy.typing import NDArray
 
+from tellapart.addresses import is_store_address
 from tellapart.catalog.files import Files, Folder, open_store
 from tellapart.catalog.names import escape, unescape
-from tellapart.catalog.paths import exists
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
 from tellapart.image_input import StoredImage
@@ -23,14 +23,15 @@ from tellapart.sources.containers.container import container_images
 from tellapart.sources.containers.nested import enter_archives
 from tellapart.sources.reading import AS_IT_LIES, Reading
 from tellapart.sources.source import read_source
-from tellapart.sources.stores import is_store_address, located, stored_image
+from tellapart.sources.store_folder import StoreFolder
+from tellapart.sources.stores import located, stored_image
 from tellapart.sources.tables.cells import text_or_empty
 from tellapart.sources.tables.columns import find_columns
 from tellapart.sources.tables.dialects import looks_like_an_image
 from tellapart.sources.tables.listing import Listing, Place
 from tellapart.sources.tables.resolving import resolve
 from tellapart.sources.tables.sheets import Sheet, is_list, is_table, read_sheet
-from tellapart.sources.tables.table_file import Frame, none_there, origin_of
+from tellapart.sources.tables.table_file import Frame, count_there, none_there, origin_of
 from tellapart.sources.walk import Walk, is_image_name
 
 
@@ -111,14 +112,9 @@ def images_of_frame(frame: Frame, reading: Reading = AS_IT_LIES) -> Sequence[Pat
     """
     columns: Any = frame
     sheet = Sheet(list(frame.columns), len(frame), lambda name: columns[name].to_list())
-    there = _count_existing
-    found = find_columns("The data frame", sheet, reading, there, labelled=False)
+    found = find_columns("The data frame", sheet, reading, count_there, labelled=False)
     names = [cell for cell in map(text_or_empty, sheet.cells(found.path)) if cell]
     return Each(names, located)
-
-
-def _count_existing(cells: Sequence[str]) -> int:
-    return sum(is_store_address(cell) or exists(cell) for cell in cells)
 
 
 def _of_archive(archive: ArchiveFiles, path: Path) -> Sequence[Path | StoredImage]:
@@ -168,4 +164,6 @@ def _name(image: Path | StoredImage) -> str:
 def _image(files: Files, path: str, prefix: str) -> Path | StoredImage:
     if isinstance(files, Folder):
         return files.root / unescape(path)
+    if isinstance(files, StoreFolder):
+        return stored_image(files.at(path))
     return StoredImage(escape(prefix) + path, partial(files.read, path))

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from tellapart.addresses import is_store_address
 from tellapart.catalog.files import Folder
 from tellapart.catalog.names import check_names_are_text, is_junk, unescape
 from tellapart.catalog.paths import is_folder
@@ -21,7 +22,7 @@ from tellapart.errors import UserError
 from tellapart.home import user_path
 from tellapart.image_input import StoredImage
 from tellapart.sources.reading import AS_IT_LIES, Reading
-from tellapart.sources.stores import is_store_address, located, stored_images
+from tellapart.sources.stores import located, stored_images
 from tellapart.sources.tree_files import files_near_the_top
 from tellapart.sources.walk import Walk, is_image_name
 

@@ -3,6 +3,7 @@
 a folder                                see `layouts`
 a zip or tar archive of such a folder   see `archives`; a single folder in it is entered
 IDX files, CIFAR's binary files         see `arrays`
+an address in a store, such as s3://    of such a folder, or of a table: see `store_folder`
 a table, a data frame                   CSV, TSV, JSON Lines, Parquet, pandas, polars: see `tables`
 a list of (path or image, label)        see `in_memory`
 a catalog                               as `explore` gives it; it is scanned again
@@ -18,6 +19,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from tellapart.addresses import store_address
 from tellapart.catalog.files import READ_IT, Folder, Tree, open_store
 from tellapart.catalog.names import check_names_are_text, escape, nearest_path
 from tellapart.catalog.paths import can_list, exists, is_file, is_folder
@@ -35,12 +37,13 @@ from tellapart.sources.folder_names import is_unlabelled, may_wrap, split_named
 from tellapart.sources.in_memory import ImageInMemory, read_pairs
 from tellapart.sources.look import read_tree
 from tellapart.sources.reading import AS_IT_LIES, Reading, refuse_columns
+from tellapart.sources.store_folder import StoreFolder
 from tellapart.sources.tables.search import is_list_of_images
 from tellapart.sources.tables.sheets import TABLE_SUFFIXES, is_table, may_hold_table
 from tellapart.sources.tables.table_file import Frame, is_frame, read_frame, read_table
 from tellapart.sources.walk import Walk, is_image_name
 
-T = TypeVar("T", Folder, ArchiveFiles)
+T = TypeVar("T", Folder, ArchiveFiles, StoreFolder)
 
 # What every verb takes as its data.
 Source: TypeAlias = (
@@ -59,8 +62,9 @@ def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
 
     Args:
         source: a folder, a table, an archive, or an IDX file of images with that of its labels
-            beside it; a data frame of pandas or polars with the columns of a table; a list of
-            (path, label) or of (image, label); or a catalog, whose groups and given splits stay.
+            beside it; the address of a folder or a table in a store; a data frame of pandas or
+            polars with the columns of a table; a list of (path, label) or of (image, label); or a
+            catalog, whose groups and given splits stay.
         reading: what the user says of the form of the data.
 
     Raises:
@@ -75,6 +79,8 @@ def read_source(source: Source, reading: Reading = AS_IT_LIES) -> Catalog:
         check_names_are_text()
     if is_frame(source):
         return read_frame(source, reading)
+    if address := store_address(source):
+        return _from_store(address, reading)
     if isinstance(source, str | PathLike):
         data = user_path(source)
         if not exists(data):
@@ -106,6 +112,9 @@ def name_of(source: Source) -> str:
     """
     if isinstance(source, Catalog):
         return name_of(source.files.place) if source.files.place else "data"
+    if address := store_address(source):
+        name = address.rpartition("/")[2]
+        return name.split(".")[0] if is_table(name) else name
     if not isinstance(source, str | PathLike):
         return "data"
     path = user_path(source)
@@ -121,7 +130,9 @@ def _unscanned(catalog: Catalog) -> Catalog:
     empty = text_column([""] * len(kept))
     # All other notes are of the content, and the next scan makes them again.
     notes = text_column("link_outside" * ("link_outside" in note) for note in kept.notes)
-    return kept.replace(statuses=empty, notes=notes, splits=empty)
+    kept = kept.replace(statuses=empty, notes=notes, splits=empty)
+    # What was listed then says nothing of the objects as they are now.
+    return kept.replace(files=kept.files.anew()) if isinstance(kept.files, StoreFolder) else kept
 
 
 def _from_path(data: Path, reading: Reading) -> Catalog:
@@ -132,15 +143,35 @@ def _from_path(data: Path, reading: Reading) -> Catalog:
         raise _unrecognised(data)
     if not can_list(data):
         raise UserError(f"{data} cannot be read.", READ_IT)
-    tree, ignored = _unwrapped(Folder(data))
+    return _from_folder(Folder(data), reading)
+
+
+def _from_folder(folder: T, reading: Reading) -> Catalog:
+    """The catalog of a folder on disk or in a store."""
+    tree, ignored = _unwrapped(folder)
     if (entered := enter_archives(tree)) is not tree:
         return _beside(_from_archives(entered, reading), ignored)
-    catalog, is_export = _read_below(Folder(data), tree, reading)
+    catalog, is_export = _read_below(folder, tree, reading)
     if is_export:
         return catalog
-    inner = os.path.relpath(tree.root, data)
-    where = "" if inner == "." else f"in {inner}/: "
+    inner = tree.place.removeprefix(folder.place).strip("/")
+    where = f"in {inner}/: " if inner else ""
     return _beside(catalog.replace(source=f"{where}{catalog.source}"), ignored)
+
+
+def _from_store(address: str, reading: Reading) -> Catalog:
+    """The catalog of a folder or of a table in a store."""
+    above, _, name = address.rpartition("/")
+    if may_hold_table(name) and (folder := StoreFolder(above)).is_file(escape(name)):
+        return read_table(folder, escape(name), reading)
+    folder = StoreFolder(address)
+    folder.take_listing()
+    if not folder.list(""):
+        raise UserError(
+            f"{address} is no folder of images.",
+            "Give the address of a folder, or of a table of paths and labels.",
+        )
+    return _from_folder(folder, reading)
 
 
 def _from_file(data: Path, reading: Reading) -> Catalog:

@@ -11,22 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tellapart.addresses import PACKAGES, is_store_address
 from tellapart.catalog.names import is_junk
-from tellapart.decoding import MAX_FILE_BYTES, Decoded
+from tellapart.decoding import MAX_FILE_BYTES, Decoded, decode
 from tellapart.errors import UserError, needs_extra, one_line
 from tellapart.image_input import StoredImage
+from tellapart.image_kinds import HEAD_BYTES, recognise
 from tellapart.sources.walk import is_image_name
 
-PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}  # scheme → what fsspec reads it with
-
-
-def is_store_address(text: str) -> bool:
-    """Whether a text is the address of something in a store.
-
-    >>> is_store_address("s3://photos/cat.jpg"), is_store_address("s3/cat.jpg")
-    (True, False)
-    """
-    return text.partition("://")[0].lower() in PACKAGES and "://" in text
+_FIRST_BYTES = 2**23  # of an object, which are nearly every image as a whole
+CHECK = "Check the address, and the credentials in the environment."
 
 
 def located(text: str) -> Path | StoredImage:
@@ -60,35 +54,70 @@ def read_stored(address: str) -> bytes | Decoded:
     Raises:
         UserError: the package of the store is missing.
     """
-    files, place = _opened(address)
+    files, place = opened(address)
     try:
-        with files.open(place, "rb") as file:
-            data: bytes = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        return Decoded("missing", detail="The store has nothing at this address.")
+        return fetched(files, place)
     except Exception as error:
-        return Decoded("unreadable", detail=f"The store says: {one_line(error)}")
+        return verdict_of(error)
+
+
+def fetched(files: Any, place: str) -> bytes | Decoded:
+    """The bytes of an object that starts like a readable image, or the verdict that says why there
+    are none. A large object takes two requests, so that no more than the start of a video is read.
+
+    Whatever the store refuses is raised.
+
+    Args:
+        files: the file system of fsspec.
+        place: the object in it.
+    """
+    try:
+        data: bytes = files.cat_file(place, start=0, end=_FIRST_BYTES)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:
+        # An object without bytes has no range that could be asked for.
+        if "range" not in str(error).lower():
+            raise
+        data = b""
+    head = data[:HEAD_BYTES]
+    if not head or recognise(head)[0] != "ok":
+        return decode(head)
+    if len(data) < _FIRST_BYTES:
+        return data
+    data += files.cat_file(place, start=_FIRST_BYTES, end=MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         return Decoded("too_large", detail=f"The file is larger than {MAX_FILE_BYTES:,} bytes.")
     return data
 
 
+def verdict_of(error: Exception) -> Decoded:
+    """The verdict on an object that a store did not give."""
+    if isinstance(error, FileNotFoundError):
+        return Decoded("missing", detail="The store has nothing at this address.")
+    return Decoded("unreadable", detail=f"The store says: {one_line(error)}")
+
+
 def _listed(address: str) -> list[str]:
     """The names that an address means in its store, sorted."""
-    files, place = _opened(address)
+    files, place = opened(address)
     try:
         found = files.glob(place) if glob.has_magic(place) else files.find(place)
     except Exception as error:
         raise UserError(
             f"{address} cannot be listed ({one_line(error)}).",
-            "Check the address, and the credentials in the environment.",
+            CHECK,
         ) from error
     # An address of nothing stays: it gets a row, with the status that says so.
     return sorted(map(str, found)) or [place]
 
 
-def _opened(address: str) -> tuple[Any, str]:
-    """The file system of an address, and the place in it."""
+def opened(address: str) -> tuple[Any, str]:
+    """The file system of an address, and the place in it.
+
+    Raises:
+        UserError: the package of the store is missing, or the address cannot be understood.
+    """
     scheme = address.partition("://")[0].lower()
     try:
         from fsspec.core import url_to_fs
@@ -101,6 +130,6 @@ def _opened(address: str) -> tuple[Any, str]:
     except Exception as error:
         raise UserError(
             f"{address} cannot be reached ({one_line(error)}).",
-            "Check the address, and the credentials in the environment.",
+            CHECK,
         ) from error
     return files, str(place)

@@ -364,7 +364,7 @@ def _next(
     if advice.chosen is None:
         return ""
     data = request.source
-    words = ["tellapart", "train", str(data) if isinstance(data, Path) else "DATA"]
+    words = ["tellapart", "train", str(data) if isinstance(data, Path | str) else "DATA"]
     for name, value in given.items():
         if (
             value is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, cast
 
 from sqlalchemy.engine import make_url
 
-from tellapart.catalog.names import escape, unescape
+from tellapart.catalog.names import escape
 from tellapart.catalog.table import Catalog
 from tellapart.errors import Refused, UserError, choose
 from tellapart.evaluation.scores import METRICS
@@ -31,6 +30,7 @@ from tellapart.pipeline.request import Request, new_request
 from tellapart.progress import Console
 from tellapart.recipe import Recipe, recipe_from, recipe_values
 from tellapart.recipe_files import load_recipe, read_text
+from tellapart.runs.data_place import is_there, place_at
 from tellapart.runs.environment import environment
 from tellapart.runs.folder import RunFolder, check_room, start_run
 from tellapart.runs.history import STUDY
@@ -302,9 +302,8 @@ def _request(asked: StudyRequest, recipe: Recipe, place: _Place) -> Request:
                 f"The data of {place.folder} was given in Python, in memory.",
                 f"Give it again: tellapart.tune(data, study={str(place.folder)!r})",
             )
-        here = os.path.realpath(place.folder)
-        data = Path(os.path.normpath(os.path.join(here, unescape(place.about["data"]))))
-        if not data.exists():
+        data = place_at(place.folder, place.about["data"])
+        if data is None or not is_there(data):
             raise UserError(
                 f"The data of {place.folder} is not where it was ({data}).", "Say where it is."
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tellapart.decoders.rules import DEFAULT_RULES, DecodeRules
 from tellapart.decoding import Decoded, decode, encode_thumbnail
+from tellapart.errors import UserError
 from tellapart.report.parts.wording import visible
 from tellapart.threads import map_ahead
 
@@ -116,7 +117,10 @@ class Album:
 
     def _draw(self, path: str) -> tuple[str, str]:
         """The thumbnail as a data URI, or why there is none."""
-        data = self._read(path)
+        try:
+            data = self._read(path)
+        except UserError as error:  # a store that is gone costs the pictures, not the page
+            return "", error.message
         if not isinstance(data, bytes):
             return "", visible(data.status)
         digest = hashlib.sha256(data).digest()  # pages show copies side by side: one is decoded

@@ -29,6 +29,7 @@ from tellapart.sources.containers.shards import Shard
 from tellapart.sources.containers.spool import Spool
 from tellapart.sources.containers.webdataset import is_shard, may_be_shard, named_classes, shard_in
 from tellapart.sources.reading import Reading, refuse_columns
+from tellapart.sources.store_folder import StoreFolder
 
 MOST_OPEN = 100  # files at a time
 _LIST_BYTES = 2**24
@@ -43,10 +44,15 @@ def _on_disk(tree: Tree, path: str) -> Path:
     """The path of a file on disk.
 
     Raises:
-        UserError: it lies in an archive.
+        UserError: it lies in an archive or in a store.
     """
     if isinstance(tree, Folder):
         return Path(tree.real(path))
+    if isinstance(tree, StoreFolder):
+        raise UserError(
+            f"{tree.at(path)} lies in a store, where files of its kind are not read.",
+            "Download it, and give the file.",
+        )
     raise UserError(
         f"{path} of {tree.name} lies in an archive, where files of its kind are not read.",
         "Unpack the archive, and give the folder.",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
+from tellapart.addresses import is_store_address
 from tellapart.catalog.files import Files, Folder, Tree
 from tellapart.catalog.names import escape
 from tellapart.catalog.table import Catalog
@@ -13,6 +15,8 @@ from tellapart.errors import UserError
 from tellapart.phrases import count_of, listed
 from tellapart.sources.entries import Entry, catalog_of, with_test_split
 from tellapart.sources.folder_names import split_named
+from tellapart.sources.store_folder import StoreFolder
+from tellapart.sources.stores import CHECK
 from tellapart.sources.tables.manifest import Manifest, ManifestRow, Origin
 
 
@@ -31,16 +35,19 @@ def catalog_by_path(
         kind: "table" or the like, for the sentence on the source.
         tree: where the images lie. On disk, paths may lead out of it.
         paths: one a row, from the top of the tree or absolute, without any ".". None means those
-            of the rows.
+            of the rows, which may be addresses in a store.
 
     Raises:
         UserError: an image has two labels, splits or groups, a split is unknown, or train lacks a
-            class.
+            class; no address has an object, or addresses are mixed with paths.
     """
     rows = manifest.rows
-    if paths is None:
-        paths = [os.path.normpath(row.path) for row in rows]
-    files, paths = _places(origin, paths, tree)
+    files: Files
+    if paths is None and any(is_store_address(row.path) for row in rows):
+        files, paths = _addresses(origin, [row.path.strip() for row in rows])
+    else:
+        paths = paths or [os.path.normpath(row.path) for row in rows]
+        files, paths = _places(origin, paths, tree)
     entries = [
         Entry(escape(inner), row.label, _split_of(origin, row), row.group, row.weight, row.extra)
         for row, inner in zip(rows, paths, strict=True)
@@ -123,6 +130,35 @@ def _places(origin: Origin, paths: Sequence[str], tree: Tree) -> tuple[Files, Se
             f"{origin.name} names images on several drives.", "Put them onto one drive."
         ) from None
     return Folder(Path(root)), [_slashes(os.path.relpath(path, root)) for path in full]
+
+
+def _addresses(origin: Origin, addresses: Sequence[str]) -> tuple[StoreFolder, list[str]]:
+    """The folder in a store that all addresses lie in, and their paths from there.
+
+    Raises:
+        UserError: not all are addresses of one kind of store, or none has an object.
+    """
+    schemes = {address.partition("://")[0].lower(): address for address in addresses}
+    if len(schemes) > 1 or not all(map(is_store_address, addresses)):
+        raise UserError(
+            f"{origin.name} names images at different kinds of places:"
+            f" {listed(sorted(schemes.values()), 2)}.",
+            "Put all images into one store or onto the disk.",
+        )
+    (scheme,) = schemes
+    places = [address.partition("://")[2].lstrip("/").split("/") for address in addresses]
+    folders = {tuple(place[:-1]) for place in places}
+    levels = takewhile(lambda names: len(set(names)) == 1, zip(*folders, strict=False))
+    common = [names[0] for names in levels]
+    folder = StoreFolder("/".join([f"{scheme}:/", *common]))
+    paths = ["/".join(place[len(common) :]) for place in places]
+    if folder.missing([escape(path) for path in paths]) == len(paths):
+        raise UserError(
+            f"None of the {count_of(len(paths), 'image')} of {origin.name} is in its store. The"
+            f" first is {addresses[0]}.",
+            CHECK,
+        )
+    return folder, paths
 
 
 def _slashes(path: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeGuard
 
+from tellapart.addresses import is_store_address
 from tellapart.catalog.files import Folder, Tree
 from tellapart.catalog.names import unescape
 from tellapart.catalog.paths import exists
@@ -50,9 +51,18 @@ def read_table(tree: Tree, path: str, reading: Reading = AS_IT_LIES) -> Catalog:
     origin = origin_of(tree, path)
     place = Place(Listing(tree), unescape(path.rpartition("/")[0]))
     sheet = read_sheet(tree, path, origin.name)
-    manifest = read_rows(origin, sheet, reading, place.count)
+
+    def count(cells: Sequence[str]) -> int:
+        return sum(map(is_store_address, cells)) or place.count(cells)
+
+    manifest = read_rows(origin, sheet, reading, count)
     names = [row.path for row in manifest.rows]
+    in_stores = any(map(is_store_address, names))
+    if in_stores and not isinstance(tree, Folder):
+        return catalog_by_path(manifest, origin, "table", tree)
     found = resolve(place, names)
+    if in_stores and found.missing:  # else all of them lie here as copies
+        return catalog_by_path(manifest, origin, "table", tree)
     if len(found.missing) == len(names):
         raise none_there(origin, place, names)
     manifest = replace(manifest, remarks=[*manifest.remarks, *found.remarks])
@@ -62,7 +72,9 @@ def read_table(tree: Tree, path: str, reading: Reading = AS_IT_LIES) -> Catalog:
 def none_there(origin: Origin, place: Place, names: Sequence[str]) -> UserError:
     """The error for a table none of whose images is there."""
     message = f"None of the {count_of(len(names), 'image')} of {origin.name} is there."
-    if start := start_of(place, names):
+    if is_store_address(names[0]):
+        hint = "They are addresses in a store: give the table itself as the data."
+    elif start := start_of(place, names):
         hint = f"The paths start in {start}: put the table there, or give that folder."
     elif re.match(r"[A-Za-z]:[\\/]", names[0]):
         hint = "They look like paths of a Windows machine: give paths relative to the table."
@@ -98,8 +110,13 @@ def read_frame(frame: Frame, reading: Reading = AS_IT_LIES) -> Catalog:
     origin = Origin("The data frame", Path.cwd(), first=0)
     columns: Any = frame
     sheet = Sheet(list(frame.columns), len(frame), lambda name: columns[name].to_list())
-    manifest = read_rows(origin, sheet, reading, lambda cells: sum(map(exists, cells)))
+    manifest = read_rows(origin, sheet, reading, count_there)
     return catalog_by_path(manifest, origin, "data frame", Folder(origin.folder))
+
+
+def count_there(cells: Sequence[str]) -> int:
+    """How many cells are paths of files that are there, or addresses in a store."""
+    return sum(is_store_address(cell) or exists(cell) for cell in cells)
 
 
 def origin_of(tree: Tree, path: str) -> Origin:
