@@ -67,6 +67,11 @@ def test_an_address_of_a_folder_stands_for_all_below_it_sorted(run: Run, bucket:
     ]
 
 
+def test_the_mark_of_a_folder_is_no_image(bucket: Bucket, monkeypatch):
+    monkeypatch.setattr(Bucket, "find", lambda *_: ["photos/new/", "photos/new/a.jpg"])
+    assert [image.name for image in stored_images("s3://photos/new/")] == ["s3://photos/new/a.jpg"]
+
+
 def test_an_address_may_be_a_pattern(run: Run, bucket: Bucket):
     assert told(run, "s3://photos/new/[b]*.jpg") == [("s3://photos/new/b.jpg", "ok")]
 

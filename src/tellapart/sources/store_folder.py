@@ -31,7 +31,7 @@ _TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
 class Listing:
     """What lies in the folders of a store: folder → name → stamp. Any thread may ask.
 
-    An object takes about 300 bytes of memory, in place of the record that fsspec makes of it.
+    An object takes about 200 bytes of memory, in place of the record that fsspec makes of it.
 
     Args:
         address: of the folder that paths start from.

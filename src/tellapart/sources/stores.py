@@ -108,8 +108,9 @@ def _listed(address: str) -> list[str]:
             f"{address} cannot be listed ({one_line(error)}).",
             CHECK,
         ) from error
+    found = [name for name in map(str, found) if not name.endswith("/")]  # marks of folders
     # An address of nothing stays: it gets a row, with the status that says so.
-    return sorted(map(str, found)) or [place]
+    return sorted(found) or [place]
 
 
 def opened(address: str) -> tuple[Any, str]:
