@@ -147,6 +147,16 @@ def test_errors_between_similar_classes_are_counted():
     assert count_errors(logits, labels, similar).expected <= 10
 
 
+def test_errors_that_only_one_of_four_classes_has_are_counted():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 1000)
+    logits = rng.normal(0, 1, (1000, 4)) + 6 * np.eye(4)[labels]
+    logits[labels == 0, 1] += 3  # a fifth of the first class taught the model so
+    wrong = np.where((labels == 0) & (rng.random(1000) < 0.2), 1, labels)
+    count = count_errors(logits, wrong, np.array([1, 0, 3, 2]))
+    assert count.low <= (wrong != labels).sum() <= count.high
+
+
 def test_hard_images_are_not_taken_for_errors():
     logits, labels, _ = drawn(1000, 5, 0, 0, hard=0.5)
     assert (logits.argmax(axis=1) != labels).mean() > 0.25

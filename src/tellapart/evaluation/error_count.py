@@ -21,6 +21,8 @@ TEMPERATURES = np.geomspace(
     0.1, 1.5, 26
 )  # errors make the calibrated logits too small, seldom large
 SHIFTS = np.linspace(-3, 3, 9)  # of the logits of two classes; errors in one of them move these
+LOST = np.linspace(0, 3, 4)  # by which the logit of a class was too small, if many of it are wrong
+LEAST_CLASS = 0.02  # of the images; errors in a smaller class are few
 RATES = 0.5 * np.linspace(0, 1, 250) ** 2  # of wrong labels; dense where few are wrong
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the errors that are between similar classes, or in one
 DROP = 1.92  # of the log-likelihood, to the ends of a 95 % interval: half of chi-square's 3.84
@@ -55,12 +57,12 @@ def count_errors(
     """How many labels are wrong, with an interval.
 
     A label is drawn from the probabilities of the model, or it is an error. An error has any other
-    class, or the class that its true one is most often taken for. With two classes, one of them may
-    have more errors than the other. The likelihood of this mixture is highest at the estimate. Its
-    interval is that of the profile likelihood.
+    class, or the class that its true one is most often taken for. One class may have all errors,
+    and with two classes one of them more than the other. The likelihood of this mixture is highest
+    at the estimate. Its interval is that of the profile likelihood.
 
-    The estimate is good where one temperature makes the probabilities right. With three classes or
-    more, errors of another kind that the model itself learned from the labels are not counted.
+    The estimate is good where one temperature makes the probabilities right. Where the model itself
+    learned errors from the labels, it is too low.
 
     Args:
         logits: (N, C), calibrated, of heads that did not see the image. Rows of NaN do not count.
@@ -105,11 +107,13 @@ class _Mixture:
         right: (N,) the probability of each label without errors.
         lost: (N,) the share of it that is lost, for each unit of the rate.
         other: (N,) the probability of the label as an error, for each unit of the rate.
+        weight: the logarithm of how likely the mixture is before the labels are seen.
     """
 
     right: Doubles
     lost: Doubles
     other: Doubles
+    weight: float = 0.0
 
     def likelihoods(self) -> Doubles:
         """(R,) the log-likelihood of the labels at each of `RATES`; -inf where a rate is too high.
@@ -124,7 +128,8 @@ class _Mixture:
         mixed = 1 + RATES[:, None] * means
         logs = np.log(np.maximum(mixed, TINY)) @ counts[used]
         possible = RATES * self.lost.max() < 1
-        return np.asarray(np.where(possible, np.log(self.right).sum() + logs, -np.inf))
+        whole = self.weight + np.log(self.right).sum() + logs
+        return np.asarray(np.where(possible, whole, -np.inf))
 
     def wrong(self, rate: float) -> Doubles:
         """(N,) the probability that each label is wrong, at a rate of errors."""
@@ -142,7 +147,10 @@ def _mixtures(
                 probs = _softmax(logits / temperature + [0, shift])
                 yield from _mixtures_of_two(probs, labels)
         else:
-            yield from _mixtures_of_many(_softmax(logits / temperature), labels, similar)
+            probs = _softmax(logits / temperature)
+            yield from _mixtures_of_many(probs, labels, similar)
+            if similar is not None:
+                yield from _mixtures_of_one(probs, labels, similar)
 
 
 def _mixtures_of_two(probs: Doubles, labels: NDArray[np.int64]) -> Iterator[_Mixture]:
@@ -169,6 +177,27 @@ def _mixtures_of_many(
     lost = np.ones(len(labels))
     for share in (0.0,) if similar is None else SHARES:
         yield _Mixture(right, lost, share * taken + (1 - share) * any_other)
+
+
+def _mixtures_of_one(
+    probs: Doubles, labels: NDArray[np.int64], similar: NDArray[np.int64]
+) -> Iterator[_Mixture]:
+    """For errors in one class alone, which the model has partly learned; for each class."""
+    right = np.maximum(probs[np.arange(len(labels)), labels], TINY)
+    counts = np.bincount(labels, minlength=probs.shape[1])
+    large = np.flatnonzero(counts >= LEAST_CLASS * len(labels)).tolist()
+    # All of these together are as likely as those of `_mixtures_of_many` together. Else the best of
+    # so many would fit by chance.
+    weight = -float(np.log(max(1, len(large)) * len(LOST) / len(SHARES)))
+    for true in large:
+        own, taken = labels == true, labels == similar[true]
+        for lost in LOST:
+            grown = probs[:, true] * np.exp(lost)
+            total = 1 - probs[:, true] + grown
+            size = max(float((grown / total).mean()), TINY)
+            others = np.where(taken, grown / total / size, 0.0)
+            given = np.where(own, np.maximum(grown, TINY), right) / total
+            yield _Mixture(given, own / size, others, weight)
 
 
 def _softmax(logits: Doubles) -> Doubles:
