@@ -251,7 +251,9 @@ def read_order(scores: Floats, count: ErrorCount) -> Reading:
     wrong = count.wrong[error_order(scores)]
     precision = falling(wrong)
     worth = precision >= LEAST_PRECISION
-    stop = int(worth.sum()) if count.expected >= LEAST_EXPECTED else 0
+    stop = int(worth.sum())
+    if min(count.expected, wrong[:stop].sum()) < LEAST_EXPECTED:
+        stop = 0
     held = float(wrong[:stop].sum())
     return Reading(count.expected, count.low, count.high, stop, held, precision)
 

@@ -131,10 +131,10 @@ def _label_lines(audit: AuditInput) -> list[str]:
     found = f"The first 5 % of the list hold {in_words(shares)}."
     low, high = (round(end) for end in audit.between)
     if audit.expected < LEAST_EXPECTED:
-        most = f"at most {high:,}" if high else "hardly one"
+        most = f", and at most {high:,}" if high else ""
         return [
             found,
-            f"Most likely no label is wrong, and {most}. The first ones are still worth a look.",
+            f"Most likely no label is wrong{most}. The first ones are still worth a look.",
         ]
     number = round(audit.expected)
     verb = "is" if number == 1 else "are"
@@ -143,8 +143,8 @@ def _label_lines(audit: AuditInput) -> list[str]:
         return [found, f"{wrong}, too thinly spread to look for."]
     return [
         found,
-        f"{wrong}. Read the first {audit.stop:,} of the list; about {audit.held:,.0f} of them are"
-        " expected to be wrong. Behind them it is fewer than one in 20.",
+        f"{wrong}. Read the first {audit.stop:,} of the list, which hold about {audit.held:,.0f} of"
+        " them; behind these fewer than one in 20 is expected to be wrong.",
     ]
 
 
