@@ -16,9 +16,11 @@ from helpers.images import KINDS, write_classes, write_image
 from helpers.probes import SMALL
 from tellapart import Audit, UserError
 from tellapart.cli.main import main
+from tellapart.evaluation.label_errors import Power
 from tellapart.evaluation.oddities import oddity
 from tellapart.evaluation.overlap import find_overlaps
 from tellapart.evaluation.teaching import teaching_order
+from tellapart.report.audit.page import AuditInput, audit_lines
 
 WRONG = "leaf/wrong.jpg"  # shows a brick
 
@@ -99,6 +101,31 @@ def test_the_files_hold_the_findings_and_the_summary(found: Audit):
     ]
     summary = json.loads((found.folder / "audit.json").read_text("utf-8"))
     assert summary["power"][0]["planted"] > 0 and summary["findings"]["copies"] == 1
+
+
+def lines_of(expected: float, low: float, high: float, stop: int, held: float) -> str:
+    """The sentence about the number of errors, of an audit of 500 images."""
+    power = (Power("random", 500, 0.84),)
+    audited = AuditInput({"train": 500}, (), power, expected, (low, high), stop, held, (), 1.0)
+    return audit_lines(audited)[2]
+
+
+def test_the_number_of_errors_is_told_with_its_interval_and_where_to_stop():
+    assert lines_of(15.2, 6.8, 23.1, 40, 13.7) == (
+        "About 15 labels are wrong, between 7 and 23. Read the first 40 of the list, which hold"
+        " about 14 of them; behind these fewer than one in 20 is expected to be wrong."
+    )
+    assert lines_of(1.2, 0, 3, 0, 0) == (
+        "About 1 label is wrong, between 0 and 3, too thinly spread to look for."
+    )
+    assert lines_of(0, 0, 4, 0, 0).startswith("Most likely no label is wrong, and at most 4. ")
+
+
+def test_the_summary_holds_the_interval_of_the_number_of_errors(found: Audit):
+    summary = json.loads((found.folder / "audit.json").read_text("utf-8"))
+    low, high = summary["expected_between"]
+    assert low <= summary["expected_errors"] <= high
+    assert summary["expected_in_read"] <= summary["read_first"] + 0.1
 
 
 def test_data_is_trained_on_and_its_run_holds_the_audit(found: Audit):

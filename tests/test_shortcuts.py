@@ -26,8 +26,7 @@ def judged_of(labels: np.ndarray, *, accuracy: float = 0.95) -> Judged:
     right = rng.random(len(labels)) < accuracy
     logits[rows[right], labels[right]] += 8
     fold_of = folds_of(catalog, rows, 0)
-    zeros = np.zeros(len(labels))
-    return Judged(catalog, rows, logits, fold_of, 0.01, logits, zeros, zeros, labels)
+    return Judged(catalog, rows, logits, fold_of, 0.01, logits, logits)
 
 
 def found_by(labels: np.ndarray, **numbers: np.ndarray):

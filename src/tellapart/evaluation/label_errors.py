@@ -1,7 +1,8 @@
-"""Likely label errors: which images to look at first, how many errors to expect, where to stop.
+"""Likely label errors: which images to look at first, how many of them are found, where to stop.
 
     held-out logits ─▶ scores ─▶ suspects are left out ─▶ held-out logits ─▶ scores ─▶ order
-    planted flips ─▶ scores of known errors ─▶ power, expected errors, reading
+    order ─▶ the place of each image under a wrong label ─▶ power
+    order, how likely each label is wrong ─▶ reading
 
 The score of a label is the logarithm of its probability plus its margin: how far its logit lies
 above the best other one. The probability finds errors at random, the margin those between similar
@@ -11,21 +12,18 @@ many images of a class share are found too.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tellapart.evaluation.error_count import ErrorCount
 from tellapart.evaluation.intervals import wilson
-from tellapart.keyed import keyed_uniform
 
-FIRST_SHARE = 0.05  # of the images: those that people look at, and as many are planted
-STEPS = 10  # stretches of the order, each with a tenth of the planted errors
-LEAST_DEPTH = 2  # stretches from which the number of errors is estimated; fewer hold too few
-LEAST_PRECISION = 0.05  # of a stretch that is worth reading: one error in 20 images
+FIRST_SHARE = 0.05  # of the images: those that people look at
+LEAST_PRECISION = 0.05  # of what is worth reading: one error in 20 images
+LEAST_EXPECTED = 0.5  # errors; where fewer are expected, there is nothing to read
 SUSPECTED_SHARE = 0.25  # of the images of a class, at most; a hard class must not vanish
 
 Floats = NDArray[np.floating]
@@ -33,33 +31,25 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Power:
-    """How many planted errors the order of the images brings to the front.
+    """How many wrong labels the order of the images brings to the front.
 
     Args:
-        kind: "random" where an image got any other label, "similar" where it got the label of the
+        kind: "random" where an image gets any other label, "similar" where it gets the label of the
             class that its own class is most often taken for.
-        planted: how many errors were planted, in all rounds.
-        found: how many of them stood among the first 5 %.
-        scores: (planted,) the scores of the planted errors, ascending.
+        planted: how many images got wrong labels, one image at a time.
+        share: of them that stand among the first 5 % then.
     """
 
     kind: str
     planted: int
-    found: int
-    scores: Floats
-
-    @property
-    def share(self) -> float:
-        """The share of the planted errors that stood among the first 5 %."""
-        return self.found / self.planted
+    share: float
 
     def as_json(self) -> dict[str, Any]:
         """As plain values, with a 95 % interval of the share."""
-        low, high = wilson(self.found, self.planted)
+        low, high = wilson(self.share * self.planted, self.planted)
         return {
             "kind": self.kind,
             "planted": self.planted,
-            "found": self.found,
             "share": self.share,
             "low": low,
             "high": high,
@@ -71,13 +61,19 @@ class Reading:
     """What to expect while the images are read in their order.
 
     Args:
-        expected: about how many labels are wrong.
+        expected: the most likely number of wrong labels.
+        low: the lower end of its 95 % interval.
+        high: the upper end.
         stop: how many images to read. Behind them fewer than one in 20 is expected to be wrong.
+        held: how many wrong labels are expected among those to read.
         precision: (N,) the share of wrong labels to expect at each place of the order, falling.
     """
 
     expected: float
+    low: float
+    high: float
     stop: int
+    held: float
     precision: NDArray[np.float64]
 
 
@@ -177,112 +173,106 @@ def taken_for(logits: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(means.argmax(axis=1))
 
 
-def plant_errors(
-    labels: NDArray[np.int64],
-    keys: NDArray[np.uint64],
-    num_classes: int,
-    *,
-    chance: str,
-    similar: NDArray[np.int64] | None = None,
-    share: float = FIRST_SHARE,
-) -> NDArray[np.int64]:
-    """(N,) the labels with some of them changed, at random images.
+def scores_of_all(logits: Floats) -> Floats:
+    """(N, C) the score that each image has under each label, as `label_scores` gives it.
 
     Args:
-        labels: (N,) int64 in [0, C).
-        keys: (N,) the key of each image, which decides with `chance`.
-        num_classes: C, at least 2.
-        chance: names the draw.
-        similar: (C,) the label that an image of each class gets. None means any other label.
-        share: of the images whose labels are changed; at least one is.
+        logits: (N, C), calibrated, of heads that did not see the image. Rows of NaN give NaN.
 
-    >>> labels = np.repeat([0, 1], 10)
-    >>> int((plant_errors(labels, np.arange(20).astype(np.uint64), 2, chance="a") != labels).sum())
-    1
+    >>> scores_of_all(np.array([[3.0, 1.0]])).round(2).tolist()
+    [[1.87, -4.13]]
     """
-    drawn = keyed_uniform(keys, f"planted {chance}", 2)
-    chosen = np.argsort(drawn[:, 0], kind="stable")[: max(1, round(share * len(labels)))]
-    planted = labels.copy()
-    if similar is not None:
-        planted[chosen] = similar[labels[chosen]]
-    else:
-        shift = 1 + (drawn[chosen, 1] * (num_classes - 1)).astype(np.int64)
-        planted[chosen] = (labels[chosen] + shift) % num_classes
-    return planted
+    rows, best = np.arange(len(logits)), logits.argmax(axis=1)
+    highest = logits[rows, best][:, None]
+    total = highest[:, 0] + np.log(np.exp(logits - highest).sum(axis=1))
+    scores = 2 * logits - total[:, None] - highest
+    second = label_margins(logits, best)  # the best label is compared with the second
+    scores[rows, best] = logits[rows, best] - total + second
+    return np.asarray(scores)
 
 
 def measure_power(
     kind: str,
-    rounds: Sequence[tuple[Floats, NDArray[np.bool_]]],
-    scores: Floats,
-    share: float = FIRST_SHARE,
+    logits: Floats,
+    labels: NDArray[np.int64],
+    wrong: Floats,
+    similar: NDArray[np.int64] | None = None,
 ) -> Power | None:
-    """What became of planted errors; None where no score is known.
+    """Which share of wrong labels stands among the first 5 %; None where no image was answered.
 
-    The errors that the labels have anyway stand among the first ones too, and would push planted
-    ones back. So as many of the first images as are expected to be wrong are passed over.
+    Each image gets a wrong label while all others keep theirs, and takes its place in the order.
+    No head is fitted anew: the one that judges an image never saw the label of that image. So its
+    answer is the same under any label. The errors that the labels have anyway stay where they are.
 
     Args:
         kind: as in `Power`.
-        rounds: for each round the scores (N,) under the changed labels, and which were changed.
-        scores: (N,) of the labels as they are.
-        share: of the images that count as the first ones.
+        logits: (N, C), calibrated, of heads that did not see the image. Rows of NaN do not count.
+        labels: (N,) int64 in [0, C).
+        wrong: (N,) how likely each label is wrong. Another label may be right there, so these
+            images count less.
+        similar: (C,) the label that an image of each class gets. None means each other label.
+
+    >>> logits = np.tile([[4.0, 0], [0, 4.0]], (20, 1))
+    >>> measure_power("random", logits, np.tile([0, 1], 20), np.zeros(40)).share
+    1.0
     """
-    planted = [values[changed & ~np.isnan(values)] for values, changed in rounds]
-    known = np.sort(np.concatenate(planted)) if planted else np.zeros(0)
-    if not len(known):
+    known = np.isfinite(logits).all(axis=1)
+    if not known.any():
         return None
-    power = Power(kind, len(known), 0, known)
-    suspected = np.zeros(len(scores), bool)
-    suspected[error_order(scores)[: round(expect_errors(scores, power).expected)]] = True
-    found = 0
-    for values, changed in rounds:
-        order = error_order(values)
-        first = max(1, round(share * len(order)))
-        order = order[changed[order] | ~suspected[order]]
-        found += int(changed[order[:first]].sum())
-    return replace(power, found=found)
+    own, right = labels[known], 1 - wrong[known]
+    scores = scores_of_all(logits[known])
+    rows = np.arange(len(own))
+    before = scores[rows, own]
+    ordered = np.sort(before)
+    first = max(1, round(FIRST_SHARE * len(own)))
+    found = np.zeros(len(own))
+    for label in range(scores.shape[1]):
+        changed = own != label if similar is None else (similar[own] == label) & (own != label)
+        ahead = np.searchsorted(ordered, scores[:, label]) - (before < scores[:, label])
+        found += changed & (ahead < first)
+    if similar is None:
+        found /= scores.shape[1] - 1
+    share = float((found * right).sum() / max(right.sum(), 1e-12))
+    return Power(kind, len(own), share)
 
 
-def expect_errors(scores: Floats, power: Power) -> Reading:
+def read_order(scores: Floats, count: ErrorCount) -> Reading:
     """How many labels are wrong, and how far to read.
 
-    Of the images with a score below some value, no more can be errors than there are. Planted
-    errors say which share of all errors lies there. The least ratio of the two is the estimate,
-    and an upper bound where real errors are spread as the planted ones are.
-
     Args:
-        scores: (N,) of the labels as they are; NaN where there is none.
-        power: of planted errors among the same images.
+        scores: (N,) of the labels; NaN where there is none.
+        count: of the errors among them.
 
-    Source: Blanchard et al. 2010, https://jmlr.org/papers/v11/blanchard10a.html (the share of a
-    known component in a mixture).
-
-    >>> power = Power("random", 10, 10, -np.arange(10.0, 0, -1))
-    >>> expect_errors(np.append(np.arange(1.0, 91.0), power.scores), power).expected
-    10.0
+    >>> count = ErrorCount(2.0, 1.0, 4.0, np.array([0.9, 0, 0.9, 0.2, 0]))
+    >>> reading = read_order(np.arange(5.0), count)
+    >>> reading.stop, reading.precision.round(2).tolist()
+    (4, [0.9, 0.45, 0.45, 0.2, 0.0])
     """
-    ordered = scores[error_order(scores)]
-    steps = min(STEPS, len(power.scores))
-    ends = np.quantile(power.scores, np.arange(1, steps + 1) / steps, method="inverted_cdf")
-    below = np.searchsorted(ordered, ends, side="right")
-    shares = np.arange(1, steps + 1) / steps
-    first = min(LEAST_DEPTH, steps) - 1
-    expected = float((below / shares)[first:].min())
-    stretches = np.diff(below, prepend=0)
-    # A stretch without images takes nothing to read.
-    ratios = np.minimum(1.0, expected / steps / np.maximum(stretches, 1e-12))
-    falling = np.minimum.accumulate(ratios)
-    precision = np.zeros(len(ordered))
-    precision[: below[-1]] = np.repeat(falling, stretches)
-    worth = below[falling >= LEAST_PRECISION] if expected >= 0.5 else below[:0]
-    return Reading(expected, int(worth[-1]) if len(worth) else 0, precision)
+    wrong = count.wrong[error_order(scores)]
+    precision = falling(wrong)
+    worth = precision >= LEAST_PRECISION
+    stop = int(worth.sum())
+    if min(count.expected, wrong[:stop].sum()) < LEAST_EXPECTED:
+        stop = 0
+    held = float(wrong[:stop].sum())
+    return Reading(count.expected, count.low, count.high, stop, held, precision)
 
 
-def rounds_for(count: int, wanted: int = 100, most: int = 5) -> int:
-    """How often errors are planted, so that about `wanted` of them tell the power.
+def falling(values: Floats) -> NDArray[np.float64]:
+    """(N,) the nearest numbers to some values that never rise: neighbours that rise are averaged.
 
-    >>> [rounds_for(count) for count in (100, 1000, 10_000)]
-    [5, 2, 1]
+    Source: Ayer et al. 1955, https://doi.org/10.1214/aoms/1177728423 (pooling of neighbours).
+
+    >>> falling(np.array([3.0, 1.0, 2.0, 0.0])).tolist()
+    [3.0, 1.5, 1.5, 0.0]
     """
-    return max(1, min(most, math.ceil(wanted / max(1.0, FIRST_SHARE * count))))
+    totals: list[float] = []
+    sizes: list[int] = []
+    for value in values.tolist():
+        total, size = value, 1
+        while totals and totals[-1] * size < total * sizes[-1]:
+            total, size = total + totals.pop(), size + sizes.pop()
+        totals.append(total)
+        sizes.append(size)
+    means = np.array(totals) / np.array(sizes) if totals else np.zeros(0)
+    return np.repeat(means, sizes)

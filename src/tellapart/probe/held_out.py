@@ -24,15 +24,22 @@ class HeldOutHeads:
         fold_of: (N,) which fold holds an image out. -1 means that every head is fitted on it, and
             `ASIDE` that none is.
         num_classes: C.
+        left_out: (N,) images that no head is fitted on. The head of their fold answers them, as it
+            answers the others of the fold.
     """
 
     def __init__(
-        self, features: NDArray[np.float32], fold_of: NDArray[np.int64], num_classes: int
+        self,
+        features: NDArray[np.float32],
+        fold_of: NDArray[np.int64],
+        num_classes: int,
+        left_out: NDArray[np.bool_] | None = None,
     ) -> None:
         self._features, self._every_fold = features, fold_of
-        self._pool = np.flatnonzero(fold_of != ASIDE)
+        self._left_out = np.zeros(len(fold_of), bool) if left_out is None else left_out
+        self._pool = np.flatnonzero((fold_of != ASIDE) & ~self._left_out)
         self._aside = np.flatnonzero(fold_of == ASIDE)
-        self._learned = features[self._pool] if len(self._aside) else features
+        self._learned = features if len(self._pool) == len(features) else features[self._pool]
         self._others = features[self._aside]
         self._fold_of, self._num_classes = fold_of[self._pool], num_classes
         with threadpool_limits(1):
@@ -40,8 +47,7 @@ class HeldOutHeads:
 
     def without(self, left_out: NDArray[np.bool_]) -> HeldOutHeads:
         """The same heads, fitted on none of the images (N,) that are left out."""
-        fold_of = np.where(left_out, ASIDE, self._every_fold)
-        return HeldOutHeads(self._features, fold_of, self._num_classes)
+        return HeldOutHeads(self._features, self._every_fold, self._num_classes, left_out)
 
     def logits(
         self,
@@ -71,7 +77,20 @@ class HeldOutHeads:
                 advance=advance,
             )
             c, _, answers[self._pool] = search.run()
+            self._answer_left_out(search, c, answers)
             if len(self._aside):
                 weights = search.fit_all(c, FOLD_TOLERANCE).weights
                 answers[self._aside] = Rows(self._others, self._scale).logits(weights)
         return c, answers
+
+    def _answer_left_out(self, search: Search, c: float, answers: NDArray[np.float32]) -> None:
+        """Fill in the answers to the images that are left out.
+
+        A head of all other images would be surer of them than of the rest of their fold, and would
+        know their copies.
+        """
+        for fold in np.unique(self._every_fold[self._left_out]).tolist():
+            if fold in self._fold_of and fold >= 0:
+                places = np.flatnonzero(self._left_out & (self._every_fold == fold))
+                rows = Rows(self._features[places], self._scale)
+                answers[places] = rows.logits(search.fold_weights(fold, c))

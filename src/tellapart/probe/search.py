@@ -125,6 +125,10 @@ class Search:
         self._progress.finish()
         return fit
 
+    def fold_weights(self, fold: int, c: float) -> Floats:
+        """The weights of the fit that held a fold out, at the C that `run` chose."""
+        return self._paths[fold].weights[self._strength(c)]
+
     def _answers(self, folds: Sequence[int], c: float) -> list[NDArray[np.float32]]:
         """The logits of each fold's rows, by a fit of the others."""
 

@@ -44,10 +44,12 @@ class Audit(WithPage):
         run: the run folder whose data was audited; None where the findings went elsewhere and
             nothing was trained.
         findings: all of them, the worst first.
-        power: how many planted errors the audit finds, by random errors and by those between
+        power: which share of wrong labels the audit finds, by random ones and by those between
             similar classes. Empty where images were too few.
         expected: about how many labels are wrong; None where that is not known.
+        between: the 95 % interval of that number; None where it is not known.
         stop: how many of the likely label errors to read.
+        held: how many wrong labels are expected among those to read.
         shortcuts: every cue that was tried.
         images: how many images were audited, by split.
         seconds: the whole audit.
@@ -58,7 +60,9 @@ class Audit(WithPage):
     findings: tuple[AuditFinding, ...]
     power: tuple[Power, ...]
     expected: float | None
+    between: tuple[float, float] | None
     stop: int
+    held: float
     shortcuts: tuple[Shortcut, ...]
     images: Mapping[str, int]
     seconds: float
@@ -79,7 +83,9 @@ class Audit(WithPage):
             "images": dict(self.images),
             "findings": self.counts,
             "expected_errors": self.expected,
+            "expected_between": self.between and list(self.between),
             "read_first": self.stop,
+            "expected_in_read": self.held,
             "power": [power.as_json() for power in self.power],
             "shortcuts": [shortcut.as_json() for shortcut in self.shortcuts],
             "text": self.lines,
@@ -109,8 +115,8 @@ def audit(
     """Find likely label errors, shortcuts and odd images, and measure how many errors are found.
 
     Every image is judged by heads that did not see it: images of train and val by folds, images of
-    test by a head of all others. Errors are planted in the labels, to measure how many of them the
-    audit brings to the front. Nothing of the data is changed.
+    test by a head of all others. Each image is also given wrong labels, to measure how many of these
+    the audit brings to the front. Nothing of the data is changed.
 
     Args:
         target: a run folder, or data in any form that `train` takes. Data is trained on first, and
@@ -174,7 +180,9 @@ def audit(
             findings=numbered(findings),
             power=looked.power,
             expected=None if reading is None else round(reading.expected, 1),
+            between=None if reading is None else (round(reading.low, 1), round(reading.high, 1)),
             stop=0 if reading is None else reading.stop,
+            held=0.0 if reading is None else round(reading.held, 1),
             shortcuts=looked.shortcuts,
             images={split: int((catalog.splits[rows] == split).sum()) for split in SPLITS},
             seconds=services.clock.seconds()["all"],
@@ -194,7 +202,9 @@ def _shown(result: Audit) -> AuditInput:
         findings=result.findings,
         power=result.power,
         expected=result.expected,
+        between=result.between,
         stop=result.stop,
+        held=result.held,
         shortcuts=result.shortcuts,
         seconds=result.seconds,
     )

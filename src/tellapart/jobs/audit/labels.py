@@ -1,8 +1,9 @@
-"""Label errors: heads that did not see an image judge its label, and planted errors judge them."""
+"""Label errors: heads that did not see an image judge its label, and wrong labels judge the heads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,23 +12,20 @@ from tellapart.catalog.duplicates import clusters
 from tellapart.catalog.splits import make_folds
 from tellapart.catalog.table import Catalog
 from tellapart.evaluation.calibration import fit_temperature, softmax
+from tellapart.evaluation.error_count import ErrorCount, count_errors
 from tellapart.evaluation.label_errors import (
     FIRST_SHARE,
     Power,
     Reading,
     error_order,
-    expect_errors,
     label_margins,
     label_scores,
     measure_power,
-    plant_errors,
     proposals,
-    rounds_for,
     suspects,
     taken_for,
 )
 from tellapart.evaluation.predictions import Predictions
-from tellapart.keyed import keyed_numbers
 from tellapart.options import HeadOptions
 from tellapart.probe.held_out import ASIDE, HeldOutHeads
 from tellapart.progress import Task
@@ -48,9 +46,7 @@ class Judged:
         fold_of: (M,) the fold that held an image out, -1 where none did, `ASIDE` for test images.
         c: the C that answers best.
         logits: (M, C) of the heads.
-        scores: (M,) of the labels, by heads that suspected labels taught nothing.
-        margins: (M,) of the labels, by the same heads.
-        proposals: (M,) int64, the best class beside the label.
+        again: (M, C) calibrated, of heads that suspected labels taught nothing.
     """
 
     catalog: Catalog
@@ -59,9 +55,22 @@ class Judged:
     fold_of: NDArray[np.int64]
     c: float
     logits: NDArray[np.float32]
-    scores: NDArray[np.floating]
-    margins: NDArray[np.floating]
-    proposals: NDArray[np.int64]
+    again: NDArray[np.float32]
+
+    @cached_property
+    def scores(self) -> NDArray[np.floating]:
+        """(M,) how well each label fits."""
+        return label_scores(self.again, self.labels)
+
+    @cached_property
+    def margins(self) -> NDArray[np.floating]:
+        """(M,) how far the logit of each label lies above the best other one."""
+        return label_margins(self.again, self.labels)
+
+    @cached_property
+    def proposals(self) -> NDArray[np.int64]:
+        """(M,) the best class beside the label."""
+        return proposals(self.again, self.labels)
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -133,8 +142,8 @@ def folds_of(catalog: Catalog, rows: NDArray[np.int64], seed: int) -> NDArray[np
 
 def judge_labels(
     catalog: Catalog, features: NDArray[np.float32], rows: NDArray[np.int64], seed: int, task: Task
-) -> tuple[Judged, HeldOutHeads]:
-    """Judge every label, and the heads that did, for the planted errors.
+) -> Judged:
+    """Judge every label.
 
     Args:
         catalog: divided.
@@ -149,18 +158,7 @@ def judge_labels(
     c, logits = heads.logits(labels, HeadOptions().c_values, lambda share: task.reach(0.8 * share))
     again = _second_look(heads, c, logits, labels)
     task.reach(1.0)
-    judged = Judged(
-        catalog,
-        rows,
-        features,
-        fold_of,
-        c,
-        logits,
-        scores=label_scores(again, labels),
-        margins=label_margins(again, labels),
-        proposals=proposals(again, labels),
-    )
-    return judged, heads
+    return Judged(catalog, rows, features, fold_of, c, logits, again)
 
 
 def _second_look(
@@ -179,47 +177,34 @@ def _second_look(
     return np.asarray(again / np.float32(temperature))
 
 
-def plant(judged: Judged, heads: HeldOutHeads, seed: int, task: Task) -> tuple[Power, ...]:
-    """The power of the audit, by errors planted at random and between similar classes.
+def similar_classes(judged: Judged) -> NDArray[np.int64] | None:
+    """(C,) the class that each class is most often taken for; None where there are two."""
+    if len(judged.catalog.classes) == 2:
+        return None
+    return taken_for(judged.logits, judged.labels)
+
+
+def count_wrong(judged: Judged) -> ErrorCount:
+    """How many of the labels are wrong."""
+    return count_errors(judged.again, judged.labels, similar_classes(judged))
+
+
+def find_power(judged: Judged, count: ErrorCount) -> tuple[Power, ...]:
+    """The power of the audit, by errors at random and between similar classes.
 
     With two classes both are the same.
 
     Args:
         judged: the labels as they are.
-        heads: that judged them.
-        seed: of the errors.
-        task: is told the share that is done.
+        count: of the errors among them.
     """
-    catalog, labels = judged.catalog, judged.labels
-    num_classes = len(catalog.classes)
-    keys = keyed_numbers(seed, "audit", catalog.digests[judged.rows].tolist())
-    kinds: dict[str, NDArray[np.int64] | None] = {"random": None}
-    if num_classes > 2:
-        kinds |= {"similar": taken_for(judged.logits, labels)}
-    count = rounds_for(len(labels))
-    powers = []
-    for number, (kind, similar) in enumerate(kinds.items()):
-        rounds = []
-        for turn in range(count):
-            planted = plant_errors(
-                labels, keys, num_classes, chance=f"{kind} {turn}", similar=similar
-            )
-            _, logits = heads.logits(planted, (judged.c,))
-            again = _second_look(heads, judged.c, logits, planted)
-            rounds.append((label_scores(again, planted), planted != labels))
-            task.reach((number + (turn + 1) / count) / len(kinds))
-        if power := measure_power(kind, rounds, judged.scores):
-            powers.append(power)
-    return tuple(powers)
-
-
-def read_order(judged: Judged, powers: tuple[Power, ...]) -> Reading | None:
-    """What to expect of the labels as they are; None where nothing was planted.
-
-    Real errors are seldom random. Of the two kinds, the one that expects more errors decides.
-    """
-    readings = [expect_errors(judged.scores, power) for power in powers]
-    return max(readings, key=lambda reading: reading.expected, default=None)
+    similar = similar_classes(judged)
+    kinds = {"random": None} if similar is None else {"random": None, "similar": similar}
+    powers = (
+        measure_power(kind, judged.again, judged.labels, count.wrong, taken)
+        for kind, taken in kinds.items()
+    )
+    return tuple(power for power in powers if power)
 
 
 def label_findings(judged: Judged, reading: Reading | None) -> list[AuditFinding]:

@@ -1,4 +1,4 @@
-"""One look at the images of a data set: labels judged, errors planted, cues tried."""
+"""One look at the images of a data set: labels judged, errors counted, cues tried."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 from tellapart.catalog.cues import measure_cues
 from tellapart.catalog.table import Catalog
 from tellapart.errors import UserError
-from tellapart.evaluation.label_errors import Power, Reading
+from tellapart.evaluation.label_errors import Power, Reading, read_order
 from tellapart.evaluation.shortcuts import Shortcut
 from tellapart.jobs.audit.cues import find_shortcuts, shortcut_findings
 from tellapart.jobs.audit.images import image_findings
-from tellapart.jobs.audit.labels import Judged, judge_labels, label_findings, plant, read_order
+from tellapart.jobs.audit.labels import (
+    Judged,
+    count_wrong,
+    find_power,
+    judge_labels,
+    label_findings,
+)
 from tellapart.pipeline.services import Services
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.runs.audit import AuditFinding
@@ -26,7 +32,7 @@ class Look:
 
     Args:
         judged: the images, and what heads that did not see them say.
-        power: of planted errors.
+        power: the share of wrong labels that it finds.
         reading: what to expect of the labels; None where images are too few.
         shortcuts: every cue that was tried.
         findings: in no order.
@@ -64,16 +70,17 @@ def look(
             "Give data with one folder a class.",
         )
     with services.step("labels", "Judging the labels") as task:
-        judged, heads = judge_labels(catalog, features.of(catalog, rows), rows, seed, task)
-    with services.step("planted errors", "Planting errors to measure what is found") as task:
-        power = plant(judged, heads, seed, task)
+        judged = judge_labels(catalog, features.of(catalog, rows), rows, seed, task)
+    with services.step("errors", "Counting the errors"):
+        count = count_wrong(judged)
+        power = find_power(judged, count)
+        reading = read_order(judged.scores, count) if power else None
     with services.console.track("Reading files for cues and quality", len(rows)) as advance:
         cues = measure_cues(catalog, rows, advance)
     services.clock.lap("cues")
     with services.step("shortcuts", "Trying the cues") as task:
         tried = find_shortcuts(judged, cues, seed, task)
     with services.step("images", "Looking at the images"):
-        reading = read_order(judged, power)
         findings = (
             *label_findings(judged, reading),
             *shortcut_findings(judged, tried),

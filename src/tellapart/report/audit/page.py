@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tellapart.catalog.table import Catalog
-from tellapart.evaluation.label_errors import Power
+from tellapart.evaluation.label_errors import LEAST_EXPECTED, Power
 from tellapart.evaluation.shortcuts import Shortcut
 from tellapart.phrases import count_of, in_words
 from tellapart.report.parts.document import render_document
@@ -27,7 +27,9 @@ class AuditInput:
     findings: Sequence[AuditFinding]
     power: Sequence[Power]
     expected: float | None
+    between: tuple[float, float] | None
     stop: int
+    held: float
     shortcuts: Sequence[Shortcut]
     seconds: float
 
@@ -100,7 +102,7 @@ def audit_lines(audit: AuditInput) -> list[str]:
 
 
 def power_row(power: Power) -> tuple[str, str, str, str]:
-    """Which errors, how many were planted, and the share among the first 5 % with its interval."""
+    """Which errors, how many images got them, and the share among the first 5 %, with interval."""
     values = power.as_json()
     kinds = {"random": "any other class", "similar": "the most similar class"}
     interval = f"{percent(values['low'], 0)} to {percent(values['high'], 0)}"
@@ -122,23 +124,27 @@ def shortcut_row(shortcut: Shortcut) -> tuple[str, str, str, str, str, str]:
 
 
 def _label_lines(audit: AuditInput) -> list[str]:
-    if not audit.power or audit.expected is None:
+    if not audit.power or audit.expected is None or audit.between is None:
         return ["The images are too few to judge their labels."]
     words = {"random": "planted at random", "similar": "between similar classes"}
     shares = [f"{percent(power.share, 0)} of errors {words[power.kind]}" for power in audit.power]
-    lines = [f"The first 5 % of the list hold {in_words(shares)}."]
-    if audit.expected < 0.5:
+    found = f"The first 5 % of the list hold {in_words(shares)}."
+    low, high = (round(end) for end in audit.between)
+    if audit.expected < LEAST_EXPECTED:
+        most = f", and at most {high:,}" if high else ""
         return [
-            *lines,
-            "Fewer than one wrong label is expected. The first ones are still worth a look.",
+            found,
+            f"Most likely no label is wrong{most}. The first ones are still worth a look.",
         ]
-    wrong = f"{audit.expected:.0f} label{' is' if round(audit.expected) == 1 else 's are'} wrong"
+    number = round(audit.expected)
+    verb = "is" if number == 1 else "are"
+    wrong = f"About {count_of(number, 'label')} {verb} wrong, between {low:,} and {high:,}"
     if not audit.stop:
-        return [*lines, f"At most about {wrong}, too thinly spread to look for."]
+        return [found, f"{wrong}, too thinly spread to look for."]
     return [
-        *lines,
-        f"At most about {wrong}. Read the first {audit.stop:,} of the list; behind them fewer than"
-        " one in 20 is expected to be wrong.",
+        found,
+        f"{wrong}. Read the first {audit.stop:,} of the list, which hold about {audit.held:,.0f} of"
+        " them; behind these fewer than one in 20 is expected to be wrong.",
     ]
 
 
