@@ -75,7 +75,7 @@ def look(
         count = count_wrong(judged)
         power = find_power(judged, count)
         reading = read_order(judged.scores, count) if power else None
-    with services.console.track("Reading files for cues and quality", len(rows)) as advance:
+    with services.console.track("Measuring cues and quality", len(rows)) as advance:
         cues = measure_cues(catalog, rows, advance)
     services.clock.lap("cues")
     with services.step("shortcuts", "Trying the cues") as task:
