@@ -112,8 +112,8 @@ def lines_of(expected: float, low: float, high: float, stop: int, held: float) -
 
 def test_the_number_of_errors_is_told_with_its_interval_and_where_to_stop():
     assert lines_of(15.2, 6.8, 23.1, 40, 13.7) == (
-        "About 15 labels are wrong, between 7 and 23. Read the first 40 of the list, which hold"
-        " about 14 of them; behind these fewer than one in 20 is expected to be wrong."
+        "About 15 labels are wrong, between 7 and 23. Read the list up to place 40, which holds"
+        " about 14 of them. Behind it fewer than one in 20 is expected to be wrong."
     )
     assert lines_of(1.2, 0, 3, 0, 0) == (
         "About 1 label is wrong, between 0 and 3, too thinly spread to look for."

@@ -143,8 +143,8 @@ def _label_lines(audit: AuditInput) -> list[str]:
         return [found, f"{wrong}, too thinly spread to look for."]
     return [
         found,
-        f"{wrong}. Read the first {audit.stop:,} of the list, which hold about {audit.held:,.0f} of"
-        " them; behind these fewer than one in 20 is expected to be wrong.",
+        f"{wrong}. Read the list up to place {audit.stop:,}, which holds about {audit.held:,.0f} of"
+        " them. Behind it fewer than one in 20 is expected to be wrong.",
     ]
 
 
