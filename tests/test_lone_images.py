@@ -160,8 +160,9 @@ def test_a_slow_network_is_tried_for_three_seconds(memory: RuntimeMemory):
 
 
 def test_a_second_session_that_cannot_be_opened_stops_nothing(memory: RuntimeMemory):
-    made_up = MadeUp({1: 0.010})
+    made_up, again = MadeUp({1: 0.010}), MadeUp({1: 0.010, 2: 0.006})
     assert answered(made_up.images(2, memory)).threads == 1
+    assert answered(again.images(2, memory)).threads == 2
 
 
 def test_a_forked_process_gets_one_thread(memory: RuntimeMemory, monkeypatch: pytest.MonkeyPatch):

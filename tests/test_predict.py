@@ -357,7 +357,7 @@ def test_a_table_takes_the_place_of_an_older_one_whole(run: Run, mixed: list[Pat
 def test_a_fault_in_the_middle_leaves_the_older_table(
     run: Run, mixed: list[Path], monkeypatch: pytest.MonkeyPatch
 ):
-    def broken(*arguments: object) -> None:
+    def broken(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     Path("answers.csv").write_text("old")
@@ -438,7 +438,7 @@ def test_a_full_disk_ends_a_prediction_and_says_where_the_answers_so_far_are(
 def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(
     run: Run, mixed: list[Path], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(Predictor, "outputs", lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr(Predictor, "outputs", lambda *_, **__: pytest.fail("worked"))
     with pytest.raises(UserError, match=r"could not be written"):
         predict(run.model, mixed, out=Path("a.jpg/answers.csv"), quiet=True)
 

@@ -15,7 +15,7 @@ from tellapart.modelfile.predictor import Predictor
 
 @pytest.fixture
 def fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*arguments: object) -> None:
+    def broken(*arguments: object, **options: object) -> None:
         raise ZeroDivisionError("division by\nzero")
 
     monkeypatch.setattr(Predictor, "outputs", broken)
@@ -97,7 +97,7 @@ def test_junk_that_is_merely_ignored_does_not_count(command, photos: Path, run: 
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     # raised, not sent: the verb has several threads here, and a second signal could arrive after
     # the command's end
-    def stop(*arguments: object) -> None:
+    def stop(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Predictor, "outputs", stop)

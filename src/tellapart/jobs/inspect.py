@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tellapart.decoding import decode
 from tellapart.modelfile.card import ModelCard
 from tellapart.modelfile.predictor import Predictor, load
 from tellapart.modelfile.session import Session
@@ -171,7 +170,7 @@ def _measured(predictor: Predictor) -> Latency:
     graph, whole = [], []
     for _ in range(WARM_UP + RUNS):  # in turn, so that a busy moment slows both
         graph.append(_ms(lambda: predictor.outputs(pixels)))
-        whole.append(_ms(lambda: predictor.answer(decode(data, rules=predictor.card.decoding))))
+        whole.append(_ms(lambda: predictor.predict_one(data, lone=False)))
     return Latency(statistics.median(graph[WARM_UP:]), statistics.median(whole[WARM_UP:]))
 
 

@@ -144,11 +144,12 @@ class LoneImages:
     def _try_more(self) -> None:
         """Let twice as many threads stand against the best, where there are so many cores."""
         more = 2 * self.threads
-        rival = self._open(more) if more <= self._cores else None
-        if rival is None:
+        if more > self._cores:
             self._end()
-            return
-        self._rival, self._pairs, self._step = rival, [], self._compare
+        elif rival := self._open(more):
+            self._rival, self._pairs, self._step = rival, [], self._compare
+        else:  # which says nothing of the next time
+            self._settle()
 
     def _compare(self, batch: NDArray[Any], outputs: Sequence[str]) -> Floats:
         """Answer an image both ways. They take turns in being first, which finds colder caches."""

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 
 from tellapart.addresses import is_store_address
 from tellapart.errors import UserError, choose, needs_extra
-from tellapart.image_input import StoredImage, decode_input
+from tellapart.image_input import StoredImage
 from tellapart.modelfile.predictor import Answer, Image, Predictor, image_name
 from tellapart.sources.stores import stored_image
 
@@ -133,8 +133,8 @@ class _Worker:
     def _answered(self, name: str, place: bytes) -> Answer:
         text = os.fsdecode(place)
         image = stored_image(text) if is_store_address(text) else Path(text)
-        decoded = decode_input(image, rules=self._predictor.card.decoding)
-        return self._predictor.answer(decoded, name, sets=self._sets)
+        answer = self._predictor.predict_one(image, sets=self._sets, lone=False)
+        return replace(answer, path=name)
 
 
 def fetched(graph: Any) -> bytes:

@@ -203,9 +203,7 @@ class Predictor:
             self.check_sets(sets)
 
         def answer(image: Image) -> Answer:
-            with self._lone.entered():
-                decoded = decode_input(image, rules=self.card.decoding)
-                return self.answer(decoded, image_name(image), sets=sets)
+            return self.predict_one(image, sets=sets, lone=False)
 
         yield from map_ahead(_with_position(answer), enumerate(images))
 
@@ -226,7 +224,7 @@ class Predictor:
                 "Train it with images that can be held out.",
             )
 
-    def predict_one(self, image: Image, *, sets: float | None = None) -> Answer:
+    def predict_one(self, image: Image, *, sets: float | None = None, lone: bool = True) -> Answer:
         """The answer for one image.
 
         An image that comes while no other is answered may get several threads, once a trial has
@@ -235,13 +233,14 @@ class Predictor:
         Args:
             image: in any form that `predict` takes.
             sets: as for `predict_each`.
+            lone: whether it may get several threads. False keeps it to one.
 
         >>> predictor.predict_one(photos / "brick" / "000.jpg").answer
         'brick'
         """
-        with self._lone.entered() as lone:
+        with self._lone.entered() as alone:
             decoded = decode_input(image, rules=self.card.decoding)
-            return self.answer(decoded, image_name(image), sets=sets, lone=lone)
+            return self.answer(decoded, image_name(image), sets=sets, lone=lone and alone)
 
     def answer(
         self, decoded: Decoded, path: str = "", *, sets: float | None = None, lone: bool = False
