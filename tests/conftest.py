@@ -15,7 +15,6 @@ from helpers.images import write_classes
 from helpers.light import TESTS, needs_torch
 from helpers.probes import train_probe
 from tellapart import Run, UserError
-from tellapart.machine import MachineWatch
 
 # The same examples every time, and none too slow for a busy machine.
 settings.register_profile(
@@ -63,14 +62,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("TELLAPART_CACHE", str(folder))
         yield folder
-
-
-@pytest.fixture(autouse=True, scope="session")
-def quiet_machine() -> Iterator[None]:
-    """Trials of speed are remembered, although tests that run beside keep the machine busy."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MachineWatch, "is_busy", lambda watch: False)
-        yield
 
 
 @pytest.fixture(scope="module")

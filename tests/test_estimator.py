@@ -61,7 +61,15 @@ def as_image(row: np.ndarray) -> np.ndarray:
 # images all of them run, and none is expected to fail. scikit-learn skips two by itself:
 # `check_array_api_input` without SCIPY_ARRAY_API, and `check_dataframe_column_names_consistency`
 # without pandas. There are no checks of sample weights, which `fit` does not take.
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No check looks at the report or the learning curve, which take half of a small training."""
+    monkeypatch.setattr("tellapart.pipeline.record.write_pages", lambda *_: None)
+    monkeypatch.setattr("tellapart.pipeline.probe_run.measure_learning_curve", lambda *_: None)
+
+
 @parametrize_with_checks([RowClassifier(set=EXACT)])
+@pytest.mark.usefixtures("no_report")
 def test_scikit_learns_own_checks_pass_for_rows_as_images(estimator: Any, check: Any):
     check(estimator)
 

@@ -200,6 +200,6 @@ def test_images_that_come_together_get_one_thread_each(
     monkeypatch.setattr("tellapart.modelfile.predictor.usable_cores", lambda: 2)
     predictor = Predictor(example_names["predictor"].graph)
     lone: list[bool] = []
-    monkeypatch.setattr(predictor._lone, "run", lambda *_: lone.append(True))
+    monkeypatch.setattr(LoneImages, "run", lambda *_: lone.append(True))
     predictor.predict([example_names["photos"] / "sky" / "000.jpg"] * 4)
     assert lone == []
