@@ -247,8 +247,9 @@ def deaths(model: Path, bodies: list[bytes], options: argparse.Namespace) -> Non
         def killer() -> None:
             while time.monotonic() < end:
                 time.sleep(rng.uniform(13, 18))  # five in a minute end the server, which is right
-                with contextlib.suppress(OSError, IndexError):
-                    os.kill(rng.choice(served.workers()), signal.SIGKILL)
+                if time.monotonic() < end:  # a kill after it would cost the last request
+                    with contextlib.suppress(OSError, IndexError):
+                        os.kill(rng.choice(served.workers()), signal.SIGKILL)
 
         thread = threading.Thread(target=killer, daemon=True)
         thread.start()

@@ -243,5 +243,5 @@ def test_a_slice_that_fails_is_named_and_answers_for_the_night(report: ReportInp
     shown = answers([0.9] * 100, (brightness >= 20).tolist())
     found = measure_slices(shown, {"brightness": brightness}, np.ones(100, bool))
     page = Page(render(replace(report, slices=found)))
-    assert "brightness: 0 to 19 fails: 0.0 %" in page.text
+    assert "Images with brightness 0 to 19 are right less often: 0.0 %" in page.text
     assert "Of the 20 darkest test images 0.0\u202f% are right" in page.text

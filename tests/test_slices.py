@@ -112,7 +112,7 @@ def test_a_slice_that_is_hardly_answered_is_told_though_its_answers_are_right():
     slices = measure_slices(answers(np.ones(200, bool)), {"light": light}, light == "day")
     assert slices.failing == ()
     assert slices.as_json()["answered_less"] == ["light: night"]
-    assert "light: night is answered less often: 0.0 %" in slices.lines[0]
+    assert "Images with light night are answered less often than the rest: 0.0 %" in slices.lines[0]
 
 
 def test_a_column_that_cannot_tell_says_why():

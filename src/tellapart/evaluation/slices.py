@@ -15,7 +15,7 @@ from tellapart.evaluation.predictions import Predictions
 from tellapart.evaluation.significance import holm
 from tellapart.evaluation.slice_cuts import Cut, cut
 from tellapart.evaluation.slice_tests import lower_by, worse_p
-from tellapart.phrases import count_of
+from tellapart.phrases import count_of, in_words
 
 LEAST_CLUSTERS = 10  # of a slice and of the rest; fewer cannot tell
 
@@ -114,13 +114,13 @@ class Slices:
         count = count_of(len(self.tested), "slice")
         columns = count_of(len(self.columns), "column")
         lines = [
-            f"{entry.title} fails: {entry.accuracy} are right, {-100 * entry.difference.value:.1f}"
-            f" points fewer than of the rest (p = {entry.p:.2g})."
+            f"Images with {entry.name} {entry.value} are right less often: {entry.accuracy},"
+            f" {-100 * entry.difference.value:.1f} points below the rest (p = {entry.p:.2g})."
             for entry in self.failing
         ]
         lines += [
-            f"{entry.title} is answered less often: {entry.answered} are, fewer than of the rest"
-            f" (p = {entry.p_answered:.2g})."
+            f"Images with {entry.name} {entry.value} are answered less often than the rest:"
+            f" {entry.answered} (p = {entry.p_answered:.2g})."
             for entry in self.tested
             if entry.answered_less
         ]
@@ -128,7 +128,12 @@ class Slices:
             lines = ["No slice has enough images to be tested."]
         elif not lines:
             lines = [f"None of {count} by {columns} is worse than the rest beyond chance."]
-        return lines + [f"{name} is not tested: {why}." for name, why in self.skipped.items()]
+        reasons = dict.fromkeys(self.skipped.values())
+        untested = [
+            f"{in_words([name for name, why in self.skipped.items() if why == reason])} ({reason})"
+            for reason in reasons
+        ]
+        return [*lines, f"Not tested: {'; '.join(untested)}."] if untested else lines
 
     def as_json(self) -> dict[str, Any]:
         """The JSON object of `--json`."""
