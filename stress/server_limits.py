@@ -99,12 +99,17 @@ class Served:
         return [int(number) for number in Path(children).read_text().split()]
 
     def memory(self) -> float:
-        """MiB of the server and its workers, shared pages counted by their shares."""
+        """MiB that the server and its workers hold, pages that they share counted by their shares.
+
+        Mapped files do not count: how much of them is theirs depends on who else uses them.
+        """
         total = 0
         for process in (self.process.pid, *self.workers()):
             with contextlib.suppress(OSError):
                 lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-                total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+                total += next(
+                    int(line.split()[1]) for line in lines if line.startswith("Pss_Anon:")
+                )
         return total / 1024
 
     def handles(self) -> tuple[int, int]:
