@@ -300,6 +300,7 @@ def soak(model: Path, bodies: list[bytes], options: argparse.Namespace) -> None:
             return total
 
         many(min(options.soak // 10, 2000))
+        client(200)  # alone, for which a worker may open a second session
         memory, handles = served.memory(), served.handles()
         found = many(options.soak)
         print(f"       {dict(found)}")

@@ -151,7 +151,24 @@ def test_images_that_come_alone_go_to_the_same_worker(fakes: list[FakeWorker]):
             fake.free.set()
         for _ in range(4):
             await desk.answer({}, b"", soon(), lone=True)
-        assert sorted(len(fake.asked) for fake in fakes) == [0, 4]
+        await desk.answer({}, b"", soon())
+        await desk.answer({}, b"", soon(), lone=True)
+        assert sorted(fake.lone.count(True) for fake in fakes) == [0, 5]
+
+
+def test_what_else_was_answered_changes_no_worker_for_lone_images(fakes: list[FakeWorker]):
+    async def test(desk: Desk) -> None:
+        for fake in fakes:
+            fake.free.set()
+        await desk.answer({}, b"", soon(), lone=True)
+        other, favourite = sorted(fakes, key=lambda fake: len(fake.lone))
+        other.free.clear()
+        tasks = [asyncio.create_task(desk.answer({}, b"", soon())) for _ in range(2)]
+        await until(lambda: tasks[0].done() or tasks[1].done())
+        other.free.set()
+        await asyncio.gather(*tasks)
+        await desk.answer({}, b"", soon(), lone=True)
+        assert favourite.lone == [True, False, True]
 
     with_desk(test, count=2)
 

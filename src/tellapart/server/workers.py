@@ -149,6 +149,7 @@ class Desk:
         self._models = b"".join([*loads, frame({"ask": "begin"})])
         self._count, self._limits = workers, limits
         self._idle: deque[Worker] = deque()
+        self._favourite: Worker | None = None  # for lone images: one that can take several threads
         self._waiting: deque[asyncio.Future[Worker]] = deque()
         self._alive: set[Worker] = set()
         self._deaths: deque[float] = deque(maxlen=MOST_DEATHS)
@@ -265,7 +266,13 @@ class Desk:
             Refusal: there is no answer.
         """
         lone = lone and len(self._idle) == len(self._alive)
+        favourite = self._favourite
+        if lone and favourite and favourite in self._idle:
+            self._idle.remove(favourite)
+            self._idle.append(favourite)
         worker = await self._next(deadline)
+        if lone:
+            self._favourite = worker
         began = time.monotonic()
         head = {**head, "lone": lone}
         # Shielded, so that a client who goes away does not leave half an answer in the pipe.
@@ -275,7 +282,7 @@ class Desk:
 
     async def _next(self, deadline: float) -> Worker:
         while self._idle:
-            worker = self._idle.pop()  # the last to answer: lone images all go to one worker
+            worker = self._idle.pop()
             if worker.alive:
                 return worker
         place: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
