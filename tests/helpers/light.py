@@ -8,9 +8,12 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 WITH_TORCH = (
     "accelerate",
+    "fsspec",
+    "make_site",  # the documentation, which names everything
     "psutil",
     "tellapart.images",
     "tellapart.models",
+    "tellapart.pipeline.fine_tuned",
     "tellapart.training",
     "timm",
     "torch",
