@@ -23,8 +23,8 @@ settings.register_profile(
 settings.load_profile("tests")
 
 # Where PyTorch is not installed, the tests that need it are left out: whole modules by what they
-# import, whole folders by what their conftest imports, and single tests when tellapart says that it needs it. tests/test_light.py holds what has to
-# work without.
+# import, whole folders by what their conftest imports, and single tests when tellapart says that it
+# needs it. tests/test_light.py holds what has to work without.
 LIGHT = find_spec("torch") is None
 OF_TORCH = ("torch", "torchvision", "timm", "accelerate", "huggingface_hub")
 collect_ignore = (

@@ -23,6 +23,7 @@ from tellapart.catalog.scan import scan
 from tellapart.catalog.table import Catalog
 from tellapart.decoders.rules import DEFAULT_RULES
 from tellapart.export.compose import compose_features
+from tellapart.modelfile import on_ray
 from tellapart.pipeline import scan_on_ray
 from tellapart.probe.embeddings import FeatureExtractor
 from tellapart.sources.source import read_source
@@ -122,6 +123,13 @@ def test_an_unknown_engine_is_refused_before_any_work(photos: Path):
         tellapart.train(photos, engine="spark", quiet=True)
     with pytest.raises(UserError, match="Unknown engine 'spark'"):
         tellapart.explore(photos, engine="spark", quiet=True)
+
+
+def test_without_ray_its_extra_is_named_although_all_images_are_known(photos: Path, monkeypatch):
+    tellapart.explore(photos, quiet=True)
+    monkeypatch.setattr(on_ray, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"tellapart\[ray\]"):
+        tellapart.explore(photos, engine="ray", quiet=True)
 
 
 def test_a_preset_and_an_engine_do_not_go_together(photos: Path):

@@ -130,12 +130,12 @@ def train(
         raise UserError(
             "A resumed run keeps its settings, and preset would change them.", "Leave it out."
         )
-    check_engine(engine)
     if preset is not None and engine is not None:
         raise UserError(
             "A preset embeds the images by several networks, and the engine ray by one.",
             "Leave out the preset or the engine.",
         )
+    check_engine(engine)
     if preset is not None:
         # Only here: the modules that measure candidates would slow down every other training.
         from tellapart.pipeline.presets import prepare, recipe_of_preset

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -64,15 +65,17 @@ def answer_on_ray(
 
 
 def check_engine(engine: str | None) -> None:
-    """See that there is such an engine; None is this process.
+    """See that there is such an engine, before any work; None is this process.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it is not installed.
 
-    >>> check_engine("ray")
+    >>> check_engine(None)
     """
     if engine is not None:
         choose("engine", engine, ENGINES)
+        if find_spec(engine) is None:
+            raise needs_extra(engine, engine)
 
 
 def start_ray() -> Any:
